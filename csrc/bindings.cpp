@@ -1,0 +1,89 @@
+// The only file that includes pybind11. Pointers, sizes and strides come in as integers: no torch here.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "sac/correlation_distance.h"
+
+namespace py = pybind11;
+
+namespace {
+
+sac::DType dtype_of(const std::string& name) {
+  if (name == "float16") return sac::DType::float16;
+  if (name == "bfloat16") return sac::DType::bfloat16;
+  if (name == "float32") return sac::DType::float32;
+  if (name == "float64") return sac::DType::float64;
+  throw std::invalid_argument("dtype must be float16, bfloat16, float32 or float64, got " + name);
+}
+
+sac::Metric metric_of(const std::string& name) {
+  if (name == "cosine") return sac::Metric::cosine;
+  if (name == "pearson") return sac::Metric::pearson;
+  if (name == "rbf") return sac::Metric::rbf;
+  throw std::invalid_argument("metric must be cosine, pearson or rbf, got " + name);
+}
+
+struct NamedSet {
+  const char* name;
+  sac::InstructionSet set;
+};
+constexpr NamedSet kSets[] = {{"avx512", sac::InstructionSet::avx512},
+                              {"avx2", sac::InstructionSet::avx2},
+                              {"portable", sac::InstructionSet::portable}};
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const auto& known : kSets)
+    if (sac::has_instruction_set(known.set)) names.emplace_back(known.name);
+  return names;
+}
+
+sac::InstructionSet instruction_set_of(const std::string& name) {
+  for (const auto& known : kSets)
+    if (name == known.name && sac::has_instruction_set(known.set)) return known.set;
+  std::string there;
+  for (const auto& set : instruction_sets()) there += (there.empty() ? "" : ", ") + set;
+  throw std::invalid_argument("instruction_set must be one of " + there + " on this processor, got " + name);
+}
+
+double correlation_distance_cpu(std::uintptr_t a, const std::string& a_dtype, std::int64_t rows,
+                                std::int64_t a_cols, std::int64_t a_row_stride, std::int64_t a_col_stride,
+                                std::uintptr_t b, const std::string& b_dtype, std::int64_t b_cols,
+                                std::int64_t b_row_stride, std::int64_t b_col_stride,
+                                const std::string& metric, double sigma, int threads,
+                                const std::string& instruction_set) {
+  const sac::MatrixView view_a{reinterpret_cast<const void*>(a), dtype_of(a_dtype), rows, a_cols,
+                               a_row_stride, a_col_stride};
+  const sac::MatrixView view_b{reinterpret_cast<const void*>(b), dtype_of(b_dtype), rows, b_cols,
+                               b_row_stride, b_col_stride};
+  const sac::Metric kind = metric_of(metric);
+  sac::CpuOptions options;
+  options.threads = threads;
+  options.instruction_set = instruction_set_of(instruction_set);
+  options.cancelled = [] {
+    py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;  // leaves the exception (KeyboardInterrupt) set
+  };
+  try {
+    py::gil_scoped_release no_gil;
+    return sac::correlation_distance_cpu(view_a, view_b, kind, sigma, options);
+  } catch (const sac::Cancelled&) {
+    throw py::error_already_set();
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Kernels of sac_fast. Call them through sac_fast.ops, which checks the arguments.";
+  m.attr("version") = SAC_FAST_VERSION;
+  m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
+  m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("a_dtype"),
+        py::arg("rows"), py::arg("a_cols"), py::arg("a_row_stride"), py::arg("a_col_stride"), py::arg("b"),
+        py::arg("b_dtype"), py::arg("b_cols"), py::arg("b_row_stride"), py::arg("b_col_stride"),
+        py::arg("metric"), py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"),
+        "mean |C^a - C^b|; see csrc/include/sac/correlation_distance.h");
+}

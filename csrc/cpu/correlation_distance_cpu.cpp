@@ -1,0 +1,173 @@
+#include "sac/correlation_distance.h"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "cpu/pack.h"
+#include "cpu/pair_kernels.h"
+#include "cpu/parallel.h"
+
+namespace sac {
+namespace {
+
+const PairKernels& kernels_for(InstructionSet set) {
+#ifdef SAC_X86_64
+  if (set == InstructionSet::avx512) return pair_kernels_avx512;
+  if (set == InstructionSet::avx2) return pair_kernels_avx2;
+#endif
+  (void)set;
+  return pair_kernels_portable;
+}
+
+// Work below which a second thread costs more than it brings (starting one takes some 30 µs).
+constexpr double kFlopsPerThread = 4e6;
+
+int useful_threads(std::int64_t n, std::int64_t lines, int threads) {
+  const double flops = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(lines);
+  return std::max(1, static_cast<int>(std::min<double>(threads, flops / kFlopsPerThread)));
+}
+
+// Panels that a group of tasks shares should stay in the second-level cache (1 MiB and more on current cores,
+// of which the group takes about half), and a group should not be so large that triangles leave threads idle.
+std::int64_t panels_in_group(std::int64_t panel_bytes) {
+  constexpr std::int64_t cache = 512 * 1024;
+  return std::clamp<std::int64_t>(cache / panel_bytes, 1, 16);
+}
+
+constexpr std::int64_t kMostGroups = 2048;
+
+// Both matrices, normalised and packed as pair_kernels.h describes.
+template <typename T>
+class Packed {
+ public:
+  Packed(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, int width, int threads,
+         const CpuOptions& options)
+      : a_(a), b_(b), centre_(metric == Metric::pearson), width_(width) {
+    pair_.pairs = std::min(a.cols, b.cols);
+    pair_.rest = std::max(a.cols, b.cols) - pair_.pairs;
+    pair_.rest_is_a = a.cols > b.cols;
+    pair_.panels = (a.rows + width - 1) / width;
+    lines_ = std::make_unique<AlignedBuffer<T>>(pair_.panels * panel_size());
+    pair_.lines = lines_->data();
+    norms_ = std::make_unique<AlignedBuffer<T>>(2 * pair_.panels * width);
+    pair_.norms_a = norms_->data();
+    pair_.norms_b = norms_->data() + pair_.panels * width;
+    pair_.inverse_bandwidth = static_cast<T>(0.5 / (sigma * sigma));
+    parallel_for(pair_.panels, threads, options, [this](std::int64_t p) { pack_panel(p); });
+    if (first_bad_ < std::numeric_limits<std::int64_t>::max())
+      throw std::invalid_argument(std::string(first_bad_ % 2 ? "b" : "a") +
+                                  " must be finite, got NaN or Inf in row " + std::to_string(first_bad_ / 2));
+  }
+
+  const PackedPair<T>& pair() const { return pair_; }
+  bool identical() const { return identical_; }
+  std::int64_t panel_size() const { return (2 * pair_.pairs + pair_.rest) * width_; }
+
+ private:
+  void pack_panel(std::int64_t p) {
+    std::vector<double> row_a(a_.cols), row_b(b_.cols);
+    T* panel = lines_->data() + p * panel_size();
+    T* norm_a = norms_->data() + p * width_;
+    T* norm_b = norm_a + pair_.panels * width_;
+    const std::int64_t first = p * width_, filled = std::min<std::int64_t>(width_, a_.rows - first);
+    if (filled < width_) std::fill(panel, panel + panel_size(), T(0));
+    for (int r = 0; r < width_; ++r) {
+      norm_a[r] = norm_b[r] = std::numeric_limits<T>::infinity();
+      if (r >= filled) continue;
+      norm_a[r] = put(a_, 0, first + r, row_a, panel + r);
+      norm_b[r] = put(b_, 1, first + r, row_b, panel + r);
+      if (a_.cols != b_.cols || !same(panel + r)) identical_ = false;
+    }
+  }
+
+  // Writes row i of matrix `which` into its lines; returns |x̂_i|².
+  T put(const MatrixView& x, int which, std::int64_t i, std::vector<double>& row, T* out) {
+    const RowKind kind = normalise_row(x, i, centre_, row.data());
+    if (kind == RowKind::not_finite) report(2 * i + which);
+    if (kind != RowKind::ordinary) std::fill(row.begin(), row.end(), 0.0);
+    for (std::int64_t j = 0; j < pair_.pairs; ++j) out[(2 * j + which) * width_] = static_cast<T>(row[j]);
+    for (std::int64_t j = pair_.pairs; j < x.cols; ++j)
+      out[(pair_.pairs + j) * width_] = static_cast<T>(row[j]);
+    return kind == RowKind::ordinary ? T(1) : T(0);
+  }
+
+  bool same(const T* row) const {
+    for (std::int64_t j = 0; j < pair_.pairs; ++j)
+      if (row[2 * j * width_] != row[(2 * j + 1) * width_]) return false;
+    return true;
+  }
+
+  void report(std::int64_t bad) {
+    std::int64_t seen = first_bad_.load();
+    while (bad < seen && !first_bad_.compare_exchange_weak(seen, bad)) {
+    }
+  }
+
+  const MatrixView &a_, &b_;
+  const bool centre_;
+  const std::int64_t width_;
+  PackedPair<T> pair_;
+  std::unique_ptr<AlignedBuffer<T>> lines_, norms_;
+  std::atomic<bool> identical_{true};
+  std::atomic<std::int64_t> first_bad_{std::numeric_limits<std::int64_t>::max()};  // 2·row + (0 for a, 1 for b)
+};
+
+template <typename T>
+double distance(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
+                const PairKernelsOf<T>& kernels, const CpuOptions& options) {
+  const std::int64_t n = a.rows;
+  const int threads = useful_threads(n, a.cols + b.cols, options.threads);
+  const Packed<T> packed(a, b, metric, sigma, kernels.width, threads, options);
+  if (packed.identical()) return 0.0;
+
+  const auto kernel = metric == Metric::rbf ? kernels.rbf : kernels.dot;
+  const std::int64_t panels = packed.pair().panels;
+  const std::int64_t cached = panels_in_group(packed.panel_size() * static_cast<std::int64_t>(sizeof(T)));
+  // For very many panels a group holds several cached runs, so that the list of tasks stays small.
+  const std::int64_t group = cached * (1 + panels / (cached * kMostGroups));
+  const std::int64_t groups = (panels + group - 1) / group;
+  // Task t is the block (i, j), i ≤ j, of groups; each has its own place in `sums`, added up in order.
+  std::vector<double> sums(static_cast<std::size_t>(groups * (groups + 1) / 2));
+  std::vector<std::int64_t> first_task(static_cast<std::size_t>(groups) + 1, 0);
+  for (std::int64_t i = 0; i < groups; ++i) first_task[i + 1] = first_task[i] + groups - i;
+  parallel_for(first_task[groups], threads, options, [&](std::int64_t t) {
+    const std::int64_t i = std::upper_bound(first_task.begin(), first_task.end(), t) - first_task.begin() - 1;
+    const std::int64_t j = i + t - first_task[i];
+    const std::int64_t rows_end = std::min(panels, (i + 1) * group);
+    const std::int64_t cols_end = std::min(panels, (j + 1) * group);
+    double sum = 0;
+    for (std::int64_t p = i * group; p < rows_end; p += cached)
+      sum += kernel(packed.pair(), p, std::min(rows_end, p + cached), j * group, cols_end);
+    sums[t] = sum;
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total / static_cast<double>(n) / static_cast<double>(n);
+}
+
+}  // namespace
+
+bool has_instruction_set(InstructionSet set) {
+#ifdef SAC_X86_64
+  if (set == InstructionSet::avx512) return __builtin_cpu_supports("avx512f");
+  if (set == InstructionSet::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return set == InstructionSet::portable;
+}
+
+double correlation_distance_cpu(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
+                                const CpuOptions& options) {
+  const PairKernels& kernels = kernels_for(options.instruction_set);
+  // A narrow rbf kernel multiplies the rounding of the dot product by 1/(2σ²): beyond 2, float32 is not enough.
+  const bool wide = a.dtype == DType::float64 || b.dtype == DType::float64 ||
+                    (metric == Metric::rbf && 0.5 / (sigma * sigma) > 2.0);
+  return wide ? distance<double>(a, b, metric, sigma, kernels.f64, options)
+              : distance<float>(a, b, metric, sigma, kernels.f32, options);
+}
+
+}  // namespace sac

@@ -1,0 +1,228 @@
+// Register-tiled kernels on compiler vectors. Included by one source file for each instruction set, which sets
+// SAC_VECTOR_BYTES, SAC_TILE_ROWS and SAC_TILE_VECTORS. Everything is in an unnamed namespace and uses no
+// library template: code compiled for a newer processor must not be shared with the other files by the linker.
+#pragma once
+
+#include "cpu/pair_kernels.h"
+
+namespace sac {
+namespace {
+
+template <typename T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(SAC_VECTOR_BYTES)));
+};
+template <typename T>
+using Vector = typename VectorOf<T>::type;
+
+template <typename T>
+struct BitsOf;
+template <>
+struct BitsOf<float> {
+  using Int = std::int32_t;
+  static constexpr Int without_sign = 0x7fffffff;
+  static constexpr int mantissa = 23;
+  static constexpr float round_magic = 12582912.0f;  // 1.5·2^23: adding it rounds to an integer
+  static constexpr float lowest_exponent = -86.0f;   // exp(x) is still a normal number
+  static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  static constexpr int taylor = 7;  // 0.347^8 / 8! = 5e-9, below float32's half ulp
+};
+template <>
+struct BitsOf<double> {
+  using Int = std::int64_t;
+  static constexpr Int without_sign = 0x7fffffffffffffff;
+  static constexpr int mantissa = 52;
+  static constexpr double round_magic = 6755399441055744.0;  // 1.5·2^52
+  static constexpr double lowest_exponent = -700.0;
+  static constexpr double ln2_high = 0.693145751953125, ln2_low = 1.42860682030941723212e-6;
+  static constexpr int taylor = 13;  // 0.347^14 / 14! = 4e-18
+};
+
+template <typename T>
+struct Shape {
+  static constexpr int lanes = SAC_VECTOR_BYTES / sizeof(T);
+  static constexpr int vectors = SAC_TILE_VECTORS;
+  static constexpr int width = lanes * vectors;
+};
+
+template <typename T>
+inline Vector<T> absolute(Vector<T> v) {
+  using Int = typename BitsOf<T>::Int;
+  return (Vector<T>)((Vector<Int>)v & BitsOf<T>::without_sign);
+}
+
+// exp for arguments ≤ 0: 2^m · taylor(r), |r| ≤ ln2/2.
+template <typename T>
+inline Vector<T> exp_of_negative(Vector<T> x) {
+  using B = BitsOf<T>;
+  using Int = typename B::Int;
+  const Vector<T> low = Vector<T>{} + B::lowest_exponent;
+  x = x > low ? x : low;
+  const Vector<T> shifted = x * static_cast<T>(1.44269504088896340736) + B::round_magic;
+  const Vector<T> m = shifted - B::round_magic;
+  const Vector<T> r = (x - m * B::ln2_high) - m * B::ln2_low;
+  Vector<T> sum = Vector<T>{} + static_cast<T>(1);
+#pragma GCC unroll 16
+  for (int i = B::taylor; i >= 1; --i) sum = sum * (r * (static_cast<T>(1) / i)) + static_cast<T>(1);
+  const Vector<Int> magic = (Vector<Int>)(Vector<T>{} + B::round_magic);
+  return (Vector<T>)((Vector<Int>)sum + (((Vector<Int>)shifted - magic) << B::mantissa));
+}
+
+template <typename T>
+inline Vector<T> load(const T* p) {
+  return *reinterpret_cast<const Vector<T>*>(p);
+}
+
+// acc[r][v] ±= rows[r] · cols[v] for one line.
+template <typename T, int Rows, bool Add>
+inline __attribute__((always_inline)) void rank_one(const T* rows, const T* cols,
+                                                    Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+  Vector<T> c[SAC_TILE_VECTORS];
+#pragma GCC unroll 8
+  for (int v = 0; v < SAC_TILE_VECTORS; ++v) c[v] = load<T>(cols + v * Shape<T>::lanes);
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    const Vector<T> x = Vector<T>{} + rows[r];
+#pragma GCC unroll 8
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+      if (Add)
+        acc[r][v] += x * c[v];
+      else
+        acc[r][v] -= x * c[v];
+    }
+  }
+}
+
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void clear(Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v) acc[r][v] = Vector<T>{};
+}
+
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void add_to(Vector<T> (&total)[Rows][SAC_TILE_VECTORS],
+                                                  const Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v) total[r][v] += acc[r][v];
+}
+
+// Long rows are summed in chunks, so that rounding grows with the chunk and not with k.
+constexpr std::int64_t kChunk = 256;
+
+// Σ_lanes |C^a − C^b| of a tile of Rows × width.
+template <typename T, int Rows>
+inline Vector<T> tile_dot(const PackedPair<T>& z, const T* rows, const T* cols) {
+  constexpr int width = Shape<T>::width;
+  Vector<T> acc[Rows][SAC_TILE_VECTORS];
+  clear<T, Rows>(acc);
+  const bool chunked = z.pairs + z.rest > kChunk;
+  Vector<T> total[Rows][SAC_TILE_VECTORS];
+  if (chunked) clear<T, Rows>(total);
+  for (std::int64_t done = 0; done < z.pairs;) {
+    const std::int64_t stop = z.pairs - done < kChunk ? z.pairs : done + kChunk;
+    for (; done < stop; ++done, rows += 2 * width, cols += 2 * width) {
+      rank_one<T, Rows, true>(rows, cols, acc);
+      rank_one<T, Rows, false>(rows + width, cols + width, acc);
+    }
+    if (chunked) add_to<T, Rows>(total, acc), clear<T, Rows>(acc);
+  }
+  for (std::int64_t done = 0; done < z.rest;) {
+    const std::int64_t stop = z.rest - done < kChunk ? z.rest : done + kChunk;
+    if (z.rest_is_a)
+      for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, acc);
+    else
+      for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, false>(rows, cols, acc);
+    if (chunked) add_to<T, Rows>(total, acc), clear<T, Rows>(acc);
+  }
+  if (chunked) add_to<T, Rows>(acc, total);
+  Vector<T> sum[SAC_TILE_VECTORS];
+#pragma GCC unroll 8
+  for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+    sum[v] = absolute<T>(acc[0][v]);
+#pragma GCC unroll 16
+    for (int r = 1; r < Rows; ++r) sum[v] += absolute<T>(acc[r][v]);
+  }
+#pragma GCC unroll 8
+  for (int v = 1; v < SAC_TILE_VECTORS; ++v) sum[0] += sum[v];
+  return sum[0];
+}
+
+// exp(−max(0, |x̂_i|² + |x̂_j|² − 2 x̂_i·x̂_j) / 2σ²)
+template <typename T>
+inline Vector<T> rbf_of(Vector<T> dot, T norm_row, Vector<T> norm_col, T inverse_bandwidth) {
+  Vector<T> squared = norm_col + norm_row - static_cast<T>(2) * dot;
+  squared = squared > Vector<T>{} ? squared : Vector<T>{};
+  return exp_of_negative<T>(squared * -inverse_bandwidth);
+}
+
+template <typename T, int Rows>
+inline Vector<T> tile_rbf(const PackedPair<T>& z, const T* rows, const T* cols, std::int64_t row0,
+                          std::int64_t col0) {
+  constexpr int width = Shape<T>::width;
+  Vector<T> a[Rows][SAC_TILE_VECTORS], b[Rows][SAC_TILE_VECTORS];
+  clear<T, Rows>(a);
+  clear<T, Rows>(b);
+  for (std::int64_t i = 0; i < z.pairs; ++i, rows += 2 * width, cols += 2 * width) {
+    rank_one<T, Rows, true>(rows, cols, a);
+    rank_one<T, Rows, true>(rows + width, cols + width, b);
+  }
+  if (z.rest_is_a)
+    for (std::int64_t i = 0; i < z.rest; ++i, rows += width, cols += width)
+      rank_one<T, Rows, true>(rows, cols, a);
+  else
+    for (std::int64_t i = 0; i < z.rest; ++i, rows += width, cols += width)
+      rank_one<T, Rows, true>(rows, cols, b);
+  Vector<T> sum{};
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+      const std::int64_t col = col0 + v * Shape<T>::lanes;
+      sum += absolute<T>(
+          rbf_of<T>(a[r][v], z.norms_a[row0 + r], load<T>(z.norms_a + col), z.inverse_bandwidth) -
+          rbf_of<T>(b[r][v], z.norms_b[row0 + r], load<T>(z.norms_b + col), z.inverse_bandwidth));
+    }
+  return sum;
+}
+
+template <typename T>
+inline double lanes_sum(Vector<T> v) {
+  double sum = 0;
+  for (int i = 0; i < Shape<T>::lanes; ++i) sum += static_cast<double>(v[i]);
+  return sum;
+}
+
+template <typename T, bool Rbf>
+double group_sum(const PackedPair<T>& z, std::int64_t p0, std::int64_t p1, std::int64_t q0, std::int64_t q1) {
+  constexpr int width = Shape<T>::width;
+  // rbf keeps two sets of accumulators, so its tile is half as tall
+  constexpr int tile_rows = Rbf ? SAC_TILE_ROWS / 2 : SAC_TILE_ROWS;
+  static_assert(width % tile_rows == 0, "a panel must hold whole tiles");
+  const std::int64_t panel = (2 * z.pairs + z.rest) * width;
+  double total = 0;
+  for (std::int64_t q = q0; q < q1; ++q) {
+    const T* cols = z.lines + q * panel;
+    for (std::int64_t p = p0; p < p1 && p <= q; ++p) {
+      Vector<T> sum{};
+      for (int r = 0; r < width; r += tile_rows) {
+        const T* rows = z.lines + p * panel + r;
+        if (Rbf)
+          sum += tile_rbf<T, tile_rows>(z, rows, cols, p * width + r, q * width);
+        else
+          sum += tile_dot<T, tile_rows>(z, rows, cols);
+      }
+      total += (p == q ? 1.0 : 2.0) * lanes_sum<T>(sum);
+    }
+  }
+  return total;
+}
+
+template <typename T>
+constexpr PairKernelsOf<T> kernels_of() {
+  return {Shape<T>::width, group_sum<T, false>, group_sum<T, true>};
+}
+
+}  // namespace
+}  // namespace sac
