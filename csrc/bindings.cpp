@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "sac/correlation_distance.h"
+#include "sac/correlation_distance_cuda.h"
+#include "sac/triangle.h"
 
 namespace py = pybind11;
 
@@ -49,16 +51,15 @@ sac::InstructionSet instruction_set_of(const std::string& name) {
   throw std::invalid_argument("instruction_set must be one of " + there + " on this processor, got " + name);
 }
 
-double correlation_distance_cpu(std::uintptr_t a, const std::string& a_dtype, std::int64_t rows,
-                                std::int64_t a_cols, std::int64_t a_row_stride, std::int64_t a_col_stride,
-                                std::uintptr_t b, const std::string& b_dtype, std::int64_t b_cols,
-                                std::int64_t b_row_stride, std::int64_t b_col_stride,
-                                const std::string& metric, double sigma, int threads,
+double correlation_distance_cpu(std::uintptr_t a, const std::string& a_dtype, std::int64_t rows, std::int64_t a_cols,
+                                std::int64_t a_row_stride, std::int64_t a_col_stride, std::uintptr_t b,
+                                const std::string& b_dtype, std::int64_t b_cols, std::int64_t b_row_stride,
+                                std::int64_t b_col_stride, const std::string& metric, double sigma, int threads,
                                 const std::string& instruction_set) {
-  const sac::MatrixView view_a{reinterpret_cast<const void*>(a), dtype_of(a_dtype), rows, a_cols,
-                               a_row_stride, a_col_stride};
-  const sac::MatrixView view_b{reinterpret_cast<const void*>(b), dtype_of(b_dtype), rows, b_cols,
-                               b_row_stride, b_col_stride};
+  const sac::MatrixView view_a{
+      reinterpret_cast<const void*>(a), dtype_of(a_dtype), rows, a_cols, a_row_stride, a_col_stride};
+  const sac::MatrixView view_b{
+      reinterpret_cast<const void*>(b), dtype_of(b_dtype), rows, b_cols, b_row_stride, b_col_stride};
   const sac::Metric kind = metric_of(metric);
   sac::CpuOptions options;
   options.threads = threads;
@@ -75,15 +76,46 @@ double correlation_distance_cpu(std::uintptr_t a, const std::string& a_dtype, st
   }
 }
 
+// Architectures that the CUDA kernels were compiled for, as CMake names them; empty without CUDA.
+#ifdef SAC_CUDA_ARCHITECTURES
+constexpr const char* kCudaArchitectures = SAC_CUDA_ARCHITECTURES;
+
+void correlation_distance_cuda(std::uintptr_t a, std::int64_t a_cols, std::uintptr_t b, std::int64_t b_cols,
+                               std::int64_t rows, bool wide, double inverse_bandwidth, std::uintptr_t partial,
+                               std::uintptr_t stream) {
+  py::gil_scoped_release no_gil;
+  sac::correlation_distance_cuda(reinterpret_cast<const void*>(a), a_cols, reinterpret_cast<const void*>(b), b_cols,
+                                 rows, wide, inverse_bandwidth, reinterpret_cast<double*>(partial),
+                                 reinterpret_cast<void*>(stream));
+}
+#else
+constexpr const char* kCudaArchitectures = "";
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Kernels of sac_fast. Call them through sac_fast.ops, which checks the arguments.";
   m.attr("version") = SAC_FAST_VERSION;
+  m.attr("cuda_architectures") = kCudaArchitectures;
+  m.def(
+      "triangle_tile",
+      [](std::int64_t number, std::int64_t tiles) {
+        const sac::TriangleTile tile = sac::triangle_tile(number, tiles);
+        return py::make_tuple(tile.row, tile.col);
+      },
+      py::arg("number"), py::arg("tiles"), "Row and column of a tile of the symmetric schedule.");
+#ifdef SAC_CUDA_ARCHITECTURES
+  m.def("correlation_distance_cuda_blocks", &sac::correlation_distance_cuda_blocks, py::arg("rows"),
+        "Number of partial sums of correlation_distance_cuda.");
+  m.def("correlation_distance_cuda", &correlation_distance_cuda, py::arg("a"), py::arg("a_cols"), py::arg("b"),
+        py::arg("b_cols"), py::arg("rows"), py::arg("wide"), py::arg("inverse_bandwidth"), py::arg("partial"),
+        py::arg("stream"), "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance_cuda.h");
+#endif
   m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
-  m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("a_dtype"),
-        py::arg("rows"), py::arg("a_cols"), py::arg("a_row_stride"), py::arg("a_col_stride"), py::arg("b"),
-        py::arg("b_dtype"), py::arg("b_cols"), py::arg("b_row_stride"), py::arg("b_col_stride"),
-        py::arg("metric"), py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"),
+  m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("a_dtype"), py::arg("rows"),
+        py::arg("a_cols"), py::arg("a_row_stride"), py::arg("a_col_stride"), py::arg("b"), py::arg("b_dtype"),
+        py::arg("b_cols"), py::arg("b_row_stride"), py::arg("b_col_stride"), py::arg("metric"), py::arg("sigma"),
+        py::arg("threads"), py::arg("instruction_set"),
         "mean |C^a - C^b|; see csrc/include/sac/correlation_distance.h");
 }

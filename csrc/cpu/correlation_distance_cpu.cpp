@@ -1,5 +1,3 @@
-#include "sac/correlation_distance.h"
-
 #include <algorithm>
 #include <atomic>
 #include <limits>
@@ -11,6 +9,8 @@
 #include "cpu/pack.h"
 #include "cpu/pair_kernels.h"
 #include "cpu/parallel.h"
+#include "sac/correlation_distance.h"
+#include "sac/triangle.h"
 
 namespace sac {
 namespace {
@@ -41,6 +41,9 @@ std::int64_t panels_in_group(std::int64_t panel_bytes) {
 
 constexpr std::int64_t kMostGroups = 2048;
 
+// 64 · 2⁻²⁵ ≈ 2e-6 if every rounding went the same way; a few 1e-7 at most were seen.
+constexpr double kMostRoundingRbf = 64;
+
 // Both matrices, normalised and packed as pair_kernels.h describes.
 template <typename T>
 class Packed {
@@ -60,8 +63,8 @@ class Packed {
     pair_.inverse_bandwidth = static_cast<T>(0.5 / (sigma * sigma));
     parallel_for(pair_.panels, threads, options, [this](std::int64_t p) { pack_panel(p); });
     if (first_bad_ < std::numeric_limits<std::int64_t>::max())
-      throw std::invalid_argument(std::string(first_bad_ % 2 ? "b" : "a") +
-                                  " must be finite, got NaN or Inf in row " + std::to_string(first_bad_ / 2));
+      throw std::invalid_argument(std::string(first_bad_ % 2 ? "b" : "a") + " must be finite, got NaN or Inf in row " +
+                                  std::to_string(first_bad_ / 2));
   }
 
   const PackedPair<T>& pair() const { return pair_; }
@@ -91,8 +94,7 @@ class Packed {
     if (kind == RowKind::not_finite) report(2 * i + which);
     if (kind != RowKind::ordinary) std::fill(row.begin(), row.end(), 0.0);
     for (std::int64_t j = 0; j < pair_.pairs; ++j) out[(2 * j + which) * width_] = static_cast<T>(row[j]);
-    for (std::int64_t j = pair_.pairs; j < x.cols; ++j)
-      out[(pair_.pairs + j) * width_] = static_cast<T>(row[j]);
+    for (std::int64_t j = pair_.pairs; j < x.cols; ++j) out[(pair_.pairs + j) * width_] = static_cast<T>(row[j]);
     return kind == RowKind::ordinary ? T(1) : T(0);
   }
 
@@ -118,8 +120,8 @@ class Packed {
 };
 
 template <typename T>
-double distance(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
-                const PairKernelsOf<T>& kernels, const CpuOptions& options) {
+double distance(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, const PairKernelsOf<T>& kernels,
+                const CpuOptions& options) {
   const std::int64_t n = a.rows;
   const int threads = useful_threads(n, a.cols + b.cols, options.threads);
   const Packed<T> packed(a, b, metric, sigma, kernels.width, threads, options);
@@ -132,12 +134,10 @@ double distance(const MatrixView& a, const MatrixView& b, Metric metric, double 
   const std::int64_t group = cached * (1 + panels / (cached * kMostGroups));
   const std::int64_t groups = (panels + group - 1) / group;
   // Task t is the block (i, j), i ≤ j, of groups; each has its own place in `sums`, added up in order.
-  std::vector<double> sums(static_cast<std::size_t>(groups * (groups + 1) / 2));
-  std::vector<std::int64_t> first_task(static_cast<std::size_t>(groups) + 1, 0);
-  for (std::int64_t i = 0; i < groups; ++i) first_task[i + 1] = first_task[i] + groups - i;
-  parallel_for(first_task[groups], threads, options, [&](std::int64_t t) {
-    const std::int64_t i = std::upper_bound(first_task.begin(), first_task.end(), t) - first_task.begin() - 1;
-    const std::int64_t j = i + t - first_task[i];
+  const std::int64_t tasks = triangle_size(groups);
+  std::vector<double> sums(static_cast<std::size_t>(tasks));
+  parallel_for(tasks, threads, options, [&](std::int64_t t) {
+    const auto [i, j] = triangle_tile(t, groups);
     const std::int64_t rows_end = std::min(panels, (i + 1) * group);
     const std::int64_t cols_end = std::min(panels, (j + 1) * group);
     double sum = 0;
@@ -163,9 +163,11 @@ bool has_instruction_set(InstructionSet set) {
 double correlation_distance_cpu(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
                                 const CpuOptions& options) {
   const PairKernels& kernels = kernels_for(options.instruction_set);
-  // A narrow rbf kernel multiplies the rounding of the dot product by 1/(2σ²): beyond 2, float32 is not enough.
-  const bool wide = a.dtype == DType::float64 || b.dtype == DType::float64 ||
-                    (metric == Metric::rbf && 0.5 / (sigma * sigma) > 2.0);
+  // rbf needs both correlations before the exponential, so their rounding does not cancel as it does in the
+  // difference of dot products. For rows of one sign it grows like k·2⁻²⁵, and 1/(2σ²) magnifies it.
+  const double rounding = static_cast<double>(std::max(a.cols, b.cols)) * std::max(1.0, 0.5 / (sigma * sigma));
+  const bool wide =
+      a.dtype == DType::float64 || b.dtype == DType::float64 || (metric == Metric::rbf && rounding > kMostRoundingRbf);
   return wide ? distance<double>(a, b, metric, sigma, kernels.f64, options)
               : distance<float>(a, b, metric, sigma, kernels.f32, options);
 }

@@ -28,8 +28,7 @@ struct PackedPair {
 
 // Σ |C^a_ij − C^b_ij| over the blocks (p, q), p ≤ q, of the given panels; blocks off the diagonal count twice.
 template <typename T>
-using GroupSum = double (*)(const PackedPair<T>&, std::int64_t p0, std::int64_t p1, std::int64_t q0,
-                            std::int64_t q1);
+using GroupSum = double (*)(const PackedPair<T>&, std::int64_t p0, std::int64_t p1, std::int64_t q0, std::int64_t q1);
 
 template <typename T>
 struct PairKernelsOf {

@@ -114,21 +114,20 @@ inline __attribute__((always_inline)) void add_to(Vector<T> (&total)[Rows][SAC_T
 constexpr std::int64_t kChunk = 256;
 
 // Σ_lanes |C^a − C^b| of a tile of Rows × width.
-template <typename T, int Rows>
+template <typename T, int Rows, bool Chunked>
 inline Vector<T> tile_dot(const PackedPair<T>& z, const T* rows, const T* cols) {
   constexpr int width = Shape<T>::width;
   Vector<T> acc[Rows][SAC_TILE_VECTORS];
   clear<T, Rows>(acc);
-  const bool chunked = z.pairs + z.rest > kChunk;
-  Vector<T> total[Rows][SAC_TILE_VECTORS];
-  if (chunked) clear<T, Rows>(total);
+  Vector<T> total[Chunked ? Rows : 1][SAC_TILE_VECTORS];
+  if constexpr (Chunked) clear<T, Rows>(total);
   for (std::int64_t done = 0; done < z.pairs;) {
     const std::int64_t stop = z.pairs - done < kChunk ? z.pairs : done + kChunk;
     for (; done < stop; ++done, rows += 2 * width, cols += 2 * width) {
       rank_one<T, Rows, true>(rows, cols, acc);
       rank_one<T, Rows, false>(rows + width, cols + width, acc);
     }
-    if (chunked) add_to<T, Rows>(total, acc), clear<T, Rows>(acc);
+    if constexpr (Chunked) add_to<T, Rows>(total, acc), clear<T, Rows>(acc);
   }
   for (std::int64_t done = 0; done < z.rest;) {
     const std::int64_t stop = z.rest - done < kChunk ? z.rest : done + kChunk;
@@ -136,9 +135,9 @@ inline Vector<T> tile_dot(const PackedPair<T>& z, const T* rows, const T* cols) 
       for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, acc);
     else
       for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, false>(rows, cols, acc);
-    if (chunked) add_to<T, Rows>(total, acc), clear<T, Rows>(acc);
+    if constexpr (Chunked) add_to<T, Rows>(total, acc), clear<T, Rows>(acc);
   }
-  if (chunked) add_to<T, Rows>(acc, total);
+  if constexpr (Chunked) add_to<T, Rows>(acc, total);
   Vector<T> sum[SAC_TILE_VECTORS];
 #pragma GCC unroll 8
   for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
@@ -160,8 +159,7 @@ inline Vector<T> rbf_of(Vector<T> dot, T norm_row, Vector<T> norm_col, T inverse
 }
 
 template <typename T, int Rows>
-inline Vector<T> tile_rbf(const PackedPair<T>& z, const T* rows, const T* cols, std::int64_t row0,
-                          std::int64_t col0) {
+inline Vector<T> tile_rbf(const PackedPair<T>& z, const T* rows, const T* cols, std::int64_t row0, std::int64_t col0) {
   constexpr int width = Shape<T>::width;
   Vector<T> a[Rows][SAC_TILE_VECTORS], b[Rows][SAC_TILE_VECTORS];
   clear<T, Rows>(a);
@@ -171,18 +169,15 @@ inline Vector<T> tile_rbf(const PackedPair<T>& z, const T* rows, const T* cols, 
     rank_one<T, Rows, true>(rows + width, cols + width, b);
   }
   if (z.rest_is_a)
-    for (std::int64_t i = 0; i < z.rest; ++i, rows += width, cols += width)
-      rank_one<T, Rows, true>(rows, cols, a);
+    for (std::int64_t i = 0; i < z.rest; ++i, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, a);
   else
-    for (std::int64_t i = 0; i < z.rest; ++i, rows += width, cols += width)
-      rank_one<T, Rows, true>(rows, cols, b);
+    for (std::int64_t i = 0; i < z.rest; ++i, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, b);
   Vector<T> sum{};
   for (int r = 0; r < Rows; ++r)
     for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
       const std::int64_t col = col0 + v * Shape<T>::lanes;
-      sum += absolute<T>(
-          rbf_of<T>(a[r][v], z.norms_a[row0 + r], load<T>(z.norms_a + col), z.inverse_bandwidth) -
-          rbf_of<T>(b[r][v], z.norms_b[row0 + r], load<T>(z.norms_b + col), z.inverse_bandwidth));
+      sum += absolute<T>(rbf_of<T>(a[r][v], z.norms_a[row0 + r], load<T>(z.norms_a + col), z.inverse_bandwidth) -
+                         rbf_of<T>(b[r][v], z.norms_b[row0 + r], load<T>(z.norms_b + col), z.inverse_bandwidth));
     }
   return sum;
 }
@@ -194,11 +189,13 @@ inline double lanes_sum(Vector<T> v) {
   return sum;
 }
 
-template <typename T, bool Rbf>
-double group_sum(const PackedPair<T>& z, std::int64_t p0, std::int64_t p1, std::int64_t q0, std::int64_t q1) {
+enum class Tile { dot, long_dot, rbf };
+
+template <typename T, Tile Kind>
+double group_sum_of(const PackedPair<T>& z, std::int64_t p0, std::int64_t p1, std::int64_t q0, std::int64_t q1) {
   constexpr int width = Shape<T>::width;
   // rbf keeps two sets of accumulators, so its tile is half as tall
-  constexpr int tile_rows = Rbf ? SAC_TILE_ROWS / 2 : SAC_TILE_ROWS;
+  constexpr int tile_rows = Kind == Tile::rbf ? SAC_TILE_ROWS / 2 : SAC_TILE_ROWS;
   static_assert(width % tile_rows == 0, "a panel must hold whole tiles");
   const std::int64_t panel = (2 * z.pairs + z.rest) * width;
   double total = 0;
@@ -208,10 +205,10 @@ double group_sum(const PackedPair<T>& z, std::int64_t p0, std::int64_t p1, std::
       Vector<T> sum{};
       for (int r = 0; r < width; r += tile_rows) {
         const T* rows = z.lines + p * panel + r;
-        if (Rbf)
+        if constexpr (Kind == Tile::rbf)
           sum += tile_rbf<T, tile_rows>(z, rows, cols, p * width + r, q * width);
         else
-          sum += tile_dot<T, tile_rows>(z, rows, cols);
+          sum += tile_dot<T, tile_rows, Kind == Tile::long_dot>(z, rows, cols);
       }
       total += (p == q ? 1.0 : 2.0) * lanes_sum<T>(sum);
     }
@@ -220,8 +217,14 @@ double group_sum(const PackedPair<T>& z, std::int64_t p0, std::int64_t p1, std::
 }
 
 template <typename T>
+double group_sum_dot(const PackedPair<T>& z, std::int64_t p0, std::int64_t p1, std::int64_t q0, std::int64_t q1) {
+  return z.pairs + z.rest > kChunk ? group_sum_of<T, Tile::long_dot>(z, p0, p1, q0, q1)
+                                   : group_sum_of<T, Tile::dot>(z, p0, p1, q0, q1);
+}
+
+template <typename T>
 constexpr PairKernelsOf<T> kernels_of() {
-  return {Shape<T>::width, group_sum<T, false>, group_sum<T, true>};
+  return {Shape<T>::width, group_sum_dot<T>, group_sum_of<T, Tile::rbf>};
 }
 
 }  // namespace

@@ -32,11 +32,11 @@ struct CpuOptions {
 bool has_instruction_set(InstructionSet set);
 
 // a: (n, k_a), b: (n, k_b), n ≥ 2, k ≥ 1. The sums are float32 within a tile (float64 when either input is
-// float64, or when a narrow rbf kernel would magnify float32's rounding), float64 across tiles, in a fixed order:
-// the result does not depend on the number of threads.
-// Throws std::invalid_argument naming the first row that holds NaN or Inf, Cancelled when asked to stop.
-double correlation_distance_cpu(const MatrixView& a, const MatrixView& b, Metric metric,
-                                double sigma, const CpuOptions& options);
+// float64, and for rbf with long rows or a narrow kernel, where float32's rounding would show), float64 across tiles,
+// in a fixed order: the result does not depend on the number of threads. Throws std::invalid_argument naming the first
+// row that holds NaN or Inf, Cancelled when asked to stop.
+double correlation_distance_cpu(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
+                                const CpuOptions& options);
 
 struct Cancelled {};
 

@@ -1,0 +1,118 @@
+"""Theft by fine-tuning: the thief holds the source's weights and trains on."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .training import Progress, Recipe, fit_labels
+
+_Model = TypeVar("_Model", bound=nn.Module)
+# A tenth of the learning rate of training from the start, and half the passes: common practice.
+_RECIPE = Recipe(epochs=4, learning_rate=0.01)
+_LAST_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def finetune_all(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Fine-tune all layers of a copy of a model (FT-A of Guan et al., NeurIPS 2022, arXiv 2210.15427).
+
+    Args:
+        model: the stolen model; it is not changed. It is trained on the device it is on.
+        images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
+        labels: (n,) integers, 0 … classes - 1.
+        recipe: how; 4 epochs at a peak learning rate of 0.01 by default.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError: images or labels of the wrong type, shape or range.
+        ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
+    """
+    return fit_labels(
+        copy.deepcopy(model), images, labels, recipe or _RECIPE, seed,
+        progress=progress, description="fine-tuning all layers",
+    )  # fmt: skip
+
+
+def last_layer_name(model: nn.Module) -> str:
+    """The name of the last linear or convolutional layer, in the order the layers are registered.
+
+    Args:
+        model: any module.
+
+    Returns:
+        Its name as in ``model.named_modules()``; empty where the model itself is that layer.
+
+    Raises:
+        ModelError: there is none.
+    """
+    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, _LAST_KINDS)]
+    if not names:
+        raise ModelError(
+            f"model must hold a linear or convolutional layer, got {type(model).__name__} with none: "
+            "name the layer to train with layer="
+        )
+    return names[-1]
+
+
+def finetune_last(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    layer: str | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Fine-tune the last layer of a copy of a model (FT-L of Guan et al., NeurIPS 2022, arXiv 2210.15427).
+
+    All other parameters and the batch normalisation statistics stay as they are, bit for bit.
+
+    Args:
+        model: the stolen model; it is not changed. It is trained on the device it is on.
+        images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
+        labels: (n,) integers, 0 … classes - 1.
+        layer: name of the layer as in ``model.named_modules()``; by default ``last_layer_name(model)``.
+        recipe: how; 4 epochs at a peak learning rate of 0.01 by default.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError: images or labels of the wrong type, shape or range.
+        ModelError: no such layer, the model's answer is not (n, classes) finite logits, or the loss diverged.
+    """
+    name = last_layer_name(model) if layer is None else layer
+    stolen = copy.deepcopy(model)
+    modules = dict(stolen.named_modules())
+    if name not in modules:
+        raise ModelError(f"layer must name a module of the model, got {name!r}")
+    needed = {parameter: parameter.requires_grad for parameter in stolen.parameters()}
+    trained = set(modules[name].parameters())
+    for parameter in needed:
+        # Frozen parameters need no gradient, which spares the backward pass below the last layer.
+        parameter.requires_grad_(parameter in trained)
+    fit_labels(
+        stolen, images, labels, recipe or _RECIPE, seed,
+        trained=modules[name], progress=progress, description=f"fine-tuning {name or 'the layer'}",
+    )  # fmt: skip
+    for parameter, need in needed.items():
+        parameter.requires_grad_(need)
+    return stolen

@@ -1,0 +1,294 @@
+"""The training loop that all simulated thefts share, and plain supervised training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ..progress import track
+
+#: ``True`` draws a bar on stderr; a callable gets (steps done, steps in all) after every step.
+Progress = bool | Callable[[int, int], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
+_Model = TypeVar("_Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained: mini-batches in random order, one-cycle learning rate.
+
+    Attributes:
+        epochs: passes over the images.
+        batch_size: rows a step; an incomplete last batch of an epoch is left out, so that batch
+            normalisation never sees a handful of rows.
+        learning_rate: the peak of the cycle.
+        optimizer: ``"sgd"`` (Nesterov momentum 0.9) or ``"adamw"``.
+        weight_decay: as the optimizer takes it.
+        flips: mirror every second image, left to right, at random.
+    """
+
+    epochs: int = 8
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    weight_decay: float = 5e-4
+    flips: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay!r}")
+        if self.optimizer not in ("sgd", "adamw"):
+            raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {self.optimizer!r}")
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is not a non-empty float tensor with one row an image."""
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a torch.Tensor, got {type(images).__name__}")
+    if not images.is_floating_point():
+        raise TypeError(
+            f"images must be floating point as the model sees them (apply the preprocessing first), got {images.dtype}"
+        )
+    if images.ndim < 2 or images.shape[0] == 0:
+        raise ValueError(f"images must have at least one row and two dimensions, got {tuple(images.shape)}")
+
+
+def check_labels(labels: Tensor, rows: int) -> Tensor:
+    """Return the labels as int64, one an image; refuse anything else."""
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be integers, got {labels.dtype}")
+    if labels.shape != (rows,):
+        raise ValueError(f"labels must have shape ({rows},), one row an image, got {tuple(labels.shape)}")
+    return labels.to(torch.int64)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the first parameter or buffer; the CPU for a model with neither."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global random state (initialisation, dropout) and give it back as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def ask(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
+    """The model's answers in eval mode, (n, k) on its device; modes of all its modules are restored."""
+    device = device_of(model)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        # no_grad and not inference_mode: the answers become targets, which autograd has to save.
+        with torch.no_grad():
+            answers = [model(batch.to(device)) for batch in torch.split(images, batch_size)]
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    for answer, batch in zip(answers, torch.split(images, batch_size), strict=True):
+        if not isinstance(answer, Tensor) or answer.ndim != 2 or answer.shape[0] != batch.shape[0]:
+            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            raise ModelError(f"model must return a ({batch.shape[0]}, classes) tensor of logits, got {got}")
+    outputs = torch.cat(answers)
+    if not bool(torch.isfinite(outputs).all()):
+        row = int((~torch.isfinite(outputs)).any(dim=1).nonzero()[0, 0])
+        raise ModelError(f"model must return finite logits, got NaN or Inf in row {row}")
+    return outputs
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    mirrored_targets: Tensor,
+    loss: Loss,
+    recipe: Recipe,
+    seed: int,
+    *,
+    trained: nn.Module | None = None,
+    progress: Progress = False,
+    description: str = "training",
+) -> None:
+    """Train a model in place and leave it in eval mode.
+
+    Args:
+        model: the model, changed in place.
+        images: (n, …) float, as the model sees them.
+        targets: (n, …) what ``loss`` takes beside the outputs.
+        mirrored_targets: the same for the mirrored images; ``targets`` where mirroring changes nothing.
+        loss: (outputs, targets of the batch) -> mean loss.
+        recipe: how.
+        seed: of the order of the batches, the mirroring and the model's own randomness (dropout).
+        trained: the part of the model that is trained, all of it by default. The rest keeps its parameters
+            and, in eval mode, its batch normalisation statistics.
+        progress: a bar, a callable or nothing.
+        description: beside the bar.
+
+    Raises:
+        ModelError: the loss stopped being finite, or nothing can be trained.
+    """
+    device = device_of(model)
+    part = model if trained is None else trained
+    parameters = [p for p in part.parameters() if p.requires_grad]
+    if not parameters:
+        raise ModelError("model must have parameters that require a gradient, got none")
+    rows = images.shape[0]
+    batch_size = min(recipe.batch_size, rows)
+    batches = rows // batch_size
+    steps = recipe.epochs * batches
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "sgd":
+        optimizer = torch.optim.SGD(
+            parameters, recipe.learning_rate, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True
+        )
+    else:
+        optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    # One step more than is taken: OneCycleLR cannot be built for a single step.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps + 1)
+    generator = torch.Generator().manual_seed(seed)
+    mirroring = recipe.flips and images.ndim >= 3
+    model.eval()
+    part.train()
+    done = 0
+    with seeded(seed, device):
+        for epoch in track(range(recipe.epochs), description, enabled=progress is True):
+            order = torch.randperm(rows, generator=generator)
+            for rows_now in torch.split(order[: batches * batch_size], batch_size):
+                batch, wanted = images[rows_now].to(device), targets[rows_now]
+                if mirroring:
+                    mirrored = torch.rand(batch_size, generator=generator) < 0.5
+                    batch = torch.where(_like(mirrored, batch).to(device), batch.flip(-1), batch)
+                    wanted = torch.where(_like(mirrored, wanted), mirrored_targets[rows_now], wanted)
+                value = loss(model(batch), wanted.to(device))
+                optimizer.zero_grad()
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                done += 1
+                if callable(progress):
+                    progress(done, steps)
+            if not bool(torch.isfinite(value)):
+                raise ModelError(
+                    f"training must keep the loss finite, got {float(value)} in epoch {epoch + 1}: "
+                    f"lower learning_rate, now {recipe.learning_rate}"
+                )
+    model.eval()
+
+
+def _like(rows: Tensor, tensor: Tensor) -> Tensor:
+    """(n,) as (n, 1, …, 1), to broadcast over the other dimensions of ``tensor``."""
+    return rows.reshape(-1, *([1] * (tensor.ndim - 1)))
+
+
+def fit_labels(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    seed: int,
+    *,
+    trained: nn.Module | None = None,
+    progress: Progress = False,
+    description: str = "training",
+) -> _Model:
+    """Check images and labels against the model, then ``fit`` it in place with cross-entropy."""
+    check_images(images)
+    labels = check_labels(labels, images.shape[0])
+    classes = ask(model, images[:1]).shape[1]
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels must lie in 0…{classes - 1}, as the model has {classes} outputs, got {low}…{high}")
+    labels = labels.to(images.device)
+    fit(
+        model, images, labels, labels, F.cross_entropy, recipe, seed,
+        trained=trained, progress=progress, description=description,
+    )  # fmt: skip
+    return model
+
+
+def train(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Train a copy of a model on labelled images, with cross-entropy.
+
+    Args:
+        model: where training starts; it is not changed. It is trained on the device it is on.
+        images: (n, …) float, as the model sees them (after preprocessing).
+        labels: (n,) integers, 0 … classes - 1.
+        recipe: how; ``Recipe()`` by default.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError: images or labels of the wrong type, shape or range.
+        ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
+    """
+    return fit_labels(copy.deepcopy(model), images, labels, recipe or Recipe(), seed, progress=progress)
+
+
+def train_independent(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Train the architecture of a model from new random weights: an independent model, for a null pool.
+
+    Every module's ``reset_parameters`` draws new weights under ``seed``; nothing of the given weights
+    remains, so a source model may be given for its architecture alone.
+
+    Args:
+        model: the architecture; it is not changed.
+        images, labels, recipe, seed, progress: as ``train``.
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError, ModelError: as ``train``; ModelError also for a module that holds
+            parameters or buffers of its own and has no ``reset_parameters``.
+    """
+    fresh = copy.deepcopy(model)
+    with seeded(seed, device_of(fresh)):
+        for name, module in fresh.named_modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+                raise ModelError(
+                    f"module {name or type(module).__name__!r} must have reset_parameters(), so that no "
+                    f"given weight remains, got a {type(module).__name__} without; use train() on a new model"
+                )
+    return fit_labels(fresh, images, labels, recipe or Recipe(), seed, progress=progress)

@@ -1,0 +1,101 @@
+"""The demo's output folder: what is written where, and that nothing of the user's is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..container import atomic_write
+from ..errors import SacFastError
+from .zoo import Member
+
+KIND = "sac_fast demo"
+RESULTS = "results.json"
+PROBES = "probes.safetensors"
+# Only files of such names are ever removed, whatever a results.json says.
+_OURS = re.compile(r"(probes|(models|fingerprints|fingerprints/null)/[a-z0-9-]+)\.safetensors")
+
+
+class OutputFolderError(SacFastError, FileExistsError):
+    """The output folder holds something that is not an earlier demo."""
+
+
+def weights_file(member: Member) -> str:
+    """Where the weights go, relative to the output folder."""
+    return f"models/{member.name}.safetensors"
+
+
+def fingerprint_file(member: Member) -> str:
+    """Where the fingerprint goes; the nulls have a folder of their own, so that one word names the pool."""
+    folder = "fingerprints/null" if member.role == "null" else "fingerprints"
+    return f"{folder}/{member.name}.safetensors"
+
+
+def planned_files(members: Sequence[Member]) -> list[str]:
+    """Every file of a demo but results.json, relative to the output folder."""
+    return [
+        PROBES,
+        *(weights_file(member) for member in members),
+        *(fingerprint_file(member) for member in members),
+    ]
+
+
+def prepare(out: Path, members: Sequence[Member]) -> None:
+    """Make the output folder ready; the files of an earlier demo in it are removed, and nothing else.
+
+    Args:
+        out: the folder; it may be missing, empty, or hold an earlier demo, finished or not.
+        members: of the new demo.
+
+    Raises:
+        OutputFolderError: it is not empty and holds no earlier demo, or files of its own under the
+            names that the demo would write.
+        OSError: it cannot be written to.
+    """
+    earlier = _earlier_files(out)
+    taken = [name for name in planned_files(members) if name not in earlier and (out / name).exists()]
+    if taken:
+        raise OutputFolderError(f"out must not hold files that are not the demo's, got {out / taken[0]}")
+    for name in earlier:
+        (out / name).unlink(missing_ok=True)
+    for folder in ("models", "fingerprints/null"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    # From now on the folder is known as a demo's: one that was interrupted can be run again.
+    write_results(out, {"kind": KIND, "finished": False, "files": planned_files(members)})
+
+
+def _earlier_files(out: Path) -> list[str]:
+    """The files that an earlier demo's results.json lists."""
+    if not out.exists():
+        return []
+    if not out.is_dir():
+        raise OutputFolderError(f"out must be a folder, got the file {out}")
+    if not any(out.iterdir()):
+        return []
+    try:
+        earlier = json.loads((out / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        earlier = None
+    if not isinstance(earlier, dict) or earlier.get("kind") != KIND:
+        raise OutputFolderError(
+            f"out must be a new or empty folder, or one with an earlier demo's {RESULTS}, "
+            f"got {out}, which holds something else"
+        )
+    files = earlier.get("files")
+    names = files if isinstance(files, list) else []
+    return [name for name in names if isinstance(name, str) and _OURS.fullmatch(name)]
+
+
+def write_results(out: Path, results: Mapping[str, Any]) -> None:
+    """Write results.json, all or nothing.
+
+    Args:
+        out: the output folder.
+        results: what JSON can hold; NaN and infinity are refused.
+    """
+    text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_write(out / RESULTS) as handle:
+        handle.write(text.encode())

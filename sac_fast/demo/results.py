@@ -1,0 +1,159 @@
+"""What the demo reports: the table, its summary, and the commands that reproduce a row."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..fingerprint import Fingerprint
+from ..probes import JPEG_SEVERITY, ProbeSet
+from ..verdict import NullPool, auc
+from . import architectures
+from .data import Task
+from .folder import PROBES, fingerprint_file, weights_file
+from .zoo import PREPROCESSING, TEMPERATURE, THEFTS, Member, Size, Trained
+
+METRICS = ("cosine", "pearson", "spearman", "rbf")
+WHY = {
+    "pearson": "logits are defined only up to a constant a row, and a thief who trains on probabilities "
+    "never learns the source's constant; pearson does not depend on it, cosine does",
+    "spearman": "ranks of the logits do not depend on a row's additive constant or scale",
+    "cosine": "the paper's form, on raw logits; it depends on a row's additive constant, which a thief who "
+    "trains on probabilities never learns, so distilled models may seem independent",
+    "rbf": "a function of the cosine on raw logits, with the same dependence on a row's additive constant",
+}
+
+
+def judge(
+    members: Sequence[Member],
+    trained: dict[str, Trained],
+    prints: dict[str, Fingerprint],
+    rate: float,
+    metric: str,
+    comparison: str,
+) -> dict[str, Any]:
+    """Calibrate on the null members, judge all others, and measure how well the distances rank.
+
+    Args:
+        members: of the demo, the source first.
+        trained: accuracies by name.
+        prints: fingerprints by name.
+        rate: false-accusation rate.
+        metric, comparison: as `correlation_distance` takes them.
+
+    Returns:
+        The part of results.json that holds the table and its summary.
+    """
+    source = members[0]
+    others = members[1:]
+
+    def distances(by: str) -> dict[str, float]:
+        return {
+            member.name: prints[source.name].distance(prints[member.name], metric=by, comparison=comparison)
+            for member in others
+        }
+
+    def area(by: dict[str, float], thefts: Sequence[str] = THEFTS) -> float:
+        return auc(
+            [by[member.name] for member in others if member.method in thefts],
+            [by[member.name] for member in others if member.role == "held-out"],
+        )
+
+    distance = distances(metric)
+    pool = NullPool(
+        [distance[member.name] for member in others if member.role == "null"],
+        kind="models trained from new weights on the attacker's and on the defender's patches",
+    )
+    rows = []
+    for member in others:
+        truth = "derived" if member.role == "suspect" else "independent"
+        row: dict[str, Any] = {
+            "name": member.name,
+            "origin": member.origin,
+            "truth": truth,
+            "role": member.role,
+            "architecture": member.architecture,
+            "accuracy": trained[member.name].accuracy,
+            "distance": distance[member.name],
+            # The nulls are the yardstick and are not judged by it.
+            "p_value": None,
+            "verdict": None,
+            "correct": None,
+            "reason": None,
+        }
+        if member.role != "null":
+            verdict = pool.judge(distance[member.name], rate)
+            row |= {
+                "p_value": verdict.p_value,
+                "verdict": verdict.verdict,
+                "correct": verdict.verdict == truth,
+                "reason": verdict.reason,
+            }
+        rows.append(row)
+    any_verdict = pool.judge(0.0, rate)
+    return {
+        "source": {
+            "name": source.name,
+            "origin": source.origin,
+            "architecture": source.architecture,
+            "accuracy": trained[source.name].accuracy,
+        },
+        "models": rows,
+        "auc": area(distance),
+        "auc_by_theft": {theft: area(distance, [theft]) for theft in THEFTS},
+        "auc_by_metric": {by: area(distances(by)) for by in METRICS},
+        "false_accusation_rate": rate,
+        "threshold": any_verdict.threshold,
+        "upper_bound": any_verdict.upper_bound,
+        "null_count": len(pool),
+        "null_kind": pool.kind,
+        "attainable_p_value": any_verdict.attainable_p_value,
+    }
+
+
+def model_spec(member: Member) -> str:
+    """The architecture as the command line names it."""
+    return f"{architectures.__name__}:{member.architecture}"
+
+
+def reproduce(
+    members: Sequence[Member], out: Path, classes: int, metric: str, comparison: str, rate: float
+) -> list[str]:
+    """The two commands that reproduce the row of the last distilled model."""
+    member = [member for member in members if member.method == "extract-probabilities"][-1]
+    mine = f"{member.name}.safetensors"
+
+    def path(name: str) -> str:
+        return shlex.quote(str(out / name))
+
+    def numbers(values: Sequence[float]) -> str:
+        return ",".join(f"{value:g}" for value in values)
+
+    return [
+        f"sac-fast fingerprint {model_spec(member)} --model-args '{{\"classes\": {classes}}}' "
+        f"--weights {path(weights_file(member))} --probes {path(PROBES)} "
+        f"--mean {numbers(PREPROCESSING.mean)} --std {numbers(PREPROCESSING.std)} --out {mine}",
+        f"sac-fast verify {path(fingerprint_file(members[0]))} {mine} --null {path('fingerprints/null')} "
+        f"--metric {metric} "
+        + (f"--comparison {comparison} " if comparison != "l1" else "")
+        + f"--false-accusation-rate {rate:g}",
+    ]
+
+
+def settings(size: Size, task: Task, probes: ProbeSet, severity: int) -> dict[str, Any]:
+    """What the demo was, for results.json."""
+    return {
+        "classes": list(task.classes),
+        "patches_a_side": len(task.defender.labels),
+        "probes": len(probes),
+        "probe_kind": "SAC-JC",
+        "jpeg_severity": severity,
+        "jpeg_quality": JPEG_SEVERITY[severity],
+        "epochs": size.epochs,
+        "temperature": TEMPERATURE,
+        "architectures": list(size.architectures),
+        "mean": list(PREPROCESSING.mean),
+        "std": list(PREPROCESSING.std),
+    }

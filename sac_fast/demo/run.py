@@ -1,0 +1,177 @@
+"""The demo: train a source, steal it, fingerprint everything, judge."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+
+from ..container import package_version
+from ..errors import ModelError
+from ..fingerprint import Fingerprint, fingerprint
+from ..models import load_model
+from ..ops import correlation_distance
+from ..probes import ProbeSet
+from ..progress import track
+from .data import Task, make_task
+from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_results
+from .results import WHY, judge, model_spec, reproduce, settings
+from .zoo import FULL, PREPROCESSING, QUICK, Member, Size, Trained, make_model, plan, start_worker
+
+SEVERITY = 1
+_MOST_WORKERS = 8  # each holds torch and the task, some 500 MB
+
+
+def run_demo(
+    out: Path,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    metric: str = "pearson",
+    comparison: str = "l1",
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train a source, steal it in four ways, train independents, fingerprint all and judge.
+
+    Models are trained in worker processes (start method spawn: a script that calls this needs the usual
+    ``if __name__ == "__main__":``), one thread each and every model under a seed of its own, so that two
+    runs on one machine give the same table, whatever the number of workers.
+
+    Args:
+        out: the folder to write to: probes.safetensors, fingerprints/, models/, results.json. It may be
+            missing, empty, or hold an earlier demo, whose files are then replaced.
+        seed: ≥ 0; of the patches and of all models.
+        quick: fewer models and a false-accusation rate of 20 % instead of 10 %.
+        metric, comparison: as `correlation_distance` takes them.
+        workers: number of processes, ≥ 1; None: one a core, at most 8.
+        progress: bars on stderr.
+
+    Returns:
+        What results.json holds; see the README.
+
+    Raises:
+        ValueError: a wrong argument.
+        OutputFolderError: ``out`` holds something that is not an earlier demo.
+        ProbeError: the photographs are not installed (``pip install 'sac-fast[demo]'``).
+        ModelError: a training failed.
+    """
+    return _run(Path(out), QUICK if quick else FULL, seed, metric, comparison, workers, progress)
+
+
+def _run(
+    out: Path,
+    size: Size,
+    seed: int,
+    metric: str,
+    comparison: str,
+    workers: int | None,
+    progress: bool,
+) -> dict[str, Any]:
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+    # A misspelt metric shall not cost the training first.
+    tiny = torch.tensor([[1.0, 2.0, 4.0], [3.0, 1.0, 2.0], [2.0, 5.0, 1.0], [0.0, 1.0, 7.0]])
+    correlation_distance(tiny, tiny.flip(1), metric=metric, comparison=comparison)
+    start = time.perf_counter()
+    task = make_task(seed, patches=size.patches, test_patches=size.test_patches)
+    members = plan(size, seed)
+    prepare(out, members)
+    probes = ProbeSet.from_arrays(
+        task.test.images, task.test.labels, layout="NHWC", name=f"demo test patches, seed {seed}"
+    ).jpeg(severity=SEVERITY)
+    probes.save(out / PROBES)
+    trained = _train_all(members, task, size, out / "models", workers, progress)
+    training_seconds = time.perf_counter() - start
+    prints = _fingerprint_all(members, probes, len(task.classes), out, progress)
+    results = {
+        "kind": KIND,
+        "finished": True,
+        "seed": seed,
+        "metric": metric,
+        "comparison": comparison,
+        "why": WHY.get(metric, ""),
+        **judge(members, trained, prints, size.rate, metric, comparison),
+        "reproduce": reproduce(members, out, len(task.classes), metric, comparison, size.rate),
+        "settings": settings(size, task, probes, SEVERITY),
+        "versions": {
+            "sac_fast": package_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+            "python": platform.python_version(),
+        },
+        "seconds": {
+            "training": round(training_seconds, 2),
+            "total": round(time.perf_counter() - start, 2),
+        },
+        "files": planned_files(members),
+    }
+    write_results(out, results)
+    return results
+
+
+def _train_all(
+    members: Sequence[Member], task: Task, size: Size, folder: Path, workers: int | None, progress: bool
+) -> dict[str, Trained]:
+    processes = min(workers or _cores(), len(members))
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=start_worker, initargs=(task, size, folder, stop)
+    )
+    try:
+        done = track(_in_order(pool, members), "training", total=len(members), enabled=progress)
+        return {trained.name: trained for trained in done}
+    except BrokenProcessPool as error:
+        raise ModelError(
+            "a training process must stay alive, but one ended: killed, out of memory, or started from a "
+            'script without `if __name__ == "__main__":`'
+        ) from error
+    finally:
+        # Also after Ctrl-C: running trainings end at their next step, and no process is left behind.
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, members: Sequence[Member]) -> Iterator[Trained]:
+    """Train all; the stolen models wait for the source, the independents meanwhile keep the cores busy."""
+    running: set[Future[Trained]] = {pool.submit(make_model, member) for member in members if member.role != "suspect"}
+    waiting = [member for member in members if member.role == "suspect"]
+    while running:
+        finished, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            trained = future.result()
+            if trained.name == "source":
+                running |= {pool.submit(make_model, member) for member in waiting}
+            yield trained
+
+
+def _cores() -> int:
+    # The affinity mask, where there is one: a batch system may grant fewer than the machine has.
+    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(granted, _MOST_WORKERS)
+
+
+def _fingerprint_all(
+    members: Sequence[Member], probes: ProbeSet, classes: int, out: Path, progress: bool
+) -> dict[str, Fingerprint]:
+    prints = {}
+    for member in track(members, "fingerprinting", enabled=progress):
+        # From the files, as the command line would: what is judged is what was written.
+        model = load_model(model_spec(member), weights=out / weights_file(member), kwargs={"classes": classes})
+        prints[member.name] = fingerprint(model, probes, preprocessing=PREPROCESSING, name=member.name)
+        prints[member.name].save(out / fingerprint_file(member))
+    return prints

@@ -1,0 +1,7 @@
+"""Models: anything that answers probes."""
+
+from .checkpoint import load_model, load_weights, save_weights, weights_hash
+from .preprocessing import Preprocessing
+from .runner import run_model
+
+__all__ = ["Preprocessing", "load_model", "load_weights", "run_model", "save_weights", "weights_hash"]

@@ -1,0 +1,210 @@
+"""Run a model on probes and check what it answers."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import math
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..probes import ProbeSet
+from ..progress import track
+from .preprocessing import Preprocessing
+
+Model = nn.Module | Callable[[torch.Tensor], Any]
+
+
+def run_model(
+    model: Model,
+    probes: ProbeSet,
+    *,
+    preprocessing: Preprocessing | None = None,
+    batch_size: int = 64,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    output: int | str | None = None,
+    progress: bool = False,
+) -> torch.Tensor:
+    """The model's answers to the probes, under ``torch.inference_mode`` and in eval mode.
+
+    A module's training flags are put back afterwards, whatever happens. Where ``device`` or ``dtype`` differ
+    from the module's own, a copy of it is moved and run; the module itself is never moved or converted.
+
+    Args:
+        model: an `nn.Module`, or any callable from a batch of inputs to answers (tensors or NumPy arrays).
+        probes: n images.
+        preprocessing: from pixels to inputs; None: ``Preprocessing()``, pixels in 0..1, RGB, NCHW.
+        batch_size: images a call.
+        device: where to run; None: where the module's first parameter is, the CPU for other callables.
+        dtype: floating dtype of module and inputs; None: that of the module's first floating parameter,
+            float32 for other callables, of which only the inputs are converted.
+        output: which of several answers: an index of a tuple or list, a key of a dict, an attribute's name.
+            None: the only tensor there is.
+        progress: show a bar on stderr.
+
+    Returns:
+        ``(n, k)`` on the CPU, float64 if the model answers float64, else float32; answers of more than two
+        dimensions are flattened, those of one become ``(n, 1)``.
+
+    Raises:
+        ModelError: the device is not there, the model fails, or its answer is unclear, has the wrong number of
+            rows, changes its width, is not real numbers, or is not finite.
+        ValueError: a wrong argument.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating dtype, got {dtype}")
+    if not callable(model):
+        raise ModelError(f"model must be an nn.Module or a callable, got {type(model).__name__}")
+    preprocessing = preprocessing or Preprocessing()
+    model, device, dtype = _placed(model, device, dtype)
+    answers: list[torch.Tensor] = []
+    with _evaluating(model), torch.inference_mode():
+        for start in track(range(0, len(probes), batch_size), "running the model", enabled=progress):
+            # A copy: torch warns about read-only arrays.
+            pixels = torch.from_numpy(probes.images[start : start + batch_size].copy())
+            inputs = preprocessing(pixels.to(device)).to(dtype)
+            where = f"probes {start} to {start + len(pixels) - 1} (batch {start // batch_size})"
+            try:
+                answer = model(inputs)
+            except Exception as error:  # a stranger's code may raise anything
+                raise ModelError(f"model failed on {where}: {type(error).__name__}: {error}") from error
+            rows = _checked(_select(answer, output), len(pixels), start)
+            if answers and rows.shape[1] != answers[0].shape[1]:
+                raise ModelError(
+                    f"model must return {answers[0].shape[1]} values a probe as before, got {rows.shape[1]} for {where}"
+                )
+            answers.append(rows)
+    # Outside of inference mode, so that the result is an ordinary tensor.
+    return torch.cat(answers)
+
+
+def _placed(
+    model: Model, device: torch.device | str | None, dtype: torch.dtype | None
+) -> tuple[Model, torch.device, torch.dtype]:
+    """The model on its device and in its dtype (a copy if it must move), with both resolved."""
+    if not isinstance(model, nn.Module):
+        return model, _usable(device or "cpu"), dtype or torch.float32
+    tensors = [*model.parameters(), *model.buffers()]
+    floats = [tensor for tensor in tensors if tensor.is_floating_point()]
+    own_device = tensors[0].device if tensors else torch.device("cpu")
+    own_dtype = floats[0].dtype if floats else torch.float32
+    want_device = _usable(own_device if device is None else device)
+    if str(want_device) == own_device.type:
+        want_device = own_device  # "cuda" means the GPU where it is already
+    moves = device is not None and any(tensor.device != want_device for tensor in tensors)
+    converts = dtype is not None and any(tensor.dtype != dtype for tensor in floats)
+    if moves or converts:
+        try:
+            model = copy.deepcopy(model).to(device=want_device, dtype=dtype)
+        except (RuntimeError, TypeError, AssertionError, pickle.PicklingError) as error:
+            raise ModelError(
+                f"model must be copied to run on {want_device} in {dtype or own_dtype}, which failed; move "
+                f"it yourself and leave device and dtype out: {type(error).__name__}: {error}"
+            ) from error
+    return model, want_device, dtype or own_dtype
+
+
+def _usable(device: torch.device | str) -> torch.device:
+    try:
+        torch.empty(1, device=device).cpu()  # the meta device fails here: it holds no values
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device must be one that torch can use here, got {str(device)!r}: {error}") from error
+    return torch.device(device)
+
+
+@contextlib.contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    """Eval mode for a module; every submodule's own training flag comes back afterwards."""
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    flags = [(module, module.training) for module in model.modules()]
+    was_training = model.training
+    try:
+        model.eval()
+        yield
+    finally:
+        if was_training:
+            model.train()  # some modules do more in train() than to set the flag
+        for module, flag in flags:
+            module.training = flag
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, (torch.Tensor, np.ndarray))
+
+
+def _select(answer: Any, output: int | str | None) -> torch.Tensor:
+    """The one tensor that is meant."""
+    if _is_array(answer):
+        if output is not None:
+            raise ModelError(f"output={output!r} picks one of several answers, but the model returns one tensor")
+        return _tensor(answer)
+    parts = _parts(answer)
+    choices = [key for key, value in parts.items() if _is_array(value)]
+    shown = ", ".join(repr(key) for key in choices) or "none"
+    if output is None:
+        if len(choices) != 1:
+            raise ModelError(
+                f"model must return one tensor, got {type(answer).__name__} with {len(choices)}; "
+                f"pick one with output= (choices: {shown})"
+            )
+        output = choices[0]
+    elif output not in parts and isinstance(output, str) and not isinstance(answer, Mapping):
+        parts[output] = getattr(answer, output, None)
+    if not _is_array(parts.get(output)):
+        raise ModelError(
+            f"output={output!r} must name a tensor in the model's {type(answer).__name__} (choices: {shown})"
+        )
+    return _tensor(parts[output])
+
+
+def _tensor(value: torch.Tensor | np.ndarray[Any, np.dtype[Any]]) -> torch.Tensor:
+    if isinstance(value, torch.Tensor):
+        return value
+    try:
+        return torch.from_numpy(np.array(value, order="C"))  # a copy, since torch wants writable arrays
+    except TypeError as error:
+        raise ModelError(f"model must return numbers, got a NumPy array of {value.dtype}") from error
+
+
+def _parts(answer: Any) -> dict[Any, Any]:
+    """What ``output=`` can name in an answer: keys, field names or indices."""
+    if isinstance(answer, Mapping):
+        return dict(answer)
+    if isinstance(answer, tuple) and hasattr(answer, "_fields"):
+        return dict(zip(answer._fields, answer, strict=True))
+    if isinstance(answer, (tuple, list)):
+        return dict(enumerate(answer))
+    if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
+        return {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+    return {}
+
+
+def _checked(answer: torch.Tensor, count: int, start: int) -> torch.Tensor:
+    """Real, finite rows ``(count, k)`` on the CPU."""
+    if answer.layout != torch.strided or answer.is_complex() or answer.dtype == torch.bool:
+        raise ModelError(f"model must return dense real numbers, got {answer.layout} {answer.dtype}")
+    got = answer.shape[0] if answer.ndim else "a single number"
+    if got != count:
+        raise ModelError(f"model must return {count} rows for a batch of {count}, got {got}")
+    rows = answer.detach().cpu().reshape(count, math.prod(answer.shape[1:]))
+    if rows.shape[1] == 0:
+        raise ModelError(f"model must return at least one value a probe, got shape {tuple(answer.shape)}")
+    rows = rows.to(torch.float64 if rows.dtype == torch.float64 else torch.float32)
+    finite = torch.isfinite(rows).all(1)
+    if not bool(finite.all()):
+        index = int((~finite).nonzero()[0])
+        value = rows[index][~torch.isfinite(rows[index])][0].item()
+        raise ModelError(f"model must return finite numbers, got {value} for probe {start + index}")
+    return rows

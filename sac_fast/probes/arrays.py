@@ -1,0 +1,156 @@
+"""Probes from arrays: NumPy, torch, and the HDF5 layout of the reference scripts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..container import StrPath, open_regular, sha256_stream
+from ..errors import FileFormatError, ProbeError
+
+AnyArray = np.ndarray[Any, np.dtype[Any]]
+Layout = Literal["NHWC", "NCHW"]
+
+# What HDF5 declares but does not store (chunks never written, extreme compression) would fill the memory with
+# zeros.
+_TRUSTED_BYTES = 64 << 20
+_MAX_EXPANSION = 200
+
+
+def to_numpy(values: object, name: str) -> AnyArray:
+    """A NumPy array of numbers from an array, a tensor or nested lists; bfloat16 becomes float32."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ProbeError(f"{name} must be an array of numbers, got {error}") from error
+    if array.dtype.kind not in "uif":
+        raise ProbeError(f"{name} must be an array of numbers, got dtype {array.dtype}")
+    return array
+
+
+def to_pixels(array: AnyArray, layout: Layout | None, name: str) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+    """uint8 ``(n, H, W, 3)`` and what was done to get there.
+
+    Floats must lie in 0..1 and become ``uint8(255 x)``, truncated, as in the reference scripts; the product
+    is in the array's own precision (float16: float32), in which every ``k / 255`` gives ``k`` again. One
+    channel is repeated three times.
+    """
+    layout = _resolve_layout(array.shape, layout, name)
+    done: dict[str, Any] = {"layout": layout, "dtype": array.dtype.name}
+    if layout == "NCHW":
+        array = array.transpose(0, 2, 3, 1)
+    if array.dtype.kind == "f":
+        _check_range(array, name)
+        work = array.astype(np.result_type(array.dtype.newbyteorder("="), np.float32), copy=False)
+        array = (work * work.dtype.type(255)).astype(np.uint8)
+        done["float_conversion"] = "truncate(255 x)"
+    elif array.dtype != np.uint8:
+        raise ProbeError(f"{name} must be uint8 or float in 0..1, got {array.dtype}")
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3))), done
+
+
+def to_labels(values: object, count: int, name: str) -> npt.NDArray[np.int64]:
+    """int64 ``(count,)`` from integers, or from floats that are whole numbers."""
+    array = to_numpy(values, name)
+    if array.shape != (count,):
+        raise ProbeError(f"{name} must have the shape ({count},), one label an image, got {array.shape}")
+    with np.errstate(invalid="ignore"):
+        labels = array.astype(np.int64)
+    if not np.array_equal(labels, array):
+        raise ProbeError(f"{name} must be whole numbers that fit into int64, got {array.dtype} with others")
+    return labels
+
+
+def image_hashes(array: AnyArray) -> list[str]:
+    """SHA-256 of each image's bytes, as they came (own dtype and layout, C order)."""
+    return ["sha256:" + hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in array]
+
+
+def read_hdf5(
+    path: StrPath, layout: Layout | None, limit: int | None
+) -> tuple[AnyArray, AnyArray | None, dict[str, Any]]:
+    """``/data`` and, where there is one, ``/label`` of an HDF5 file, with the file's name and hash."""
+    import h5py  # not at import time: it is slow to import
+
+    if limit is not None and limit < 1:
+        raise ProbeError(f"limit must be at least 1, got {limit}")
+    name = os.fspath(path)
+    with open_regular(path) as handle:
+        digest = sha256_stream(handle)
+    try:
+        with h5py.File(path, "r") as file:
+            # Not `"data" in file`: that would already follow a link to another file.
+            if not file.id.links.exists(b"data"):
+                raise ProbeError(f"HDF5 file {name!r} must have the dataset /data, got {sorted(file)[:10]}")
+            images = _read_dataset(file, "data", name, layout, limit)
+            found = file.id.links.exists(b"label")
+            labels = _read_dataset(file, "label", name, None, limit) if found else None
+    # h5py raises all of these on damaged files; ProbeError is a ValueError and goes through as it is.
+    except ProbeError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise FileFormatError(f"{name!r} must be a sound HDF5 file, got {error}") from error
+    return images, labels, {"type": "hdf5", "name": os.path.basename(name), "sha256": digest}
+
+
+def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: int | None) -> AnyArray:
+    import h5py
+
+    where = f"/{key} of {name!r}"
+    # A link could name any file of this machine, and /data would be its content.
+    if file.id.links.get_info(key.encode()).type != h5py.h5l.TYPE_HARD:
+        raise ProbeError(f"{where} must be stored in the file, got a soft or external link")
+    dataset = file[key]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ProbeError(f"{where} must be a dataset, got {type(dataset).__name__}")
+    if dataset.external or dataset.is_virtual:
+        raise ProbeError(f"{where} must be stored in the file, got a dataset whose values lie in other files")
+    if dataset.dtype.kind not in "uif":
+        raise ProbeError(f"{where} must be numbers, got dtype {dataset.dtype}")
+    if key == "data":
+        _resolve_layout(dataset.shape, layout, where)
+    elif dataset.ndim != 1 or dataset.shape[0] != file["data"].shape[0]:
+        raise ProbeError(f"{where} must have the shape ({file['data'].shape[0]},), got {dataset.shape}")
+    rows = dataset.shape[0] if limit is None else min(limit, dataset.shape[0])
+    declared = rows * int(np.prod(dataset.shape[1:], dtype=object)) * dataset.dtype.itemsize
+    stored = dataset.id.get_storage_size()
+    if declared > max(_TRUSTED_BYTES, _MAX_EXPANSION * stored):
+        raise ProbeError(f"{where} must store what it declares, got {declared:,} bytes out of {stored:,} stored")
+    values: AnyArray = dataset[:rows]
+    return values
+
+
+def _resolve_layout(shape: tuple[int, ...], layout: Layout | None, name: str) -> Layout:
+    if len(shape) != 4 or 0 in shape:
+        raise ProbeError(f"{name} must have four dimensions, none of them 0 (NHWC or NCHW), got {shape}")
+    if layout not in (None, "NHWC", "NCHW"):
+        raise ProbeError(f'layout must be "NHWC", "NCHW" or None, got {layout!r}')
+    possible: list[Layout] = []
+    if shape[3] in (1, 3):
+        possible.append("NHWC")
+    if shape[1] in (1, 3):
+        possible.append("NCHW")
+    if layout is not None:
+        if layout not in possible:
+            raise ProbeError(f"{name} must have 1 or 3 channels in layout {layout}, got {shape}")
+        return layout
+    if len(possible) != 1:
+        meaning = "neither NHWC nor NCHW with 1 or 3 channels" if not possible else "NHWC or NCHW"
+        raise ProbeError(f"{name} of shape {shape} could be {meaning}; pass layout=")
+    return possible[0]
+
+
+def _check_range(array: AnyArray, name: str) -> None:
+    wrong = ~((array >= 0) & (array <= 1))  # NaN fails both comparisons
+    if wrong.any():
+        index = int(np.argmax(wrong.any(axis=(1, 2, 3))))
+        value = array[index][wrong[index]][0]
+        raise ProbeError(f"{name} must be floats in 0..1, got {value} in image {index}")

@@ -1,0 +1,269 @@
+"""ProbeSet: the images that every model answers, and where they came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..container import StrPath, content_hash, load_container, package_version, save_container
+from ..errors import FileFormatError, ProbeError
+from .arrays import Layout, image_hashes, read_hdf5, to_labels, to_numpy, to_pixels
+from .folder import read_folder
+from .jpeg import engine_versions, jpeg_compress, resolve_quality
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSet:
+    """Images as a model's probes, read-only, with labels where known and with their provenance.
+
+    Attributes:
+        images: uint8 ``(n, H, W, 3)``, RGB, C-contiguous, read-only.
+        labels: int64 ``(n,)``, or None.
+        provenance: what JSON can hold: ``kind`` (``"normal"``, ``"jpeg"``), ``source`` (with the SHA-256 of
+            every source image), ``resize``, ``augmentation`` (list of steps, each with engine and versions),
+            ``versions``.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64] | None
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+            raise ProbeError(f"images must be uint8 (n, H, W, 3), none of them 0, got {images.dtype} {images.shape}")
+        if labels is not None and (labels.dtype != np.int64 or labels.shape != images.shape[:1]):
+            raise ProbeError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
+        try:
+            # Through JSON and back: a copy that nobody else holds, and the same before a save and after a
+            # load.
+            provenance = json.loads(json.dumps(self.provenance, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ProbeError(f"provenance must be what JSON can hold, got {error}") from error
+        object.__setattr__(self, "images", _frozen(images))
+        object.__setattr__(self, "labels", None if labels is None else _frozen(labels))
+        object.__setattr__(self, "provenance", provenance)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """``"sha256:..."`` of pixels and labels, whatever their provenance: what a fingerprint records."""
+        arrays: dict[str, Any] = {"images": self.images}
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        return content_hash(arrays)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        n, height, width, _ = self.images.shape
+        kind = self.provenance.get("kind", "?")
+        return f"ProbeSet({n} images of {height}×{width}, {kind!r}, {self.content_hash[:19]}…)"
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: StrPath,
+        *,
+        size: tuple[int, int] | int | None = None,
+        fit: str = "crop",
+        resample: str = "bilinear",
+        labels: str = "none",
+        limit: int | None = None,
+        seed: int | None = None,
+        progress: bool = False,
+    ) -> ProbeSet:
+        """Every image file of a folder and its sub-folders, in the order of their names.
+
+        An image file is one whose ending is registered for a format that Pillow decodes (not EPS and PS,
+        which run Ghostscript); others are ignored and counted in the provenance, as are pipes and devices.
+        Hidden files and folders are passed over, links to folders are not followed. An image file that cannot
+        be read is an error. How images become 8-bit RGB (first frame, EXIF orientation applied, alpha
+        dropped, high byte of 16-bit samples) is stated in `sac_fast.probes.image.read_image`.
+
+        Args:
+            folder: the folder.
+            size: ``(H, W)`` or one side of a square, in pixels; None: as they are, if all have one size.
+            fit: ``"crop"`` (centre), ``"stretch"`` or ``"pad"`` (black) where the aspect ratio differs.
+            resample: ``"nearest"``, ``"box"``, ``"bilinear"``, ``"hamming"``, ``"bicubic"`` or ``"lanczos"``.
+            labels: ``"folder"``: the index of the first sub-folder's name among the sorted names; ``"none"``.
+            limit: use at most so many images: the first ones, or with ``seed`` a random draw, in order of
+                names.
+            seed: of the draw.
+            progress: show a bar on stderr.
+
+        Returns:
+            The probes.
+
+        Raises:
+            ProbeError: no image, an unreadable one, a link that leads out of the folder, mixed sizes without
+                ``size``, or a wrong argument.
+        """
+        images, numbers, provenance = read_folder(
+            folder,
+            size=size,
+            fit=fit,
+            resample=resample,
+            labels=labels,
+            limit=limit,
+            seed=seed,
+            progress=progress,
+        )
+        return cls(images, numbers, _normal(provenance, **engine_versions()))
+
+    @classmethod
+    def from_arrays(
+        cls, images: Any, labels: Any = None, *, layout: Layout | None = None, name: str = "arrays"
+    ) -> ProbeSet:
+        """Images that are in memory already.
+
+        Args:
+            images: NumPy array or torch tensor, ``(n, H, W, C)`` or ``(n, C, H, W)``, C = 3 (RGB) or 1
+                (repeated), uint8, or float in 0..1, which becomes ``uint8(255 x)``, truncated as in the
+                reference scripts.
+            labels: ``(n,)`` whole numbers, or None.
+            layout: ``"NHWC"`` or ``"NCHW"``; None: what the shape says, an error where it could be both.
+            name: what the provenance calls the source.
+
+        Returns:
+            The probes.
+
+        Raises:
+            ProbeError: wrong shape, dtype or values; a layout that is not clear; labels that do not fit.
+        """
+        array = to_numpy(images, "images")
+        pixels, done = to_pixels(array, layout, "images")
+        numbers = None if labels is None else to_labels(labels, len(pixels), "labels")
+        return cls(pixels, numbers, _normal({"source": _array_source(array, done, type="arrays", name=name)}))
+
+    @classmethod
+    def from_hdf5(cls, path: StrPath, *, layout: Layout | None = None, limit: int | None = None) -> ProbeSet:
+        """The HDF5 layout of the reference scripts: ``/data`` and, where there is one, ``/label``.
+
+        Args:
+            path: HDF5 file; ``/data`` ``(n, H, W, C)`` or ``(n, C, H, W)``, float in 0..1 or uint8,
+                ``/label`` ``(n,)``; both stored in the file itself, not linked.
+            layout: as for `from_arrays`.
+            limit: use at most so many images, the first ones.
+
+        Returns:
+            The probes; floats are truncated as for `from_arrays`.
+
+        Raises:
+            FileFormatError: not a readable HDF5 file.
+            ProbeError: no ``/data``, a link, or values, shapes or dtypes that are not images.
+        """
+        array, labels, source = read_hdf5(path, layout, limit)
+        pixels, done = to_pixels(array, layout, "/data")
+        numbers = None if labels is None else to_labels(labels, len(pixels), "/label")
+        return cls(pixels, numbers, _normal({"source": _array_source(array, done, **source)}))
+
+    def jpeg(self, *, quality: int | None = None, severity: int | None = None, subsampling: str = "4:2:0") -> ProbeSet:
+        """The SAC-JC probes of these images: each compressed to JPEG and decoded again.
+
+        Args:
+            quality: JPEG quality, 1..100; or
+            severity: 1..5, quality 25, 18, 15, 10, 7 (Hendrycks & Dietterich 2019).
+            subsampling: chroma subsampling, ``"4:4:4"``, ``"4:2:2"`` or ``"4:2:0"``.
+
+        Returns:
+            New probes with the same labels.
+
+        Raises:
+            ProbeError: not exactly one of quality and severity, or a wrong value.
+
+        Source: Guan et al., arXiv 2412.20768 (SAC-JC).
+        """
+        quality = resolve_quality(quality, severity)
+        step = {
+            "kind": "jpeg",
+            "quality": quality,
+            "severity": severity,
+            "subsampling": subsampling,
+            "engine": "pillow",
+            "versions": {"sac_fast": package_version(), "numpy": np.__version__, **engine_versions()},
+            "of": self.content_hash,
+        }
+        steps = [*self.provenance.get("augmentation", []), step]
+        images = jpeg_compress(self.images, quality, subsampling)
+        return ProbeSet(images, self.labels, {**self.provenance, "kind": "jpeg", "augmentation": steps})
+
+    def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> ProbeSet:
+        """The probes at these positions, in this order.
+
+        Args:
+            indices: ``(m,)`` integers in 0..n-1, m at least 1.
+
+        Returns:
+            New probes; their provenance lists only their own source images.
+
+        Raises:
+            ProbeError: an index outside 0..n-1, or none.
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
+            raise ProbeError(f"indices must be a list of integers, got {chosen.dtype} {chosen.shape}")
+        if chosen.min() < 0 or chosen.max() >= len(self):
+            raise ProbeError(f"indices must be in 0..{len(self) - 1}, got {chosen.min()}..{chosen.max()}")
+        provenance = dict(self.provenance)
+        source = provenance.get("source", {})
+        if len(source.get("images", ())) == len(self):
+            provenance["source"] = {**source, "images": [source["images"][index] for index in chosen]}
+        labels = None if self.labels is None else self.labels[chosen]
+        return ProbeSet(self.images[chosen], labels, provenance)
+
+    def save(self, path: StrPath) -> None:
+        """Write one safetensors file with pixels, labels, provenance and hashes; all or nothing.
+
+        Raises:
+            OSError: the folder does not exist or cannot be written to.
+        """
+        arrays: dict[str, Any] = {"images": self.images}
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        metadata = {"content_hash": self.content_hash, "provenance": self.provenance}
+        save_container(path, "probes", arrays, metadata)
+
+    @classmethod
+    def load(cls, path: StrPath) -> ProbeSet:
+        """Read a file of `save`, with every hash checked.
+
+        Raises:
+            FileFormatError: damaged, truncated, or not a probe file.
+        """
+        arrays, metadata = load_container(path, "probes")
+        try:
+            probes = cls(arrays.pop("images"), arrays.pop("labels", None), metadata["provenance"])
+            if arrays or not isinstance(probes.provenance, dict):
+                raise ValueError(f"arrays {sorted(arrays)}")
+        except (KeyError, ValueError) as error:
+            raise FileFormatError(f"{str(path)!r} must hold a probe set, got {error}") from error
+        if probes.content_hash != metadata.get("content_hash"):
+            raise FileFormatError(
+                f"{str(path)!r} must hold probes with the hash {metadata.get('content_hash')}, "
+                f"got {probes.content_hash}"
+            )
+        return probes
+
+
+def _frozen(array: Any) -> Any:
+    """A C-contiguous, read-only copy: a view would change when its owner writes to it."""
+    array = np.array(array, order="C")
+    array.flags.writeable = False
+    return array
+
+
+def _normal(provenance: dict[str, Any], **engine: str) -> dict[str, Any]:
+    versions = {"sac_fast": package_version(), "numpy": np.__version__, **engine}
+    return {"kind": "normal", **provenance, "augmentation": [], "versions": versions}
+
+
+def _array_source(array: Any, done: dict[str, Any], **source: Any) -> dict[str, Any]:
+    images = [{"name": str(index), "sha256": digest} for index, digest in enumerate(image_hashes(array))]
+    return {**source, **done, "images": images}

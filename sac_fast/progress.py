@@ -1,0 +1,30 @@
+"""One progress bar for every long loop; on stderr, so that stdout stays for results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def track(iterable: Iterable[T], description: str, total: int | None = None, enabled: bool = True) -> Iterator[T]:
+    """Pass the items through and show a bar on stderr while they are consumed.
+
+    Args:
+        iterable: what to loop over.
+        description: the words beside the bar.
+        total: number of items; None: ``len(iterable)`` where it has one.
+        enabled: False passes the items through and shows nothing.
+
+    Yields:
+        The items.
+    """
+    if not enabled:
+        yield from iterable
+        return
+    from rich.console import Console  # not at import time: rich is slow to import
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        yield from bar.track(iterable, total=total, description=description)

@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from sac_fast import _backend
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the long fuzzing and full-size tests too")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="long; run with --slow"))
+        if "cuda" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+INSTRUCTION_SETS = _backend.capabilities()["instruction_sets"]
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def instruction_set(request, monkeypatch):
+    """Every instruction set that the build and this processor have, forced in turn."""
+    monkeypatch.setenv("SAC_FAST_INSTRUCTION_SET", request.param)
+    return request.param
+
+
+@pytest.fixture(params=["reference", *INSTRUCTION_SETS])
+def backend(request, monkeypatch):
+    """Every backend of this machine, the CPU kernels once for each instruction set."""
+    if request.param == "reference":
+        return "reference"
+    monkeypatch.setenv("SAC_FAST_INSTRUCTION_SET", request.param)
+    return "cpu"

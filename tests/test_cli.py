@@ -1,0 +1,235 @@
+"""The command line as a user types it: stdout, stderr, exit codes, files."""
+
+import json
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import sac_fast
+from sac_fast import cli
+
+MODELS = """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self, classes=5):
+        super().__init__()
+        self.layer = torch.nn.Linear(8 * 8 * 3, classes)
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+class Nan(Net):
+    def forward(self, x):
+        return super().forward(x) * float("nan")
+class Short(Net):
+    def forward(self, x):
+        return super().forward(x)[:-1]
+class Pair(Net):
+    def forward(self, x):
+        return {"logits": super().forward(x), "other": x.flatten(1)}
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run one command in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sac-fast", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            sys.exit(cli.main())
+        captured = capsys.readouterr()
+        return caught.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with images, an importable module of models, and weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "cli_models.py").write_text(MODELS)
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    for i in range(7):
+        torch.manual_seed(i)
+        save_file({"layer.weight": torch.randn(5, 192), "layer.bias": torch.randn(5)}, f"weights{i}.safetensors")
+    return tmp_path
+
+
+@pytest.fixture
+def made(folder, run):
+    """Probes and the fingerprints of seven models: source, suspect (the same weights + noise), five nulls."""
+    assert run("probes", "images", "--severity", "3", "--out", "probes.safetensors")[0] == 0
+    torch.manual_seed(0)
+    weights = {"layer.weight": torch.randn(5, 192), "layer.bias": torch.randn(5)}
+    save_file({k: v + 1e-3 * torch.randn_like(v) for k, v in weights.items()}, "weights1.safetensors")
+    (folder / "null").mkdir()
+    for i in range(7):
+        out = f"null/{i}.safetensors" if i > 1 else f"{i}.safetensors"
+        code, _, err = run(
+            *("fingerprint", "cli_models:Net", "--weights", f"weights{i}.safetensors"),
+            *("--probes", "probes.safetensors", "--mean", "0.5", "--std", "0.25", "--out", out, "-q"),
+        )
+        assert (code, err) == (0, "")
+    return folder
+
+
+def test_from_images_to_a_verdict(made, run):
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", "--null", "null", "--alpha", "0.2", "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["verdict"] == "derived"
+    assert result["p_value"] == pytest.approx(1 / 6)
+    assert result["attainable_p_value"] == pytest.approx(1 / 6)
+    source, suspect = (sac_fast.Fingerprint.load(made / f"{i}.safetensors") for i in (0, 1))
+    assert result["distance"] == pytest.approx(sac_fast.correlation_distance(source.outputs, suspect.outputs).item())
+    assert sorted(result["null_distances"]) == ["2", "3", "4", "5", "6"]
+    assert min(result["null_distances"].values()) > result["distance"]
+
+    code, out, _ = run("verify", "0.safetensors", "null/2.safetensors", "--null", "1.safetensors", "--alpha", "0.5")
+    assert code == 0
+    assert "verdict: independent" in out or "verdict: inconclusive" in out
+    # the model's weights are hashed, and the run is recorded
+    assert source.model_hash == sac_fast.weights_hash(
+        sac_fast.load_model("cli_models:Net", weights="weights0.safetensors")
+    )
+    assert source.provenance["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("nulls", [[], ["--null", "null/2.safetensors"]])
+def test_too_few_nulls_are_inconclusive(made, run, nulls):
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", *nulls)
+    assert code == 0
+    assert "verdict: inconclusive" in out
+    assert "needs at least 19" in out  # 1/(1+m) <= 0.05
+
+
+def test_a_null_must_be_a_model_of_its_own(made, run):
+    code, out, err = run("verify", "0.safetensors", "1.safetensors", "--null", "1.safetensors")
+    assert (code, out) == (1, "")
+    assert "a null must be a model of its own, got '1' with the weights of the suspect" in err
+
+
+def test_different_probes_name_both_hashes(made, run):
+    run("probes", "images", "--normal", "--out", "other.safetensors")
+    run("fingerprint", "cli_models:Net", "--probes", "other.safetensors", "--out", "x.safetensors")
+    code, out, err = run("verify", "0.safetensors", "x.safetensors")
+    hashes = [sac_fast.ProbeSet.load(made / name).content_hash for name in ("probes.safetensors", "other.safetensors")]
+    assert (code, out) == (1, "")
+    assert all(h in err for h in hashes)
+
+
+def test_hdf5_probes(folder, run):
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
+    with h5py.File("probes.h5", "w") as file:
+        file["data"] = np.minimum((pixels + 0.5) / 255, 1)
+        file["label"] = np.arange(4)
+    code, out, _ = run("probes", "probes.h5", "--normal", "--out", "p.safetensors", "--json")
+    assert code == 0
+    assert json.loads(out)["labelled"] is True
+    np.testing.assert_array_equal(sac_fast.ProbeSet.load("p.safetensors").images, pixels.transpose(0, 2, 3, 1))
+
+
+def test_output_is_chosen(made, run):
+    arguments = ("fingerprint", "cli_models:Pair", "--probes", "probes.safetensors", "--out", "x.safetensors")
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert "logits" in err
+    assert "other" in err
+    code, out, _ = run(*arguments, "--output", "other", "--json")
+    assert code == 0
+    assert json.loads(out)["outputs"] == 192
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "No such command"),
+        (["probes", "images", "--out", "p"], "exactly one of --severity, --quality and --normal"),
+        (["probes", "images", "--out", "p", "--severity", "3", "--quality", "9"], "exactly one of"),
+        (["probes", "images", "--out", "p", "--severity", "6"], "--severity"),
+        (["probes", "nowhere", "--out", "p", "--severity", "3"], "does not exist"),
+        (["probes", "images", "--normal", "--out", "p", "--size", "8y8"], "must be N or HxW in pixels, got '8y8'"),
+        (["probes", "images", "--normal", "--out", "p", "--fit", "melt"], "--fit"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "[1]"], "JSON object"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "{"], "must be JSON"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--mean", "x"], "must be numbers"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--std", "0"], "std must be above 0"),
+        (["verify", "cli_models.py", "cli_models.py", "--alpha", "1.5"], "must be between 0 and 1, got 1.5"),
+        (["verify", "cli_models.py", "cli_models.py", "--metric", "euclid"], "--metric"),
+        (["demo", "--seed", "-1"], "--seed"),
+    ],
+)
+def test_bad_usage_is_exit_code_2(folder, run, arguments, message):
+    before = sorted(os.listdir())
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert sorted(os.listdir()) == before
+
+
+def test_failures_are_exit_code_1_and_leave_no_file(made, run):
+    for name in ("empty", "bad"):
+        (made / name).mkdir()
+    damaged = bytearray((made / "probes.safetensors").read_bytes())
+    damaged[-7] ^= 1
+    (made / "damaged.safetensors").write_bytes(damaged)
+    (made / "bad/truncated.png").write_bytes((made / "images/0.png").read_bytes()[:60])
+    with h5py.File("no_data.h5", "w") as file:
+        file["label"] = np.arange(3)
+    save_file({"layer.weight": torch.zeros(4, 192), "layer.bias": torch.zeros(4)}, "small.safetensors")
+    probes = ("--probes", "probes.safetensors", "--out", "new.safetensors")
+    cases = [
+        (["probes", "empty", "--normal", "--out", "new.safetensors"], "ProbeError", "empty"),
+        (["probes", "bad", "--normal", "--out", "new.safetensors"], "ProbeError", "truncated.png"),
+        (["probes", "no_data.h5", "--normal", "--out", "new.safetensors"], "ProbeError", "/data"),
+        (["probes", "images", "--normal", "--out", "probes.safetensors"], "FileExistsError", "--force"),
+        (["probes", "images", "--normal", "--out", "missing/new.safetensors"], "FileNotFoundError", "missing"),
+        (["fingerprint", "cli_models:Net", "--weights", "small.safetensors", *probes], "ModelError", "layer.weight"),
+        (["fingerprint", "cli_models:Nan", *probes], "ModelError", "got nan for probe 0"),
+        (["fingerprint", "cli_models:Short", *probes], "ModelError", "6 rows"),
+        (["fingerprint", "cli_models:Missing", *probes], "ModelError", "Missing"),
+        (["fingerprint", "no_such_module:Net", *probes], "ModelError", "no_such_module"),
+        (
+            ["fingerprint", "cli_models:Net", "--probes", "damaged.safetensors", "--out", "new.safetensors"],
+            "FileFormatError",
+            "damaged.safetensors",
+        ),
+        (["verify", "probes.safetensors", "1.safetensors"], "FileFormatError", "probes.safetensors"),
+        (["verify", "0.safetensors", "1.safetensors", "--null", "empty"], "FileNotFoundError", "empty"),
+    ]
+    before = sorted(os.listdir())
+    for arguments, error, message in cases:
+        code, out, err = run(*arguments)
+        last = err.strip().splitlines()[-1]
+        assert (code, out) == (1, ""), arguments
+        assert last.startswith(f"sac-fast: {error}: "), last
+        assert message in last
+        assert sorted(os.listdir()) == before, arguments
+
+
+def test_results_and_progress_go_apart(made):
+    command = [sys.executable, "-m", "sac_fast", "fingerprint", "cli_models:Net"]
+    command += ["--probes", "probes.safetensors", "--out", "y.safetensors", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=made, check=True)
+    assert json.loads(done.stdout)["name"] == "y"
+
+
+def test_every_command_has_help(run):
+    for command in ("info", "demo", "probes", "fingerprint", "verify"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert "--json" in out
+
+
+def test_version(run):
+    assert run("--version") == (0, f"sac-fast {sac_fast.container.package_version()}\n", "")
