@@ -3,11 +3,13 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_cuda.h"
 #include "sac/triangle.h"
+#include "sac/zoo.h"
 
 namespace py = pybind11;
 
@@ -51,16 +53,7 @@ sac::InstructionSet instruction_set_of(const std::string& name) {
   throw std::invalid_argument("instruction_set must be one of " + there + " on this processor, got " + name);
 }
 
-double correlation_distance_cpu(std::uintptr_t a, const std::string& a_dtype, std::int64_t rows, std::int64_t a_cols,
-                                std::int64_t a_row_stride, std::int64_t a_col_stride, std::uintptr_t b,
-                                const std::string& b_dtype, std::int64_t b_cols, std::int64_t b_row_stride,
-                                std::int64_t b_col_stride, const std::string& metric, double sigma, int threads,
-                                const std::string& instruction_set) {
-  const sac::MatrixView view_a{
-      reinterpret_cast<const void*>(a), dtype_of(a_dtype), rows, a_cols, a_row_stride, a_col_stride};
-  const sac::MatrixView view_b{
-      reinterpret_cast<const void*>(b), dtype_of(b_dtype), rows, b_cols, b_row_stride, b_col_stride};
-  const sac::Metric kind = metric_of(metric);
+sac::CpuOptions cpu_options(int threads, const std::string& instruction_set) {
   sac::CpuOptions options;
   options.threads = threads;
   options.instruction_set = instruction_set_of(instruction_set);
@@ -68,12 +61,103 @@ double correlation_distance_cpu(std::uintptr_t a, const std::string& a_dtype, st
     py::gil_scoped_acquire gil;
     return PyErr_CheckSignals() != 0;  // leaves the exception (KeyboardInterrupt) set
   };
+  return options;
+}
+
+// Runs a kernel without the GIL; an interrupted one raises what the signal handler raised.
+template <typename Kernel>
+auto without_gil(const Kernel& kernel) {
   try {
     py::gil_scoped_release no_gil;
-    return sac::correlation_distance_cpu(view_a, view_b, kind, sigma, options);
+    return kernel();
   } catch (const sac::Cancelled&) {
     throw py::error_already_set();
   }
+}
+
+// data, dtype, rows, cols, row stride, col stride
+using View = std::tuple<std::uintptr_t, std::string, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
+
+sac::MatrixView view_of(const View& view) {
+  const auto& [data, dtype, rows, cols, row_stride, col_stride] = view;
+  return {reinterpret_cast<const void*>(data), dtype_of(dtype), rows, cols, row_stride, col_stride};
+}
+
+std::vector<sac::MatrixView> views_of(const std::vector<View>& views) {
+  std::vector<sac::MatrixView> all;
+  all.reserve(views.size());
+  for (const View& view : views) all.push_back(view_of(view));
+  return all;
+}
+
+double correlation_distance_cpu(const View& a, const View& b, const std::string& metric, double sigma, int threads,
+                                const std::string& instruction_set) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto view_a = view_of(a), view_b = view_of(b);
+  const auto kind = metric_of(metric);
+  return without_gil([&] { return sac::correlation_distance_cpu(view_a, view_b, kind, sigma, options); });
+}
+
+void correlation_distances_cpu(const View& source, const std::vector<View>& suspects, const std::string& metric,
+                               double sigma, int threads, const std::string& instruction_set,
+                               std::uintptr_t distances) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto view = view_of(source);
+  const auto views = views_of(suspects);
+  const auto kind = metric_of(metric);
+  without_gil(
+      [&] { sac::correlation_distances_cpu(view, views, kind, sigma, options, reinterpret_cast<double*>(distances)); });
+}
+
+void pairwise_correlation_distances_cpu(const std::vector<View>& zoo, const std::string& metric, double sigma,
+                                        bool wide, int threads, const std::string& instruction_set,
+                                        std::uintptr_t distances) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto views = views_of(zoo);
+  const auto kind = metric_of(metric);
+  without_gil([&] {
+    sac::pairwise_correlation_distances_cpu(views, kind, sigma, wide, options, reinterpret_cast<void*>(distances));
+  });
+}
+
+void correlation_vector_cpu(const View& outputs, const std::string& metric, double sigma, bool wide, int threads,
+                            const std::string& instruction_set, std::uintptr_t vector) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto view = view_of(outputs);
+  const auto kind = metric_of(metric);
+  without_gil([&] { sac::correlation_vector_cpu(view, kind, sigma, wide, options, reinterpret_cast<void*>(vector)); });
+}
+
+void nearest_models_cpu(const std::vector<View>& zoo, const std::vector<View>& queries, const std::string& metric,
+                        double sigma, std::int64_t top, std::int64_t candidates, int threads,
+                        const std::string& instruction_set, std::uintptr_t distances, std::uintptr_t indices) {
+  const sac::NearestOptions options{top, candidates, cpu_options(threads, instruction_set)};
+  const auto views = views_of(zoo), asked = views_of(queries);
+  const auto kind = metric_of(metric);
+  without_gil([&] {
+    sac::nearest_models_cpu(views, asked.empty() ? nullptr : &asked, kind, sigma, options,
+                            reinterpret_cast<double*>(distances), reinterpret_cast<std::int64_t*>(indices));
+  });
+}
+
+sac::VectorForm form_of(const std::string& dtype) {
+  if (dtype == "uint8") return sac::VectorForm::uint8;
+  if (dtype == "float16") return sac::VectorForm::float16;
+  if (dtype == "float32") return sac::VectorForm::float32;
+  throw std::invalid_argument("dtype of vectors must be uint8, float16 or float32, got " + dtype);
+}
+
+void nearest_vectors_cpu(std::uintptr_t zoo, std::int64_t models, std::uintptr_t queries, std::int64_t asked,
+                         const std::string& dtype, std::int64_t probes, std::int64_t top, std::int64_t candidates,
+                         int threads, const std::string& instruction_set, std::uintptr_t distances,
+                         std::uintptr_t indices) {
+  const sac::NearestOptions options{top, candidates, cpu_options(threads, instruction_set)};
+  const sac::VectorZoo left{reinterpret_cast<const void*>(zoo), form_of(dtype), models, probes};
+  const sac::VectorZoo right{reinterpret_cast<const void*>(queries), form_of(dtype), asked, probes};
+  without_gil([&] {
+    sac::nearest_models_cpu(left, asked ? &right : nullptr, options, reinterpret_cast<double*>(distances),
+                            reinterpret_cast<std::int64_t*>(indices));
+  });
 }
 
 // Architectures that the CUDA kernels were compiled for, as CMake names them; empty without CUDA.
@@ -113,9 +197,23 @@ PYBIND11_MODULE(_C, m) {
         py::arg("stream"), "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance_cuda.h");
 #endif
   m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
-  m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("a_dtype"), py::arg("rows"),
-        py::arg("a_cols"), py::arg("a_row_stride"), py::arg("a_col_stride"), py::arg("b"), py::arg("b_dtype"),
-        py::arg("b_cols"), py::arg("b_row_stride"), py::arg("b_col_stride"), py::arg("metric"), py::arg("sigma"),
-        py::arg("threads"), py::arg("instruction_set"),
+  m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("b"), py::arg("metric"),
+        py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"),
         "mean |C^a - C^b|; see csrc/include/sac/correlation_distance.h");
+  m.def("correlation_distances_cpu", &correlation_distances_cpu, py::arg("source"), py::arg("suspects"),
+        py::arg("metric"), py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"), py::arg("distances"),
+        "float64 distances of one source to each suspect; see csrc/include/sac/zoo.h");
+  m.def("pairwise_correlation_distances_cpu", &pairwise_correlation_distances_cpu, py::arg("zoo"), py::arg("metric"),
+        py::arg("sigma"), py::arg("wide"), py::arg("threads"), py::arg("instruction_set"), py::arg("distances"),
+        "m x m distances; see csrc/include/sac/zoo.h");
+  m.def("correlation_vector_cpu", &correlation_vector_cpu, py::arg("outputs"), py::arg("metric"), py::arg("sigma"),
+        py::arg("wide"), py::arg("threads"), py::arg("instruction_set"), py::arg("vector"),
+        "Entries of C above the diagonal; see csrc/include/sac/zoo.h");
+  m.def("nearest_models_cpu", &nearest_models_cpu, py::arg("zoo"), py::arg("queries"), py::arg("metric"),
+        py::arg("sigma"), py::arg("top"), py::arg("candidates"), py::arg("threads"), py::arg("instruction_set"),
+        py::arg("distances"), py::arg("indices"), "Nearest models by their outputs; see csrc/include/sac/zoo.h");
+  m.def("nearest_vectors_cpu", &nearest_vectors_cpu, py::arg("zoo"), py::arg("models"), py::arg("queries"),
+        py::arg("asked"), py::arg("dtype"), py::arg("probes"), py::arg("top"), py::arg("candidates"),
+        py::arg("threads"), py::arg("instruction_set"), py::arg("distances"), py::arg("indices"),
+        "Nearest models by their correlation vectors; see csrc/include/sac/zoo.h");
 }

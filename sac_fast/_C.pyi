@@ -1,25 +1,63 @@
+from collections.abc import Sequence
+
+# data, dtype, rows, cols, row stride, col stride
+_View = tuple[int, str, int, int, int, int]
+
 version: str
 cuda_architectures: str
 
 def triangle_tile(number: int, tiles: int) -> tuple[int, int]: ...
 def instruction_sets() -> list[str]: ...
 def correlation_distance_cpu(
-    a: int,
-    a_dtype: str,
-    rows: int,
-    a_cols: int,
-    a_row_stride: int,
-    a_col_stride: int,
-    b: int,
-    b_dtype: str,
-    b_cols: int,
-    b_row_stride: int,
-    b_col_stride: int,
+    a: _View, b: _View, metric: str, sigma: float, threads: int, instruction_set: str
+) -> float: ...
+def correlation_distances_cpu(
+    source: _View,
+    suspects: Sequence[_View],
     metric: str,
     sigma: float,
     threads: int,
     instruction_set: str,
-) -> float: ...
+    distances: int,
+) -> None: ...
+def pairwise_correlation_distances_cpu(
+    zoo: Sequence[_View],
+    metric: str,
+    sigma: float,
+    wide: bool,
+    threads: int,
+    instruction_set: str,
+    distances: int,
+) -> None: ...
+def correlation_vector_cpu(
+    outputs: _View, metric: str, sigma: float, wide: bool, threads: int, instruction_set: str, vector: int
+) -> None: ...
+def nearest_models_cpu(
+    zoo: Sequence[_View],
+    queries: Sequence[_View],
+    metric: str,
+    sigma: float,
+    top: int,
+    candidates: int,
+    threads: int,
+    instruction_set: str,
+    distances: int,
+    indices: int,
+) -> None: ...
+def nearest_vectors_cpu(
+    zoo: int,
+    models: int,
+    queries: int,
+    asked: int,
+    dtype: str,
+    probes: int,
+    top: int,
+    candidates: int,
+    threads: int,
+    instruction_set: str,
+    distances: int,
+    indices: int,
+) -> None: ...
 
 # Only in builds with CUDA (cuda_architectures is not empty):
 def correlation_distance_cuda_blocks(rows: int) -> int: ...

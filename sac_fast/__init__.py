@@ -4,7 +4,15 @@ from ._backend import capabilities
 from .errors import BackendError, FileFormatError, FingerprintError, ModelError, ProbeError, SacFastError
 from .fingerprint import Fingerprint, fingerprint
 from .models import Preprocessing, load_model, load_weights, save_weights, weights_hash
-from .ops import correlation_distance, correlation_matrix
+from .ops import (
+    NearestModels,
+    correlation_distance,
+    correlation_distances,
+    correlation_matrix,
+    correlation_vector,
+    nearest_models,
+    pairwise_correlation_distances,
+)
 from .probes import ProbeSet
 from .verdict import NullPool, Verdict, auc, calibrated_threshold, conformal_p_value
 from .verify import Verification, verify_fingerprints
@@ -15,6 +23,7 @@ __all__ = [
     "Fingerprint",
     "FingerprintError",
     "ModelError",
+    "NearestModels",
     "NullPool",
     "Preprocessing",
     "ProbeError",
@@ -27,10 +36,14 @@ __all__ = [
     "capabilities",
     "conformal_p_value",
     "correlation_distance",
+    "correlation_distances",
     "correlation_matrix",
+    "correlation_vector",
     "fingerprint",
     "load_model",
     "load_weights",
+    "nearest_models",
+    "pairwise_correlation_distances",
     "save_weights",
     "verify_fingerprints",
     "weights_hash",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,59 @@ def outputs_pair(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     if a.device != b.device:
         raise ValueError(f"b must be on {a.device} like a, got {b.device}")
     return a, b
+
+
+def outputs_list(name: str, value: Any, like: Tensor | None = None) -> list[Tensor]:
+    """Return a zoo, (m, n, k) or a sequence of (n, k_i), as a list of checked (n, k_i) tensors.
+
+    All have the n and the device of `like`, or of the first one.
+    """
+    if isinstance(value, Tensor | np.ndarray):
+        if value.ndim != 3:
+            raise ValueError(f"{name} must have shape (m, n, k), got {tuple(value.shape)}")
+        if len(value) == 0:
+            raise ValueError(f"{name} must hold at least 1 model, got 0")
+        # one look at all of them: they share dtype, shape and layout
+        flat = outputs_tensor(name, value.reshape(-1, value.shape[2]) if value.shape[1] > 1 else value[0])
+        models = list(flat.reshape(*value.shape).unbind(0))
+    elif isinstance(value, Sequence):
+        if not value:
+            raise ValueError(f"{name} must hold at least 1 model, got 0")
+        models = [outputs_tensor(f"{name}[{i}]", model) for i, model in enumerate(value)]
+    else:
+        wanted = "a tensor, a NumPy array or a sequence of them"
+        raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
+    first, called = (models[0], f"{name}[0]") if like is None else (like, "the first argument")
+    for i, model in enumerate(models):
+        if model.shape[0] != first.shape[0]:
+            raise ValueError(f"{name}[{i}] must have {first.shape[0]} rows like {called}, got {model.shape[0]}")
+        if model.device != first.device:
+            raise ValueError(f"{name}[{i}] must be on {first.device} like {called}, got {model.device}")
+    return models
+
+
+def vectors_tensor(name: str, value: Any, like: Tensor | None = None) -> Tensor:
+    """Return correlation vectors (m, n(n−1)/2) as a contiguous tensor; memory maps are not copied."""
+    if isinstance(value, np.ndarray):
+        if value.dtype not in (np.uint8, np.float16, np.float32):
+            raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {value.dtype}")
+        with warnings.catch_warnings():
+            # torch warns of read-only arrays; nothing here writes to them
+            warnings.simplefilter("ignore", UserWarning)
+            value = torch.from_numpy(np.ascontiguousarray(value))
+    if not isinstance(value, Tensor) or value.dtype not in (torch.uint8, torch.float16, torch.float32):
+        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {got}")
+    m, entries = value.shape
+    n = (1 + math.isqrt(1 + 8 * entries)) // 2
+    if m < 1 or n < 2 or n * (n - 1) // 2 != entries:
+        raise ValueError(f"{name} must have shape (m, n(n-1)/2), m at least 1, got {tuple(value.shape)}")
+    if like is not None and (value.shape[1] != like.shape[1] or value.dtype != like.dtype):
+        wanted = f"(q, {like.shape[1]}) {like.dtype} like zoo"
+        raise ValueError(f"{name} must be {wanted}, got {tuple(value.shape)} {value.dtype}")
+    if like is not None and value.device != like.device:
+        raise ValueError(f"{name} must be on {like.device} like zoo, got {value.device}")
+    return value.detach().contiguous()
 
 
 def finite_rows(name: str, x: Tensor) -> None:

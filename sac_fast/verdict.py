@@ -29,8 +29,8 @@ def _check_distance(distance: float, name: str = "distance") -> float:
     return value
 
 
-def _check_distances(distances: ArrayLike, name: str) -> NDArray[np.float64]:
-    """A sorted float64 copy; refuses what is empty, not one-dimensional, negative, NaN or infinite."""
+def _check_distances(distances: ArrayLike, name: str, least: int = 1) -> NDArray[np.float64]:
+    """A sorted float64 copy; refuses what is too short, not one-dimensional, negative, NaN or infinite."""
     try:
         values = np.sort(np.asarray(distances, dtype=np.float64), axis=None)
         ndim = np.ndim(distances)
@@ -38,7 +38,7 @@ def _check_distances(distances: ArrayLike, name: str) -> NDArray[np.float64]:
         raise TypeError(f"{name} must be a sequence of numbers, got {distances!r}") from error
     if ndim != 1:
         raise ValueError(f"{name} must have one dimension, got {ndim}")
-    if values.size == 0:
+    if values.size < least:
         raise ValueError(f"{name} must hold at least one distance, got none")
     bad = values[~np.isfinite(values) | (values < 0)]
     if bad.size:
@@ -173,19 +173,20 @@ class NullPool:
     """Distances of models known to be independent of the source, and of what kind these are.
 
     Attributes:
-        distances: (m,) sorted float64, finite, ≥ 0, m ≥ 1; any sequence of numbers is accepted.
+        distances: (m,) sorted float64, finite, ≥ 0; any sequence of numbers is accepted. Where there are none,
+            every verdict is inconclusive.
         kind: which independents served, in words, for the report. A verdict holds for suspects that would
             be exchangeable with them if they were independent, and for no others.
 
     Raises:
-        TypeError, ValueError: not numbers; empty, NaN, infinite or negative.
+        TypeError, ValueError: not numbers; NaN, infinite or negative.
     """
 
     distances: NDArray[np.float64] | Sequence[float]
     kind: str = "independently trained models"
 
     def __post_init__(self) -> None:
-        values = _check_distances(self.distances, "distances")
+        values = _check_distances(self.distances, "distances", least=0)
         values.flags.writeable = False
         object.__setattr__(self, "distances", values)
 

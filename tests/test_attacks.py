@@ -1,6 +1,7 @@
 """Simulated theft on tiny networks: seeded, without side effects, and each does what its name says."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -19,6 +20,16 @@ from sac_fast.attacks import (
 )
 from sac_fast.attacks.training import ask, fit
 from sac_fast.errors import ModelError
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tensors this small gain nothing from a second thread, and on a busy machine wait for it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 SHORT = Recipe(epochs=2, batch_size=16, learning_rate=0.05)
 
@@ -232,14 +243,14 @@ class Constant(nn.Module):
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_distilled_student_learns_the_logits_up_to_a_constant(temperature):
     """The student is a free row of logits: it must end at the source's, centred, and not at its label."""
-    logits = [3.0, 1.0, -1.0]
+    logits = [7.0, 5.0, 3.0]
     student = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
-    recipe = Recipe(epochs=100, batch_size=32, learning_rate=0.05, weight_decay=0.0)
+    recipe = Recipe(epochs=300, batch_size=32, learning_rate=0.8 / temperature, weight_decay=0.0)
     stolen = extract_probabilities(
         Constant(logits), student, torch.zeros(32, 1, 6, 6), temperature=temperature, recipe=recipe
     )
     learnt = ask(stolen, torch.zeros(1, 1, 6, 6))[0]
-    assert (learnt - learnt.mean()).tolist() == pytest.approx(logits, abs=0.02)
+    assert (learnt - learnt.mean()).tolist() == pytest.approx([2.0, 0.0, -2.0], abs=0.02)
 
 
 def test_extraction_by_labels_sees_labels_only():
@@ -275,7 +286,7 @@ def test_one_step_is_the_plain_pytorch_step():
     expected = copy.deepcopy(model)
     recipe = Recipe(epochs=1, batch_size=96, learning_rate=0.5, weight_decay=0.01, flips=False)
     fit(model, IMAGES, LABELS, LABELS, F.cross_entropy, recipe, seed=0)
-    rate = 0.5 / 25  # where a one-cycle schedule starts
+    rate = 0.5 * 0.5 * (1 + math.cos(math.pi * 0.2 / 0.7))  # half of the way is 0.2 past the peak at 0.3
     F.cross_entropy(expected(IMAGES), LABELS).backward()
     with torch.no_grad():
         for parameter in expected.parameters():

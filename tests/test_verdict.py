@@ -211,7 +211,6 @@ def test_auc_literals():
         (lambda: conformal_p_value(0.1, [[1.0]]), ValueError, "null must have one dimension, got 2"),
         (lambda: conformal_p_value(0.1, ["a"]), TypeError, "null must be a sequence of numbers"),
         (lambda: NullPool([-1.0]), ValueError, "distances must be .* got -1.0"),
-        (lambda: NullPool([]), ValueError, "distances must hold at least one distance"),
         (lambda: calibrated_threshold([1.0], 0.0), ValueError, "false_accusation_rate must lie .* got 0.0"),
         (lambda: calibrated_threshold([1.0], 1.0), ValueError, "false_accusation_rate must lie .* got 1.0"),
         (lambda: NullPool([1.0]).judge(0.1, math.nan), ValueError, "false_accusation_rate .* got nan"),
@@ -232,3 +231,10 @@ def test_import_is_light():
     code = "import sys, sac_fast.verdict; print([m for m in ('scipy', 'sklearn', 'skimage') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_empty_pool_is_inconclusive():
+    verdict = NullPool([]).judge(0.0, 0.5)
+    assert (verdict.verdict, verdict.p_value, verdict.attainable_p_value) == ("inconclusive", 1.0, 1.0)
+    assert verdict.threshold is None
+    assert "needs at least 1" in verdict.reason

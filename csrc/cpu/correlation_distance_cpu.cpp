@@ -6,23 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "cpu/pack.h"
-#include "cpu/pair_kernels.h"
+#include "cpu/packed_rows.h"
 #include "cpu/parallel.h"
 #include "sac/correlation_distance.h"
 #include "sac/triangle.h"
 
 namespace sac {
 namespace {
-
-const PairKernels& kernels_for(InstructionSet set) {
-#ifdef SAC_X86_64
-  if (set == InstructionSet::avx512) return pair_kernels_avx512;
-  if (set == InstructionSet::avx2) return pair_kernels_avx2;
-#endif
-  (void)set;
-  return pair_kernels_portable;
-}
 
 // Work below which a second thread costs more than it brings (starting one takes some 30 µs).
 constexpr double kFlopsPerThread = 4e6;
@@ -41,10 +31,7 @@ std::int64_t panels_in_group(std::int64_t panel_bytes) {
 
 constexpr std::int64_t kMostGroups = 2048;
 
-// 64 · 2⁻²⁵ ≈ 2e-6 if every rounding went the same way; a few 1e-7 at most were seen.
-constexpr double kMostRoundingRbf = 64;
-
-// Both matrices, normalised and packed as pair_kernels.h describes.
+// Both matrices, normalised and packed as kernels.h describes.
 template <typename T>
 class Packed {
  public:
@@ -63,8 +50,7 @@ class Packed {
     pair_.inverse_bandwidth = static_cast<T>(0.5 / (sigma * sigma));
     parallel_for(pair_.panels, threads, options, [this](std::int64_t p) { pack_panel(p); });
     if (first_bad_ < std::numeric_limits<std::int64_t>::max())
-      throw std::invalid_argument(std::string(first_bad_ % 2 ? "b" : "a") + " must be finite, got NaN or Inf in row " +
-                                  std::to_string(first_bad_ / 2));
+      throw not_finite(first_bad_ % 2 ? "b" : "a", first_bad_ / 2);
   }
 
   const PackedPair<T>& pair() const { return pair_; }
@@ -120,14 +106,14 @@ class Packed {
 };
 
 template <typename T>
-double distance(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, const PairKernelsOf<T>& kernels,
-                const CpuOptions& options) {
+double distance(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, const CpuOptions& options) {
+  const KernelsOf<T>& kernels = kernels_of<T>(options.instruction_set);
   const std::int64_t n = a.rows;
   const int threads = useful_threads(n, a.cols + b.cols, options.threads);
   const Packed<T> packed(a, b, metric, sigma, kernels.width, threads, options);
   if (packed.identical()) return 0.0;
 
-  const auto kernel = metric == Metric::rbf ? kernels.rbf : kernels.dot;
+  const auto kernel = metric == Metric::rbf ? kernels.pair_rbf : kernels.pair_dot;
   const std::int64_t panels = packed.pair().panels;
   const std::int64_t cached = panels_in_group(packed.panel_size() * static_cast<std::int64_t>(sizeof(T)));
   // For very many panels a group holds several cached runs, so that the list of tasks stays small.
@@ -152,24 +138,10 @@ double distance(const MatrixView& a, const MatrixView& b, Metric metric, double 
 
 }  // namespace
 
-bool has_instruction_set(InstructionSet set) {
-#ifdef SAC_X86_64
-  if (set == InstructionSet::avx512) return __builtin_cpu_supports("avx512f");
-  if (set == InstructionSet::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-  return set == InstructionSet::portable;
-}
-
 double correlation_distance_cpu(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
                                 const CpuOptions& options) {
-  const PairKernels& kernels = kernels_for(options.instruction_set);
-  // rbf needs both correlations before the exponential, so their rounding does not cancel as it does in the
-  // difference of dot products. For rows of one sign it grows like k·2⁻²⁵, and 1/(2σ²) magnifies it.
-  const double rounding = static_cast<double>(std::max(a.cols, b.cols)) * std::max(1.0, 0.5 / (sigma * sigma));
-  const bool wide =
-      a.dtype == DType::float64 || b.dtype == DType::float64 || (metric == Metric::rbf && rounding > kMostRoundingRbf);
-  return wide ? distance<double>(a, b, metric, sigma, kernels.f64, options)
-              : distance<float>(a, b, metric, sigma, kernels.f32, options);
+  const bool wide = needs_float64(a, metric, sigma) || needs_float64(b, metric, sigma);
+  return wide ? distance<double>(a, b, metric, sigma, options) : distance<float>(a, b, metric, sigma, options);
 }
 
 }  // namespace sac

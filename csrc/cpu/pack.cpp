@@ -1,34 +1,7 @@
 #include "cpu/pack.h"
 
-#include <cmath>
-#include <cstring>
-
 namespace sac {
 namespace {
-
-struct Half {
-  std::uint16_t bits;
-};
-struct BFloat16 {
-  std::uint16_t bits;
-};
-
-inline double widen(float v) { return v; }
-inline double widen(double v) { return v; }
-inline double widen(BFloat16 v) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(v.bits) << 16;
-  float f;
-  std::memcpy(&f, &bits, sizeof f);
-  return f;
-}
-inline double widen(Half v) {
-  const double sign = v.bits & 0x8000 ? -1.0 : 1.0;
-  const int exponent = (v.bits >> 10) & 0x1f;
-  const int mantissa = v.bits & 0x3ff;
-  if (exponent == 0x1f) return mantissa ? std::nan("") : sign * HUGE_VAL;
-  if (exponent == 0) return sign * std::ldexp(mantissa, -24);
-  return sign * std::ldexp(mantissa + 1024, exponent - 25);
-}
 
 template <typename T>
 void read_row(const MatrixView& x, std::int64_t i, double* out) {

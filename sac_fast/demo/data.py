@@ -17,9 +17,9 @@ from PIL import Image
 
 from ..errors import ProbeError
 
-# Class name -> (package, file in it). Chosen from what the wheels carry; gray photographs are replicated
-# to three channels. Left out: those with large flat or black
-# areas (astronaut, moon, page, text), where a patch says nothing about the photograph it is from.
+# Class name -> (package, file in its wheel). Gray photographs are replicated to three channels. Left out are
+# those of which many patches say nothing (black corners, flat paper: astronaut, page, text) or look like
+# another photograph's (street scenes, coats, coins): the task is about theft and shall be learnt in seconds.
 PHOTOGRAPHS: dict[str, tuple[str, str]] = {
     "coffee": ("skimage", "data/coffee.png"),
     "hubble_deep_field": ("skimage", "data/hubble_deep_field.jpg"),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ def _run(
     probes.save(out / PROBES)
     trained = _train_all(members, task, size, out / "models", workers, progress)
     training_seconds = time.perf_counter() - start
-    prints = _fingerprint_all(members, probes, len(task.classes), out, progress)
+    with _one_thread():
+        prints = _fingerprint_all(members, probes, len(task.classes), out, progress)
+        judged = judge(members, trained, prints, size.rate, metric, comparison)
     results = {
         "kind": KIND,
         "finished": True,
@@ -103,7 +106,7 @@ def _run(
         "metric": metric,
         "comparison": comparison,
         "why": WHY.get(metric, ""),
-        **judge(members, trained, prints, size.rate, metric, comparison),
+        **judged,
         "reproduce": reproduce(members, out, len(task.classes), metric, comparison, size.rate),
         "settings": settings(size, task, probes, SEVERITY),
         "versions": {
@@ -163,6 +166,17 @@ def _cores() -> int:
     # The affinity mask, where there is one: a batch system may grant fewer than the machine has.
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(granted, _MOST_WORKERS)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from a second thread, and on a busy machine wait for it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _fingerprint_all(

@@ -1,6 +1,6 @@
-"""The ops: check the arguments, choose the backend, call it.
+"""correlation_matrix and correlation_distance: check the arguments, choose the backend, call it.
 
-This is the only file that hands tensors to the compiled module. The ops are registered with `torch.library`
+The ops are registered with `torch.library`
 (`torch.ops.sac_fast.*`) with fake kernels, so `torch.compile` and `torch.library.opcheck` know them. They are not
 differentiable.
 """
@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _backend, reference
-from .arguments import (
-    BACKENDS,
+from .. import _backend, reference
+from ..arguments import (
     COMPARISONS,
     DEFAULT_SIGMA,
     METRICS,
@@ -24,7 +23,7 @@ from .arguments import (
     outputs_tensor,
     result_dtype,
 )
-from .errors import BackendError
+from .boundary import check_backend, cpu_arguments, ranked, view
 from .moments import comparison_from_rows
 
 
@@ -67,7 +66,7 @@ def correlation_matrix(
     """
     outputs = outputs_tensor("outputs", outputs)
     one_of("metric", metric, METRICS)
-    _check_backend(backend, outputs.device)
+    check_backend(backend, outputs.device)
     result: Tensor = torch.ops.sac_fast.correlation_matrix(outputs, metric, bandwidth(sigma), backend)
     return result
 
@@ -123,16 +122,10 @@ def correlation_distance(
     a, b = outputs_pair(a, b)
     one_of("metric", metric, METRICS)
     one_of("comparison", comparison, COMPARISONS)
-    _check_backend(backend, a.device)
+    check_backend(backend, a.device)
     sigma = bandwidth(sigma)
     result: Tensor = torch.ops.sac_fast.correlation_distance(a, b, metric, comparison, sigma, backend)
     return result
-
-
-def _check_backend(backend: str, device: torch.device) -> None:
-    one_of("backend", backend, BACKENDS)
-    if backend in ("cpu", "cuda") and backend != device.type:
-        raise BackendError(f"backend {backend!r} needs tensors on a {backend} device, got {device}")
 
 
 @torch.library.custom_op("sac_fast::correlation_matrix", mutates_args=())
@@ -170,11 +163,9 @@ def _correlation_distance_cpu(a: Tensor, b: Tensor, metric: str, comparison: str
         return _correlation_distance_moments(a, b, metric, comparison, sigma)
     dtype = result_dtype(a, b)
     if metric == "spearman":
-        finite_rows("a", a)
-        finite_rows("b", b)
-        a, b = (reference.average_ranks(x).to(dtype) for x in (a, b))
-        metric = "pearson"
-    return torch.tensor(_l1_cpu(a, b, metric, sigma), dtype=dtype)
+        metric, a, b = "pearson", ranked("a", a), ranked("b", b)
+    distance = _backend.compiled().correlation_distance_cpu(view(a), view(b), metric, sigma, *cpu_arguments())
+    return torch.tensor(distance, dtype=dtype)
 
 
 def _correlation_distance_moments(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float) -> Tensor:
@@ -222,24 +213,3 @@ def _correlation_distance_cuda(a: Tensor, b: Tensor, metric: str, comparison: st
             torch.cuda.current_stream().cuda_stream,
         )
     return (partial.sum() / n**2).to(dtype)
-
-
-def _l1_cpu(a: Tensor, b: Tensor, metric: str, sigma: float) -> float:
-    distance: float = _backend.compiled().correlation_distance_cpu(
-        a.data_ptr(),
-        str(a.dtype).removeprefix("torch."),
-        a.shape[0],
-        a.shape[1],
-        a.stride(0),
-        a.stride(1),
-        b.data_ptr(),
-        str(b.dtype).removeprefix("torch."),
-        b.shape[1],
-        b.stride(0),
-        b.stride(1),
-        metric,
-        sigma,
-        _backend.cpu_threads(),
-        _backend.cpu_instruction_set(),
-    )
-    return distance

@@ -1,8 +1,4 @@
-"""The definitions in plain PyTorch: float64, row blocks, no compiled module.
-
-What stands here is what every backend is measured against, and what runs where the compiled module is missing.
-The functions have the signatures of `sac_fast.ops`, without `backend`.
-"""
+"""correlation_matrix and correlation_distance as they are defined: float64, row blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arguments import (
+from ..arguments import (
     COMPARISONS,
     DEFAULT_SIGMA,
     METRICS,

@@ -2,6 +2,6 @@
 #define SAC_VECTOR_BYTES 32
 #define SAC_TILE_ROWS 4
 #define SAC_TILE_VECTORS 3
-#include "cpu/pair_kernels_impl.h"
+#include "cpu/kernels_table.h"
 
-const sac::PairKernels sac::pair_kernels_avx2 = {kernels_of<float>(), kernels_of<double>()};
+const sac::Kernels sac::kernels_avx2 = kernel_table();

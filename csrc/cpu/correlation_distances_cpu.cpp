@@ -1,0 +1,91 @@
+#include <algorithm>
+#include <vector>
+
+#include "cpu/packed_rows.h"
+#include "cpu/parallel.h"
+#include "sac/triangle.h"
+#include "sac/zoo.h"
+
+namespace sac {
+namespace {
+
+// Suspects whose packed rows are held at a time, and blocks of the source that one task keeps in the cache.
+constexpr std::int64_t kPackedBytes = 64 << 20;
+constexpr std::int64_t kGroupPanels = 4;
+// One thread for less work than this (see correlation_distance_cpu.cpp).
+constexpr double kFlopsPerThread = 4e6;
+
+// Runs through the blocks (p, q), p ≤ q, of a task's square of panels.
+template <typename Visit>
+void blocks_of(TriangleTile tile, std::int64_t panels, const Visit& visit) {
+  const std::int64_t p1 = std::min(panels, (tile.row + 1) * kGroupPanels);
+  const std::int64_t q1 = std::min(panels, (tile.col + 1) * kGroupPanels);
+  for (std::int64_t p = tile.row * kGroupPanels; p < p1; ++p)
+    for (std::int64_t q = std::max(p, tile.col * kGroupPanels); q < q1; ++q) visit(p, q);
+}
+
+template <typename T>
+void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspects, Metric metric, double sigma,
+                  const CpuOptions& options, double* distances) {
+  const KernelsOf<T>& kernels = kernels_of<T>(options.instruction_set);
+  const auto block = metric == Metric::rbf ? kernels.block_rbf : kernels.block_dot;
+  const std::int64_t n = source.rows, block_size = static_cast<std::int64_t>(kernels.width) * kernels.width;
+  const auto count = static_cast<std::int64_t>(suspects.size());
+  double columns = static_cast<double>(source.cols);
+  for (const auto& suspect : suspects) columns += static_cast<double>(suspect.cols);
+  const double flops = static_cast<double>(n) * static_cast<double>(n) * columns;
+  const int threads = std::max(1, static_cast<int>(std::min<double>(options.threads, flops / kFlopsPerThread)));
+
+  PackedModel<T> packed_source(source, metric, sigma, kernels.width);
+  if (const std::int64_t bad = packed_source.pack_all(); bad >= 0) throw not_finite("source", bad);
+  const std::int64_t panels = packed_source.panels();
+  const std::int64_t groups = (panels + kGroupPanels - 1) / kGroupPanels, tasks = triangle_size(groups);
+
+  for (std::int64_t first = 0; first < count;) {
+    std::int64_t last = first, bytes = 0;
+    do {
+      bytes += PackedModel<T>::bytes(suspects[static_cast<std::size_t>(last)], kernels.width);
+      ++last;
+    } while (last < count && bytes < kPackedBytes);
+    const auto packed =
+        pack_models<T>(suspects, first, last, "suspects", metric, sigma, kernels.width, threads, options);
+    const std::int64_t held = last - first;
+    std::vector<double> sums(static_cast<std::size_t>(tasks * held));
+    parallel_for(tasks, threads, options, [&](std::int64_t t) {
+      const TriangleTile tile = triangle_tile(t, groups);
+      AlignedBuffer<T> of_source(kGroupPanels * kGroupPanels * block_size), of_suspect(block_size);
+      T* next = of_source.data();
+      blocks_of(tile, panels, [&](std::int64_t p, std::int64_t q) {
+        block(packed_source.rows(), p, q, next);
+        next += block_size;
+      });
+      for (std::int64_t s = 0; s < held; ++s) {
+        const T* known = of_source.data();
+        double sum = 0;
+        blocks_of(tile, panels, [&](std::int64_t p, std::int64_t q) {
+          block(packed[s]->rows(), p, q, of_suspect.data());
+          sum += (p == q ? 1.0 : 2.0) * kernels.abs_difference(known, of_suspect.data(), block_size);
+          known += block_size;
+        });
+        sums[t * held + s] = sum;
+      }
+    });
+    for (std::int64_t s = 0; s < held; ++s) {
+      double total = 0;
+      for (std::int64_t t = 0; t < tasks; ++t) total += sums[t * held + s];
+      distances[first + s] = total / static_cast<double>(n) / static_cast<double>(n);
+    }
+    first = last;
+  }
+}
+
+}  // namespace
+
+void correlation_distances_cpu(const MatrixView& source, const std::vector<MatrixView>& suspects, Metric metric,
+                               double sigma, const CpuOptions& options, double* distances) {
+  bool wide = needs_float64(source, metric, sigma);
+  for (const auto& suspect : suspects) wide = wide || needs_float64(suspect, metric, sigma);
+  (wide ? distances_of<double> : distances_of<float>)(source, suspects, metric, sigma, options, distances);
+}
+
+}  // namespace sac

@@ -1,0 +1,16 @@
+"""The ops: check the arguments, choose the backend, call it."""
+
+from .pair import correlation_distance, correlation_matrix
+from .vectors import VECTOR_DTYPES, correlation_vector
+from .zoo import NearestModels, correlation_distances, nearest_models, pairwise_correlation_distances
+
+__all__ = [
+    "VECTOR_DTYPES",
+    "NearestModels",
+    "correlation_distance",
+    "correlation_distances",
+    "correlation_matrix",
+    "correlation_vector",
+    "nearest_models",
+    "pairwise_correlation_distances",
+]

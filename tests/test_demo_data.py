@@ -1,0 +1,136 @@
+"""The demo's photographs, patches, architectures and list of models."""
+
+from importlib.machinery import ModuleSpec
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sac_fast.demo import architectures, data, zoo
+from sac_fast.errors import ProbeError
+from sac_fast.models import load_model
+
+TINY = zoo.Size(
+    patches=16, test_patches=6, epochs=1, null=4, held_out=4, finetuned=1, rate=0.2,
+    architectures=("plain", "residual"),
+)  # fmt: skip
+KINDS = ["plain", "residual", "inception"]
+
+
+def test_sides_share_no_pixel(monkeypatch):
+    """In a picture whose every pixel tells its place, the sides' patches are sets without a common pixel."""
+    rows, columns = np.meshgrid(np.arange(250), np.arange(200), indexing="ij")
+    picture = np.stack([rows, columns, np.zeros_like(rows)], axis=2).astype(np.uint8)
+    monkeypatch.setattr(data, "read_photograph", lambda name: picture)
+    task = data.make_task(3, patches=60, test_patches=30, photographs=("a",))
+    pixels = []
+    for side in (task.defender, task.attacker, task.test):
+        flat = side.images.reshape(-1, 3).astype(int)
+        pixels.append(set((flat[:, 0] * 256 + flat[:, 1]).tolist()))
+        step = np.diff(side.images.astype(int), axis=1)[..., 0]
+        assert (step == 1).all()  # patches are cut whole: 32 neighbouring rows
+    assert [len(side.images) for side in (task.defender, task.attacker, task.test)] == [60, 60, 30]
+    assert pixels[0].isdisjoint(pixels[1])
+    assert pixels[0].isdisjoint(pixels[2])
+    assert pixels[1].isdisjoint(pixels[2])
+
+
+def test_patches_of_a_side_are_all_different(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    monkeypatch.setattr(data, "read_photograph", lambda name: noise)
+    side = data.make_task(0, patches=150, photographs=("a",)).attacker
+    assert len({patch.tobytes() for patch in side.images}) == 150
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((480, 480), [40, 40, 20]), ((48, 240), [2, 2, 1]), ((100, 150), [2, 3, 1])]
+)
+def test_cells_are_shared_out(size, expected):
+    sides = data.assign_cells(*size, np.random.default_rng(0))
+    assert sides.shape == (size[0] // 48, size[1] // 48)
+    assert np.bincount(sides.ravel(), minlength=3).tolist() == expected
+
+
+def test_too_small_a_photograph_is_refused():
+    with pytest.raises(ProbeError, match="photograph must have at least 5 cells of 48×48, got 4 from 96×143"):
+        data.assign_cells(96, 143, np.random.default_rng(0))
+
+
+def test_task_is_balanced_and_seeded():
+    one, again, other = (data.make_task(seed, patches=5, test_patches=2) for seed in (1, 1, 2))
+    assert one.classes == tuple(data.PHOTOGRAPHS)
+    assert len(one.classes) == 10
+    for side, count in (("defender", 5), ("attacker", 5), ("test", 2)):
+        patches = getattr(one, side)
+        assert patches.images.dtype == np.uint8
+        assert patches.images.shape == (10 * count, 32, 32, 3)
+        assert np.bincount(patches.labels).tolist() == [count] * 10
+        assert np.array_equal(patches.images, getattr(again, side).images)
+        assert not np.array_equal(patches.images, getattr(other, side).images)
+
+
+def test_gray_photographs_have_three_equal_channels():
+    brick = data.read_photograph("brick")
+    assert brick.shape == (512, 512, 3)
+    assert (brick == brick[..., :1]).all()
+
+
+def test_missing_package_and_missing_photograph(monkeypatch, tmp_path):
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ProbeError, match=r"'rocket' must come from the package skimage.*sac-fast\[demo\]"):
+        data.read_photograph("rocket")
+    spec = ModuleSpec("skimage", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(ProbeError, match=r"'rocket' must be readable at .*rocket\.jpg"):
+        data.read_photograph("rocket")
+    (tmp_path / "data").mkdir()
+    Image.new("L", (5, 4), 7).save(tmp_path / "data" / "rocket.jpg")
+    assert data.read_photograph("rocket").tolist() == [[[7, 7, 7]] * 5] * 4
+
+
+# ---- models
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_architectures_answer_and_are_seeded(kind):
+    model = load_model(f"sac_fast.demo.architectures:{kind}", kwargs={"classes": 7}).eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert model(images).shape == (2, 7)
+    assert not torch.equal(model(images), getattr(architectures, kind)(7).eval()(images))
+
+
+def test_architectures_are_of_different_kinds():
+    layers = {kind: [type(m).__name__ for m in getattr(architectures, kind)(3).modules()] for kind in KINDS}
+    assert "_Residual" in layers["residual"]
+    assert "_Branches" in layers["inception"]
+    assert not {"_Residual", "_Branches"} & set(layers["plain"])
+
+
+@pytest.mark.parametrize("size", [zoo.FULL, zoo.QUICK, TINY], ids=["full", "quick", "tiny"])
+def test_plan(size):
+    members = zoo.plan(size, 4)
+    assert (members[0].name, members[0].role, members[0].side) == ("source", "source", "defender")
+    assert len({member.name for member in members}) == len(members)
+    assert len({member.seed for member in members}) == len(members)
+    assert not {m.seed for m in members} & {m.seed for m in zoo.plan(size, 5)}
+    null = [member for member in members if member.role == "null"]
+    held_out = [member for member in members if member.role == "held-out"]
+    assert len(null) >= round(1 / size.rate) - 1
+    assert len(held_out) >= 4
+    for pool in (null, held_out):
+        assert {(member.method, member.side) for member in pool} == {
+            ("independent", "defender"),
+            ("independent", "attacker"),
+        }
+    suspects = [member for member in members if member.role == "suspect"]
+    assert {member.method for member in suspects} == set(zoo.THEFTS)
+    assert {member.side for member in suspects} == {"attacker"}
+    for method in ("extract-labels", "extract-probabilities"):
+        assert [m.architecture for m in suspects if m.method == method] == list(size.architectures)
+    assert len(null) + len(held_out) + len(suspects) + 1 == len(members)
+
+
+def test_false_accusation_rates():
+    assert (zoo.FULL.rate, zoo.QUICK.rate) == (0.1, 0.2)
