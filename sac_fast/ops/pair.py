@@ -23,7 +23,7 @@ from ..arguments import (
     outputs_tensor,
     result_dtype,
 )
-from .boundary import check_backend, cpu_arguments, ranked, view
+from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, view
 from .moments import comparison_from_rows
 
 
@@ -128,7 +128,7 @@ def correlation_distance(
     return result
 
 
-@torch.library.custom_op("sac_fast::correlation_matrix", mutates_args=())
+@kernel("correlation_matrix(Tensor outputs, str metric, float sigma, str backend) -> Tensor")
 def _correlation_matrix(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
     # rbf magnifies the rounding of the products by 1/(2σ²): that stays with float64
     if backend == "reference" or metric == "rbf":
@@ -138,13 +138,13 @@ def _correlation_matrix(outputs: Tensor, metric: str, sigma: float, backend: str
     return rows @ rows.T
 
 
-@_correlation_matrix.register_fake
+@fake_kernel("correlation_matrix")
 def _(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
     n = outputs.shape[0]
     return outputs.new_empty((n, n), dtype=result_dtype(outputs))
 
 
-@torch.library.custom_op("sac_fast::correlation_distance", mutates_args=())
+@kernel("correlation_distance(Tensor a, Tensor b, str metric, str comparison, float sigma, str backend) -> Tensor")
 def _correlation_distance(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, backend: str) -> Tensor:
     if backend == "cpu" or (backend == "auto" and a.device.type == "cpu" and _backend.is_compiled()):
         return _correlation_distance_cpu(a, b, metric, comparison, sigma)
@@ -153,7 +153,7 @@ def _correlation_distance(a: Tensor, b: Tensor, metric: str, comparison: str, si
     return reference.correlation_distance(a, b, metric=metric, comparison=comparison, sigma=sigma)
 
 
-@_correlation_distance.register_fake
+@fake_kernel("correlation_distance")
 def _(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, backend: str) -> Tensor:
     return a.new_empty((), dtype=result_dtype(a, b))
 

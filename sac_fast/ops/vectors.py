@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import _backend, reference
 from ..arguments import DEFAULT_SIGMA, METRICS, bandwidth, one_of, outputs_tensor, result_dtype
-from .boundary import check_backend, cpu_arguments, ranked, takes_cpu, view
+from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, view
 
 VECTOR_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)
 
@@ -53,7 +53,7 @@ def correlation_vector(
     return vector if dtype is None else vector.to(dtype)
 
 
-@torch.library.custom_op("sac_fast::correlation_vector", mutates_args=())
+@kernel("correlation_vector(Tensor outputs, str metric, float sigma, str backend) -> Tensor")
 def _correlation_vector(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
     if not takes_cpu(backend, outputs.device):
         return reference.correlation_vector(outputs, metric=metric, sigma=sigma)
@@ -67,7 +67,7 @@ def _correlation_vector(outputs: Tensor, metric: str, sigma: float, backend: str
     return vector
 
 
-@_correlation_vector.register_fake
+@fake_kernel("correlation_vector")
 def _(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
     n = outputs.shape[0]
     return outputs.new_empty(n * (n - 1) // 2, dtype=result_dtype(outputs))

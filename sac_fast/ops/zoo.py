@@ -20,7 +20,7 @@ from ..arguments import (
     result_dtype,
     vectors_tensor,
 )
-from .boundary import check_backend, cpu_arguments, ranked, takes_cpu, view
+from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, view
 
 Zoo = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 # How many more candidates than asked for the uint8 pass hands on
@@ -153,7 +153,7 @@ def _ranked(name: str, models: list[Tensor], metric: str) -> tuple[str, list[Ten
     return "pearson", [ranked(f"{name}[{i}]", model) for i, model in enumerate(models)]
 
 
-@torch.library.custom_op("sac_fast::correlation_distances", mutates_args=())
+@kernel("correlation_distances(Tensor source, Tensor[] suspects, str metric, float sigma, str backend) -> Tensor")
 def _correlation_distances(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
     if not takes_cpu(backend, source.device):
         return reference.correlation_distances(source, suspects, metric=metric, sigma=sigma)
@@ -168,12 +168,12 @@ def _correlation_distances(source: Tensor, suspects: list[Tensor], metric: str, 
     return distances.to(dtype)
 
 
-@_correlation_distances.register_fake
+@fake_kernel("correlation_distances")
 def _(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
     return source.new_empty(len(suspects), dtype=result_dtype(source, *suspects))
 
 
-@torch.library.custom_op("sac_fast::pairwise_correlation_distances", mutates_args=())
+@kernel("pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str backend) -> Tensor")
 def _pairwise_correlation_distances(zoo: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
     if not takes_cpu(backend, zoo[0].device):
         return reference.pairwise_correlation_distances(zoo, metric=metric, sigma=sigma)
@@ -186,12 +186,15 @@ def _pairwise_correlation_distances(zoo: list[Tensor], metric: str, sigma: float
     return distances
 
 
-@_pairwise_correlation_distances.register_fake
+@fake_kernel("pairwise_correlation_distances")
 def _(zoo: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
     return zoo[0].new_empty((len(zoo), len(zoo)), dtype=result_dtype(*zoo))
 
 
-@torch.library.custom_op("sac_fast::nearest_models", mutates_args=())
+@kernel(
+    "nearest_models(Tensor[] zoo, Tensor[] queries, str metric, float sigma, int top, int candidates, str backend)"
+    " -> (Tensor, Tensor)"
+)
 def _nearest_models(
     zoo: list[Tensor],
     queries: list[Tensor],
@@ -221,7 +224,7 @@ def _nearest_models(
     return values.to(dtype), indices
 
 
-@_nearest_models.register_fake
+@fake_kernel("nearest_models")
 def _(
     zoo: list[Tensor],
     queries: list[Tensor],
@@ -235,7 +238,7 @@ def _(
     return zoo[0].new_empty(shape, dtype=result_dtype(*zoo, *queries)), zoo[0].new_empty(shape, dtype=torch.int64)
 
 
-@torch.library.custom_op("sac_fast::nearest_vectors", mutates_args=())
+@kernel("nearest_vectors(Tensor zoo, Tensor? queries, int top, int candidates, str backend) -> (Tensor, Tensor)")
 def _nearest_vectors(
     zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str
 ) -> tuple[Tensor, Tensor]:
@@ -259,7 +262,7 @@ def _nearest_vectors(
     return values.to(torch.float32), indices
 
 
-@_nearest_vectors.register_fake
+@fake_kernel("nearest_vectors")
 def _(zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str) -> tuple[Tensor, Tensor]:
     shape = (len(zoo) if queries is None else len(queries), top)
     return zoo.new_empty(shape, dtype=torch.float32), zoo.new_empty(shape, dtype=torch.int64)
