@@ -22,14 +22,18 @@ TOLERANCE = {
 SIGMA = math.sqrt(0.5)  # 2σ² = 1
 
 
+def scaled(x):
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    return x / np.where(largest > 0, largest, 1)
+
+
 def rows(outputs, metric):
-    x = np.asarray(outputs, dtype=np.float64)
+    x = scaled(np.asarray(outputs, dtype=np.float64))
     if metric == "spearman":
         x = scipy.stats.rankdata(x, axis=1)
     if metric in ("pearson", "spearman"):
-        x = x - x.mean(axis=1, keepdims=True)
-    largest = np.abs(x).max(axis=1, keepdims=True)
-    x = x / np.where(largest > 0, largest, 1)
+        constant = (x == x[:, :1]).all(axis=1, keepdims=True)
+        x = scaled(np.where(constant, 0, x - x.mean(axis=1, keepdims=True)))
     norm = np.sqrt((x**2).sum(axis=1, keepdims=True))
     return x / np.where(norm > 0, norm, 1)
 
