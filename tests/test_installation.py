@@ -51,7 +51,7 @@ def test_works_without_the_compiled_module(tmp_path):
     distance, error, *info = run.stdout.splitlines()
     assert float(distance) == 0.5
     assert "backend 'cpu' needs the compiled module sac_fast._C, which is missing" in error
-    assert any(line.startswith("compiled") and "reference" in line for line in info)
+    assert "everything runs on the backend 'reference'" in " ".join(" ".join(info).split())
 
 
 @pytest.mark.skipif(not _backend.is_compiled(), reason="sac_fast._C is not built")
@@ -85,7 +85,7 @@ def readme_blocks(language):
 def test_readme_example_runs_as_written():
     (code,) = readme_blocks("python")
     run = python(code, check=True)
-    assert "derived" in run.stdout
+    assert run.stdout.startswith("derived ")
 
 
 def test_readme_commands_exist():
