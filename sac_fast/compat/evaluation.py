@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -77,42 +78,46 @@ def output_differences(outputs: Iterable[Tensor], *, halved: bool = False) -> Te
     """
     factor = 0.5 if halved else 1.0
     with torch.no_grad():
-        source: Tensor | None = None
-        differences = []
-        for suspect in outputs:
-            if source is None:
-                source = suspect
-                continue
-            differences.append(factor * float(mean_difference(suspect, source)))
-    if source is None:
-        raise ValueError("models must hold at least the source, got none")
+        remaining = iter(outputs)
+        source = next(remaining, None)
+        if source is None:
+            raise ValueError("models must hold at least the source, got none")
+        regular = is_regular(source)
+        differences = [factor * float(mean_difference(answers, source, b_is_regular=regular)) for answers in remaining]
     return torch.tensor(differences, dtype=torch.get_default_dtype())
 
 
-def mean_difference(a: Tensor, b: Tensor) -> Tensor:
+def mean_difference(a: Tensor, b: Tensor, *, b_is_regular: bool | None = None) -> Tensor:
     """mean |C_a − C_b| of two models' answers, 0-d; 1 cancels, so it is the fused cosine distance."""
-    if a.shape[:1] == b.shape[:1] and a.device == b.device and _is_regular(a) and _is_regular(b):
+    if b_is_regular is None:
+        b_is_regular = is_regular(b)
+    if b_is_regular and a.shape[:1] == b.shape[:1] and a.device == b.device and is_regular(a):
         return ops.correlation_distance(a, b)
     # What the op refuses or, for rows of tiny or huge norm, knows better, is the formula's own business here.
     difference = one_minus_cosine(a, a) - one_minus_cosine(b, b)
     return torch.sum(torch.abs(difference)) / (a.shape[0] * a.shape[0])
 
 
-def _is_regular(outputs: Tensor) -> bool:
+def is_regular(outputs: Tensor) -> bool:
     """True where `F.normalize` gives unit rows, or zero for a zero row: there the fused op is the same formula."""
     if outputs.dim() != 2 or outputs.dtype not in _FLOATING or outputs.shape[0] < 2 or outputs.shape[1] < 1:
         return False
-    norms = torch.linalg.vector_norm(outputs, dim=1).double()  # float16 would round 1e-12 to 0
-    usual = (norms >= _EPSILON) & torch.isfinite(norms)
-    if not bool(usual.all()) and outputs.dtype != torch.float16:  # float16 has no 1e-12: zero rows become NaN
-        usual |= (outputs == 0).all(dim=1)
-    return bool(usual.all())
+    # NaN in a row is NaN here, and fails the comparison
+    smallest, largest = (float(norm) for norm in torch.aminmax(torch.linalg.vector_norm(outputs, dim=1)))
+    if smallest >= _EPSILON:
+        return largest < math.inf
+    # float16 has no 1e-12: its zero rows become NaN
+    if outputs.dtype == torch.float16 or not 0 <= smallest <= largest < math.inf:
+        return False
+    directed = outputs[(outputs != 0).any(dim=1)]
+    return bool((torch.linalg.vector_norm(directed, dim=1) >= _EPSILON).all())
 
 
 def _answers(
     models: Iterable[Any], dataloader: Batches, load: Callable[[Any], nn.Module] | None, *, to_cpu: bool
 ) -> Iterator[Tensor]:
-    for index, entry in enumerate(models):
+    index = 0
+    for entry in models:  # not enumerate: it would keep a generator's last model while the next one is made
         model = entry
         if not isinstance(model, nn.Module):
             if load is None and not callable(entry):
@@ -122,3 +127,4 @@ def _answers(
             raise TypeError(f"models[{index}] must give a module, got {type(model).__name__}")
         yield model_answers(model, dataloader, to_cpu=to_cpu)
         del model, entry  # before the next one is loaded
+        index += 1

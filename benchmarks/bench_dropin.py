@@ -1,0 +1,350 @@
+"""The reference scripts' way against `sac_fast.compat`: per function, and for the evaluation of a whole model zoo.
+
+    python benchmarks/bench_dropin.py [--json FILE] [--quick]
+
+The scripts' way is written afresh here from its description. Models are recorded answers: random class centres for
+the source, mixed with each model's own answers and noise, 1 source + 105 suspects in the proportions of SAC_JC's
+`SAC.py` (20 extracted by probabilities, 20 by labels, 20 independent, 20 adversarially trained, 20 fine-tuned,
+5 pruned). Results are compared first. Each side of an evaluation runs in its own process, whose peak resident memory
+(ru_maxrss) is reported as such and without what Python, PyTorch and the answers took before.
+
+Where the scripts' matrices do not fit into memory, that side runs with fewer models, and its figures for all of them
+are extrapolated along the line through two such runs; the report says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import auc, roc_curve
+from torch import Tensor, nn
+
+from sac_fast import capabilities
+from sac_fast.compat import output_differences, sac, sac_jc
+
+GROUPS = {"extracted_p": 20, "extracted_l": 20, "independent": 20, "adversarial": 20, "finetuned": 20, "pruned": 5}
+# Share of the source's answers in a model's own, made up so that the AUCs are neither 0.5 nor all 1.
+KINSHIP = {
+    "extracted_p": 0.55,
+    "extracted_l": 0.42,
+    "independent": 0.38,
+    "adversarial": 0.4,
+    "finetuned": 0.95,
+    "pruned": 0.9,
+}
+SUSPECTS = sum(GROUPS.values())
+
+
+# --- the scripts' way ------------------------------------------------------------------------------------
+
+
+def peer_correlation(m: Tensor, n: Tensor) -> Tensor:
+    m, n = F.normalize(m, dim=-1), F.normalize(n, dim=-1)
+    return 1 - torch.mm(m, n.transpose(0, 1))
+
+
+def peer_half_correlation(m: Tensor, n: Tensor) -> Tensor:
+    return peer_correlation(m, n) / 2
+
+
+def peer_pairwise(x: Tensor) -> Tensor:
+    squares = torch.sum(torch.pow(x, 2), dim=1)
+    return squares[:, None] + squares[None, :] - 2 * torch.matmul(x, x.transpose(0, 1))
+
+
+def peer_correlation_dist(x: Tensor) -> Tensor:
+    return torch.exp(-peer_pairwise(F.normalize(x, dim=-1)))
+
+
+def peer_answers(model: nn.Module, loader: Any, each: Callable[[Tensor], Tensor] = Tensor.detach) -> Tensor:
+    model.eval()
+    answers = []
+    for x, _ in loader:
+        answers.append(each(model(x)))
+    return torch.cat(answers, 0)
+
+
+def peer_cal_cor(model: nn.Module, loader: Any) -> Tensor:
+    answers = peer_answers(model, loader)
+    return peer_correlation(answers, answers)
+
+
+def peer_output_to_label(output: Tensor) -> Tensor:
+    chosen = torch.argmax(output, dim=1)
+    values = 0.01 * torch.ones(output.shape)
+    for i in range(output.shape[0]):
+        values[i, chosen[i]] = 1
+    return torch.softmax(values, dim=-1)
+
+
+def peer_cal_cor_onehot(model: nn.Module, loader: Any) -> Tensor:
+    answers = peer_answers(model, loader, peer_output_to_label)
+    return peer_half_correlation(answers, answers)
+
+
+def peer_cal_correct(model: nn.Module, loader: Any) -> float:
+    model.eval()
+    right = total = 0
+    for x, y in loader:
+        predicted = torch.max(model(x.type(torch.FloatTensor)), 1)[1].squeeze()
+        right += (predicted == y.long()).sum().item()
+        total += predicted.shape[0]
+    return right / total
+
+
+def peer_feature(model: nn.Module, loader: Any) -> Tensor:
+    model.eval()
+    for x, _ in loader:
+        answer = model(x)
+    return answer.detach()
+
+
+def peer_similarity(a: Tensor, b: Tensor) -> Tensor:
+    a, b = F.normalize(a, dim=-1), F.normalize(b, dim=-1).transpose(0, 1)
+    total: Any = 0
+    for i in range(a.shape[0]):
+        total += torch.abs(1 - torch.mm(a[i, :].unsqueeze(0), b[:, i].unsqueeze(1)))
+    return total
+
+
+def peer_calculate_auc(near: Any, far: Any) -> float:
+    truth, scores = [], []
+    for _ in range(len(near)):
+        truth.append(0)
+    for _ in range(len(far)):
+        truth.append(1)
+    scores.extend(near)
+    scores.extend(far)
+    false_rate, true_rate, _ = roc_curve(truth, scores)
+    return float(auc(false_rate, true_rate))
+
+
+def peer_differences(outputs: list[Tensor]) -> Tensor:
+    matrices = []
+    for answers in outputs:
+        matrices.append(peer_correlation(answers, answers))
+    differences = torch.zeros(len(outputs))
+    for i in range(len(outputs) - 1):
+        entries = matrices[0].shape[0] * matrices[0].shape[1]
+        differences[i] = torch.sum(torch.abs(matrices[i + 1] - matrices[0])) / entries
+    return differences[:-1]
+
+
+# --- per function ----------------------------------------------------------------------------------------
+
+
+def median_seconds(function: Callable[[], Any], repeats: int) -> float:
+    function()
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def largest_difference(ours: Any, theirs: Any) -> float:
+    ours, theirs = (torch.as_tensor(value, dtype=torch.float64) for value in (ours, theirs))
+    if ours.shape != theirs.shape:
+        raise SystemExit(f"shapes differ: {tuple(ours.shape)} and {tuple(theirs.shape)}")
+    return float((ours - theirs).abs().max())
+
+
+def per_function(n: int, k: int, repeats: int) -> list[dict[str, Any]]:
+    torch.manual_seed(0)
+    a, b = torch.randn(n, k), torch.randn(n, k)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, k))
+    images, labels = torch.rand(n, 3, 8, 8), torch.randint(k, (n,))
+    loader = list(zip(images.split(16), labels.split(16), strict=True))
+    near, far = torch.rand(20), torch.rand(20) + 0.3
+    cases: list[tuple[str, Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = [
+        ("sac_jc.correlation", peer_correlation, sac_jc.correlation, (a, a)),
+        ("sac.correlation", peer_half_correlation, sac.correlation, (a, a)),
+        ("pairwise_euclid_distance", peer_pairwise, sac_jc.pairwise_euclid_distance, (a,)),
+        ("correlation_dist", peer_correlation_dist, sac_jc.correlation_dist, (a,)),
+        ("sac_jc.cal_cor", peer_cal_cor, sac_jc.cal_cor, (model, loader)),
+        ("sac.cal_cor_onehot", peer_cal_cor_onehot, sac.cal_cor_onehot, (model, loader)),
+        ("output_to_label", peer_output_to_label, sac.output_to_label, (a,)),
+        ("cal_correct", peer_cal_correct, sac_jc.cal_correct, (model, loader)),
+        ("feature", peer_feature, sac_jc.feature, (model, loader)),
+        ("similarity", peer_similarity, sac_jc.similarity, (a, b)),
+        ("calculate_auc", peer_calculate_auc, sac_jc.calculate_auc, (near, far)),
+    ]
+    rows = []
+    for name, theirs, ours, arguments in cases:
+        result, expected = ours(*arguments), theirs(*arguments)
+        difference = largest_difference(result, expected)
+        scale = max(1.0, float(torch.as_tensor(expected).abs().max()))
+        if not difference <= 1e-6 * scale:
+            raise SystemExit(f"{name}: results differ by {difference}")
+        peer, drop_in = (median_seconds(functools.partial(f, *arguments), repeats) for f in (theirs, ours))
+        row = {"function": name, "n": n, "k": k, "peer_s": peer, "drop_in_s": drop_in, "ratio": peer / drop_in}
+        rows.append({**row, "largest_difference": difference})
+        print(f"{name:26} {peer * 1e3:9.3f} ms {drop_in * 1e3:9.3f} ms {peer / drop_in:7.2f}x   {difference:.1e}")
+    return rows
+
+
+# --- the whole evaluation --------------------------------------------------------------------------------
+
+
+def recorded_answers(n: int, k: int, suspects: int) -> list[Tensor]:
+    """Answers of the source and of the first `suspects` models."""
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    source = 3 * draw(k, k)[torch.randint(k, (n,), generator=generator)] + draw(n, k)
+    centres, labels = 3 * draw(k, k), torch.randint(k, (n,), generator=generator)
+    outputs = [source]
+    for group, count in GROUPS.items():
+        for _ in range(count):
+            share = KINSHIP[group] + 0.02 * float(draw(1))
+            outputs.append(share * source + (1 - share) * (centres[labels] + draw(n, k)))
+    return outputs[: suspects + 1]
+
+
+def aucs(differences: Tensor, calculate: Callable[[Any, Any], float]) -> dict[str, float]:
+    parts = dict(zip(GROUPS, differences.split(list(GROUPS.values())), strict=True))
+    return {group: calculate(parts[group], parts["independent"]) for group in GROUPS if group != "independent"}
+
+
+def resident_peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def side(name: str, n: int, k: int, suspects: int, repeats: int) -> None:
+    """One side in this process: prints JSON."""
+    outputs = recorded_answers(n, k, suspects)
+    run: Callable[[], Tensor] = {
+        "peer": lambda: peer_differences(outputs),
+        "drop_in": lambda: output_differences(outputs),
+    }[name]
+    small = recorded_answers(64, k, 2)  # loads what is loaded late, before the memory is read
+    output_differences(small)
+    before = resident_peak()
+    differences = run()
+    peak = resident_peak()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    result: dict[str, Any] = {
+        "seconds": statistics.median(times),
+        "peak_bytes": peak,
+        "added_bytes": peak - before,
+        "differences": [float(value) for value in differences.double()],
+    }
+    if suspects == SUSPECTS:
+        result["aucs"] = aucs(differences, peer_calculate_auc if name == "peer" else sac_jc.calculate_auc)
+    print(json.dumps(result))
+
+
+def in_own_process(name: str, n: int, k: int, suspects: int, repeats: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--side", name, *map(str, (n, k, suspects, repeats))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def line_through(small: tuple[int, float], large: tuple[int, float], at: int) -> float:
+    slope = (large[1] - small[1]) / (large[0] - small[0])
+    return large[1] + slope * (at - large[0])
+
+
+def evaluation(n: int, k: int, repeats: int, peer_repeats: int, memory: int) -> dict[str, Any]:
+    needed = (SUSPECTS + 4) * n * n * 4
+    suspects = SUSPECTS if needed < 0.8 * memory else max(10, int(0.35 * memory / (n * n * 4)) // 10 * 10)
+    suspects = min(suspects, SUSPECTS)
+    ours = in_own_process("drop_in", n, k, SUSPECTS, repeats)
+    theirs = in_own_process("peer", n, k, suspects, peer_repeats)
+    difference = max(abs(a - b) for a, b in zip(ours["differences"], theirs["differences"], strict=False))
+    if not difference <= 1e-6:
+        raise SystemExit(f"n = {n}: the evaluations differ by {difference}")
+    extrapolated = suspects < SUSPECTS
+    peer = {key: theirs[key] for key in ("seconds", "peak_bytes", "added_bytes")}
+    if extrapolated:
+        half = in_own_process("peer", n, k, suspects // 2, peer_repeats)
+        for key in peer:
+            peer[key] = line_through((suspects // 2, half[key]), (suspects, theirs[key]), SUSPECTS)
+    row = {
+        "n": n,
+        "k": k,
+        "suspects": SUSPECTS,
+        "suspects_the_peer_ran": suspects,
+        "peer_extrapolated": extrapolated,
+        "peer": peer,
+        "peer_as_run": {key: theirs[key] for key in peer},
+        "drop_in": {key: ours[key] for key in peer},
+        "ratio": peer["seconds"] / ours["seconds"],
+        "memory_share": ours["peak_bytes"] / peer["peak_bytes"],
+        "added_memory_share": ours["added_bytes"] / peer["added_bytes"],
+        "largest_difference": difference,
+        "aucs": ours["aucs"],
+        "peer_aucs": theirs.get("aucs"),
+    }
+    if not extrapolated and row["aucs"] != row["peer_aucs"]:
+        raise SystemExit(f"n = {n}: AUCs differ: {row['aucs']} and {row['peer_aucs']}")
+    note = f" (extrapolated from {suspects // 2} and {suspects} suspects)" if extrapolated else ""
+    print(f"\n1 source + {SUSPECTS} suspects, n = {n:,}, k = {k}")
+    print(f"  scripts' way  {peer['seconds']:10.4f} s  peak {peer['peak_bytes'] / 2**20:10,.0f} MiB{note}")
+    print(f"  drop-in       {ours['seconds']:10.4f} s  peak {ours['peak_bytes'] / 2**20:10,.0f} MiB")
+    print(
+        f"  {row['ratio']:.1f}x faster, {row['memory_share']:.1%} of the peak memory, {row['added_memory_share']:.2%}"
+    )
+    print(f"  of what the evaluation adds to it; largest difference {difference:.1e}")
+    print(f"  AUCs {ours['aucs']}" + (" on both sides" if not extrapolated else " (drop-in only)"))
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--quick", action="store_true", help="n = 800 only, fewer repeats")
+    parser.add_argument("--memory-gib", type=float, help="memory that the scripts' way may take; default: what is free")
+    parser.add_argument("--threads", type=int, help="threads of both sides; default: PyTorch's own number")
+    parser.add_argument("--side", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)  # for the processes of the two sides
+    if options.side:
+        side(options.side[0], *map(int, options.side[1:]))
+        return
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = int(options.memory_gib * 2**30) if options.memory_gib else pages
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
+    machine = {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        **{key: capabilities()[key] for key in ("instruction_set", "threads", "cuda_devices")},
+    }
+    print(json.dumps(machine))
+    print(f"\nn = 800, k = 7{'':13} {'scripts':>9}    {'drop-in':>9}       ratio   largest difference")
+    repeats = 5 if options.quick else 21
+    result: dict[str, Any] = {"machine": machine, "functions": per_function(800, 7, repeats)}
+    result["evaluations"] = [evaluation(800, 7, repeats, repeats // 2, memory)]
+    if not options.quick:
+        result["evaluations"].append(evaluation(8000, 7, 3, 1, memory))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
