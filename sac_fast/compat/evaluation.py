@@ -127,4 +127,4 @@ def _answers(
             raise TypeError(f"models[{index}] must give a module, got {type(model).__name__}")
         yield model_answers(model, dataloader, to_cpu=to_cpu)
         del model, entry  # before the next one is loaded
-        index += 1
+        index += 1  # noqa: SIM113

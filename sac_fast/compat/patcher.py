@@ -174,15 +174,16 @@ def run_script(
     path = os.fspath(script)
     with open_regular(path) as handle:
         source = handle.read()
-    folder = os.path.dirname(os.path.abspath(path))
+    absolute = os.path.abspath(path)
+    folder = os.path.dirname(absolute)
     main = ModuleType("__main__")
-    main.__file__ = path
+    main.__file__ = absolute
     before = sys.modules["__main__"], sys.argv, sys.path
     with _patched(None, folder, allow_pickled_models, quiet) as session:
         main.__dict__.update(session.names())
         sys.modules["__main__"], sys.argv, sys.path = main, [path, *arguments], [folder, *sys.path]
         try:
-            exec(compile_script(source, path), main.__dict__)
+            exec(compile_script(source, absolute), main.__dict__)
         finally:
             sys.modules["__main__"], sys.argv, sys.path = before
 
