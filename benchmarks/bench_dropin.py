@@ -2,7 +2,7 @@
 
     python benchmarks/bench_dropin.py [--json FILE] [--quick]
 
-The scripts' way is written afresh here from its description. Models are recorded answers: random class centres for
+The scripts' way is in `dropin_peer.py`. Models are recorded answers: random class centres for
 the source, mixed with each model's own answers and noise, 1 source + 105 suspects in the proportions of SAC_JC's
 `SAC.py` (20 extracted by probabilities, 20 by labels, 20 independent, 20 adversarially trained, 20 fine-tuned,
 5 pruned). Results are compared first. Each side of an evaluation runs in its own process, whose peak resident memory
@@ -28,9 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dropin_peer
 import torch
-import torch.nn.functional as F
-from sklearn.metrics import auc, roc_curve
 from torch import Tensor, nn
 
 from sac_fast import capabilities
@@ -47,101 +46,6 @@ KINSHIP = {
     "pruned": 0.9,
 }
 SUSPECTS = sum(GROUPS.values())
-
-
-# --- the scripts' way ------------------------------------------------------------------------------------
-
-
-def peer_correlation(m: Tensor, n: Tensor) -> Tensor:
-    m, n = F.normalize(m, dim=-1), F.normalize(n, dim=-1)
-    return 1 - torch.mm(m, n.transpose(0, 1))
-
-
-def peer_half_correlation(m: Tensor, n: Tensor) -> Tensor:
-    return peer_correlation(m, n) / 2
-
-
-def peer_pairwise(x: Tensor) -> Tensor:
-    squares = torch.sum(torch.pow(x, 2), dim=1)
-    return squares[:, None] + squares[None, :] - 2 * torch.matmul(x, x.transpose(0, 1))
-
-
-def peer_correlation_dist(x: Tensor) -> Tensor:
-    return torch.exp(-peer_pairwise(F.normalize(x, dim=-1)))
-
-
-def peer_answers(model: nn.Module, loader: Any, each: Callable[[Tensor], Tensor] = Tensor.detach) -> Tensor:
-    model.eval()
-    answers = []
-    for x, _ in loader:
-        answers.append(each(model(x)))
-    return torch.cat(answers, 0)
-
-
-def peer_cal_cor(model: nn.Module, loader: Any) -> Tensor:
-    answers = peer_answers(model, loader)
-    return peer_correlation(answers, answers)
-
-
-def peer_output_to_label(output: Tensor) -> Tensor:
-    chosen = torch.argmax(output, dim=1)
-    values = 0.01 * torch.ones(output.shape)
-    for i in range(output.shape[0]):
-        values[i, chosen[i]] = 1
-    return torch.softmax(values, dim=-1)
-
-
-def peer_cal_cor_onehot(model: nn.Module, loader: Any) -> Tensor:
-    answers = peer_answers(model, loader, peer_output_to_label)
-    return peer_half_correlation(answers, answers)
-
-
-def peer_cal_correct(model: nn.Module, loader: Any) -> float:
-    model.eval()
-    right = total = 0
-    for x, y in loader:
-        predicted = torch.max(model(x.type(torch.FloatTensor)), 1)[1].squeeze()
-        right += (predicted == y.long()).sum().item()
-        total += predicted.shape[0]
-    return right / total
-
-
-def peer_feature(model: nn.Module, loader: Any) -> Tensor:
-    model.eval()
-    for x, _ in loader:
-        answer = model(x)
-    return answer.detach()
-
-
-def peer_similarity(a: Tensor, b: Tensor) -> Tensor:
-    a, b = F.normalize(a, dim=-1), F.normalize(b, dim=-1).transpose(0, 1)
-    total: Any = 0
-    for i in range(a.shape[0]):
-        total += torch.abs(1 - torch.mm(a[i, :].unsqueeze(0), b[:, i].unsqueeze(1)))
-    return total
-
-
-def peer_calculate_auc(near: Any, far: Any) -> float:
-    truth, scores = [], []
-    for _ in range(len(near)):
-        truth.append(0)
-    for _ in range(len(far)):
-        truth.append(1)
-    scores.extend(near)
-    scores.extend(far)
-    false_rate, true_rate, _ = roc_curve(truth, scores)
-    return float(auc(false_rate, true_rate))
-
-
-def peer_differences(outputs: list[Tensor]) -> Tensor:
-    matrices = []
-    for answers in outputs:
-        matrices.append(peer_correlation(answers, answers))
-    differences = torch.zeros(len(outputs))
-    for i in range(len(outputs) - 1):
-        entries = matrices[0].shape[0] * matrices[0].shape[1]
-        differences[i] = torch.sum(torch.abs(matrices[i + 1] - matrices[0])) / entries
-    return differences[:-1]
 
 
 # --- per function ----------------------------------------------------------------------------------------
@@ -173,17 +77,17 @@ def per_function(n: int, k: int, repeats: int) -> list[dict[str, Any]]:
     loader = list(zip(images.split(16), labels.split(16), strict=True))
     near, far = torch.rand(20), torch.rand(20) + 0.3
     cases: list[tuple[str, Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = [
-        ("sac_jc.correlation", peer_correlation, sac_jc.correlation, (a, a)),
-        ("sac.correlation", peer_half_correlation, sac.correlation, (a, a)),
-        ("pairwise_euclid_distance", peer_pairwise, sac_jc.pairwise_euclid_distance, (a,)),
-        ("correlation_dist", peer_correlation_dist, sac_jc.correlation_dist, (a,)),
-        ("sac_jc.cal_cor", peer_cal_cor, sac_jc.cal_cor, (model, loader)),
-        ("sac.cal_cor_onehot", peer_cal_cor_onehot, sac.cal_cor_onehot, (model, loader)),
-        ("output_to_label", peer_output_to_label, sac.output_to_label, (a,)),
-        ("cal_correct", peer_cal_correct, sac_jc.cal_correct, (model, loader)),
-        ("feature", peer_feature, sac_jc.feature, (model, loader)),
-        ("similarity", peer_similarity, sac_jc.similarity, (a, b)),
-        ("calculate_auc", peer_calculate_auc, sac_jc.calculate_auc, (near, far)),
+        ("sac_jc.correlation", dropin_peer.correlation, sac_jc.correlation, (a, a)),
+        ("sac.correlation", dropin_peer.half_correlation, sac.correlation, (a, a)),
+        ("pairwise_euclid_distance", dropin_peer.pairwise, sac_jc.pairwise_euclid_distance, (a,)),
+        ("correlation_dist", dropin_peer.correlation_dist, sac_jc.correlation_dist, (a,)),
+        ("sac_jc.cal_cor", dropin_peer.cal_cor, sac_jc.cal_cor, (model, loader)),
+        ("sac.cal_cor_onehot", dropin_peer.cal_cor_onehot, sac.cal_cor_onehot, (model, loader)),
+        ("output_to_label", dropin_peer.output_to_label, sac.output_to_label, (a,)),
+        ("cal_correct", dropin_peer.cal_correct, sac_jc.cal_correct, (model, loader)),
+        ("feature", dropin_peer.feature, sac_jc.feature, (model, loader)),
+        ("similarity", dropin_peer.similarity, sac_jc.similarity, (a, b)),
+        ("calculate_auc", dropin_peer.calculate_auc, sac_jc.calculate_auc, (near, far)),
     ]
     rows = []
     for name, theirs, ours, arguments in cases:
@@ -229,7 +133,7 @@ def side(name: str, n: int, k: int, suspects: int, repeats: int) -> None:
     """One side in this process: prints JSON."""
     outputs = recorded_answers(n, k, suspects)
     run: Callable[[], Tensor] = {
-        "peer": lambda: peer_differences(outputs),
+        "peer": lambda: dropin_peer.differences(outputs),
         "drop_in": lambda: output_differences(outputs),
     }[name]
     small = recorded_answers(64, k, 2)  # loads what is loaded late, before the memory is read
@@ -249,7 +153,7 @@ def side(name: str, n: int, k: int, suspects: int, repeats: int) -> None:
         "differences": [float(value) for value in differences.double()],
     }
     if suspects == SUSPECTS:
-        result["aucs"] = aucs(differences, peer_calculate_auc if name == "peer" else sac_jc.calculate_auc)
+        result["aucs"] = aucs(differences, dropin_peer.calculate_auc if name == "peer" else sac_jc.calculate_auc)
     print(json.dumps(result))
 
 

@@ -17,7 +17,7 @@ from sac_fast.compat import datasets
 from sac_fast.errors import FileFormatError, ProbeError
 from sac_fast.probes import ProbeSet
 
-FLOATS = (np.float16, np.float32, np.float64, ">f4")
+FLOATS = (np.float16, np.float32, np.float64, ">f4", ">f2")
 
 
 def images(n=5, channels=3, height=6, width=4, seed=0, dtype=np.float32):
@@ -97,6 +97,19 @@ def test_every_pixel_value_survives(folder):
     every = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 3, 16, 16)
     store("data/x.h5", (every / 255).astype(np.float32))
     np.testing.assert_array_equal(datasets.dataset_test("x.h5").pixels, every)
+
+
+def test_blocks(folder, monkeypatch):
+    monkeypatch.setattr(datasets, "_BLOCK_BYTES", 700)  # two images of 288 bytes
+    for dtype in (np.float16, np.float32, np.float64):
+        data = images(5, dtype=dtype)
+        store("data/x.h5", data)
+        expected = (data * data.dtype.type(255)).astype(np.uint8)
+        np.testing.assert_array_equal(datasets.dataset_test("x.h5").pixels, expected)
+    data[4, 0, 0, 0] = 2
+    store("data/x.h5", data)
+    with pytest.raises(ProbeError, match=r"got 2\.0 in image 4"):
+        datasets.dataset_test("x.h5")
 
 
 def test_batches_are_those_of_single_items(folder):

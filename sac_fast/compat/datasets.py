@@ -41,6 +41,7 @@ __all__ = [
 _FOLDER = "data"  # the scripts' readers join every name to it
 _AUGMENTED = "data_augmented"
 _PROBES = 800  # dataset_augmented.py takes so many images at most
+_BLOCK_BYTES = 32 << 20
 _FLOATS = (np.float16, np.float32, np.float64)
 
 
@@ -74,12 +75,7 @@ class Hdf5Images(Dataset[list[Tensor]]):
         self._limit = limit
         values, labels = _read(self._path, self.layout, limit)
         self.labels = labels
-        channels = values.shape[3 if self.layout == "NHWC" else 1]
-        pixels, _ = to_pixels(values, self.layout, f"/data of {os.fspath(name)!r}")
-        if values.dtype == np.float16:  # to_pixels multiplies in float32, the scripts in the file's precision
-            products = (values * np.float16(255)).astype(np.uint8)
-            pixels = products if self.layout == "NHWC" else products.transpose(0, 2, 3, 1)
-        self.pixels = np.ascontiguousarray(pixels[..., :channels].transpose(0, 3, 1, 2))
+        self.pixels = _truncated(values, self.layout, f"/data of {os.fspath(name)!r}")
         self.pixels.flags.writeable = False
 
     @property
@@ -274,6 +270,26 @@ def _read(path: str, layout: Layout, limit: int | None) -> tuple[np.ndarray[Any,
         raise ProbeError(f"/label of {path!r} must be numbers that PyTorch has, got {labels.dtype}")
     native: np.ndarray[Any, Any] = labels.astype(labels.dtype.newbyteorder("="), copy=False)
     return values, native
+
+
+def _truncated(values: np.ndarray[Any, Any], layout: Layout, name: str) -> npt.NDArray[np.uint8]:
+    """uint8(255 x), (n, C, H, W), a block at a time: of the whole there is no second copy in floats."""
+    channels = values.shape[3 if layout == "NHWC" else 1]
+    height, width = values.shape[1:3] if layout == "NHWC" else values.shape[2:]
+    result = np.empty((len(values), channels, height, width), np.uint8)
+    step = max(1, _BLOCK_BYTES // values[0].nbytes)
+    for start in range(0, len(values), step):
+        block = values[start : start + step]
+        try:
+            pixels, _ = to_pixels(block, layout, name)
+        except ProbeError:
+            to_pixels(values, layout, name)  # counts its images from the first one of the file
+            raise
+        if values.dtype.newbyteorder("=") == np.float16:  # to_pixels multiplies in float32, the scripts in float16
+            products = (block * np.float16(255)).astype(np.uint8)
+            pixels = products if layout == "NHWC" else products.transpose(0, 2, 3, 1)
+        result[start : start + step] = pixels[..., :channels].transpose(0, 3, 1, 2)
+    return result
 
 
 def _check_floats(values: np.ndarray[Any, Any], name: str) -> None:
