@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sac_fast import ops
-from sac_fast.compat import correlation_differences, output_differences, sac, sac_jc
+from sac_fast.compat import correlation_differences, evaluation, output_differences, sac, sac_jc
 from sac_fast.compat.deferred import DeferredMatrix
 
 
@@ -189,13 +189,23 @@ def test_shapes_that_do_not_fit(shapes):
 
 def test_no_matrix_is_formed(monkeypatch):
     seen = []
-    fused = ops.correlation_distance
-    monkeypatch.setattr(ops, "correlation_distance", lambda a, b: seen.append(tuple(a.shape)) or fused(a, b))
+    fused = ops.correlation_distances
+    monkeypatch.setattr(ops, "correlation_distances", lambda a, b: seen.append(len(b)) or fused(a, b))
     monkeypatch.setattr(torch, "mm", None)
     zero = random(40, 7)
     zero[3] = 0
     output_differences([random(40, 7), random(40, 7, seed=1), zero])
-    assert seen == [(40, 7)] * 2
+    assert seen == [2]
+
+
+def test_order_of_groups_and_of_exceptions(monkeypatch):
+    outputs = [random(40, 7, seed=seed) for seed in range(9)]
+    outputs[3][5] = math.nan
+    outputs[4][5] *= 1e-20
+    expected = plain.differences(outputs)
+    for size in (1, 40 * 7 * 4 * 3, 1 << 30):
+        monkeypatch.setattr(evaluation, "_GROUP_BYTES", size)
+        torch.testing.assert_close(output_differences(outputs), expected, **CLOSE, equal_nan=True)
 
 
 # --- matrices on demand ----------------------------------------------------------------------------------

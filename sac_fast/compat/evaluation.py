@@ -13,6 +13,7 @@ from .. import ops
 from .functions import Batches, model_answers, one_minus_cosine
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_GROUP_BYTES = 64 << 20
 _EPSILON = 1e-12  # below this norm F.normalize does not give unit rows
 
 
@@ -76,24 +77,55 @@ def output_differences(outputs: Iterable[Tensor], *, halved: bool = False) -> Te
 
     Source: as for `correlation_differences`.
     """
-    factor = 0.5 if halved else 1.0
     with torch.no_grad():
         remaining = iter(outputs)
         source = next(remaining, None)
         if source is None:
             raise ValueError("models must hold at least the source, got none")
-        regular = is_regular(source)
-        differences = [factor * float(mean_difference(answers, source, b_is_regular=regular)) for answers in remaining]
-    return torch.tensor(differences, dtype=torch.get_default_dtype())
+        differences: list[float] = []
+        for suspects in _groups(remaining):
+            differences += _mean_differences(source, suspects)
+    return torch.tensor(differences, dtype=torch.get_default_dtype()).mul_(0.5 if halved else 1.0)
 
 
-def mean_difference(a: Tensor, b: Tensor, *, b_is_regular: bool | None = None) -> Tensor:
+def _groups(outputs: Iterator[Tensor]) -> Iterator[list[Tensor]]:
+    """A few at a time, for the op that takes many suspects: no more than fit into _GROUP_BYTES."""
+    group: list[Tensor] = []
+    size = 0
+    for suspect in outputs:
+        group.append(suspect)
+        size += suspect.nbytes
+        if size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _mean_differences(source: Tensor, suspects: list[Tensor]) -> list[float]:
+    """`mean_difference` of each suspect and the source; those that the fused op serves go to it together."""
+    fits = is_regular(source)
+    fused = [fits and _is_like(suspect, source) and is_regular(suspect) for suspect in suspects]
+    served = [suspect for suspect, fuse in zip(suspects, fused, strict=True) if fuse]
+    distances = iter(ops.correlation_distances(source, served).tolist() if served else ())
+    return [
+        next(distances) if fuse else float(_formula(suspect, source))
+        for suspect, fuse in zip(suspects, fused, strict=True)
+    ]
+
+
+def mean_difference(a: Tensor, b: Tensor) -> Tensor:
     """mean |C_a − C_b| of two models' answers, 0-d; 1 cancels, so it is the fused cosine distance."""
-    if b_is_regular is None:
-        b_is_regular = is_regular(b)
-    if b_is_regular and a.shape[:1] == b.shape[:1] and a.device == b.device and is_regular(a):
+    if _is_like(a, b) and is_regular(a) and is_regular(b):
         return ops.correlation_distance(a, b)
-    # What the op refuses or, for rows of tiny or huge norm, knows better, is the formula's own business here.
+    return _formula(a, b)
+
+
+def _is_like(a: Tensor, b: Tensor) -> bool:
+    return a.shape[:1] == b.shape[:1] and a.device == b.device
+
+
+def _formula(a: Tensor, b: Tensor) -> Tensor:
+    # What the op refuses or, for rows of tiny or huge norm, knows better, is PyTorch's own business here.
     difference = one_minus_cosine(a, a) - one_minus_cosine(b, b)
     return torch.sum(torch.abs(difference)) / (a.shape[0] * a.shape[0])
 
