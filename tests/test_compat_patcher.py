@@ -5,10 +5,12 @@ import re
 import runpy
 import subprocess
 import sys
+import types
 
 import h5py
 import numpy as np
 import pytest
+import script_formulas as plain
 import torch
 
 import sac_fast.compat
@@ -71,14 +73,16 @@ def load_model(num, mode):
         generator = torch.Generator().manual_seed(seed)
         for parameter in model.parameters():
             parameter.data = (seed > 0) * parameter.data + scale * torch.randn(parameter.shape, generator=generator)
-    torch.save(model.state_dict(), "model.pth")
-    model.load_state_dict(torch.load("model.pth"))
+    if num == 0:
+        torch.save(model.state_dict(), "model.pth")
+        model.load_state_dict(torch.load("model.pth"))
     return model
 """
 
 # The script: its own functions, all matrices at once, seven groups of models.
 SCRIPT = """
 import sys
+import types
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -125,6 +129,7 @@ def cal_corre(models, iter, augment_name):
     diff = torch.zeros(len(models))
     for i in range(len(models) - 1):
         diff[i] = torch.sum(torch.abs(cor_mats[i + 1] - cor_mats[0])) / (cor_mat.shape[0] * cor_mat.shape[1])
+    print("mean of the differences: %.4f" % diff[:-1].mean().item(), diff.shape)
     clean = diff[40:60]
     groups = [diff[:20], diff[20:40], diff[60:80], diff[80:90], diff[90:100], diff[100:105]]
     return [calculate_auc(group, clean) for group in groups]
@@ -195,7 +200,7 @@ def test_an_unchanged_script_prints_the_same(project):
     theirs = python("SAC.py", "--an", "argument")
     assert theirs.returncode == 0, theirs.stderr
     assert ours.stdout == theirs.stdout
-    found = [float(value) for value in re.findall(r"\d\.\d+", ours.stdout.splitlines()[0])]
+    found = [float(value) for value in re.findall(r"\d\.\d+", ours.stdout.splitlines()[1])]
     assert len(found) == 6
     assert len(set(found)) > 2  # neither all at chance nor all perfect
     check_report([line.removeprefix("sac_fast.compat: ") for line in ours.stderr.splitlines()], "sac_jc")
@@ -228,14 +233,20 @@ def test_half_the_distance_and_no_matrix(project, capsys, monkeypatch):
 
 
 def test_missing_torchvision_is_not_needed(project, capsys, monkeypatch):
-    _, write = project
-    expected, _ = run("SAC.py", capsys=capsys)
+    folder, write = project
+    (folder / "script.py").write_text(
+        "from readers import dataset_test\n"
+        "data = dataset_test('data_augmented/jpeg_compression_augment_s=1_f=0.h5')\n"
+        "print(len(data), [(x.sum().item(), y.item()) for x, y in data])\n"
+    )
+    expected, _ = run("script.py", capsys=capsys)
     for name in ("torchvision", "cv2"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     write(reader=TORCHVISION_READER)
-    out, lines = run("SAC.py", capsys=capsys)
+    out, lines = run("script.py", capsys=capsys)
     assert out == expected
+    assert out.startswith("51 [(")
     assert "torchvision is not installed: the script goes on until it needs it" in lines
     assert "cv2 is not installed: the script goes on until it needs it" in lines
     (line,) = [line for line in lines if line.startswith("readers.dataset_test")]
@@ -454,3 +465,52 @@ def test_everything_is_put_back_after_an_error():
 
 def test_public_names():
     assert set(sac_fast.compat.__all__) == {"correlation_differences", "output_differences", "patched", "run_script"}
+
+
+def cor(correlation, each=torch.Tensor.detach):
+    def cal_cor(model, dataloader):
+        outputs = torch.cat([each(model(x.cuda())) for x, _ in dataloader])
+        return correlation(outputs, outputs)
+
+    return cal_cor
+
+
+def last(model, dataloader):
+    return plain.answers(model, list(dataloader)[-1:])
+
+
+# name, a script's own function, whose counterpart is the same
+OWN = [
+    ("correlation", plain.correlation_sac_jc, "sac_jc"),
+    ("correlation", plain.correlation_sac, "sac"),
+    ("pairwise_euclid_distance", plain.pairwise_euclid_distance, "sac_jc"),
+    ("correlation_dist", plain.correlation_dist, "sac_jc"),
+    ("output_to_label", plain.output_to_label, "sac"),
+    ("similarity", plain.similarity, "sac_jc"),
+    ("calculate_auc", plain.calculate_auc, "sac_jc"),
+    ("cal_cor", cor(plain.correlation_sac_jc), "sac_jc"),
+    ("cal_cor", cor(plain.correlation_sac), "sac"),
+    ("cal_cor_onehot", cor(plain.correlation_sac, plain.output_to_label), "sac"),
+    ("cal_correct", plain.cal_correct, "sac_jc"),
+    ("feature", last, "sac_jc"),
+]
+
+
+@pytest.mark.parametrize(("name", "own", "module"), OWN, ids=[f"{module}.{name}" for name, _, module in OWN])
+def test_every_function_finds_its_counterpart(name, own, module, capsys):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(11, 12, generator=generator), torch.arange(11) % 3
+    model, other = torch.nn.Linear(12, 3), torch.nn.Linear(12, 3)
+    batches = [(x[:8], y[:8]), (x[8:], y[8:])]
+    cells = {name: types.FunctionType(own.__code__, own.__globals__, name, closure=own.__closure__)}
+    more = {"correlation": (x, x), "similarity": (x, x.flip(0)), "calculate_auc": ([1.0, 2.0], [1.5, 3.0])}
+    arguments = more.get(name, (model, batches) if own.__code__.co_varnames[0] == "model" else (x,))
+    with patched(cells):
+        got, expected = cells[name](*arguments), own(*arguments)
+        torch.testing.assert_close(torch.as_tensor(got).clone(), torch.as_tensor(expected).detach(), rtol=0, atol=1e-5)
+        if name.startswith("cal_cor") and name != "cal_correct":
+            a, b = cells[name](model, batches), cells[name](other, batches)
+            difference = torch.sum(torch.abs(a - b))
+            assert (type(a), a._matrix, b._matrix) == (DeferredMatrix, None, None)
+            torch.testing.assert_close(difference, torch.sum(torch.abs(own(model, batches) - own(other, batches))))
+    assert f".{name} replaced by sac_fast.compat.{module}.{name}\n" in capsys.readouterr().err
