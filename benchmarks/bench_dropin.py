@@ -256,6 +256,7 @@ def main() -> None:
     machine = {
         "cpu": cpu,
         "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
         "torch": torch.__version__,
         "python": platform.python_version(),
         **{key: capabilities()[key] for key in ("instruction_set", "threads", "cuda_devices")},

@@ -437,7 +437,10 @@ def test_context_manager_for_notebooks(project, capsys):
     def correlation(m, n):
         return 1 - torch.nn.functional.normalize(m) @ torch.nn.functional.normalize(n).T
 
-    cells = {"correlation": correlation, "other": 3}
+    def similarity(output1, output2=None):
+        return "other signature"
+
+    cells = {"correlation": correlation, "other": 3, "similarity": similarity}
     x = torch.randn(4, 3, requires_grad=True)
     with patched(cells, folder=folder):
         import readers
@@ -445,8 +448,9 @@ def test_context_manager_for_notebooks(project, capsys):
 
         assert hasattr(readers.dataset_test(name), "pixels")
         assert not cells["correlation"](x, x).requires_grad
+        assert cells["similarity"] is similarity
         kept = cells["correlation"]
-    assert cells == {"correlation": correlation, "other": 3}
+    assert cells == {"correlation": correlation, "other": 3, "similarity": similarity}
     assert kept(x, x).requires_grad  # the notebook's own again, wherever it was kept
     assert not hasattr(readers.dataset_test(name), "pixels")
     assert unrelated.value == 1

@@ -140,7 +140,7 @@ def _patched(
             if name not in vars(np):
                 _set(stack, np, name, value)
         for name, own in list((namespace or {}).items()):
-            if isinstance(own, FunctionType) and checks.parameters(name) == len(inspect.signature(own).parameters):
+            if isinstance(own, FunctionType) and _required(own) == checks.parameters(name):
                 assert namespace is not None
                 namespace[name] = session.replace(own)
                 stack.callback(namespace.__setitem__, name, own)
@@ -186,6 +186,13 @@ def run_script(
             exec(compile_script(source, absolute), main.__dict__)
         finally:
             sys.modules["__main__"], sys.argv, sys.path = before
+
+
+def _required(function: FunctionType) -> int:
+    """Number of parameters; −1 where one of them may be left out or is more than one."""
+    parameters = inspect.signature(function).parameters.values()
+    plain = all(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return len(parameters) if plain else -1
 
 
 def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Any) -> None:
