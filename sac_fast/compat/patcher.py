@@ -1,0 +1,225 @@
+"""Runs scripts as they are, with this package's functions and file readers in place of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..container import StrPath, open_regular
+from . import checks
+from .rewrite import MISSING, REPLACE, Finder, Missing, compile_script
+
+_trying = threading.local()
+# Names that NumPy dropped in 1.24; cut_mix.py of SAC uses the first.
+_OLD_NUMPY = {"int": int, "float": float, "bool": bool, "object": object}
+
+
+class _Session:
+    """What one `patched` replaces; after its end the script's own functions run again."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.active = True
+        self.modules: list[str] = []
+        self._quiet = quiet
+        self._seen: dict[str, bool] = {}
+        self._missing: set[str] = set()
+
+    def tell(self, line: str) -> None:
+        if not self._quiet:
+            print(f"sac_fast.compat: {line}", file=sys.stderr)
+
+    def names(self) -> dict[str, Any]:
+        return {REPLACE: self.replace, MISSING: self.missing}
+
+    def loaded(self, name: str, path: str) -> None:
+        self.modules.append(name)
+
+    def missing(self, path: str) -> Missing:
+        root = path.partition(".")[0]
+        if root not in self._missing:
+            self._missing.add(root)
+            self.tell(f"{root} is not installed: the script goes on until it needs it")
+        return Missing(path)
+
+    def replace(self, own: Any) -> Any:
+        """The decorator: a function comes back wrapped, a class as it is with another way to be made."""
+        shown = f"{own.__module__}.{own.__name__}"
+        self._seen[shown] = False
+        return self._function(own, shown) if isinstance(own, FunctionType) else self._class(own, shown)
+
+    def unused(self) -> list[str]:
+        """What was found, but never called."""
+        return [name for name, used in self._seen.items() if not used]
+
+    def _choose(self, shown: str, decide: Callable[[], tuple[Any, str]]) -> Any:
+        chosen, words = decide()
+        self._seen[shown] = True
+        self.tell(f"{shown} {words}")
+        return chosen
+
+    def _function(self, own: FunctionType, shown: str) -> Callable[..., Any]:
+        signature = inspect.signature(own)
+        # At the first call rather than at once: by then the script has defined all that the function calls.
+        choice = functools.cache(lambda: self._choose(shown, lambda: checks.same_function(own.__name__, own)))
+
+        @functools.wraps(own)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not self.active or choice() is None:
+                return own(*args, **kwargs)
+            return choice()(*signature.bind(*args, **kwargs).args)
+
+        return call
+
+    def _class(self, own: type, shown: str) -> type:
+        @functools.cache
+        def choice() -> Any:
+            _trying.now = True
+            try:
+                return self._choose(shown, lambda: checks.same_reader(own.__name__, own))
+            finally:
+                _trying.now = False
+
+        def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+            # A subclass of the script's own is left alone.
+            if not self.active or cls is not own or getattr(_trying, "now", False) or choice() is None:
+                return object.__new__(cls)
+            return choice()(*args, **kwargs)  # of another type, so that Python does not call __init__
+
+        own.__new__ = staticmethod(new)  # type: ignore[method-assign,assignment]
+        return own
+
+
+@contextlib.contextmanager
+def patched(
+    namespace: MutableMapping[str, Any] | None = None,
+    *,
+    folder: StrPath | None = None,
+    allow_pickled_models: bool = False,
+    quiet: bool = False,
+) -> Iterator[None]:
+    """Functions and readers of the scripts' names are replaced where they prove to be the same.
+
+    Within the context, modules that are imported from `folder` get `sac_fast.compat`'s functions and dataset classes
+    in place of their own, wherever both give the same values on a small example; `cal_cor` gives matrices that are
+    formed only when somebody looks at their entries. Without a GPU, ``.cuda()`` of modules and tensors does nothing
+    and `torch.load` loads to the CPU. Aliases such as ``numpy.int``, which NumPy dropped, are there. What was
+    replaced, and what was kept and why, is printed on stderr. Afterwards everything is as before, and modules
+    imported meanwhile are forgotten, so that the next import is a plain one.
+
+    Args:
+        namespace: a notebook's ``globals()``: functions defined there are replaced for as long.
+        folder: where the scripts' modules lie; None: the current folder.
+        allow_pickled_models: let `torch.load` run the code in pickled models, as old versions of PyTorch did; only
+            for files that you trust.
+        quiet: print nothing.
+    """
+    with _patched(namespace, folder or os.curdir, allow_pickled_models, quiet):
+        yield
+
+
+@contextlib.contextmanager
+def _patched(
+    namespace: MutableMapping[str, Any] | None, folder: StrPath, allow_pickled_models: bool, quiet: bool
+) -> Iterator[_Session]:
+    session = _Session(quiet)
+    finder = Finder(os.path.abspath(folder), session.names(), session.loaded)
+    with contextlib.ExitStack() as stack:
+        _patch_torch(stack, session, allow_pickled_models)
+        for name, value in _OLD_NUMPY.items():
+            if name not in vars(np):
+                _set(stack, np, name, value)
+        for name, own in list((namespace or {}).items()):
+            if isinstance(own, FunctionType) and _required(own) == checks.parameters(name):
+                assert namespace is not None
+                namespace[name] = session.replace(own)
+                stack.callback(namespace.__setitem__, name, own)
+        sys.meta_path.insert(0, finder)
+        stack.callback(sys.meta_path.remove, finder)
+        try:
+            yield session
+        finally:
+            session.active = False
+            for name in session.modules:
+                sys.modules.pop(name, None)
+            if session.unused():
+                session.tell(f"found, but never called: {', '.join(session.unused())}")
+
+
+def run_script(
+    script: StrPath, arguments: Sequence[str] = (), *, allow_pickled_models: bool = False, quiet: bool = False
+) -> None:
+    """Run a script as ``python script arguments…`` would, within `patched`.
+
+    Args:
+        script: the file.
+        arguments: its ``sys.argv[1:]``.
+        allow_pickled_models: see `patched`.
+        quiet: see `patched`.
+
+    Raises:
+        FileFormatError: the script cannot be read.
+        Exception: whatever the script raises, `SystemExit` included.
+    """
+    path = os.fspath(script)
+    with open_regular(path) as handle:
+        source = handle.read()
+    absolute = os.path.abspath(path)
+    folder = os.path.dirname(absolute)
+    main = ModuleType("__main__")
+    main.__file__ = absolute
+    before = sys.modules["__main__"], sys.argv, sys.path
+    with _patched(None, folder, allow_pickled_models, quiet) as session:
+        main.__dict__.update(session.names())
+        sys.modules["__main__"], sys.argv, sys.path = main, [path, *arguments], [folder, *sys.path]
+        try:
+            exec(compile_script(source, absolute), main.__dict__)
+        finally:
+            sys.modules["__main__"], sys.argv, sys.path = before
+
+
+def _required(function: FunctionType) -> int:
+    """Number of parameters; −1 where one of them may be left out or is more than one."""
+    parameters = inspect.signature(function).parameters.values()
+    plain = all(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return len(parameters) if plain else -1
+
+
+def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Any) -> None:
+    if name in vars(owner):
+        stack.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        stack.callback(delattr, owner, name)
+    setattr(owner, name, value)
+
+
+def _patch_torch(stack: contextlib.ExitStack, session: _Session, allow_pickled_models: bool) -> None:
+    defaults: dict[str, Any] = {"weights_only": False} if allow_pickled_models else {}
+    if not torch.cuda.is_available():
+        session.tell("no CUDA device: .cuda() does nothing, torch.load loads to the CPU")
+        for owner in (torch.Tensor, nn.Module):
+            _set(stack, owner, "cuda", lambda self, *args, **kwargs: self)
+        defaults["map_location"] = "cpu"
+    if not defaults:
+        return
+    own = torch.load
+
+    @functools.wraps(own)
+    def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if map_location is None:
+            map_location = defaults.get("map_location")
+        if "weights_only" in defaults:
+            kwargs.setdefault("weights_only", False)
+        return own(f, map_location, *args, **kwargs)
+
+    _set(stack, torch, "load", load)

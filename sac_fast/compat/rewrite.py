@@ -1,0 +1,140 @@
+"""Reads a script's source and marks what may be replaced; its lines keep their numbers."""
+
+from __future__ import annotations
+
+import ast
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import CodeType, ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from . import checks
+
+REPLACE = "__sac_fast_replace__"
+MISSING = "__sac_fast_missing__"
+# What the scripts import at their top and need, if at all, for what is replaced.
+OPTIONAL = ("torchvision", "cv2", "matplotlib")
+
+
+def compile_script(source: bytes, path: str) -> CodeType:
+    """The script's code, in which every definition of a known form carries the decorator `REPLACE`."""
+    tree = _MissingImports().visit(ast.parse(source, path))
+    for node in tree.body:
+        if _is_known_function(node) or _is_known_reader(node):
+            node.decorator_list.insert(0, ast.copy_location(ast.Name(REPLACE, ast.Load()), node))
+    code: CodeType = compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+    return code
+
+
+def _is_known_function(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.FunctionDef) or node.decorator_list:
+        return False
+    arguments = node.args
+    plain = not (arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults)
+    return plain and len(arguments.posonlyargs) + len(arguments.args) == checks.parameters(node.name)
+
+
+def _is_known_reader(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.ClassDef) or node.decorator_list or node.name not in checks.READERS:
+        return False
+    methods = {entry.name for entry in node.body if isinstance(entry, ast.FunctionDef)}
+    return {"__init__", "__len__", "__getitem__"} <= methods and "__new__" not in methods
+
+
+class _MissingImports(ast.NodeTransformer):
+    """``import torchvision`` becomes ``torchvision = __sac_fast_missing__("torchvision")`` where it is missing."""
+
+    def visit_Import(self, node: ast.Import) -> Any:
+        here = [alias for alias in node.names if not _is_missing(alias.name)]
+        gone = [
+            (alias.asname or alias.name.partition(".")[0], alias.name if alias.asname else alias.name.partition(".")[0])
+            for alias in node.names
+            if _is_missing(alias.name)
+        ]
+        return self._split(node, ast.Import(here), bool(here), gone)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
+        if node.level or not node.module or not _is_missing(node.module):
+            return node
+        return self._split(node, node, False, [(a.asname or a.name, f"{node.module}.{a.name}") for a in node.names])
+
+    def _split(self, node: ast.stmt, rest: ast.stmt, keep: bool, gone: list[tuple[str, str]]) -> Any:
+        if not gone:
+            return node
+        assigned = [
+            ast.Assign([ast.Name(name, ast.Store())], ast.Call(ast.Name(MISSING, ast.Load()), [ast.Constant(path)], []))
+            for name, path in gone
+        ]
+        return [ast.copy_location(entry, node) for entry in ([rest] if keep else []) + assigned]
+
+
+def _is_missing(name: str) -> bool:
+    root = name.partition(".")[0]
+    return root in OPTIONAL and root not in sys.modules and importlib.util.find_spec(root) is None
+
+
+class Missing:
+    """Stands for a package that is not installed: it may be named and configured, but not used on anything."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def _fail(self, *_: Any) -> Any:
+        root = self._path.partition(".")[0]
+        raise ModuleNotFoundError(f"No module named {root!r}, which {self._path} needs", name=root)
+
+    def __getattr__(self, name: str) -> Missing:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Missing(f"{self._path}.{name}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Missing:
+        if any(isinstance(value, (Tensor, np.ndarray)) for value in (*args, *kwargs.values())):
+            self._fail()
+        return Missing(self._path)
+
+    __getitem__ = __setitem__ = __iter__ = __len__ = __bool__ = __mro_entries__ = _fail
+
+
+class Finder:
+    """Finds modules in one folder, as `sys.path` would, and marks them like the script itself."""
+
+    def __init__(self, folder: str, names: dict[str, Any], before: Callable[[str, str], None]) -> None:
+        self._folder, self._names, self._before = folder, names, before
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """A spec for a source file of the folder itself; None leaves everything else to Python."""
+        if path is not None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, [self._folder])
+        if spec is None or spec.origin is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            return None
+        if spec.submodule_search_locations is not None:
+            return None
+        self._before(fullname, spec.origin)
+        spec.loader = _Loader(fullname, spec.origin, self._names)
+        spec.cached = None
+        return spec
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Compiles the marked source; never reads or writes ``__pycache__``, which other runs use."""
+
+    def __init__(self, fullname: str, path: str, names: dict[str, Any]) -> None:
+        super().__init__(fullname, path)
+        self._names = names
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile_script(self.get_data(self.path), os.fspath(self.path))
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__.update(self._names)
+        super().exec_module(module)
