@@ -7,6 +7,7 @@
 
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_cuda.h"
+#include "sac/jpeg_roundtrip.h"
 #include "sac/triangle.h"
 
 namespace py = pybind11;
@@ -76,6 +77,42 @@ double correlation_distance_cpu(std::uintptr_t a, const std::string& a_dtype, st
   }
 }
 
+sac::JpegBatch jpeg_batch_of(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
+                             int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling) {
+  const auto kind = subsampling == "4:4:4"   ? sac::Subsampling::s444
+                    : subsampling == "4:2:2" ? sac::Subsampling::s422
+                                             : sac::Subsampling::s420;
+  return {reinterpret_cast<const std::uint8_t*>(images),
+          reinterpret_cast<std::uint8_t*>(out),
+          count,
+          height,
+          width,
+          channels,
+          reinterpret_cast<const std::uint8_t*>(quality),
+          quality_step,
+          kind};
+}
+
+void jpeg_roundtrip_cpu(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
+                        int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling,
+                        int threads, const std::string& instruction_set) {
+  const sac::JpegBatch batch =
+      jpeg_batch_of(images, out, count, height, width, channels, quality, quality_step, subsampling);
+  sac::CpuOptions options;
+  options.threads = threads;
+  options.instruction_set = instruction_set_of(instruction_set);
+  options.cancelled = [] {
+    py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;  // leaves the exception (KeyboardInterrupt) set
+  };
+  try {
+    py::gil_scoped_release no_gil;
+    sac::jpeg_roundtrip_cpu(batch, options);
+  } catch (const sac::Cancelled&) {
+    throw py::error_already_set();
+  }
+}
+
 // Architectures that the CUDA kernels were compiled for, as CMake names them; empty without CUDA.
 #ifdef SAC_CUDA_ARCHITECTURES
 constexpr const char* kCudaArchitectures = SAC_CUDA_ARCHITECTURES;
@@ -87,6 +124,15 @@ void correlation_distance_cuda(std::uintptr_t a, std::int64_t a_cols, std::uintp
   sac::correlation_distance_cuda(reinterpret_cast<const void*>(a), a_cols, reinterpret_cast<const void*>(b), b_cols,
                                  rows, wide, inverse_bandwidth, reinterpret_cast<double*>(partial),
                                  reinterpret_cast<void*>(stream));
+}
+
+void jpeg_roundtrip_cuda(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
+                         int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling,
+                         std::uintptr_t stream) {
+  const sac::JpegBatch batch =
+      jpeg_batch_of(images, out, count, height, width, channels, quality, quality_step, subsampling);
+  py::gil_scoped_release no_gil;
+  sac::jpeg_roundtrip_cuda(batch, reinterpret_cast<void*>(stream));
 }
 #else
 constexpr const char* kCudaArchitectures = "";
@@ -111,6 +157,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("correlation_distance_cuda", &correlation_distance_cuda, py::arg("a"), py::arg("a_cols"), py::arg("b"),
         py::arg("b_cols"), py::arg("rows"), py::arg("wide"), py::arg("inverse_bandwidth"), py::arg("partial"),
         py::arg("stream"), "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance_cuda.h");
+  m.def("jpeg_roundtrip_cuda", &jpeg_roundtrip_cuda, py::arg("images"), py::arg("out"), py::arg("count"),
+        py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
+        py::arg("subsampling"), py::arg("stream"), "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");
 #endif
   m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
   m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("a_dtype"), py::arg("rows"),
@@ -118,4 +167,8 @@ PYBIND11_MODULE(_C, m) {
         py::arg("b_cols"), py::arg("b_row_stride"), py::arg("b_col_stride"), py::arg("metric"), py::arg("sigma"),
         py::arg("threads"), py::arg("instruction_set"),
         "mean |C^a - C^b|; see csrc/include/sac/correlation_distance.h");
+  m.def("jpeg_roundtrip_cpu", &jpeg_roundtrip_cpu, py::arg("images"), py::arg("out"), py::arg("count"),
+        py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
+        py::arg("subsampling"), py::arg("threads"), py::arg("instruction_set"),
+        "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");
 }

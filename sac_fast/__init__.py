@@ -3,6 +3,7 @@
 from ._backend import capabilities
 from .errors import BackendError, FileFormatError, FingerprintError, ModelError, ProbeError, SacFastError
 from .fingerprint import Fingerprint, fingerprint
+from .jpeg_ops import jpeg_roundtrip
 from .models import Preprocessing, load_model, load_weights, save_weights, weights_hash
 from .ops import correlation_distance, correlation_matrix
 from .probes import ProbeSet
@@ -29,6 +30,7 @@ __all__ = [
     "correlation_distance",
     "correlation_matrix",
     "fingerprint",
+    "jpeg_roundtrip",
     "load_model",
     "load_weights",
     "save_weights",
