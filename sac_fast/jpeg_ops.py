@@ -69,7 +69,8 @@ def _jpeg_roundtrip(images: Tensor, quality: Tensor, subsampling: str, backend: 
         return _jpeg_roundtrip_compiled(images, quality, subsampling, "cpu")
     if backend == "cuda":
         return _jpeg_roundtrip_compiled(images, quality, subsampling, "cuda")
-    return jpeg_reference.jpeg_roundtrip(images, quality, subsampling).contiguous()
+    qualities = int(quality[0]) if quality.numel() == 1 else quality
+    return jpeg_reference.jpeg_roundtrip(images, qualities, subsampling).contiguous()
 
 
 @_jpeg_roundtrip.register_fake

@@ -80,7 +80,7 @@ def _percent(quality: Tensor) -> Tensor:
 
 
 def _fixed(value: float, bits: int = 16) -> int:
-    return round(value * 2**bits)
+    return round(value * (1 << bits))
 
 
 def _to_ycc(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,12 +114,8 @@ def _shrink(plane: Tensor, h: int, v: int) -> Tensor:
         return plane
     plane = _replicate(plane, -plane.shape[2] % 16, -plane.shape[1] % v)
     odd_column = torch.arange(plane.shape[2] // 2, device=plane.device) % 2
-    total = plane[:, :, 0::2] + plane[:, :, 1::2]
-    if v == 1:
-        means = (total + odd_column) >> 1
-    else:
-        means = (total[:, 0::2] + total[:, 1::2] + 1 + odd_column) >> 2
-    return means
+    pairs = plane[:, :, 0::2] + plane[:, :, 1::2]
+    return (pairs + odd_column) >> 1 if v == 1 else (pairs[:, 0::2] + pairs[:, 1::2] + 1 + odd_column) >> 2
 
 
 def _dct_matrix() -> Tensor:

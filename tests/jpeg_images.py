@@ -75,6 +75,4 @@ def gradient(rng, height, width):
     return (128 + a * x + b * y + c * x * y).clip(0, 255).astype(np.uint8)
 
 
-CONTENTS = {
-    f.__name__: f for f in (natural, noise, extremes, checkerboard, saturated, dct_signs, gradient)
-}
+CONTENTS = {f.__name__: f for f in (natural, noise, extremes, checkerboard, saturated, dct_signs, gradient)}

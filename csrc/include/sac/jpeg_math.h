@@ -5,10 +5,10 @@
 //   descale<s>(wide, bias)      (wide + bias) >> s
 //   mulhi(a, b)                 a·b >> 16 of numbers in 0 … 65535
 //
-// Ranges, checked by tests/test_jpeg_ranges.py from the worst case of every sum (pixels and levels of any sign):
-//   every Word fits 16 bits, so lanes of 16 bits lose nothing: forward DCT ≤ 32768 (the sum of eight pass-1 DC
-//   values), coefficients ≤ 8192, dequantised ≤ 1153, inverse DCT pass 1 ≤ 15700, pass 2 ≤ 2050;
-//   every Wide fits 32 bits: the largest is pass 2 of the inverse DCT, below 2^30.
+// Ranges, proven by tests/test_jpeg_ranges.py from the worst case of every sum (any pixels, any steps):
+//   every Word fits 16 bits, so lanes of 16 bits lose nothing: −32768 … 32642 in the forward DCT (the sum of eight
+//   pass-1 values), coefficients ≤ 8192, put back ≤ 1152, inverse DCT ≤ 7920 after pass 1 and ≤ 1850 after pass 2;
+//   every Wide fits 32 bits: none reaches 2^29.
 #pragma once
 
 #include <cstdint>
