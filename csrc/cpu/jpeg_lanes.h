@@ -134,7 +134,7 @@ struct LaneArithmetic {
 
 #if defined(__SSE2__)
   static SAC_INLINE Wide madd(Word a, Word b, int ca, int cb) {
-    const SAC_REGISTER c = SAC_X86(set1_epi32)((cb << 16) | (ca & 0xffff));
+    const SAC_REGISTER c = SAC_X86(set1_epi32)(cb * 65536 + (ca & 0xffff));
     return {(WideLanes)SAC_X86(madd_epi16)((SAC_REGISTER)interleave<false>(a, b), c),
             (WideLanes)SAC_X86(madd_epi16)((SAC_REGISTER)interleave<true>(a, b), c)};
   }

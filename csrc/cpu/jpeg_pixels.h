@@ -10,7 +10,7 @@ struct Pixels {
   Lanes r, g, b;
 };
 
-#if defined(__AVX2__)
+#if SAC_VECTOR_BYTES >= 32
 
 // Byte shuffles of 16 pixels (48 bytes, 3 vectors). split[channel][vector]: where the channel's samples lie;
 // join[vector][channel]: which samples go there. 0x80 leaves a zero, so the three results are or-ed.
