@@ -1,6 +1,6 @@
 // One thread block to a tile: pixels are read once (a little more where tiles meet, for the chroma that the
 // interpolation looks at), the planes live in shared memory, and pixels are written once. An image whose planes fit
-// is one tile. Compiled only: no GPU has run this yet.
+// is one tile. Compiled only: no GPU has run this yet; tests/test_jpeg_cuda_emulated.py runs its threads on the CPU.
 #include <cuda_runtime.h>
 
 #include <algorithm>
