@@ -141,24 +141,53 @@ __device__ void roundtrip_plane(std::uint8_t* plane, int rows, int cols, const J
   }
 }
 
-// Chroma at pixel (y, x) of the image.
+// The V × H values that chroma sample (c_y, c_x) of the image becomes.
 template <int H, int V>
-__device__ int chroma_at(const std::uint8_t* plane, const JpegBatch& batch, const Tile& t, int y, int x) {
+__device__ void grow_sample(const std::uint8_t* plane, const JpegBatch& batch, const Tile& t, int c_y, int c_x,
+                            int (&to)[V][H]) {
   const int width = (batch.width + H - 1) / H, height = (batch.height + V - 1) / V;
-  const int c_y = y / V, c_x = x / H;
   const auto at = [&](int row, int col) {
     row = min(max(row, 0), height - 1), col = min(max(col, 0), width - 1);
     return static_cast<int>(plane[(row - t.c_y0) * t.c_cols + col - t.c_x0]);
   };
-  if (H == 1 || width <= 2) return at(c_y, c_x);
-  const bool right = x & 1;
-  const int side = right ? c_x + 1 : c_x - 1, other = y & 1 ? c_y + 1 : c_y - 1;
-  const int nearer = V == 2 ? column(at(c_y, c_x), at(other, c_x)) : at(c_y, c_x);
-  const int further = V == 2 ? column(at(c_y, side), at(other, side)) : at(c_y, side);
-  return right ? right_pixel<V>(nearer, further) : left_pixel<V>(nearer, further);
+  const int here = at(c_y, c_x);
+  const bool copies = H == 1 || width <= 2;
+  int sums[V][3];
+#pragma unroll
+  for (int d = 0; d < 3 && !copies; ++d) {
+    const int middle = at(c_y, c_x + d - 1);
+    sums[0][d] = V == 2 ? column(middle, at(c_y - 1, c_x + d - 1)) : middle;
+    sums[V - 1][d] = V == 2 ? column(middle, at(c_y + 1, c_x + d - 1)) : middle;
+  }
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    to[i][0] = copies ? here : left_pixel<V>(sums[i][1], sums[i][0]);
+    to[i][H - 1] = copies ? here : right_pixel<V>(sums[i][1], sums[i][2]);
+  }
 }
 
 __device__ inline std::uint8_t clamped(int x) { return static_cast<std::uint8_t>(min(max(x, 0), 255)); }
+
+// The pixels over chroma sample (c_y, c_x) of the image.
+template <int H, int V>
+__device__ void write_sample(const JpegBatch& batch, const Tile& t, int c_y, int c_x, const std::uint8_t* luma_plane,
+                             std::uint8_t* const (&chroma)[2], std::uint8_t* out) {
+  int cb[V][H], cr[V][H];
+  grow_sample<H, V>(chroma[0], batch, t, c_y, c_x, cb);
+  grow_sample<H, V>(chroma[1], batch, t, c_y, c_x, cr);
+#pragma unroll
+  for (int i = 0; i < V; ++i)
+#pragma unroll
+    for (int j = 0; j < H; ++j) {
+      const int y = c_y * V + i, x = c_x * H + j;
+      if (y >= batch.height || x >= batch.width) continue;
+      const int value = luma_plane[(y - t.y0) * t.cols + x - t.x0], b = cb[i][j] - 128, r = cr[i][j] - 128;
+      std::uint8_t* to = out + (static_cast<std::int64_t>(y) * batch.width + x) * 3;
+      to[0] = clamped(red<A>(value, b, r));
+      to[1] = clamped(green<A>(value, b, r));
+      to[2] = clamped(blue<A>(value, b, r));
+    }
+}
 
 // visit(y, x) for all of rows × cols, a warp to a row.
 template <class Visit>
@@ -185,19 +214,15 @@ template <int Channels, int H, int V>
 __device__ void write_tile(const JpegBatch& batch, const Tile& t, const std::uint8_t* luma_plane,
                            std::uint8_t* const (&chroma)[2], std::uint8_t* out) {
   const int rows = min(t.rows, batch.height - t.y0), cols = min(t.cols, batch.width - t.x0);
-  for_each_sample(rows, cols, [&](int y, int x) {
-    const int value = luma_plane[y * t.cols + x];
-    std::uint8_t* to = out + (static_cast<std::int64_t>(t.y0 + y) * batch.width + t.x0 + x) * Channels;
-    if (Channels == 1) {
-      *to = static_cast<std::uint8_t>(value);
-      return;
-    }
-    const int cb = chroma_at<H, V>(chroma[0], batch, t, t.y0 + y, t.x0 + x) - 128;
-    const int cr = chroma_at<H, V>(chroma[1], batch, t, t.y0 + y, t.x0 + x) - 128;
-    to[0] = clamped(red<A>(value, cb, cr));
-    to[1] = clamped(green<A>(value, cb, cr));
-    to[2] = clamped(blue<A>(value, cb, cr));
-  });
+  if (Channels == 3) {
+    for_each_sample((rows + V - 1) / V, (cols + H - 1) / H, [&](int y, int x) {
+      write_sample<H, V>(batch, t, t.y0 / V + y, t.x0 / H + x, luma_plane, chroma, out);
+    });
+  } else {
+    for_each_sample(rows, cols, [&](int y, int x) {
+      out[static_cast<std::int64_t>(t.y0 + y) * batch.width + t.x0 + x] = luma_plane[y * t.cols + x];
+    });
+  }
 }
 
 template <int Channels, int H, int V>
