@@ -8,6 +8,7 @@
 
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_cuda.h"
+#include "sac/jpeg_roundtrip.h"
 #include "sac/triangle.h"
 #include "sac/zoo.h"
 
@@ -160,6 +161,30 @@ void nearest_vectors_cpu(std::uintptr_t zoo, std::int64_t models, std::uintptr_t
   });
 }
 
+sac::JpegBatch jpeg_batch_of(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
+                             int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling) {
+  const auto kind = subsampling == "4:4:4"   ? sac::Subsampling::s444
+                    : subsampling == "4:2:2" ? sac::Subsampling::s422
+                                             : sac::Subsampling::s420;
+  return {reinterpret_cast<const std::uint8_t*>(images),
+          reinterpret_cast<std::uint8_t*>(out),
+          count,
+          height,
+          width,
+          channels,
+          reinterpret_cast<const std::uint8_t*>(quality),
+          quality_step,
+          kind};
+}
+
+void jpeg_roundtrip_cpu(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
+                        int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling,
+                        int threads, const std::string& instruction_set) {
+  const auto batch = jpeg_batch_of(images, out, count, height, width, channels, quality, quality_step, subsampling);
+  const auto options = cpu_options(threads, instruction_set);
+  without_gil([&] { sac::jpeg_roundtrip_cpu(batch, options); });
+}
+
 // Architectures that the CUDA kernels were compiled for, as CMake names them; empty without CUDA.
 #ifdef SAC_CUDA_ARCHITECTURES
 constexpr const char* kCudaArchitectures = SAC_CUDA_ARCHITECTURES;
@@ -171,6 +196,15 @@ void correlation_distance_cuda(std::uintptr_t a, std::int64_t a_cols, std::uintp
   sac::correlation_distance_cuda(reinterpret_cast<const void*>(a), a_cols, reinterpret_cast<const void*>(b), b_cols,
                                  rows, wide, inverse_bandwidth, reinterpret_cast<double*>(partial),
                                  reinterpret_cast<void*>(stream));
+}
+
+void jpeg_roundtrip_cuda(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
+                         int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling,
+                         std::uintptr_t stream) {
+  const sac::JpegBatch batch =
+      jpeg_batch_of(images, out, count, height, width, channels, quality, quality_step, subsampling);
+  py::gil_scoped_release no_gil;
+  sac::jpeg_roundtrip_cuda(batch, reinterpret_cast<void*>(stream));
 }
 #else
 constexpr const char* kCudaArchitectures = "";
@@ -195,6 +229,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("correlation_distance_cuda", &correlation_distance_cuda, py::arg("a"), py::arg("a_cols"), py::arg("b"),
         py::arg("b_cols"), py::arg("rows"), py::arg("wide"), py::arg("inverse_bandwidth"), py::arg("partial"),
         py::arg("stream"), "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance_cuda.h");
+  m.def("jpeg_roundtrip_cuda", &jpeg_roundtrip_cuda, py::arg("images"), py::arg("out"), py::arg("count"),
+        py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
+        py::arg("subsampling"), py::arg("stream"), "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");
 #endif
   m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
   m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("b"), py::arg("metric"),
@@ -216,4 +253,8 @@ PYBIND11_MODULE(_C, m) {
         py::arg("asked"), py::arg("dtype"), py::arg("probes"), py::arg("top"), py::arg("candidates"),
         py::arg("threads"), py::arg("instruction_set"), py::arg("distances"), py::arg("indices"),
         "Nearest models by their correlation vectors; see csrc/include/sac/zoo.h");
+  m.def("jpeg_roundtrip_cpu", &jpeg_roundtrip_cpu, py::arg("images"), py::arg("out"), py::arg("count"),
+        py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
+        py::arg("subsampling"), py::arg("threads"), py::arg("instruction_set"),
+        "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");
 }

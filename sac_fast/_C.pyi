@@ -58,6 +58,19 @@ def nearest_vectors_cpu(
     distances: int,
     indices: int,
 ) -> None: ...
+def jpeg_roundtrip_cpu(
+    images: int,
+    out: int,
+    count: int,
+    height: int,
+    width: int,
+    channels: int,
+    quality: int,
+    quality_step: int,
+    subsampling: str,
+    threads: int,
+    instruction_set: str,
+) -> None: ...
 
 # Only in builds with CUDA (cuda_architectures is not empty):
 def correlation_distance_cuda_blocks(rows: int) -> int: ...
@@ -70,5 +83,17 @@ def correlation_distance_cuda(
     wide: bool,
     inverse_bandwidth: float,
     partial: int,
+    stream: int,
+) -> None: ...
+def jpeg_roundtrip_cuda(
+    images: int,
+    out: int,
+    count: int,
+    height: int,
+    width: int,
+    channels: int,
+    quality: int,
+    quality_step: int,
+    subsampling: str,
     stream: int,
 ) -> None: ...

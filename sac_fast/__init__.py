@@ -3,6 +3,7 @@
 from ._backend import capabilities
 from .errors import BackendError, FileFormatError, FingerprintError, ModelError, ProbeError, SacFastError
 from .fingerprint import Fingerprint, fingerprint
+from .jpeg_ops import jpeg_roundtrip
 from .models import Preprocessing, load_model, load_weights, save_weights, weights_hash
 from .ops import (
     NearestModels,
@@ -40,6 +41,7 @@ __all__ = [
     "correlation_matrix",
     "correlation_vector",
     "fingerprint",
+    "jpeg_roundtrip",
     "load_model",
     "load_weights",
     "nearest_models",

@@ -3,6 +3,8 @@ set(SAC_CPU_SOURCES
   csrc/cpu/correlation_distance_cpu.cpp
   csrc/cpu/correlation_distances_cpu.cpp
   csrc/cpu/correlation_vector_cpu.cpp
+  csrc/cpu/jpeg_kernels_portable.cpp
+  csrc/cpu/jpeg_roundtrip_cpu.cpp
   csrc/cpu/kernels.cpp
   csrc/cpu/kernels_portable.cpp
   csrc/cpu/nearest_models_cpu.cpp
@@ -12,7 +14,11 @@ set(SAC_CPU_SOURCES
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(SAC_X86_64 ON)
-  list(APPEND SAC_CPU_SOURCES csrc/cpu/kernels_avx2.cpp csrc/cpu/kernels_avx512.cpp)
+  list(APPEND SAC_CPU_SOURCES
+    csrc/cpu/jpeg_kernels_avx2.cpp
+    csrc/cpu/jpeg_kernels_avx512.cpp
+    csrc/cpu/kernels_avx2.cpp
+    csrc/cpu/kernels_avx512.cpp)
 endif()
 
 # root: path of the repository, with a slash at the end, or nothing
@@ -25,5 +31,9 @@ function(sac_cpu_options target root)
     set_source_files_properties(${root}csrc/cpu/kernels_avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
     set_source_files_properties(${root}csrc/cpu/kernels_avx512.cpp PROPERTIES
       COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx2;-mfma;-mprefer-vector-width=512")
+    set_source_files_properties(${root}csrc/cpu/jpeg_kernels_avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2")
+    # GCC 12 warns of its own header (PR 105593)
+    set_source_files_properties(${root}csrc/cpu/jpeg_kernels_avx512.cpp PROPERTIES
+      COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx2;-mprefer-vector-width=512;-Wno-maybe-uninitialized")
   endif()
 endfunction()

@@ -1,0 +1,63 @@
+"""Checks of the arguments of `jpeg_roundtrip`, shared by the reference and the fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+# libjpeg's own limit of a side
+MOST_PIXELS = 65_500
+
+Quality: TypeAlias = int | Sequence[int] | np.ndarray | Tensor
+
+
+def images_tensor(images: Any) -> Tensor:
+    """Return `images` as a uint8 tensor (n, H, W, 1), (n, H, W, 3) or (n, H, W), every side 1 … 65,500 pixels.
+
+    NumPy arrays are shared where torch can, copied where it cannot (read-only, or with strides that torch does not
+    have).
+    """
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8:
+            raise TypeError(f"images must be uint8, got {images.dtype}")
+        sharable = images.flags.writeable and all(stride >= 0 for stride in images.strides)
+        images = torch.from_numpy(images if sharable else images.copy())
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images must be a torch tensor or a NumPy array, got {type(images).__name__}")
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images must be uint8, got {images.dtype}")
+    if images.layout != torch.strided:
+        raise TypeError(f"images must be a dense tensor, got layout {images.layout}")
+    shape = tuple(images.shape)
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+        raise ValueError(f"images must have shape (n, H, W, 3), (n, H, W, 1) or (n, H, W), got {shape}")
+    if not all(1 <= side <= MOST_PIXELS for side in shape[1:3]):
+        raise ValueError(f"images must have sides of 1 to {MOST_PIXELS} pixels, got {shape}")
+    return images.detach()
+
+
+def quality_tensor(quality: Any, count: int) -> Tensor:
+    """Return `quality` as a uint8 tensor on the CPU, of shape (1,) for one number, else (count,)."""
+    if isinstance(quality, (bool, np.bool_)):
+        raise TypeError("quality must be an integer or one for each image, got bool")
+    if isinstance(quality, (int, np.integer)):
+        if not 1 <= quality <= 100:
+            raise ValueError(f"quality must be 1 to 100, got {quality}")
+        return torch.tensor([int(quality)], dtype=torch.uint8)
+    values = quality.cpu().numpy() if isinstance(quality, Tensor) else np.asarray(quality)
+    if values.size == 0 and count == 0:
+        values = values.astype(np.int64)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise TypeError(f"quality must be an integer or one for each image, got {values.dtype}")
+    if values.shape not in ((), (count,)):
+        raise ValueError(f"quality must be one number or have shape ({count},) like images, got {values.shape}")
+    values = values.reshape(-1)
+    if values.size and not 1 <= values.min() <= values.max() <= 100:
+        wrong = int(np.flatnonzero((values < 1) | (values > 100))[0])
+        raise ValueError(f"quality must be 1 to 100, got {values[wrong]} for image {wrong}")
+    return torch.from_numpy(values.astype(np.uint8))
