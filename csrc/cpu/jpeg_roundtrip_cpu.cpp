@@ -14,10 +14,8 @@ namespace {
 
 const JpegKernels& kernels_for(InstructionSet set) {
 #ifdef SAC_X86_64
-  // Bytes and 16-bit lanes need more of AVX-512 than the other ops do; every processor since 2017 has it.
-  const bool has_bytes = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  if (set == InstructionSet::avx512 && has_bytes) return jpeg_kernels_avx512;
-  if (set != InstructionSet::portable) return jpeg_kernels_avx2;
+  if (set == InstructionSet::avx512) return jpeg_kernels_avx512;
+  if (set == InstructionSet::avx2) return jpeg_kernels_avx2;
 #endif
   (void)set;
   return jpeg_kernels_portable;
