@@ -12,9 +12,10 @@ from ..errors import SacFastError
 from .limits import Limit
 
 OURS = "sac_fast"
-# Short calls are timed in blocks of about this long: what the call before left running (OpenMP threads spin on for a
-# while) then weighs little, and so does the clock.
+# Short calls are timed in blocks of about this long.
 _BLOCK_SECONDS = 0.03
+# OpenMP's threads spin for some milliseconds after the last parallel region, on cores that the next one needs.
+_PAUSE_SECONDS = 0.01
 # A call that takes longer than this gets fewer rounds.
 _LONG_SECONDS = 3.0
 _LONG_ROUNDS = 3
@@ -99,6 +100,7 @@ class _Clock:
     seconds: list[float] = field(default_factory=list)
 
     def block(self) -> None:
+        time.sleep(_PAUSE_SECONDS)
         start = time.perf_counter()
         for _ in range(self.calls):
             self.run()
