@@ -142,6 +142,7 @@ def one_source(m: int, n: int, k: int, *, judged: bool) -> Case:
             Implementation(OURS, ours, limit=MATRIX_PRODUCT, tolerance=OUR_TOLERANCE),
             Implementation(ONE_THREAD, on_one_thread(ours), tolerance=OUR_TOLERANCE),
             Implementation(NAIVE_LOOP, lambda: peers.naive_loop(source, suspects)),
+            Implementation(f"{NAIVE_LOOP}, source kept", lambda: peers.naive_loop_source_kept(source, suspects)),
             Implementation(
                 "tiled PyTorch loop",
                 lambda: torch.stack([peers.tiled(source, suspect, "cosine") for suspect in suspects]),

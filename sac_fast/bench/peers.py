@@ -42,6 +42,11 @@ def naive(a: Tensor, b: Tensor, metric: str) -> Tensor:
 
 
 def naive_loop(source: Tensor, suspects: Tensor) -> Tensor:
+    """One source against many, one pair after another."""
+    return torch.stack([naive(source, suspect, "cosine") for suspect in suspects])
+
+
+def naive_loop_source_kept(source: Tensor, suspects: Tensor) -> Tensor:
     """One source against many; the source's matrix is formed once."""
     c = correlations(normalize(source), "cosine")
     n2 = len(source) ** 2
