@@ -249,6 +249,25 @@ def verify(
     report.show_verification(result, as_json)
 
 
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and plot.png.")] = Path(
+        "sac-fast-bench"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, no targets.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Threads of ours and of the peers; default: 2.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the results in the folder.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check the ops against the definition, then time them beside their peers."""
+    from .bench.report import make_report
+
+    make_report(out, quick=quick, threads=threads, force=force, as_json=as_json, progress=not quiet)
+
+
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:

@@ -1,0 +1,229 @@
+"""One case: check every implementation against the definition, then time them in turns."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import SacFastError
+from .limits import Limit
+
+OURS = "sac_fast"
+# Short calls are timed in blocks of about this long.
+_BLOCK_SECONDS = 0.03
+# OpenMP's threads spin for some milliseconds after the last parallel region, on cores that the next one needs.
+_PAUSE_SECONDS = 0.01
+# A call that takes longer than this gets fewer rounds.
+_LONG_SECONDS = 3.0
+_LONG_ROUNDS = 3
+
+
+class WrongResultError(SacFastError, RuntimeError):
+    """An op of sac_fast gave a wrong result, which is not worth timing."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute a case.
+
+    Attributes:
+        name: as the tables print it.
+        run: the call that is timed; None if it cannot run here.
+        missing: why it cannot run.
+        result: turns what `run` returns into what the case checks; not timed.
+        limit: name of the machine limit to compare with.
+        tolerance: largest |difference| from the definition; None: the case's own.
+    """
+
+    name: str
+    run: Callable[[], Any] | None
+    missing: str | None = None
+    result: Callable[[Any], Any] = lambda value: value
+    limit: str | None = None
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a case must show. `value` reads it from the record and gives None where it cannot be told."""
+
+    text: str
+    value: Callable[[Mapping[str, Any]], float | None]
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """Implementations of one op on the same inputs; the first one is ours.
+
+    Attributes:
+        name: unique within a run.
+        part: "pair" or "zoo", the script that runs it.
+        sweep: the letter it is plotted against, "n", "k" or "m"; None: a row of the table.
+        op, shape, metric: what is computed.
+        implementations: ours first.
+        error: largest |difference| of a result from the float64 definition.
+        checked: what the result is checked against, in words.
+        tolerance: of ours.
+        work, unit: numerator of the rate, in 10⁹, and the rate's name.
+        targets: judged after the timing.
+        agreement: from all results by name, further numbers for the record.
+    """
+
+    name: str
+    part: str
+    op: str
+    shape: Mapping[str, int]
+    metric: str
+    implementations: Sequence[Implementation]
+    error: Callable[[Any], float]
+    checked: str
+    tolerance: float
+    work: float
+    unit: str
+    sweep: str | None = None
+    targets: Sequence[Target] = ()
+    agreement: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
+
+
+@dataclass
+class _Clock:
+    """Times of one implementation, seconds a call."""
+
+    run: Callable[[], Any]
+    calls: int
+    rounds: int
+    seconds: list[float] = field(default_factory=list)
+
+    def block(self) -> None:
+        time.sleep(_PAUSE_SECONDS)
+        start = time.perf_counter()
+        for _ in range(self.calls):
+            self.run()
+        self.seconds.append((time.perf_counter() - start) / self.calls)
+
+
+def _clock(run: Callable[[], Any], first_seconds: float, rounds: int) -> _Clock:
+    seconds = first_seconds
+    if first_seconds < _BLOCK_SECONDS:
+        # the first call warmed up; this one says how long a call takes
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+    calls = max(1, min(10_000, round(_BLOCK_SECONDS / max(seconds, 1e-6))))
+    return _Clock(run, calls, min(rounds, _LONG_ROUNDS) if seconds > _LONG_SECONDS else rounds)
+
+
+def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, Any]:
+    """Check and time one case; all implementations take turns, so that a busy machine slows all of them.
+
+    Args:
+        case: what to run.
+        limits: the machine limits by name; those that the case names are measured again in the same rounds.
+        rounds: number of turns, ≥ 1; implementations that take more than 3 s a call get at most 3.
+
+    Returns:
+        A JSON-able record: the case's description, for each implementation `seconds` (median), `all_seconds`, `error`,
+        `rate`, `ratio` (its time over ours) and `fraction` of its limit, or `missing` or `refused` with the reason;
+        `limits`, `agreement` and the judged `targets`.
+
+    Raises:
+        WrongResultError: ours lies further from the definition than the tolerance.
+    """
+    record: dict[str, Any] = {
+        "case": case.name,
+        "part": case.part,
+        "sweep": case.sweep,
+        "op": case.op,
+        "shape": dict(case.shape),
+        "metric": case.metric,
+        "checked": case.checked,
+        "unit": case.unit,
+        "work": case.work,
+        "implementations": {},
+    }
+    clocks: dict[str, _Clock] = {}
+    results: dict[str, Any] = {}
+    for number, implementation in enumerate(case.implementations):
+        entry, clock = _checked(case, implementation, rounds, results)
+        record["implementations"][implementation.name] = entry
+        if clock is not None:
+            clocks[implementation.name] = clock
+        elif number == 0:
+            raise WrongResultError(f"{case.name}: {entry.get('refused') or entry.get('missing')}")
+    if case.agreement is not None:
+        record["agreement"] = case.agreement(results)
+    results.clear()
+    wanted = {i.limit for i in case.implementations if i.limit in limits and i.name in clocks}
+    limit_clocks = {
+        name: _clock(limits[name].run, limits[name].seconds, rounds) for name in sorted(filter(None, wanted))
+    }
+    if case.sweep is not None:
+        limit_clocks = {}
+    for turn in range(rounds):
+        for clock in (*clocks.values(), *limit_clocks.values()):
+            if turn < clock.rounds:
+                clock.block()
+    rates = {name: limits[name].work / statistics.median(c.seconds) for name, c in limit_clocks.items()}
+    record["limits"] = rates
+    _rate(case, record, clocks, rates)
+    record["targets"] = [judge(target, record) for target in case.targets]
+    return record
+
+
+def _checked(
+    case: Case, implementation: Implementation, rounds: int, results: dict[str, Any]
+) -> tuple[dict[str, Any], _Clock | None]:
+    if implementation.run is None:
+        return {"missing": implementation.missing or "not available"}, None
+    start = time.perf_counter()
+    try:
+        raw = implementation.run()
+        seconds = time.perf_counter() - start
+        result = implementation.result(raw)
+        error = float(case.error(result))
+    except Exception as failure:  # a peer that breaks must not take the run with it
+        if implementation is case.implementations[0]:
+            raise
+        return {"refused": f"failed: {type(failure).__name__}: {failure}"}, None
+    tolerance = case.tolerance if implementation.tolerance is None else implementation.tolerance
+    # NaN is no result either
+    if not error <= tolerance:
+        wanted = f"must lie within {tolerance:g} of the float64 definition ({case.checked})"
+        return {"refused": f"{implementation.name} {wanted}, got a difference of {error:.3g}", "error": error}, None
+    results[implementation.name] = result
+    return {"error": error, "tolerance": tolerance}, _clock(implementation.run, seconds, rounds)
+
+
+def _rate(case: Case, record: dict[str, Any], clocks: Mapping[str, _Clock], limits: Mapping[str, float]) -> None:
+    ours = statistics.median(clocks[case.implementations[0].name].seconds)
+    for implementation in case.implementations:
+        clock = clocks.get(implementation.name)
+        if clock is None:
+            continue
+        seconds = statistics.median(clock.seconds)
+        entry = record["implementations"][implementation.name]
+        entry |= {
+            "seconds": seconds,
+            "all_seconds": clock.seconds,
+            "calls_a_block": clock.calls,
+            "rate": case.work / seconds,
+            "ratio": seconds / ours,
+        }
+        if implementation.limit is not None and implementation.limit in limits:
+            entry |= {"limit": implementation.limit, "fraction": entry["rate"] / limits[implementation.limit]}
+
+
+def judge(target: Target, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Say whether a record meets a target: `met` is None where it cannot be told."""
+    value = target.value(record)
+    met = None
+    if value is not None:
+        met = (target.at_least is None or value >= target.at_least) and (
+            target.at_most is None or value <= target.at_most
+        )
+    return {"text": target.text, "value": value, "at_least": target.at_least, "at_most": target.at_most, "met": met}

@@ -1,0 +1,86 @@
+"""Time against n, k and m, ours and the peers, on logarithmic axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..container import atomic_write
+from ..errors import SacFastError
+from .harness import OURS
+from .peers import available
+
+PLOT = "plot.png"
+_MEANING = {"n": "n, probes", "k": "k, outputs of a model", "m": "m, models"}
+_MARKERS = "osD^vPX"
+# Okabe and Ito's colours: told apart by everyone; ours is black.
+_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
+
+
+class PlotError(SacFastError, RuntimeError):
+    """The plot cannot be made here."""
+
+
+def write_plot(results: Mapping[str, Any], path: Path) -> None:
+    """Draw the sweeps of a run as PNG.
+
+    Args:
+        results: of `run_bench`.
+        path: replaced if it is there; its folder must be.
+
+    Raises:
+        PlotError: matplotlib is not installed, or the run has no sweeps.
+    """
+    module, missing = available("matplotlib")
+    if module is None:
+        raise PlotError(f"the plot needs matplotlib: {missing}")
+    # no window, no state shared with the caller's own plots
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sweeps = {letter: [r for r in results["records"] if r["sweep"] == letter] for letter in _MEANING}
+    sweeps = {letter: records for letter, records in sweeps.items() if records}
+    if not sweeps:
+        raise PlotError("the plot needs a run with sweeps, got one without")
+    figure = Figure(figsize=(5.2 * len(sweeps), 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    machine = results["machine"]
+    figure.suptitle(
+        f"sac_fast {machine['versions']['sac_fast']}: {machine['processor']}, {machine['threads']} threads, "
+        f"{machine['instruction_set']}, torch {machine['versions']['torch']}",
+        fontsize=10,
+    )
+    for axes, (letter, records) in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps.items(), strict=True):
+        _panel(axes, letter, records)
+    with atomic_write(path) as handle:
+        figure.savefig(handle, format="png", dpi=140)
+
+
+def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]]) -> None:
+    peers = [name for name in dict.fromkeys(n for r in records for n in r["implementations"]) if name != OURS]
+    for number, name in enumerate([OURS, *peers]):
+        timed = [(r["shape"][letter], r["implementations"].get(name, {}).get("seconds")) for r in records]
+        points = [(x, seconds) for x, seconds in timed if seconds is not None]
+        if not points:
+            continue
+        ours = name == OURS
+        axes.plot(
+            *zip(*points, strict=True),
+            label=name,
+            color="black" if ours else _COLOURS[(number - 1) % len(_COLOURS)],
+            linewidth=2.4 if ours else 1.4,
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=5,
+        )
+    fixed = ", ".join(f"{name} = {value:,}" for name, value in records[0]["shape"].items() if name != letter)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    vectors = "; peers from ready-made vectors" if letter == "m" else ""
+    axes.set_title(f"{records[0]['op']}\n{records[0]['metric']}, {fixed}{vectors}", fontsize=10)
+    axes.set_xlabel(_MEANING[letter])
+    axes.set_ylabel("time of one call, seconds")
+    axes.grid(True, which="major", alpha=0.4)
+    axes.grid(True, which="minor", alpha=0.12)
+    # below the axes, where it hides no line
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)

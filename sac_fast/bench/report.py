@@ -1,0 +1,40 @@
+"""What `sac-fast bench` does: run, keep, draw, print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .files import RESULTS_CSV, RESULTS_JSON, write_csv, write_json
+from .plot import PLOT, write_plot
+from .run import PARTS, run_bench
+from .show import show_results
+
+
+def make_report(out: Path, *, quick: bool, threads: int | None, force: bool, as_json: bool, progress: bool) -> None:
+    """Run all parts, write results.json, results.csv and plot.png, print tables or JSON.
+
+    Args:
+        out: the folder; made if its parent is there.
+        quick, threads, progress: as `run_bench` takes them.
+        force: whether results that are there may be replaced.
+        as_json: print the results as JSON instead of tables.
+
+    Raises:
+        FileExistsError: the folder holds results and `force` is not given.
+        PlotError: everything else is written and printed, but the plot cannot be made.
+    """
+    files = [out / name for name in (RESULTS_JSON, RESULTS_CSV, PLOT)]
+    for file in files:
+        if file.exists() and not force:
+            raise FileExistsError(f"--out must hold no results yet, got {str(file)!r} (--force replaces it)")
+    # refused before the work is done, not after
+    out.mkdir(exist_ok=True)
+    results = run_bench(PARTS, quick=quick, threads=threads, progress=progress)
+    write_json(results, files[0])
+    write_csv(results, files[1])
+    if as_json:
+        print(json.dumps(results, indent=2, allow_nan=False))
+    else:
+        show_results(results)
+    write_plot(results, files[2])

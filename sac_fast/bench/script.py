@@ -1,0 +1,36 @@
+"""The command line of the scripts in benchmarks/."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..errors import SacFastError
+from .files import write_json
+from .run import run_bench
+from .show import show_results
+
+
+def main(part: str, description: str) -> None:
+    """Run one part, print it and, with --json FILE, keep everything.
+
+    Args:
+        part: as `run_bench` names it.
+        description: for --help.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
+    parser.add_argument("--quick", action="store_true", help="small sizes, no targets")
+    parser.add_argument("--threads", type=int, help="threads of ours and of the peers; default: 2")
+    asked = parser.parse_args()
+    if asked.json is not None and not asked.json.parent.is_dir():
+        parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
+    try:
+        results = run_bench([part], quick=asked.quick, threads=asked.threads, progress=sys.stderr.isatty())
+    except (SacFastError, ValueError, RuntimeError, OSError) as error:
+        print(f"{parser.prog}: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+    if asked.json is not None:
+        write_json(results, asked.json)
+    show_results(results)

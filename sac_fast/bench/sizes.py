@@ -1,0 +1,77 @@
+"""How large the cases are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of one run; n probes, k outputs, m models.
+
+    Attributes:
+        judged: whether the targets are for these sizes.
+        rounds: turns of all implementations.
+        pairs: (n, k, metric) of correlation_distance.
+        source: (m, n, k) of correlation_distances.
+        all_pairs: (m, n, k) of pairwise_correlation_distances.
+        nearest: (m, n, k) of nearest_models; `top` of its neighbours.
+        memory: (n, k) of the pair whose memory is measured.
+        sweep_n, sweep_k, sweep_m: the values on the plot's axes, with what stays fixed.
+    """
+
+    judged: bool
+    rounds: int
+    pairs: tuple[tuple[int, int, str], ...]
+    source: tuple[int, int, int]
+    all_pairs: tuple[int, int, int]
+    nearest: tuple[int, int, int]
+    top: int
+    memory: tuple[int, int]
+    sweep_n: tuple[int, ...]
+    sweep_n_k: int
+    sweep_k: tuple[int, ...]
+    sweep_k_n: int
+    sweep_m: tuple[int, ...]
+    sweep_m_n: int
+
+
+FULL = Sizes(
+    judged=True,
+    rounds=9,
+    pairs=(
+        (10_000, 10, "cosine"),
+        (10_000, 512, "cosine"),
+        (800, 7, "cosine"),
+        (10_000, 10, "rbf"),
+        (50, 10, "cosine"),
+    ),
+    source=(50, 2_000, 100),
+    all_pairs=(1_000, 200, 10),
+    nearest=(20_000, 100, 10),
+    top=10,
+    memory=(200_000, 64),
+    sweep_n=(30, 100, 300, 1_000, 3_000, 10_000),
+    sweep_n_k=10,
+    sweep_k=(1, 3, 10, 30, 100, 300, 1_000),
+    sweep_k_n=2_000,
+    sweep_m=(10, 30, 100, 300, 1_000, 2_000),
+    sweep_m_n=50,
+)
+
+QUICK = Sizes(
+    judged=False,
+    rounds=3,
+    pairs=((2_000, 10, "cosine"), (2_000, 512, "cosine"), (800, 7, "cosine"), (2_000, 10, "rbf"), (50, 10, "cosine")),
+    source=(10, 1_000, 100),
+    all_pairs=(200, 100, 10),
+    nearest=(2_000, 50, 10),
+    top=10,
+    memory=(20_000, 64),
+    sweep_n=(30, 300, 3_000),
+    sweep_n_k=10,
+    sweep_k=(1, 10, 100),
+    sweep_k_n=1_000,
+    sweep_m=(10, 100, 300),
+    sweep_m_n=50,
+)
