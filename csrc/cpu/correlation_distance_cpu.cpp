@@ -14,8 +14,8 @@
 namespace sac {
 namespace {
 
-// Work below which a second thread costs more than it brings (starting one takes some 30 µs).
-constexpr double kFlopsPerThread = 4e6;
+// Work below which a second thread costs more than it brings (starting one takes some 30 µs, far more where cores are shared).
+constexpr double kFlopsPerThread = 1e7;
 
 int useful_threads(std::int64_t n, std::int64_t lines, int threads) {
   const double flops = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(lines);

@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kPackedBytes = 64 << 20;
 constexpr std::int64_t kGroupPanels = 4;
 // One thread for less work than this (see correlation_distance_cpu.cpp).
-constexpr double kFlopsPerThread = 4e6;
+constexpr double kFlopsPerThread = 1e7;
 
 // Runs through the blocks (p, q), p ≤ q, of a task's square of panels.
 template <typename Visit>

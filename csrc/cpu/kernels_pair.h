@@ -91,7 +91,7 @@ double group_sum_of(const PackedPair<T>& z, std::int64_t p0, std::int64_t p1, st
         else
           sum += tile_dot<T, tile_rows, Kind == Tile::long_dot>(z, rows, cols);
       }
-      total += (p == q ? 1.0 : 2.0) * lanes_sum<T>(sum);
+      total += (p == q ? 1.0 : 2.0) * static_cast<double>(lanes_sum<T>(sum));
     }
   }
   return total;

@@ -59,7 +59,7 @@ double abs_difference(const T* x, const T* y, std::int64_t count) {
     even += absolute<T>(load<T>(x + e) - load<T>(y + e));
     odd += absolute<T>(load<T>(x + e + lanes) - load<T>(y + e + lanes));
   }
-  return lanes_sum<T>(even + odd);
+  return static_cast<double>(lanes_sum<T>(even + odd));
 }
 
 // Columns of a tile: as many accumulators as the registers hold beside kModelTile rows.
@@ -78,7 +78,7 @@ struct Magnitude {
 template <>
 struct Magnitude<std::uint8_t> {
   typedef std::uint8_t Row __attribute__((vector_size(SAC_VECTOR_BYTES)));
-  typedef std::int64_t Sum __attribute__((vector_size(SAC_VECTOR_BYTES)));
+  using Sum = Vector<std::int64_t>;
   static constexpr int lanes = SAC_VECTOR_BYTES;
   static Sum distance(Row a, Row b) {
 #if defined(__AVX512BW__) && SAC_VECTOR_BYTES == 64
@@ -94,11 +94,7 @@ struct Magnitude<std::uint8_t> {
     return s;
 #endif
   }
-  static double total(Sum s) {
-    std::int64_t sum = 0;
-    for (int i = 0; i < SAC_VECTOR_BYTES / 8; ++i) sum += s[i];
-    return static_cast<double>(sum);
-  }
+  static double total(Sum s) { return static_cast<double>(lanes_sum<std::int64_t>(s)); }
 };
 
 // One register tile over `count` numbers.

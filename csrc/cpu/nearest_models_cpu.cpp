@@ -155,8 +155,11 @@ void sweep(const VectorSource<T>& zoo, const VectorSource<T>* queries, double sc
           if (!(same && r == c)) best.offer(i + r, j + c, distance(r, c));
       });
       if (!queries && !same)
-        parallel_for(other.count(), options.threads, options, [&](std::int64_t c) {
-          for (std::int64_t r = 0; r < x.count(); ++r) best.offer(j + c, i + r, distance(r, c));
+        // a run of columns at a time, since the sums lie row by row
+        parallel_for((other.count() + kGroupModels - 1) / kGroupModels, options.threads, options, [&](std::int64_t g) {
+          const std::int64_t last = std::min(other.count(), (g + 1) * kGroupModels);
+          for (std::int64_t r = 0; r < x.count(); ++r)
+            for (std::int64_t c = g * kGroupModels; c < last; ++c) best.offer(j + c, i + r, distance(r, c));
         });
     }
   }

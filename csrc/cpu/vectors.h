@@ -28,6 +28,10 @@ struct BitsOf<float> {
   static constexpr int taylor = 7;  // 0.347^8 / 8! = 5e-9, below float32's half ulp
 };
 template <>
+struct BitsOf<std::int64_t> {
+  using Int = std::int64_t;
+};
+template <>
 struct BitsOf<double> {
   using Int = std::int64_t;
   static constexpr Int without_sign = 0x7fffffffffffffff;
@@ -110,11 +114,16 @@ inline __attribute__((always_inline)) void add_to(Vector<T> (&total)[Rows][SAC_T
     for (int v = 0; v < SAC_TILE_VECTORS; ++v) total[r][v] += acc[r][v];
 }
 
+// The sum of all lanes, by halves: few roundings, and few instructions.
 template <typename T>
-inline double lanes_sum(Vector<T> v) {
-  double sum = 0;
-  for (int i = 0; i < Shape<T>::lanes; ++i) sum += static_cast<double>(v[i]);
-  return sum;
+inline T lanes_sum(Vector<T> v) {
+  using Int = typename BitsOf<T>::Int;
+  constexpr int lanes = Shape<T>::lanes;
+  Vector<Int> lane;
+  for (int i = 0; i < lanes; ++i) lane[i] = i;
+#pragma GCC unroll 5
+  for (int half = lanes / 2; half > 0; half /= 2) v += __builtin_shuffle(v, lane ^ static_cast<Int>(half));
+  return v[0];
 }
 
 // exp(−max(0, |x̂_i|² + |x̂_j|² − 2 x̂_i·x̂_j) / 2σ²)
