@@ -89,7 +89,7 @@ def missing_corruptions() -> str | None:
     except metadata.PackageNotFoundError:
         return (
             "imagecorruptions-imaug is not installed: pip install 'sac-fast[corruptions]' (the older package "
-            "imagecorruptions does not run on NumPy 2)"
+            "imagecorruptions does not work on current NumPy)"
         )
     return None
 

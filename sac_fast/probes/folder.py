@@ -50,7 +50,7 @@ def read_folder(
         names = [name for name in names if name in hashes]
         digests = [hashes[name] for name in names]
         order = [names[index] for index in committed_order(commit_seed, digests)]
-        chosen = choose(order, limit, None, per_class)
+        chosen = choose(order, limit, None, per_class, classes)
         more["selection"] = [committed_record(commit_seed, digests, len(chosen), whole=True)]
         more["selection"][0]["per_class"] = per_class
     else:
@@ -139,17 +139,19 @@ def class_names(root: Path, names: list[str]) -> list[str]:
     return sorted({name.split("/")[0] for name in names})
 
 
-def choose(names: list[str], limit: int | None, seed: int | None, per_class: int | None) -> list[str]:
+def choose(
+    names: list[str], limit: int | None, seed: int | None, per_class: int | None, classes: list[str] | None = None
+) -> list[str]:
     """The first names, or drawn ones; of each first sub-folder ``per_class``, an error where there are fewer."""
     if per_class is not None:
-        classes: dict[str, list[str]] = {}
+        members: dict[str, list[str]] = {name: [] for name in classes or ()}
         for name in names:
-            classes.setdefault(name.split("/")[0], []).append(name)
-        short = [f"{name!r} ({len(found)})" for name, found in sorted(classes.items()) if len(found) < per_class]
+            members.setdefault(name.split("/")[0], []).append(name)
+        short = [f"{name!r} ({len(found)})" for name, found in sorted(members.items()) if len(found) < per_class]
         if short:
             shown = ", ".join(short[:5])
             raise ProbeError(f"every class must have at least {per_class} images, got fewer in {len(short)}: {shown}")
-        chosen = {name for found in classes.values() for name in choose(found, per_class, seed, None)}
+        chosen = {name for found in members.values() for name in choose(found, per_class, seed, None)}
         return [name for name in names if name in chosen]
     if limit is None or limit >= len(names):
         return names

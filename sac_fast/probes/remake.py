@@ -95,7 +95,7 @@ def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) 
 
 def _verify(probes: ProbeSet, place: Path, progress: bool) -> Remade:
     provenance = probes.provenance
-    _check_recipe(provenance)
+    _check_recipe(provenance, len(probes))
     checks: list[ImageCheck] = []
     for start in track(range(0, len(probes), _CHUNK), "remaking probes", enabled=progress):
         indices = list(range(start, min(start + _CHUNK, len(probes))))
@@ -107,13 +107,16 @@ def _verify(probes: ProbeSet, place: Path, progress: bool) -> Remade:
     return Remade(checks, wrong, notes + _notes(provenance))
 
 
-def _check_recipe(provenance: dict[str, Any]) -> None:
+def _check_recipe(provenance: dict[str, Any], count: int) -> None:
     source = provenance.get("source", {})
     if source.get("type") == "mixture":
         for part in source["parts"]:
-            _check_recipe(part["provenance"])
+            _check_recipe(part["provenance"], part["count"])
     elif source.get("type") not in ("folder", "file list", "webdataset", "hdf5"):
         raise ProbeError(f"source must be a folder, a file list, tars or HDF5 to be remade, got {source.get('type')!r}")
+    if len(source.get("images", ())) != count:
+        named = len(source.get("images", ()))
+        raise ProbeError(f"provenance must name the source of each of {count} images, got {named}")
     for step in provenance.get("augmentation", []):
         if step["kind"] == "jpeg" and _exact(step):
             require_exact_pillow()
