@@ -183,8 +183,9 @@ def _by_dali(
 ) -> ProbeSet:
     from .probes import load_dali
 
-    if read["size"] is None or any(chosen[name] is not None for name in ("commit_seed", "per_class")):
-        raise _bad("--loader dali needs --size, and knows no --commit-seed and no --per-class")
+    drawn = chosen["seed"] is not None and chosen["limit"] is not None
+    if read["size"] is None or drawn or any(chosen[name] is not None for name in ("commit_seed", "per_class")):
+        raise _bad("--loader dali needs --size, and knows no --commit-seed, no --per-class and no --seed with --limit")
     return load_dali(source, limit=chosen["limit"], device=device, skip_bad=skip_bad, progress=progress, **read)
 
 

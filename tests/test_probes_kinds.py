@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sac_fast
 from sac_fast.errors import ProbeError
 from sac_fast.probes import CORRUPTIONS, ProbeSet, corrupt, cutmix, mixture
 from sac_fast.probes.corruptions import missing_corruptions
@@ -136,6 +137,12 @@ def test_mixture() -> None:
     assert [part["hash"] for part in source["parts"]] == [a.content_hash, b.content_hash]
     assert source["parts"][1]["provenance"] == b.provenance
     assert made.provenance["kind"] == "mixture"
+    # a fingerprint says how its probes were made, without the lists of images
+    summary = sac_fast.fingerprint(lambda x: x.flatten(1), cutmix(made)).provenance["probes"]
+    assert summary["augmentation"][0]["kind"] == "cutmix"
+    assert "each" not in summary["augmentation"][0]
+    assert "images" not in summary["source"]
+    assert "images" not in summary["source"]["parts"][1]["provenance"]["source"]
     with pytest.raises(ProbeError, match="parts must be at least 2 probe sets, got 1"):
         mixture([a])
     with pytest.raises(ProbeError, match="parts must have images of one size, got 9×8, 8×9"):

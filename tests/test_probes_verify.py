@@ -171,9 +171,19 @@ def test_what_cannot_be_remade(images: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_other_versions_are_noted(images: Path) -> None:
     probes = ProbeSet.from_folder(images, size=16)
-    versions = {**probes.provenance["versions"], "pillow": "1.1.7"}
-    (note,) = verify_probes(ProbeSet(probes.images, None, {**probes.provenance, "versions": versions}), images).notes
+    versions = dict(probes.provenance["versions"])
+
+    def notes(**changed: str) -> list[str]:
+        provenance = {**probes.provenance, "versions": versions | changed}
+        return verify_probes(ProbeSet(probes.images, None, provenance), images).notes
+
+    (note,) = notes(pillow="1.1.7")
     assert note.startswith("made with pillow 1.1.7, remade with ")
+    del versions["pillow"]
+    assert notes() == []
+    versions = {"pillow": probes.provenance["versions"]["pillow"]}
+    simd = notes(**({} if "pillow-simd" in probes.provenance["versions"] else {"pillow-simd": "9.5.0"}))
+    assert "Pillow and pillow-simd round the resize differently: single values differ by 1" in simd
 
 
 def test_pixels_are_those_of_pillow_called_by_hand(images: Path) -> None:

@@ -22,7 +22,7 @@ Engine = Callable[[Pixels, list[int], str, str], Pixels]
 def _native_op() -> Any | None:
     """`sac_fast.jpeg_roundtrip`, or None where it is not part of this installation or not compiled."""
     try:
-        op = importlib.import_module("sac_fast.jpeg_ops").jpeg_roundtrip
+        op = importlib.import_module("sac_fast.jpeg_ops").jpeg_roundtrip  # here, not above: the op is optional
         compiled = _backend.compiled("cpu")
     except (ImportError, AttributeError, RuntimeError):  # BackendError is a RuntimeError
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
+from importlib import metadata
 from types import MappingProxyType
 
 import numpy as np
@@ -71,7 +73,11 @@ def engine_versions() -> dict[str, str]:
     """Versions of Pillow and of the JPEG library it was built with: together they decide the pixels."""
     library = "libjpeg-turbo" if pillow_is_exact() else "libjpeg"
     feature = features.version_feature("libjpeg_turbo") if library == "libjpeg-turbo" else features.version_codec("jpg")
-    return {"pillow": PIL.__version__, library: feature or "unknown"}
+    versions = {"pillow": PIL.__version__, library: feature or "unknown"}
+    # A drop-in: the package is called PIL too, but rounds its resize otherwise.
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["pillow-simd"] = metadata.version("pillow-simd")
+    return versions
 
 
 def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: str) -> list[int]:

@@ -260,8 +260,14 @@ def _from_dali(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: 
 
 def _notes(provenance: dict[str, Any]) -> list[str]:
     here, recorded = engine_versions(), provenance.get("versions", {})
-    return [
-        f"made with {name} {recorded[name]}, remade with {here[name]}"
-        for name in here
-        if name in recorded and recorded[name] != here[name]
+    names = [name for name in ("pillow", "pillow-simd", "libjpeg-turbo", "libjpeg") if name in here or name in recorded]
+    if "pillow" not in recorded:
+        return []  # HDF5: no Pillow took part in the source
+    notes = [
+        f"made with {name} {recorded.get(name, 'not there')}, remade with {here.get(name, 'not there')}"
+        for name in names
+        if recorded.get(name) != here.get(name)
     ]
+    if ("pillow-simd" in here) != ("pillow-simd" in recorded) and "resize" in provenance:
+        notes.append("Pillow and pillow-simd round the resize differently: single values differ by 1")
+    return notes
