@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 import sac_fast
-from sac_fast import cli
 from sac_fast.probes import commitment
 from sac_fast.probes.dali import missing_dali
 
@@ -23,20 +22,6 @@ class Net(torch.nn.Module):
     def forward(self, x):
         return self.layer(x.flatten(1))
 """
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run one command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sac-fast", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            sys.exit(cli.main())
-        captured = capsys.readouterr()
-        return caught.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
