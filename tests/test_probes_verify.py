@@ -104,8 +104,10 @@ def test_wrong_recipes_are_found(images: Path) -> None:
     assert not any(
         check.equal for check in verify_probes(ProbeSet(other.images, None, probes.provenance), images).images
     )
-    result = verify_probes(ProbeSet(noise(12, 8, 8, 3), None, probes.provenance), images)
-    assert result.images[0].reason == "size 16×16, not 8×8"
+    result = verify_probes(ProbeSet(noise(12, 8, 32, 3), None, probes.provenance), images)
+    assert result.images[0].reason == "size 16×16, not 8×32"
+    with pytest.raises(ProbeError, match="resize must be to the probes' 64 pixels, got 16×16"):
+        verify_probes(ProbeSet(noise(12, 8, 8, 3), None, probes.provenance), images)
 
 
 def test_draws_that_are_not_as_committed(images: Path) -> None:
@@ -151,6 +153,8 @@ def test_what_cannot_be_remade(images: Path, monkeypatch: pytest.MonkeyPatch) ->
     hostile = [
         ({"source": {"type": "folder"}}, "provenance must name the source of each of 12 images, got 0"),
         ({"augmentation": [{"kind": "jpeg"}]}, "provenance must be a whole recipe"),
+        ({"resize": {"size": [60000, 60000]}}, "resize must be to the probes' 256 pixels, got 60000×60000"),
+        ({"resize": {"size": 16}}, "provenance must be a whole recipe"),
         ({"augmentation": [{"kind": "melt"}]}, "augmentation must be jpeg, transpose, cutmix or corruption"),
     ]
     for changed, message in hostile:

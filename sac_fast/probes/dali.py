@@ -129,7 +129,7 @@ class DaliLoader:
         device: ``"cpu"``, or a CUDA device (decoders ``"mixed"`` with ``hw_decoder_load=0`` and fancy upsampling).
         batch_size: images a batch; the last one may be smaller.
         threads: DALI's threads; None: torch's.
-        prefetch: batches that DALI prepares ahead.
+        prefetch: batches that DALI prepares ahead (their files are read when DALI asks for them).
         rank, world_size: this process takes the images rank, rank + world_size, … of the source.
         skip_bad: list an image that cannot be decoded in `skipped` and go on, instead of an error that names it.
         progress: show a bar on stderr.

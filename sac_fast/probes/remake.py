@@ -95,7 +95,7 @@ def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) 
 
 def _verify(probes: ProbeSet, place: Path, progress: bool) -> Remade:
     provenance = probes.provenance
-    _check_recipe(provenance, len(probes))
+    _check_recipe(provenance, len(probes), probes.images[0, ..., 0].size)
     checks: list[ImageCheck] = []
     for start in track(range(0, len(probes), _CHUNK), "remaking probes", enabled=progress):
         indices = list(range(start, min(start + _CHUNK, len(probes))))
@@ -107,16 +107,20 @@ def _verify(probes: ProbeSet, place: Path, progress: bool) -> Remade:
     return Remade(checks, wrong, notes + _notes(provenance))
 
 
-def _check_recipe(provenance: dict[str, Any], count: int) -> None:
+def _check_recipe(provenance: dict[str, Any], count: int, area: int) -> None:
     source = provenance.get("source", {})
     if source.get("type") == "mixture":
         for part in source["parts"]:
-            _check_recipe(part["provenance"], part["count"])
+            _check_recipe(part["provenance"], part["count"], area)
     elif source.get("type") not in ("folder", "file list", "webdataset", "hdf5"):
         raise ProbeError(f"source must be a folder, a file list, tars or HDF5 to be remade, got {source.get('type')!r}")
     if len(source.get("images", ())) != count:
         named = len(source.get("images", ()))
         raise ProbeError(f"provenance must name the source of each of {count} images, got {named}")
+    # No step changes the number of pixels; a stranger's recipe could ask for images that fill the memory.
+    height, width = provenance["resize"]["size"] if "resize" in provenance else (1, area)
+    if height * width != area:
+        raise ProbeError(f"resize must be to the probes' {area} pixels, got {height}×{width}")
     for step in provenance.get("augmentation", []):
         if step["kind"] == "jpeg" and _exact(step):
             require_exact_pillow()
