@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,27 +10,16 @@ import torch
 from .. import _backend
 from ..container import package_version
 from ..errors import ProbeError
+from ..jpeg_ops import jpeg_roundtrip
 from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact
 
 ENGINES = ("native", "pillow", "dali")
 _CHUNK = 256
 
-Engine = Callable[[Pixels, list[int], str, str], Pixels]
-
-
-def _native_op() -> Any | None:
-    """`sac_fast.jpeg_roundtrip`, or None where it is not part of this installation or not compiled."""
-    try:
-        op = importlib.import_module("sac_fast.jpeg_ops").jpeg_roundtrip  # here, not above: the op is optional
-        compiled = _backend.compiled("cpu")
-    except (ImportError, AttributeError, RuntimeError):  # BackendError is a RuntimeError
-        return None
-    return op if hasattr(compiled, "jpeg_roundtrip_cpu") else None
-
 
 def default_engine() -> str:
     """``"native"`` where the compiled op is there, else ``"pillow"``; both give the same pixels."""
-    return "native" if _native_op() is not None else "pillow"
+    return "native" if _backend.is_compiled() else "pillow"
 
 
 def available_engines() -> dict[str, str | None]:
@@ -39,7 +27,7 @@ def available_engines() -> dict[str, str | None]:
     from .dali import missing_dali
 
     return {
-        "native": None if _native_op() is not None else "the compiled sac_fast.jpeg_roundtrip is not there",
+        "native": None if _backend.is_compiled() else "the compiled module is not there",
         "pillow": None,
         "dali": missing_dali(),
     }
@@ -101,14 +89,13 @@ def _place(device: str) -> torch.device:
 
 
 def _native(images: Pixels, qualities: list[int], subsampling: str, place: torch.device) -> Pixels:
-    op = _native_op()
-    if op is None:
+    if not _backend.is_compiled():
         raise ProbeError("engine 'native' must be compiled and is not; engine 'pillow' gives the same pixels")
     result = images.copy(order="C")  # writable, which torch wants, and overwritten piece by piece
     for start in range(0, len(images), _CHUNK):
         piece = result[start : start + _CHUNK]
         try:
-            out = op(torch.from_numpy(piece).to(place), qualities[start : start + _CHUNK], subsampling)
+            out = jpeg_roundtrip(torch.from_numpy(piece).to(place), qualities[start : start + _CHUNK], subsampling)
         except ValueError as error:
             raise ProbeError(f"images of size {images.shape[1:3]} cannot be JPEG: {error}") from error
         piece[...] = out.cpu().numpy()
