@@ -6,15 +6,30 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0 the job is fi
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from . import report
+from . import cli_probes, report
+from .cli_options import (
+    Comparison,
+    Force,
+    Json,
+    Layout,
+    Mean,
+    Metric,
+    ModelArgs,
+    Quiet,
+    Std,
+    Weights,
+    free,
+    json_object,
+    numbers,
+    sides,
+)
 from .errors import SacFastError
 
 app = typer.Typer(
@@ -27,47 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-Metric = Annotated[Literal["cosine", "pearson", "spearman", "rbf"], typer.Option(help="Correlation of two answers.")]
-Comparison = Annotated[Literal["l1", "l2", "rsa", "cka"], typer.Option(help="Comparison of the correlations.")]
-Layout = Literal["NCHW", "NHWC"]
-
-
-def _numbers(text: str, option: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"must be numbers with commas between them, got {text!r}", param_hint=option) from None
-
-
-def _sides(text: str | None) -> tuple[int, int] | None:
-    """Read "224" or "224x160" (height x width)."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdecimal() for part in parts):
-        raise typer.BadParameter(f"must be N or HxW in pixels, got {text!r}", param_hint="--size")
-    return int(parts[0]), int(parts[-1])
-
-
-def _arguments(text: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"must be JSON, got {text!r} ({error})", param_hint="--model-args") from None
-    if not isinstance(value, dict):
-        raise typer.BadParameter(f"must be a JSON object, got {text!r}", param_hint="--model-args")
-    return value
-
-
-def _free(out: Path, force: bool) -> None:
-    """Refuse before the work is done, not after."""
-    if out.exists() and not force:
-        raise FileExistsError(f"--out must not exist yet, got {str(out)!r} (--force replaces it)")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"the folder of --out must exist, got {str(out.parent)!r}")
+app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 
 
 @app.command()
@@ -103,68 +78,16 @@ def demo(
 
 
 @app.command()
-def probes(
-    source: Annotated[Path, typer.Argument(exists=True, help="Folder of images, or an HDF5 file with /data.")],
-    out: Annotated[Path, typer.Option(help="Probe file to write (safetensors).")],
-    severity: Annotated[
-        int | None, typer.Option(min=1, max=5, help="JPEG severity: 1…5 = quality 25, 18, 15, 10, 7.")
-    ] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="JPEG quality instead of severity.")] = None,
-    normal: Annotated[bool, typer.Option("--normal", help="Keep the images as they are, no JPEG.")] = False,
-    size: Annotated[str | None, typer.Option(help="Resize to N or HxW pixels (folders).")] = None,
-    fit: Annotated[Literal["crop", "stretch", "pad"], typer.Option(help="How images fit the size.")] = "crop",
-    resample: Annotated[str, typer.Option(help="Resize filter, as Pillow names it.")] = "bilinear",
-    labels: Annotated[Literal["none", "folder"], typer.Option(help="folder: one class a sub-folder.")] = "none",
-    layout: Annotated[Layout | None, typer.Option(help="Of an HDF5 file whose shape is not clear.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many images.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Draw the limited number at random.")] = None,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make SAC-JC probes: images, compressed to JPEG and decoded again."""
-    from .probes import ProbeSet
-
-    chosen = [severity is not None, quality is not None, normal]
-    if sum(chosen) != 1:
-        raise typer.BadParameter("exactly one of --severity, --quality and --normal must be given", param_hint="probes")
-    sides = _sides(size)
-    _free(out, force)
-    if source.is_dir():
-        made = ProbeSet.from_folder(
-            source,
-            size=sides,
-            fit=fit,
-            resample=resample,
-            labels=labels,
-            limit=limit,
-            seed=seed,
-            progress=not quiet,
-        )
-    else:
-        if sides is not None or seed is not None:
-            raise typer.BadParameter("--size and --seed are for folders of images, not for HDF5", param_hint="probes")
-        made = ProbeSet.from_hdf5(source, layout=layout, limit=limit)
-    if not normal:
-        made = made.jpeg(quality=quality, severity=severity)
-    made.save(out)
-    report.show_probes(made, out, as_json)
-
-
-@app.command()
 def fingerprint(
     model: Annotated[str, typer.Argument(help="package.module:callable that returns the nn.Module.")],
     probes_file: Annotated[Path, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file.")],
     out: Annotated[Path, typer.Option(help="Fingerprint file to write (safetensors).")],
-    weights: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Weights: safetensors, or a weights_only state dict."),
-    ] = None,
-    model_args: Annotated[str | None, typer.Option(help="The callable's arguments, a JSON object.")] = None,
+    weights: Weights = None,
+    model_args: ModelArgs = None,
     name: Annotated[str | None, typer.Option(help="What to call the model; default: the output's name.")] = None,
     size: Annotated[str | None, typer.Option(help="Resize the probes to N or HxW pixels.")] = None,
-    mean: Annotated[str, typer.Option(help="Mean to subtract, pixels in 0..1: one number or one a channel.")] = "0",
-    std: Annotated[str, typer.Option(help="Standard deviation to divide by, likewise.")] = "1",
+    mean: Mean = "0",
+    std: Std = "1",
     colour_order: Annotated[Literal["RGB", "BGR", "GRAY"], typer.Option(help="Channels the model takes.")] = "RGB",
     layout: Annotated[Layout, typer.Option(help="Input layout the model takes.")] = "NCHW",
     output: Annotated[
@@ -182,18 +105,18 @@ def fingerprint(
     from .models import Preprocessing, load_model
     from .probes import ProbeSet
 
-    arguments = _arguments(model_args)
+    arguments = json_object(model_args)
     try:
         preprocessing = Preprocessing(
-            size=_sides(size),
-            mean=_numbers(mean, "--mean"),
-            std=_numbers(std, "--std"),
+            size=sides(size),
+            mean=numbers(mean, "--mean"),
+            std=numbers(std, "--std"),
             colour_order=colour_order,
             layout=layout,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="fingerprint") from None
-    _free(out, force)
+    free(out, force)
     probe_set = ProbeSet.load(probes_file)
     # as `python -m` does: a model beside the user is found
     sys.path.insert(0, os.getcwd())

@@ -18,6 +18,7 @@ from .models import Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
+from .probes.recipe import brief
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -194,8 +195,5 @@ def fingerprint(
 
 
 def _summary(probes: ProbeSet) -> dict[str, Any]:
-    """The probes' provenance without the list of images, which the probe file holds."""
-    provenance = {key: value for key, value in probes.provenance.items() if key != "source"}
-    source = probes.provenance.get("source", {})
-    provenance["source"] = {key: value for key, value in source.items() if key != "images"}
-    return {"count": len(probes), "size": list(probes.images.shape[1:3]), **provenance}
+    """The probes' provenance without its lists of images, which the probe file holds."""
+    return {"count": len(probes), "size": list(probes.images.shape[1:3]), **brief(probes.provenance)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from .fingerprint import Fingerprint
-    from .probes import ProbeSet
+    from .probes import EngineDifference, ProbeSet, Remade
     from .verify import Verification
 
 _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
@@ -90,18 +91,55 @@ def show_info(info: dict[str, Any], as_json: bool) -> None:
 def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
     """Print what a probe file holds."""
     n, height, width, _ = probes.images.shape
-    quality = [step.get("quality") for step in probes.provenance.get("augmentation", [])]
+    steps = [step for step in probes.provenance.get("augmentation", []) if step.get("kind") == "jpeg"]
+    skipped = probes.provenance.get("source", {}).get("skipped", [])
     result = {
         "file": str(out),
         "probes": n,
         "height": height,
         "width": width,
         "kind": probes.provenance.get("kind"),
-        "jpeg_quality": quality[-1] if quality else None,
+        "jpeg_quality": steps[-1].get("quality") if steps else None,
+        "jpeg_engine": steps[-1].get("engine") if steps else None,
+        "exact": steps[-1].get("exact") if steps else None,
+        "skipped": len(skipped),
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
     _json(result) if as_json else _pairs(result)
+
+
+def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
+    """Print how far each JPEG engine is from Pillow."""
+    if as_json:
+        _json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("engine", "device", "values that differ", "mean", "largest", "PSNR", "model's distance"):
+        table.add_column(column)
+    for row in found:
+        if row.unavailable is not None or row.share is None:
+            table.add_row(row.engine, row.device, Text(f"did not run: {row.unavailable}"))
+            continue
+        psnr = "∞" if row.psnr is None else f"{row.psnr:.2f} dB"
+        apart = "" if row.distance is None else f"{row.distance:.3g}"
+        table.add_row(row.engine, row.device, f"{row.share:.2%}", f"{row.mean:.3g}", str(row.largest), psnr, apart)
+    _console().print(table)
+
+
+def show_remade(result: Remade, as_json: bool) -> None:
+    """Print of every probe whether its recipe makes it again."""
+    equal = sum(image.equal for image in result.images)
+    if as_json:
+        _json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
+        return
+    for image in result.images:
+        print(f"{image.name}: {'equal' if image.equal else image.reason}")
+    for line in result.selection:
+        print(f"selection: {line}")
+    for line in result.notes:
+        print(f"note: {line}")
+    print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
 
 
 def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None:

@@ -1,7 +1,9 @@
+import sys
+
 import pytest
 import torch
 
-from sac_fast import _backend
+from sac_fast import _backend, cli
 
 
 def pytest_addoption(parser):
@@ -14,6 +16,20 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="long; run with --slow"))
         if "cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run one command in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sac-fast", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            sys.exit(cli.main())
+        captured = capsys.readouterr()
+        return caught.value.code or 0, captured.out, captured.err
+
+    return call
 
 
 INSTRUCTION_SETS = _backend.capabilities()["instruction_sets"]

@@ -13,7 +13,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import sac_fast
-from sac_fast import cli
 
 MODELS = """
 import torch
@@ -33,20 +32,6 @@ class Pair(Net):
     def forward(self, x):
         return {"logits": super().forward(x), "other": x.flatten(1)}
 """
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run one command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sac-fast", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            sys.exit(cli.main())
-        captured = capsys.readouterr()
-        return caught.value.code or 0, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def pillow_jpeg(pixels: Array, quality: int, subsampling: int) -> Array:
 def test_jpeg_severities_are_pillows_qualities(severity: int, quality: int) -> None:
     assert JPEG_SEVERITY[severity] == quality
     probes = ProbeSet.from_arrays(noise(3, 33, 17, 3), [5, 6, 7])
-    compressed = probes.jpeg(severity=severity)
+    compressed = probes.jpeg(severity=severity, engine="pillow")
     expected = np.stack([pillow_jpeg(image, quality, 2) for image in probes.images])  # 2: 4:2:0
     np.testing.assert_array_equal(compressed.images, expected)
     np.testing.assert_array_equal(probes.jpeg(quality=quality).images, expected)

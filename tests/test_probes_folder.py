@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import PIL
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
 from sac_fast.errors import ProbeError
 from sac_fast.probes import ProbeSet
@@ -168,6 +168,8 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
 def test_truncated_image_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as some training scripts do
     for name in ("photo.jpg", "photo.png", "photo.bmp", "photo.webp", "photo.tif"):
+        if name.endswith("webp") and not features.check("webp"):
+            continue
         path = write_image(tmp_path / name[-3:] / name, noise(32, 32, 3))
         path.write_bytes(path.read_bytes()[:-200])
         with pytest.raises(ProbeError, match=rf"{name}.*cannot be decoded"):

@@ -1,6 +1,42 @@
 """Probes: the images that every model answers."""
 
+from .committed_draw import commitment, committed_order, dataset_hash
+from .compare import EngineDifference, compare_engines
+from .corruptions import CORRUPTIONS, corrupt
+from .cutmix import cutmix
+from .dali import DaliBatch, DaliLoader
+from .dali_probes import load_dali
 from .jpeg import JPEG_SEVERITY, jpeg_compress
+from .misclassified import misclassified
+from .mixture import mixture
 from .probe_set import ProbeSet
+from .reference_images import split_references
+from .remake import ImageCheck, Remade, verify_probes
+from .selection import balanced, committed, distinct, perceptual_hash
 
-__all__ = ["JPEG_SEVERITY", "ProbeSet", "jpeg_compress"]
+__all__ = [
+    "CORRUPTIONS",
+    "JPEG_SEVERITY",
+    "DaliBatch",
+    "DaliLoader",
+    "EngineDifference",
+    "ImageCheck",
+    "ProbeSet",
+    "Remade",
+    "balanced",
+    "commitment",
+    "committed",
+    "committed_order",
+    "compare_engines",
+    "corrupt",
+    "cutmix",
+    "dataset_hash",
+    "distinct",
+    "jpeg_compress",
+    "load_dali",
+    "misclassified",
+    "mixture",
+    "perceptual_hash",
+    "split_references",
+    "verify_probes",
+]

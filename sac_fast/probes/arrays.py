@@ -74,6 +74,12 @@ def image_hashes(array: AnyArray) -> list[str]:
     return ["sha256:" + hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in array]
 
 
+def array_source(array: AnyArray, done: dict[str, Any], **source: Any) -> dict[str, Any]:
+    """The provenance's source of images that were an array: what was done to it, and each image's hash."""
+    images = [{"name": str(index), "sha256": digest} for index, digest in enumerate(image_hashes(array))]
+    return {**source, **done, "images": images}
+
+
 def read_hdf5(
     path: StrPath, layout: Layout | None, limit: int | None
 ) -> tuple[AnyArray, AnyArray | None, dict[str, Any]]:

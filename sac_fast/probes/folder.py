@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..container import StrPath
-from ..errors import ProbeError
+from ..container import StrPath, open_regular, sha256_stream
+from ..errors import FileFormatError, ProbeError
 from ..progress import track
+from .committed_draw import committed_order, committed_record
 from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, read_image
 
-Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any]]
+# images, labels, the provenance's source, and what else it says
+Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
 
 
 def read_folder(
@@ -27,32 +29,44 @@ def read_folder(
     labels: str,
     limit: int | None,
     seed: int | None,
+    commit_seed: str | None,
+    per_class: int | None,
+    skip_bad: bool,
     progress: bool,
 ) -> Folder:
     """Images, labels and provenance of `ProbeSet.from_folder`, which documents the arguments."""
     target = _check_arguments(size, fit, resample, labels, limit)
+    _check_draw(labels, limit, seed, commit_seed, per_class)
     root = Path(folder)
-    names, ignored = _list_images(root)
+    names, ignored = list_images(root)
     if not names:
         raise ProbeError(f"folder {str(root)!r} must hold at least one image file, got none ({dict(ignored)})")
-    classes = _class_names(root, names) if labels == "folder" else None
-    chosen = _choose(names, limit, seed)
-    images, hashes = _decode(root, chosen, target, fit, resample, progress)
-    source: dict[str, Any] = {
-        "type": "folder",
-        "name": root.resolve().name,
-        "ignored": dict(ignored),
-        "images": [{"name": name, "sha256": digest} for name, digest in zip(chosen, hashes, strict=True)],
-    }
-    if limit is not None and limit < len(names):
-        source["drawn"] = {"of": len(names), "seed": seed}
-    provenance: dict[str, Any] = {"source": source}
+    classes = class_names(root, names) if labels == "folder" else None
+    source: dict[str, Any] = {"type": "folder", "name": root.resolve().name, "ignored": dict(ignored)}
+    more: dict[str, Any] = {}
+    count = len(names)
+    if commit_seed is not None:
+        hashes = hash_files(root, names, skip_bad, progress)
+        names = [name for name in names if name in hashes]
+        digests = [hashes[name] for name in names]
+        order = [names[index] for index in committed_order(commit_seed, digests)]
+        chosen = choose(order, limit, None, per_class, classes)
+        more["selection"] = [committed_record(commit_seed, digests, len(chosen), whole=True)]
+        more["selection"][0]["per_class"] = per_class
+    else:
+        chosen = choose(names, limit, seed, per_class)
+    images, hashed, skipped = _decode(root, chosen, target, fit, resample, skip_bad, progress)
+    source["images"] = [{"name": name, "sha256": digest} for name, digest in hashed.items()]
+    if skip_bad:
+        source["skipped"] = skipped
+    if len(chosen) < count and commit_seed is None:
+        source["drawn"] = {"of": count, "seed": seed} | ({} if per_class is None else {"per_class": per_class})
     if target is not None:
-        provenance["resize"] = {"size": list(target), "fit": fit, "resample": resample}
+        more["resize"] = {"size": list(target), "fit": fit, "resample": resample}
     if classes is None:
-        return images, None, provenance
+        return images, None, source, more
     source["classes"] = classes
-    return images, np.array([classes.index(name.split("/")[0]) for name in chosen], np.int64), provenance
+    return images, np.array([classes.index(name.split("/")[0]) for name in hashed], np.int64), source, more
 
 
 def _check_arguments(
@@ -75,7 +89,20 @@ def _check_arguments(
     return target
 
 
-def _list_images(root: Path) -> tuple[list[str], Counter[str]]:
+def _check_draw(
+    labels: str, limit: int | None, seed: int | None, commit_seed: str | None, per_class: int | None
+) -> None:
+    if commit_seed is not None and (seed is not None or (limit is None and per_class is None)):
+        raise ProbeError(f"commit_seed must come with limit or per_class and without seed, got {limit=} and {seed=}")
+    if per_class is None:
+        return
+    if not isinstance(per_class, int) or per_class < 1:
+        raise ProbeError(f"per_class must be an integer of at least 1, got {per_class!r}")
+    if labels != "folder" or limit is not None:
+        raise ProbeError(f'per_class must come with labels="folder" and without limit, got {labels=} and {limit=}')
+
+
+def list_images(root: Path) -> tuple[list[str], Counter[str]]:
     """Relative POSIX names of the image files, sorted, and the counts of what was left aside."""
     if not root.is_dir():
         raise ProbeError(f"folder must be an existing folder, got {str(root)!r}")
@@ -105,14 +132,27 @@ def _list_images(root: Path) -> tuple[list[str], Counter[str]]:
     return sorted(names), +ignored
 
 
-def _class_names(root: Path, names: list[str]) -> list[str]:
+def class_names(root: Path, names: list[str]) -> list[str]:
     for name in names:
         if "/" not in name:
             raise ProbeError(f'labels="folder" needs every image in a sub-folder, got {name!r} in {str(root)!r}')
     return sorted({name.split("/")[0] for name in names})
 
 
-def _choose(names: list[str], limit: int | None, seed: int | None) -> list[str]:
+def choose(
+    names: list[str], limit: int | None, seed: int | None, per_class: int | None, classes: list[str] | None = None
+) -> list[str]:
+    """The first names, or drawn ones; of each first sub-folder ``per_class``, an error where there are fewer."""
+    if per_class is not None:
+        members: dict[str, list[str]] = {name: [] for name in classes or ()}
+        for name in names:
+            members.setdefault(name.split("/")[0], []).append(name)
+        short = [f"{name!r} ({len(found)})" for name, found in sorted(members.items()) if len(found) < per_class]
+        if short:
+            shown = ", ".join(short[:5])
+            raise ProbeError(f"every class must have at least {per_class} images, got fewer in {len(short)}: {shown}")
+        chosen = {name for found in members.values() for name in choose(found, per_class, seed, None)}
+        return [name for name in names if name in chosen]
     if limit is None or limit >= len(names):
         return names
     if seed is None:
@@ -121,22 +161,51 @@ def _choose(names: list[str], limit: int | None, seed: int | None) -> list[str]:
     return [names[index] for index in sorted(drawn)]
 
 
+def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> dict[str, str]:
+    """SHA-256 of each file that can be read, by name; without ``skip_bad`` one that cannot is an error."""
+    hashes = {}
+    for name in track(names, "hashing images", enabled=progress):
+        try:
+            with open_regular(root / name) as handle:
+                hashes[name] = sha256_stream(handle)
+        except (FileFormatError, OSError) as error:
+            if not skip_bad:
+                raise ProbeError(str(error)) from error
+    return hashes
+
+
 def _decode(
-    root: Path, names: list[str], size: tuple[int, int] | None, fit: str, resample: str, progress: bool
-) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    root: Path,
+    names: list[str],
+    size: tuple[int, int] | None,
+    fit: str,
+    resample: str,
+    skip_bad: bool,
+    progress: bool,
+) -> tuple[npt.NDArray[np.uint8], dict[str, str], list[dict[str, str]]]:
     formats = image_formats()
     arrays: list[npt.NDArray[np.uint8]] = []
-    hashes: list[str] = []
+    hashes: dict[str, str] = {}
+    skipped: list[dict[str, str]] = []
     sizes: Counter[tuple[int, int]] = Counter()
     for name in track(names, "reading images", enabled=progress):
-        image, digest = read_image(root / name, formats)
+        try:
+            image, digest = read_image(root / name, formats)
+        except ProbeError as error:
+            if not skip_bad:
+                raise
+            # the recipe knows the folder's files by their relative names only
+            skipped.append({"name": name, "reason": str(error).replace(str(root / name), name)})
+            continue
         sizes[image.height, image.width] += 1
-        hashes.append(digest)
+        hashes[name] = digest
         # Once sizes differ the pixels are of no use, but the message shall name all sizes.
         if size is not None:
             arrays.append(np.asarray(fit_image(image, size, fit, resample)))
         elif len(sizes) == 1:
             arrays.append(np.asarray(image))
+    if not arrays:
+        raise ProbeError(f"at least one image must be readable, got none of {len(names)}: {skipped[0]['reason']}")
     if size is None and len(sizes) > 1:
         shown = ", ".join(f"{h}×{w} ({count})" for (h, w), count in sizes.most_common(5))
         raise ProbeError(
@@ -144,4 +213,4 @@ def _decode(
             f"{', …' if len(sizes) > 5 else ''}; "
             'pass size=(H, W) and fit="crop", "stretch" or "pad"'
         )
-    return np.stack(arrays), hashes
+    return np.stack(arrays), hashes, skipped

@@ -34,7 +34,7 @@ def image_extensions() -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def _strict_pillow() -> Iterator[None]:
+def strict_pillow() -> Iterator[None]:
     """Truncated files and decompression bombs are errors, whatever the process has set."""
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -77,7 +77,7 @@ def read_image(path: StrPath, formats: list[str]) -> tuple[Image.Image, str]:
         digest = sha256_stream(handle)
         handle.seek(0)
         try:
-            with _strict_pillow(), Image.open(handle, formats=formats) as image:
+            with strict_pillow(), Image.open(handle, formats=formats) as image:
                 return _to_rgb(ImageOps.exif_transpose(image)), digest
         # Pillow's decoders raise almost anything on hostile bytes: struct.error, SyntaxError, IndexError, ...
         except Exception as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Sequence
+from importlib import metadata
 from types import MappingProxyType
 
 import numpy as np
@@ -16,6 +19,9 @@ from ..errors import ProbeError
 JPEG_SEVERITY = MappingProxyType({1: 25, 2: 18, 3: 15, 4: 10, 5: 7})
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+
+Pixels = npt.NDArray[np.uint8]
+Levels = int | Sequence[int] | None
 
 
 def resolve_quality(quality: int | None, severity: int | None) -> int:
@@ -31,19 +37,68 @@ def resolve_quality(quality: int | None, severity: int | None) -> int:
     return int(quality)
 
 
+def resolve_qualities(quality: Levels, severity: Levels) -> list[int]:
+    """One quality or several different ones, given as such or as severities."""
+    several = [value for value in (quality, severity) if isinstance(value, (list, tuple))]
+    if len(several) == 1 and (quality is None or severity is None):
+        as_quality = isinstance(quality, (list, tuple))
+        values = [resolve_quality(*((one, None) if as_quality else (None, one))) for one in several[0]]
+        if not values or len(set(values)) != len(values):
+            name = "quality" if as_quality else "severity"
+            raise ProbeError(f"{name} must be one value or several different ones, got {several[0]!r}")
+        return values
+    return [resolve_quality(quality, severity)]  # type: ignore[arg-type]  # it refuses what is no integer
+
+
+def pillow_is_exact() -> bool:
+    """Whether this Pillow was built on libjpeg-turbo, whose pixels are what "exact" means here."""
+    return bool(features.check_feature("libjpeg_turbo"))
+
+
+def require_exact_pillow() -> None:
+    """Refuse a Pillow that is built on another JPEG library.
+
+    Raises:
+        ProbeError: with the library that was found.
+    """
+    if not pillow_is_exact():
+        raise ProbeError(
+            "Pillow must be built on libjpeg-turbo to be compared with, got one on libjpeg "
+            f"{features.version_codec('jpg') or 'of unknown version'} (Pillow {PIL.__version__}): its DCT and its "
+            "upsampling may round otherwise, so unequal pixels would prove nothing"
+        )
+
+
 def engine_versions() -> dict[str, str]:
     """Versions of Pillow and of the JPEG library it was built with: together they decide the pixels."""
-    library = "libjpeg-turbo" if features.check_feature("libjpeg_turbo") else "libjpeg"
+    library = "libjpeg-turbo" if pillow_is_exact() else "libjpeg"
     feature = features.version_feature("libjpeg_turbo") if library == "libjpeg-turbo" else features.version_codec("jpg")
-    return {"pillow": PIL.__version__, library: feature or "unknown"}
+    versions = {"pillow": PIL.__version__, library: feature or "unknown"}
+    # A drop-in: the package is called PIL too, but rounds its resize otherwise.
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["pillow-simd"] = metadata.version("pillow-simd")
+    return versions
 
 
-def jpeg_compress(images: npt.NDArray[np.uint8], quality: int, subsampling: str = "4:2:0") -> npt.NDArray[np.uint8]:
+def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: str) -> list[int]:
+    """One quality an image, after the checks that every engine needs."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ProbeError(f"images must be uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
+    if subsampling not in SUBSAMPLINGS:
+        raise ProbeError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {subsampling!r}")
+    if not isinstance(quality, (list, tuple)):
+        return [resolve_quality(quality, None)] * len(images)  # type: ignore[arg-type]  # it refuses others
+    if len(quality) != len(images):
+        raise ProbeError(f"quality must be one integer or {len(images)}, one an image, got {len(quality)}")
+    return [resolve_quality(one, None) for one in quality]
+
+
+def jpeg_compress(images: Pixels, quality: int | Sequence[int], subsampling: str = "4:2:0") -> Pixels:
     """Compress each image to JPEG and decode it again: ``decode(encode(image, quality, subsampling))``.
 
     Args:
         images: uint8 ``(n, H, W, 3)``, RGB, any strides.
-        quality: JPEG quality, 1 (worst) to 100.
+        quality: JPEG quality, 1 (worst) to 100: one, or a list with one for each image.
         subsampling: chroma subsampling, ``"4:4:4"``, ``"4:2:2"`` or ``"4:2:0"``.
 
     Returns:
@@ -55,16 +110,12 @@ def jpeg_compress(images: npt.NDArray[np.uint8], quality: int, subsampling: str 
     Source: Guan et al., *Sample Correlation for Fingerprinting Deep Face Recognition* (SAC-JC), arXiv
     2412.20768.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise ProbeError(f"images must be uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
-    quality = resolve_quality(quality, None)
-    if subsampling not in SUBSAMPLINGS:
-        raise ProbeError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {subsampling!r}")
+    qualities = check_batch(images, quality, subsampling)
     result = np.empty(images.shape, np.uint8)
-    for index, image in enumerate(images):
+    for index, (image, level) in enumerate(zip(images, qualities, strict=True)):
         buffer = io.BytesIO()
         try:
-            Image.fromarray(np.ascontiguousarray(image)).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+            Image.fromarray(np.ascontiguousarray(image)).save(buffer, "JPEG", quality=level, subsampling=subsampling)
         except (OSError, ValueError) as error:  # larger than the 65,500 pixels a side of libjpeg
             raise ProbeError(f"images[{index}] of size {image.shape[:2]} cannot be JPEG: {error}") from error
         with Image.open(buffer, formats=["JPEG"]) as decoded:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..container import StrPath, content_hash, load_container, package_version, save_container
+from ..container import StrPath, content_hash, load_container, save_container
 from ..errors import FileFormatError, ProbeError
-from .arrays import Layout, image_hashes, read_hdf5, to_labels, to_numpy, to_pixels
+from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
+from .engines import compress
 from .folder import read_folder
-from .jpeg import engine_versions, jpeg_compress, resolve_quality
+from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
+from .recipe import entries, step_versions, take, unchanged
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +27,9 @@ class ProbeSet:
     Attributes:
         images: uint8 ``(n, H, W, 3)``, RGB, C-contiguous, read-only.
         labels: int64 ``(n,)``, or None.
-        provenance: what JSON can hold: ``kind`` (``"normal"``, ``"jpeg"``), ``source`` (with the SHA-256 of
-            every source image), ``resize``, ``augmentation`` (list of steps, each with engine and versions),
-            ``versions``.
+        provenance: what JSON can hold, the whole recipe (see `sac_fast.probes.recipe`): ``kind`` (of the last
+            step, ``"normal"`` without one), ``source`` (with name and SHA-256 of every source image),
+            ``resize``, ``selection``, ``augmentation`` (steps with engine, exactness, versions), ``versions``.
     """
 
     images: npt.NDArray[np.uint8]
@@ -77,6 +79,9 @@ class ProbeSet:
         labels: str = "none",
         limit: int | None = None,
         seed: int | None = None,
+        commit_seed: str | None = None,
+        per_class: int | None = None,
+        skip_bad: bool = False,
         progress: bool = False,
     ) -> ProbeSet:
         """Every image file of a folder and its sub-folders, in the order of their names.
@@ -96,6 +101,10 @@ class ProbeSet:
             limit: use at most so many images: the first ones, or with ``seed`` a random draw, in order of
                 names.
             seed: of the draw.
+            commit_seed: instead of ``seed``: draw ``limit`` images by `sac_fast.probes.committed_draw`, in that order.
+            per_class: so many images of each class (labels="folder"), instead of ``limit``.
+            skip_bad: list images that cannot be read in the provenance (``source.skipped``, with the reason) and
+                go on without them; a draw is not filled up again.
             progress: show a bar on stderr.
 
         Returns:
@@ -103,9 +112,9 @@ class ProbeSet:
 
         Raises:
             ProbeError: no image, an unreadable one, a link that leads out of the folder, mixed sizes without
-                ``size``, or a wrong argument.
+                ``size``, a class with too few images, or a wrong argument.
         """
-        images, numbers, provenance = read_folder(
+        images, numbers, source, more = read_folder(
             folder,
             size=size,
             fit=fit,
@@ -113,9 +122,12 @@ class ProbeSet:
             labels=labels,
             limit=limit,
             seed=seed,
+            commit_seed=commit_seed,
+            per_class=per_class,
+            skip_bad=skip_bad,
             progress=progress,
         )
-        return cls(images, numbers, _normal(provenance, **engine_versions()))
+        return cls(images, numbers, unchanged(source, engine_versions(), **more))
 
     @classmethod
     def from_arrays(
@@ -140,20 +152,19 @@ class ProbeSet:
         array = to_numpy(images, "images")
         pixels, done = to_pixels(array, layout, "images")
         numbers = None if labels is None else to_labels(labels, len(pixels), "labels")
-        return cls(pixels, numbers, _normal({"source": _array_source(array, done, type="arrays", name=name)}))
+        return cls(pixels, numbers, unchanged(array_source(array, done, type="arrays", name=name)))
 
     @classmethod
     def from_hdf5(cls, path: StrPath, *, layout: Layout | None = None, limit: int | None = None) -> ProbeSet:
         """The HDF5 layout of the reference scripts: ``/data`` and, where there is one, ``/label``.
 
         Args:
-            path: HDF5 file; ``/data`` ``(n, H, W, C)`` or ``(n, C, H, W)``, float in 0..1 or uint8,
-                ``/label`` ``(n,)``; both stored in the file itself, not linked.
+            path: HDF5 file; ``/data`` as for `from_arrays`, ``/label`` ``(n,)``; both in the file itself, not linked.
             layout: as for `from_arrays`.
             limit: use at most so many images, the first ones.
 
         Returns:
-            The probes; floats are truncated as for `from_arrays`.
+            The probes.
 
         Raises:
             FileFormatError: not a readable HDF5 file.
@@ -162,43 +173,74 @@ class ProbeSet:
         array, labels, source = read_hdf5(path, layout, limit)
         pixels, done = to_pixels(array, layout, "/data")
         numbers = None if labels is None else to_labels(labels, len(pixels), "/label")
-        return cls(pixels, numbers, _normal({"source": _array_source(array, done, **source)}))
+        return cls(pixels, numbers, unchanged(array_source(array, done, **source)))
 
-    def jpeg(self, *, quality: int | None = None, severity: int | None = None, subsampling: str = "4:2:0") -> ProbeSet:
+    def jpeg(
+        self,
+        *,
+        quality: Levels = None,
+        severity: Levels = None,
+        subsampling: str = "4:2:0",
+        engine: str | None = None,
+        device: str = "cpu",
+    ) -> ProbeSet:
         """The SAC-JC probes of these images: each compressed to JPEG and decoded again.
 
         Args:
-            quality: JPEG quality, 1..100; or
-            severity: 1..5, quality 25, 18, 15, 10, 7 (Hendrycks & Dietterich 2019).
+            quality: JPEG quality, 1..100, or a list of different ones: all images with the first, then all with
+                the second, …; or
+            severity: 1..5, quality 25, 18, 15, 10, 7 (Hendrycks & Dietterich 2019), or a list.
             subsampling: chroma subsampling, ``"4:4:4"``, ``"4:2:2"`` or ``"4:2:0"``.
+            engine, device: see `sac_fast.probes.engines.compress`; None: the exact op of this package where it is
+                compiled, else Pillow. What was used, and whether it is exact, is recorded.
 
         Returns:
             New probes with the same labels.
 
         Raises:
-            ProbeError: not exactly one of quality and severity, or a wrong value.
+            ProbeError: not exactly one of quality and severity, a wrong value, or an engine that is not there.
 
         Source: Guan et al., arXiv 2412.20768 (SAC-JC).
         """
-        quality = resolve_quality(quality, severity)
+        qualities = resolve_qualities(quality, severity)
+        several = len(qualities) > 1
+        base = self.subset(np.tile(np.arange(len(self)), len(qualities))) if several else self
+        levels = np.repeat(qualities, len(self)).tolist()
+        images, used = compress(base.images, levels, subsampling, engine, device)
+        used["versions"] = step_versions(**engine_versions()) | used["versions"]
         step = {
             "kind": "jpeg",
-            "quality": quality,
+            "quality": qualities if several else qualities[0],
             "severity": severity,
             "subsampling": subsampling,
-            "engine": "pillow",
-            "versions": {"sac_fast": package_version(), "numpy": np.__version__, **engine_versions()},
-            "of": self.content_hash,
+            **used,
+            "of": base.content_hash,
         }
-        steps = [*self.provenance.get("augmentation", []), step]
-        images = jpeg_compress(self.images, quality, subsampling)
-        return ProbeSet(images, self.labels, {**self.provenance, "kind": "jpeg", "augmentation": steps})
+        return base.augmented(images, step, [{"quality": level} for level in levels] if several else None)
 
-    def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> ProbeSet:
+    def transpose(self) -> ProbeSet:
+        """Height and width of each image exchanged, what the reference scripts call "flip"."""
+        step = {"kind": "transpose", "engine": "numpy", "exact": True, "versions": step_versions()}
+        return self.augmented(self.images.transpose(0, 2, 1, 3), step)
+
+    def augmented(self, images: Pixels, step: dict[str, Any], each: list[dict[str, Any]] | None = None) -> ProbeSet:
+        """New pixels for these probes, with the step that made them; ``each``: what it did to each image."""
+        if len(images) != len(self) or (each is not None and len(each) != len(self)):
+            raise ProbeError(f"images and each must be {len(self)} like the probes, got {len(images)}")
+        steps = [*self.provenance.get("augmentation", []), step if each is None else {**step, "each": each}]
+        provenance = {**self.provenance, "kind": step["kind"], "augmentation": steps}
+        return ProbeSet(images, self.labels, provenance)
+
+    def entries(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Name and SHA-256 of the source images at these positions, with what each step did to them alone."""
+        return entries(self.provenance, len(self), indices)
+
+    def subset(self, indices: Sequence[int] | npt.NDArray[np.int64], *, how: dict[str, Any] | None = None) -> ProbeSet:
         """The probes at these positions, in this order.
 
         Args:
-            indices: ``(m,)`` integers in 0..n-1, m at least 1.
+            indices: ``(m,)`` integers in 0..n-1, m at least 1; they may repeat.
+            how: what the provenance's ``selection`` shall say of the choice.
 
         Returns:
             New probes; their provenance lists only their own source images.
@@ -211,10 +253,9 @@ class ProbeSet:
             raise ProbeError(f"indices must be a list of integers, got {chosen.dtype} {chosen.shape}")
         if chosen.min() < 0 or chosen.max() >= len(self):
             raise ProbeError(f"indices must be in 0..{len(self) - 1}, got {chosen.min()}..{chosen.max()}")
-        provenance = dict(self.provenance)
-        source = provenance.get("source", {})
-        if len(source.get("images", ())) == len(self):
-            provenance["source"] = {**source, "images": [source["images"][index] for index in chosen]}
+        provenance = take(self.provenance, len(self), chosen.tolist())
+        if how is not None:
+            provenance["selection"] = [*provenance.get("selection", []), how]
         labels = None if self.labels is None else self.labels[chosen]
         return ProbeSet(self.images[chosen], labels, provenance)
 
@@ -257,13 +298,3 @@ def _frozen(array: Any) -> Any:
     array = np.array(array, order="C")
     array.flags.writeable = False
     return array
-
-
-def _normal(provenance: dict[str, Any], **engine: str) -> dict[str, Any]:
-    versions = {"sac_fast": package_version(), "numpy": np.__version__, **engine}
-    return {"kind": "normal", **provenance, "augmentation": [], "versions": versions}
-
-
-def _array_source(array: Any, done: dict[str, Any], **source: Any) -> dict[str, Any]:
-    images = [{"name": str(index), "sha256": digest} for index, digest in enumerate(image_hashes(array))]
-    return {**source, **done, "images": images}

@@ -1,0 +1,76 @@
+"""SAC-m probes: CutMix, a small patch away from the centre pasted from another image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ProbeError
+from .committed_draw import derived_integer
+from .jpeg import Pixels
+from .probe_set import ProbeSet
+from .recipe import step_versions
+
+Box = list[int]
+
+
+def cutmix(probes: ProbeSet, *, ratio: float = 0.2, centre: float = 0.5, seed: int = 0) -> ProbeSet:
+    """Paste into each image a patch of another one, at the same place; labels are kept.
+
+    The patch is ``max(1, round(ratio H)) × max(1, round(ratio W))``. Of all places where it does not touch the
+    central rectangle of ``centre H × centre W``, and of all other images, one is taken by SHA-256 of
+    ``("cutmix", seed, index, "place" or "partner")`` modulo their number. Places are counted row by row.
+
+    Args:
+        probes: at least two.
+        ratio: side of the patch over side of the image, above 0.
+        centre: side of the rectangle that stays free over side of the image, 0..1.
+        seed: of places and partners.
+
+    Returns:
+        New probes; the provenance has place and partner of each.
+
+    Raises:
+        ProbeError: fewer than two probes, or a ratio that leaves no place for the patch.
+
+    Source: Guan et al., NeurIPS 2022, arXiv 2210.15427 (SAC-m); Yun et al., *CutMix*, ICCV 2019.
+    """
+    count, height, width, _ = probes.images.shape
+    if count < 2:
+        raise ProbeError(f"probes must be at least 2, each needs another to paste from, got {count}")
+    if not 0 < ratio < 1 or not 0 <= centre <= 1:
+        raise ProbeError(f"ratio must be in (0, 1) and centre in 0..1, got {ratio!r} and {centre!r}")
+    sides = (max(1, round(ratio * height)), max(1, round(ratio * width)))
+    places = _places((height, width), sides, centre)
+    if not len(places):
+        raise ProbeError(f"ratio must leave a place outside of the centre ({centre}) of {height}×{width}, got {ratio}")
+    partners, boxes = [], []
+    for index in range(count):
+        top, left = places[derived_integer("cutmix", seed, index, "place") % len(places)].tolist()
+        other = derived_integer("cutmix", seed, index, "partner") % (count - 1)
+        partners.append(other + (other >= index))
+        boxes.append([top, left, *sides])
+    each = [{"box": box, "partner": partner} for box, partner in zip(boxes, probes.entries(partners), strict=True)]
+    step: dict[str, Any] = {"kind": "cutmix", "ratio": ratio, "centre": centre, "seed": seed}
+    step |= {"engine": "numpy", "exact": True, "versions": step_versions()}
+    return probes.augmented(paste(probes.images, probes.images[partners], boxes), step, each)
+
+
+def paste(images: Pixels, partners: Pixels, boxes: list[Box]) -> Pixels:
+    """Each image with the rectangle ``[top, left, height, width]`` of its partner."""
+    result = images.copy()
+    for image, partner, (top, left, height, width) in zip(result, partners, boxes, strict=True):
+        image[top : top + height, left : left + width] = partner[top : top + height, left : left + width]
+    return result
+
+
+def _places(image: tuple[int, int], patch: tuple[int, int], centre: float) -> npt.NDArray[np.int64]:
+    """``(p, 2)``: top and left of every place of the patch that does not touch the central rectangle."""
+    outside = []
+    for side, length in zip(image, patch, strict=True):
+        start = np.arange(side - length + 1)
+        before, after = side * (1 - centre) / 2, side * (1 + centre) / 2
+        outside.append((start + length <= before) | (start >= after))
+    return np.argwhere(outside[0][:, None] | outside[1][None, :])

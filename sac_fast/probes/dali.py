@@ -1,0 +1,298 @@
+"""NVIDIA DALI: decode, resize and JPEG distortion as one pipeline, on the CPU or a GPU.
+
+The bytes are read and hashed here and handed to DALI, so that every image has its SHA-256 and a bad one its name;
+DALI decodes, resizes and distorts, several batches ahead. CPU pipelines need no GPU. DALI's CPU decoders and its CPU
+JPEG distortion give Pillow's pixels bit for bit; its resize does not. The GPU path follows DALI's documentation and
+has not yet run on a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.dlpack import from_dlpack
+
+from ..container import StrPath
+from ..errors import ProbeError
+from ..progress import track
+from .image import FITS
+from .items import Item, check_header, list_items
+from .jpeg import Pixels, resolve_quality
+
+RESAMPLES = {"nearest": "INTERP_NN", "bilinear": "INTERP_TRIANGULAR", "bicubic": "INTERP_CUBIC"}
+RESAMPLES["lanczos"] = "INTERP_LANCZOS3"
+_BATCH = 64
+
+Group = list[tuple[Item, bytes, str]]
+
+
+class DaliBatch(NamedTuple):
+    """Images of one size and where they came from.
+
+    Attributes:
+        images: uint8 ``(b, H, W, 3)``, RGB, on the loader's device; DALI's own memory, not a copy.
+        names: b names, as `Item.name`.
+        hashes: SHA-256 of the b encoded images.
+        labels: b labels, None where the source has none.
+    """
+
+    images: torch.Tensor
+    names: list[str]
+    hashes: list[str]
+    labels: list[int | None]
+
+
+def missing_dali() -> str | None:
+    """Why DALI cannot be used, with the extra that brings it; None where it can."""
+    if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
+        return "DALI is not installed: pip install 'sac-fast[dali]'"
+    return None
+
+
+def version() -> str:
+    """DALI's version."""
+    return str(_dali("nvidia.dali").__version__)
+
+
+def _dali(module: str) -> Any:
+    reason = missing_dali()
+    if reason is not None:
+        raise ProbeError(f"engine 'dali' must be installed: {reason}")
+    return importlib.import_module(module)
+
+
+def _device_id(device: str) -> int | None:
+    place = torch.device(device)
+    if place.type == "cpu":
+        return None
+    if place.type != "cuda" or not torch.cuda.is_available():
+        raise ProbeError(f'device must be "cpu" or a CUDA device that is here, got {device!r}')
+    return place.index or 0
+
+
+def _pipeline(
+    feed: Callable[[], Any], steps: Callable[[Any, Any, Any], Any], *, batch: int, device: str, threads: int, ahead: int
+) -> Any:
+    """A built pipeline: ``steps(fn, types, fed samples)``."""
+    dali, fn, types = _dali("nvidia.dali"), _dali("nvidia.dali.fn"), _dali("nvidia.dali.types")
+    pipe = dali.Pipeline(
+        batch_size=batch, num_threads=threads, device_id=_device_id(device), prefetch_queue_depth=ahead, seed=0
+    )
+    with pipe:
+        pipe.set_outputs(steps(fn, types, feed))
+    pipe.build()
+    return pipe
+
+
+def jpeg_distort(images: Pixels, qualities: Sequence[int], subsampling: str, device: str) -> Pixels:
+    """DALI's ``jpeg_compression_distortion``: on the CPU Pillow's pixels, on a GPU an approximation of them."""
+    if subsampling != "4:2:0":
+        raise ProbeError(f"subsampling must be 4:2:0 for the engine dali, which has no other, got {subsampling!r}")
+    starts = iter(range(0, len(images), _BATCH))
+
+    def feed() -> Any:
+        start = next(starts)
+        some = [np.array([quality], np.int32) for quality in qualities[start : start + _BATCH]]
+        return [np.ascontiguousarray(image) for image in images[start : start + _BATCH]], some
+
+    def steps(fn: Any, types: Any, source: Any) -> Any:
+        pixels, quality = fn.external_source(source, num_outputs=2, batch=True, layout=["HWC", ""])
+        pixels = pixels if torch.device(device).type == "cpu" else pixels.gpu()
+        return fn.jpeg_compression_distortion(pixels, quality=fn.reshape(quality, shape=[]))
+
+    pipe = _pipeline(feed, steps, batch=_BATCH, device=device, threads=max(1, torch.get_num_threads()), ahead=2)
+    result = np.empty(images.shape, np.uint8)
+    for start in range(0, len(images), _BATCH):
+        (out,) = pipe.run()
+        result[start : start + _BATCH] = from_dlpack(out.as_tensor()).cpu().numpy()
+    return result
+
+
+class DaliLoader:
+    """Batches of decoded, resized and, if asked, JPEG-compressed images from a DALI pipeline.
+
+    Args:
+        source: see `sac_fast.probes.items.list_items`: a folder, a file list, WebDataset tars.
+        size: ``(H, W)`` or one side of a square, in pixels.
+        fit: ``"crop"``, ``"stretch"`` or ``"pad"``, as `ProbeSet.from_folder`.
+        resample: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, with antialiasing, DALI's own.
+        quality: JPEG quality 1..100 (4:2:0) to compress with after the resize; None: none.
+        labels: see `list_items`.
+        device: ``"cpu"``, or a CUDA device (decoders ``"mixed"`` with ``hw_decoder_load=0`` and fancy upsampling).
+        batch_size: images a batch; the last one may be smaller.
+        threads: DALI's threads; None: torch's.
+        prefetch: batches that DALI prepares ahead (their files are read when DALI asks for them).
+        rank, world_size: this process takes the images rank, rank + world_size, … of the source.
+        skip_bad: list an image that cannot be decoded in `skipped` and go on, instead of an error that names it.
+        progress: show a bar on stderr.
+
+    Attributes:
+        type: ``"folder"``, ``"file list"`` or ``"webdataset"``.
+        items: this rank's images. classes: names of the classes, or None. total: images of all ranks.
+        skipped: ``{"name", "reason"}`` of each bad image so far.
+
+    Raises:
+        ProbeError: DALI is not installed (``pip install 'sac-fast[dali]'``), a wrong argument or an empty source;
+            while iterating, an image that cannot be decoded, by name.
+    """
+
+    def __init__(
+        self,
+        source: StrPath | Sequence[StrPath] | list[Item],
+        *,
+        size: tuple[int, int] | int,
+        fit: str = "crop",
+        resample: str = "bilinear",
+        quality: int | None = None,
+        labels: str = "none",
+        device: str = "cpu",
+        batch_size: int = _BATCH,
+        threads: int | None = None,
+        prefetch: int = 2,
+        rank: int = 0,
+        world_size: int = 1,
+        skip_bad: bool = False,
+        progress: bool = False,
+    ) -> None:
+        _dali("nvidia.dali")
+        for name, value, allowed in (("fit", fit, FITS), ("resample", resample, tuple(RESAMPLES))):
+            if value not in allowed:
+                raise ProbeError(f"{name} must be one of {', '.join(allowed)} for DALI, got {value!r}")
+        for name, number in (("batch_size", batch_size), ("prefetch", prefetch), ("world_size", world_size)):
+            if not isinstance(number, int) or number < 1:
+                raise ProbeError(f"{name} must be an integer of at least 1, got {number!r}")
+        if not 0 <= rank < world_size:
+            raise ProbeError(f"rank must be in 0..{world_size - 1}, got {rank}")
+        if isinstance(source, list) and source and isinstance(source[0], Item):
+            self.type, items, self.classes = "items", list(source), None
+        else:
+            self.type, items, self.classes = list_items(source, labels)  # type: ignore[arg-type]  # paths here
+        self.total, self.items = len(items), items[rank::world_size]
+        if not self.items:
+            raise ProbeError(f"source must hold an image for each of {world_size} ranks, got {self.total}")
+        self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        self.fit, self.resample, self.device = fit, resample, device
+        self.quality = None if quality is None else resolve_quality(quality, None)
+        self.batch_size, self.prefetch, self.progress = batch_size, prefetch, progress
+        self.threads = threads or max(1, torch.get_num_threads())
+        self.skip_bad = skip_bad
+        self.skipped: list[dict[str, str]] = []
+
+    def __len__(self) -> int:
+        return (len(self.items) + self.batch_size - 1) // self.batch_size
+
+    def __iter__(self) -> Iterator[DaliBatch]:
+        self.skipped = []
+        items = track(self.items, "decoding images", enabled=self.progress)
+        with closing(items):  # type: ignore[type-var]  # a generator: its bar goes away when the loop is left
+            todo: Iterator[Group] = self._groups(items)
+            while (bad := (yield from self._run(todo))) is not None:
+                good, suspects = [], bad
+                for entry in suspects:
+                    reason = self._fails(entry)
+                    if reason is None:
+                        good.append(entry)
+                    else:
+                        self._refuse(entry[0], reason)
+                if len(good) == len(suspects):
+                    raise ProbeError(f"DALI failed on a batch of which it decodes every image: {suspects[0][0].name!r}")
+                sized = [good[i : i + self.batch_size] for i in range(0, len(good), self.batch_size)]
+                todo = chain(sized, todo)
+
+    def _groups(self, items: Iterable[Item]) -> Iterator[Group]:
+        group: Group = []
+        for item in items:
+            try:
+                data, digest = item.read()
+                check_header(item, data)
+            except ProbeError as error:
+                self._refuse(item, str(error), error)
+                continue
+            group.append((item, data, digest))
+            if len(group) == self.batch_size:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _refuse(self, item: Item, reason: str, cause: Exception | None = None) -> None:
+        if not self.skip_bad:
+            raise ProbeError(reason) from cause
+        self.skipped.append({"name": item.name, "reason": reason.replace(str(item.path), item.name)})
+
+    def _run(self, groups: Iterator[Group]) -> Any:
+        """Yield batches; return None at the end, or what was under way when DALI failed."""
+        under_way: deque[Group] = deque()
+        failure: list[ProbeError] = []
+
+        def feed() -> Any:
+            try:
+                group = next(groups)
+            except ProbeError as error:  # through DALI it would lose its type and words
+                failure.append(error)
+                raise StopIteration from None
+            under_way.append(group)
+            return [np.frombuffer(data, np.uint8) for _, data, _ in group]
+
+        pipe = self._build(feed, self.batch_size, self.prefetch)
+        while True:
+            try:
+                (out,) = pipe.run()
+            except StopIteration:
+                break
+            except RuntimeError as error:
+                if not under_way:
+                    raise ProbeError(f"DALI failed: {error}") from error
+                return [entry for group in under_way for entry in group]
+            group = under_way.popleft()
+            yield DaliBatch(
+                from_dlpack(out.as_tensor()),
+                [item.name for item, _, _ in group],
+                [digest for _, _, digest in group],
+                [item.label for item, _, _ in group],
+            )
+        if failure:
+            raise failure[0]
+        return None
+
+    def _fails(self, entry: tuple[Item, bytes, str]) -> str | None:
+        """Why DALI cannot decode this image alone; None if it can."""
+        blobs = iter([[np.frombuffer(entry[1], np.uint8)]])
+        try:
+            self._build(lambda: next(blobs), 1, 1).run()
+        except RuntimeError as error:
+            said = [line.strip() for line in str(error).splitlines() if line.strip()]
+            told = said[said.index("encountered:") + 1] if "encountered:" in said else said[0]
+            return f"image {entry[0].name!r} cannot be decoded: DALI: {told}"
+        return None
+
+    def _build(self, feed: Callable[[], Any], batch: int, ahead: int) -> Any:
+        on_gpu = torch.device(self.device).type == "cuda"
+
+        def steps(fn: Any, types: Any, source: Any) -> Any:
+            encoded = fn.external_source(source, batch=True)
+            options = {"hw_decoder_load": 0.0} if on_gpu else {}
+            images = fn.decoders.image(
+                encoded,
+                device="mixed" if on_gpu else "cpu",
+                output_type=types.RGB,
+                jpeg_fancy_upsampling=True,
+                **options,
+            )
+            mode = {"crop": "not_smaller", "stretch": "stretch", "pad": "not_larger"}[self.fit]
+            filter_ = getattr(types, RESAMPLES[self.resample])
+            images = fn.resize(images, size=self.size, mode=mode, interp_type=filter_, antialias=True)
+            images = fn.crop(images, crop=self.size, out_of_bounds_policy="pad", fill_values=0)
+            if self.quality is not None:
+                images = fn.jpeg_compression_distortion(images, quality=self.quality)
+            return images
+
+        return _pipeline(feed, steps, batch=batch, device=self.device, threads=self.threads, ahead=ahead)

@@ -1,0 +1,102 @@
+"""The engines of the JPEG step: Pillow, the exact op of this package, and DALI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from .. import _backend
+from ..container import package_version
+from ..errors import ProbeError
+from ..jpeg_ops import jpeg_roundtrip
+from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact
+
+ENGINES = ("native", "pillow", "dali")
+_CHUNK = 256
+
+
+def default_engine() -> str:
+    """``"native"`` where the compiled op is there, else ``"pillow"``; both give the same pixels."""
+    return "native" if _backend.is_compiled() else "pillow"
+
+
+def available_engines() -> dict[str, str | None]:
+    """For each engine why it cannot run here; None where it can."""
+    from .dali import missing_dali
+
+    return {
+        "native": None if _backend.is_compiled() else "the compiled module is not there",
+        "pillow": None,
+        "dali": missing_dali(),
+    }
+
+
+def is_exact(engine: str, device: str = "cpu") -> bool:
+    """Whether the engine's pixels equal those of libjpeg-turbo as Pillow calls it, bit for bit."""
+    if engine == "pillow":
+        return pillow_is_exact()
+    return engine == "native" or torch.device(device).type == "cpu"
+
+
+def compress(
+    images: Pixels, quality: int | Sequence[int], subsampling: str, engine: str | None = None, device: str = "cpu"
+) -> tuple[Pixels, dict[str, Any]]:
+    """Compress images to JPEG and decode them again with one of the engines.
+
+    Args:
+        images, quality, subsampling: see `jpeg_compress`.
+        engine: ``"native"`` (exact, CPU and CUDA), ``"pillow"`` (exact on libjpeg-turbo), ``"dali"`` (exact on
+            the CPU, an approximation in floating point on a GPU; 4:2:0 only); None: `default_engine`.
+        device: ``"cpu"`` or a CUDA device, for the engines ``native`` and ``dali``.
+
+    Returns:
+        The new images, and what the provenance records: engine, device, whether it is exact, versions.
+
+    Raises:
+        ProbeError: an engine that is not known or not there, or wrong images, qualities or subsampling.
+    """
+    engine = default_engine() if engine is None else engine
+    if engine not in ENGINES:
+        raise ProbeError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    place = _place(device)
+    if engine == "pillow" and place.type != "cpu":
+        raise ProbeError(f'device must be "cpu" for the engine pillow, got {device!r}')
+    qualities = check_batch(images, quality, subsampling)
+    versions = {"sac_fast": package_version()}
+    if engine == "pillow":
+        result, versions = jpeg_compress(images, qualities, subsampling), engine_versions()
+    elif engine == "native":
+        result, versions["torch"] = _native(images, qualities, subsampling, place), torch.__version__
+    else:
+        from . import dali
+
+        result, versions["dali"] = dali.jpeg_distort(images, qualities, subsampling, str(place)), dali.version()
+    return result, {"engine": engine, "device": place.type, "exact": is_exact(engine, device), "versions": versions}
+
+
+def _place(device: str) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ProbeError(f'device must be "cpu" or a CUDA device, got {device!r}') from error
+    if place.type not in ("cpu", "cuda"):
+        raise ProbeError(f'device must be "cpu" or a CUDA device, got {device!r}')
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ProbeError(f"device must be one that torch can use here, got {device!r}")
+    return place
+
+
+def _native(images: Pixels, qualities: list[int], subsampling: str, place: torch.device) -> Pixels:
+    if not _backend.is_compiled():
+        raise ProbeError("engine 'native' must be compiled and is not; engine 'pillow' gives the same pixels")
+    result = images.copy(order="C")  # writable, which torch wants, and overwritten piece by piece
+    for start in range(0, len(images), _CHUNK):
+        piece = result[start : start + _CHUNK]
+        try:
+            out = jpeg_roundtrip(torch.from_numpy(piece).to(place), qualities[start : start + _CHUNK], subsampling)
+        except ValueError as error:
+            raise ProbeError(f"images of size {images.shape[1:3]} cannot be JPEG: {error}") from error
+        piece[...] = out.cpu().numpy()
+    return result

@@ -1,0 +1,166 @@
+"""Encoded images, not yet decoded: of a folder, a file list or WebDataset tars."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..container import StrPath, open_regular
+from ..errors import FileFormatError, ProbeError
+from .folder import class_names, list_images
+from .image import MAX_FILE_BYTES, image_extensions, strict_pillow
+
+# What DALI's CPU decoders give the same pixels for as Pillow does (tests/test_probes_dali.py).
+DALI_FORMATS = ["JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One encoded image: a file, or a part of a tar.
+
+    Attributes:
+        name: as the provenance calls it, relative to the source, ``"shard.tar/member"`` in tars.
+        path: the file that holds it.
+        label: None where the source has none.
+        offset, size: its place in the file; size None: all of it.
+    """
+
+    name: str
+    path: Path
+    label: int | None = None
+    offset: int = 0
+    size: int | None = None
+
+    def read(self) -> tuple[bytes, str]:
+        """The bytes and their SHA-256, ``"sha256:..."``.
+
+        Raises:
+            ProbeError: the file cannot be read, or is larger than 1 GiB.
+        """
+        try:
+            with open_regular(self.path) as handle:
+                size = os.fstat(handle.fileno()).st_size if self.size is None else self.size
+                if size > MAX_FILE_BYTES:
+                    raise ProbeError(f"image {self.name!r} must be at most {MAX_FILE_BYTES:,} bytes, got {size:,}")
+                handle.seek(self.offset)
+                data = handle.read(size)
+        except (FileFormatError, OSError) as error:
+            raise ProbeError(f"image {self.name!r} cannot be read: {error}") from error
+        return data, "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def list_items(source: StrPath | Sequence[StrPath], labels: str = "none") -> tuple[str, list[Item], list[str] | None]:
+    """The encoded images of a source, in a stated order.
+
+    Args:
+        source: a folder (its image files, in the order of their names); a ``.txt`` or ``.lst`` file list, one path
+            a line, relative to the list's folder, with a blank and a whole number as label after it or on no line
+            at all; a ``.tar`` in the WebDataset layout, or a list of them (in the order of the archive; the label
+            is what the member ``<key>.cls`` says).
+        labels: for folders, ``"folder"``: the index of the first sub-folder's name; ``"none"``.
+
+    Returns:
+        ``"folder"``, ``"file list"`` or ``"webdataset"``; the images; the classes' names for folders with labels.
+
+    Raises:
+        ProbeError: no image, a path that leads out of the folder, a damaged tar or list.
+    """
+    if isinstance(source, (list, tuple)):
+        return "webdataset", _not_empty([item for tar in source for item in _tar_items(Path(tar))], source), None
+    path = Path(source)  # type: ignore[arg-type]  # not a sequence of paths here
+    if path.is_dir():
+        names, _ = list_images(path)
+        classes = class_names(path, names) if labels == "folder" else None
+        found = [Item(n, path / n, classes.index(n.split("/")[0]) if classes else None) for n in names]
+        return "folder", _not_empty(found, path), classes
+    if path.suffix.lower() == ".tar":
+        return "webdataset", _not_empty(list(_tar_items(path)), path), None
+    if path.suffix.lower() in (".txt", ".lst"):
+        return "file list", _not_empty(_listed(path), path), None
+    raise ProbeError(f"source must be a folder, a .txt or .lst file list, or .tar files, got {os.fspath(path)!r}")
+
+
+def check_header(item: Item, data: bytes) -> None:
+    """Refuse, before DALI sees it, what Pillow and DALI would not make the same pixels of.
+
+    Raises:
+        ProbeError: not an 8-bit grey or RGB image of one frame in one of `DALI_FORMATS`, or larger than Pillow's
+            pixel limit.
+    """
+    try:
+        with strict_pillow(), Image.open(io.BytesIO(data), formats=DALI_FORMATS) as image:
+            mode, frames = image.mode, getattr(image, "n_frames", 1)
+    except Exception as error:  # Pillow raises almost anything on hostile bytes
+        raise ProbeError(f"image {item.name!r} cannot be decoded: {type(error).__name__}: {error}") from error
+    if mode not in ("L", "RGB") or frames != 1:
+        raise ProbeError(
+            f"image {item.name!r} must be one frame of 8-bit grey or RGB for DALI, got {frames} of mode {mode}; "
+            "the Pillow loader takes it"
+        )
+
+
+def _not_empty(items: list[Item], source: object) -> list[Item]:
+    if not items:
+        raise ProbeError(f"source must hold at least one image, got none in {source!s}")
+    return items
+
+
+def _listed(path: Path) -> list[Item]:
+    try:
+        with open_regular(path) as handle:
+            lines = [line.strip() for line in handle.read().decode().splitlines()]
+    except (FileFormatError, UnicodeDecodeError) as error:
+        raise ProbeError(f"file list {str(path)!r} cannot be read: {error}") from error
+    root = path.parent
+    lines = [line for line in lines if line]
+    numbers = [line.rsplit(None, 1)[1:] for line in lines]
+    labelled = [bool(n) and n[0].lstrip("-").isdecimal() for n in numbers]
+    if any(labelled) and not all(labelled):
+        wrong = lines[labelled.index(False)]
+        raise ProbeError(f"file list {str(path)!r} must have a label on every line or on none, got none in {wrong!r}")
+    items = []
+    for line, is_labelled in zip(lines, labelled, strict=True):
+        name, label = (line.rsplit(None, 1)[0], int(line.rsplit(None, 1)[1])) if is_labelled else (line, None)
+        if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
+            raise ProbeError(f"file list {str(path)!r} must name files of its own folder, got {name!r}")
+        items.append(Item(Path(name).as_posix(), root / name, label))
+    return items
+
+
+def _tar_items(path: Path) -> Iterator[Item]:
+    extensions = image_extensions()
+    images: dict[str, Item] = {}
+    labels: dict[str, int] = {}
+    try:
+        # Uncompressed, so that a member can be read where it lies and cannot grow.
+        with open_regular(path) as handle, tarfile.open(fileobj=handle, mode="r:") as archive:
+            for member in archive:
+                folder, _, base = member.name.rpartition("/")
+                key, _, ending = base.partition(".")
+                key = f"{folder}/{key}"
+                if not member.isreg() or member.issparse():
+                    continue
+                if "." + ending.lower() in extensions:
+                    if key in images:
+                        raise ProbeError(f"tar {str(path)!r} must hold one image a key, got two for {member.name!r}")
+                    name = f"{path.name}/{member.name}"
+                    images[key] = Item(name, path, None, member.offset_data, member.size)
+                elif ending == "cls":
+                    found = archive.extractfile(member)
+                    labels[key] = int(found.read(32)) if found else 0
+    except (tarfile.TarError, FileFormatError, ValueError, OSError) as error:
+        if isinstance(error, ProbeError):
+            raise
+        raise ProbeError(f"tar {str(path)!r} must be a sound, uncompressed tar, got {error}") from error
+    if labels and labels.keys() < images.keys():
+        wrong = next(item.name for key, item in images.items() if key not in labels)
+        raise ProbeError(f"tar {str(path)!r} must have a label for every image or for none, got none for {wrong!r}")
+    for key, item in images.items():
+        yield Item(item.name, item.path, labels.get(key), item.offset, item.size)

@@ -1,0 +1,64 @@
+"""Draw again what was drawn by a committed seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .arrays import image_hashes, read_hdf5
+from .committed_draw import commitment, committed_order, dataset_hash
+from .folder import choose, hash_files, list_images
+
+
+def check_draws(provenance: dict[str, Any], place: Path, progress: bool) -> tuple[list[str], list[str]]:
+    """What is wrong with a recipe's committed draws, and what could not be checked.
+
+    Args:
+        provenance: of the probes; of a mixture every part is checked.
+        place: the folder or the HDF5 file that the recipe's images come from.
+        progress: show a bar on stderr.
+
+    Returns:
+        What is wrong, and notes.
+    """
+    source = provenance.get("source", {})
+    wrong: list[str] = []
+    notes: list[str] = []
+    for part in source.get("parts", ()):
+        found = check_draws(part["provenance"], place, progress)
+        wrong, notes = wrong + found[0], notes + found[1]
+    selection = provenance.get("selection", [])
+    for number, how in enumerate(selection):
+        if how["kind"] != "committed":
+            continue
+        if commitment(how["seed"]) != how["commitment"]:
+            wrong.append(f"the seed's commitment is {commitment(how['seed'])}, not {how['commitment']}")
+        if not how["whole"] or source["type"] in ("webdataset", "file list"):
+            notes.append("the committed draw was not from a whole folder or HDF5 file and was not drawn again")
+            continue
+        hashes = _hashes(source, place, progress)
+        if dataset_hash(hashes.values()) != how["dataset_hash"]:
+            wrong.append(f"the images' dataset hash is {dataset_hash(hashes.values())}, not {how['dataset_hash']}")
+            continue
+        names = list(hashes)
+        order = [names[index] for index in committed_order(how["seed"], list(hashes.values()))]
+        per_class = how.get("per_class")
+        drawn = {hashes[name] for name in choose(order, None if per_class else how["count"], None, per_class)}
+        used = {entry["sha256"] for entry in source["images"]}
+        unread = {hashes.get(entry["name"]) for entry in source.get("skipped", ())}
+        if used - drawn:
+            wrong.append(f"{len(used - drawn)} images are not of the committed draw of {len(drawn)}")
+        missing = drawn - used - unread
+        if missing and number + 1 == len(selection):
+            wrong.append(f"{len(missing)} images of the committed draw of {len(drawn)} are left out")
+        elif missing:
+            later = ", ".join(step["kind"] for step in selection[number + 1 :])
+            notes.append(f"{len(missing)} images of the committed draw of {len(drawn)} were left out later: {later}")
+    return wrong, notes
+
+
+def _hashes(source: dict[str, Any], place: Path, progress: bool) -> dict[str, str]:
+    if source["type"] == "hdf5":
+        array, _, _ = read_hdf5(place, source["layout"], None)
+        return {str(index): digest for index, digest in enumerate(image_hashes(array))}
+    return hash_files(place, list_images(place)[0], True, progress)

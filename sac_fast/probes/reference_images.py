@@ -1,0 +1,38 @@
+"""The reference images of FRI (Feature from Reference Images), set apart from the probes."""
+
+from __future__ import annotations
+
+from ..errors import ProbeError
+from .committed_draw import derived_integer
+from .probe_set import ProbeSet
+
+
+def split_references(probes: ProbeSet, count: int, *, seed: int = 0) -> tuple[ProbeSet, ProbeSet]:
+    """``count`` reference images, and the rest as probes; no image is in both.
+
+    With labels the references go round the classes (one of each class, then a second one, …), so that they cover as
+    many people as they can. Order within: SHA-256 of ``("reference", seed, index)``.
+
+    Args:
+        probes: all images.
+        count: r, the number of references; at least one image must be left.
+        seed: of the draw.
+
+    Returns:
+        The references in the order of the draw, and the probes in their old order.
+
+    Raises:
+        ProbeError: a count that is not in 1..n-1.
+    """
+    if not isinstance(count, int) or not 1 <= count < len(probes):
+        raise ProbeError(f"count must be an integer in 1..{len(probes) - 1}, got {count!r}")
+    labels = [0] * len(probes) if probes.labels is None else probes.labels.tolist()
+    seen: dict[int, int] = {}
+    turns: list[tuple[int, int, int]] = []
+    for index in sorted(range(len(probes)), key=lambda index: derived_integer("reference", seed, index)):
+        turns.append((seen.setdefault(labels[index], 0), len(turns), index))
+        seen[labels[index]] += 1
+    chosen = [index for _, _, index in sorted(turns)[:count]]
+    rest = sorted(set(range(len(probes))) - set(chosen))
+    how = {"seed": seed, "count": count, "of": len(probes)}
+    return probes.subset(chosen, how={"kind": "references", **how}), probes.subset(rest, how={"kind": "rest", **how})

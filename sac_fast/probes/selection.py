@@ -1,0 +1,169 @@
+"""Which images become probes: class-balanced, distinct, or drawn by a seed that was committed to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ProbeError
+from .committed_draw import committed_order, committed_record, derived_integer
+from .probe_set import ProbeSet
+
+_BITS = 128
+_BLOCK = 512
+
+
+def _hashes(probes: ProbeSet) -> list[str]:
+    entries = probes.provenance.get("source", {}).get("images", ())
+    if len(entries) != len(probes):
+        raise ProbeError(f"provenance must have the hash of each of {len(probes)} source images, got {len(entries)}")
+    return [entry["sha256"] for entry in entries]
+
+
+def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
+    """The draw of ``count`` images by a seed that can be committed to: see `sac_fast.probes.committed_draw`.
+
+    Args:
+        probes: the dataset.
+        count: how many.
+        seed: one line of text; publish `commitment(seed)` in advance.
+
+    Returns:
+        The drawn probes, in the order of the draw; the provenance has seed, commitment and dataset hash.
+
+    Raises:
+        ProbeError: fewer different images than ``count``, or a wrong seed.
+    """
+    hashes = _hashes(probes)
+    order = committed_order(seed, hashes)
+    if not 1 <= count <= len(order):
+        raise ProbeError(f"count must be in 1..{len(order)}, the different images, got {count}")
+    source = probes.provenance["source"]
+    whole = not (probes.provenance.get("selection") or source.get("drawn") or source.get("skipped"))
+    return probes.subset(order[:count], how=committed_record(seed, hashes, count, whole=whole))
+
+
+def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> ProbeSet:
+    """The same number of probes of each class.
+
+    Args:
+        probes: with labels.
+        per_class: how many of each class.
+        seed: draw them by the order of ``SHA-256("balanced", seed, index)``; None: the first ones.
+
+    Returns:
+        The chosen probes, in their old order.
+
+    Raises:
+        ProbeError: no labels, or a class with fewer images (all such classes are named).
+    """
+    if probes.labels is None:
+        raise ProbeError("probes must have labels to be balanced, got none")
+    if not isinstance(per_class, int) or per_class < 1:
+        raise ProbeError(f"per_class must be an integer of at least 1, got {per_class!r}")
+    labels = probes.labels.tolist()
+    short = {label: count for label, count in sorted(Counter(labels).items()) if count < per_class}
+    if short:
+        shown = ", ".join(f"{label} ({count})" for label, count in list(short.items())[:5])
+        raise ProbeError(f"every class must have at least {per_class} images, got fewer in {len(short)}: {shown}")
+    order = list(range(len(labels)))
+    if seed is not None:
+        order.sort(key=lambda index: derived_integer("balanced", seed, index))
+    chosen: dict[int, list[int]] = {}
+    for index in order:
+        members = chosen.setdefault(labels[index], [])
+        if len(members) < per_class:
+            members.append(index)
+    how = {"kind": "balanced", "per_class": per_class, "seed": seed, "classes": len(chosen), "of": len(probes)}
+    return probes.subset(sorted(index for members in chosen.values() for index in members), how=how)
+
+
+def perceptual_hash(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Difference hash: 128 bits an image that survive scaling, mild compression and changes of brightness.
+
+    Bit = whether the mean luma (299 R + 587 G + 114 B) of a cell exceeds that of its neighbour: 8 × 8 bits from
+    8 × 9 cells (left against right), 8 × 8 from 9 × 8 (above against below). Whole numbers: the same everywhere.
+
+    Args:
+        images: uint8 ``(n, H, W, 3)``; sides under 9 pixels are repeated first.
+
+    Returns:
+        bool ``(n, 128)``.
+
+    Source: N. Krawetz, "Kind of Like That" (dHash), 2013.
+    """
+    bits = []
+    for image in images:
+        luma = image.astype(np.int64) @ np.array([299, 587, 114])
+        for axis in (0, 1):
+            luma = np.repeat(luma, -(-9 // luma.shape[axis]), axis)
+        across, down = _cells(luma, 8, 9), _cells(luma, 9, 8)
+        bits.append(np.concatenate([(across[:, :-1] > across[:, 1:]).ravel(), (down[:-1] > down[1:]).ravel()]))
+    return np.array(bits)
+
+
+def _cells(luma: npt.NDArray[np.int64], rows: int, columns: int) -> npt.NDArray[np.float64]:
+    """Mean of each cell of a grid; correctly rounded quotients of integers, hence the same everywhere."""
+    edges = [np.arange(parts + 1) * side // parts for parts, side in zip((rows, columns), luma.shape, strict=True)]
+    total = np.add.reduceat(np.add.reduceat(luma, edges[0][:-1], 0), edges[1][:-1], 1)
+    result: npt.NDArray[np.float64] = total / np.outer(np.diff(edges[0]), np.diff(edges[1]))
+    return result
+
+
+def distinct(probes: ProbeSet, *, threshold: int = 6) -> ProbeSet:
+    """The probes without those that equal, or nearly equal, an earlier one.
+
+    Identical: the same pixels. Nearly identical: `perceptual_hash` differs in at most ``threshold`` of 128 bits.
+
+    Args:
+        probes: in order of preference: of two like images the first is kept.
+        threshold: 0..64 bits; -1: identical images only.
+
+    Returns:
+        The probes that are left; the provenance names each dropped one and the one it resembles.
+
+    Raises:
+        ProbeError: a wrong threshold.
+    """
+    if not isinstance(threshold, int) or not -1 <= threshold <= _BITS // 2:
+        raise ProbeError(f"threshold must be an integer in -1..{_BITS // 2}, got {threshold!r}")
+    twin: dict[int, int] = {}
+    seen: dict[bytes, int] = {}
+    for index, image in enumerate(probes.images):
+        first = seen.setdefault(image.tobytes(), index)
+        if first != index:
+            twin[index] = first
+    near = {} if threshold < 0 else _near(perceptual_hash(probes.images), threshold, twin)
+    dropped = twin | near
+    kept = [index for index in range(len(probes)) if index not in dropped]
+    entries = probes.provenance.get("source", {}).get("images", ())
+    names = [entry["name"] for entry in entries] if len(entries) == len(probes) else list(range(len(probes)))
+    listed = [
+        {"name": names[index], "like": names[like], "identical": index in twin}
+        for index, like in sorted(dropped.items())
+    ]
+    how: dict[str, Any] = {"kind": "distinct", "threshold": threshold, "of": len(probes), "dropped": listed}
+    return probes.subset(kept, how=how)
+
+
+def _near(hashes: npt.NDArray[np.bool_], threshold: int, twin: dict[int, int]) -> dict[int, int]:
+    """For each image the first kept one that it resembles; twins take no part."""
+    signs = np.where(hashes, np.float32(1), np.float32(-1))
+    kept = np.ones(len(signs), bool)
+    kept[list(twin)] = False
+    like: dict[int, int] = {}
+    for start in range(0, len(signs), _BLOCK):
+        # the product of ±1 is 128 − 2 × (bits that differ), exact in float32
+        apart = (_BITS - signs[start : start + _BLOCK] @ signs[: start + _BLOCK].T) / 2
+        for row, distances in enumerate(apart):
+            index = start + row
+            if not kept[index]:
+                continue
+            matches: Sequence[int] = np.flatnonzero((distances[:index] <= threshold) & kept[:index]).tolist()
+            if matches:
+                like[index], kept[index] = matches[0], False
+    return like
