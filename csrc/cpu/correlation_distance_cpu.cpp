@@ -14,7 +14,8 @@
 namespace sac {
 namespace {
 
-// Work below which a second thread costs more than it brings (starting one takes some 30 µs, far more where cores are shared).
+// Work below which a second thread costs more than it brings (starting one takes some 30 µs, far more where cores are
+// shared).
 constexpr double kFlopsPerThread = 1e7;
 
 int useful_threads(std::int64_t n, std::int64_t lines, int threads) {
