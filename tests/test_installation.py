@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -17,13 +18,15 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = pathlib.Path(sac_fast.__file__).parent
 
 
-def python(code, **kwargs):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **kwargs)
+def python(*arguments, **kwargs):
+    # away from the source tree, which Python would import before the installed package
+    kwargs.setdefault("cwd", tempfile.gettempdir())
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **kwargs)
 
 
 def test_import_is_quick():
     code = "import torch, time; t = time.perf_counter(); import sac_fast; print(time.perf_counter() - t)"
-    assert min(float(python(code, check=True).stdout) for _ in range(3)) < 0.3
+    assert min(float(python("-c", code, check=True).stdout) for _ in range(3)) < 0.3
 
 
 def test_import_is_silent_and_light():
@@ -31,7 +34,7 @@ def test_import_is_silent_and_light():
         "import sys, sac_fast; "
         "print([m for m in ('sklearn', 'scipy', 'h5py', 'rich', 'typer', 'torchvision') if m in sys.modules])"
     )
-    run = python(code, check=True)
+    run = python("-c", code, check=True)
     assert run.stdout.strip() == "[]"
     assert run.stderr == ""
 
@@ -47,7 +50,7 @@ def test_works_without_the_compiled_module(tmp_path):
         "except sac_fast.BackendError as error: print(error)\n"
         "sys.argv = ['sac-fast', 'info']; sac_fast.cli.main()\n"
     )
-    run = python(code, cwd=tmp_path, check=True)
+    run = python("-c", code, cwd=tmp_path, check=True)
     distance, error, *info = run.stdout.splitlines()
     assert float(distance) == 0.5
     assert "backend 'cpu' needs the compiled module sac_fast._C, which is missing" in error
@@ -84,20 +87,20 @@ def readme_blocks(language):
 
 def test_readme_example_runs_as_written():
     (code,) = readme_blocks("python")
-    run = python(code, check=True)
+    run = python("-c", code, check=True)
     assert run.stdout.startswith("derived ")
 
 
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text()
     listed = set(re.findall(r"\| `sac-fast (\w+)", text))
-    help_text = subprocess.run([sys.executable, "-m", "sac_fast", "--help"], capture_output=True, text=True).stdout
+    help_text = python("-m", "sac_fast", "--help").stdout
     offered = set(re.findall(r"^  (\w+)  ", help_text, re.M))
     assert listed == offered != set()
 
 
 def test_info_as_json_says_what_is_there():
-    run = subprocess.run([sys.executable, "-m", "sac_fast", "info", "--json"], capture_output=True, text=True)
+    run = python("-m", "sac_fast", "info", "--json")
     info = json.loads(run.stdout)
     assert info["compiled"] is _backend.is_compiled()
     assert info["backends"][-1] == "reference"
