@@ -97,36 +97,45 @@ struct Magnitude<std::uint8_t> {
   static double total(Sum s) { return static_cast<double>(lanes_sum<std::int64_t>(s)); }
 };
 
+// Numbers that a lane's sum runs over before it is added to a total: bounds float32's rounding.
+constexpr std::int64_t kLaneSum = 32;
+
 // One register tile over `count` numbers.
 template <typename T>
 inline void pair_tile(const T* x, const T* y, std::int64_t stride, std::int64_t count, double* sums,
                       std::int64_t sums_stride) {
   using M = Magnitude<T>;
-  typename M::Sum acc[kModelTile][kPairColumns];
+  typename M::Sum total[kModelTile][kPairColumns] = {};
+  for (std::int64_t e = 0; e < count;) {
+    const std::int64_t stop = count - e < kLaneSum * M::lanes ? count : e + kLaneSum * M::lanes;
+    typename M::Sum acc[kModelTile][kPairColumns] = {};
+    for (; e < stop; e += M::lanes) {
+      typename M::Row a[kModelTile];
 #pragma GCC unroll 4
-  for (int i = 0; i < kModelTile; ++i)
+      for (int i = 0; i < kModelTile; ++i) a[i] = *reinterpret_cast<const typename M::Row*>(x + i * stride + e);
 #pragma GCC unroll 4
-    for (int j = 0; j < kPairColumns; ++j) acc[i][j] = typename M::Sum{};
-  for (std::int64_t e = 0; e < count; e += M::lanes) {
-    typename M::Row a[kModelTile];
+      for (int j = 0; j < kPairColumns; ++j) {
+        const auto b = *reinterpret_cast<const typename M::Row*>(y + j * stride + e);
 #pragma GCC unroll 4
-    for (int i = 0; i < kModelTile; ++i) a[i] = *reinterpret_cast<const typename M::Row*>(x + i * stride + e);
-#pragma GCC unroll 4
-    for (int j = 0; j < kPairColumns; ++j) {
-      const auto b = *reinterpret_cast<const typename M::Row*>(y + j * stride + e);
-#pragma GCC unroll 4
-      for (int i = 0; i < kModelTile; ++i) acc[i][j] += M::distance(a[i], b);
+        for (int i = 0; i < kModelTile; ++i) acc[i][j] += M::distance(a[i], b);
+      }
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < kModelTile; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kPairColumns; ++j) total[i][j] += acc[i][j];
   }
+#pragma GCC unroll 4
   for (int i = 0; i < kModelTile; ++i)
-    for (int j = 0; j < kPairColumns; ++j) sums[i * sums_stride + j] += M::total(acc[i][j]);
+#pragma GCC unroll 4
+    for (int j = 0; j < kPairColumns; ++j) sums[i * sums_stride + j] += M::total(total[i][j]);
 }
 
 template <typename T>
 void all_pairs(const T* x, std::int64_t nx, const T* y, std::int64_t ny, std::int64_t stride, std::int64_t count,
                bool triangle, double* sums, std::int64_t sums_stride) {
-  // A chunk of kModelTile rows of x stays in the first-level cache; short chunks also bound float32's rounding.
-  constexpr std::int64_t chunk = (sizeof(T) == 1 ? 4096 : 2048) / sizeof(T);
+  // A chunk of kModelTile rows of x stays in the first-level cache.
+  constexpr std::int64_t chunk = 4096 / sizeof(T);
   for (std::int64_t e = 0; e < count; e += chunk) {
     const std::int64_t part = count - e < chunk ? count - e : chunk;
     for (std::int64_t i = 0; i < nx; i += kModelTile)
