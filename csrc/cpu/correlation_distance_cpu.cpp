@@ -16,7 +16,7 @@ namespace {
 
 // Work below which a second thread costs more than it brings (starting one takes some 30 µs, far more where cores are
 // shared).
-constexpr double kFlopsPerThread = 1e7;
+constexpr double kFlopsPerThread = 7e6;
 
 int useful_threads(std::int64_t n, std::int64_t lines, int threads) {
   const double flops = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(lines);
@@ -49,7 +49,10 @@ class Packed {
     pair_.norms_a = norms_->data();
     pair_.norms_b = norms_->data() + pair_.panels * width;
     pair_.inverse_bandwidth = static_cast<T>(0.5 / (sigma * sigma));
-    parallel_for(pair_.panels, threads, options, [this](std::int64_t p) { pack_panel(p); });
+    // A thread started for less than this many numbers comes too late to help.
+    const double numbers = static_cast<double>(a.rows) * static_cast<double>(a.cols + b.cols);
+    const int useful = numbers < 2e5 ? 1 : threads;
+    parallel_for(pair_.panels, useful, options, [this](std::int64_t p) { pack_panel(p); });
     if (first_bad_ < std::numeric_limits<std::int64_t>::max())
       throw not_finite(first_bad_ % 2 ? "b" : "a", first_bad_ / 2);
   }
