@@ -14,15 +14,6 @@
 namespace sac {
 namespace {
 
-// Work below which a second thread costs more than it brings (starting one takes some 30 µs, far more where cores are
-// shared).
-constexpr double kFlopsPerThread = 7e6;
-
-int useful_threads(std::int64_t n, std::int64_t lines, int threads) {
-  const double flops = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(lines);
-  return std::max(1, static_cast<int>(std::min<double>(threads, flops / kFlopsPerThread)));
-}
-
 // Panels that a group of tasks shares should stay in the second-level cache (1 MiB and more on current cores,
 // of which the group takes about half), and a group should not be so large that triangles leave threads idle.
 std::int64_t panels_in_group(std::int64_t panel_bytes) {
@@ -113,7 +104,8 @@ template <typename T>
 double distance(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, const CpuOptions& options) {
   const KernelsOf<T>& kernels = kernels_of<T>(options.instruction_set);
   const std::int64_t n = a.rows;
-  const int threads = useful_threads(n, a.cols + b.cols, options.threads);
+  const double lines = static_cast<double>(a.cols + b.cols);
+  const int threads = useful_threads(static_cast<double>(n) * static_cast<double>(n) * lines, options.threads);
   const Packed<T> packed(a, b, metric, sigma, kernels.width, threads, options);
   if (packed.identical()) return 0.0;
 

@@ -12,8 +12,6 @@ namespace {
 // Suspects whose packed rows are held at a time, and blocks of the source that one task keeps in the cache.
 constexpr std::int64_t kPackedBytes = 64 << 20;
 constexpr std::int64_t kGroupPanels = 4;
-// One thread for less work than this (see correlation_distance_cpu.cpp).
-constexpr double kFlopsPerThread = 1e7;
 
 // Runs through the blocks (p, q), p ≤ q, of a task's square of panels.
 template <typename Visit>
@@ -34,7 +32,7 @@ void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspe
   double columns = static_cast<double>(source.cols);
   for (const auto& suspect : suspects) columns += static_cast<double>(suspect.cols);
   const double flops = static_cast<double>(n) * static_cast<double>(n) * columns;
-  const int threads = std::max(1, static_cast<int>(std::min<double>(options.threads, flops / kFlopsPerThread)));
+  const int threads = useful_threads(flops, options.threads);
 
   PackedModel<T> packed_source(source, metric, sigma, kernels.width);
   if (const std::int64_t bad = packed_source.pack_all(); bad >= 0) throw not_finite("source", bad);

@@ -2,6 +2,7 @@
 // is loaded beside torch's own.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -13,6 +14,14 @@
 #include "sac/correlation_distance.h"
 
 namespace sac {
+
+// Work of n² products of k numbers below which a second thread costs more than it brings (starting one takes some 30
+// µs, far more where cores are shared).
+constexpr double kFlopsPerThread = 7e6;
+
+inline int useful_threads(double flops, int threads) {
+  return std::max(1, static_cast<int>(std::min<double>(threads, flops / kFlopsPerThread)));
+}
 
 // task(i) for i in [0, tasks), in any order. The calling thread works too, and asks options.cancelled now and
 // then. Throws Cancelled once all threads have stopped. `task` must not throw.
