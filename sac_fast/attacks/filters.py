@@ -70,7 +70,7 @@ class Filters:
                 if value is not None:
                     mask = torch.ones_like(value)
                     mask[gone] = 0
-                    prune.custom_from_mask(module, name, mask)
+                    prune.custom_from_mask(module, name, mask)  # type: ignore[no-untyped-call]
 
 
 def find_filters(model: nn.Module, images: Tensor) -> list[Filters]:

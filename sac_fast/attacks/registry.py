@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..models import Preprocessing
 from . import adaptive, adversarial, extract, finetune, prune, prune_filters, transfer, weights
-from .training import Progress, Recipe, device_of, seeded
+from .training import Progress, Recipe, ask, device_of, seeded
 
 #: Builds a freshly initialised student with so many outputs; it is called under the attack's seed.
 Student = Callable[[int], nn.Module]
@@ -67,7 +67,7 @@ class _Job:
 
     def student_like_source(self, images: Tensor) -> nn.Module:
         """A new student with as many outputs as the source."""
-        return self.fresh(extract.ask(self.source, images[:1]).shape[1])
+        return self.fresh(ask(self.source, images[:1]).shape[1])
 
     def known_labels(self) -> Tensor:
         """The labels, which the attack needs; `Attack.make` has checked that they are there."""
@@ -319,14 +319,14 @@ _ALL = (
     ),
     Attack(
         "adaptive-correlation", "fine-tuned away from the source's correlation matrix", _adaptive_correlation,
-        adaptive=True, defaults={"weight": 2.0, "metric": "pearson"},
-        variants=({}, {"weight": 1.0}, {"weight": 4.0}, {"metric": "cosine"}),
+        adaptive=True, defaults={"weight": 2.0, "target": None, "metric": "pearson"},
+        variants=({}, {"target": 0.2}, {"weight": 1.0}, {"target": 0.3, "metric": "cosine"}),
     ),
     Attack(
         "adaptive-removalnet", "min-max removal of features and answers (RemovalNet)", _adaptive_removalnet,
         adaptive=True,
-        defaults={"weight": 1.0, "temperature": 4.0, "alpha": 0.9, "inner_steps": 10},
-        variants=({}, {"weight": 3.0}, {"alpha": 0.5}, {"weight": 0.3}),
+        defaults={"weight": 1.0, "temperature": 4.0, "alpha": 0.5, "inner_steps": 10},
+        variants=({}, {"weight": 3.0}, {"alpha": 0.7}, {"weight": 0.3}),
     ),
 )  # fmt: skip
 #: Every attack by its origin, in the order of the tables.
