@@ -34,9 +34,8 @@ def test_full_and_quick_have_the_promised_numbers():
 def test_kinds_mean_what_they_say():
     members = plan.plan(plan.FULL)
     for m in members:
-        if (
-            m.origin == "same-data-same-architecture"
-            or ATTACKS.get(m.origin, ATTACKS["extract-labels"]).starts_from == "source"
+        if m.origin == "same-data-same-architecture" or (
+            m.origin in ATTACKS and ATTACKS[m.origin].starts_from == "source"
         ):
             assert m.architecture == members[0].architecture
         if m.origin == "same-data":
@@ -95,7 +94,7 @@ def test_larger_and_smaller_images_go_through_the_convolutional_ones():
 def test_epochs_show_so_many_images(images, rows, expected):
     assert plan.epochs(images, rows) == expected
     assert plan.recipe("vgg", images, rows).epochs == expected
-    assert plan.tuning("mixer", images, rows).epochs == expected
+    assert plan.tuning("resnet", images, rows).epochs == expected
 
 
 def test_tuning_is_at_a_fifth_of_the_learning_rate():

@@ -44,15 +44,15 @@ class Counts:
         change: how much light and colours are changed, see `_recolour`.
     """
 
-    defender: int = 85
+    defender: int = 100
     attacker: int = 300
     test: int = 200
     pool: int = 2200
     surrogate: int = 300
     transfer: int = 150
     transfer_test: int = 100
-    shares: tuple[float, float, float] = (0.2, 0.42, 0.38)
-    change: float = 0.1
+    shares: tuple[float, float, float] = (0.22, 0.42, 0.36)
+    change: float = 0.11
 
 
 QUICK_COUNTS = Counts(attacker=200, test=100, pool=700, surrogate=100, transfer=100, transfer_test=60)
@@ -66,7 +66,8 @@ def _recolour(patch: NDArray[np.uint8], change: float, generator: np.random.Gene
     light = 128 * generator.uniform(-change, change)
     mean = values.mean()
     changed = ((values - mean) * contrast + mean) * gains + light
-    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def cut(
@@ -133,7 +134,7 @@ def make_patches(
     surrogate = []
     for name in classes:
         photograph = read_photograph(name)
-        owners = assign_cells(*photograph.shape[:2], generator, counts.shares)
+        owners = assign_cells(photograph.shape[0], photograph.shape[1], generator, counts.shares)
         for side, owner in (("defender", 0), ("attacker", 1), ("test", 2), ("pool", 2)):
             sides[side].append(
                 cut(photograph, np.argwhere(owners == owner), getattr(counts, side), generator, change=counts.change)
@@ -148,7 +149,7 @@ def make_patches(
     other: dict[str, list[NDArray[np.uint8]]] = {"transfer": [], "transfer_test": []}
     for name in transfer_classes:
         photograph = read_photograph(name)
-        owners = assign_cells(*photograph.shape[:2], generator, (0.6, 0.4))
+        owners = assign_cells(photograph.shape[0], photograph.shape[1], generator, (0.6, 0.4))
         for side, owner in (("transfer", 0), ("transfer_test", 1)):
             other[side].append(
                 cut(photograph, np.argwhere(owners == owner), getattr(counts, side), generator, change=counts.change)

@@ -114,7 +114,7 @@ def model_spec(architecture: str) -> str:
     return f"{architectures.__name__}:{architecture}"
 
 
-def epochs(images: int, rows: int) -> int:
+def epochs(images: float, rows: int) -> int:
     """How many passes over the rows show so many images, at least one."""
     return max(1, round(images / rows))
 
@@ -128,7 +128,7 @@ def recipe(architecture: str, images: int, rows: int) -> Recipe:
         rows: of the training set.
     """
     if architecture in _ADAMW:
-        return Recipe(epochs(images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
+        return Recipe(epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
     return Recipe(epochs(images, rows))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
@@ -66,7 +66,7 @@ def in_processes(
     *,
     workers: int | None = None,
     after: Callable[[Job], str | None] = lambda job: None,
-) -> Iterator[tuple[Job, Done]]:
+) -> Generator[tuple[Job, Done], None, None]:
     """Do the jobs in worker processes (start method spawn) and yield each as soon as it is done.
 
     Jobs begin in their order, save that one whose ``after`` is not done yet lets others pass.
@@ -99,9 +99,7 @@ def in_processes(
         while waiting or running:
             ready = [job for job in waiting if after(job) not in open_names]
             if not ready and not running:
-                raise ValueError(
-                    f"jobs must not wait for each other, got {waiting[0].name!r} after {after(waiting[0])!r}"
-                )
+                raise ValueError(f"jobs must not wait for each other, got {waiting[0].name!r} that does")
             # One more than there are processes, so that none waits for this loop.
             for job in ready[: processes + 1 - len(running)]:
                 waiting.remove(job)

@@ -186,7 +186,8 @@ def _resume(out: Path, about: Mapping[str, Any]) -> LabelledZoo | None:
         strange = [path for path in out.rglob("*") if path not in (out / "models", out / "models/source.safetensors")]
         if strange:
             raise TestbedFolderError(
-                f"out must be a new or empty folder, or one with an unfinished test bed, got {out} with {strange[0].name!r}"
+                f"out must be a new or empty folder, or one with an unfinished test bed, got {out} with "
+                f"{strange[0].name!r}"
             )
         return None
     zoo = LabelledZoo.load(out)

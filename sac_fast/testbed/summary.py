@@ -24,7 +24,7 @@ def summarise(zoo: LabelledZoo) -> dict[str, Any]:
     """
     groups: dict[tuple[str, str], list[ZooMember]] = {}
     for role in ("source", "independent", "stolen"):
-        for member in sorted(zoo.of_role(role), key=lambda member: member.origin):  # type: ignore[arg-type]
+        for member in sorted(zoo.of_role(role), key=lambda member: member.origin):
             groups.setdefault((role, member.origin), []).append(member)
     rows = []
     for (role, origin), members in groups.items():

@@ -40,7 +40,8 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     probes = ", ".join(summary["probes"]) or "none yet"
     console.print(
         Text(
-            f"{summary['models']} models in {summary['folder']}, trained in {summary['seconds']:.0f} s; probes: {probes}"
+            f"{summary['models']} models in {summary['folder']}, trained in {summary['seconds']:.0f} s; "
+            f"probes: {probes}"
         )
     )
     for row in summary["below"]:

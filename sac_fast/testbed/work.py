@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..attacks import Recipe, train
+from ..attacks import train
 from ..attacks import transfer as transfer_attacks
 from ..attacks.registry import ATTACKS, AttackContext
 from ..fingerprint import fingerprint
@@ -175,7 +174,7 @@ class _Worker:
 
     def _images(self, side: str) -> Tensor:
         if side not in self._inputs:
-            images: Images | np.ndarray = getattr(self.setting.task, side)  # type: ignore[type-arg]
+            images: Images | np.ndarray = getattr(self.setting.task, side)
             pixels = images.pixels if isinstance(images, Images) else images
             self._inputs[side] = inputs(pixels, self.setting.task.preprocessing)
         return self._inputs[side]
