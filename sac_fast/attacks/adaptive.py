@@ -190,6 +190,8 @@ def adaptive_removalnet(
 def far_features(head: nn.Linear, latent: Tensor, labels: Tensor, steps: int) -> Tensor:
     """Features far from ``latent`` for which the head still answers ``labels``, from a random start.
 
+    Where the last step has lost the label, the features are the given ones: they are no target then.
+
     Args:
         head: (d) to (classes); not changed.
         latent: (n, d), without a graph.
@@ -214,7 +216,8 @@ def far_features(head: nn.Linear, latent: Tensor, labels: Tensor, steps: int) ->
         offset = far - latent
         away = offset / (offset * offset).sum(dim=1, keepdim=True).clamp(min=1e-12)
         far = far - step * (wrong * ((torch.softmax(answer, dim=1) - wanted) @ matrix) - away).sign()
-    return far
+    lost = F.linear(far, matrix, bias).argmax(dim=1) != labels
+    return torch.where(lost[:, None], latent, far)
 
 
 def mix_with_farthest(probabilities: Tensor, labels: Tensor) -> Tensor:
