@@ -82,7 +82,7 @@ def test_distillation_loss_is_the_written_formula():
     wanted = 0.3 * 4 * divergence + 0.7 * entropy
     got = distillation_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([1]), 2.0, 0.3)
     assert got.item() == pytest.approx(wanted, rel=1e-6)
-    assert wanted == pytest.approx(1.5042, abs=1e-4)
+    assert wanted == pytest.approx(1.50562, abs=1e-5)
 
 
 def test_distillation_takes_the_sources_labels_unless_own_are_given():
@@ -273,7 +273,8 @@ def test_mixing_takes_the_smallest_share_that_keeps_the_label():
 
 def test_removalnet_goes_away_and_keeps_the_accuracy():
     images, labels = make_data(seed=6)
-    stolen = adaptive_removalnet(SOURCE, IMAGES, recipe=Recipe(epochs=20, batch_size=32, learning_rate=0.05))
+    recipe = Recipe(epochs=20, batch_size=32, learning_rate=0.02)
+    stolen = adaptive_removalnet(SOURCE, IMAGES, recipe=recipe)
     assert accuracy(stolen, images, labels) > 0.9
     tuned = adaptive_correlation(
         SOURCE, IMAGES, weight=0.0, recipe=Recipe(epochs=20, batch_size=32, learning_rate=0.05)

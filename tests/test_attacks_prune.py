@@ -187,9 +187,7 @@ def test_refusals(attack):
 
 
 def test_fine_pruning_refuses_an_unknown_layer():
-    with pytest.raises(
-        ModelError, match="layer must name a linear or convolutional layer before the last one, got '8'"
-    ):
+    with pytest.raises(ModelError, match=r"layer must name .* before the last one, got '8'"):
         fine_prune(net(), IMAGES, LABELS, layer="8")
 
 

@@ -103,7 +103,7 @@ def adaptive_removalnet(
     *,
     weight: float = 1.0,
     temperature: float = 4.0,
-    alpha: float = 0.5,
+    alpha: float = 0.3,
     inner_steps: int = 10,
     recipe: Recipe | None = None,
     seed: int = 0,

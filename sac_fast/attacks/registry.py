@@ -328,8 +328,8 @@ _ALL = (
     Attack(
         "adaptive-removalnet", "min-max removal of features and answers (RemovalNet)", _adaptive_removalnet,
         adaptive=True,
-        defaults={"weight": 1.0, "temperature": 4.0, "alpha": 0.5, "inner_steps": 10},
-        variants=({}, {"weight": 3.0}, {"alpha": 0.7}, {"weight": 0.3}),
+        defaults={"weight": 1.0, "temperature": 4.0, "alpha": 0.3, "inner_steps": 10},
+        variants=({}, {"weight": 3.0}, {"alpha": 0.5}, {"weight": 0.3}),
     ),
 )  # fmt: skip
 #: Every attack by its origin, in the order of the tables.
