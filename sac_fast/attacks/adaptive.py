@@ -122,7 +122,8 @@ def adaptive_removalnet(
 
     Kept of the method: both inner problems, the outer one, the source's labels instead of own ones, the victim's
     weights as the start. Simplified: features are the inputs of the last layer (there: a late layer), the
-    inner steps run on the whole batch at once and in training mode, the constants are our own.
+    inner steps run on the whole batch at once and in training mode, rows that lose their label there keep their
+    features, the constants are our own (with more of the mixed answers, α > 0.3, accuracy suffers).
 
     Args:
         model: the stolen model; it is not changed. Its last layer must be linear on (n, d) features.
