@@ -40,9 +40,11 @@ class PackedWeights {
         const double* given = weights + (t * tile + r) * n;
         int exponent;
         std::frexp(*std::max_element(given, given + n), &exponent);
+        // in two steps: one power of two may lie beyond the numbers that double has
+        const double half = std::ldexp(1.0, -(exponent / 2)), rest = std::ldexp(1.0, exponent / 2 - exponent);
         double sum = 0;
         for (std::int64_t i = 0; i < n; ++i) {
-          const T w = static_cast<T>(std::ldexp(given[i], -exponent));
+          const T w = static_cast<T>(given[i] * half * rest);
           lines[i * tile + r] = rows[r * padded + i] = w;
           sum += static_cast<double>(w);
         }
