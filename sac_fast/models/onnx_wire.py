@@ -6,12 +6,19 @@ Source: the wire format at https://protobuf.dev/programming-guides/encoding and 
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from .limits import Limits, refuse
 
 # Fields of ModelProto with their wire types: 0 a number, 2 bytes.
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 _GRAPH = 7
 _MAX_FIELDS = 10_000
+_MAX_GRAPH_FIELDS = 1_000_000
+_MAX_DEPTH = 50
+_MESSAGE_BYTES = 160
 
 
 def looks_like_onnx(handle: BinaryIO) -> bool:
@@ -42,3 +49,65 @@ def _varint(data: bytes) -> tuple[int, int]:
         if byte < 128:
             return value, index + 1
     return 0, 0
+
+
+def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> None:
+    """Walk through a message and refuse one that would need far more memory than it has bytes.
+
+    Two bytes can be an empty node, which takes a hundred in memory; one byte of a packed list can be a number of eight.
+
+    Args:
+        data: the message.
+        descriptor: its protobuf descriptor.
+        name: what error messages call the file.
+        limits: on the expansion.
+
+    Raises:
+        ModelRefusedError: damaged, nested too deeply, or too many fields.
+    """
+    budget = len(data) + limits.free_expansion_bytes
+    fields = cost = 0
+    stack = [(0, len(data), descriptor, 0)]
+    while stack:
+        position, stop, message, depth = stack.pop()
+        while position < stop:
+            tag, used = _varint(data[position : min(position + 10, stop)])
+            position += used
+            number, wire = tag >> 3, tag & 7
+            field = message.fields_by_number.get(number)
+            size = 0
+            fields += 1
+            if wire == 0:
+                _, size = _varint(data[position : min(position + 10, stop)])
+                cost += 16
+            elif wire in (1, 5):
+                size = 8 if wire == 1 else 4
+                cost += 16
+            elif wire == 2:
+                length, more = _varint(data[position : min(position + 10, stop)])
+                position += more
+                size = length
+                if not more or length > stop - position:
+                    _damaged(name)
+                if field is not None and field.type == field.TYPE_MESSAGE:
+                    cost += _MESSAGE_BYTES
+                    stack.append((position, position + length, field.message_type, depth + 1))
+                elif field is not None and field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64):
+                    # Every number of a packed list ends with a byte below 128.
+                    ends = np.frombuffer(data, np.uint8, length, position) < 128
+                    cost += 8 * int(np.count_nonzero(ends))
+                else:
+                    cost += length + 32
+            if not used or (wire == 0 and not size) or wire not in (0, 1, 2, 5) or position + size > stop or not number:
+                _damaged(name)
+            position += size
+            if fields > _MAX_GRAPH_FIELDS or depth > _MAX_DEPTH or cost > budget:
+                refuse(
+                    "expanded",
+                    f"{name} must be an ONNX graph of at most {_MAX_GRAPH_FIELDS:,} fields, {_MAX_DEPTH} deep, that "
+                    f"needs {budget:,} bytes, got more",
+                )
+
+
+def _damaged(name: str) -> NoReturn:
+    refuse("malformed", f"{name} must be a sound ONNX file, got a damaged field")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +12,12 @@ from torch import Tensor, nn
 from ..container import content_hash
 from ..errors import ModelError
 from .architectures import build_architecture, infer_architecture
-from .array_file import read_npy
 from .checkpoint import check_weights_hash, weights_hash
-from .csv_file import read_csv
 from .entries import ModelEntry
 from .identify import identify_open, open_model_file
 from .limits import Limits, refuse
 from .loading import check_fit, told, without_prefix
+from .recorded import read_recorded
 from .runner import run_inputs
 from .safetensors_file import read_header, read_tensors
 from .torch_file import read_torch
@@ -159,26 +157,12 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             return _network(format, state, entry, architectures, name)
         if format in ("torch", "torch-legacy", "pickle", "torchscript", "pt2"):
             return _network(format, read_torch(handle, name, limits), entry, architectures, name)
-        return _Recorded(format, _read_recorded(format, handle, name, entry, limits), name)
+        if format == "onnx":
+            from .onnx_model import open_onnx
 
-
-def _read_recorded(format: str, handle: BinaryIO, name: str, entry: ModelEntry, limits: Limits) -> Tensor:
-    handle.seek(0)
-    if format == "npy":
-        return read_npy(handle, name, limits, os.fstat(handle.fileno()).st_size)
-    if format == "csv":
-        return read_csv(handle, name, limits)
-    if format == "fingerprint":
-        from .recorded import read_fingerprint
-
-        return read_fingerprint(handle, name, limits)
-    if format == "probes":
-        refuse("not-a-model", f"{name} must hold a model, got a probe set")
-    refuse(
-        "unknown-format",
-        f"{name} must be safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint, "
-        f"got {'another zip archive' if format == 'zip' else 'something else'}",
-    )
+            return open_onnx(handle, entry, limits)
+        key = entry.output if isinstance(entry.output, str) else None
+        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:
