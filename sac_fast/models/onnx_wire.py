@@ -6,7 +6,7 @@ Source: the wire format at https://protobuf.dev/programming-guides/encoding and 
 from __future__ import annotations
 
 import os
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,6 +19,7 @@ _MAX_FIELDS = 10_000
 _MAX_GRAPH_FIELDS = 1_000_000
 _MAX_DEPTH = 50
 _MESSAGE_BYTES = 160
+_PACKED = "packed"
 
 
 def looks_like_onnx(handle: BinaryIO) -> bool:
@@ -43,6 +44,8 @@ def looks_like_onnx(handle: BinaryIO) -> bool:
 
 def _varint(data: bytes) -> tuple[int, int]:
     """A number and its length; length 0 where there is none."""
+    if data and data[0] < 128:
+        return data[0], 1
     value = 0
     for index, byte in enumerate(data[:10]):
         value |= (byte & 127) << (7 * index)
@@ -67,39 +70,33 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
     """
     budget = len(data) + limits.free_expansion_bytes
     fields = cost = 0
+    schemas: dict[str, dict[int, Any]] = {}
     stack = [(0, len(data), descriptor, 0)]
     while stack:
         position, stop, message, depth = stack.pop()
+        schema = schemas.get(message.full_name)
+        if schema is None:
+            schema = schemas[message.full_name] = _schema(message)
         while position < stop:
-            tag, used = _varint(data[position : min(position + 10, stop)])
+            tag, used = _varint(data[position : position + 10])
             position += used
-            number, wire = tag >> 3, tag & 7
-            field = message.fields_by_number.get(number)
-            size = 0
+            value, more = _varint(data[position : position + 10])
+            wire = tag & 7
+            size = {0: more, 1: 8, 2: more + value, 5: 4}.get(wire, -1)
+            if not used or tag < 8 or size < 0 or (wire in (0, 2) and not more) or position + size > stop:
+                refuse("malformed", f"{name} must be a sound ONNX file, got a damaged field")
             fields += 1
-            if wire == 0:
-                _, size = _varint(data[position : min(position + 10, stop)])
-                cost += 16
-            elif wire in (1, 5):
-                size = 8 if wire == 1 else 4
-                cost += 16
-            elif wire == 2:
-                length, more = _varint(data[position : min(position + 10, stop)])
-                position += more
-                size = length
-                if not more or length > stop - position:
-                    _damaged(name)
-                if field is not None and field.type == field.TYPE_MESSAGE:
-                    cost += _MESSAGE_BYTES
-                    stack.append((position, position + length, field.message_type, depth + 1))
-                elif field is not None and field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64):
-                    # Every number of a packed list ends with a byte below 128.
-                    ends = np.frombuffer(data, np.uint8, length, position) < 128
-                    cost += 8 * int(np.count_nonzero(ends))
-                else:
-                    cost += length + 32
-            if not used or (wire == 0 and not size) or wire not in (0, 1, 2, 5) or position + size > stop or not number:
-                _damaged(name)
+            kind = schema.get(tag >> 3) if wire == 2 else None
+            if kind is None:
+                cost += 32 + (value if wire == 2 else 0)
+            elif kind == _PACKED:
+                # Every number of a packed list ends with a byte below 128.
+                ends = np.frombuffer(data, np.uint8, value, position + more) < 128
+                cost += 8 * int(np.count_nonzero(ends))
+            else:
+                cost += _MESSAGE_BYTES
+                if value:
+                    stack.append((position + more, position + size, kind, depth + 1))
             position += size
             if fields > _MAX_GRAPH_FIELDS or depth > _MAX_DEPTH or cost > budget:
                 refuse(
@@ -109,5 +106,12 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
                 )
 
 
-def _damaged(name: str) -> NoReturn:
-    refuse("malformed", f"{name} must be a sound ONNX file, got a damaged field")
+def _schema(message: Any) -> dict[int, Any]:
+    """Of a message's fields those that are messages or lists of varints."""
+    known: dict[int, Any] = {}
+    for field in message.fields:
+        if field.message_type is not None:
+            known[field.number] = field.message_type
+        elif field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64):
+            known[field.number] = _PACKED
+    return known
