@@ -258,3 +258,42 @@ def test_run_inputs_is_run_model_after_the_preprocessing() -> None:
         run_inputs(lambda x: torch.where(x == INPUTS[4, 5], torch.nan, x), INPUTS, batch_size=2)
     with pytest.raises(ValueError, match=r"inputs must be \(n, ...\) with n at least 1, got \(0, 12\)"):
         run_inputs(model, INPUTS[:0])
+
+
+def test_fingerprint_command_takes_model_files(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    probes = sac_fast.ProbeSet.from_arrays(np.random.default_rng(0).integers(0, 256, (7, 2, 2, 3), np.uint8))
+    probes.save("probes")
+    pixels = probes.images.transpose(0, 3, 1, 2).reshape(7, 12).astype(np.float64) / 255
+    np.save("recorded.npy", OUTPUTS)
+    from onnx import helper
+
+    weight = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
+    model = onnx_model(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])], {"w": weight}
+    )
+    del model.graph.input[0].type.tensor_type.shape.dim[1:]
+    for side in (3, 2, 2):
+        model.graph.input[0].type.tensor_type.shape.dim.add(dim_value=side)
+    Path("m.onnx").write_bytes(model.SerializeToString())
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    save_weights("weights", network)
+    Path("models_of_test.py").write_text(
+        "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(12, 3))\n"
+    )
+    network_outputs = pixels @ network[1].weight.detach().double().numpy().T + network[1].bias.detach().double().numpy()
+    for file, expected, more in (
+        ("recorded.npy", OUTPUTS, ()),
+        ("m.onnx", pixels @ weight, ()),
+        ("weights", network_outputs, ("--architecture", "torch.nn:Identity", "--architecture", "models_of_test:net")),
+    ):
+        code, _, err = run("fingerprint", file, "--probes", "probes", "--out", f"{file}.f", "-q", *more)
+        assert (code, err) == (0, "")
+        made = sac_fast.Fingerprint.load(f"{file}.f")
+        np.testing.assert_allclose(made.outputs.numpy(), expected, rtol=1e-5, atol=1e-6)
+        assert made.model_hash == opened(Path(file), architectures=more[1::2]).model_hash
+    np.save("short.npy", OUTPUTS[:5])
+    code, _, err = run("fingerprint", "short.npy", "--probes", "probes", "--out", "f", "-q")
+    assert (code, "recorded outputs must have 7 rows like the probes, got 5" in err) == (1, True)

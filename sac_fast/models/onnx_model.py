@@ -16,7 +16,7 @@ from .entries import ModelEntry
 from .limits import Limits, refuse
 from .onnx_graph import check_graph, parse_graph
 from .opened import OpenedModel
-from .runner import run_inputs
+from .runner import Model, run_inputs
 
 _INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
 
@@ -42,12 +42,16 @@ class OnnxModel(OpenedModel):
         self._names = [value.name for value in session.get_outputs()]
 
     def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        if self._session is None:
-            raise ModelError("model must be open, got one that was closed")
+        run = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for an ONNX model, got None")
         size = self._fixed_batch or batch_size
-        return run_inputs(self._run, inputs, batch_size=size, output=self.output)
+        return run_inputs(run, inputs, batch_size=size, output=self.output)
+
+    def runnable(self) -> Model:
+        if self._session is None:
+            raise ModelError("model must be open, got one that was closed")
+        return self._run
 
     def _run(self, inputs: Tensor) -> Any:
         values = inputs.to("cpu", self._dtype).contiguous().numpy()

@@ -18,7 +18,7 @@ from .identify import identify_open, open_model_file
 from .limits import Limits, refuse
 from .loading import check_fit, told, without_prefix
 from .recorded import read_recorded
-from .runner import run_inputs
+from .runner import Model, run_inputs
 from .safetensors_file import read_header, read_tensors
 from .torch_file import read_torch
 
@@ -61,6 +61,14 @@ class OpenedModel(ABC):
         """
 
     @abstractmethod
+    def runnable(self) -> Model:
+        """What `run_model` can run: the network, or a callable.
+
+        Raises:
+            ModelError: the outputs are recorded, or the model was closed.
+        """
+
+    @abstractmethod
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         """Move and convert the model in place where that means something; returns itself."""
 
@@ -84,16 +92,18 @@ class _Network(OpenedModel):
         self.model_hash = weights_hash(module)
 
     def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        if self.module is None:
-            raise ModelError("model must be open, got one that was closed")
+        module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")
-        return run_inputs(self.module, inputs, batch_size=batch_size, output=self.output)
+        return run_inputs(module, inputs, batch_size=batch_size, output=self.output)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+    def runnable(self) -> nn.Module:
         if self.module is None:
             raise ModelError("model must be open, got one that was closed")
-        self.module.to(device=device, dtype=dtype)
+        return self.module
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+        self.runnable().to(device=device, dtype=dtype)
         return self
 
     def close(self) -> None:
@@ -118,6 +128,9 @@ class _Recorded(OpenedModel):
         if inputs is not None and len(inputs) != len(self.outputs):
             raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(self.outputs)}")
         return self.outputs
+
+    def runnable(self) -> Model:
+        raise ModelError("model must be one that can be run, got recorded outputs")
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         return self
