@@ -27,13 +27,12 @@ def parse_graph(data: bytes, name: str, limits: Limits) -> Any:
         ModelRefusedError: damaged, or it would need far more memory than it has bytes.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
     check_fields(data, onnx.ModelProto.DESCRIPTOR, name, limits)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except (DecodeError, RuntimeError) as error:
+    except Exception as error:  # protobuf's DecodeError, which has no stubs
         refuse("malformed", f"{name} must be a sound ONNX file, got {type(error).__name__}: {error}", error)
     return model
 
@@ -118,14 +117,14 @@ def _check_tensor(tensor: Any, name: str) -> int:
     key = tensor.name[:80]
     if any(side < 0 for side in tensor.dims) or tensor.HasField("segment"):
         refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got {list(tensor.dims)} at {key!r}")
-    values = math.prod(tensor.dims)
+    values: int = math.prod(tensor.dims)
     if tensor.data_type == onnx.TensorProto.STRING:
         refuse("not-numbers", f"{name} must hold numbers only, got texts at {key!r}")
     try:
         bits = _bits(tensor.data_type)
     except (KeyError, ValueError) as error:
         refuse("not-dense", f"{name} must hold known dtypes, got number {tensor.data_type} at {key!r}", error)
-    size = (values * bits + 7) // 8
+    size: int = (values * bits + 7) // 8
     if tensor.data_location:
         return size
     lists = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
@@ -218,7 +217,8 @@ def _take_out_weights(model: Any) -> None:
 
     graph = model.graph
     given = {value.name for value in graph.input}
-    small, large = [], []
+    small: list[Any] = []
+    large: list[Any] = []
     for tensor in graph.initializer:
         (small if tensor.ByteSize() <= _SMALL_BYTES and not tensor.data_location else large).append(tensor)
     for tensor in large:
@@ -238,4 +238,5 @@ def _value_bytes(value: Any) -> int:
         bits = _bits(kind.elem_type)
     except (KeyError, ValueError):
         bits = 64
-    return math.prod(max(1, side.dim_value) for side in kind.shape.dim) * bits // 8
+    values: int = math.prod(max(1, side.dim_value) for side in kind.shape.dim)
+    return values * bits // 8
