@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from .report import console, print_json
+from .terminal import console, plain_name, print_json
 
 if TYPE_CHECKING:
     from .zoo.lineage import Lineage
@@ -17,8 +17,6 @@ _MOST_ROWS = 200  # of a table; --json has all
 
 def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_json: bool) -> None:
     """Print relatives, groups and notes."""
-    from .zoo.graph_files import plain_name
-
     if as_json:
         print_json({"probe_hash": probe_hash, **found.to_dict(), "notes": [*notes, *found.notes]})
         return

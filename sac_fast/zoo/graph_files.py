@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import unicodedata
 from collections.abc import Collection
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from ..container import StrPath, atomic_write
+from ..terminal import plain_name
 from .lineage import Lineage
 
+ENDINGS = (".graphml", ".dot", ".json", ".svg")
 _ROW, _INDENT, _MARGIN, _LETTER = 20, 26, 24, 7.3  # pixels; the last: the width of a letter at 12 px
-_NOT_TEXT = ("Cc", "Cf", "Cs", "Co", "Cn")  # Unicode categories
 _STYLE = (
     "text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1a1a1a}"
     ".d{fill:#666}.h{font-weight:bold}path{fill:none;stroke:#888}circle{fill:#fff;stroke:#1a1a1a}"
@@ -22,9 +22,16 @@ _STYLE = (
 )
 
 
-def plain_name(name: str) -> str:
-    """A stranger's name without what XML and terminals do not take: control and format characters become U+FFFD."""
-    return "".join("\ufffd" if unicodedata.category(letter) in _NOT_TEXT else letter for letter in name)
+def check_ending(path: StrPath) -> str:
+    """The ending of a graph's file, in lower case.
+
+    Raises:
+        ValueError: it stands for no form of graph.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"graph must end in {', '.join(ENDINGS)}, got {str(path)!r}")
+    return ending
 
 
 def save_graph(path: StrPath, lineage: Lineage, *, sources: Collection[str] = ()) -> None:
@@ -42,13 +49,10 @@ def save_graph(path: StrPath, lineage: Lineage, *, sources: Collection[str] = ()
         ValueError: another ending, or a lineage without a threshold.
         OSError: the folder cannot be written to.
     """
-    ending = Path(path).suffix.lower()
-    writers = {".graphml": _graphml, ".dot": _dot, ".json": _json, ".svg": _svg}
-    if ending not in writers:
-        raise ValueError(f"graph must end in {', '.join(writers)}, got {str(path)!r}")
+    writer = {".graphml": _graphml, ".dot": _dot, ".json": _json, ".svg": _svg}[check_ending(path)]
     if lineage.threshold is None:
         raise ValueError(f"graph needs a threshold, got none: {'; '.join(lineage.notes)}")
-    text = writers[ending](lineage, sources)
+    text = writer(lineage, sources)
     with atomic_write(path) as handle:
         handle.write(text.encode())
 
