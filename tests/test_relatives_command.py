@@ -7,14 +7,14 @@ import torch
 from sac_fast.zoo import ModelRecord, ZooStore
 
 PROBES, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-N, K = 30, 6
+N, K = 60, 6
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A source, two models stolen from it, 20 independents, one failure, and one model under other probes."""
     folder = tmp_path_factory.mktemp("zoo") / "store"
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(8)
     source = rng.standard_normal((N, K))
     outputs = {"source": source}
     outputs |= {f"stolen-{i}": source + 0.1 * i * rng.standard_normal((N, K)) for i in (1, 2)}
