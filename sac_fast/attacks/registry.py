@@ -88,6 +88,7 @@ class Attack:
         needs_labels: whether ``labels`` must be given.
         needs_surrogate: whether ``context.surrogate`` must be given.
         defaults: the options it takes and their values when they are not given.
+        random: whether another seed gives another model.
         variants: settings to run through when several models of this attack are made, the default first.
     """
 
@@ -98,6 +99,7 @@ class Attack:
     starts_from: Literal["source", "student"] = "source"
     needs_labels: bool = False
     needs_surrogate: bool = False
+    random: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
     variants: tuple[Mapping[str, Any], ...] = ({},)
 
@@ -267,6 +269,7 @@ def _adaptive_removalnet(job: _Job) -> nn.Module:
     )
 
 
+_HEAD = {"layer": None, "outputs": None}
 _ALL = (
     Attack("finetune-all", "fine-tuned, all layers", _finetune_all, needs_labels=True),
     Attack("finetune-last", "fine-tuned, last layer", _finetune_last, needs_labels=True, defaults={"layer": None}),
@@ -307,11 +310,11 @@ _ALL = (
         "extract-adversarial", "student on the source's labels, then adversarial training", _extract_adversarial,
         starts_from="student", defaults={"epsilon": adversarial.EPSILON, "steps": 2},
     ),
-    Attack("transfer-all", "new head, all layers on another task", _transfer_all, defaults={"layer": None}),
-    Attack("transfer-last", "new head alone on another task", _transfer_last, defaults={"layer": None}),
+    Attack("transfer-all", "new head, all layers on another task", _transfer_all, defaults=_HEAD),
+    Attack("transfer-last", "new head alone on another task", _transfer_last, defaults=_HEAD),
     Attack(
         "quantize-int8", "weights rounded to 8 bits a channel", _quantize_int8,
-        defaults={"bits": 8}, variants=({}, {"bits": 6}, {"bits": 5}, {"bits": 4}),
+        random=False, defaults={"bits": 8}, variants=({}, {"bits": 6}, {"bits": 5}, {"bits": 4}),
     ),
     Attack(
         "weight-noise", "normal noise on the weights", _weight_noise,
