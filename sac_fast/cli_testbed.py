@@ -18,10 +18,15 @@ Zoo = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder 
 def train_command(
     out: Annotated[Path, typer.Option(help="Folder of the zoo; a stopped run goes on in it.")],
     task: Annotated[
-        str, typer.Option(help="patches (photographs that ship with scikit-image and scikit-learn).")
+        str,
+        typer.Option(help="patches (photographs that ship with scikit-image and scikit-learn), or your images' PATH."),
     ] = "patches",
     quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, trained for minutes.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of images and models.")] = 0,
+    image_size: Annotated[int, typer.Option(help="Of images of yours: scaled to N x N, a multiple of 8.")] = 32,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, help="Of images of yours: at most so many a class and side to train on.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: one a core.")] = None,
     device: Annotated[str | None, typer.Option(help="Torch device; default: a GPU, else the CPU.")] = None,
     as_json: Json = False,
@@ -33,7 +38,7 @@ def train_command(
     from .testbed.table import show_zoo
     from .testbed.tasks import make_task
 
-    made, size, architectures = make_task(task, quick=quick, seed=seed)
+    made, size, architectures = make_task(task, quick=quick, seed=seed, image_size=image_size, per_class=per_class)
     zoo = run_testbed(
         out,
         made,
