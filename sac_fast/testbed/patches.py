@@ -55,7 +55,7 @@ class Counts:
     change: float = 0.11
 
 
-QUICK_COUNTS = Counts(attacker=200, test=100, pool=700, surrogate=100, transfer=100, transfer_test=60)
+QUICK_COUNTS = Counts(attacker=260, test=100, pool=700, surrogate=100, transfer=100, transfer_test=60)
 
 
 def _recolour(patch: NDArray[np.uint8], change: float, generator: np.random.Generator) -> NDArray[np.uint8]:

@@ -20,6 +20,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mixer": {"tile": 8, "channels": 64},
 }
 _ADAMW = frozenset({"mixer"})  # without batch normalisation, momentum alone learns too slowly
+# Of 90 % of the filters gone (the fourth) a network this small does not recover: 73 % accuracy, nothing to steal.
+_MOST_VARIANTS = {"fine-prune": 3}
 _MAX_MEMBERS = 10_000  # seeds of one test bed; test beds of other seeds share none
 
 
@@ -51,9 +53,9 @@ FULL = Size(
     images=60_000,
     tuning=24_000,
     independents={
-        "same-data-same-architecture": (24, ("vgg",)),
-        "same-data": (20, ("resnet", "densenet", "mobilenet", "resnet", "densenet", "mixer")),
-        "other-data": (20, ("vgg", "resnet", "densenet", "mobilenet", "vgg", "mixer")),
+        "same-data-same-architecture": (48, ("vgg",)),
+        "same-data": (36, ("resnet", "densenet", "mobilenet", "resnet", "densenet", "mixer")),
+        "other-data": (36, ("vgg", "resnet", "densenet", "mobilenet", "vgg", "mixer")),
     },
     stolen={
         "finetune-all": (5, ("vgg",)),
@@ -77,8 +79,8 @@ FULL = Size(
     probes=2000,
 )
 QUICK = Size(
-    images=36_000,
-    tuning=12_000,
+    images=48_000,
+    tuning=16_000,
     independents={
         "same-data-same-architecture": (6, ("vgg",)),
         "same-data": (5, ("resnet", "densenet", "mobilenet")),
@@ -166,7 +168,8 @@ def plan(size: Size, seed: int = 0, *, names: Sequence[str] = tuple(ARCHITECTURE
             kinds = (names[0],)
         group = []
         for i in range(count):
-            options = dict(attack.variants[i % len(attack.variants)])
+            variants = attack.variants[: _MOST_VARIANTS.get(origin)]
+            options = dict(variants[i % len(variants)])
             kind_of = kinds[i % len(kinds)]
             group.append(Planned(f"{origin}-{i + 1:02}-{kind_of}", "stolen", origin, kind_of, 0, options))
         groups.append(group)

@@ -87,9 +87,17 @@ def run_testbed(
         zoo.save()
     if not zoo.probes:
         zoo = _with_probes(zoo, task, size)
-    there = {member.name: member for member in zoo.members}
+    # A member that was made otherwise than it is planned now (other options, another seed) is made again.
+    asked = {planned.name: (planned.origin, planned.seed, dict(planned.options)) for planned in members}
+    there = {
+        member.name: member
+        for member in zoo.members
+        if asked.get(member.name, _made(member)) == _made(member) or member.role == "source"
+    }
     jobs: list[Planned | ZooMember] = [
-        member for member in zoo.members if not all(zoo.fingerprint_file(name, member).exists() for name in zoo.probes)
+        member
+        for member in there.values()
+        if not all(zoo.fingerprint_file(name, member).exists() for name in zoo.probes)
     ]
     jobs += [planned for planned in members if planned.name not in there]
     failed: list[str] = []
@@ -103,6 +111,10 @@ def run_testbed(
             f"{len(failed)} of {len(members)} models failed, the others are in {out}: " + "; ".join(failed)
         )
     return zoo
+
+
+def _made(member: ZooMember) -> tuple[str, int, dict[str, Any]]:
+    return member.origin, member.seed, dict(member.details.get("options", {}))
 
 
 def _good(made: Iterable[ZooMember | Failure], failed: list[str]) -> Iterator[ZooMember]:

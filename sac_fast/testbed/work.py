@@ -80,13 +80,13 @@ class _Worker:
             planned.name, planned.role, planned.origin, spec, arguments, planned.seed, accuracy, round(seconds, 2),
             {**made_by, "kind": planned.architecture, "options": dict(planned.options), "weights": digest},
         )  # fmt: skip
-        self.fingerprint(member)
-        return member
+        # Fingerprints that are there already are of other weights, those of a run that was killed.
+        return self.fingerprint(member, again=True)
 
-    def fingerprint(self, member: ZooMember) -> ZooMember:
-        """Run a trained member on the probe sets of which it has no answers yet."""
+    def fingerprint(self, member: ZooMember, *, again: bool = False) -> ZooMember:
+        """Run a trained member on the probe sets of which it has no answers yet, or again on all."""
         zoo = self.setting.zoo
-        wanted = [name for name in zoo.probes if not zoo.fingerprint_file(name, member).exists()]
+        wanted = [name for name in zoo.probes if again or not zoo.fingerprint_file(name, member).exists()]
         if not wanted:
             return member
         # From the file, as anybody else would: what is fingerprinted is what was written.
