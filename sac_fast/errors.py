@@ -27,3 +27,19 @@ class ModelError(SacFastError, RuntimeError):
 
 class FingerprintError(SacFastError, ValueError):
     """Fingerprints that cannot be compared."""
+
+
+class StoreError(SacFastError, RuntimeError):
+    """A zoo store that cannot be opened, is damaged, or could not be written to."""
+
+
+class StoreDamagedError(StoreError):
+    """A zoo store whose database is damaged or lost, or which needs repair."""
+
+
+class StoreLockedError(StoreError):
+    """Another process writes to the store. Attribute ``pid``: its number, None where it is not known."""
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
