@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..attacks import Recipe
+from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
 from ..labelled_zoo import NULL_KINDS, NullKind, Role
 from . import architectures
@@ -142,7 +143,13 @@ def tuning(architecture: str, images: int, rows: int) -> Recipe:
     )
 
 
-def plan(size: Size, seed: int = 0, *, names: Sequence[str] = tuple(ARCHITECTURES)) -> list[Planned]:
+def plan(
+    size: Size,
+    seed: int = 0,
+    *,
+    names: Sequence[str] = tuple(ARCHITECTURES),
+    attacks: Mapping[str, Attack] = ATTACKS,
+) -> list[Planned]:
     """List the models of a test bed, the source first, all groups evenly mixed after it.
 
     So the folder of a test bed that is still being trained, or was stopped, holds something of every group.
@@ -151,6 +158,7 @@ def plan(size: Size, seed: int = 0, *, names: Sequence[str] = tuple(ARCHITECTURE
         size: how many.
         seed: of the test bed; every model gets a seed of its own.
         names: the architectures there are, the source's first.
+        attacks: those there are, by origin.
 
     Returns:
         The models, in the order of training.
@@ -162,7 +170,7 @@ def plan(size: Size, seed: int = 0, *, names: Sequence[str] = tuple(ARCHITECTURE
             [Planned(f"{kind}-{i + 1:02}-{kinds[i % len(kinds)]}", "independent", kind, kinds[i % len(kinds)], 0)
              for i in range(count)]
         )  # fmt: skip
-    for origin, attack in ATTACKS.items():
+    for origin, attack in attacks.items():
         count, kinds = size.stolen.get(origin, (0, ()))
         if attack.starts_from == "source":
             kinds = (names[0],)
