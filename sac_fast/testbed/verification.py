@@ -66,8 +66,8 @@ def verification_accuracy(embeddings: Tensor, people: Tensor) -> float:
         raise ValueError(f"people must give pairs of one and of two, got {positives} and {negatives}")
     order = torch.argsort(cosines, descending=True)
     values, hits = cosines[order], same[order]
-    accepted_same = hits.cumsum(0) / positives
-    accepted_other = (~hits).cumsum(0) / negatives
+    accepted_same = hits.cumsum(0).double() / positives
+    accepted_other = (~hits).cumsum(0).double() / negatives
     # A threshold stands between two different cosines, never within equal ones.
     last_of_equal = torch.cat([values[1:] != values[:-1], torch.tensor([True])])
     balanced = (1 + accepted_same - accepted_other)[last_of_equal] / 2
