@@ -44,6 +44,8 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
             f"probes: {probes}"
         )
     )
+    for row in summary.get("left_out", ()):
+        console.print(Text(f"left out: {row['file']}: {row['reason']}"))
     for row in summary["below"]:
         console.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
 
