@@ -159,7 +159,7 @@ def reply_of(answer: Answer, number: int) -> tuple[dict[str, Any], memoryview]:
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
     }
-    return header, memoryview(outputs.numpy()).cast("B")
+    return header, outputs.view(torch.uint8).numpy().reshape(-1).data
 
 
 def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> Answer:
@@ -187,9 +187,10 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     digest, recorded = header.get("model_hash"), header.get("recorded")
     if not isinstance(digest, str) or not _HASH.fullmatch(digest) or not isinstance(recorded, bool):
         raise WireError("a reply must have a model hash and say whether the outputs were recorded")
-    dtype, shape = header.get("dtype"), header.get("shape")
-    if not isinstance(dtype, str) or dtype not in _DTYPES or not _is_shape(shape):
-        raise WireError("a reply must be float32 or float64 of two dimensions")
+    dtype = header.get("dtype")
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise WireError("a reply must be float32 or float64")
+    shape = _shape(header.get("shape"))
     if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
         raise WireError(f"a reply of shape {shape} must have a body to match, got {len(body)} bytes")
     if rows is not None and shape[0] != rows:
@@ -212,12 +213,14 @@ def _seconds(value: Any) -> tuple[float, float]:
     return float(value[0]), float(value[1])
 
 
-def _is_shape(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(type(side) is int and 1 <= side <= MAX_BODY_BYTES for side in value)
-    )
+def _shape(value: Any) -> tuple[int, int]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(type(side) is int and 1 <= side <= MAX_BODY_BYTES for side in value)
+    ):
+        raise WireError("a reply must have two dimensions of at least 1")
+    return value[0], value[1]
 
 
 def _check_lengths(header_bytes: int, body_bytes: int, max_body: int) -> None:

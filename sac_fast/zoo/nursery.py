@@ -125,7 +125,7 @@ def _shared(pixels: npt.NDArray[np.uint8]) -> int:
     import fcntl
 
     descriptor = os.memfd_create("sac_fast probes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(np.ascontiguousarray(pixels)).cast("B")
+    view = np.ascontiguousarray(pixels).reshape(-1).data
     done = 0
     while done < len(view):
         done += os.write(descriptor, view[done : done + (1 << 26)])

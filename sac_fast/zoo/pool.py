@@ -118,7 +118,7 @@ class WorkerPool:
                 if self._waiting and worker.verdict is None and len(worker.tries) < depth:
                     self._give(worker)
 
-    def _give(self, worker: _Worker) -> None:
+    def _give(self, worker: Worker) -> None:
         alone = self._waiting[0].alone
         if worker.tries and (alone or worker.tries[0].alone):
             return
@@ -149,7 +149,7 @@ class WorkerPool:
         worker.unsent += message
         self._push(worker)
 
-    def _push(self, worker: _Worker) -> None:
+    def _push(self, worker: Worker) -> None:
         """Send what the socket takes now; the rest when it can take more."""
         # A worker that is gone is noticed by its end.
         with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
@@ -172,7 +172,7 @@ class WorkerPool:
         if events & selectors.EVENT_READ:
             self._read(worker)
 
-    def _read(self, worker: _Worker) -> None:
+    def _read(self, worker: Worker) -> None:
         try:
             piece = worker.connection.recv(_PIECE)
         except BlockingIOError:
@@ -228,7 +228,7 @@ class WorkerPool:
                     self._read_rest(worker)
                     self._bury(worker, message["status"])
 
-    def _read_rest(self, worker: _Worker) -> None:
+    def _read_rest(self, worker: Worker) -> None:
         """Answers that a worker sent before it ended count."""
         while worker.verdict is None and worker.tries:
             before = len(worker.tries)
