@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -95,8 +96,8 @@ def scan(
     from .report_scan import ScanReport
     from .zoo import ZooStore
     from .zoo.jobs import WorkerSettings
-    from .zoo.scan import device_list
     from .zoo.scan import scan as run_scan
+    from .zoo.scan_place import device_list
 
     if (probes_file is None) == (probe_hash is None):
         raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
@@ -117,9 +118,14 @@ def scan(
         batch_size=batch_size,
         dtype=dtype,
         architectures=tuple(architecture or ()),
+        # Who names a manifest trusts it; one that lies in a folder may be a stranger's.
+        trusted=() if source.is_dir() else None,
         timeout=timeout,
         memory_bytes=None if memory is None else int(memory * 1e9),
     )
+    if architecture:
+        # A model beside the user is found, but last: nothing that lies there stands for another module.
+        sys.path.append(os.getcwd())
     probes: ProbeSet | str = probe_hash or ProbeSet.load(probes_file or Path())
     entries = list_entries(source)
     report = ScanReport(as_json)

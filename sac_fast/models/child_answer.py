@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from ..errors import FileFormatError, ModelError
-from . import ModelEntry, OpenedModel, open_model
+from .architectures import split_architecture
 from .child_wire import Answer, failed
+from .entries import ModelEntry
 from .limits import Limits
+from .opened import OpenedModel, open_model
 from .preprocessing import Preprocessing
 
 #: Prepared probes larger than this are prepared anew for each model, a part at a time.
@@ -136,7 +138,7 @@ def entry_of(request: Mapping[str, Any]) -> ModelEntry:
         kwargs=request["kwargs"],
         preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing is not None else None,
         output=request["output"],
-        tags=(),
+        root=None if request["root"] is None else Path(request["root"]),
     )
 
 
@@ -212,25 +214,48 @@ class Answerer:
             return failed(
                 "wrong-shape", f"the model must answer (n, k) floats, got {tuple(outputs.shape)}", model.format
             )
-        seconds = (opened.seconds, time.perf_counter() - start)
-        return Answer(outputs, format=model.format, model_hash=digest, recorded=model.recorded, seconds=seconds)
+        return Answer(
+            outputs,
+            format=model.format,
+            model_hash=digest,
+            recorded=model.recorded,
+            inferred=self._inferred(entry_of(request), model),
+            seconds=(opened.seconds, time.perf_counter() - start),
+        )
+
+    def _inferred(self, entry: ModelEntry, model: OpenedModel) -> int | None:
+        """The position of the architecture that was found to fit, where none was given."""
+        if entry.architecture is not None or model.architecture is None:
+            return None
+        known = [split_architecture(text) for text in self._architectures]
+        return known.index((model.architecture, model.kwargs))
 
     def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> torch.Tensor:
         if model.recorded:
             return model.answer(None)
         preprocessing = entry_of(request).preprocessing or Preprocessing()
 
+        dtype = self._dtype or _own_dtype(model)
+
         def run(batch_size: int) -> torch.Tensor:
-            answers = [
-                model.answer(part, batch_size=batch_size) for part in self._probes.parts(preprocessing, batch_size)
-            ]
+            parts = self._probes.parts(preprocessing, batch_size)
+            answers = [model.answer(part.to(dtype), batch_size=batch_size) for part in parts]
             if len({answer.shape[1] for answer in answers}) > 1:
                 raise ModelError("model must return as many values for each probe, got a change of width")
             return answers[0] if len(answers) == 1 else torch.cat(answers)
 
         if self._batch_size is not None:
             return run(self._batch_size)
-        return self._largest.run(f"{request['architecture']} {preprocessing.hash}", run)
+        return self._largest.run(f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}", run)
+
+
+def _own_dtype(model: OpenedModel) -> torch.dtype:
+    """What the model's inputs must be: the dtype of its first floating parameter, float32 without one."""
+    module = getattr(model, "module", None)
+    if not isinstance(module, torch.nn.Module):
+        return torch.float32
+    tensors = (*module.parameters(), *module.buffers())
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
 
 def _failure(error: BaseException, otherwise: str, format: str = "") -> Answer:

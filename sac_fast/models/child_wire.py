@@ -45,6 +45,7 @@ class Answer:
         format: of the file, as `sac_fast.models.identify` names it; "" where it is not known.
         model_hash: ``"sha256:…"``; "" where it is not known.
         recorded: whether the outputs were read, not computed.
+        inferred: position among the scan's architectures of the one that fits; None: none was inferred.
         seconds: that loading and running took, by the worker's own clock.
         reason: short code of a failure; None: it did not fail.
         message: of a failure, one line of printable characters.
@@ -54,6 +55,7 @@ class Answer:
     format: str = ""
     model_hash: str = ""
     recorded: bool = False
+    inferred: int | None = None
     seconds: tuple[float, float] = (0.0, 0.0)
     reason: str | None = None
     message: str = ""
@@ -156,6 +158,7 @@ def reply_of(answer: Answer, number: int) -> tuple[dict[str, Any], memoryview]:
     header |= {
         "model_hash": answer.model_hash,
         "recorded": answer.recorded,
+        "inferred": answer.inferred,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
     }
@@ -187,6 +190,9 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     digest, recorded = header.get("model_hash"), header.get("recorded")
     if not isinstance(digest, str) or not _HASH.fullmatch(digest) or not isinstance(recorded, bool):
         raise WireError("a reply must have a model hash and say whether the outputs were recorded")
+    inferred = header.get("inferred")
+    if inferred is not None and (type(inferred) is not int or not 0 <= inferred < MAX_HEADER_BYTES):
+        raise WireError("a reply must give the position of the architecture that was inferred")
     dtype = header.get("dtype")
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise WireError("a reply must be float32 or float64")
@@ -200,7 +206,7 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
         return failed("not-finite", f"the model must answer finite numbers, got NaN or Inf for probe {row}", word)
-    return Answer(outputs, format=word, model_hash=digest, recorded=recorded, seconds=seconds)
+    return Answer(outputs, word, digest, recorded, inferred, seconds)
 
 
 def _seconds(value: Any) -> tuple[float, float]:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..models import Limits, ModelEntry
-from ..models.child_wire import MAX_BODY_BYTES, Answer
+from ..models.architectures import split_architecture
+from ..models.child_wire import MAX_BODY_BYTES, Answer, failed
 
 #: Probes a call on the CPU. Fixed, since the last bits of an answer depend on it.
 CPU_BATCH_SIZE = 64
 #: Reason of a model whose arguments JSON cannot hold.
 BAD_ARGUMENTS = "bad-arguments"
+
+_OURS = "sac_fast.demo.architectures:"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ def request_of(job: Job) -> dict[str, Any]:
         "kwargs": dict(entry.kwargs),
         "preprocessing": None if entry.preprocessing is None else entry.preprocessing.to_dict(),
         "output": entry.output,
+        "root": None if entry.root is None else str(entry.root),
     }
 
 
@@ -51,6 +55,8 @@ class WorkerSettings:
         batch_size: probes a call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
+        trusted: architectures that entries may name, as a manifest from a stranger's folder does: their code is run;
+            None: any. What `architectures` names is trusted, and so are those of the demo.
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond what the imports take; None: no limit.
         max_body_bytes: largest outputs of one model.
@@ -59,10 +65,24 @@ class WorkerSettings:
     batch_size: int | None = None
     dtype: str | None = None
     architectures: Sequence[str] = ()
+    trusted: Sequence[str] | None = None
     limits: Limits = field(default_factory=Limits)
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
+
+    def refusal(self, entry: ModelEntry) -> Answer | None:
+        """Why an entry is not even opened; None: it may be."""
+        spec = entry.architecture
+        if spec is None or self.trusted is None or spec.startswith(_OURS):
+            return None
+        if spec in [*self.trusted, *(split_architecture(text)[0] for text in self.architectures)]:
+            return None
+        return failed(
+            "untrusted-architecture",
+            f"a manifest inside the folder names the architecture {spec!r}, whose code would be run: if you trust it, "
+            "name it yourself, or scan the manifest instead of the folder",
+        )
 
     def batch_size_on(self, device: str) -> int | None:
         """The batch size on a device; None: it has to be found."""

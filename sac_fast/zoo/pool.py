@@ -193,6 +193,8 @@ class WorkerPool:
                         continue  # of a job that was dropped
                     raise WireError("a reply must be to the model in hand")
                 answer = read_reply(header, body, self._rows)
+                if answer.inferred is not None and answer.inferred >= len(self._settings.architectures):
+                    raise WireError("a reply must infer one of the architectures")
                 self._answered(worker, answer)
         except WireError as error:
             self._end(worker, "bad-answer", str(error))

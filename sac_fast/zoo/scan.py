@@ -21,6 +21,7 @@ import torch
 from ..container import canonical_json, package_version
 from ..fingerprint import Fingerprint
 from ..models import ModelEntry, Preprocessing
+from ..models.architectures import split_architecture
 from ..models.child_wire import Answer
 from ..probes import ProbeSet
 from .jobs import BAD_ARGUMENTS, Executor, Job, WorkerSettings, request_of
@@ -165,6 +166,8 @@ class _Scan:
                     job = next(jobs, None)
                     if job is None:
                         more = False
+                    elif (refusal := self.settings.refusal(job.entry)) is not None:
+                        writer.add(self._record(job, refusal), refusal)
                     else:
                         self.executor.submit(job)
                 for job, answer in self.executor.poll(_POLL_SECONDS):
@@ -205,7 +208,8 @@ class _Scan:
         values = request_of(job)
         del values["number"]
         settings = self.settings.to_dict()
-        del settings["timeout"], settings["memory_bytes"]  # to give more of them there is retry_failed
+        for name in ("timeout", "memory_bytes"):
+            del settings[name]  # to give more of them there is retry_failed
         try:
             text = canonical_json([values, settings, self.code_version])
         except (TypeError, ValueError) as error:  # the executor says so too
@@ -215,7 +219,11 @@ class _Scan:
     def _record(self, job: Job, answer: Answer) -> ModelRecord:
         entry, recorded = job.entry, answer.recorded
         preprocessing = entry.preprocessing or self.preprocessing
-        architecture = None if recorded else entry.architecture
+        architecture, kwargs = entry.architecture, dict(entry.kwargs)
+        if answer.inferred is not None:
+            architecture, kwargs = split_architecture(self.settings.architectures[answer.inferred])
+        if recorded or architecture is None or answer.reason == BAD_ARGUMENTS:
+            kwargs = {}
         dtype = self.settings.dtype
         if dtype is None or recorded:
             dtype = "float32" if answer.outputs is None else str(answer.outputs.dtype).removeprefix("torch.")
@@ -227,10 +235,8 @@ class _Scan:
             probe_hash=self.probe_hash,
             format=answer.format,
             model_hash=answer.model_hash or None,
-            architecture=architecture,
-            kwargs={}
-            if recorded or entry.architecture is None or answer.reason == BAD_ARGUMENTS
-            else dict(entry.kwargs),
+            architecture=None if recorded else architecture,
+            kwargs=kwargs,
             output=None if recorded else entry.output,
             tags=entry.tags,
             preprocessing={} if recorded else preprocessing.to_dict(),
