@@ -82,6 +82,7 @@ def main(control_fd: int, parent: int) -> None:
                 _kill_group(request["kill"])
     for pid in children:
         _kill_group(pid)
+    os._exit(0)  # there is nothing to finish, and torch takes its time
 
 
 def _reap(control: socket.socket, children: set[int]) -> None:
@@ -91,7 +92,8 @@ def _reap(control: socket.socket, children: set[int]) -> None:
             children.discard(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # what it may have started itself
-            control.send(json.dumps({"ended": pid, "status": os.waitstatus_to_exitcode(status)}).encode())
+            with contextlib.suppress(BrokenPipeError):  # at the end nobody listens
+                control.send(json.dumps({"ended": pid, "status": os.waitstatus_to_exitcode(status)}).encode())
 
 
 def _kill_group(pid: int) -> None:

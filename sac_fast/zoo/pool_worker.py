@@ -12,7 +12,7 @@ from .jobs import Job
 
 #: A model whose worker ends this often is at fault; a kill from outside is forgiven more often than a crash.
 _MOST_CRASHES = 2
-_MOST_KILLS = 3
+_MOST_KILLS = 5
 
 
 @dataclass
