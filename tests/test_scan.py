@@ -76,7 +76,13 @@ def entry(folder, name, seed=0, **kwargs):
 def told(entries, store, pool, **options):
     events = {}
     summary = scan(
-        entries, PROBES, store, executor=pool, settings=SETTINGS, on_event=lambda e: events.update({e["name"]: e}), **options
+        entries,
+        PROBES,
+        store,
+        executor=pool,
+        settings=SETTINGS,
+        on_event=lambda e: events.update({e["name"]: e}),
+        **options,
     )
     return summary, events
 

@@ -99,7 +99,13 @@ def test_an_answer_comes_back_equal():
         got = read_reply(json.loads(json.dumps(header)), bytearray(data), 3)
         assert torch.equal(got.outputs, outputs)
         assert got.outputs.dtype == outputs.dtype
-        assert (got.format, got.model_hash, got.recorded, got.inferred, got.seconds) == ("onnx", HASH, True, 3, (0.5, 2))
+        assert (got.format, got.model_hash, got.recorded, got.inferred, got.seconds) == (
+            "onnx",
+            HASH,
+            True,
+            3,
+            (0.5, 2),
+        )
     header, data = reply_of(failed("pickle", "no\x1b[2J\nthanks", "torch"), 2)
     got = read_reply(header, bytearray(data), 3)
     assert (got.outputs, got.reason, got.message, got.format) == (None, "pickle", "no [2J thanks", "torch")

@@ -32,6 +32,8 @@ from .limits import Limits
 
 _PR_SET_PDEATHSIG = 1
 _CONTROL_BYTES = 1 << 16
+#: How often to look for workers that ended, should a signal be lost.
+_LOOK_SECONDS = 0.5
 
 
 def main(control_fd: int, parent: int) -> None:
@@ -58,7 +60,7 @@ def main(control_fd: int, parent: int) -> None:
         selector.register(control, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
         while True:
-            selector.select()
+            selector.select(_LOOK_SECONDS)
             with contextlib.suppress(BlockingIOError):
                 woken.recv(4096)
             _reap(control, children)

@@ -18,6 +18,7 @@ from .pool_worker import Try, Worker, is_guilty
 
 _MOST_RESTARTS = 5
 _TICK_SECONDS = 0.25
+_SILENT_SECONDS = 5.0
 _PIECE = 1 << 20
 #: What a worker's own memory holds besides its model: copies of what the imports made.
 _IMPORTS_BYTES = 256 << 20
@@ -181,6 +182,7 @@ class WorkerPool:
             piece = b""
         if not piece:
             # How it ended comes with the nursery's message.
+            worker.silent_since = time.monotonic()
             with contextlib.suppress(KeyError):
                 self._selector.unregister(worker.connection)
             return
@@ -286,6 +288,12 @@ class WorkerPool:
             return
         self._last_look = now
         most = self._settings.memory_bytes
+        for worker in [worker for worker in self._workers if worker.silent_since is not None]:
+            silent = now - (worker.silent_since or now)
+            if silent > 2 * _SILENT_SECONDS:  # killed, and still no word of its end
+                self._bury(worker, -signal.SIGKILL)
+            elif silent > _SILENT_SECONDS:
+                self._end(worker, "crashed", "the worker process closed its connection")
         for worker in self._workers:
             if not worker.tries or worker.pid is None or worker.verdict is not None:
                 continue

@@ -40,6 +40,7 @@ class Worker:
     since: float = 0.0
     unsent: bytearray = field(default_factory=bytearray)
     used: bool = False
+    silent_since: float | None = None  # when it closed its end of the connection
     verdict: tuple[str, str] | None = None  # why we ended it: reason and message; "": not for a model's fault
 
 
