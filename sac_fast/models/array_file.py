@@ -15,7 +15,9 @@ NPY_MAGIC = b"\x93NUMPY"
 _CHUNK_BYTES = 1 << 20
 
 
-def read_npy(handle: BinaryIO, name: str, limits: Limits, size: int, key: str = "array") -> torch.Tensor:
+def read_npy(
+    handle: BinaryIO, name: str, limits: Limits, size: int, key: str = "array", *, file_bytes: int | None = None
+) -> torch.Tensor:
     """Read one array from where ``handle`` stands.
 
     Args:
@@ -24,6 +26,7 @@ def read_npy(handle: BinaryIO, name: str, limits: Limits, size: int, key: str = 
         limits: on sizes.
         size: bytes from here to the array's end, header included.
         key: what messages call the array.
+        file_bytes: of the file, where the array is compressed in it; None: ``size``.
 
     Returns:
         float32 or float64 ``(n, k)``.
@@ -43,7 +46,7 @@ def read_npy(handle: BinaryIO, name: str, limits: Limits, size: int, key: str = 
         )
     limits.check_tensor(name, key, values * target.itemsize, values * target.itemsize)
     # A transposed array is copied once more.
-    limits.check_expansion(name, key, values * target.itemsize * (2 if fortran else 1), size)
+    limits.check_expansion(name, key, values * target.itemsize * (2 if fortran else 1), file_bytes or size)
     result = torch.empty(tuple(shape[::-1] if fortran else shape), dtype=target)
     fill(result, handle, dtype, name)
     return result.T.contiguous() if fortran else result

@@ -58,6 +58,7 @@ class Limits:
         max_tensor_bytes: one tensor, as it lies in memory.
         max_inflated_bytes: all tensors together, as they lie in memory.
         max_header_bytes: safetensors header, pickled structure, archive directory: what is parsed in full.
+        max_activation_bytes: one value inside an ONNX graph, for one probe, where its size can be told.
         free_expansion_bytes: memory that a compressed or compact file may claim beyond twice its own size.
 
     Raises:
@@ -69,6 +70,7 @@ class Limits:
     max_tensor_bytes: int = 8 << 30
     max_inflated_bytes: int = 16 << 30
     max_header_bytes: int = 16 << 20
+    max_activation_bytes: int = 1 << 30
     free_expansion_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +12,13 @@ from torch import Tensor, nn
 from ..container import content_hash
 from ..errors import ModelError
 from .architectures import build_architecture, infer_architecture
-from .array_file import read_npy
 from .checkpoint import check_weights_hash, weights_hash
-from .csv_file import read_csv
 from .entries import ModelEntry
 from .identify import identify_open, open_model_file
 from .limits import Limits, refuse
 from .loading import check_fit, told, without_prefix
-from .runner import run_inputs
+from .recorded import read_recorded
+from .runner import Model, run_inputs
 from .safetensors_file import read_header, read_tensors
 from .torch_file import read_torch
 
@@ -63,6 +61,14 @@ class OpenedModel(ABC):
         """
 
     @abstractmethod
+    def runnable(self) -> Model:
+        """What `run_model` can run: the network, or a callable.
+
+        Raises:
+            ModelError: the outputs are recorded, or the model was closed.
+        """
+
+    @abstractmethod
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         """Move and convert the model in place where that means something; returns itself."""
 
@@ -86,16 +92,18 @@ class _Network(OpenedModel):
         self.model_hash = weights_hash(module)
 
     def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        if self.module is None:
-            raise ModelError("model must be open, got one that was closed")
+        module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")
-        return run_inputs(self.module, inputs, batch_size=batch_size, output=self.output)
+        return run_inputs(module, inputs, batch_size=batch_size, output=self.output)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+    def runnable(self) -> nn.Module:
         if self.module is None:
             raise ModelError("model must be open, got one that was closed")
-        self.module.to(device=device, dtype=dtype)
+        return self.module
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+        self.runnable().to(device=device, dtype=dtype)
         return self
 
     def close(self) -> None:
@@ -120,6 +128,9 @@ class _Recorded(OpenedModel):
         if inputs is not None and len(inputs) != len(self.outputs):
             raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(self.outputs)}")
         return self.outputs
+
+    def runnable(self) -> Model:
+        raise ModelError("model must be one that can be run, got recorded outputs")
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         return self
@@ -159,26 +170,12 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             return _network(format, state, entry, architectures, name)
         if format in ("torch", "torch-legacy", "pickle", "torchscript", "pt2"):
             return _network(format, read_torch(handle, name, limits), entry, architectures, name)
-        return _Recorded(format, _read_recorded(format, handle, name, entry, limits), name)
+        if format == "onnx":
+            from .onnx_model import open_onnx
 
-
-def _read_recorded(format: str, handle: BinaryIO, name: str, entry: ModelEntry, limits: Limits) -> Tensor:
-    handle.seek(0)
-    if format == "npy":
-        return read_npy(handle, name, limits, os.fstat(handle.fileno()).st_size)
-    if format == "csv":
-        return read_csv(handle, name, limits)
-    if format == "fingerprint":
-        from .recorded import read_fingerprint
-
-        return read_fingerprint(handle, name, limits)
-    if format == "probes":
-        refuse("not-a-model", f"{name} must hold a model, got a probe set")
-    refuse(
-        "unknown-format",
-        f"{name} must be safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint, "
-        f"got {'another zip archive' if format == 'zip' else 'something else'}",
-    )
+            return open_onnx(handle, entry, limits)
+        key = entry.output if isinstance(entry.output, str) else None
+        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:

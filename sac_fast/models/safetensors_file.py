@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
@@ -43,6 +44,7 @@ _MAX_ENTRY = 4096
 _MAX_METADATA_ENTRIES = 4096
 _MAX_DIMENSIONS = 64
 _SPACE = " \t\n\r"
+_SPACES = re.compile(f"[{_SPACE}]*")
 _DECODER = json.JSONDecoder()
 
 
@@ -240,8 +242,8 @@ class _Parser:
         return str(value)
 
     def _skip(self) -> int:
-        while self.position < len(self.text) and self.text[self.position] in _SPACE:
-            self.position += 1
+        if self.text[self.position : self.position + 1] in _SPACE:  # so is the end, an empty text
+            self.position = _SPACES.match(self.text, self.position).end()  # type: ignore[union-attr]
         return self.position
 
     def _peek(self) -> str:

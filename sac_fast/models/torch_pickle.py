@@ -164,7 +164,9 @@ def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]
                 refuse("too-large", f"{name} must have a pickle of at most {_MAX_STEPS:,} steps, got more")
             if code.name in ("PUT", "GET", "INT", "LONG", "LONG4", "EXT1", "EXT2", "EXT4", "PERSID", "BINBYTES8"):
                 refuse("pickle", f"{name} must be a file of weights, got a pickle with {code.name}")
-    except (ValueError, UnicodeDecodeError, OverflowError, MemoryError) as error:
+    except ModelRefusedError:
+        raise
+    except (ValueError, OverflowError, MemoryError) as error:
         _damaged(name, error)
     end = handle.tell()
     handle.seek(start)
@@ -217,6 +219,11 @@ def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Non
     for key, entry in state.items():
         dtype, shape, stride, offset, storage = _tensor(entry, key, name)
         count = math.prod(shape)
+        if count * dtype.itemsize > storage.size:
+            refuse(
+                "expanded",
+                f"{name} must store every value, got {count:,} values at {key!r} out of {storage.count:,} stored",
+            )
         total += count * dtype.itemsize
         limits.check_tensor(name, key, count * dtype.itemsize, total)
         # Tied tensors share a storage, but a thousand views of one would be a thousand copies in a model.
@@ -224,11 +231,6 @@ def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Non
         last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if count else -1
         if (last + 1) * dtype.itemsize > storage.size:
             refuse("malformed", f"{name} must hold tensors inside their storage, got {key!r} beyond its end")
-        if count * dtype.itemsize > storage.size:
-            refuse(
-                "expanded",
-                f"{name} must store every value, got {count:,} values at {key!r} out of {storage.count:,} stored",
-            )
 
 
 def _tensor(entry: Any, key: str, name: str) -> tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int, Storage]:
