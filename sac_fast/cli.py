@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import cli_probes, cli_scan, report
+from . import cli_probes, cli_scan, cli_zoo, report
 from .cli_options import (
     Comparison,
     Force,
@@ -44,6 +44,7 @@ app = typer.Typer(
 
 app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command(name="scan", cls=cli_scan.ScanCommand)(cli_scan.scan)
+app.add_typer(cli_zoo.app, name="zoo", help="Look into the store of a scan: list, show, remove, export, check.")
 
 
 @app.command()

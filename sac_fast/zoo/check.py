@@ -124,7 +124,7 @@ def check_open_store(store: ZooStore, *, repair: bool, progress: bool = False) -
         )
         if unused[0]:
             notes.append(f"{unused[0]} results belong to no model at present (`sac-fast zoo rm --unused` deletes them)")
-        if not repair and (pid := writer_of(store.folder)) is not None:
+        if not store.is_writer and (pid := writer_of(store.folder)) is not None:
             # What it is just writing looks orphaned or half written, and is neither.
             findings = [found for found in findings if found.kind not in ("orphaned", "left-over")]
             notes.append(f"process {pid or '?'} writes to the store: orphaned and half-written files were not judged")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..container import content_hash
+from ..errors import StoreError
 from ..fingerprint import Fingerprint
 from .database import bound
 from .records import ResultKey, is_digest
@@ -75,25 +76,35 @@ class DistanceRows(StoreSession):
             connection.executemany("INSERT OR REPLACE INTO distances VALUES (?, ?, ?, ?, ?)", values)
 
     def distances(
-        self, source: Fingerprint | str | None = None, *, metric: str | None = None, comparison: str | None = None
+        self,
+        source: Fingerprint | str | None = None,
+        *,
+        metric: str | None = None,
+        comparison: str | None = None,
+        name: str | None = None,
     ) -> Iterator[SourceDistance]:
         """Distances by source, metric, comparison and name of the model; a copy of a model has its row too.
 
         Args:
             source: only those to this source, a fingerprint or its `source_id`.
             metric, comparison: only those of this kind.
+            name: only those of this model.
 
         Yields:
             Distances.
         """
         wanted = source_id(source) if isinstance(source, Fingerprint) else source
+        model = None if name is None else bound(name)
         for row in self.rows(
             "SELECT d.source, s.name, d.metric, d.comparison, m.name, m.probe_hash, d.distance FROM distances d "
             "JOIN models m ON m.digest = d.digest JOIN sources s ON s.source = d.source "
             "WHERE (? IS NULL OR d.source = ?) AND (? IS NULL OR d.metric = ?) AND (? IS NULL OR d.comparison = ?) "
+            "AND (? IS NULL OR m.name = CAST(? AS TEXT)) "
             "ORDER BY d.source, d.metric, d.comparison, m.name, m.probe_hash",
-            *(wanted, wanted, metric, metric, comparison, comparison),
+            *(wanted, wanted, metric, metric, comparison, comparison, model, model),
         ):
+            if not all(isinstance(value, str) for value in row[:6]) or not isinstance(row[6], float):
+                raise StoreError(f"the store's distances of the model {str(row[4])[:80]!r} are damaged")
             yield SourceDistance(*row)
 
     def missing_distances(

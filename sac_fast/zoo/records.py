@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal, cast
 
 from ..container import StrPath, canonical_json
@@ -63,12 +64,12 @@ class ResultKey:
         _check_text("dtype", self.dtype)
         _check_output(self.output)
 
-    @property
+    @cached_property
     def json(self) -> str:
         """The key as canonical JSON."""
         return canonical_json({name: getattr(self, name) for name in _KEY_FIELDS})
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of `json`, 64 digits: the key's name in the store."""
         return hashlib.sha256(self.json.encode()).hexdigest()
@@ -200,7 +201,7 @@ class ModelRecord:
         if len(self.details) > MAX_DETAILS:
             raise ValueError(f"kwargs, tags and preprocessing of {self.name[:80]!r} must stay under 1 MiB of JSON")
 
-    @property
+    @cached_property
     def key(self) -> ResultKey:
         """The key of the model's result.
 
@@ -217,7 +218,7 @@ class ModelRecord:
             dtype=self.dtype,
         )
 
-    @property
+    @cached_property
     def details(self) -> str:
         """Those values that the database holds as one canonical JSON text."""
         values = {name: getattr(self, name) for name in DETAILS}

@@ -89,7 +89,14 @@ def put_record(connection: sqlite3.Connection, record: ModelRecord, digest: str 
     )
 
 
-def failed(record: ModelRecord, reason: str, message: str) -> ModelRecord:
+def as_done(record: ModelRecord) -> ModelRecord:
+    """The record of a model whose outputs are there."""
+    if record.status == "done" and record.reason is None and record.message is None:
+        return record
+    return dataclasses.replace(record, status="done", reason=None, message=None)
+
+
+def as_failed(record: ModelRecord, reason: str, message: str) -> ModelRecord:
     """The record of a model that failed; a long message loses its middle."""
     if len(message) > MAX_TEXT:
         message = message[: MAX_TEXT // 2 - 2] + " … " + message[-MAX_TEXT // 2 + 2 :]

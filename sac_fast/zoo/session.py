@@ -40,6 +40,11 @@ class StoreSession:
         self._broken: str | None = None
         self._closed = False
 
+    @property
+    def is_writer(self) -> bool:
+        """Whether the store was opened for writing."""
+        return self._lock is not None
+
     def close(self) -> None:
         """Close it and let the next writer in; a second call does nothing."""
         # In a forked child the connection and the lock are the parent's, and a lock of threads may be held for ever.

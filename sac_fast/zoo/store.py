@@ -12,7 +12,6 @@ before that leaves at most a file without a row, which `check` finds and the nex
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,7 +30,7 @@ from .lock import NAME as LOCK_NAME
 from .lock import WriterLock
 from .output_files import FOLDER, INCOMING, SUFFIX, OutputFiles
 from .records import FileStamp, ModelRecord, ResultKey, Status
-from .rows import SELECT, failed, put_record, record_of
+from .rows import SELECT, as_done, as_failed, put_record, record_of
 
 if TYPE_CHECKING:
     from .check import CheckReport
@@ -152,8 +151,7 @@ class ZooStore(DistanceRows):
                 for (digest, (key, n, k)), file in zip(new.items(), names, strict=True):
                     connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", (digest, key.json, n, k, file))
                 for key, record, _ in batch:
-                    done = dataclasses.replace(record, status="done", reason=None, message=None)
-                    put_record(connection, done, key.digest)
+                    put_record(connection, as_done(record), key.digest)
         return len(new)
 
     def link_result(self, key: ResultKey, record: ModelRecord) -> None:
@@ -168,7 +166,7 @@ class ZooStore(DistanceRows):
         with self.writing() as connection, self.transaction():
             if not connection.execute("SELECT 1 FROM results WHERE digest = ?", (key.digest,)).fetchone():
                 raise ValueError(f"key must have outputs in the store, got one without: {key}")
-            put_record(connection, dataclasses.replace(record, status="done", reason=None, message=None), key.digest)
+            put_record(connection, as_done(record), key.digest)
 
     def add_failure(self, record: ModelRecord, reason: str, message: str) -> None:
         """Keep that a model failed; durable when the call returns. A result under another key stays.
@@ -182,7 +180,7 @@ class ZooStore(DistanceRows):
             StoreError: the disk is full or fails.
         """
         with self.writing() as connection, self.transaction():
-            put_record(connection, failed(record, reason, message), None)
+            put_record(connection, as_failed(record, reason, message), None)
 
     def has_result(self, key: ResultKey) -> bool:
         """Whether the key has outputs, under whatever name."""
@@ -197,6 +195,27 @@ class ZooStore(DistanceRows):
         if probe_hash is None:
             return self.first("WHERE m.name = CAST(? AS TEXT) ORDER BY m.probe_hash LIMIT 1", bound(name))
         return self.first("WHERE m.name = CAST(? AS TEXT) AND m.probe_hash = ?", bound(name), probe_hash)
+
+    def records_of(self, name: str) -> Iterator[ModelRecord]:
+        """The records of one model, by probe set."""
+        where = "WHERE m.name = CAST(? AS TEXT) ORDER BY m.probe_hash"
+        yield from map(record_of, self.rows(SELECT + where, bound(name)))
+
+    def complete_probe_hash(self, start: str) -> str:
+        """The one probe set of the store whose hash starts so, with or without ``"sha256:"``.
+
+        Raises:
+            StoreError: there is none, or several.
+        """
+        digits = start.removeprefix("sha256:")
+        hashes = [str(row[0]) for row in self.rows("SELECT DISTINCT probe_hash FROM models ORDER BY probe_hash")]
+        found = [value for value in hashes if value.removeprefix("sha256:").startswith(digits)]
+        if len(found) != 1:
+            raise StoreError(
+                f"{start!r} must start the hash of one probe set, got {len(found)} of the store's "
+                f"{len(hashes)}: {', '.join(hashes[:5])}"
+            )
+        return found[0]
 
     def known_file(self, name: str, probe_hash: str, file: FileStamp, request: str) -> ModelRecord | None:
         """The record of a model, if neither its file nor what is asked of it changed since; done or failed.
