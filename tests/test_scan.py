@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import hostile_files
 import numpy as np
 import pytest
 import scan_models
@@ -335,3 +336,18 @@ def test_the_command_refuses_nonsense(folder, tmp_path, run, options, words):
     assert code == 2
     assert words in " ".join(err.replace("│", " ").split())
     assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_of_hostile_files_beside_good_models(folder, store, pool):
+    reasons = hostile_files.make_hostile_folder(folder)
+    for seed in range(3):
+        scan_models.weights(folder / f"good{seed}.safetensors", seed)
+    summary, events = told(list_entries(folder), store, pool)
+    assert {name: event["reason"] for name, event in events.items() if event["status"] == "failed"} == reasons
+    for name, reason in reasons.items():
+        record = store.record_for(name, PROBES.content_hash)
+        assert (record.status, record.reason) == ("failed", reason)
+        assert record.message.isprintable()
+    assert not hostile_files.marker(folder).exists()
+    assert (summary.done, summary.failed) == (3, len(reasons))
+    assert all(events[f"good{seed}.safetensors"]["status"] == "done" for seed in range(3))
