@@ -98,6 +98,12 @@ class Nursery:
                 return found or None
             found.append(json.loads(text))
 
+    def was_killed(self) -> bool:
+        """Whether somebody else ended the process, so that a new one may do better."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout=5) == -signal.SIGKILL
+        return False
+
     def gone(self) -> ScanError:
         """The error that says why the process ended."""
         self._process.kill()

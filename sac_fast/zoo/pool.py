@@ -269,7 +269,7 @@ class WorkerPool:
             self._read_rest(worker)
             worker.verdict = worker.verdict or ("", "")
             self._bury(worker, -signal.SIGKILL)
-        if not self._ready or self._restarts > _MOST_RESTARTS:
+        if self._restarts > _MOST_RESTARTS or not (self._ready or self._nursery.was_killed()):
             raise self._nursery.gone()
         self._nursery.close()
         self._nursery = self._start()
