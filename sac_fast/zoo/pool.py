@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from ..models.child_wire import Answer, FrameReader, WireError, failed, pack, read_reply
 from ..probes import ProbeSet
+from ..probes.jpeg import Pixels
 from .jobs import BAD_ARGUMENTS, Job, WorkerSettings, request_of
 from .nursery import Nursery, ScanError, anonymous_bytes, signal_name
 from .pool_worker import Try, Worker, is_guilty
@@ -28,15 +29,15 @@ class WorkerPool:
     """Runs jobs in worker processes; replaces those that crash, hang, or take too much memory.
 
     Args:
-        probes: what the models answer; None: recorded outputs only.
+        probes: what the models answer, or their pixels; None: recorded outputs only.
         devices: one worker for each: ``["cpu", "cpu"]``, ``["cuda:0", "cuda:1"]``.
         settings: of the workers.
     """
 
-    def __init__(self, probes: ProbeSet | None, devices: Sequence[str], settings: WorkerSettings) -> None:
+    def __init__(self, probes: ProbeSet | Pixels | None, devices: Sequence[str], settings: WorkerSettings) -> None:
         if not devices:
             raise ValueError("devices must name at least one device, got none")
-        self._pixels = None if probes is None else probes.images
+        self._pixels = probes.images if isinstance(probes, ProbeSet) else probes
         self._rows = None if probes is None else len(probes)
         self._settings = settings
         self._selector = selectors.DefaultSelector()
