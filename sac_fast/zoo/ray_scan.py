@@ -35,7 +35,7 @@ class RayPool:
     """Runs jobs as Ray tasks.
 
     Args:
-        address: ``"host:port"`` or ``"ray://…"``; ``"auto"``: the cluster that is found, else a new one on this machine.
+        address: ``"host:port"`` or ``"ray://…"``; ``"auto"``: the cluster that is found, else a new one here.
         probes: what the models answer; None: recorded outputs only.
         device: ``"cpu"`` or ``"cuda"``: what a task asks Ray for.
         settings: of the workers.
@@ -65,7 +65,7 @@ class RayPool:
             "settings": settings.to_dict(),
             "device": device if device == "cpu" else "cuda:0",  # Ray shows a task its own GPU only
             "shape": None if probes is None else list(probes.images.shape),
-            "path": sys.path,
+            "path": [os.path.abspath(folder) for folder in sys.path],
         }
         self._setup = canonical_json(setup).encode()
         self._pixels = None if probes is None else ray.put(probes.images.tobytes())
