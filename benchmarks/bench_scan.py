@@ -6,7 +6,8 @@ Both sides scan the same small CNNs with the same 800 probes of 32×32 and give 
 the distances are compared first. Each side is a command in processes of its own, and they take turns: cold (the
 files of the models are dropped from the page cache before) and warm. Peak memory is that of all processes of a side
 together, shared pages counted once (PSS), sampled ten times a second; and the same without what importing torch and
-sac_fast takes. Seconds are those of the work, without the imports, and of the whole command.
+sac_fast takes. Seconds are those of the work, without the imports, and of the whole command; seconds on a core are
+less at the mercy of a busy machine.
 """
 
 from __future__ import annotations
@@ -37,21 +38,35 @@ TOLERANCE = 1e-5
 HERE = Path(__file__).parent
 
 
-def pss_bytes(pid: int) -> int:
-    """Proportional memory of a process and all below it."""
-    total = 0
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
-        return total
-    return total + sum(pss_bytes(int(child)) for child in children)
+        return [pid]
+    return [pid, *(below for child in children for below in tree(int(child)))]
+
+
+def pss_bytes(pid: int) -> int:
+    """Proportional memory of a process: pages that several share count by their share."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Time that a process has had on a core so far."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run(command: list[Any], out: Path | None = None) -> dict[str, Any]:
-    """Run a command; its seconds and the peak of its processes' memory."""
+    """Run a command; its seconds, those of its processes on a core, and the peak of their memory together."""
     paths = os.pathsep.join(filter(None, sys.path))
     environment = os.environ | {"PYTHONPATH": paths}
     environment.pop("OMP_NUM_THREADS", None)
@@ -59,12 +74,15 @@ def run(command: list[Any], out: Path | None = None) -> dict[str, Any]:
     with open(out or os.devnull, "wb") as sink:
         process = subprocess.Popen([str(word) for word in command], env=environment, stdout=sink)
     peak = 0
+    used: dict[int, float] = {}
     done = threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not done.wait(0.1):
-            peak = max(peak, pss_bytes(process.pid))
+            pids = tree(process.pid)
+            peak = max(peak, sum(map(pss_bytes, pids)))
+            used.update({pid: max(used.get(pid, 0.0), cpu_seconds(pid)) for pid in pids})
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -73,7 +91,8 @@ def run(command: list[Any], out: Path | None = None) -> dict[str, Any]:
     thread.join()
     if code:
         raise SystemExit(f"{command[:4]} failed with {code}")
-    return {"command_seconds": time.perf_counter() - start, "peak_bytes": peak}
+    seconds = time.perf_counter() - start
+    return {"command_seconds": seconds, "command_cpu_seconds": sum(used.values()), "peak_bytes": peak}
 
 
 def make_zoo(base: Path, models: int) -> None:
@@ -142,13 +161,20 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
                 "largest_distance": max(peer_.values()),
                 "speed_ratio": turn["peer"]["seconds"] / turn["ours"]["seconds"],
                 "speed_ratio_with_imports": turn["peer"]["command_seconds"] / turn["ours"]["command_seconds"],
+                "cpu_ratio_with_imports": turn["peer"]["command_cpu_seconds"] / turn["ours"]["command_cpu_seconds"],
                 "memory_ratio": turn["ours"]["peak_bytes"] / turn["peer"]["peak_bytes"],
                 "memory_ratio_above_imports": (turn["ours"]["peak_bytes"] - imports)
                 / (turn["peer"]["peak_bytes"] - imports),
                 "correlate_and_store_share": (phases["correlate"] + phases["store"]) / turn["ours"]["seconds"],
             }
             record["turns"].append(turn)
-    for key in ("speed_ratio", "speed_ratio_with_imports", "memory_ratio", "memory_ratio_above_imports"):
+    for key in (
+        "speed_ratio",
+        "speed_ratio_with_imports",
+        "cpu_ratio_with_imports",
+        "memory_ratio",
+        "memory_ratio_above_imports",
+    ):
         record[key] = statistics.median(turn[key] for turn in record["turns"])
     record["correlate_and_store_share"] = max(turn["correlate_and_store_share"] for turn in record["turns"])
     return record
