@@ -57,8 +57,8 @@ class RayPool:
         if self._owns:
             _connect(ray, address)
         self._unit = "CPU" if device == "cpu" else "GPU"
-        resources = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
-        self._task = ray.remote(max_retries=_RETRIES, **resources)(run_task)
+        resources: dict[str, Any] = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
+        self._task = self._ray.remote(max_retries=_RETRIES, **resources)(run_task)
         self._rows = None if probes is None else len(probes)
         self._settings = settings
         setup = {
