@@ -121,7 +121,10 @@ def test_killed_at_random_moments_a_scan_ends_with_the_same_bytes(zoo, wanted):
             if acknowledged:
                 with ZooStore.open(base / store, write=False) as opened:
                     assert acknowledged <= {record.name for record in opened.records()}
-        assert contents(base, store) == expected
+        tables, files = contents(base, store)
+        for table, other in zip(tables, expected[0], strict=True):
+            assert table.splitlines() == other.splitlines()
+        assert (tables, files) == expected
         events = told(base, store)
         run = [event["name"] for event in events if not event.get("known")]
         # None is told of as run twice: what was acknowledged is known afterwards.

@@ -291,10 +291,11 @@ class WorkerPool:
         most = self._settings.memory_bytes
         for worker in [worker for worker in self._workers if worker.silent_since is not None]:
             silent = now - (worker.silent_since or now)
-            if silent > 2 * _SILENT_SECONDS:  # killed, and still no word of its end
+            if silent > _SILENT_SECONDS and worker.pid is not None:
+                self._nursery.kill(worker.pid)  # whoever hung up has nothing more to say
+            if silent > 20 * _SILENT_SECONDS:  # no word of its end
+                worker.verdict = worker.verdict or ("", "")
                 self._bury(worker, -signal.SIGKILL)
-            elif silent > _SILENT_SECONDS:
-                self._end(worker, "crashed", "the worker process closed its connection")
         for worker in self._workers:
             if not worker.tries or worker.pid is None or worker.verdict is not None:
                 continue
