@@ -130,8 +130,8 @@ def test_killed_at_random_moments_a_scan_ends_with_the_same_bytes(zoo, wanted):
         # None is told of as run twice: what was acknowledged is known afterwards.
         assert len(run) == len(set(run))
         assert {event["name"] for event in events} == {event["name"] for event in told(base, "undisturbed")}
+        print(f"{kills} kills, {runs} runs, {rounds} scans to the end")
     assert kills == wanted
-    print(f"{kills} kills, {runs} runs, {rounds} scans to the end")
 
 
 def test_two_interrupts_and_one(zoo):

@@ -29,6 +29,7 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "240")  # on a busy machine
     entries = []
     for number in range(24):
         path = tmp_path / f"m{number:02}.safetensors"
