@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import cli_probes, cli_relatives, cli_simulate, cli_testbed, cli_zoo, report
+from . import cli_probes, cli_relatives, cli_scan, cli_simulate, cli_testbed, cli_zoo, report
 from .cli_options import (
     Comparison,
     Force,
@@ -45,6 +45,7 @@ app = typer.Typer(
 app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command()(cli_simulate.simulate)
 app.add_typer(cli_testbed.app, name="testbed", help="Train a zoo of stolen and independent models, and describe one.")
+app.command(name="scan", cls=cli_scan.ScanCommand)(cli_scan.scan)
 app.add_typer(cli_zoo.app, name="zoo", help="Look into the store of a scan: list, show, remove, export, check.")
 
 
