@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def zoo(tmp_path_factory):
     return base, contents(base, "undisturbed")
 
 
-def start(base, store):
+def start(base, store, stderr=None):
     """The command in a process of its own, away from the source tree; its lines go to a file."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     command = [sys.executable, "-m", "sac_fast", "scan", base / "zoo/zoo.csv", "--probes", base / "probes"]
@@ -51,6 +50,7 @@ def start(base, store):
             cwd=base,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"},
             stdout=lines,
+            stderr=stderr,
         )
 
 
@@ -180,12 +180,10 @@ def is_running(pid):
 
 def test_a_second_scan_of_the_store_is_refused_at_once(zoo):
     base, _ = zoo
-    first = start(base, "shared")
-    while first.poll() is None and not told(base, "shared"):
-        time.sleep(0.01)
-    second = start(base, "shared")
-    watch = threading.Timer(120, second.kill)
-    watch.start()
-    assert second.wait() == 1
-    watch.cancel()
-    assert first.wait() == 0
+    with ZooStore.open(base / "shared", write=True, create=True):
+        refused = start(base, "shared", stderr=subprocess.PIPE)
+        _, errors = refused.communicate(timeout=120)
+    assert refused.returncode == 1
+    assert f"process {os.getpid()}" in errors.decode()
+    assert not told(base, "shared")
+    assert start(base, "shared").wait() == 0
