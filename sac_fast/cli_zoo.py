@@ -95,9 +95,7 @@ def export(
     from .zoo import ZooStore, export_distances
 
     if (model is not None) != (out.suffix == ".safetensors"):
-        raise typer.BadParameter(
-            f"goes with *.safetensors and nothing else, got {str(out)!r}", param_hint="--model"
-        )
+        raise typer.BadParameter(f"goes with *.safetensors and nothing else, got {str(out)!r}", param_hint="--model")
     if model is None and out.suffix not in (".csv", ".parquet"):
         raise typer.BadParameter(f"must end in .csv, .parquet or .safetensors, got {str(out)!r}", param_hint="OUT")
     if distances and (times or model is not None):

@@ -109,7 +109,7 @@ def test_a_copy_under_another_name_shares_the_result(store):
 
 def test_batches_and_pages(store, monkeypatch):
     monkeypatch.setattr("sac_fast.zoo.store._BATCH_RESULTS", 20)
-    monkeypatch.setattr("sac_fast.zoo.store._PAGE", 7)
+    monkeypatch.setattr("sac_fast.zoo.queries._PAGE", 7)
     assert store.add_results(result(i, 2, 2) for i in range(50)) == 50
     assert [record.name for record in store.records()] == [f"model-{i:04}" for i in range(50)]
 

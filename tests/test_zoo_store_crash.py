@@ -172,9 +172,9 @@ def test_a_forked_child_neither_uses_the_store_nor_keeps_its_lock(folder):
         "pid = os.fork()\n"
         "if pid == 0:\n"
         "    try: list(store.records())\n"
-        "    except StoreError as error: print('open it here again' in str(error), flush=True)\n"
+        "    except StoreError as error: os.write(1, b'%r\\n' % ('open it here again' in str(error)))\n"
         "    time.sleep(60)\n"
-        "print(pid, flush=True)\n"
+        "os.write(1, b'%d\\n' % pid)\n"
         "sys.stdin.read()\n"
         "os._exit(9)\n"
     )

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..report import _console, _json
+from ..terminal import console, print_json
 
 
 def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
@@ -18,7 +18,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         as_json: one JSON document instead of the table.
     """
     if as_json:
-        _json(summary)
+        print_json(summary)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("role", "origin"):
@@ -35,7 +35,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
             _percent(group["accuracy_mean"]),
             "" if seconds is None else f"{seconds:.1f}",
         )
-    console = _console()
+    console = console()
     console.print(table)
     probes = ", ".join(summary["probes"]) or "none yet"
     console.print(

@@ -14,7 +14,7 @@ from ..container import StrPath
 from ..errors import StoreDamagedError, StoreError
 from ..progress import track
 from .aside import set_aside
-from .database import NAME, create_database, damaged
+from .database import NAME, bound, create_database, damaged
 from .lock import WriterLock, writer_of
 from .output_files import FOLDER, INCOMING, SUFFIX
 from .records import ResultKey
@@ -185,9 +185,11 @@ def _check_models(store: ZooStore, repair: bool) -> Iterator[Finding]:
         except StoreError as error:
             detail = str(error)
         if repair:
+            where = "WHERE CAST(name AS BLOB) = ? AND CAST(probe_hash AS BLOB) = ?"  # they may be of any type
+            keys = tuple(value if isinstance(value, bytes) else bound(str(value)) for value in row[:2])
             with store.transaction():
                 for table in ("models", "visits"):
-                    store.connection.execute(f"DELETE FROM {table} WHERE name = ? AND probe_hash = ?", row[:2])
+                    store.connection.execute(f"DELETE FROM {table} {where}", keys)
         yield Finding(
             "row", str(row[0])[:200], detail, "deleted: the next scan sees the model anew" if repair else None
         )

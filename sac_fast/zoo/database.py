@@ -137,9 +137,12 @@ def _distrust(connection: sqlite3.Connection) -> None:
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
-def _text(value: bytes) -> str:
+def _text(value: bytes) -> str | bytes:
     # Names of files that are not UTF-8 hold lone surrogates in Python; this keeps them (see `bound`).
-    return value.decode("utf-8", "surrogatepass")
+    try:
+        return value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return value  # no text of ours: whoever reads the row sees a wrong type, and no other row is lost for it
 
 
 def bound(text: str) -> bytes:

@@ -195,6 +195,9 @@ class ModelRecord:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if self.seconds is not None and not isinstance(self.seconds, (int, float)):
             raise ValueError(f"seconds must be a number, got {self.seconds!r}")
+        for name in ("kwargs", "preprocessing"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} must be a mapping, got {getattr(self, name)!r}")
         if not all(isinstance(tag, str) for tag in self.tags):
             raise ValueError(f"tags must be texts, got {self.tags!r}")
         object.__setattr__(self, "tags", tuple(self.tags))
