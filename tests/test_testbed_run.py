@@ -195,6 +195,19 @@ def test_another_test_bed_in_the_folder_is_refused(made, task, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_one_run_at_a_time(made, task, tmp_path):
+    from sac_fast.zoo.lock import WriterLock
+
+    copied(made, tmp_path / "bed")
+    lock = WriterLock(tmp_path / "bed")
+    with pytest.raises(
+        run.TestbedFolderError, match=r"one run at a time, got .*another one is at work \(process \d+\)"
+    ):
+        train(tmp_path / "bed", task)
+    lock.release()
+    assert train(tmp_path / "bed", task) == LabelledZoo.load(tmp_path / "bed")
+
+
 def test_lost_weights_of_the_source_are_an_error(made, task, tmp_path):
     zoo = copied(made, tmp_path / "bed")
     zoo.weights_file("source").unlink()
