@@ -77,6 +77,7 @@ def hashes(zoo):
 def test_folder_is_a_complete_labelled_zoo(made, task):
     zoo = LabelledZoo.load(made.folder)
     assert zoo == made
+    assert multiprocessing.active_children() == []
     assert [m.name for m in zoo.members] == [m.name for m in plan.plan(SIZE, names=tuple(KINDS))]
     assert zoo.probes == probes.NAMES == (
         "plain", "jpeg-q25", "jpeg-q18", "jpeg-q15", "jpeg-q10", "jpeg-q7", "misclassified", "cutmix",
@@ -140,18 +141,17 @@ def test_one_process_gives_the_same_weights_and_fingerprints_as_two_workers(made
     assert [(m.name, m.accuracy) for m in alone.members] == [(m.name, m.accuracy) for m in made.members]
 
 
-def test_stopped_run_goes_on_and_ends_the_same(made, task, tmp_path, monkeypatch):
+def test_stopped_run_goes_on_and_ends_the_same(made, task, tmp_path, here):
     def interrupt(iterable, *args, **options):
         for index, item in enumerate(iterable):
             if index == 2:
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(run, "track", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "bed", task, workers=1)
-    monkeypatch.undo()
-    assert multiprocessing.active_children() == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "track", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "bed", task)
     partial = LabelledZoo.load(tmp_path / "bed")
     names = {member.name for member in partial.members}
     assert 2 <= len(names) < len(made.members)
