@@ -104,7 +104,7 @@ def test_architectures_answer_and_are_seeded(kind):
 
 def test_architectures_are_of_different_kinds():
     layers = {kind: [type(m).__name__ for m in getattr(architectures, kind)(3).modules()] for kind in KINDS}
-    assert "_Residual" in layers["residual"]
+    assert "Residual" in layers["residual"]
     assert "_Branches" in layers["inception"]
     assert not {"_Residual", "_Branches"} & set(layers["plain"])
 

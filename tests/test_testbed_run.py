@@ -77,6 +77,7 @@ def hashes(zoo):
 def test_folder_is_a_complete_labelled_zoo(made, task):
     zoo = LabelledZoo.load(made.folder)
     assert zoo == made
+    assert multiprocessing.active_children() == []
     assert [m.name for m in zoo.members] == [m.name for m in plan.plan(SIZE, names=tuple(KINDS))]
     assert zoo.probes == probes.NAMES == (
         "plain", "jpeg-q25", "jpeg-q18", "jpeg-q15", "jpeg-q10", "jpeg-q7", "misclassified", "cutmix",
@@ -140,18 +141,17 @@ def test_one_process_gives_the_same_weights_and_fingerprints_as_two_workers(made
     assert [(m.name, m.accuracy) for m in alone.members] == [(m.name, m.accuracy) for m in made.members]
 
 
-def test_stopped_run_goes_on_and_ends_the_same(made, task, tmp_path, monkeypatch):
+def test_stopped_run_goes_on_and_ends_the_same(made, task, tmp_path, here):
     def interrupt(iterable, *args, **options):
         for index, item in enumerate(iterable):
             if index == 2:
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(run, "track", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "bed", task, workers=1)
-    monkeypatch.undo()
-    assert multiprocessing.active_children() == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "track", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "bed", task)
     partial = LabelledZoo.load(tmp_path / "bed")
     names = {member.name for member in partial.members}
     assert 2 <= len(names) < len(made.members)
@@ -193,6 +193,19 @@ def test_another_test_bed_in_the_folder_is_refused(made, task, tmp_path):
     with pytest.raises(run.TestbedFolderError, match="out must be a folder, got the file"):
         train(tmp_path / "thesis.txt", task)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_one_run_at_a_time(made, task, tmp_path):
+    from sac_fast.zoo.lock import WriterLock
+
+    copied(made, tmp_path / "bed")
+    lock = WriterLock(tmp_path / "bed")
+    with pytest.raises(
+        run.TestbedFolderError, match=r"one run at a time, got .*another one is at work \(process \d+\)"
+    ):
+        train(tmp_path / "bed", task)
+    lock.release()
+    assert train(tmp_path / "bed", task) == LabelledZoo.load(tmp_path / "bed")
 
 
 def test_lost_weights_of_the_source_are_an_error(made, task, tmp_path):

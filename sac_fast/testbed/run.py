@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from ..container import StrPath
-from ..errors import ModelError, SacFastError
+from ..errors import ModelError, SacFastError, StoreLockedError
 from ..fingerprint import fingerprint
 from ..labelled_zoo import INDEX, LabelledZoo, ZooMember
 from ..models import load_model
 from ..progress import track
+from ..zoo.lock import NAME as LOCK
+from ..zoo.lock import WriterLock
 from .plan import ARCHITECTURES, FULL, Planned, Size, plan
 from .pool import check_workers, in_processes
 from .probes import REFERENCES, candidates, make_probes, references
@@ -75,9 +77,40 @@ def run_testbed(
     out = Path(out)
     members = plan(size, seed, names=tuple(architectures), attacks=thefts(task))
     about = {**task.describe(), "testbed": _settings(size, seed, architectures)}
+    _resume(out, about)  # refuses what is not this test bed before anything is made in it
+    (out / "models").mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        return _go_on(out, task, about, members, size, architectures, device, workers, progress)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Two runs in one folder would each list only the members that they know of."""
+    try:
+        lock = WriterLock(out)
+    except StoreLockedError as error:
+        raise TestbedFolderError(
+            f"out must have one run at a time, got {out}, in which another one is at work (process {error.pid})"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _go_on(
+    out: Path,
+    task: Task,
+    about: Mapping[str, Any],
+    members: Sequence[Planned],
+    size: Size,
+    architectures: Mapping[str, Mapping[str, Any]],
+    device: str,
+    workers: int | None,
+    progress: bool,
+) -> LabelledZoo:
     zoo = _resume(out, about)
     if zoo is None:
-        (out / "models").mkdir(parents=True, exist_ok=True)
         # A zoo needs its source; this one serves to name the files until there is one.
         zoo = LabelledZoo(
             out, about, task.preprocessing.to_dict(), (ZooMember("source", "source", "source", "none:none"),)
@@ -199,7 +232,8 @@ def _resume(out: Path, about: Mapping[str, Any]) -> LabelledZoo | None:
         raise TestbedFolderError(f"out must be a folder, got the file {out}")
     if not (out / INDEX).exists():
         # What a run leaves that was stopped before its source was trained.
-        strange = [path for path in out.rglob("*") if path not in (out / "models", out / "models/source.safetensors")]
+        ours = (out / "models", out / "models/source.safetensors", out / LOCK)
+        strange = [path for path in out.rglob("*") if path not in ours]
         if strange:
             raise TestbedFolderError(
                 f"out must be a new or empty folder, or one with an unfinished test bed, got {out} with "

@@ -35,19 +35,19 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
             _percent(group["accuracy_mean"]),
             "" if seconds is None else f"{seconds:.1f}",
         )
-    out = console()
-    out.print(table)
+    screen = console()
+    screen.print(table)
     probes = ", ".join(summary["probes"]) or "none yet"
-    out.print(
+    screen.print(
         Text(
             f"{summary['models']} models in {summary['folder']}, trained in {summary['seconds']:.0f} s; "
             f"probes: {probes}"
         )
     )
     for row in summary.get("left_out", ()):
-        out.print(Text(f"left out: {row['file']}: {row['reason']}"))
+        screen.print(Text(f"left out: {row['file']}: {row['reason']}"))
     for row in summary["below"]:
-        out.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
+        screen.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
 
 
 def _percent(share: float | None) -> str:
