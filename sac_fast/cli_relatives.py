@@ -13,6 +13,10 @@ from .cli_options import Force, Json, Metric, Quiet, free
 def relatives(
     zoo: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Zoo store, as `sac-fast scan` makes it.")],
     model: Annotated[list[str] | None, typer.Option(help="Whose relatives; default: everyone's. Repeatable.")] = None,
+    among: Annotated[
+        list[str] | None,
+        typer.Option(help="Look for relatives among these models only, say your own ones. Repeatable; default: all."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many relatives of each.")] = 10,
     metric: Metric = "cosine",
     probes: Annotated[
@@ -47,14 +51,17 @@ def relatives(
         free(path, force)
     with ZooStore.open(zoo, write=False) as store:
         stored = stored_outputs(store, probes, progress=not quiet)
-    strangers = sorted(set([*(model or []), *(source or [])]) - set(stored.names))
+    strangers = sorted(set([*(model or []), *(among or []), *(source or [])]) - set(stored.names))
     if strangers:
-        raise ValueError(f"--model and --source must name models with outputs in {str(zoo)!r}, got {strangers[0]!r}")
+        raise ValueError(
+            f"--model, --among and --source must name models with outputs in {str(zoo)!r}, got {strangers[0]!r}"
+        )
     found = find_relatives(
         stored.names,
         stored.outputs,
         independents=[name for name, tags in zip(stored.names, stored.tags, strict=True) if independent in tags],
         models=model,
+        among=among,
         top=top,
         alpha=alpha,
         metric=metric,

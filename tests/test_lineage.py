@@ -85,6 +85,18 @@ def test_only_the_models_asked_for(zoo):
     assert list(found.relatives) == ["second/1"]
 
 
+def test_among_few_candidates_holm_counts_these(zoo):
+    names, _, table = zoo
+    found = lineage_of(zoo, among=["first/0", "second/0"], top=5)
+    for name, relatives in found.relatives.items():
+        others = [other for other in ("first/0", "second/0") if other != name]
+        others.sort(key=lambda other: table[names.index(name), names.index(other)])
+        assert [relative.name for relative in relatives] == others
+        assert relatives[0].p_holm == pytest.approx(min(1.0, len(others) * relatives[0].p_value))
+    assert found.relatives["first/3"][0].name == "first/0"
+    assert found.groups == lineage_of(zoo).groups
+
+
 def test_an_independent_is_not_in_its_own_null(zoo):
     names, _, table = zoo
     found = lineage_of(zoo, models=["independent/0"], top=1)
@@ -163,6 +175,8 @@ def test_the_forest_of_no_pairs_is_empty():
         ({"independents": ["c"]}, "independents must be among the 2 models, got 'c'"),
         ({"independents": ["a", "a"]}, "independents must be different"),
         ({"models": ["c"]}, "models must be among"),
+        ({"among": ["c"]}, "among must be among"),
+        ({"among": []}, "among must name at least one"),
         ({"top": 0}, "top must be"),
         ({"top": True}, "top must be"),
         ({"alpha": 1.0}, "alpha must lie"),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,7 +33,7 @@ class Relative:
         distance: to it.
         p_value: conformal, from the distances of the model to the declared independents (neither of the two
             among them); None where there are none.
-        p_holm: Holm's adjusted p-value over all m − 1 candidates of this model; None likewise.
+        p_holm: Holm's adjusted p-value over all candidates of this model; None likewise.
     """
 
     name: str
@@ -96,6 +95,7 @@ def find_relatives(
     *,
     independents: Sequence[str] = (),
     models: Sequence[str] | None = None,
+    among: Sequence[str] | None = None,
     top: int = 10,
     alpha: float = 0.01,
     metric: str = "cosine",
@@ -104,8 +104,8 @@ def find_relatives(
     """Nearest relatives with p-values, groups and a minimum spanning forest, without m×m distances in memory.
 
     For a model a and a candidate b: ``p = (1 + #{i : d(a, i) ≤ d(a, b)}) / (1 + #independents)`` over the declared
-    independents i other than a and b, and Holm's correction over the m − 1 candidates. Two models are related where
-    their distance lies below the α quantile of the distances between independents (pairs of one pool depend on
+    independents i other than a and b, and Holm's correction over all candidates but a itself. Two models are
+    related where their distance lies below the α quantile of the distances between independents (pairs of one pool depend on
     each other, so α is approximate). Groups: average linkage, cut at that threshold.
 
     Args:
@@ -113,7 +113,9 @@ def find_relatives(
         outputs: m times (n, k_i).
         independents: names of models known to be independent of each other and of all others.
         models: whose relatives are asked for; None: everyone's.
-        top: number of relatives, at most m − 1 are given.
+        among: the candidates, say the models that may have been stolen; None: all. Thefts of one source are often
+            nearer to each other than to the source.
+        top: number of relatives; all candidates where there are fewer.
         alpha: α, strictly between 0 and 1; of the pairs of unrelated models so many are taken for related.
         metric: see `sac_fast.correlation_distance`.
         progress: bars on stderr.
@@ -127,18 +129,20 @@ def find_relatives(
     from .forest import groups_of, related_pairs, spanning_forest
 
     names, outputs = tuple(names), list(outputs)
-    _check(names, outputs, independents, models, top, alpha, metric)
+    _check(names, outputs, independents, models, among, top, alpha, metric)
     row_of = {name: row for row, name in enumerate(names)}
     known = [row_of[name] for name in independents]
     asked = range(len(names)) if models is None else [row_of[name] for name in models]
     notes: list[str] = []
     null = _null_distances(outputs, known, asked, metric, progress)
     relatives: dict[str, tuple[Relative, ...]] = {}
-    first_pass = "none" if len(names) < _EXACT else "uint8"
+    candidates = np.arange(len(names)) if among is None else np.array([row_of[name] for name in among], np.int64)
+    first_pass = "none" if len(candidates) < _EXACT else "uint8"
     if first_pass == "uint8":
         notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
-    for row, values, indices in _neighbours(outputs, asked, min(top, len(names) - 1), metric, first_pass, progress):
-        relatives[names[row]] = _judged(names, row, values, indices, null.get(row), known)
+    for row, values, indices in _neighbours(outputs, asked, candidates, top, metric, first_pass, progress):
+        tests = len(candidates) - (row in candidates)
+        relatives[names[row]] = _judged(names, row, values, indices, tests, null.get(row), known)
     threshold = None
     if len(known) >= 2:
         between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
@@ -152,7 +156,8 @@ def find_relatives(
         groups: list[list[int]] = []
         forest: list[tuple[int, int, float]] = []
     else:
-        pairs_below = related_pairs(outputs, threshold, metric, first_pass, progress)
+        sweep = "none" if len(names) < _EXACT else "uint8"
+        pairs_below = related_pairs(outputs, threshold, metric, sweep, progress)
         forest = spanning_forest(len(names), pairs_below)
         groups = groups_of(outputs, pairs_below, threshold, metric, notes)
     return Lineage(
@@ -174,6 +179,7 @@ def _check(
     outputs: list[Tensor],
     independents: Sequence[str],
     models: Sequence[str] | None,
+    among: Sequence[str] | None,
     top: int,
     alpha: float,
     metric: str,
@@ -184,11 +190,13 @@ def _check(
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"names must be different, got {twice!r} twice")
-    for argument, given in (("independents", independents), ("models", models or ())):
+    for argument, given in (("independents", independents), ("models", models or ()), ("among", among or ())):
         if strangers := sorted(set(given) - set(names)):
             raise ValueError(f"{argument} must be among the {len(names)} models, got {strangers[0]!r}")
         if len(set(given)) != len(given):
             raise ValueError(f"{argument} must be different, got {sorted(given)}")
+    if among is not None and not among:
+        raise ValueError("among must name at least one model, got none")
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise ValueError(f"top must be an integer of at least 1, got {top!r}")
     if not 0 < alpha < 1:
@@ -201,18 +209,24 @@ def _blocks(rows: Sequence[int], words: str, progress: bool) -> Any:
 
 
 def _neighbours(
-    outputs: list[Tensor], rows: Sequence[int], top: int, metric: str, first_pass: str, progress: bool
+    outputs: list[Tensor],
+    rows: Sequence[int],
+    candidates: NDArray[np.int64],
+    top: int,
+    metric: str,
+    first_pass: str,
+    progress: bool,
 ) -> Any:
-    """For each row: itself, the distances to its nearest and their rows."""
+    """For each row: itself, the distances to its nearest candidates and their rows."""
+    pool = [outputs[row] for row in candidates]
+    # One more than asked for, since the model itself may be a candidate; a twin of it may come before it.
+    most = min(top + 1, len(pool))
     for block in _blocks(rows, "nearest models", progress):
-        # One more than asked for, since the model itself is in the zoo; a twin of it may come before it.
-        found = nearest_models(
-            outputs, [outputs[row] for row in block], min(top + 1, len(outputs)), metric=metric, first_pass=first_pass
-        )
-        values, indices = found.values.double().numpy(), found.indices.numpy()
-        for row, distances, others in zip(block, values, indices, strict=True):
-            keep = np.flatnonzero(others != row)[:top]
-            yield row, distances[keep], others[keep]
+        found = nearest_models(pool, [outputs[row] for row in block], most, metric=metric, first_pass=first_pass)
+        values, others = found.values.double().numpy(), candidates[found.indices.numpy()]
+        for row, distances, near in zip(block, values, others, strict=True):
+            keep = np.flatnonzero(near != row)[:top]
+            yield row, distances[keep], near[keep]
 
 
 def _null_distances(
@@ -235,12 +249,13 @@ def _judged(
     row: int,
     values: Floats,
     indices: NDArray[np.int64],
+    tests: int,
     null: tuple[Floats, NDArray[np.int64]] | None,
     known: list[int],
 ) -> tuple[Relative, ...]:
     """The p-values of one model's nearest; ascending distances have ascending p-values, as Holm's method takes them."""
     result: list[Relative] = []
-    tests, largest = len(names) - 1, 0.0
+    largest = 0.0
     places = np.asarray(known, dtype=np.int64)
     for rank, (distance, other) in enumerate(zip(values.tolist(), indices.tolist(), strict=True)):
         p = holm = None
@@ -252,12 +267,3 @@ def _judged(
             holm = largest
         result.append(Relative(names[other], distance, p, holm))
     return tuple(result)
-
-
-def as_tensors(outputs: Sequence[Any]) -> list[Tensor]:
-    """Outputs as tensors that share their memory, whether they are tensors or (mapped, read-only) NumPy arrays."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return [torch.as_tensor(value) for value in outputs]
