@@ -105,8 +105,8 @@ def find_relatives(
 
     For a model a and a candidate b: ``p = (1 + #{i : d(a, i) ≤ d(a, b)}) / (1 + #independents)`` over the declared
     independents i other than a and b, and Holm's correction over all candidates but a itself. Two models are
-    related where their distance lies below the α quantile of the distances between independents (pairs of one pool depend on
-    each other, so α is approximate). Groups: average linkage, cut at that threshold.
+    related where their distance lies below the α quantile of the distances between independents (pairs of one pool
+    depend on each other, so α is approximate). Groups: average linkage, cut at that threshold.
 
     Args:
         names: m different names, m ≥ 2.
