@@ -1,13 +1,37 @@
 """sac_fast: tell which neural networks were derived from which, by the correlation of their answers."""
 
 from ._backend import capabilities
-from .errors import BackendError, FileFormatError, FingerprintError, ModelError, ProbeError, SacFastError
+from .errors import (
+    BackendError,
+    FileFormatError,
+    FingerprintError,
+    ModelError,
+    ModelRefusedError,
+    ProbeError,
+    SacFastError,
+    StoreDamagedError,
+    StoreError,
+    StoreLockedError,
+)
 from .fingerprint import Fingerprint, fingerprint
 from .jpeg_ops import jpeg_roundtrip
-from .models import Preprocessing, load_model, load_weights, save_weights, weights_hash
+from .models import (
+    Limits,
+    ModelEntry,
+    OpenedModel,
+    Preprocessing,
+    identify,
+    list_entries,
+    load_model,
+    load_weights,
+    open_model,
+    save_weights,
+    weights_hash,
+)
 from .ops import (
     NearestModels,
     correlation_distance,
+    correlation_distance_weighted,
     correlation_distances,
     correlation_matrix,
     correlation_vector,
@@ -15,7 +39,15 @@ from .ops import (
     pairwise_correlation_distances,
 )
 from .probes import ProbeSet
-from .verdict import NullPool, Verdict, auc, calibrated_threshold, conformal_p_value
+from .verdict import (
+    NullPool,
+    Verdict,
+    auc,
+    calibrated_threshold,
+    conformal_p_value,
+    evaluate_distances,
+    probe_bootstrap,
+)
 from .verify import Verification, verify_fingerprints
 
 __all__ = [
@@ -23,13 +55,20 @@ __all__ = [
     "FileFormatError",
     "Fingerprint",
     "FingerprintError",
+    "Limits",
+    "ModelEntry",
     "ModelError",
+    "ModelRefusedError",
     "NearestModels",
     "NullPool",
+    "OpenedModel",
     "Preprocessing",
     "ProbeError",
     "ProbeSet",
     "SacFastError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreLockedError",
     "Verdict",
     "Verification",
     "auc",
@@ -37,15 +76,21 @@ __all__ = [
     "capabilities",
     "conformal_p_value",
     "correlation_distance",
+    "correlation_distance_weighted",
     "correlation_distances",
     "correlation_matrix",
     "correlation_vector",
+    "evaluate_distances",
     "fingerprint",
+    "identify",
     "jpeg_roundtrip",
+    "list_entries",
     "load_model",
     "load_weights",
     "nearest_models",
+    "open_model",
     "pairwise_correlation_distances",
+    "probe_bootstrap",
     "save_weights",
     "verify_fingerprints",
     "weights_hash",
