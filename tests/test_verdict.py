@@ -172,6 +172,14 @@ def test_pool_is_sorted_and_cannot_be_changed():
         pool.distances[0] = 0
 
 
+@given(NULLS, GRID, RATES)
+def test_scores_need_not_be_distances(null, distance, rate):
+    """Only the order counts: a rising map that makes everything negative changes no verdict."""
+    as_distance = NullPool(null).judge(distance, rate)
+    as_score = NullPool([-1 / (1 + d) for d in null]).judge(-1 / (1 + distance), rate)
+    assert (as_score.verdict, as_score.p_value) == (as_distance.verdict, as_distance.p_value)
+
+
 @pytest.mark.parametrize("count", [9, 25])
 def test_false_accusations_of_exchangeable_suspects(count):
     """Of independents drawn like the nulls, a share of floor(α(1 + m)) / (1 + m) ≤ α is accused."""
@@ -202,15 +210,14 @@ def test_auc_literals():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: conformal_p_value(math.nan, [1.0]), ValueError, "distance must be finite .* got nan"),
-        (lambda: conformal_p_value(-1e-3, [1.0]), ValueError, "distance must be .* got -0.001"),
+        (lambda: conformal_p_value(math.nan, [1.0]), ValueError, "distance must be finite, got nan"),
         (lambda: conformal_p_value("near", [1.0]), TypeError, "distance must be a number, got 'near'"),
         (lambda: conformal_p_value(0.1, []), ValueError, "null must hold at least one distance, got none"),
-        (lambda: conformal_p_value(0.1, [1.0, math.nan]), ValueError, "null must be finite .* got nan"),
-        (lambda: conformal_p_value(0.1, [1.0, math.inf]), ValueError, "null must be finite .* got inf"),
+        (lambda: conformal_p_value(0.1, [1.0, math.nan]), ValueError, "null must be finite, got nan"),
+        (lambda: conformal_p_value(0.1, [1.0, math.inf]), ValueError, "null must be finite, got inf"),
         (lambda: conformal_p_value(0.1, [[1.0]]), ValueError, "null must have one dimension, got 2"),
         (lambda: conformal_p_value(0.1, ["a"]), TypeError, "null must be a sequence of numbers"),
-        (lambda: NullPool([-1.0]), ValueError, "distances must be .* got -1.0"),
+        (lambda: NullPool([-math.inf]), ValueError, "distances must be finite, got -inf"),
         (lambda: calibrated_threshold([1.0], 0.0), ValueError, "false_accusation_rate must lie .* got 0.0"),
         (lambda: calibrated_threshold([1.0], 1.0), ValueError, "false_accusation_rate must lie .* got 1.0"),
         (lambda: NullPool([1.0]).judge(0.1, math.nan), ValueError, "false_accusation_rate .* got nan"),

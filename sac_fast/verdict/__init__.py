@@ -1,0 +1,46 @@
+"""Verdict: what distances mean. Null pools and p-values, figures of merit with intervals, many suspects, planning.
+
+Everything here takes numbers, "smaller means more alike", and knows nothing of models, probes or files.
+"""
+
+from .bootstrap import Interval
+from .comparison import Comparison, Estimate
+from .evaluation import Evaluation, evaluate_distances
+from .false_accusation import SplitCheck, TransferCheck, random_split_check, transfer_check
+from .metrics import RocCurve, auc, f1_at_rate, f1_at_threshold, roc_curve, tpr_at_fpr, welch_p_value
+from .multiple import benjamini_hochberg, holm
+from .pool import (
+    NullPool,
+    Verdict,
+    VerdictName,
+    attainable_p_value,
+    calibrated_threshold,
+    conformal_p_value,
+)
+
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "Evaluation",
+    "Interval",
+    "NullPool",
+    "RocCurve",
+    "SplitCheck",
+    "TransferCheck",
+    "Verdict",
+    "VerdictName",
+    "attainable_p_value",
+    "auc",
+    "benjamini_hochberg",
+    "calibrated_threshold",
+    "conformal_p_value",
+    "evaluate_distances",
+    "f1_at_rate",
+    "f1_at_threshold",
+    "holm",
+    "random_split_check",
+    "roc_curve",
+    "tpr_at_fpr",
+    "transfer_check",
+    "welch_p_value",
+]
