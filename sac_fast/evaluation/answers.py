@@ -63,7 +63,11 @@ class ZooAnswers:
             raise FileFormatError(f"{str(folder)!r} must have probe sets, got none")
         present = [m for m in zoo.members if all(zoo.fingerprint_file(name, m).is_file() for name in wanted)]
         skipped = tuple(m.name for m in zoo.members if m not in present)
-        for role, wording in (("source", "the source"), ("stolen", "a stolen model"), ("independent", "an independent")):
+        for role, wording in (
+            ("source", "the source"),
+            ("stolen", "a stolen model"),
+            ("independent", "an independent"),
+        ):
             if not any(m.role == role for m in present):
                 raise FileFormatError(f"{str(folder)!r} must hold the answers of {wording} to all probe sets, got none")
         outputs: dict[str, dict[str, Tensor]] = {}

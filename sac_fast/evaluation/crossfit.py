@@ -113,7 +113,9 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
     notes: list[str] = []
     for fold in make_folds(source, suspects):
         if len(fold.cohort) < 4:
-            raise ValueError(f"cohort of the fold {fold.name!r} must hold at least 4 independents, got {len(fold.cohort)}")
+            raise ValueError(
+                f"cohort of the fold {fold.name!r} must hold at least 4 independents, got {len(fold.cohort)}"
+            )
         cohort = [m.name for m in fold.cohort]
         independents = features.of(source.name, cohort, cohort)
         tested = [m for m in fold.tested]

@@ -48,9 +48,7 @@ def auc_by_count(
     return curves
 
 
-def limited(
-    statistics: tuple[CohortStatistic, ...], count: int, answers: ZooAnswers
-) -> tuple[CohortStatistic, ...]:
+def limited(statistics: tuple[CohortStatistic, ...], count: int, answers: ZooAnswers) -> tuple[CohortStatistic, ...]:
     """The statistics with so many probes in all, the sets' shares as they are."""
     sizes = {s.probes: min(answers.count(s.probes), s.count or answers.count(s.probes)) for s in statistics}
     share = min(1.0, count / sum(sizes.values()))

@@ -12,7 +12,7 @@ from typing import Any
 from ..container import StrPath, open_regular
 from ..errors import FileFormatError
 from ..labelled_zoo import ZooMember
-from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortStatistic, Score
+from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
 from .answers import ZooAnswers
 from .crossfit import cross_fit
 
@@ -66,9 +66,7 @@ def score_method(answers: ZooAnswers, score: Score, name: str | None = None) -> 
     outputs = answers.outputs[score.probes]
     suspects = answers.suspects
     start = time.perf_counter()
-    found = score.distances(
-        outputs[answers.source], [outputs[m.name] for m in suspects], answers.labels[score.probes]
-    )
+    found = score.distances(outputs[answers.source], [outputs[m.name] for m in suspects], answers.labels[score.probes])
     seconds = (time.perf_counter() - start) / len(suspects)
     distances = {m.name: float(d) for m, d in zip(suspects, found, strict=True)}
     queries = min(answers.count(score.probes), score.count or answers.count(score.probes))
@@ -88,9 +86,12 @@ def calibrated_method(
     Raises:
         ValueError: a probe set that the zoo lacks, or too few models for the separation.
     """
-    start = time.perf_counter()
     fitted = cross_fit(answers, statistics, regularisation=regularisation)
-    seconds = (time.perf_counter() - start) / len(answers.suspects)
+    # One suspect, as `Calibration.distances` does it, with all independents as cohort.
+    names = [answers.source, answers.stolen[0].name, *(m.name for m in answers.independents)]
+    start = time.perf_counter()
+    CohortFeatures(answers.outputs, names, statistics).of(names[0], [names[1]], names[2:])
+    seconds = time.perf_counter() - start
     sizes = {s.probes: max(_size(answers, t) for t in statistics if t.probes == s.probes) for s in statistics}
     details = {
         "statistics": [s.name for s in statistics],

@@ -74,6 +74,10 @@ def evaluate(
         "kind": KIND,
         "format": FORMAT_VERSION,
         "zoo": describe(answers),
+        "members": {
+            m.name: {"role": m.role, "origin": m.origin, "architecture": m.architecture, "accuracy": m.accuracy}
+            for m in answers.suspects
+        },
         "false_accusation_rate": false_accusation_rate,
         "methods": [],
         "not_evaluated": reasons,

@@ -18,7 +18,9 @@ RATES = (0.01, 0.05)
 _CHANCE = 0.5
 
 
-def mean_auc(distances: Mapping[str, float], suspects: Sequence[ZooMember], kinds: Sequence[str] | None = None) -> float:
+def mean_auc(
+    distances: Mapping[str, float], suspects: Sequence[ZooMember], kinds: Sequence[str] | None = None
+) -> float:
     """Mean over the non-adaptive attacks of the AUC against all independents (of some kinds).
 
     Args:
@@ -106,9 +108,7 @@ def summarise(
     return result
 
 
-def _by_origin(
-    distances: Mapping[str, float], suspects: Sequence[ZooMember], role: str
-) -> dict[str, list[float]]:
+def _by_origin(distances: Mapping[str, float], suspects: Sequence[ZooMember], role: str) -> dict[str, list[float]]:
     groups: dict[str, list[float]] = {}
     for member in suspects:
         if member.role == role:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ class Calibration:
         source_hash: `weights_hash` of the source; None where it is not known.
         used_hashes: of the models that served as cohort or for the fit: none of them may be a null or a suspect.
         null: distances of independents that had no part in the fit, by name.
+        null_hashes: of these, by hash their names.
         attacks: number of thefts of each kind in the fit.
     """
 
@@ -48,6 +50,7 @@ class Calibration:
     source_hash: str | None
     used_hashes: dict[str, str]
     null: dict[str, float]
+    null_hashes: dict[str, str]
     attacks: dict[str, int]
 
     @classmethod
@@ -117,12 +120,33 @@ class Calibration:
             source[wanted[0]].model_hash,
             used,
             {},
+            {},
             attacks,
         )
 
-    def with_null(self, null: Mapping[str, float]) -> Calibration:
-        """The same score with the distances of independents that had no part in the fit."""
-        return Calibration(**{**self.__dict__, "null": {name: float(d) for name, d in null.items()}})
+    def with_null(self, nulls: Mapping[str, Mapping[str, Fingerprint]]) -> Calibration:
+        """The same score with the distances of independents that had no part in the fit.
+
+        Args:
+            nulls: by name, by probe set: their fingerprints.
+
+        Raises:
+            FingerprintError: answers to other probes, or a model that had a part in the fit.
+            ValueError: a probe set that is missing.
+        """
+        hashes: dict[str, str] = {}
+        for name, prints in nulls.items():
+            for probes, fp in prints.items():
+                if fp.probe_hash != self.probe_hashes.get(probes, fp.probe_hash):
+                    raise FingerprintError(
+                        f"answers of {name!r} must be to the probes {self.probe_hashes[probes]}, got {fp.probe_hash}"
+                    )
+                if fp.model_hash in self.used_hashes:
+                    raise FingerprintError(f"a null must have no part in the fit, got {name!r}")
+                if fp.model_hash is not None:
+                    hashes[fp.model_hash] = name
+        answers = {name: {probes: fp.outputs for probes, fp in prints.items()} for name, prints in nulls.items()}
+        return dataclasses.replace(self, null=self.distances(answers), null_hashes=hashes)
 
     def distances(self, suspects: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
         """Distances of suspects to the source.
@@ -139,7 +163,9 @@ class Calibration:
         found: dict[str, float] = {}
         for name, answers in suspects.items():
             if missing := [probes for probes in self.probe_hashes if probes not in answers]:
-                raise ValueError(f"answers of {name!r} must be to {', '.join(self.probe_hashes)}, missing {missing[0]!r}")
+                raise ValueError(
+                    f"answers of {name!r} must be to {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
+                )
             outputs = {
                 probes: {
                     _SOURCE: self.source[probes],
@@ -173,6 +199,7 @@ class Calibration:
             "source_hash": self.source_hash,
             "used_hashes": self.used_hashes,
             "null": self.null,
+            "null_hashes": self.null_hashes,
             "attacks": self.attacks,
         }
         save_container(path, KIND, arrays, metadata)
@@ -220,8 +247,9 @@ def _checked(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
         source,
         others,
         None if source_hash is None else _digest(source_hash),
-        {_digest(key): str(name) for key, name in _mapping(metadata["used_hashes"], str).items()},
+        _by_digest(metadata["used_hashes"]),
         _mapping(metadata["null"], _distance),
+        _by_digest(metadata["null_hashes"]),
         _mapping(metadata["attacks"], int),
     )
 
@@ -245,6 +273,10 @@ def _mapping(value: Any, of: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, got {type(value).__name__}")
     return {str(key): of(item) for key, item in value.items()}
+
+
+def _by_digest(value: Any) -> dict[str, str]:
+    return {_digest(key): name for key, name in _mapping(value, str).items()}
 
 
 def _digest(value: Any) -> str:
