@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..container import StrPath
 from ..errors import FileFormatError, FingerprintError
-from ..labelled_zoo import LabelledZoo, ZooMember
+from ..labelled_zoo import ROLES, LabelledZoo, ZooMember
 from ..progress import track
 
 
@@ -63,13 +63,9 @@ class ZooAnswers:
             raise FileFormatError(f"{str(folder)!r} must have probe sets, got none")
         present = [m for m in zoo.members if all(zoo.fingerprint_file(name, m).is_file() for name in wanted)]
         skipped = tuple(m.name for m in zoo.members if m not in present)
-        for role, wording in (
-            ("source", "the source"),
-            ("stolen", "a stolen model"),
-            ("independent", "an independent"),
-        ):
+        for role in ROLES:
             if not any(m.role == role for m in present):
-                raise FileFormatError(f"{str(folder)!r} must hold the answers of {wording} to all probe sets, got none")
+                raise FileFormatError(f"{str(folder)!r} must hold a {role} model's answers to all probe sets, got none")
         outputs: dict[str, dict[str, Tensor]] = {}
         pairs = [(name, member) for name in wanted for member in present]
         hashes: dict[str, str] = {}

@@ -70,7 +70,7 @@ def score_method(answers: ZooAnswers, score: Score, name: str | None = None) -> 
     seconds = (time.perf_counter() - start) / len(suspects)
     distances = {m.name: float(d) for m, d in zip(suspects, found, strict=True)}
     queries = min(answers.count(score.probes), score.count or answers.count(score.probes))
-    description = DESCRIPTIONS[name] if name in DESCRIPTIONS else score.name
+    description = DESCRIPTIONS.get(name or "", score.name)
     return Method(name or score.name, description, distances, queries, seconds, details={"score": score.name})
 
 

@@ -115,8 +115,11 @@ class Score:
         if self.comparison == "l1":
             found = correlation_distances(mine, theirs, metric=self.metric, backend=backend)
             return found.double().cpu().numpy()
-        how = {"metric": self.metric, "comparison": self.comparison, "backend": backend}
-        return np.array([float(correlation_distance(mine, other, **how)) for other in theirs])
+        metric, comparison = self.metric, self.comparison
+        found_each = (
+            correlation_distance(mine, other, metric=metric, comparison=comparison, backend=backend) for other in theirs
+        )
+        return np.array([float(distance) for distance in found_each])
 
 
 def spread(n: int, count: int | None) -> Tensor:
