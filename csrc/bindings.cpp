@@ -8,6 +8,7 @@
 
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_cuda.h"
+#include "sac/correlation_distance_weighted.h"
 #include "sac/jpeg_roundtrip.h"
 #include "sac/triangle.h"
 #include "sac/zoo.h"
@@ -97,6 +98,18 @@ double correlation_distance_cpu(const View& a, const View& b, const std::string&
   const auto view_a = view_of(a), view_b = view_of(b);
   const auto kind = metric_of(metric);
   return without_gil([&] { return sac::correlation_distance_cpu(view_a, view_b, kind, sigma, options); });
+}
+
+void correlation_distance_weighted_cpu(const View& a, const View& b, std::uintptr_t weights, std::int64_t replicates,
+                                       const std::string& metric, double sigma, int threads,
+                                       const std::string& instruction_set, std::uintptr_t distances) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto view_a = view_of(a), view_b = view_of(b);
+  const auto kind = metric_of(metric);
+  without_gil([&] {
+    sac::correlation_distance_weighted_cpu(view_a, view_b, reinterpret_cast<const double*>(weights), replicates, kind,
+                                           sigma, options, reinterpret_cast<double*>(distances));
+  });
 }
 
 void correlation_distances_cpu(const View& source, const std::vector<View>& suspects, const std::string& metric,
@@ -237,6 +250,10 @@ PYBIND11_MODULE(_C, m) {
   m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("b"), py::arg("metric"),
         py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"),
         "mean |C^a - C^b|; see csrc/include/sac/correlation_distance.h");
+  m.def("correlation_distance_weighted_cpu", &correlation_distance_weighted_cpu, py::arg("a"), py::arg("b"),
+        py::arg("weights"), py::arg("replicates"), py::arg("metric"), py::arg("sigma"), py::arg("threads"),
+        py::arg("instruction_set"), py::arg("distances"),
+        "float64 distances for each row of weights; see csrc/include/sac/correlation_distance_weighted.h");
   m.def("correlation_distances_cpu", &correlation_distances_cpu, py::arg("source"), py::arg("suspects"),
         py::arg("metric"), py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"), py::arg("distances"),
         "float64 distances of one source to each suspect; see csrc/include/sac/zoo.h");

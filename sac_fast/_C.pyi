@@ -11,6 +11,17 @@ def instruction_sets() -> list[str]: ...
 def correlation_distance_cpu(
     a: _View, b: _View, metric: str, sigma: float, threads: int, instruction_set: str
 ) -> float: ...
+def correlation_distance_weighted_cpu(
+    a: _View,
+    b: _View,
+    weights: int,
+    replicates: int,
+    metric: str,
+    sigma: float,
+    threads: int,
+    instruction_set: str,
+    distances: int,
+) -> None: ...
 def correlation_distances_cpu(
     source: _View,
     suspects: Sequence[_View],

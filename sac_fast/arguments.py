@@ -131,6 +131,37 @@ def vectors_tensor(name: str, value: Any, like: Tensor | None = None) -> Tensor:
     return value.detach().contiguous()
 
 
+def weights_tensor(name: str, value: Any, outputs: Tensor) -> Tensor:
+    """Return weights of the n probes of `outputs` as a checked tensor (R, n): finite, ≥ 0, no row without weight."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
+        value = torch.from_numpy(np.array(value, dtype=np.float64))
+    if not isinstance(value, Tensor):
+        got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{name} must be a torch tensor or a NumPy array of numbers, got {got}")
+    if value.is_complex() or value.dtype == torch.bool or value.layout != torch.strided:
+        raise TypeError(f"{name} must be dense real numbers, got {value.dtype}, layout {value.layout}")
+    n = outputs.shape[0]
+    if value.dim() != 2 or value.shape[1] != n or value.shape[0] < 1:
+        raise ValueError(f"{name} must have shape (R, {n}), R at least 1, got {tuple(value.shape)}")
+    if value.device != outputs.device:
+        raise ValueError(f"{name} must be on {outputs.device} like a, got {value.device}")
+    return value.detach().resolve_neg()
+
+
+def weights_values(name: str, value: Tensor) -> Tensor:
+    """Return checked weights as contiguous float64; raises for what only their values tell."""
+    weights = value.to(torch.float64).contiguous()
+    finite = torch.isfinite(weights)
+    for wrong, what in (
+        (~finite.all(dim=1), "finite, got NaN or Inf"),
+        ((weights < 0).any(dim=1), "at least 0, got less"),
+        (~(weights > 0).any(dim=1), "positive somewhere, got only zeros"),
+    ):
+        if bool(wrong.any()):
+            raise ValueError(f"{name} must be {what} in row {int(torch.nonzero(wrong)[0, 0])}")
+    return weights
+
+
 def finite_rows(name: str, x: Tensor) -> None:
     """Raise a ValueError that names the first row of `x` with NaN or Inf."""
     finite = torch.isfinite(x).all(dim=1)

@@ -27,6 +27,7 @@ TINY = sizes.Sizes(
     rounds=2,
     pairs=((40, 3, "cosine"), (30, 3, "rbf")),
     source=(3, 30, 4),
+    weighted=(30, 4, 5),
     all_pairs=(9, 20, 3),
     nearest=(40, 20, 3),
     top=3,
@@ -189,6 +190,7 @@ def test_results_hold_every_case_with_its_peers(results):
     ops = {record["op"] for record in results["records"]}
     assert ops == {
         "correlation_distance",
+        "correlation_distance_weighted",
         "correlation_distances",
         "pairwise_correlation_distances",
         "nearest_models",
@@ -321,7 +323,14 @@ def test_command_asked_wrongly(call, tmp_path):
     assert call("bench", "--out", tmp_path / "no" / "folder")[0] == 1
 
 
-@pytest.mark.parametrize(("name", "part"), [("bench_correlation_distance", "pair"), ("bench_pairwise", "zoo")])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("bench_correlation_distance", "pair"),
+        ("bench_correlation_distance_weighted", "weighted"),
+        ("bench_pairwise", "zoo"),
+    ],
+)
 def test_scripts(name, part, results, tmp_path, monkeypatch, capsys):
     asked = []
 

@@ -40,6 +40,17 @@ struct PackedPair {
 template <typename T>
 using GroupSum = double (*)(const PackedPair<T>&, std::int64_t p0, std::int64_t p1, std::int64_t q0, std::int64_t q1);
 
+// scale · |C^a_ij − C^b_ij| for the block (p, q), width × width, row by row, into `out` (64-byte aligned).
+template <typename T>
+using PairBlock = void (*)(const PackedPair<T>&, std::int64_t p, std::int64_t q, T scale, T* out);
+
+// sums[r] += Σ_ij u[i·tile + r] · values[i·width + j] · v[r·stride + j] for `lines` rows i of `width` values, and r
+// below tile = replicate_tile. values and v are 64-byte aligned or whole panels away from it; stride is a multiple of
+// width.
+template <typename T>
+using WeightedSums = void (*)(const T* values, std::int64_t lines, const T* u, const T* v, std::int64_t stride,
+                              double* sums);
+
 // The block (p, q) of C, width × width, row by row, into `out` (64-byte aligned).
 template <typename T>
 using BlockValues = void (*)(const PackedRows<T>&, std::int64_t p, std::int64_t q, T* out);
@@ -63,6 +74,10 @@ struct KernelsOf {
   // Σ_e |x[e] − y[e]|, count a multiple of width², both 64-byte aligned
   double (*abs_difference)(const T* x, const T* y, std::int64_t count);
   AllPairs<T> all_pairs;
+  PairBlock<T> pair_block_dot;
+  PairBlock<T> pair_block_rbf;
+  int replicate_tile;
+  WeightedSums<T> weighted_sums;
 };
 
 struct Kernels {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/kernels_pair.h"
+#include "cpu/kernels_weighted.h"
 #include "cpu/kernels_zoo.h"
 
 namespace sac {
@@ -9,9 +10,10 @@ namespace {
 
 template <typename T>
 constexpr KernelsOf<T> kernel_table_of() {
-  return {
-      Shape<T>::width,   group_sum_dot<T>, group_sum_of<T, Tile::rbf>, block_values<T, false>, block_values<T, true>,
-      abs_difference<T>, all_pairs<T>};
+  return {Shape<T>::width,        group_sum_dot<T>,      group_sum_of<T, Tile::rbf>,
+          block_values<T, false>, block_values<T, true>, abs_difference<T>,
+          all_pairs<T>,           pair_block_dot<T>,     pair_block_of<T, Tile::rbf>,
+          SAC_TILE_ROWS,          weighted_sums<T>};
 }
 
 constexpr Kernels kernel_table() {

@@ -1,6 +1,7 @@
 # The CPU kernels: their sources and how they are compiled, for the module and for the C++ tests.
 set(SAC_CPU_SOURCES
   csrc/cpu/correlation_distance_cpu.cpp
+  csrc/cpu/correlation_distance_weighted_cpu.cpp
   csrc/cpu/correlation_distances_cpu.cpp
   csrc/cpu/correlation_vector_cpu.cpp
   csrc/cpu/jpeg_kernels_portable.cpp

@@ -62,7 +62,7 @@ class Case:
 
     Attributes:
         name: unique within a run.
-        part: "pair" or "zoo", the script that runs it.
+        part: "pair", "weighted" or "zoo", the script that runs it.
         sweep: the letter it is plotted against, "n", "k" or "m"; None: a row of the table.
         op, shape, metric: what is computed.
         implementations: ours first.

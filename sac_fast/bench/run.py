@@ -20,11 +20,12 @@ from .machine import KERNEL_THREADS, describe, environment
 from .memory import memory_record
 from .pair_cases import pair_cases
 from .sizes import FULL, QUICK, Sizes
+from .weighted_cases import weighted_cases
 from .zoo_cases import zoo_cases
 
 KIND = "sac_fast benchmark"
 FORMAT = 1
-PARTS = ("pair", "zoo")
+PARTS = ("pair", "weighted", "zoo")
 _DEFAULT_THREADS = 2
 
 
@@ -34,8 +35,8 @@ def run_bench(
     """Check and time the ops beside their peers.
 
     Args:
-        parts: "pair" (correlation_distance, correlation_distances) and "zoo" (pairwise_correlation_distances,
-            nearest_models).
+        parts: "pair" (correlation_distance, correlation_distances), "weighted" (correlation_distance_weighted) and
+            "zoo" (pairwise_correlation_distances, nearest_models).
         quick: small sizes, for which no targets are judged.
         threads: of the kernels and of the peers that have threads; None: 2, or 1 where there is one core only.
         progress: a bar on stderr.
@@ -68,6 +69,8 @@ def _run(parts: Sequence[str], sizes: Sizes, threads: int, progress: bool, quick
         if "pair" in parts:
             todo += [partial(_measured, case, limits, sizes.rounds) for case in pair_cases(sizes)]
             todo.append(partial(memory_record, *sizes.memory, threads, sizes.judged))
+        if "weighted" in parts:
+            todo += [partial(_measured, case, limits, sizes.rounds) for case in weighted_cases(sizes)]
         if "zoo" in parts:
             todo += [partial(_measured, case, limits, sizes.rounds) for case in zoo_cases(sizes, threads)]
         records = [one() for one in track(todo, "benchmarks", enabled=progress)]

@@ -14,6 +14,7 @@ class Sizes:
         rounds: turns of all implementations.
         pairs: (n, k, metric) of correlation_distance.
         source: (m, n, k) of correlation_distances.
+        weighted: (n, k, R) of correlation_distance_weighted.
         all_pairs: (m, n, k) of pairwise_correlation_distances.
         nearest: (m, n, k) of nearest_models; `top` of its neighbours.
         memory: (n, k) of the pair whose memory is measured.
@@ -24,6 +25,7 @@ class Sizes:
     rounds: int
     pairs: tuple[tuple[int, int, str], ...]
     source: tuple[int, int, int]
+    weighted: tuple[int, int, int]
     all_pairs: tuple[int, int, int]
     nearest: tuple[int, int, int]
     top: int
@@ -47,6 +49,7 @@ FULL = Sizes(
         (50, 10, "cosine"),
     ),
     source=(50, 2_000, 100),
+    weighted=(2_000, 10, 200),
     all_pairs=(1_000, 200, 10),
     nearest=(20_000, 100, 10),
     top=10,
@@ -64,6 +67,7 @@ QUICK = Sizes(
     rounds=3,
     pairs=((2_000, 10, "cosine"), (2_000, 512, "cosine"), (800, 7, "cosine"), (2_000, 10, "rbf"), (50, 10, "cosine")),
     source=(10, 1_000, 100),
+    weighted=(500, 10, 100),
     all_pairs=(200, 100, 10),
     nearest=(2_000, 50, 10),
     top=10,

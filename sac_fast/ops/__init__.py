@@ -2,12 +2,14 @@
 
 from .pair import correlation_distance, correlation_matrix
 from .vectors import VECTOR_DTYPES, correlation_vector
+from .weighted import correlation_distance_weighted
 from .zoo import NearestModels, correlation_distances, nearest_models, pairwise_correlation_distances
 
 __all__ = [
     "VECTOR_DTYPES",
     "NearestModels",
     "correlation_distance",
+    "correlation_distance_weighted",
     "correlation_distances",
     "correlation_matrix",
     "correlation_vector",

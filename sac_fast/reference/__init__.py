@@ -5,6 +5,7 @@ The functions have the signatures of `sac_fast.ops`, without `backend`.
 """
 
 from .pair import average_ranks, correlation_distance, correlation_matrix, normalised_rows
+from .weighted import correlation_distance_weighted
 from .zoo import (
     correlation_distances,
     correlation_vector,
@@ -16,6 +17,7 @@ from .zoo import (
 __all__ = [
     "average_ranks",
     "correlation_distance",
+    "correlation_distance_weighted",
     "correlation_distances",
     "correlation_matrix",
     "correlation_vector",

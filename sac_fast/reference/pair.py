@@ -100,7 +100,7 @@ def correlation_distance(
     rows_a, rows_b = normalised_rows(a, metric), normalised_rows(b, metric)
     if torch.equal(rows_a, rows_b):
         return torch.zeros((), dtype=result_dtype(a, b), device=a.device)
-    blocks = _BlockPairs(rows_a, rows_b, metric, sigma)
+    blocks = BlockPairs(rows_a, rows_b, metric, sigma)
     value = {"l1": _l1, "l2": _l2, "rsa": _rsa, "cka": _cka}[comparison](blocks)
     return value.to(result_dtype(a, b))
 
@@ -126,7 +126,7 @@ def _correlations(rows: Tensor, block: slice, metric: str, sigma: float) -> Tens
     return torch.exp(squared.clamp_(min=0.0).mul_(-0.5 / sigma**2))
 
 
-class _BlockPairs:
+class BlockPairs:
     """The same rows of C^a and C^b, block after block, as often as asked."""
 
     def __init__(self, rows_a: Tensor, rows_b: Tensor, metric: str, sigma: float) -> None:
@@ -144,21 +144,21 @@ class _BlockPairs:
             )
 
 
-def _l1(blocks: _BlockPairs) -> Tensor:
+def _l1(blocks: BlockPairs) -> Tensor:
     total = blocks.zero
     for _, c_a, c_b in blocks:
         total = total + (c_a - c_b).abs().sum()
     return total / blocks.n**2
 
 
-def _l2(blocks: _BlockPairs) -> Tensor:
+def _l2(blocks: BlockPairs) -> Tensor:
     total = blocks.zero
     for _, c_a, c_b in blocks:
         total = total + (c_a - c_b).square().sum()
     return (total / blocks.n**2).sqrt()
 
 
-def _rsa(blocks: _BlockPairs) -> Tensor:
+def _rsa(blocks: BlockPairs) -> Tensor:
     """1 − Pearson correlation of the entries above the diagonal."""
     n = blocks.n
     sum_a = sum_b = blocks.zero
@@ -175,7 +175,7 @@ def _rsa(blocks: _BlockPairs) -> Tensor:
     return _one_minus_cosine(aa, bb, ab, count)
 
 
-def _cka(blocks: _BlockPairs) -> Tensor:
+def _cka(blocks: BlockPairs) -> Tensor:
     """1 − <HC^aH, HC^bH> / (|HC^aH| |HC^bH|), H = I − 11ᵀ/n."""
     n = blocks.n
     means_a = torch.empty(n, dtype=torch.float64, device=blocks.zero.device)

@@ -17,6 +17,8 @@ from .pool import (
     calibrated_threshold,
     conformal_p_value,
 )
+from .power import RealisedRate, nulls_needed, probes_needed, realised_rate
+from .probes import ProbeBootstrap, half_samples, probe_bootstrap, probe_counts
 
 __all__ = [
     "Comparison",
@@ -24,6 +26,8 @@ __all__ = [
     "Evaluation",
     "Interval",
     "NullPool",
+    "ProbeBootstrap",
+    "RealisedRate",
     "RocCurve",
     "SplitCheck",
     "TransferCheck",
@@ -37,8 +41,14 @@ __all__ = [
     "evaluate_distances",
     "f1_at_rate",
     "f1_at_threshold",
+    "half_samples",
     "holm",
+    "nulls_needed",
+    "probe_bootstrap",
+    "probe_counts",
+    "probes_needed",
     "random_split_check",
+    "realised_rate",
     "roc_curve",
     "tpr_at_fpr",
     "transfer_check",

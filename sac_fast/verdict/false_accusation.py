@@ -6,8 +6,8 @@ Two questions, two checks:
   Splits share one pool, yet given the pool they are drawn independently, and without ties the number accused in one
   split depends on ranks alone, which a random split makes uniform: with c nulls, h held out and r = ⌊α(1 + c)⌋, it is
   beta-binomial(h; r, 1 + c − r), *whatever the distances are*. The h models of a split meet the same threshold, so
-  their verdicts depend on each other: the binomial error of splits · h trials is too small, the beta-binomial one is right.
-  The check therefore confirms thresholds and p-values; it cannot show that the pool resembles future suspects.
+  their verdicts depend on each other: the binomial error of splits · h trials is too small, the beta-binomial one is
+  right. The check therefore confirms thresholds and p-values; it cannot show that the pool resembles future suspects.
 * `transfer_check`: calibrated on one kind of independents, is another kind accused too often? Its p-value is exact
   under exchangeability, so it does speak about the data.
 

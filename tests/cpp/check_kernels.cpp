@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sac/correlation_distance.h"
+#include "sac/correlation_distance_weighted.h"
 #include "sac/zoo.h"
 
 namespace {
@@ -75,6 +76,17 @@ double defined(const std::vector<long double>& c_a, const std::vector<long doubl
   return static_cast<double>(sum / static_cast<long double>(c_a.size()));
 }
 
+// wᵀDw / (Σw)²
+double defined(const std::vector<long double>& c_a, const std::vector<long double>& c_b, const double* w,
+               std::size_t n) {
+  long double sum = 0, total = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    total += w[i];
+    for (std::size_t j = 0; j < n; ++j) sum += std::fabs(c_a[i * n + j] - c_b[i * n + j]) * w[i] * w[j];
+  }
+  return static_cast<double>(sum / total / total);
+}
+
 template <typename T>
 void check(std::int64_t n, std::int64_t k, Metric metric, const sac::CpuOptions& options) {
   const double tolerance = sizeof(T) == 4 ? 1e-6 : 1e-12, sigma = std::sqrt(0.5);
@@ -94,6 +106,21 @@ void check(std::int64_t n, std::int64_t k, Metric metric, const sac::CpuOptions&
   for (std::int64_t j = 0; j < m; ++j)
     expect_near(sac::correlation_distance_cpu(views[0], views[static_cast<std::size_t>(j)], metric, sigma, options),
                 expected[static_cast<std::size_t>(j)], tolerance, "correlation_distance", n, k);
+  // an odd number of replicates, so that the last tile of them is not full
+  const std::int64_t replicates = 11;
+  std::vector<double> weights(static_cast<std::size_t>(replicates * n)), weighted(static_cast<std::size_t>(replicates));
+  for (std::size_t e = 0; e < weights.size(); ++e) weights[e] = static_cast<double>((7 * e + e / 5) % 4);
+  for (std::int64_t r = 0; r < replicates; ++r) weights[static_cast<std::size_t>(r * n)] = 1 + static_cast<double>(r);
+  for (std::int64_t i = 0; i < n; ++i) weights[static_cast<std::size_t>(i)] *= 1e200;
+  for (std::size_t j : {1u, 2u, 3u}) {
+    sac::correlation_distance_weighted_cpu(views[0], views[j], weights.data(), replicates, metric, sigma, options,
+                                           weighted.data());
+    for (std::int64_t r = 0; r < replicates; ++r)
+      expect_near(
+          weighted[static_cast<std::size_t>(r)],
+          defined(matrices[0], matrices[j], &weights[static_cast<std::size_t>(r * n)], static_cast<std::size_t>(n)),
+          tolerance, "correlation_distance_weighted", n, k);
+  }
   sac::correlation_distances_cpu(views[0], views, metric, sigma, options, row.data());
   std::vector<double> all(static_cast<std::size_t>(m * m));
   sac::pairwise_correlation_distances_cpu(views, metric, sigma, true, options, all.data());
