@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import cli_evaluate, cli_probes, report
+from . import cli_evaluate, cli_probes, cli_simulate, cli_testbed, report
 from .cli_options import (
     Comparison,
     Force,
@@ -44,6 +44,8 @@ app = typer.Typer(
 
 app.command()(cli_evaluate.evaluate)
 app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
+app.command()(cli_simulate.simulate)
+app.add_typer(cli_testbed.app, name="testbed", help="Train a zoo of stolen and independent models, and describe one.")
 
 
 @app.command()

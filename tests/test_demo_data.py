@@ -10,6 +10,7 @@ from PIL import Image
 from sac_fast.demo import architectures, data, zoo
 from sac_fast.errors import ProbeError
 from sac_fast.models import load_model
+from sac_fast.testbed import photographs
 
 TINY = zoo.Size(
     patches=16, test_patches=6, epochs=1, null=4, held_out=4, finetuned=1, rate=0.2,
@@ -71,23 +72,23 @@ def test_task_is_balanced_and_seeded():
 
 
 def test_gray_photographs_have_three_equal_channels():
-    brick = data.read_photograph("brick")
+    brick = photographs.read_photograph("brick")
     assert brick.shape == (512, 512, 3)
     assert (brick == brick[..., :1]).all()
 
 
 def test_missing_package_and_missing_photograph(monkeypatch, tmp_path):
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(photographs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ProbeError, match=r"'rocket' must come from the package skimage.*sac-fast\[demo\]"):
-        data.read_photograph("rocket")
+        photographs.read_photograph("rocket")
     spec = ModuleSpec("skimage", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(photographs.importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(ProbeError, match=r"'rocket' must be readable at .*rocket\.jpg"):
-        data.read_photograph("rocket")
+        photographs.read_photograph("rocket")
     (tmp_path / "data").mkdir()
     Image.new("L", (5, 4), 7).save(tmp_path / "data" / "rocket.jpg")
-    assert data.read_photograph("rocket").tolist() == [[[7, 7, 7]] * 5] * 4
+    assert photographs.read_photograph("rocket").tolist() == [[[7, 7, 7]] * 5] * 4
 
 
 # ---- models

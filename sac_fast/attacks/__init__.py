@@ -2,19 +2,44 @@
 
 Every function takes an ``nn.Module`` and float tensors as the model sees them (after preprocessing),
 is seeded, leaves the given models and the global random state as they were, and returns a new model.
+`ATTACKS` has all of them under their names, callable in one way.
 """
 
-from .extract import extract_labels, extract_probabilities
+from .adaptive import adaptive_correlation, adaptive_removalnet
+from .adversarial import extract_adversarial, pgd
+from .extract import distillation_loss, extract_distilled, extract_labels, extract_probabilities
 from .finetune import finetune_all, finetune_last, last_layer_name
+from .prune import prune_magnitude
+from .prune_filters import fine_prune, prune_taylor
+from .registry import ATTACKS, Attack, AttackContext
 from .training import Recipe, train, train_independent
+from .transfer import replace_head, transfer_all, transfer_last
+from .weights import quantize_int8, weight_noise
 
 __all__ = [
+    "ATTACKS",
+    "Attack",
+    "AttackContext",
     "Recipe",
+    "adaptive_correlation",
+    "adaptive_removalnet",
+    "distillation_loss",
+    "extract_adversarial",
+    "extract_distilled",
     "extract_labels",
     "extract_probabilities",
+    "fine_prune",
     "finetune_all",
     "finetune_last",
     "last_layer_name",
+    "pgd",
+    "prune_magnitude",
+    "prune_taylor",
+    "quantize_int8",
+    "replace_head",
     "train",
     "train_independent",
+    "transfer_all",
+    "transfer_last",
+    "weight_noise",
 ]

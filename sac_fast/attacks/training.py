@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -19,6 +19,8 @@ from ..progress import track
 #: ``True`` draws a bar on stderr; a callable gets (steps done, steps in all) after every step.
 Progress = bool | Callable[[int, int], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
+#: (model in training mode, images of the batch, their targets) -> the images and targets that are trained on
+Perturb = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 _Model = TypeVar("_Model", bound=nn.Module)
 _RISE = 0.3  # of the steps; as torch's OneCycleLR, which cannot be built for a few steps only
 
@@ -69,14 +71,17 @@ def check_images(images: Tensor) -> None:
         raise ValueError(f"images must have at least one row and two dimensions, got {tuple(images.shape)}")
 
 
-def check_labels(labels: Tensor, rows: int) -> Tensor:
-    """Return the labels as int64, one an image; refuse anything else."""
+def check_labels(labels: Tensor, rows: int, classes: int) -> Tensor:
+    """Return the labels as int64, one an image, 0 … classes - 1; refuse anything else."""
     if not isinstance(labels, Tensor):
         raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if labels.shape != (rows,):
         raise ValueError(f"labels must have shape ({rows},), one row an image, got {tuple(labels.shape)}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels must lie in 0…{classes - 1}, as the model has {classes} outputs, got {low}…{high}")
     return labels.to(torch.int64)
 
 
@@ -128,6 +133,7 @@ def fit(
     seed: int,
     *,
     trained: nn.Module | None = None,
+    perturb: Perturb | None = None,
     progress: Progress = False,
     description: str = "training",
 ) -> None:
@@ -143,6 +149,7 @@ def fit(
         seed: of the order of the batches, the mirroring and the model's own randomness (dropout).
         trained: the part of the model that is trained, all of it by default. The rest keeps its parameters
             and, in eval mode, its batch normalisation statistics.
+        perturb: what is done to a batch and its targets before the model is trained on them.
         progress: a bar, a callable or nothing.
         description: beside the bar.
 
@@ -180,7 +187,10 @@ def fit(
                     mirrored = torch.rand(batch_size, generator=generator) < 0.5
                     batch = torch.where(_like(mirrored, batch).to(device), batch.flip(-1), batch)
                     wanted = torch.where(_like(mirrored, wanted), mirrored_targets[rows_now], wanted)
-                value = loss(model(batch), wanted.to(device))
+                wanted = wanted.to(device)
+                if perturb is not None:
+                    batch, wanted = perturb(model, batch, wanted)
+                value = loss(model(batch), wanted)
                 optimizer.zero_grad()
                 value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -194,6 +204,20 @@ def fit(
                     f"lower learning_rate, now {recipe.learning_rate}"
                 )
     model.eval()
+
+
+def stages(progress: Progress, recipes: Sequence[Recipe], rows: int) -> list[Progress]:
+    """One progress a training, for attacks that train several times; together they count every step once."""
+    if not callable(progress):
+        return [progress] * len(recipes)
+    tell = progress
+    counts = [recipe.epochs * (rows // min(recipe.batch_size, rows)) for recipe in recipes]
+    before = [sum(counts[:index]) for index in range(len(counts))]
+
+    def stage(start: int) -> Callable[[int, int], None]:
+        return lambda done, _: tell(start + done, sum(counts))
+
+    return [stage(start) for start in before]
 
 
 def _one_cycle(x: float) -> float:
@@ -219,12 +243,7 @@ def fit_labels(
 ) -> _Model:
     """Check images and labels against the model, then ``fit`` it in place with cross-entropy."""
     check_images(images)
-    labels = check_labels(labels, images.shape[0])
-    classes = ask(model, images[:1]).shape[1]
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels must lie in 0…{classes - 1}, as the model has {classes} outputs, got {low}…{high}")
-    labels = labels.to(images.device)
+    labels = check_labels(labels, images.shape[0], ask(model, images[:1]).shape[1]).to(images.device)
     fit(
         model, images, labels, labels, F.cross_entropy, recipe, seed,
         trained=trained, progress=progress, description=description,

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +14,18 @@ import PIL
 import torch
 
 from ..container import package_version
-from ..errors import ModelError
 from ..fingerprint import Fingerprint, fingerprint
 from ..models import load_model
 from ..ops import correlation_distance
 from ..probes import ProbeSet
 from ..progress import track
+from ..testbed.pool import check_workers, in_processes
 from .data import Task, make_task
 from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_results
 from .results import WHY, judge, model_spec, reproduce, settings
 from .zoo import FULL, PREPROCESSING, QUICK, Member, Size, Trained, make_model, plan, start_worker
 
 SEVERITY = 1
-_MOST_WORKERS = 8  # each holds torch and the task, some 500 MB
 
 
 def run_demo(
@@ -81,8 +76,7 @@ def _run(
 ) -> dict[str, Any]:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+    check_workers(workers)
     # A misspelt metric shall not cost the training first.
     tiny = torch.tensor([[1.0, 2.0, 4.0], [3.0, 1.0, 2.0], [2.0, 5.0, 1.0], [0.0, 1.0, 7.0]])
     correlation_distance(tiny, tiny.flip(1), metric=metric, comparison=comparison)
@@ -129,43 +123,15 @@ def _run(
 def _train_all(
     members: Sequence[Member], task: Task, size: Size, folder: Path, workers: int | None, progress: bool
 ) -> dict[str, Trained]:
-    processes = min(workers or _cores(), len(members))
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(
-        processes, mp_context=context, initializer=start_worker, initargs=(task, size, folder, stop)
-    )
-    try:
-        done = track(_in_order(pool, members), "training", total=len(members), enabled=progress)
-        return {trained.name: trained for trained in done}
-    except BrokenProcessPool as error:
-        raise ModelError(
-            "a training process must stay alive, but one ended: killed, out of memory, or started from a "
-            'script without `if __name__ == "__main__":`'
-        ) from error
-    finally:
-        # Also after Ctrl-C: running trainings end at their next step, and no process is left behind.
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _in_order(pool: ProcessPoolExecutor, members: Sequence[Member]) -> Iterator[Trained]:
-    """Train all; the stolen models wait for the source, the independents meanwhile keep the cores busy."""
-    running: set[Future[Trained]] = {pool.submit(make_model, member) for member in members if member.role != "suspect"}
-    waiting = [member for member in members if member.role == "suspect"]
-    while running:
-        finished, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            trained = future.result()
-            if trained.name == "source":
-                running |= {pool.submit(make_model, member) for member in waiting}
-            yield trained
-
-
-def _cores() -> int:
-    # The affinity mask, where there is one: a batch system may grant fewer than the machine has.
-    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(granted, _MOST_WORKERS)
+    # The stolen models wait for the source; the independents meanwhile keep the cores busy.
+    pairs = in_processes(
+        members, make_model, start_worker, (task, size, folder),
+        workers=workers, after=lambda member: members[0].name if member.role == "suspect" else None,
+    )  # fmt: skip
+    # Closed also when the loop is left early, so that no process is left behind.
+    with closing(pairs):
+        done = track(pairs, "training", total=len(members), enabled=progress)
+        return {trained.name: trained for _, trained in done}
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ..attacks import (
     train,
 )
 from ..models import Preprocessing, load_model, save_weights
+from ..testbed.pool import StoppedError, quiet_worker
 from . import architectures
 from .data import Patches, Task
 
@@ -134,10 +134,6 @@ class Trained:
     seconds: float
 
 
-class StoppedError(Exception):
-    """Raised inside a worker when the demo is told to stop."""
-
-
 class _Worker:
     """What a worker process keeps between two models."""
 
@@ -214,10 +210,7 @@ def start_worker(task: Task, size: Size, folder: Path, stop: Event) -> None:
         stop: once it is set, a training ends with `StoppedError` at its next step.
     """
     global _make
-    # The terminal sends Ctrl-C to every process; the parent answers it by setting `stop`.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One thread a process: the sums then have one order, whatever the number of workers.
-    torch.set_num_threads(1)
+    quiet_worker()
     _make = _Worker(task, size, folder, stop).make
 
 

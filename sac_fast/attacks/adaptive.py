@@ -1,0 +1,236 @@
+"""Theft by one who knows the method: fine-tuning that pushes the fingerprint away and keeps the accuracy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .extract import ask_both, pack, unpack
+from .finetune import last_layer_name
+from .training import Progress, Recipe, check_labels, fit
+
+_Model = TypeVar("_Model", bound=nn.Module)
+TUNING = Recipe(epochs=6, learning_rate=0.02)
+Metric = Literal["pearson", "cosine"]
+
+
+def correlation_gap(a: Tensor, b: Tensor, metric: Metric = "pearson") -> Tensor:
+    """``(1/n²) Σ_ij |C^a_ij − C^b_ij|`` with a gradient; `correlation_distance` is the fast form without.
+
+    Args:
+        a, b: (n, k) outputs.
+        metric: ``"pearson"`` or ``"cosine"``.
+
+    Returns:
+        A scalar.
+    """
+
+    def matrix(outputs: Tensor) -> Tensor:
+        rows = outputs - outputs.mean(dim=1, keepdim=True) if metric == "pearson" else outputs
+        unit = F.normalize(rows, dim=1)
+        return unit @ unit.T
+
+    return (matrix(a) - matrix(b)).abs().mean()
+
+
+def adaptive_correlation(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    weight: float = 2.0,
+    target: float | None = None,
+    metric: Metric = "pearson",
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Fine-tune a copy of a model away from its own correlation matrix on the thief's images.
+
+    ``loss = CE(outputs, labels) − weight · min(target, gap)`` on every batch, with ``gap = correlation_gap(outputs,
+    source's outputs)``. Without a target the copy ends farther away than any independent model, which gives
+    it away; a target as large as the distance of independents hides it among them.
+
+    Args:
+        model: the stolen model; it is not changed. It is trained on the device it is on.
+        images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
+        labels: (n,) integers, 0 … classes - 1; None: the model's own answers.
+        weight: ≥ 0, how hard the thief pushes; 0 is `finetune_all`.
+        target: > 0, the gap that is far enough; None: as far as it goes.
+        metric: of the correlation, which the thief guesses.
+        recipe: how; 6 epochs at a peak learning rate of 0.02 by default.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError: images or labels of the wrong type, shape or range, a wrong weight or metric.
+        ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
+    """
+    if not 0 <= weight < float("inf"):
+        raise ValueError(f"weight must be at least 0 and finite, got {weight!r}")
+    if target is not None and not 0 < target < float("inf"):
+        raise ValueError(f"target must be positive and finite or None, got {target!r}")
+    if metric not in ("pearson", "cosine"):
+        raise ValueError(f"metric must be 'pearson' or 'cosine', got {metric!r}")
+    recipe = recipe or TUNING
+    stolen = copy.deepcopy(model)
+    answers, mirrored = ask_both(model, stolen, images, recipe)
+    own = None if labels is None else check_labels(labels, len(images), answers.shape[1]).to(images.device)
+
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        logits, classes = unpack(wanted)
+        gap = correlation_gap(outputs, logits, metric)
+        return F.cross_entropy(outputs, classes) - weight * (gap if target is None else gap.clamp(max=target))
+
+    fit(
+        stolen, images, pack(answers, own), pack(mirrored, own), loss, recipe, seed,
+        progress=progress, description="fine-tuning away from the source",
+    )  # fmt: skip
+    return stolen
+
+
+def adaptive_removalnet(
+    model: _Model,
+    images: Tensor,
+    *,
+    weight: float = 1.0,
+    temperature: float = 4.0,
+    alpha: float = 0.5,
+    inner_steps: int = 10,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Train a copy of a model towards features and answers that are far from its own and keep the label.
+
+    Every step solves an inner and an outer problem, as RemovalNet does.
+
+    * Inner, features: from a random start, sign-gradient steps on ``−log ‖z' − z‖`` and, where the head answers
+      another label than the source's, on the cross-entropy: z' is far from the features z and keeps the label.
+    * Inner, answers: each row of probabilities is mixed with the farthest one of the batch, with the smallest
+      share β ∈ {0.2, 0.25, …, 0.95} of its own that keeps the label.
+    * Outer: ``weight · MSE(z, z') + α T² KL(mixed ‖ outputs) + (1 − α) CE(outputs, source's labels)``, the
+      probabilities softened by T.
+
+    Kept of the method: both inner problems, the outer one, the source's labels instead of own ones, the victim's
+    weights as the start. Simplified: features are the inputs of the last layer (there: a late layer), the
+    inner steps run on the whole batch at once and in training mode, the constants are our own.
+
+    Args:
+        model: the stolen model; it is not changed. Its last layer must be linear on (n, d) features.
+        images: (n, …) float, as the model sees them (after preprocessing): the thief's own, without labels.
+        weight: ≥ 0, of the features' term.
+        temperature: T > 0.
+        alpha: 0 … 1, the share of the softened answers.
+        inner_steps: ≥ 1.
+        recipe: how; 6 epochs at a peak learning rate of 0.02 by default.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError: images of the wrong type or shape, a parameter out of range.
+        ModelError: a last layer of another kind, answers that are not (n, classes) finite logits, or a loss
+            that diverged.
+
+    Source: Yao et al., RemovalNet: DNN Fingerprint Removal Attacks, IEEE TDSC, arXiv 2308.12319.
+    """
+    for name, value, good in (
+        ("weight", weight, 0 <= weight < float("inf")),
+        ("temperature", temperature, 0 < temperature < float("inf")),
+        ("alpha", alpha, 0 <= alpha <= 1),
+        ("inner_steps", inner_steps, isinstance(inner_steps, int) and inner_steps >= 1),
+    ):
+        if not good:
+            raise ValueError(f"{name} is out of range, got {value!r}")
+    recipe = recipe or TUNING
+    stolen = copy.deepcopy(model)
+    answers, mirrored = ask_both(model, stolen, images, recipe)
+    head = dict(stolen.named_modules())[last_layer_name(stolen)]
+    if not isinstance(head, nn.Linear):
+        raise ModelError(f"model must end in a linear layer, got {type(head).__name__}")
+    features: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        features[:] = [inputs[0]]
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        latent = features[0]
+        if latent.ndim != 2:
+            raise ModelError(f"the last layer must take (n, d) features, got {tuple(latent.shape)}")
+        far = far_features(head, latent.detach(), labels, inner_steps)
+        mixed = mix_with_farthest(torch.softmax(outputs.detach(), dim=1), labels)
+        # softmax(log p / T) softens probabilities as softmax(logits / T) softens logits.
+        softened = torch.softmax(mixed.clamp(min=1e-12).log() / temperature, dim=1)
+        divergence = F.kl_div(torch.log_softmax(outputs / temperature, dim=1), softened, reduction="batchmean")
+        distilled = alpha * temperature**2 * divergence + (1 - alpha) * F.cross_entropy(outputs, labels)
+        return weight * F.mse_loss(latent, far) + distilled
+
+    handle = head.register_forward_pre_hook(keep)
+    try:
+        fit(
+            stolen, images, answers.argmax(dim=1), mirrored.argmax(dim=1), loss, recipe, seed,
+            progress=progress, description="removing the fingerprint",
+        )  # fmt: skip
+    finally:
+        handle.remove()
+    return stolen
+
+
+def far_features(head: nn.Linear, latent: Tensor, labels: Tensor, steps: int) -> Tensor:
+    """Features far from ``latent`` for which the head still answers ``labels``, from a random start.
+
+    Args:
+        head: (d) to (classes); not changed.
+        latent: (n, d), without a graph.
+        labels: (n,) int64.
+        steps: of the sign of the gradient, each a tenth of the batch's standard deviation long.
+
+    Returns:
+        (n, d), without a graph.
+    """
+    scale = latent.std(correction=0) + 1e-6
+    step = 0.1 * scale
+    # As spread as the features are, and not below 0 where they are the outputs of a ReLU.
+    low = latent.amin() if bool((latent < 0).any()) else latent.new_zeros(())
+    far = low + 2 * scale * torch.rand(latent.shape, dtype=latent.dtype).to(latent.device)
+    # The gradients in closed form: of log ‖z' − z‖ and, through the linear head, of the cross-entropy.
+    matrix = head.weight.detach()
+    wanted = F.one_hot(labels, matrix.shape[0]).to(matrix.dtype)
+    bias = None if head.bias is None else head.bias.detach()
+    for _ in range(steps):
+        answer = F.linear(far, matrix, bias)
+        wrong = (answer.argmax(dim=1) != labels)[:, None]
+        offset = far - latent
+        away = offset / (offset * offset).sum(dim=1, keepdim=True).clamp(min=1e-12)
+        far = far - step * (wrong * ((torch.softmax(answer, dim=1) - wanted) @ matrix) - away).sign()
+    return far
+
+
+def mix_with_farthest(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Each row mixed with the batch's farthest row, with the smallest share of its own that keeps its label.
+
+    Args:
+        probabilities: (n, k).
+        labels: (n,) int64.
+
+    Returns:
+        (n, k); rows that no share makes answer their label stay as they are.
+    """
+    farthest = probabilities[torch.cdist(probabilities, probabilities).argmax(dim=1)]
+    shares = torch.arange(4, 21, dtype=probabilities.dtype, device=probabilities.device)[:, None, None] / 20
+    candidates = shares * probabilities + (1 - shares) * farthest
+    keeps = candidates.argmax(dim=2) == labels
+    keeps[-1] = True  # the share 1: the row itself
+    smallest = keeps.to(torch.uint8).argmax(dim=0)  # the first that keeps the label
+    return candidates[smallest, torch.arange(len(labels), device=labels.device)]

@@ -1,0 +1,144 @@
+"""Theft by extraction, then adversarial training: the student is moved away from the source's boundaries."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models import Preprocessing
+from .extract import ask_both, extract_labels
+from .training import Progress, Recipe, check_images, fit, stages
+
+_Model = TypeVar("_Model", bound=nn.Module)
+EPSILON = 4 / 255
+_TUNING = Recipe(epochs=4, learning_rate=0.01)
+
+
+def pgd(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: float = EPSILON,
+    steps: int = 2,
+    preprocessing: Preprocessing | None = None,
+    start: Tensor | None = None,
+) -> Tensor:
+    """Images within ε of the given ones on which the cross-entropy is high (projected gradient ascent).
+
+    ``x ← clip(x + 2.5 ε / steps · sign(∇ₓ CE(model(x), y)))``, clipped to ``|x − x₀| ≤ ε`` and to pixels 0 … 1.
+    ε is in pixel units: channel c of a preprocessed image may move by ``ε / std_c``. The model is asked in
+    eval mode, so that its batch normalisation statistics stay as they are; its modes are put back.
+
+    Args:
+        model: on the device of the images.
+        images: (n, C, H, W) or (n, H, W, C) float, as the model sees them (after ``preprocessing``).
+        labels: (n,) int64, the labels to move away from.
+        epsilon: > 0, of pixels in 0 … 1.
+        steps: ≥ 1; the step is 2.5 ε / steps, at most ε in effect, as Madry et al. choose it.
+        preprocessing: where the images come from: its mean, std and layout; None: pixels 0 … 1, NCHW.
+        start: (n, …) in −1 … 1, the first offset in units of ε; None: none.
+
+    Returns:
+        Images of the same shape, without a graph.
+
+    Raises:
+        ValueError: ε or steps out of range, or a number of channels that is not the preprocessing's.
+
+    Source: Madry et al., ICLR 2018, arXiv 1706.06083.
+    """
+    if not 0 < epsilon < float("inf"):
+        raise ValueError(f"epsilon must be positive and finite, got {epsilon!r}")
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
+    preprocessing = preprocessing or Preprocessing()
+    mean, std = (_channels(values, images, preprocessing) for values in (preprocessing.mean, preprocessing.std))
+    radius = epsilon / std
+    low = torch.maximum(images - radius, (0 - mean) / std)
+    high = torch.minimum(images + radius, (1 - mean) / std)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        x = images if start is None else torch.clamp(images + radius * start, low, high)
+        for _ in range(steps):
+            x = x.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(F.cross_entropy(model(x), labels), x)
+            x = torch.clamp(x.detach() + 2.5 / steps * radius * gradient.sign(), low, high)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return x.detach()
+
+
+def _channels(values: tuple[float, ...], images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """One value a channel, to broadcast over the images; one for all where they are equal and no images of channels."""
+    column = torch.tensor(values, dtype=images.dtype, device=images.device)
+    if bool((column == column[0]).all()):
+        return column[0]
+    axis = 1 if preprocessing.layout == "NCHW" else images.ndim - 1
+    if images.ndim != 4 or images.shape[axis] != len(values):
+        raise ValueError(
+            f"images must have {len(values)} channels ({preprocessing.layout}) like preprocessing, "
+            f"got {tuple(images.shape)}"
+        )
+    return column.reshape([-1 if dimension == axis else 1 for dimension in range(4)])
+
+
+def extract_adversarial(
+    source: nn.Module,
+    student: _Model,
+    images: Tensor,
+    *,
+    epsilon: float = EPSILON,
+    steps: int = 2,
+    preprocessing: Preprocessing | None = None,
+    recipe: Recipe | None = None,
+    tuning: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Extract a student by labels, then train it on the source's labels of clean and of adversarial images.
+
+    The second training minimises ``½ CE(student(x), y) + ½ CE(student(pgd(x)), y)`` with y the source's label
+    of the clean image: what the reference scripts do, with PGD of few steps and a random start.
+
+    Args:
+        source: the model that is asked, in eval mode; it is not changed.
+        student: where the stolen model starts, any architecture with as many outputs; it is not changed.
+        images: (n, C, H, W) or (n, H, W, C) float, as both models see them: the thief's own, without labels.
+        epsilon, steps, preprocessing: see `pgd`.
+        recipe: of the extraction; ``Recipe()`` by default.
+        tuning: of the adversarial training; 4 epochs at a peak learning rate of 0.01 by default.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the student's type, in eval mode.
+
+    Raises:
+        TypeError, ValueError, ModelError: as `extract_labels` and `pgd`.
+
+    Source: Extract-Adv of Guan et al., NeurIPS 2022, arXiv 2210.15427; Madry et al., arXiv 1706.06083.
+    """
+    recipe, tuning = recipe or Recipe(), tuning or _TUNING
+    check_images(images)
+    first, second = stages(progress, [recipe, tuning], images.shape[0])
+    stolen = extract_labels(source, student, images, recipe=recipe, seed=seed, progress=first)
+    answers, mirrored = ask_both(source, stolen, images, tuning)
+
+    def perturb(model: nn.Module, batch: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        start = 2 * torch.rand(batch.shape, dtype=batch.dtype) - 1  # on the CPU: one seed, one result
+        moved = pgd(
+            model, batch, wanted,
+            epsilon=epsilon, steps=steps, preprocessing=preprocessing, start=start.to(batch.device),
+        )  # fmt: skip
+        return torch.cat([batch, moved]), torch.cat([wanted, wanted])
+
+    fit(
+        stolen, images, answers.argmax(dim=1), mirrored.argmax(dim=1), F.cross_entropy, tuning, seed,
+        perturb=perturb, progress=second, description="training on adversarial images",
+    )  # fmt: skip
+    return stolen

@@ -1,0 +1,98 @@
+"""Theft by magnitude pruning: the smallest weights of the stolen model are removed, the rest is tuned."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from ..errors import ModelError
+from .filters import Layer, prunable
+from .training import Progress, Recipe, fit_labels, stages
+
+_Model = TypeVar("_Model", bound=nn.Module)
+TUNING = Recipe(epochs=2, learning_rate=0.01)  # of one round
+
+
+def prune_magnitude(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    ratio: float = 0.5,
+    rounds: int = 2,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Remove the smallest weights of a copy of a model, in rounds with tuning after each.
+
+    After round r of R the ``round(ratio · r / R · N)`` weights of the smallest absolute value are 0, chosen
+    over all N weights of the linear and convolutional layers together; they stay 0 in the tuning.
+
+    Args:
+        model: the stolen model; it is not changed. It is trained on the device it is on.
+        images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
+        labels: (n,) integers, 0 … classes - 1.
+        ratio: 0 … 1, both excluded: the share of the weights that is 0 in the end.
+        rounds: ≥ 1.
+        recipe: of the tuning after one round; 2 epochs at a peak learning rate of 0.01 by default.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the same type, in eval mode; an ordinary one, without masks.
+
+    Raises:
+        TypeError, ValueError: a ratio or number of rounds out of range, images or labels of the wrong kind.
+        ModelError: nothing to prune, answers that are not (n, classes) finite logits, or a loss that diverged.
+
+    Source: Zhu and Gupta, 2017, arXiv 1710.01878.
+    """
+    check_schedule(ratio, rounds)
+    recipe = recipe or TUNING
+    working = copy.deepcopy(model)
+    layers = [module for _, module in prunable(working)]
+    if not layers:
+        raise ModelError("model must have a linear or convolutional layer to prune, got none")
+    total = sum(layer.weight.numel() for layer in layers)
+    for index, told in enumerate(stages(progress, [recipe] * rounds, len(images))):
+        _mask_smallest(layers, round(ratio * (index + 1) / rounds * total))
+        fit_labels(working, images, labels, recipe, seed + index, progress=told, description="pruning by magnitude")
+    return permanent(working, model)
+
+
+def _mask_smallest(layers: list[Layer], count: int) -> None:
+    """Mask so many weights, the smallest over all layers; those that are masked already come first.
+
+    torch's ``global_unstructured`` does the same, but fails on weights with the channels last.
+    """
+    # A masked weight is 0, and so may another be; the mask, 1 where a weight is left, tells them apart.
+    sizes = [layer.weight.detach().abs() + getattr(layer, "weight_mask", 0.0) for layer in layers]
+    smallest = torch.argsort(torch.cat([size.flatten() for size in sizes]), stable=True)[:count]
+    flat = torch.ones(sum(size.numel() for size in sizes), dtype=sizes[0].dtype, device=sizes[0].device)
+    flat[smallest] = 0
+    for layer, mask in zip(layers, torch.split(flat, [size.numel() for size in sizes]), strict=True):
+        prune.custom_from_mask(layer, "weight", mask.reshape(layer.weight.shape))  # type: ignore[no-untyped-call]
+
+
+def check_schedule(ratio: float, rounds: int) -> None:
+    """Refuse a share that is not inside 0 … 1, and fewer than one round."""
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio must be above 0 and below 1, got {ratio!r}")
+    if not isinstance(rounds, int) or rounds < 1:
+        raise ValueError(f"rounds must be an integer of at least 1, got {rounds!r}")
+
+
+def permanent(working: nn.Module, model: _Model) -> _Model:
+    """A copy of ``model`` with the values of ``working``, whose masks become zeros; the layout is the model's."""
+    for module in working.modules():
+        for name in [key.removesuffix("_mask") for key, _ in module.named_buffers(recurse=False) if "_mask" in key]:
+            if hasattr(module, f"{name}_orig"):
+                prune.remove(module, name)  # type: ignore[no-untyped-call]
+    stolen = copy.deepcopy(model)
+    stolen.load_state_dict(working.state_dict())
+    return stolen.eval()

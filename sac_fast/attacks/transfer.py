@@ -1,0 +1,150 @@
+"""Theft by transfer learning: the stolen weights under a new head, for another set of labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ..models import load_model
+from .finetune import finetune_all, finetune_last, last_layer_name
+from .training import Progress, Recipe, device_of, seeded
+
+_Model = TypeVar("_Model", bound=nn.Module)
+
+
+def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | None = None) -> _Model:
+    """A copy of a model whose last layer is a new one with another number of outputs.
+
+    Args:
+        model: it is not changed.
+        outputs: ≥ 1, the new number.
+        seed: of the new layer's weights; the global random state is left alone.
+        layer: name of the layer as in ``model.named_modules()``; by default ``last_layer_name(model)``.
+
+    Returns:
+        A new model of the same type; all other weights are the given ones.
+
+    Raises:
+        ValueError: outputs below 1.
+        ModelError: no such layer, or one that is neither linear nor convolutional.
+    """
+    if not isinstance(outputs, int) or outputs < 1:
+        raise ValueError(f"outputs must be an integer of at least 1, got {outputs!r}")
+    name = last_layer_name(model) if layer is None else layer
+    new = copy.deepcopy(model)
+    old = dict(new.named_modules()).get(name)
+    if not name or not isinstance(old, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        raise ModelError(
+            f"layer must name a linear or convolutional layer inside the model, got {name!r} ({type(old).__name__})"
+        )
+    head: nn.Module
+    with seeded(seed, device_of(new)):
+        if isinstance(old, nn.Linear):
+            head = nn.Linear(old.in_features, outputs, old.bias is not None)
+        else:
+            head = type(old)(
+                old.in_channels, outputs, old.kernel_size, old.stride, old.padding,  # type: ignore[arg-type]
+                old.dilation, old.groups, old.bias is not None, old.padding_mode,  # type: ignore[arg-type]
+            )  # fmt: skip
+    parent, _, attribute = name.rpartition(".")
+    setattr(new.get_submodule(parent), attribute, head.to(device=old.weight.device, dtype=old.weight.dtype))
+    return new
+
+
+def with_head(
+    model: str, outputs: int, model_args: Mapping[str, Any] | None = None, layer: str | None = None
+) -> nn.Module:
+    """Build a model by name and give it a new head: how a transferred model is named on the command line.
+
+    ``sac_fast.attacks.transfer:with_head --model-args '{"model": "package.module:callable", "outputs": 5}'``
+
+    Args:
+        model: ``"package.module:callable"``, see `load_model`.
+        outputs: of the new head.
+        model_args: keyword arguments of the callable.
+        layer: see `replace_head`.
+
+    Returns:
+        The model; weights of a transferred model fit into it.
+
+    Raises:
+        ModelError, ValueError: as `load_model` and `replace_head`.
+    """
+    return replace_head(load_model(model, kwargs=model_args), outputs, layer=layer)
+
+
+def transfer_all(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    outputs: int | None = None,
+    layer: str | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Put a new head on a copy of a model and train all layers on other labels (Transfer-A).
+
+    Args:
+        model: the stolen model; it is not changed. It is trained on the device it is on.
+        images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
+        labels: (n,) integers, 0 … outputs - 1: of the new task.
+        outputs: of the new head; by default ``labels.max() + 1``.
+        layer: the head's name; see `replace_head`.
+        recipe: how; by default 4 epochs at a peak learning rate of 0.01, as `finetune_all`.
+        seed: decides everything random; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError, ModelError: as `finetune_all` and `replace_head`.
+
+    Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
+    """
+    start = replace_head(model, _count(labels) if outputs is None else outputs, seed=seed, layer=layer)
+    return finetune_all(start, images, labels, recipe=recipe, seed=seed, progress=progress)
+
+
+def transfer_last(
+    model: _Model,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    outputs: int | None = None,
+    layer: str | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    progress: Progress = False,
+) -> _Model:
+    """Put a new head on a copy of a model and train the head alone on other labels (Transfer-L).
+
+    Args:
+        model, images, labels, outputs, layer, seed, progress: as `transfer_all`.
+        recipe: how; ``Recipe()`` by default, since the head starts from nothing.
+
+    Returns:
+        A new model of the same type, in eval mode; all but its head is the given model's, bit for bit.
+
+    Raises:
+        TypeError, ValueError, ModelError: as `finetune_last` and `replace_head`.
+
+    Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
+    """
+    name = last_layer_name(model) if layer is None else layer
+    start = replace_head(model, _count(labels) if outputs is None else outputs, seed=seed, layer=name)
+    return finetune_last(start, images, labels, layer=name, recipe=recipe or Recipe(), seed=seed, progress=progress)
+
+
+def _count(labels: Tensor) -> int:
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
+    if labels.numel() == 0:
+        raise ValueError("labels must hold at least one label, got none")
+    return int(labels.max()) + 1

@@ -1,0 +1,289 @@
+"""Which models a simulation makes, and what decides how each of them comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..attacks.registry import ATTACKS, Attack
+from ..attacks.training import Recipe
+from ..container import canonical_json
+from ..errors import ModelError, ProbeError
+from ..labelled_zoo import NullKind, Role
+from ..models import Preprocessing
+from ..probes import ProbeSet
+
+_HELD_OUT = 5  # every fifth image of a set without test images of its own, drawn by the seed
+_FORMAT = 1  # of the recipe; a change of the attacks themselves raises it, so that models are made anew
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a network is built: ``spec`` is ``"package.module:callable"``, ``arguments`` are its keyword arguments."""
+
+    spec: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """A short name for file names: the callable's own."""
+        return re.sub(r"[^a-z0-9]+", "-", self.spec.rpartition(":")[2].lower()).strip("-") or "model"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images to train on and images to measure the accuracy on; one without labels has no accuracy."""
+
+    train: ProbeSet
+    test: ProbeSet | None
+
+    @classmethod
+    def split(cls, images: ProbeSet, test: ProbeSet | None, seed: int) -> Images:
+        """Hold out every fifth image for the test, unless there are test images.
+
+        Raises:
+            ProbeError: too few images to hold one out.
+        """
+        if test is not None or images.labels is None:
+            return cls(images, test)
+        if len(images) < _HELD_OUT:
+            raise ProbeError(f"data must hold at least {_HELD_OUT} images to hold some out, got {len(images)}")
+        order = np.random.default_rng([seed, 0x7E57]).permutation(len(images))
+        count = len(images) // _HELD_OUT
+        return cls(images.subset(np.sort(order[count:])), images.subset(np.sort(order[:count])))
+
+    @property
+    def hash(self) -> str:
+        """Of the training images and their labels: what a model's weights depend on."""
+        return self.train.content_hash
+
+    @property
+    def classes(self) -> int:
+        """The largest label of training and test images, plus one; 0 without labels."""
+        sets = [part.labels for part in (self.train, self.test) if part is not None and part.labels is not None]
+        return max((int(labels.max()) + 1 for labels in sets), default=0)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all models of a simulation share.
+
+    Attributes:
+        source: the architecture of the model that is stolen.
+        source_hash: `weights_hash` of it.
+        outputs: number of its outputs.
+        preprocessing: of all models.
+        thief: the thief's own images.
+        owner: the images that the source was trained on, for independents on the same data; None: not known.
+        surrogate: other images, for extract-knockoff.
+        transfer: images of another task; None: the thief's own, with the labels ``label // 2``.
+        recipe, tuning: see `AttackContext`.
+        device: where models are trained.
+    """
+
+    source: Architecture
+    source_hash: str
+    outputs: int
+    preprocessing: Preprocessing
+    thief: Images
+    owner: Images | None = None
+    surrogate: ProbeSet | None = None
+    transfer: Images | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    tuning: Recipe = field(default_factory=lambda: Recipe(epochs=4, learning_rate=0.01))
+    device: str = "cpu"
+
+    @property
+    def other_task(self) -> tuple[Images, int]:
+        """The images that a transfer is trained and measured on, and its number of classes."""
+        if self.transfer is not None:
+            return self.transfer, self.transfer.classes
+        train, test = (None if part is None else halved(part) for part in (self.thief.train, self.thief.test))
+        assert train is not None
+        return Images(train, test), (self.outputs + 1) // 2
+
+
+def halved(images: ProbeSet) -> ProbeSet:
+    """The same images with half as many classes: ``label // 2``."""
+    labels = None if images.labels is None else images.labels // 2
+    return ProbeSet(images.images, labels, images.provenance)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One model that shall be made.
+
+    Attributes:
+        name: of its files.
+        role, origin: as in `ZooMember`.
+        architecture: that of its weights file.
+        trained: the architecture that is trained; another one only where a transfer gives it a new head.
+        seed: of initialisation and training.
+        options: of the attack.
+        recipe: everything that decides how the model comes out, as JSON can hold it.
+    """
+
+    name: str
+    role: Role
+    origin: str
+    architecture: Architecture
+    trained: Architecture
+    seed: int
+    options: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+
+    @property
+    def recipe_hash(self) -> str:
+        """``"sha256:..."`` of the recipe: the same model comes out of the same one."""
+        return "sha256:" + hashlib.sha256(canonical_json(dict(self.recipe)).encode()).hexdigest()
+
+
+def obstacle(attack: Attack, setting: Setting) -> str | None:
+    """Why an attack cannot be made with these images; None where it can."""
+    labelled = setting.thief.train.labels is not None
+    if attack.needs_labels and not labelled:
+        return "needs labels of the thief's images"
+    if attack.needs_surrogate and setting.surrogate is None:
+        return "needs surrogate images"
+    if attack.origin.startswith("transfer-") and not labelled and setting.transfer is None:
+        return "needs labels of the thief's images, or images of another task"
+    return None
+
+
+def plan(
+    setting: Setting,
+    attacks: Sequence[str],
+    *,
+    students: Sequence[Architecture] = (),
+    copies: int = 1,
+    independents: int = 0,
+    seed: int = 0,
+) -> list[Planned]:
+    """List the models to make: stolen ones in the order of ``attacks``, then independents by kind.
+
+    Args:
+        setting: the source, the images, the recipes.
+        attacks: origins, see `ATTACKS`.
+        students: architectures of extracted and independent models; none: the source's.
+        copies: models of each attack, and of each student where it starts from one; they run through the
+            attack's variants. An attack without randomness is made once a variant.
+        independents: models of each kind that the images allow: ``other-data`` on the thief's, and, where the
+            owner's images are known, ``same-data-same-architecture`` and, with other students, ``same-data``.
+        seed: a model's own follows from it and the model's name alone, so that a larger plan has the same models.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: an unknown attack, or one that these images do not allow; copies or independents out of range.
+        ProbeError: independents without labels.
+        ModelError: labels that the source has no output for.
+    """
+    if unknown := [name for name in attacks if name not in ATTACKS]:
+        raise ValueError(f"attacks must be among {', '.join(ATTACKS)}, got {unknown[0]!r}")
+    if copies < 1 or independents < 0:
+        raise ValueError(f"copies must be at least 1 and independents at least 0, got {copies} and {independents}")
+    for name in attacks:
+        if (reason := obstacle(ATTACKS[name], setting)) is not None:
+            raise ValueError(f"attack {name} {reason}")
+    for what, images in (("data", setting.thief), ("source data", setting.owner)):
+        if images is not None and images.classes > setting.outputs:
+            raise ModelError(
+                f"labels of the {what} must lie in 0…{setting.outputs - 1}, as the source has {setting.outputs} "
+                f"outputs, got {images.classes - 1}"
+            )
+    kinds = list(students) or [setting.source]
+    labels = _labels(kinds)
+    planned: list[Planned] = []
+    for name in dict.fromkeys(attacks):
+        attack = ATTACKS[name]
+        count = copies if attack.random else min(copies, len(attack.variants))
+        for kind, label in (
+            zip(kinds, labels, strict=True) if attack.starts_from == "student" else [(setting.source, "")]
+        ):
+            for copy in range(count):
+                own = "-".join(part for part in (name, label, str(copy + 1)) if part)
+                options = {**attack.defaults, **attack.variants[copy % len(attack.variants)]}
+                planned.append(_stolen(setting, own, attack, kind, options, _seed(seed, own)))
+    return planned + _independents(setting, kinds, labels, independents, seed)
+
+
+def _stolen(
+    setting: Setting, name: str, attack: Attack, kind: Architecture, options: Mapping[str, Any], seed: int
+) -> Planned:
+    weights_of = kind
+    used: dict[str, Any] = {"images": setting.thief.hash}
+    if attack.origin.startswith("transfer-"):
+        images, classes = setting.other_task
+        used["transfer"] = images.hash
+        arguments = {"model": kind.spec, "outputs": classes, "model_args": dict(kind.arguments)}
+        if options.get("layer") is not None:
+            arguments["layer"] = options["layer"]
+        weights_of = Architecture("sac_fast.attacks.transfer:with_head", arguments)
+    if attack.needs_surrogate and setting.surrogate is not None:
+        used["surrogate"] = setting.surrogate.content_hash
+    recipe = _recipe(setting, attack.origin, kind, seed, options, used)
+    return Planned(name, "stolen", attack.origin, weights_of, kind, seed, options, recipe)
+
+
+def _independents(
+    setting: Setting, kinds: Sequence[Architecture], labels: Sequence[str], count: int, seed: int
+) -> list[Planned]:
+    if not count:
+        return []
+    others = [(kind, label) for kind, label in zip(kinds, labels, strict=True) if kind != setting.source]
+    groups: list[tuple[NullKind, Images, list[tuple[Architecture, str]]]] = [
+        ("other-data", setting.thief, list(zip(kinds, labels, strict=True)))
+    ]
+    if setting.owner is not None:
+        if others:
+            groups.append(("same-data", setting.owner, others))
+        groups.append(("same-data-same-architecture", setting.owner, [(setting.source, setting.source.label)]))
+    planned = []
+    for origin, images, choices in groups:
+        if images.train.labels is None:
+            raise ProbeError(f"independents of the kind {origin} must have labelled images, got none with labels")
+        for index in range(count):
+            kind, label = choices[index % len(choices)]
+            name = f"{origin}-{label}-{index + 1}"
+            own = _seed(seed, name)
+            recipe = _recipe(setting, origin, kind, own, {}, {"images": images.hash})
+            planned.append(Planned(name, "independent", origin, kind, kind, own, {}, recipe))
+    return planned
+
+
+def _recipe(
+    setting: Setting, origin: str, kind: Architecture, seed: int, options: Mapping[str, Any], used: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "origin": origin,
+        "architecture": kind.spec,
+        "architecture_args": dict(kind.arguments),
+        "source": setting.source_hash if origin in ATTACKS else None,
+        "preprocessing": setting.preprocessing.hash,
+        "recipe": dataclasses.asdict(setting.recipe),
+        "tuning": dataclasses.asdict(setting.tuning) if origin in ATTACKS else None,
+        "seed": seed,
+        "options": dict(options),
+        "data": dict(used),
+    }
+
+
+def _labels(kinds: Sequence[Architecture]) -> list[str]:
+    """Short names, different ones: callables of one name are numbered."""
+    names = [kind.label for kind in kinds]
+    return [
+        name if names.count(name) == 1 else f"{name}{names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
+    ]
+
+
+def _seed(seed: int, name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,1 @@
+"""A zoo of stolen and independent models, trained on the spot: `sac-fast testbed`."""

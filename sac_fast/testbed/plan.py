@@ -1,0 +1,184 @@
+"""Which models a test bed has: the source, independents of three declared kinds, and every attack's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..attacks import Recipe
+from ..attacks.registry import ATTACKS
+from ..labelled_zoo import NULL_KINDS, NullKind, Role
+from . import architectures
+
+#: The first one is the source's.
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "vgg": {"width": 12},
+    "resnet": {"width": 12},
+    "densenet": {"width": 12, "growth": 12},
+    "mobilenet": {"width": 16},
+    "mixer": {"tile": 8, "channels": 64},
+}
+_ADAMW = frozenset({"mixer"})  # without batch normalisation, momentum alone learns too slowly
+_MAX_MEMBERS = 10_000  # seeds of one test bed; test beds of other seeds share none
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a test bed is.
+
+    Attributes:
+        images: that one training from the start sees, all epochs together.
+        tuning: that fine-tuning sees, likewise; so does every round of pruning, half as many.
+        independents: number of each kind, and the architectures they go round.
+        stolen: number for each attack and the students' architectures they go round (the source's where the attack
+            starts from its weights).
+        probes: at most so many in every probe set.
+    """
+
+    images: int
+    tuning: int
+    independents: Mapping[NullKind, tuple[int, tuple[str, ...]]]
+    stolen: Mapping[str, tuple[int, tuple[str, ...]]]
+    probes: int
+
+
+_OTHERS = ("resnet", "densenet", "mobilenet", "mixer")
+_ALL = ("vgg", *_OTHERS)
+_CHEAP = ("vgg", "resnet", "densenet")
+
+FULL = Size(
+    images=60_000,
+    tuning=24_000,
+    independents={
+        "same-data-same-architecture": (24, ("vgg",)),
+        "same-data": (20, ("resnet", "densenet", "mobilenet", "resnet", "densenet", "mixer")),
+        "other-data": (20, ("vgg", "resnet", "densenet", "mobilenet", "vgg", "mixer")),
+    },
+    stolen={
+        "finetune-all": (5, ("vgg",)),
+        "finetune-last": (4, ("vgg",)),
+        "fine-prune": (5, ("vgg",)),
+        "prune-taylor": (5, ("vgg",)),
+        "prune-magnitude": (5, ("vgg",)),
+        "extract-labels": (12, ("vgg", "resnet", "densenet", "mobilenet", "vgg", "mixer")),
+        "extract-knockoff": (5, ("vgg", "resnet", "densenet", "mobilenet")),
+        "extract-distill": (8, ("vgg", "resnet", "densenet", "mobilenet", "mixer")),
+        "extract-soft-t4": (6, ("resnet", "vgg", "densenet", "mobilenet", "mixer")),
+        "extract-soft-t1": (8, ("vgg", "resnet", "densenet", "mobilenet", "mixer")),
+        "extract-adversarial": (4, _CHEAP),
+        "transfer-all": (5, ("vgg",)),
+        "transfer-last": (4, ("vgg",)),
+        "quantize-int8": (3, ("vgg",)),
+        "weight-noise": (4, ("vgg",)),
+        "adaptive-correlation": (5, ("vgg",)),
+        "adaptive-removalnet": (4, ("vgg",)),
+    },
+    probes=2000,
+)
+QUICK = Size(
+    images=36_000,
+    tuning=12_000,
+    independents={
+        "same-data-same-architecture": (6, ("vgg",)),
+        "same-data": (5, ("resnet", "densenet", "mobilenet")),
+        "other-data": (5, ("vgg", "resnet", "densenet")),
+    },
+    stolen={origin: (1, ("resnet",)) for origin in ATTACKS}
+    | {"extract-labels": (2, ("vgg", "resnet")), "extract-soft-t1": (2, ("vgg", "densenet"))},
+    probes=600,
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One model before it is trained.
+
+    Attributes:
+        name: of its files.
+        role, origin, seed: as `ZooMember`.
+        architecture: key of ``ARCHITECTURES``.
+        options: of the attack.
+    """
+
+    name: str
+    role: Role
+    origin: str
+    architecture: str
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def model_spec(architecture: str) -> str:
+    """The architecture as the command line names it."""
+    return f"{architectures.__name__}:{architecture}"
+
+
+def epochs(images: float, rows: int) -> int:
+    """How many passes over the rows show so many images, at least one."""
+    return max(1, round(images / rows))
+
+
+def recipe(architecture: str, images: int, rows: int) -> Recipe:
+    """How a network of this kind is trained from the start.
+
+    Args:
+        architecture: key of ``ARCHITECTURES``.
+        images: to be seen, all epochs together.
+        rows: of the training set.
+    """
+    if architecture in _ADAMW:
+        return Recipe(epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
+    return Recipe(epochs(images, rows))
+
+
+def tuning(architecture: str, images: int, rows: int) -> Recipe:
+    """How such a network is trained on from weights that are there: at a fifth of the learning rate."""
+    full = recipe(architecture, images, rows)
+    return Recipe(
+        full.epochs, optimizer=full.optimizer, learning_rate=full.learning_rate / 5, weight_decay=full.weight_decay
+    )
+
+
+def plan(size: Size, seed: int = 0, *, names: Sequence[str] = tuple(ARCHITECTURES)) -> list[Planned]:
+    """List the models of a test bed, the source first, all groups evenly mixed after it.
+
+    So the folder of a test bed that is still being trained, or was stopped, holds something of every group.
+
+    Args:
+        size: how many.
+        seed: of the test bed; every model gets a seed of its own.
+        names: the architectures there are, the source's first.
+
+    Returns:
+        The models, in the order of training.
+    """
+    groups: list[list[Planned]] = []
+    for kind in NULL_KINDS:
+        count, kinds = size.independents.get(kind, (0, ()))
+        groups.append(
+            [Planned(f"{kind}-{i + 1:02}-{kinds[i % len(kinds)]}", "independent", kind, kinds[i % len(kinds)], 0)
+             for i in range(count)]
+        )  # fmt: skip
+    for origin, attack in ATTACKS.items():
+        count, kinds = size.stolen.get(origin, (0, ()))
+        if attack.starts_from == "source":
+            kinds = (names[0],)
+        group = []
+        for i in range(count):
+            options = dict(attack.variants[i % len(attack.variants)])
+            kind_of = kinds[i % len(kinds)]
+            group.append(Planned(f"{origin}-{i + 1:02}-{kind_of}", "stolen", origin, kind_of, 0, options))
+        groups.append(group)
+    # Seeds by group and place: a larger plan keeps the models that a smaller one has.
+    seeded = [
+        (place / max(1, len(group)), number, Planned(m.name, m.role, m.origin, m.architecture,
+                                                      seed * _MAX_MEMBERS + 100 * (number + 1) + place, m.options))
+        for number, group in enumerate(groups)
+        for place, m in enumerate(group)
+    ]  # fmt: skip
+    ordered = sorted(seeded, key=lambda entry: entry[:2])
+    return [
+        Planned("source", "source", "source", names[0], seed * _MAX_MEMBERS),
+        *(member for _, _, member in ordered),
+    ]

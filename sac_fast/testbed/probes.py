@@ -1,0 +1,52 @@
+"""The probe sets of a test bed, all from the pool of images that nobody was trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..fingerprint import Fingerprint
+from ..probes import JPEG_SEVERITY, ProbeSet, cutmix, misclassified
+from .task import Task
+
+JPEG_SETS = tuple(f"jpeg-q{quality}" for quality in JPEG_SEVERITY.values())
+NAMES = ("plain", *JPEG_SETS, "misclassified", "cutmix")
+
+
+def candidates(task: Task, count: int) -> ProbeSet:
+    """The images of the pool of which those the source errs on become probes: all but the first ``count``.
+
+    Args:
+        task: its pool is used.
+        count: of the plain probes, which are set apart where the pool has twice as many images.
+
+    Returns:
+        The probes, with labels.
+    """
+    first = count if len(task.pool) >= 2 * count else 0
+    return ProbeSet.from_arrays(
+        task.pool.pixels[first:], task.pool.labels[first:], layout="NHWC", name=f"{task.name}, pool from {first} on"
+    )
+
+
+def make_probes(task: Task, count: int, answers: Fingerprint) -> dict[str, ProbeSet]:
+    """All probe sets.
+
+    Args:
+        task: its pool is used.
+        count: at most so many probes a set; "misclassified" has as many as the source errs on, up to that.
+        answers: of the source to the ``candidates``.
+
+    Returns:
+        Probe sets by name, in the order of ``NAMES``.
+
+    Raises:
+        ProbeError: the source errs on no image.
+    """
+    plain = ProbeSet.from_arrays(
+        task.pool.pixels[:count], task.pool.labels[:count], layout="NHWC", name=f"{task.name}, pool"
+    )
+    wrong = misclassified(candidates(task, count), answers)
+    if len(wrong) > count:
+        wrong = wrong.subset(np.arange(count), how={"kind": "first", "count": count, "of": len(wrong)})
+    sets = {name: plain.jpeg(quality=quality) for name, quality in zip(JPEG_SETS, JPEG_SEVERITY.values(), strict=True)}
+    return {"plain": plain, **sets, "misclassified": wrong, "cutmix": cutmix(plain)}

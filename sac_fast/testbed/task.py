@@ -1,0 +1,129 @@
+"""What a test bed is about: images of four sides without a common one, and how models see them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import ProbeError
+from ..models import Preprocessing
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images.
+
+    Attributes:
+        pixels: uint8 (n, H, W, 3), RGB.
+        labels: int64 (n,), 0 … classes - 1.
+
+    Raises:
+        ProbeError: another dtype or shape.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or self.pixels.shape[3] != 3:
+            raise ProbeError(f"pixels must be uint8 (n, H, W, 3), got {self.pixels.dtype} {self.pixels.shape}")
+        if self.labels.dtype != np.int64 or self.labels.shape != self.pixels.shape[:1]:
+            raise ProbeError(f"labels must be int64 ({len(self.pixels)},), got {self.labels.dtype} {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> Images:
+        """The images of these rows, in this order."""
+        return Images(self.pixels[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A recognition task, shared out.
+
+    Attributes:
+        name: of the task.
+        classes: names, in the order of the labels.
+        defender: what the source, and independents of the kinds "same-data…", are trained on.
+        attacker: the thief's own images with their true labels; independents of the kind "other-data" are trained on
+            a random part of them.
+        test: accuracy is measured on these.
+        pool: the probes come from here; nobody is trained on any of ``test`` and ``pool``.
+        surrogate: other images, for the thief who has none of the kind (Knockoff); their labels are not used.
+        transfer, transfer_test: the other task of the transferred models.
+        transfer_classes: its classes' names.
+        preprocessing: of all models.
+        facts: what zoo.json shall say of it beside this.
+
+    Raises:
+        ProbeError: labels that are no class, or images of different sizes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    defender: Images
+    attacker: Images
+    test: Images
+    pool: Images
+    surrogate: NDArray[np.uint8]
+    transfer: Images
+    transfer_test: Images
+    transfer_classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        size = self.size
+        for side in ("defender", "attacker", "test", "pool", "transfer", "transfer_test"):
+            images: Images = getattr(self, side)
+            classes = self.transfer_classes if side.startswith("transfer") else self.classes
+            if not len(images):
+                raise ProbeError(f"{side} of the task must hold at least one image, got none")
+            if images.pixels.shape[1:3] != size:
+                raise ProbeError(f"{side} must have images of {size} like defender, got {images.pixels.shape[1:3]}")
+            if images.labels.min() < 0 or images.labels.max() >= len(classes):
+                raise ProbeError(
+                    f"labels of {side} must lie in 0…{len(classes) - 1}, "
+                    f"got {images.labels.min()}…{images.labels.max()}"
+                )
+        if self.surrogate.shape[1:] != self.defender.pixels.shape[1:]:
+            raise ProbeError(f"surrogate must have images of {size} like defender, got {self.surrogate.shape}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of all images."""
+        height, width = self.defender.pixels.shape[1:3]
+        return int(height), int(width)
+
+    def describe(self) -> dict[str, Any]:
+        """What zoo.json says of the task; the hash is of every pixel and label."""
+        digest = hashlib.sha256()
+        counts = {}
+        for side in ("defender", "attacker", "test", "pool", "transfer", "transfer_test"):
+            images: Images = getattr(self, side)
+            counts[side] = len(images)
+            digest.update(np.ascontiguousarray(images.pixels).data)
+            digest.update(np.ascontiguousarray(images.labels).data)
+        digest.update(np.ascontiguousarray(self.surrogate).data)
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "size": list(self.size),
+            "images": {**counts, "surrogate": len(self.surrogate)},
+            "transfer_classes": list(self.transfer_classes),
+            "hash": f"sha256:{digest.hexdigest()}",
+            **self.facts,
+        }
+
+
+def inputs(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
+    """Pixels as the models see them, (n, 3, H, W) float32; channels last in memory, which a CPU is faster with."""
+    tensor = preprocessing(torch.from_numpy(np.ascontiguousarray(pixels)))
+    return tensor.contiguous(memory_format=torch.channels_last)
