@@ -2,7 +2,7 @@
 
 Every model is judged by a score fitted without
 
-* any theft of its own attack, and any theft of its own architecture;
+* any theft of its own attack, of an adaptive one, and of its own architecture;
 * any independent of its own architecture. The source's own architecture is the exception: its owner knows it and
   trains independents of it, so there only the seeds of the fold are left out.
 
@@ -20,7 +20,7 @@ import numpy as np
 from ..labelled_zoo import ZooMember
 from ..scores.statistic import CohortFeatures, CohortStatistic
 from ..scores.weights import Weights, fit_weights
-from .answers import ZooAnswers
+from .answers import ZooAnswers, is_adaptive
 
 # Parts into which models of the source's architecture are divided by seed.
 SEED_FOLDS = 4
@@ -121,9 +121,10 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
         tested = [m for m in fold.tested]
         found = features.of(source.name, [m.name for m in tested], cohort)
         for attack in attacks:
-            thefts = [m for m in fold.thefts if m.origin != attack]
+            usual = [m for m in answers.stolen if m.origin != attack and not is_adaptive(m.origin)]
+            thefts = [m for m in usual if m in fold.thefts]
             if not thefts:
-                thefts = [m for m in answers.stolen if m.origin != attack and m not in fold.tested]
+                thefts = [m for m in usual if m not in fold.tested]
                 notes.append(f"{fold.name}: no thefts of other architectures; fitted on others of the same one")
             of_thefts = features.of(source.name, [m.name for m in thefts], cohort)
             fitted: Weights = fit_weights(
@@ -138,4 +139,6 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
 
 
 def _architecture(member: ZooMember) -> str:
-    return member.architecture
+    """The network's; of one that was given a new head (`sac_fast.attacks.transfer.with_head`) that below the head."""
+    below = member.architecture_args.get("model")
+    return below if isinstance(below, str) else member.architecture

@@ -76,6 +76,7 @@ def grid(answers: ZooAnswers, *, progress: bool = False) -> list[dict[str, Any]]
     """
     measures: list[tuple[str, str | None, str | None]] = [
         *itertools.product(GRID_TRANSFORMS, GRID_METRICS, GRID_COMPARISONS),
+        *((transform, None, "regression") for transform in GRID_TRANSFORMS),
         ("agreement", None, None),
         ("likelihood", None, None),
     ]

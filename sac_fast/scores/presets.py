@@ -7,8 +7,9 @@ from .statistic import CohortStatistic
 
 #: As published: cosine of raw outputs, l1, on JPEG probes; severity 3 of 1 … 5 is quality 15.
 SAC_JC = Score("raw", "cosine", "l1", "jpeg-q15")
-#: The best fixed score: correlations of the answers alone, on probes that the source classifies wrongly.
-ROBUST = Score("labels", "pearson", "l1", "misclassified")
+#: The best fixed score: what of the suspect's softened log-probabilities the source's do not explain, on probes that
+#: the source classifies wrongly.
+ROBUST = Score("log-softmax(4)", None, "regression", "misclassified")
 #: Statistics of the trained score.
 CALIBRATED = (
     CohortStatistic(0.1, "labels", "pearson", "misclassified"),
@@ -21,7 +22,7 @@ FIXED: dict[str, Score] = {"sac-jc": SAC_JC, "robust": ROBUST}
 PRESETS = (*FIXED, "calibrated")
 DESCRIPTIONS = {
     "sac-jc": "as published (Guan et al.): cosine of raw outputs, l1, JPEG probes of quality 15",
-    "robust": "the best fixed score: pearson of hard answers, l1, probes that the source classifies wrongly",
+    "robust": "the best fixed score: regression of log-probabilities (T = 4) on the source's, its misclassified probes",
     "calibrated": "trained on simulated thefts and independents of one's own: similarity given a cohort",
 }
 

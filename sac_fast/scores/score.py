@@ -14,9 +14,11 @@ from torch import Tensor
 from ..arguments import COMPARISONS, METRICS, outputs_list, outputs_tensor
 from ..ops import correlation_distance, correlation_distances
 from .answers import ANSWER_SCORES, NEED_LABELS, answer_distance
+from .regression import unexplained_share
 from .transforms import parse_transform, transform_rows
 
 Floats = NDArray[np.float64]
+REGRESSION = "regression"
 _NAME = re.compile(r"([^@]+)@([A-Za-z0-9][A-Za-z0-9._+-]{0,127})(?::([1-9][0-9]{0,8}))?")
 
 
@@ -24,12 +26,14 @@ _NAME = re.compile(r"([^@]+)@([A-Za-z0-9][A-Za-z0-9._+-]{0,127})(?::([1-9][0-9]{
 class Score:
     """A distance of two models that is named in full, so that a name in a table can be computed again.
 
-    ``TRANSFORM/METRIC/COMPARISON@PROBES:COUNT``, as in ``softmax(1)/pearson/rsa@misclassified:400``, or, for the
-    scores of `answer_distance`, ``agreement@misclassified:400``. Without ``:COUNT`` all probes of the set count.
+    ``TRANSFORM/METRIC/COMPARISON@PROBES:COUNT``, as in ``softmax(1)/pearson/rsa@misclassified:400``;
+    ``TRANSFORM/regression@PROBES:COUNT`` (`unexplained_share`); or, for the scores of `answer_distance`,
+    ``agreement@misclassified:400``. Without ``:COUNT`` all probes of the set count.
 
     Attributes:
         measure: what is computed: a transform's name, or a score of `answer_distance`.
-        metric, comparison: as `correlation_distance` takes them; None for a score of `answer_distance`.
+        metric, comparison: as `correlation_distance` takes them; None and ``"regression"`` for a regression, both
+            None for a score of `answer_distance`.
         probes: name of the probe set.
         count: at most so many probes, see `spread`; None: all.
 
@@ -49,9 +53,11 @@ class Score:
                 raise ValueError(f"{self.measure} must come without metric and comparison, got {self.metric!r}")
         else:
             parse_transform(self.measure)
-            if self.metric not in METRICS:
+            if (self.metric, self.comparison) == (None, REGRESSION):
+                pass
+            elif self.metric not in METRICS:
                 raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {self.metric!r}")
-            if self.comparison not in COMPARISONS:
+            elif self.comparison not in COMPARISONS:
                 raise ValueError(f"comparison must be one of {', '.join(COMPARISONS)}, got {self.comparison!r}")
         if self.count is not None and (isinstance(self.count, bool) or self.count < 2):
             raise ValueError(f"count must be an integer of at least 2, got {self.count!r}")
@@ -66,13 +72,15 @@ class Score:
         match = _NAME.fullmatch(name)
         if match is None:
             raise ValueError(
-                "score must be TRANSFORM/METRIC/COMPARISON@PROBES:COUNT or "
-                f"{'|'.join(ANSWER_SCORES)}@PROBES:COUNT (COUNT may be left out), got {name!r}"
+                "score must be TRANSFORM/METRIC/COMPARISON@PROBES:COUNT, TRANSFORM/regression@PROBES:COUNT or "
+                f"{'|'.join(ANSWER_SCORES)}@PROBES:COUNT (:COUNT may be left out), got {name!r}"
             )
         what, probes, count = match.groups()
         parts: list[str | None] = [*what.split("/")]
         if parts[0] in ANSWER_SCORES and len(parts) == 1:
             parts += [None, None]
+        elif parts[1:] == [REGRESSION]:
+            parts.insert(1, None)
         if len(parts) != 3:
             raise ValueError(f"score must name transform/metric/comparison before the @, got {what!r}")
         return cls(str(parts[0]), parts[1], parts[2], probes, None if count is None else int(count))
@@ -80,7 +88,7 @@ class Score:
     @property
     def name(self) -> str:
         """The name that `parse` reads."""
-        what = self.measure if self.metric is None else f"{self.measure}/{self.metric}/{self.comparison}"
+        what = "/".join(part for part in (self.measure, self.metric, self.comparison) if part is not None)
         return f"{what}@{self.probes}" + ("" if self.count is None else f":{self.count}")
 
     @property
@@ -108,10 +116,12 @@ class Score:
         source = outputs_tensor("source", source)
         models = outputs_list("suspects", list(suspects), like=source)
         rows = spread(len(source), self.count)
-        if self.metric is None or self.comparison is None:
+        if self.comparison is None:
             truth = None if labels is None else labels[rows]
             return np.array([answer_distance(self.measure, source[rows], model[rows], truth) for model in models])
         mine, *theirs = (transform_rows(model[rows], self.measure) for model in (source, *models))
+        if self.metric is None:
+            return np.array([unexplained_share(mine, other) for other in theirs])
         if self.comparison == "l1":
             found = correlation_distances(mine, theirs, metric=self.metric, backend=backend)
             return found.double().cpu().numpy()
