@@ -17,7 +17,7 @@ from sac_fast.verify_preset import verify_calibrated, verify_fixed
 RNG = np.random.default_rng(2)
 STATISTICS = (
     CohortStatistic(0.1, "softmax(1)", "pearson", "misclassified"),
-    CohortStatistic(1.0, "labels", "pearson", "misclassified", 60),
+    CohortStatistic(1.0, "labels", "pearson", "misclassified", 60, by_class=True),
 )
 
 
@@ -45,7 +45,10 @@ def test_unexplained_share_at_its_ends():
 
 @pytest.mark.parametrize(
     ("rows", "suspect_rows", "message"),
-    [(5, 5, r"at least 6 rows \(probes\) for a regression on 4 outputs, got 5"), (9, 8, "must have 9 rows like source")],
+    [
+        (5, 5, r"at least 6 rows \(probes\) for a regression on 4 outputs, got 5"),
+        (9, 8, "must have 9 rows like source"),
+    ],
 )
 def test_unexplained_share_refuses(rows, suspect_rows, message):
     with pytest.raises(ValueError, match=message):
@@ -134,7 +137,9 @@ def test_half_of_the_independents_are_nulls(zoo, fitted):
 
 
 def test_it_tells_thieves_from_nulls(zoo, fitted):
-    answers = {m.name: {"misclassified": zoo.load_fingerprint("misclassified", m).outputs} for m in zoo.of_role("stolen")}
+    answers = {
+        m.name: {"misclassified": zoo.load_fingerprint("misclassified", m).outputs} for m in zoo.of_role("stolen")
+    }
     found = fitted.distances(answers)
     assert max(found.values()) < min(fitted.null.values())
 
@@ -232,6 +237,9 @@ def test_wrong_arrays_are_refused(tmp_path, fitted):
     for change, message in (
         ({"misclassified/0": arrays["misclassified/0"][:-1]}, "outputs must have 80 rows like the source's, got 79"),
         ({"misclassified/source": np.full((80, 5), np.nan, np.float32)}, "NaN or Inf"),
+        ({"misclassified/labels": np.zeros(79, np.int64)}, "labels must be 80 numbers"),
+        ({"misclassified/labels": np.zeros(80, np.int32)}, "labels must be 80 numbers"),
+        ({"misclassified/labels": np.full(80, -1)}, "labels must be 80 numbers"),
         ({"misclassified/1": np.zeros((80, 5), np.int32)}, "float32 or float64"),
     ):
         save_container(path, "calibration", {**arrays, **change}, metadata)

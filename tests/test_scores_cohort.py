@@ -1,5 +1,7 @@
 """Similarity given a cohort against the same written out with n×n matrices."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -152,9 +154,28 @@ def test_features_are_statistics_of_the_chosen_rows():
     names = [f"m{i}" for i in range(MODELS)]
     answers = {"plain": dict(zip(names, TENSORS, strict=True))}
     statistics = (CohortStatistic(0.1, "raw", "pearson", "plain"), CohortStatistic(1.0, "raw", "pearson", "plain", 15))
-    found = CohortFeatures(answers, names, statistics).of("m0", ["m1", "m2"], names[3:])
+    found = CohortFeatures(answers, names, statistics, {}).of("m0", ["m1", "m2"], names[3:])
     assert found[0, 0] == pytest.approx(written_out(0, 1, list(range(3, 9)), 0.1), abs=1e-8)
     half = inner_products([o[::2] for o in TENSORS], "correlations", "raw")
     np.testing.assert_allclose(found[:, 1], similarity_given_cohort(half, 0, [1, 2], range(3, 9), 1.0), atol=1e-12)
     with pytest.raises(ValueError, match="answers must hold the probe set 'other', got plain"):
-        CohortFeatures(answers, names, (CohortStatistic(0.1, "raw", "pearson", "other"),))
+        CohortFeatures(answers, names, (CohortStatistic(0.1, "raw", "pearson", "other"),), {})
+    with pytest.raises(ValueError, match="needs the true labels of its probes, got none"):
+        CohortFeatures(answers, names, (dataclasses.replace(statistics[0], by_class=True),), {"plain": None})
+
+
+def test_centred_within_classes():
+    classes = torch.from_numpy(np.arange(N) % 4 * 1_000_000)
+    projection = (
+        np.eye(N) - np.equal.outer(classes.numpy(), classes.numpy()) / np.bincount(np.arange(N) % 4)[np.arange(N) % 4]
+    )
+    found = inner_products(TENSORS[:3], "correlations", "raw", "pearson", classes)
+    vectors = [(projection @ matrix(o, "pearson") @ projection.T).ravel() for o in OUTPUTS[:3]]
+    for i, a in enumerate(vectors):
+        for j, b in enumerate(vectors):
+            assert found[i, j] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-12)
+    with pytest.raises(ValueError, match="classes must be 30 numbers of at least 0"):
+        inner_products(TENSORS[:3], "correlations", "raw", "pearson", classes[1:])
+    statistic = CohortStatistic(0.5, "raw", "pearson", "plain", None, True)
+    assert statistic.name == "given-cohort(0.5)/raw/pearson/by-class@plain"
+    assert CohortStatistic.parse(statistic.name) == statistic

@@ -76,7 +76,7 @@ class ZooAnswers:
                     f"answers of {member.name!r} to {name!r} must be to the probes {hashes[name]}, got {fp.probe_hash}"
                 )
             outputs.setdefault(name, {})[member.name] = fp.outputs
-        labels = {name: _labels(zoo, name, hashes[name]) for name in wanted}
+        labels = {name: true_labels(zoo, name, hashes[name]) for name in wanted}
         return cls(zoo, tuple(present), outputs, labels, skipped)
 
     @property
@@ -110,7 +110,7 @@ class ZooAnswers:
         return len(self.outputs[probes][self.source])
 
 
-def _labels(zoo: LabelledZoo, name: str, probe_hash: str) -> Tensor | None:
+def true_labels(zoo: LabelledZoo, name: str, probe_hash: str) -> Tensor | None:
     """The true labels; None where the probe file is not there: most scores need none."""
     if not zoo.probes_file(name).is_file():
         return None

@@ -104,7 +104,7 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
     """
     source = answers.zoo.source
     suspects = answers.suspects
-    features = CohortFeatures(answers.outputs, [m.name for m in answers.members], statistics)
+    features = CohortFeatures(answers.outputs, [m.name for m in answers.members], statistics, answers.labels)
     attacks = [origin for origin, _ in answers.attacks()]
     if len(attacks) < 2:
         raise ValueError(f"stolen must be of at least 2 attacks, one to leave out, got {', '.join(attacks)}")
@@ -113,9 +113,7 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
     notes: list[str] = []
     for fold in make_folds(source, suspects):
         if len(fold.cohort) < 4:
-            raise ValueError(
-                f"cohort of the fold {fold.name!r} must hold at least 4 independents, got {len(fold.cohort)}"
-            )
+            raise ValueError(f"cohort of {fold.name!r} must hold at least 4 independents, got {len(fold.cohort)}")
         cohort = [m.name for m in fold.cohort]
         independents = features.of(source.name, cohort, cohort)
         tested = [m for m in fold.tested]

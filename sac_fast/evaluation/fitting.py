@@ -8,7 +8,7 @@ from ..fingerprint import Fingerprint
 from ..labelled_zoo import LabelledZoo, ZooMember
 from ..progress import track
 from ..scores import CALIBRATED, REGULARISATION, Calibration, CohortStatistic
-from .answers import is_adaptive
+from .answers import is_adaptive, true_labels
 
 
 def fit_zoo(
@@ -65,6 +65,7 @@ def fit_zoo(
         of(thefts),
         {m.name: m.origin for m in thefts},
         statistics,
+        labels={name: true_labels(zoo, name, prints[name][zoo.source.name].probe_hash) for name in probes},
         regularisation=regularisation,
     )
     return fitted.with_null({m.name: {name: prints[name][m.name] for name in probes} for m in nulls})

@@ -90,7 +90,7 @@ def calibrated_method(
     # One suspect, as `Calibration.distances` does it, with all independents as cohort.
     names = [answers.source, answers.stolen[0].name, *(m.name for m in answers.independents)]
     start = time.perf_counter()
-    CohortFeatures(answers.outputs, names, statistics).of(names[0], [names[1]], names[2:])
+    CohortFeatures(answers.outputs, names, statistics, answers.labels).of(names[0], [names[1]], names[2:])
     seconds = time.perf_counter() - start
     sizes = {s.probes: max(_size(answers, t) for t in statistics if t.probes == s.probes) for s in statistics}
     details = {

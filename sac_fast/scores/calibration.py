@@ -35,6 +35,7 @@ class Calibration:
         probe_hashes: by probe set: `ProbeSet.content_hash` of the probes that everybody answered.
         source: by probe set: the source's (n, k) outputs.
         cohort: by probe set, by name: the cohort's outputs.
+        labels: by probe set: (n,) int64 true labels of the probes, where a statistic needs them.
         source_hash: `weights_hash` of the source; None where it is not known.
         used_hashes: of the models that served as cohort or for the fit: none of them may be a null or a suspect.
         null: distances of independents that had no part in the fit, by name.
@@ -47,6 +48,7 @@ class Calibration:
     probe_hashes: dict[str, str]
     source: dict[str, Tensor]
     cohort: dict[str, dict[str, Tensor]]
+    labels: dict[str, Tensor]
     source_hash: str | None
     used_hashes: dict[str, str]
     null: dict[str, float]
@@ -62,6 +64,7 @@ class Calibration:
         origins: Mapping[str, str],
         statistics: Sequence[CohortStatistic],
         *,
+        labels: Mapping[str, Tensor | None],
         regularisation: float,
     ) -> Calibration:
         """Fit the score of one source.
@@ -73,6 +76,7 @@ class Calibration:
             thefts: by probe set, by name: of models stolen from the source in simulations.
             origins: by name: the attack.
             statistics: see `sac_fast.scores.presets.CALIBRATED`.
+            labels: by probe set: the probes' true labels, where a statistic needs them.
             regularisation: see `fit_weights`.
 
         Returns:
@@ -100,7 +104,7 @@ class Calibration:
                 if fp.model_hash is not None and name != _SOURCE:
                     used[fp.model_hash] = fp.name
             outputs[probes] = {name: fp.outputs for name, fp in everybody.items()}
-        features = CohortFeatures(outputs, list(outputs[wanted[0]]), statistics)
+        features = CohortFeatures(outputs, list(outputs[wanted[0]]), statistics, labels)
         independents, suspects = [f"i/{n}" for n in names], [f"s/{n}" for n in stolen]
         weights = fit_weights(
             features.of(_SOURCE, suspects, independents),
@@ -117,6 +121,7 @@ class Calibration:
             hashes,
             {probes: outputs[probes][_SOURCE] for probes in wanted},
             {probes: {n: outputs[probes][f"i/{n}"] for n in names} for probes in wanted},
+            {s.probes: truth for s in statistics if s.by_class and (truth := labels[s.probes]) is not None},
             source[wanted[0]].model_hash,
             used,
             {},
@@ -175,7 +180,7 @@ class Calibration:
                 for probes in self.probe_hashes
             }
             names = list(next(iter(outputs.values())))
-            features = CohortFeatures(outputs, names, self.statistics)
+            features = CohortFeatures(outputs, names, self.statistics, self.labels)
             found[name] = float(self.weights.distances(features.of(_SOURCE, [_SUSPECT], names[2:]))[0])
         return found
 
@@ -188,6 +193,7 @@ class Calibration:
         names = list(next(iter(self.cohort.values())))
         arrays = {f"{probes}/source": o.numpy() for probes, o in self.source.items()}
         arrays |= {f"{p}/{i}": self.cohort[p][name].numpy() for p in self.cohort for i, name in enumerate(names)}
+        arrays |= {f"{probes}/labels": truth.numpy() for probes, truth in self.labels.items()}
         metadata = {
             "statistics": [statistic.name for statistic in self.statistics],
             "means": self.weights.means.tolist(),
@@ -237,6 +243,9 @@ def _checked(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
         probes: {name: _outputs(arrays.pop(f"{probes}/{i}"), len(source[probes])) for i, name in enumerate(cohort)}
         for probes in hashes
     }
+    labels = {s.probes: _labels(arrays[f"{s.probes}/labels"], len(source[s.probes])) for s in statistics if s.by_class}
+    for probes in labels:
+        del arrays[f"{probes}/labels"]
     if arrays:
         raise ValueError(f"other arrays {sorted(arrays)[:3]}")
     source_hash = metadata["source_hash"]
@@ -246,6 +255,7 @@ def _checked(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
         hashes,
         source,
         others,
+        labels,
         None if source_hash is None else _digest(source_hash),
         _by_digest(metadata["used_hashes"]),
         _mapping(metadata["null"], _distance),
@@ -298,3 +308,9 @@ def _outputs(array: Any, rows: int | None = None) -> Tensor:
     if rows is not None and len(outputs) != rows:
         raise ValueError(f"outputs must have {rows} rows like the source's, got {len(outputs)}")
     return outputs
+
+
+def _labels(array: Any, rows: int) -> Tensor:
+    if array.dtype != np.int64 or array.shape != (rows,) or array.min() < 0:
+        raise ValueError(f"labels must be {rows} numbers of at least 0 (int64), got {array.dtype} {array.shape}")
+    return torch.from_numpy(array.copy())

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..arguments import one_of, outputs_list
 from ..reference.pair import normalised_rows
-from .transforms import transform_rows
+from .transforms import centred_within, transform_rows
 
 Floats = NDArray[np.float64]
 #: "correlations": models as their centred correlation matrices (any k); "answers": as their outputs (the same classes).
@@ -25,17 +25,27 @@ SPACES = ("correlations", "answers")
 _COLUMNS = 4096
 
 
-def inner_products(models: Sequence[Tensor], space: str, transform: str, metric: str = "pearson") -> Floats:
+def inner_products(
+    models: Sequence[Tensor],
+    space: str,
+    transform: str,
+    metric: str = "pearson",
+    classes: Tensor | None = None,
+) -> Floats:
     """Cosines between all pairs of m models, each model taken as one vector.
 
     * ``correlations``: ``<HC^aH, HC^bH> / (|HC^aH| |HC^bH|)``, which is 1 − the distance "cka";
     * ``answers``: ``<A, B> / (|A| |B|)`` of the transformed outputs themselves, centred on their columns' means.
+
+    With ``classes``, H takes away the mean of each true class instead of the mean of all probes: what is left is how a
+    model treats images of one class differently, which the task does not tell it.
 
     Args:
         models: m of (n, k_i) outputs on the same probes; for ``answers`` all of the same k.
         space: ``"correlations"`` or ``"answers"``.
         transform: see `transform_rows`.
         metric: of the correlations, ``"cosine"``, ``"pearson"`` or ``"spearman"``; of no effect on answers.
+        classes: (n,) int64 ≥ 0, the probes' true classes; None: all are one.
 
     Returns:
         (m, m) float64, symmetric; 0 beside a model without variation.
@@ -48,19 +58,21 @@ def inner_products(models: Sequence[Tensor], space: str, transform: str, metric:
     one_of("space", space, SPACES)
     one_of("metric", metric, ("cosine", "pearson", "spearman"))
     outputs = outputs_list("models", list(models))
+    if classes is not None and (classes.ndim != 1 or len(classes) != len(outputs[0]) or int(classes.min()) < 0):
+        raise ValueError(f"classes must be {len(outputs[0])} numbers of at least 0, got {tuple(classes.shape)}")
     rows = [transform_rows(model, transform).double() for model in outputs]
     if space == "answers":
         widths = {row.shape[1] for row in rows}
         if len(widths) > 1:
             raise ValueError(f"models must all have the same number of outputs for answers, got {sorted(widths)}")
-        flat = torch.stack([(row - row.mean(dim=0)).flatten() for row in rows])
+        flat = torch.stack([_centred(row, classes).flatten() for row in rows])
         return _cosines((flat @ flat.T).numpy())
-    centred = [_centred(normalised_rows(row, metric)) for row in rows]
+    centred = [_centred(normalised_rows(row, metric), classes) for row in rows]
     return _cosines(_squared_products(centred))
 
 
-def _centred(rows: Tensor) -> Tensor:
-    return rows - rows.mean(dim=0)
+def _centred(rows: Tensor, classes: Tensor | None) -> Tensor:
+    return rows - rows.mean(dim=0) if classes is None else centred_within(rows, classes)
 
 
 def _squared_products(rows: Sequence[Tensor]) -> Floats:

@@ -12,7 +12,7 @@ SAC_JC = Score("raw", "cosine", "l1", "jpeg-q15")
 ROBUST = Score("log-softmax(4)", None, "regression", "misclassified")
 #: Statistics of the trained score.
 CALIBRATED = (
-    CohortStatistic(0.1, "labels", "pearson", "misclassified"),
+    CohortStatistic(0.1, "labels", "pearson", "misclassified", by_class=True),
     CohortStatistic(0.1, "softmax(1)", "pearson", "misclassified"),
 )
 #: Of the trained score's weights, see `fit_weights`.

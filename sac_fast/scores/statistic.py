@@ -17,13 +17,13 @@ from .transforms import parse_transform
 Floats = NDArray[np.float64]
 _METRICS = ("cosine", "pearson", "spearman")
 _NAME = re.compile(
-    r"given-cohort\(([^()]+)\)/([^/@]+)/([a-z]+)@([A-Za-z0-9][A-Za-z0-9._+-]{0,127})(?::([1-9][0-9]{0,8}))?"
+    r"given-cohort\(([^()]+)\)/([^/@]+)/([a-z]+)(/by-class)?@([A-Za-z0-9][A-Za-z0-9._+-]{0,127})(?::([1-9][0-9]{0,8}))?"
 )
 
 
 @dataclass(frozen=True)
 class CohortStatistic:
-    """Similarity of correlation matrices given a cohort: ``given-cohort(λ)/TRANSFORM/METRIC@PROBES:COUNT``.
+    """Similarity of correlation matrices given a cohort: ``given-cohort(λ)/TRANSFORM/METRIC[/by-class]@PROBES:COUNT``.
 
     Attributes:
         shrinkage: λ of `similarity_given_cohort`.
@@ -31,6 +31,7 @@ class CohortStatistic:
         metric: of the correlations: ``"cosine"``, ``"pearson"`` or ``"spearman"``.
         probes: name of the probe set.
         count: at most so many probes, see `spread`; None: all.
+        by_class: centre the correlations on the means of the probes' true classes, see `inner_products`.
 
     Raises:
         ValueError: an unknown name, λ that is not positive, or a count below 2.
@@ -41,6 +42,7 @@ class CohortStatistic:
     metric: str
     probes: str
     count: int | None = None
+    by_class: bool = False
 
     def __post_init__(self) -> None:
         if not self.shrinkage > 0:
@@ -64,15 +66,19 @@ class CohortStatistic:
         except ValueError:
             match = None
         if match is None:
-            raise ValueError(f"statistic must be given-cohort(λ)/TRANSFORM/METRIC@PROBES:COUNT, got {name!r}")
-        return cls(shrinkage, match[2], match[3], match[4], None if match[5] is None else int(match[5]))
+            raise ValueError(
+                f"statistic must be given-cohort(λ)/TRANSFORM/METRIC[/by-class]@PROBES:COUNT, got {name!r}"
+            )
+        _, transform, metric, by_class, probes, count = match.groups()
+        return cls(shrinkage, transform, metric, probes, None if count is None else int(count), by_class is not None)
 
     @property
     def name(self) -> str:
         """The name that `parse` reads."""
         count = "" if self.count is None else f":{self.count}"
         # 17 digits bring every float64 back
-        return f"given-cohort({self.shrinkage:.17g})/{self.transform}/{self.metric}@{self.probes}{count}"
+        by_class = "/by-class" if self.by_class else ""
+        return f"given-cohort({self.shrinkage:.17g})/{self.transform}/{self.metric}{by_class}@{self.probes}{count}"
 
 
 class CohortFeatures:
@@ -82,9 +88,10 @@ class CohortFeatures:
         answers: by probe set, by name of model: (n, k) outputs.
         names: of all models wanted.
         statistics: which.
+        labels: by probe set: (n,) int64 true labels, for statistics by class.
 
     Raises:
-        ValueError: a probe set that is missing, or outputs that do not fit.
+        ValueError: a probe set or labels that are missing, or outputs that do not fit.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class CohortFeatures:
         answers: Mapping[str, Mapping[str, Tensor]],
         names: Sequence[str],
         statistics: Sequence[CohortStatistic],
+        labels: Mapping[str, Tensor | None],
     ) -> None:
         self.statistics = tuple(statistics)
         self._index = {name: i for i, name in enumerate(names)}
@@ -100,12 +108,16 @@ class CohortFeatures:
         for statistic in self.statistics:
             if statistic.probes not in answers:
                 raise ValueError(f"answers must hold the probe set {statistic.probes!r}, got {', '.join(answers)}")
-            key = (statistic.transform, statistic.metric, statistic.probes, statistic.count)
+            truth = labels.get(statistic.probes) if statistic.by_class else None
+            if statistic.by_class and truth is None:
+                raise ValueError(f"statistic {statistic.name!r} needs the true labels of its probes, got none")
+            key = (statistic.transform, statistic.metric, statistic.probes, statistic.count, statistic.by_class)
             if key not in shared:
                 outputs = answers[statistic.probes]
                 rows = spread(len(outputs[names[0]]), statistic.count)
                 chosen = [outputs[name][rows] for name in names]
-                shared[key] = inner_products(chosen, "correlations", statistic.transform, statistic.metric)
+                classes = None if truth is None else truth[rows]
+                shared[key] = inner_products(chosen, "correlations", statistic.transform, statistic.metric, classes)
             self._products[statistic] = shared[key]
 
     def of(self, source: str, suspects: Sequence[str], cohort: Sequence[str]) -> Floats:

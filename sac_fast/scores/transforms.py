@@ -45,11 +45,22 @@ def _standardize(o: Tensor) -> Tensor:
     return torch.where(varies, columns / torch.where(varies, deviation, 1.0), 0.0)
 
 
+def centred_within(rows: Tensor, groups: Tensor) -> Tensor:
+    """The rows minus the mean row of their group.
+
+    Args:
+        rows: (n, k) floating point.
+        groups: (n,) int64 ≥ 0.
+    """
+    # numbered 0, 1, …: labels may be of any size
+    _, number = torch.unique(groups, return_inverse=True)
+    counts = torch.bincount(number)
+    sums = torch.zeros(len(counts), rows.shape[1], dtype=rows.dtype).index_add_(0, number, rows)
+    return rows - (sums / counts[:, None])[number]
+
+
 def _within_classes(o: Tensor) -> Tensor:
-    answers = o.argmax(dim=1)
-    sums = torch.zeros(o.shape[1], o.shape[1], dtype=o.dtype).index_add_(0, answers, o)
-    counts = torch.bincount(answers, minlength=o.shape[1]).clamp(min=1)
-    return o - (sums / counts[:, None])[answers]
+    return centred_within(o, o.argmax(dim=1))
 
 
 def _labels(o: Tensor) -> Tensor:
