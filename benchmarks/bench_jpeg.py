@@ -12,154 +12,23 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.metadata
-import io
 import json
 import os
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 import torch
-from PIL import Image, features
+from jpeg_engines import ON_GPU, QUALITY, Batch, engines, make_pillow
 from sklearn.datasets import load_sample_image
 
 import sac_fast
 
-QUALITY = 25
 SIDES = (112, 224)
-Batch = np.ndarray
-Engine = Callable[[Batch], Any]
-
-
-# --- engines: each maker gets the number of threads and returns (version, batch → batch) --------------------------
-
-
-def each_image(roundtrip: Callable[[np.ndarray], np.ndarray], threads: int) -> Engine:
-    if threads == 1:
-        return lambda images: np.stack([roundtrip(image) for image in images])
-    pool = ThreadPoolExecutor(threads)
-    return lambda images: np.stack(list(pool.map(roundtrip, images, chunksize=max(1, len(images) // threads // 4))))
-
-
-def make_pillow(threads: int) -> tuple[str, Engine]:
-    def roundtrip(image: np.ndarray) -> np.ndarray:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=QUALITY, subsampling="4:2:0")
-        return np.asarray(Image.open(file))
-
-    return f"{PIL.__version__} (libjpeg-turbo {features.version_feature('libjpeg_turbo')})", each_image(
-        roundtrip, threads
-    )
-
-
-def make_opencv(threads: int) -> tuple[str, Engine]:
-    import cv2
-
-    cv2.setNumThreads(1)
-    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-
-    def roundtrip(image: np.ndarray) -> np.ndarray:
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        file = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *sampling])[1]
-        return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-
-    return cv2.__version__, each_image(roundtrip, threads)
-
-
-def make_turbojpeg(threads: int) -> tuple[str, Engine]:
-    import turbojpeg
-
-    codec = turbojpeg.TurboJPEG()
-    rgb, accurate = turbojpeg.TJPF_RGB, turbojpeg.TJFLAG_ACCURATEDCT
-
-    def roundtrip(image: np.ndarray) -> np.ndarray:
-        file = codec.encode(image, QUALITY, rgb, turbojpeg.TJSAMP_420, accurate)
-        return codec.decode(file, rgb, flags=accurate)
-
-    return importlib.metadata.version("PyTurboJPEG"), each_image(roundtrip, threads)
-
-
-def make_simplejpeg(threads: int) -> tuple[str, Engine]:
-    import simplejpeg
-
-    def roundtrip(image: np.ndarray) -> np.ndarray:
-        return simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(image, QUALITY, "RGB", "420", fastdct=False))
-
-    return importlib.metadata.version("simplejpeg"), each_image(roundtrip, threads)
-
-
-def make_dali(device: str) -> Callable[[int], tuple[str, Engine]]:
-    def make(threads: int) -> tuple[str, Engine]:
-        import nvidia.dali as dali
-
-        pipelines: dict[int, Any] = {}
-
-        def pipeline(count: int) -> Any:
-            pipe = dali.Pipeline(count, threads, 0 if device == "gpu" else None, prefetch_queue_depth=1)
-            with pipe:
-                images = dali.fn.external_source(name="images", device=device, layout="HWC", no_copy=True)
-                pipe.set_outputs(dali.fn.jpeg_compression_distortion(images, quality=QUALITY))
-            pipe.build()
-            return pipe
-
-        def run(images: Batch) -> Batch:
-            pipe = pipelines.get(len(images)) or pipelines.setdefault(len(images), pipeline(len(images)))
-            pipe.feed_input("images", images)
-            (result,) = pipe.run()
-            return result.as_tensor() if device == "gpu" else result.as_array()
-
-        return dali.__version__, run
-
-    return make
-
-
-def make_native(backend: str, instruction_set: str = "") -> Callable[[int], tuple[str, Engine]]:
-    def make(threads: int) -> tuple[str, Engine]:
-        def run(images: Any) -> torch.Tensor:
-            os.environ["SAC_FAST_NUM_THREADS"] = str(threads)
-            if instruction_set:
-                os.environ["SAC_FAST_INSTRUCTION_SET"] = instruction_set
-            result = sac_fast.jpeg_roundtrip(images, QUALITY, backend=backend)
-            if backend == "cuda":
-                torch.cuda.synchronize()
-            return result
-
-        return importlib.metadata.version("sac_fast") if installed("sac_fast") else "source", run
-
-    return make
-
-
-def installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def engines(pillow_only: bool = False) -> dict[str, Callable[[int], tuple[str, Engine]]]:
-    has = sac_fast.capabilities()
-    name = "pillow-simd" if installed("pillow-simd") else "Pillow"
-    table: dict[str, Callable[[int], tuple[str, Engine]]] = {name: make_pillow}
-    if pillow_only:
-        return table
-    table |= {f"sac_fast {s}": make_native("cpu", s) for s in has["instruction_sets"]}
-    table |= {"OpenCV": make_opencv, "PyTurboJPEG": make_turbojpeg, "simplejpeg": make_simplejpeg}
-    table["DALI CPU"] = make_dali("cpu")
-    if torch.cuda.is_available():
-        table |= {"sac_fast cuda": make_native("cuda"), "DALI GPU": make_dali("gpu")}
-    return table
-
-
-# --- measuring ----------------------------------------------------------------------------------------------------
 
 
 def photographs(side: int, count: int) -> Batch:
@@ -178,7 +47,7 @@ def as_array(result: Any) -> np.ndarray:
 
 
 def on_device(name: str, images: Batch) -> Any:
-    return torch.from_numpy(images).cuda() if name == "sac_fast cuda" else images
+    return torch.from_numpy(images).cuda() if name in ON_GPU else images
 
 
 def measure(side: int, options: argparse.Namespace, missing: dict[str, str]) -> list[dict[str, Any]]:

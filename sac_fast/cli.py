@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import cli_evaluate, cli_probes, cli_simulate, cli_testbed, report
+from . import cli_evaluate, cli_probes, cli_relatives, cli_scan, cli_simulate, cli_testbed, cli_zoo, report
 from .cli_options import (
     Comparison,
     Force,
@@ -46,6 +46,11 @@ app.command()(cli_evaluate.evaluate)
 app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command()(cli_simulate.simulate)
 app.add_typer(cli_testbed.app, name="testbed", help="Train a zoo of stolen and independent models, and describe one.")
+app.command(name="scan", cls=cli_scan.ScanCommand)(cli_scan.scan)
+app.add_typer(cli_zoo.app, name="zoo", help="Look into the store of a scan: list, show, remove, export, check.")
+
+
+app.command()(cli_relatives.relatives)
 
 
 @app.command()
@@ -82,11 +87,17 @@ def demo(
 
 @app.command()
 def fingerprint(
-    model: Annotated[str, typer.Argument(help="package.module:callable that returns the nn.Module.")],
+    model: Annotated[
+        str, typer.Argument(help="package.module:callable, or a model file: ONNX, recorded outputs, weights.")
+    ],
     probes_file: Annotated[Path, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file.")],
     out: Annotated[Path, typer.Option(help="Fingerprint file to write (safetensors).")],
     weights: Weights = None,
     model_args: ModelArgs = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(help="package.module:callable, of which one must fit a file of weights; repeatable."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model; default: the output's name.")] = None,
     size: Annotated[str | None, typer.Option(help="Resize the probes to N or HxW pixels.")] = None,
     mean: Mean = "0",
@@ -105,7 +116,7 @@ def fingerprint(
 ) -> None:
     """Run a model on probes and keep its answers."""
     from .fingerprint import fingerprint as make_fingerprint
-    from .models import Preprocessing, load_model
+    from .models import ModelEntry, Preprocessing, load_model, open_model
     from .probes import ProbeSet
 
     arguments = json_object(model_args)
@@ -123,13 +134,18 @@ def fingerprint(
     probe_set = ProbeSet.load(probes_file)
     # as `python -m` does: a model beside the user is found
     sys.path.insert(0, os.getcwd())
+    which = int(output) if output is not None and output.lstrip("-").isdecimal() else output
+    given = Path(model)
+    is_file = given.exists() and weights is None and not arguments
     made = make_fingerprint(
-        load_model(model, weights=weights, kwargs=arguments),
+        open_model(ModelEntry(given.name, given, output=which), architectures=architecture or ())
+        if is_file
+        else load_model(model, weights=weights, kwargs=arguments),
         probe_set,
         preprocessing=preprocessing,
         batch_size=batch_size,
         device=device,
-        output=int(output) if output is not None and output.lstrip("-").isdecimal() else output,
+        output=which,
         name=name or out.stem,
         progress=not quiet,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from .cli_options import Json, Quiet
+from .cli_options import Json, Mean, Quiet, Std, json_object, numbers
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -19,7 +21,7 @@ def train_command(
     out: Annotated[Path, typer.Option(help="Folder of the zoo; a stopped run goes on in it.")],
     task: Annotated[
         str,
-        typer.Option(help="patches (photographs that ship with scikit-image and scikit-learn), or your images' PATH."),
+        typer.Option(help="patches or faces (of scikit-image), or your images' PATH."),
     ] = "patches",
     quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, trained for minutes.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of images and models.")] = 0,
@@ -50,6 +52,60 @@ def train_command(
         progress=not quiet,
     )
     show_zoo(summarise(zoo), as_json)
+
+
+@app.command("adopt")
+def adopt_command(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With teacher/, irrelevant/, …")],
+    out: Annotated[Path, typer.Option(help="Folder of the zoo to make.")],
+    images: Annotated[Path, typer.Option(exists=True, help="Labelled images that no model was trained on.")],
+    model: Annotated[list[str], typer.Option(help="package.module:callable; repeatable, the first that fits.")],
+    null_kind: Annotated[
+        Literal["other-data", "same-data", "same-data-same-architecture"],
+        typer.Option(help="What the models in irrelevant/ share with the teacher."),
+    ],
+    model_args: Annotated[
+        list[str] | None, typer.Option(help="A JSON object each, or one for all: the callables' arguments.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=1, help="Images are scaled to N x N.")] = 32,
+    mean: Mean = "0",
+    std: Std = "1",
+    probes: Annotated[int, typer.Option(min=2, help="At most so many in a probe set.")] = 800,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a zoo of checkpoints in the reference scripts' folders (teacher/, irrelevant/, model_extract/, …)."""
+    from .models import Preprocessing
+    from .testbed.adopt import Architecture, adopt
+    from .testbed.images import test_images
+    from .testbed.summary import summarise
+    from .testbed.table import show_zoo
+
+    given = [json_object(text) for text in model_args or ["{}"]]
+    if len(given) == 1:
+        given *= len(model)
+    if len(given) != len(model):
+        raise typer.BadParameter(
+            f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
+        )
+    sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
+    pool, classes = test_images(images, image_size)
+    adopted = adopt(
+        folder,
+        out,
+        pool,
+        classes,
+        [Architecture(spec, arguments) for spec, arguments in zip(model, given, strict=True)],
+        null_kind=null_kind,
+        preprocessing=Preprocessing(mean=numbers(mean, "--mean"), std=numbers(std, "--std")),
+        probes=probes,
+        skip_bad=skip_bad,
+        progress=not quiet,
+    )
+    summary = summarise(adopted.zoo)
+    summary["left_out"] = [{"file": file, "reason": reason} for file, reason in adopted.left_out]
+    show_zoo(summary, as_json)
 
 
 @app.command("show")

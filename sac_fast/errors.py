@@ -4,6 +4,8 @@ Wrong numeric arguments of the ops raise plain ``ValueError``/``TypeError`` as P
 what comes from files, models and images raises one of these.
 """
 
+from __future__ import annotations
+
 
 class SacFastError(Exception):
     """Base of every error that sac_fast raises on purpose."""
@@ -25,5 +27,39 @@ class ModelError(SacFastError, RuntimeError):
     """A model that cannot be loaded or whose answer cannot be used."""
 
 
+class ModelRefusedError(ModelError, FileFormatError):
+    """A stranger's model file that is not opened, for a reason that a program can read.
+
+    Both parents are true: the model cannot be loaded, and the file is not one that can be read safely.
+
+    Args:
+        message: names the file, what was expected and what was got.
+        reason: a short code, one of `sac_fast.models.REASONS`.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ModelRefusedError], tuple[str, str]]:
+        return type(self), (str(self), self.reason)  # for processes that hand errors on
+
+
 class FingerprintError(SacFastError, ValueError):
     """Fingerprints that cannot be compared."""
+
+
+class StoreError(SacFastError, RuntimeError):
+    """A zoo store that cannot be opened, is damaged, or could not be written to."""
+
+
+class StoreDamagedError(StoreError):
+    """A zoo store whose database is damaged or lost, or which needs repair."""
+
+
+class StoreLockedError(StoreError):
+    """Another process writes to the store. Attribute ``pid``: its number, None where it is not known."""
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from .container import StrPath, load_container, package_version, save_container
-from .errors import FileFormatError, FingerprintError
-from .models import Preprocessing, run_model, weights_hash
+from .errors import FileFormatError, FingerprintError, ModelError
+from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
@@ -140,7 +140,7 @@ class Fingerprint:
 
 
 def fingerprint(
-    model: Model,
+    model: Model | OpenedModel,
     probes: ProbeSet,
     *,
     preprocessing: Preprocessing | None = None,
@@ -154,7 +154,8 @@ def fingerprint(
     """Run a model on probes and keep outputs and provenance.
 
     Args:
-        model: an `nn.Module`, or any callable from a batch of inputs to answers.
+        model: an `nn.Module`, any callable from a batch of inputs to answers, or what `open_model` opened; recorded
+            outputs are taken as they are.
         probes: the images.
         preprocessing, batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: what to call the model; None: the name of its class or function.
@@ -167,20 +168,29 @@ def fingerprint(
     """
     preprocessing = preprocessing or Preprocessing()
     # First: a model that cannot be hashed costs no time, one that changes itself is known as it was.
-    model_hash = weights_hash(model) if isinstance(model, nn.Module) else None
-    outputs = run_model(
-        model,
-        probes,
-        preprocessing=preprocessing,
-        batch_size=batch_size,
-        device=device,
-        dtype=dtype,
-        output=output,
-        progress=progress,
+    model_hash = (
+        weights_hash(model)
+        if isinstance(model, nn.Module)
+        else (model.model_hash if isinstance(model, OpenedModel) else None)
     )
+    if isinstance(model, OpenedModel) and model.recorded:
+        outputs = model.answer(None)
+        if len(outputs) != len(probes):
+            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+    else:
+        outputs = run_model(
+            model.runnable() if isinstance(model, OpenedModel) else model,
+            probes,
+            preprocessing=preprocessing,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            output=output,
+            progress=progress,
+        )
     is_named = not isinstance(model, nn.Module) and hasattr(model, "__name__")
     provenance = {
-        "name": name or (model.__name__ if is_named else type(model).__name__),
+        "name": name or (str(getattr(model, "__name__", "")) if is_named else type(model).__name__),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
         "probes": _summary(probes),

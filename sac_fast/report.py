@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from .terminal import console, print_json
 
 if TYPE_CHECKING:
     from .fingerprint import Fingerprint
@@ -20,22 +19,11 @@ if TYPE_CHECKING:
 _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
 
 
-def _console() -> Console:
-    # In a pipe rich assumes 80 columns and would cut the table's words.
-    width = shutil.get_terminal_size((80, 24)).columns
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(width, 140))
-
-
-def _json(value: Any) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))
-
-
 def _pairs(rows: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
         table.add_row(Text(name, style="bold"), Text(str(value)))
-    _console().print(table)
+    console().print(table)
 
 
 def installation() -> dict[str, Any]:
@@ -73,7 +61,7 @@ def installation() -> dict[str, Any]:
 def show_info(info: dict[str, Any], as_json: bool) -> None:
     """Print `installation()`."""
     if as_json:
-        _json(info)
+        print_json(info)
         return
 
     def listed(value: Any) -> str:
@@ -106,13 +94,13 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
-    _json(result) if as_json else _pairs(result)
+    print_json(result) if as_json else _pairs(result)
 
 
 def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
     """Print how far each JPEG engine is from Pillow."""
     if as_json:
-        _json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]})
+        print_json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("engine", "device", "values that differ", "mean", "largest", "PSNR", "model's distance"):
@@ -124,14 +112,14 @@ def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> No
         psnr = "∞" if row.psnr is None else f"{row.psnr:.2f} dB"
         apart = "" if row.distance is None else f"{row.distance:.3g}"
         table.add_row(row.engine, row.device, f"{row.share:.2%}", f"{row.mean:.3g}", str(row.largest), psnr, apart)
-    _console().print(table)
+    console().print(table)
 
 
 def show_remade(result: Remade, as_json: bool) -> None:
     """Print of every probe whether its recipe makes it again."""
     equal = sum(image.equal for image in result.images)
     if as_json:
-        _json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
+        print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
         return
     for image in result.images:
         print(f"{image.name}: {'equal' if image.equal else image.reason}")
@@ -153,18 +141,18 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
-    _json(result) if as_json else _pairs(result)
+    print_json(result) if as_json else _pairs(result)
 
 
 def show_verification(result: Verification, as_json: bool) -> None:
     """Print a verdict and its ground."""
     if as_json:
-        _json(result.to_dict())
+        print_json(result.to_dict())
         return
     verdict = result.verdict
-    console = _console()
-    console.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
-    console.print(Text(verdict.reason))
+    out = console()
+    out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
+    out.print(Text(verdict.reason))
     nulls = sorted(result.null_distances.values())
     _pairs(
         {
@@ -177,24 +165,24 @@ def show_verification(result: Verification, as_json: bool) -> None:
         }
     )
     for warning in result.warnings:
-        console.print(Text(f"note: {warning}", style="yellow"))
+        out.print(Text(f"note: {warning}", style="yellow"))
 
 
 def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
     """Print the demo's table, its summary and the commands that reproduce a row."""
     if as_json:
-        _json(results)
+        print_json(results)
         return
-    console = _console()
+    shown = console()
     source = results["source"]
-    console.print(
+    shown.print(
         Text(
             f"source: {source['architecture']}, {source['accuracy']:.1%} of the test patches right; "
             f"{results['metric']} correlation, {results['comparison']} comparison"
         )
     )
     if results["why"]:
-        console.print(Text(f"why {results['metric']}: {results['why']}."))
+        shown.print(Text(f"why {results['metric']}: {results['why']}."))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("model", "how it came about", "architecture"):
         table.add_column(column, overflow="fold")
@@ -214,11 +202,11 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
             Text(row["verdict"], style=_STYLES[row["verdict"]]) if judged else Text("calibration", style="dim"),
             ("right" if row["correct"] else "wrong") if judged else "",
         )
-    console.print(table)
+    shown.print(table)
     by_theft = ", ".join(f"{name} {value:.2f}" for name, value in results["auc_by_theft"].items())
     by_metric = ", ".join(f"{name} {value:.2f}" for name, value in results["auc_by_metric"].items())
     held_out = sum(row["role"] == "held-out" for row in results["models"])
-    console.print(
+    shown.print(
         Text(
             f"AUC, all derived against {held_out} held-out independents: {results['auc']:.3f} ({by_theft})\n"
             f"the same under other correlations: {by_metric}\n"

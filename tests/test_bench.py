@@ -246,7 +246,7 @@ def test_plot_without_sweeps_is_an_error(results, tmp_path):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="parts must be among pair, zoo, got 'all'"):
+    with pytest.raises(ValueError, match="parts must be among pair, weighted, zoo, got 'all'"):
         run_bench(["all"])
     with pytest.raises(ValueError, match="threads must be an integer of at least 1, got 0"):
         run_bench(threads=0)

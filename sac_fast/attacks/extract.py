@@ -146,8 +146,8 @@ def distillation_loss(outputs: Tensor, answers: Tensor, labels: Tensor, temperat
         A scalar.
     """
     wanted = torch.softmax(answers / temperature, dim=1)
-    divergence = F.kl_div(torch.log_softmax(outputs / temperature, dim=1), wanted, reduction="mean")
-    return alpha * temperature**2 * divergence + (1 - alpha) * F.cross_entropy(outputs, labels)
+    rows = F.kl_div(torch.log_softmax(outputs / temperature, dim=1), wanted, reduction="batchmean")
+    return alpha * temperature**2 * rows / outputs.shape[1] + (1 - alpha) * F.cross_entropy(outputs, labels)
 
 
 def extract_distilled(

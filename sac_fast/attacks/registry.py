@@ -7,160 +7,32 @@ The names are the `ZooMember.origin` of stolen models, and the rows of every tab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from ..models import Preprocessing
 from . import adaptive, adversarial, extract, finetune, prune, prune_filters, transfer, weights
-from .training import Progress, Recipe, ask, device_of, seeded
+from .attack import Attack, AttackContext, Job
 
-#: Builds a freshly initialised student with so many outputs; it is called under the attack's seed.
-Student = Callable[[int], nn.Module]
-
-
-@dataclass(frozen=True)
-class AttackContext:
-    """What an attack may need beside the source and the thief's images.
-
-    Attributes:
-        recipe: of trainings from the start (students, new heads).
-        tuning: of trainings that start from stolen weights; pruning takes it for the tuning of every round.
-        surrogate: (n, …) float, other images than the thief's own, as the model sees them, for
-            ``extract-knockoff``.
-        transfer: images (n, …) and labels (n,) of another task, for ``transfer-all`` and ``transfer-last``; None:
-            the thief's own images with the labels ``label // 2``, half as many classes.
-        preprocessing: how images were made from pixels, for ε in pixel units.
-        options: of this attack: ``Attack.defaults`` lists those there are.
-    """
-
-    recipe: Recipe = field(default_factory=Recipe)
-    tuning: Recipe = field(default_factory=lambda: Recipe(epochs=4, learning_rate=0.01))
-    surrogate: Tensor | None = None
-    transfer: tuple[Tensor, Tensor] | None = None
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    options: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["ATTACKS", "Attack", "AttackContext"]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One call of an attack, its arguments checked."""
-
-    source: nn.Module
-    student: Student | None
-    images: Tensor
-    labels: Tensor | None
-    context: AttackContext
-    options: Mapping[str, Any]
-    seed: int
-    progress: Progress
-
-    def fresh(self, classes: int) -> nn.Module:
-        """A new student under the attack's seed; the global random state is left alone."""
-        if self.student is None:
-            raise ValueError("student must be a callable of the number of outputs for this attack, got None")
-        with seeded(self.seed, device_of(self.source)):
-            return self.student(classes)
-
-    def student_like_source(self, images: Tensor) -> nn.Module:
-        """A new student with as many outputs as the source."""
-        return self.fresh(ask(self.source, images[:1]).shape[1])
-
-    def known_labels(self) -> Tensor:
-        """The labels, which the attack needs; `Attack.make` has checked that they are there."""
-        assert self.labels is not None
-        return self.labels
-
-
-@dataclass(frozen=True)
-class Attack:
-    """One kind of theft.
-
-    Attributes:
-        origin: its name.
-        description: in a few words, for tables.
-        adaptive: whether the thief knows the method and works against it.
-        starts_from: ``"source"``: the stolen model has the source's architecture (transfer: but for the head);
-            ``"student"``: that of the student.
-        needs_labels: whether ``labels`` must be given.
-        needs_surrogate: whether ``context.surrogate`` must be given.
-        defaults: the options it takes and their values when they are not given.
-        random: whether another seed gives another model.
-        variants: settings to run through when several models of this attack are made, the default first.
-    """
-
-    origin: str
-    description: str
-    run: Callable[[_Job], nn.Module]
-    adaptive: bool = False
-    starts_from: Literal["source", "student"] = "source"
-    needs_labels: bool = False
-    needs_surrogate: bool = False
-    random: bool = True
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    variants: tuple[Mapping[str, Any], ...] = ({},)
-
-    def make(
-        self,
-        source: nn.Module,
-        student: Student | None,
-        images: Tensor,
-        labels: Tensor | None,
-        *,
-        context: AttackContext | None = None,
-        seed: int = 0,
-        progress: Progress = False,
-    ) -> nn.Module:
-        """Steal the source.
-
-        Args:
-            source: in any mode; it is not changed.
-            student: builds the thief's own network; None where ``starts_from`` is ``"source"``.
-            images: (n, …) float, as the models see them (after preprocessing): the thief's own.
-            labels: (n,) integers, 0 … classes - 1; None where ``needs_labels`` is false.
-            context: recipes, surrogate images, another task, options.
-            seed: decides everything random, initialisation included; the global random state is left alone.
-            progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all), which may raise
-                to stop the attack.
-
-        Returns:
-            A new model, in eval mode. Transfer gives it the other task's number of outputs.
-
-        Raises:
-            TypeError, ValueError: arguments that the attack cannot use, labels, student or surrogate missing,
-                an unknown option.
-            ModelError: a model that does not fit, or a training that diverged.
-        """
-        context = context or AttackContext()
-        if unknown := sorted(set(context.options) - set(self.defaults)):
-            known = ", ".join(self.defaults) or "none"
-            raise ValueError(f"options of {self.origin} must be among: {known}, got {unknown[0]!r}")
-        if self.needs_labels and labels is None:
-            raise ValueError(f"labels must be given for {self.origin}, got None")
-        if self.needs_surrogate and context.surrogate is None:
-            raise ValueError(f"context.surrogate must hold images for {self.origin}, got None")
-        options = {**self.defaults, **context.options}
-        return self.run(_Job(source, student, images, labels, context, options, seed, progress))
-
-
-def _finetune_all(job: _Job) -> nn.Module:
+def _finetune_all(job: Job) -> nn.Module:
     return finetune.finetune_all(
         job.source, job.images, job.known_labels(), recipe=job.context.tuning, seed=job.seed, progress=job.progress
     )
 
 
-def _finetune_last(job: _Job) -> nn.Module:
+def _finetune_last(job: Job) -> nn.Module:
     return finetune.finetune_last(
         job.source, job.images, job.known_labels(),
         recipe=job.context.tuning, seed=job.seed, progress=job.progress, **job.options,
     )  # fmt: skip
 
 
-def _pruning(function: Callable[..., nn.Module]) -> Callable[[_Job], nn.Module]:
-    def run(job: _Job) -> nn.Module:
+def _pruning(function: Callable[..., nn.Module]) -> Callable[[Job], nn.Module]:
+    def run(job: Job) -> nn.Module:
         return function(
             job.source, job.images, job.known_labels(),
             recipe=job.context.tuning, seed=job.seed, progress=job.progress, **job.options,
@@ -169,14 +41,14 @@ def _pruning(function: Callable[..., nn.Module]) -> Callable[[_Job], nn.Module]:
     return run
 
 
-def _extract_labels(job: _Job) -> nn.Module:
+def _extract_labels(job: Job) -> nn.Module:
     return extract.extract_labels(
         job.source, job.student_like_source(job.images), job.images,
         recipe=job.context.recipe, seed=job.seed, progress=job.progress,
     )  # fmt: skip
 
 
-def _extract_knockoff(job: _Job) -> nn.Module:
+def _extract_knockoff(job: Job) -> nn.Module:
     surrogate = job.context.surrogate
     assert surrogate is not None
     answers = job.options["answers"]
@@ -193,14 +65,14 @@ def _extract_knockoff(job: _Job) -> nn.Module:
     )  # fmt: skip
 
 
-def _extract_soft(job: _Job) -> nn.Module:
+def _extract_soft(job: Job) -> nn.Module:
     return extract.extract_probabilities(
         job.source, job.student_like_source(job.images), job.images,
         recipe=job.context.recipe, seed=job.seed, progress=job.progress, **job.options,
     )  # fmt: skip
 
 
-def _extract_distill(job: _Job) -> nn.Module:
+def _extract_distill(job: Job) -> nn.Module:
     options = dict(job.options)
     labels = options.pop("labels")
     if labels not in ("source", "own"):
@@ -213,14 +85,14 @@ def _extract_distill(job: _Job) -> nn.Module:
     )  # fmt: skip
 
 
-def _extract_adversarial(job: _Job) -> nn.Module:
+def _extract_adversarial(job: Job) -> nn.Module:
     return adversarial.extract_adversarial(
         job.source, job.student_like_source(job.images), job.images, preprocessing=job.context.preprocessing,
         recipe=job.context.recipe, tuning=job.context.tuning, seed=job.seed, progress=job.progress, **job.options,
     )  # fmt: skip
 
 
-def _other_task(job: _Job) -> tuple[Tensor, Tensor]:
+def _other_task(job: Job) -> tuple[Tensor, Tensor]:
     if job.context.transfer is not None:
         return job.context.transfer
     if job.labels is None:
@@ -228,42 +100,42 @@ def _other_task(job: _Job) -> tuple[Tensor, Tensor]:
     return job.images, torch.div(job.labels, 2, rounding_mode="floor")
 
 
-def _transfer_all(job: _Job) -> nn.Module:
+def _transfer_all(job: Job) -> nn.Module:
     images, labels = _other_task(job)
     return transfer.transfer_all(
         job.source, images, labels, recipe=job.context.tuning, seed=job.seed, progress=job.progress, **job.options
     )
 
 
-def _transfer_last(job: _Job) -> nn.Module:
+def _transfer_last(job: Job) -> nn.Module:
     images, labels = _other_task(job)
     return transfer.transfer_last(
         job.source, images, labels, recipe=job.context.recipe, seed=job.seed, progress=job.progress, **job.options
     )
 
 
-def _quantize_int8(job: _Job) -> nn.Module:
+def _quantize_int8(job: Job) -> nn.Module:
     return _told(job, weights.quantize_int8(job.source, **job.options))
 
 
-def _weight_noise(job: _Job) -> nn.Module:
+def _weight_noise(job: Job) -> nn.Module:
     return _told(job, weights.weight_noise(job.source, seed=job.seed, **job.options))
 
 
-def _told(job: _Job, model: nn.Module) -> nn.Module:
+def _told(job: Job, model: nn.Module) -> nn.Module:
     if callable(job.progress):
         job.progress(1, 1)
     return model
 
 
-def _adaptive_correlation(job: _Job) -> nn.Module:
+def _adaptive_correlation(job: Job) -> nn.Module:
     return adaptive.adaptive_correlation(
         job.source, job.images, job.labels,
         recipe=job.context.tuning, seed=job.seed, progress=job.progress, **job.options,
     )  # fmt: skip
 
 
-def _adaptive_removalnet(job: _Job) -> nn.Module:
+def _adaptive_removalnet(job: Job) -> nn.Module:
     return adaptive.adaptive_removalnet(
         job.source, job.images, recipe=job.context.tuning, seed=job.seed, progress=job.progress, **job.options
     )
@@ -328,8 +200,8 @@ _ALL = (
     Attack(
         "adaptive-removalnet", "min-max removal of features and answers (RemovalNet)", _adaptive_removalnet,
         adaptive=True,
-        defaults={"weight": 1.0, "temperature": 4.0, "alpha": 0.5, "inner_steps": 10},
-        variants=({}, {"weight": 3.0}, {"alpha": 0.7}, {"weight": 0.3}),
+        defaults={"weight": 1.0, "temperature": 4.0, "alpha": 0.3, "inner_steps": 10},
+        variants=({}, {"weight": 3.0}, {"alpha": 0.5}, {"weight": 0.3}),
     ),
 )  # fmt: skip
 #: Every attack by its origin, in the order of the tables.

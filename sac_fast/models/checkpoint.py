@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..container import MAX_HEADER_BYTES, StrPath, atomic_write, hash_entries, open_regular
-from ..errors import FileFormatError, ModelError
+from ..container import StrPath, atomic_write, hash_entries
+from ..errors import ModelError
+from .identify import open_model_file
+from .limits import Limits, refuse
+from .loading import StateDict, call_spec, check_fit, told, without_prefix
+from .safetensors_file import Header, looks_like_safetensors, read_header, read_tensors
+from .torch_file import read_torch
 
 _HASH_KEY = "sac_fast.weights_hash"
-_SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_SHOWN = 5
-
-StateDict = dict[str, torch.Tensor]
 
 
 def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
@@ -42,25 +39,7 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
         ModelError: the spec names nothing that gives an `nn.Module`, or the weights do not fit.
         FileFormatError: the weights cannot be read.
     """
-    if not _SPEC.fullmatch(spec):
-        raise ModelError(f'model must be named as "package.module:callable", got {spec!r}')
-    module_name, _, path = spec.partition(":")
-    try:
-        target: Any = importlib.import_module(module_name)
-    except Exception as error:  # the module's own code may raise anything
-        raise ModelError(f"cannot import {module_name!r} of {spec!r}: {_told(error)}") from error
-    for part in path.split("."):
-        if not hasattr(target, part):
-            raise ModelError(f"{spec!r} must name a callable, but {module_name!r} has no {path!r}")
-        target = getattr(target, part)
-    if not callable(target):
-        raise ModelError(f"{spec!r} must name a callable, got {type(target).__name__}")
-    try:
-        model = target(**dict(kwargs or {}))
-    except Exception as error:
-        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {_told(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"{spec!r} must return an nn.Module, got {type(model).__name__}")
+    model = call_spec(spec, kwargs)
     if weights is not None:
         load_weights(model, weights)
     return model
@@ -79,28 +58,54 @@ def load_weights(model: nn.Module, path: StrPath) -> None:
         path: the file.
 
     Raises:
-        FileFormatError: the file cannot be read safely, is damaged, or is no state dict.
+        ModelRefusedError: (a FileFormatError) the file cannot be read safely, is damaged, or is no state dict.
         ModelError: names, shapes or kinds do not fit; the first few are listed.
     """
     name = repr(os.fspath(path))
-    with open_regular(path) as handle:
-        head = handle.read(9)
-        if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER_BYTES:
-            state = _read_safetensors(path, name)
-        elif head:
-            handle.seek(0)
-            state = _read_torch(handle, name)
-        else:
-            raise FileFormatError(f"{name} must hold weights, got an empty file")
+    state = read_weights(path)
     expected = model.state_dict()
-    prefix = "module."
-    if state and all(key.startswith(prefix) for key in state) and not any(k.startswith(prefix) for k in expected):
-        state = {key[len(prefix) :]: value for key, value in state.items()}
-    _check_fit(expected, state, name)
+    state = without_prefix(expected, state)
+    check_fit(expected, state, name)
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"weights {name} do not fit {type(model).__name__}: {_told(error)}") from error
+        raise ModelError(f"weights {name} do not fit {type(model).__name__}: {told(error)}") from error
+
+
+def read_weights(path: StrPath, *, limits: Limits | None = None, root: Path | None = None) -> StateDict:
+    """Read a state dict, every size in the file checked before memory is taken.
+
+    Args:
+        path: safetensors, or what ``torch.save`` wrote of a state dict; told by content.
+        limits: caps on the file; None: ``Limits()``.
+        root: a folder that links may not lead out of; None: anywhere.
+
+    Returns:
+        Name -> dense tensor on the CPU, as the file has them.
+
+    Raises:
+        ModelRefusedError: the file cannot be read safely, is damaged, or is no state dict.
+    """
+    limits, name = limits or Limits(), repr(os.fspath(path))
+    with open_model_file(path, limits, root=root) as handle:
+        head = handle.read(9)
+        if not looks_like_safetensors(head, os.fstat(handle.fileno()).st_size):
+            return read_torch(handle, name, limits)
+        header = read_header(handle, name, limits)
+        state = read_tensors(handle, name, header)
+    check_weights_hash(state, header, name)
+    return state
+
+
+def check_weights_hash(state: StateDict, header: Header, name: str) -> None:
+    """Compare a safetensors file's tensors with the hash that `save_weights` put into its metadata, if it did.
+
+    Raises:
+        ModelRefusedError: they differ.
+    """
+    digest = header.metadata.get(_HASH_KEY)
+    if digest is not None and digest != (found := weights_hash(state)):
+        refuse("damaged", f"{name} is damaged: its weights must have the hash {digest}, got {found}")
 
 
 def save_weights(path: StrPath, model: nn.Module | Mapping[str, torch.Tensor]) -> str:
@@ -161,85 +166,3 @@ def _dense_state(model: nn.Module | Mapping[str, torch.Tensor]) -> StateDict:
             raise ModelError(f"state dict must hold dense tensors, got {value.layout} {value.dtype} at {key!r}")
         dense[key] = value.detach().cpu().resolve_conj().resolve_neg()
     return dense
-
-
-def _read_safetensors(path: StrPath, name: str) -> StateDict:
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            digest = (file.metadata() or {}).get(_HASH_KEY)
-            # get_tensor maps the file; clone() lets go of it.
-            state = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise FileFormatError(f"{name} must be a sound safetensors file, got {_told(error)}") from error
-    if digest is not None and digest != weights_hash(state):
-        raise FileFormatError(f"{name} is damaged: its weights must have the hash {digest}, got {weights_hash(state)}")
-    return state
-
-
-def _read_torch(handle: BinaryIO, name: str) -> StateDict:
-    try:
-        if zipfile.is_zipfile(handle):
-            with zipfile.ZipFile(handle) as archive:
-                # torch.save never compresses: a compressed entry is a bomb or comes from elsewhere.
-                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                    raise FileFormatError(f"{name} must be what torch.save writes, got a compressed archive")
-        handle.seek(0)
-        loaded = torch.load(handle, map_location="cpu", weights_only=True)
-    except FileFormatError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise FileFormatError(
-            f"{name} must be safetensors or a state dict that torch.load(weights_only=True) reads, got a "
-            "file that needs code to run or is damaged; if you trust it, load it and use save_weights. "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    except Exception as error:  # torch.load raises almost anything on damaged files
-        raise FileFormatError(f"{name} must be a file of weights, got {_told(error)}") from error
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
-        raise FileFormatError(f"{name} must hold a state dict (name -> tensor), got {type(loaded).__name__}")
-    for key, value in loaded.items():
-        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
-            raise FileFormatError(f"{name} must hold dense tensors only, got {type(value).__name__} at {key!r}")
-    return dict(loaded)
-
-
-def _check_fit(expected: Mapping[str, Any], got: StateDict, name: str) -> None:
-    wrong = []
-    for key in expected.keys() & got.keys():
-        want, have = expected[key], got[key]
-        if not isinstance(want, torch.Tensor) or nn.parameter.is_lazy(want):
-            continue  # load_state_dict decides
-        if want.shape != have.shape or _kind(want) != _kind(have):
-            wrong.append(f"{key} (expected {_told_shape(want)}, got {_told_shape(have)})")
-    problems = [
-        _listed("missing", sorted(f"{key} {_told_shape(expected[key])}" for key in expected.keys() - got.keys())),
-        _listed("unexpected", sorted(f"{key} {_told_shape(got[key])}" for key in got.keys() - expected.keys())),
-        _listed("mismatched", sorted(wrong)),
-    ]
-    if any(problems):
-        raise ModelError(f"weights {name} do not fit the model: {'; '.join(filter(None, problems))}")
-
-
-def _kind(tensor: torch.Tensor) -> str:
-    if tensor.is_complex():
-        return "complex"
-    return "float" if tensor.is_floating_point() else "integer"
-
-
-def _told_shape(value: Any) -> str:
-    if not isinstance(value, torch.Tensor) or nn.parameter.is_lazy(value):
-        return type(value).__name__
-    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-
-
-def _listed(what: str, items: list[str]) -> str:
-    if not items:
-        return ""
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return f"{len(items)} {what}: {', '.join(items[:_SHOWN])}{more}"
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

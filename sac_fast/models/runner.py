@@ -67,23 +67,60 @@ def run_model(
         raise ModelError(f"model must be an nn.Module or a callable, got {type(model).__name__}")
     preprocessing = preprocessing or Preprocessing()
     model, device, dtype = _placed(model, device, dtype)
-    answers: list[torch.Tensor] = []
-    with _evaluating(model), torch.inference_mode():
+
+    def batches() -> Iterator[torch.Tensor]:
         for start in track(range(0, len(probes), batch_size), "running the model", enabled=progress):
             # A copy: torch warns about read-only arrays.
             pixels = torch.from_numpy(probes.images[start : start + batch_size].copy())
-            inputs = preprocessing(pixels.to(device)).to(dtype)
-            where = f"probes {start} to {start + len(pixels) - 1} (batch {start // batch_size})"
+            yield preprocessing(pixels.to(device)).to(dtype)
+
+    return _run(model, batches(), output)
+
+
+def run_inputs(
+    model: Model, inputs: torch.Tensor, *, batch_size: int = 64, output: int | str | None = None
+) -> torch.Tensor:
+    """What `run_model` does after the preprocessing: the model's answers to inputs that are ready.
+
+    Nothing is moved or converted: the inputs must be on the model's device and in its dtype.
+
+    Args:
+        model: an `nn.Module`, or any callable from a batch of inputs to answers (tensors or NumPy arrays).
+        inputs: ``(n, ...)``, n at least 1; see `Preprocessing`.
+        batch_size: inputs a call.
+        output: see `run_model`.
+
+    Returns:
+        ``(n, k)`` on the CPU, see `run_model`.
+
+    Raises:
+        ModelError: the model fails or its answer cannot be used, see `run_model`.
+        ValueError: a wrong argument.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
+    if not inputs.ndim or not len(inputs):
+        raise ValueError(f"inputs must be (n, ...) with n at least 1, got {tuple(inputs.shape)}")
+    return _run(model, iter(torch.split(inputs, batch_size)), output)
+
+
+def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None) -> torch.Tensor:
+    answers: list[torch.Tensor] = []
+    start = 0
+    with _evaluating(model), torch.inference_mode():
+        for inputs in batches:
+            where = f"probes {start} to {start + len(inputs) - 1} (batch {len(answers)})"
             try:
                 answer = model(inputs)
             except Exception as error:  # a stranger's code may raise anything
                 raise ModelError(f"model failed on {where}: {type(error).__name__}: {error}") from error
-            rows = _checked(_select(answer, output), len(pixels), start)
+            rows = _checked(_select(answer, output), len(inputs), start)
             if answers and rows.shape[1] != answers[0].shape[1]:
                 raise ModelError(
                     f"model must return {answers[0].shape[1]} values a probe as before, got {rows.shape[1]} for {where}"
                 )
             answers.append(rows)
+            start += len(inputs)
     # Outside of inference mode, so that the result is an ordinary tensor.
     return torch.cat(answers)
 

@@ -53,9 +53,12 @@ def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | 
             sides[side] = _at_most(sides[side], per_class, generator)
     photographs = make_patches(seed, _PHOTOGRAPHS)
     return Task(
-        found.name,
-        found.classes,
-        **sides,
+        name=found.name,
+        classes=found.classes,
+        defender=sides["defender"],
+        attacker=sides["attacker"],
+        test=sides["test"],
+        pool=sides["pool"],
         surrogate=_fitted(photographs.attacker.pixels, size),
         transfer=Images(_fitted(photographs.defender.pixels, size), photographs.defender.labels),
         transfer_test=Images(_fitted(photographs.test.pixels, size), photographs.test.labels),

@@ -97,6 +97,19 @@ def read_images(path: StrPath, size: int) -> Found:
     return Found("folder", classes, {"all": Images(pixels, labels)})
 
 
+def test_images(path: StrPath, size: int) -> tuple[Images, tuple[str, ...]]:
+    """The test images of what is on disk, or all where there is but one set; and the classes' names.
+
+    Args:
+        path, size: see `read_images`.
+
+    Raises:
+        ProbeError, FileFormatError: see `read_images`.
+    """
+    found = read_images(path, size)
+    return found.sides["test" if "test" in found.sides else "all"], found.classes
+
+
 def _folder(path: Path, size: int) -> tuple[list[str], NDArray[np.uint8]]:
     probes = ProbeSet.from_folder(path, size=size)
     return [entry["name"] for entry in probes.entries(range(len(probes)))], probes.images

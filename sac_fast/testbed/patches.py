@@ -55,7 +55,7 @@ class Counts:
     change: float = 0.11
 
 
-QUICK_COUNTS = Counts(attacker=200, test=100, pool=700, surrogate=100, transfer=100, transfer_test=60)
+QUICK_COUNTS = Counts(attacker=260, test=100, pool=700, surrogate=100, transfer=100, transfer_test=60)
 
 
 def _recolour(patch: NDArray[np.uint8], change: float, generator: np.random.Generator) -> NDArray[np.uint8]:
@@ -159,11 +159,15 @@ def make_patches(
         )
     strange = np.concatenate(surrogate)
     return Task(
-        "patches",
-        tuple(classes),
-        **{side: _shuffled(patches, generator) for side, patches in sides.items()},
+        name="patches",
+        classes=tuple(classes),
+        defender=_shuffled(sides["defender"], generator),
+        attacker=_shuffled(sides["attacker"], generator),
+        test=_shuffled(sides["test"], generator),
+        pool=_shuffled(sides["pool"], generator),
         surrogate=strange[generator.permutation(len(strange))],
-        **{side: _shuffled(patches, generator) for side, patches in other.items()},
+        transfer=_shuffled(other["transfer"], generator),
+        transfer_test=_shuffled(other["transfer_test"], generator),
         transfer_classes=tuple(transfer_classes),
         preprocessing=PREPROCESSING,
         facts={"seed": seed},

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..fingerprint import Fingerprint
 from ..probes import JPEG_SEVERITY, ProbeSet, cutmix, misclassified
 from .task import Task
 
 JPEG_SETS = tuple(f"jpeg-q{quality}" for quality in JPEG_SEVERITY.values())
+REFERENCES = "references"  # beside the probe sets, and none of them
 NAMES = ("plain", *JPEG_SETS, "misclassified", "cutmix")
+
+
+def references(pixels: NDArray[np.uint8]) -> ProbeSet:
+    """The reference images of a task of verification."""
+    return ProbeSet.from_arrays(pixels, layout="NHWC", name="references")
 
 
 def candidates(task: Task, count: int) -> ProbeSet:
@@ -28,13 +35,13 @@ def candidates(task: Task, count: int) -> ProbeSet:
     )
 
 
-def make_probes(task: Task, count: int, answers: Fingerprint) -> dict[str, ProbeSet]:
+def make_probes(task: Task, count: int, answers: Fingerprint | None) -> dict[str, ProbeSet]:
     """All probe sets.
 
     Args:
         task: its pool is used.
         count: at most so many probes a set; "misclassified" has as many as the source errs on, up to that.
-        answers: of the source to the ``candidates``.
+        answers: of the source to the ``candidates``; None: no labels are told, so there are no misclassified ones.
 
     Returns:
         Probe sets by name, in the order of ``NAMES``.
@@ -45,8 +52,11 @@ def make_probes(task: Task, count: int, answers: Fingerprint) -> dict[str, Probe
     plain = ProbeSet.from_arrays(
         task.pool.pixels[:count], task.pool.labels[:count], layout="NHWC", name=f"{task.name}, pool"
     )
-    wrong = misclassified(candidates(task, count), answers)
-    if len(wrong) > count:
-        wrong = wrong.subset(np.arange(count), how={"kind": "first", "count": count, "of": len(wrong)})
     sets = {name: plain.jpeg(quality=quality) for name, quality in zip(JPEG_SETS, JPEG_SEVERITY.values(), strict=True)}
-    return {"plain": plain, **sets, "misclassified": wrong, "cutmix": cutmix(plain)}
+    sets = {"plain": plain, **sets}
+    if answers is not None:
+        wrong = misclassified(candidates(task, count), answers)
+        if len(wrong) > count:
+            wrong = wrong.subset(np.arange(count), how={"kind": "first", "count": count, "of": len(wrong)})
+        sets["misclassified"] = wrong
+    return {**sets, "cutmix": cutmix(plain)}

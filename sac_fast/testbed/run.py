@@ -20,9 +20,9 @@ from ..models import load_model
 from ..progress import track
 from .plan import ARCHITECTURES, FULL, Planned, Size, plan
 from .pool import check_workers, in_processes
-from .probes import NAMES, candidates, make_probes
+from .probes import REFERENCES, candidates, make_probes, references
 from .task import Task
-from .work import Failure, Setting, make_member, start_worker
+from .work import Failure, Setting, make_member, start_worker, thefts
 
 
 class TestbedFolderError(SacFastError, FileExistsError):
@@ -73,7 +73,7 @@ def run_testbed(
     check_workers(workers)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = Path(out)
-    members = plan(size, seed, names=tuple(architectures))
+    members = plan(size, seed, names=tuple(architectures), attacks=thefts(task))
     about = {**task.describe(), "testbed": _settings(size, seed, architectures)}
     zoo = _resume(out, about)
     if zoo is None:
@@ -87,9 +87,17 @@ def run_testbed(
         zoo.save()
     if not zoo.probes:
         zoo = _with_probes(zoo, task, size)
-    there = {member.name: member for member in zoo.members}
+    # A member that was made otherwise than it is planned now (other options, another seed) is made again.
+    asked = {planned.name: (planned.origin, planned.seed, dict(planned.options)) for planned in members}
+    there = {
+        member.name: member
+        for member in zoo.members
+        if asked.get(member.name, _made(member)) == _made(member) or member.role == "source"
+    }
     jobs: list[Planned | ZooMember] = [
-        member for member in zoo.members if not all(zoo.fingerprint_file(name, member).exists() for name in zoo.probes)
+        member
+        for member in there.values()
+        if not all(zoo.fingerprint_file(name, member).exists() for name in zoo.probes)
     ]
     jobs += [planned for planned in members if planned.name not in there]
     failed: list[str] = []
@@ -103,6 +111,10 @@ def run_testbed(
             f"{len(failed)} of {len(members)} models failed, the others are in {out}: " + "; ".join(failed)
         )
     return zoo
+
+
+def _made(member: ZooMember) -> tuple[str, int, dict[str, Any]]:
+    return member.origin, member.seed, dict(member.details.get("options", {}))
 
 
 def _good(made: Iterable[ZooMember | Failure], failed: list[str]) -> Iterator[ZooMember]:
@@ -138,15 +150,19 @@ def _run(
 
 def _with_probes(zoo: LabelledZoo, task: Task, size: Size) -> LabelledZoo:
     """Ask the source about the pool, write the probe sets, and list them."""
-    zoo = dataclasses.replace(zoo, probes=NAMES)
-    source = zoo.source
-    model = load_model(source.architecture, weights=zoo.weights_file(source), kwargs=source.architecture_args)
-    with _one_thread():
-        answers = fingerprint(
-            model, candidates(task, size.probes), preprocessing=task.preprocessing, batch_size=256, name=source.name
-        )
-    made = make_probes(task, size.probes, answers)
     (zoo.folder / "probes").mkdir(exist_ok=True)
+    answers = None
+    if task.references is not None:
+        references(task.references).save(zoo.probes_file(REFERENCES))
+    else:
+        source = zoo.source
+        model = load_model(source.architecture, weights=zoo.weights_file(source), kwargs=source.architecture_args)
+        with _one_thread():
+            answers = fingerprint(
+                model, candidates(task, size.probes), preprocessing=task.preprocessing, batch_size=256, name=source.name
+            )
+    made = make_probes(task, size.probes, answers)
+    zoo = dataclasses.replace(zoo, probes=tuple(made))
     for name, probes in made.items():
         probes.save(zoo.probes_file(name))
     zoo.save()

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..report import _console, _json
+from ..terminal import console, print_json
 
 
 def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
@@ -18,7 +18,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         as_json: one JSON document instead of the table.
     """
     if as_json:
-        _json(summary)
+        print_json(summary)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("role", "origin"):
@@ -35,17 +35,19 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
             _percent(group["accuracy_mean"]),
             "" if seconds is None else f"{seconds:.1f}",
         )
-    console = _console()
-    console.print(table)
+    out = console()
+    out.print(table)
     probes = ", ".join(summary["probes"]) or "none yet"
-    console.print(
+    out.print(
         Text(
             f"{summary['models']} models in {summary['folder']}, trained in {summary['seconds']:.0f} s; "
             f"probes: {probes}"
         )
     )
+    for row in summary.get("left_out", ()):
+        out.print(Text(f"left out: {row['file']}: {row['reason']}"))
     for row in summary["below"]:
-        console.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
+        out.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
 
 
 def _percent(share: float | None) -> str:

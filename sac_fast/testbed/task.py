@@ -61,6 +61,11 @@ class Task:
         transfer_classes: its classes' names.
         preprocessing: of all models.
         facts: what zoo.json shall say of it beside this.
+        references: uint8 (r, H, W, 3), or None. With references the task is one of verification: a network embeds (it
+            answers what its last layer sees), its fingerprint is the similarities of the probes to the references
+            (FRI), and it is measured by pairs of ``test``. The attacker's people are then the classes of
+            ``transfer``, on which independents of the kind "other-data" are trained too, and the labels of
+            ``attacker`` mean nothing.
 
     Raises:
         ProbeError: labels that are no class, or images of different sizes.
@@ -78,6 +83,7 @@ class Task:
     transfer_classes: tuple[str, ...]
     preprocessing: Preprocessing
     facts: dict[str, Any] = field(default_factory=dict)
+    references: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         size = self.size
@@ -112,6 +118,9 @@ class Task:
             digest.update(np.ascontiguousarray(images.pixels).data)
             digest.update(np.ascontiguousarray(images.labels).data)
         digest.update(np.ascontiguousarray(self.surrogate).data)
+        if self.references is not None:
+            counts["references"] = len(self.references)
+            digest.update(np.ascontiguousarray(self.references).data)
         return {
             "name": self.name,
             "classes": list(self.classes),

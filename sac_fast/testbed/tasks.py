@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .disk import disk_architectures, disk_size, disk_task
+from .faces import FACES, QUICK_FACES, QUICK_VIEWS, make_faces
 from .patches import QUICK_COUNTS, Counts, make_patches
 from .plan import ARCHITECTURES, FULL, QUICK, Size
 from .task import Task
@@ -19,7 +20,7 @@ def make_task(
     """Make a task by name.
 
     Args:
-        name: ``"patches"``, or the path of a file or folder of images (`sac_fast.testbed.images`).
+        name: ``"patches"``, ``"faces"``, or the path of a file or folder of images (`sac_fast.testbed.images`).
         quick: a small one.
         seed: of the task.
         image_size, per_class: of images from disk, see `disk_task`.
@@ -34,5 +35,7 @@ def make_task(
     size = QUICK if quick else FULL
     if name == "patches":
         return make_patches(seed, QUICK_COUNTS if quick else Counts()), size, ARCHITECTURES
+    if name == "faces":
+        return make_faces(seed, QUICK_VIEWS if quick else None), QUICK_FACES if quick else FACES, ARCHITECTURES
     task = disk_task(name, seed=seed, size=image_size, per_class=per_class)
     return task, disk_size(size, task), disk_architectures(image_size)

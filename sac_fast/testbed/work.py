@@ -14,14 +14,17 @@ from torch import Tensor, nn
 
 from ..attacks import train
 from ..attacks import transfer as transfer_attacks
-from ..attacks.registry import ATTACKS, AttackContext
+from ..attacks.attack import Attack, AttackContext
+from ..attacks.registry import ATTACKS
 from ..fingerprint import fingerprint
 from ..labelled_zoo import LabelledZoo, ZooMember
-from ..models import load_model, save_weights
+from ..models import ReferenceSimilarity, load_model, save_weights
 from ..probes import ProbeSet
 from .plan import Planned, Size, model_spec, recipe, tuning
 from .pool import StoppedError, quiet_worker
+from .probes import references
 from .task import Images, Task, inputs
+from .verification import VERIFIER_ATTACKS, embedder, verification_accuracy
 
 _BATCH = 256
 _OTHER_DATA = 0.6  # of the attacker's images: each such independent has data of its own
@@ -68,38 +71,43 @@ class _Worker:
         model, made_by = self._train(planned)
         seconds = time.perf_counter() - start
         transferred = planned.origin.startswith("transfer-")
-        accuracy = self._accuracy(model, "transfer_test" if transferred else "test")
+        verifies = self.setting.task.references is not None
+        accuracy = self._accuracy(model, "transfer_test" if transferred and not verifies else "test")
         arguments = self._arguments(planned.architecture)
         spec = model_spec(planned.architecture)
         if transferred:
-            outputs = len(self.setting.task.transfer_classes)
-            arguments = {"model": spec, "outputs": outputs, "model_args": arguments}
+            arguments = {"model": spec, "outputs": self._classes(planned), "model_args": arguments}
             spec = f"{transfer_attacks.__name__}:with_head"
+        else:
+            arguments["classes"] = self._classes(planned)
         digest = save_weights(self.setting.zoo.weights_file(planned.name), model)
         member = ZooMember(
             planned.name, planned.role, planned.origin, spec, arguments, planned.seed, accuracy, round(seconds, 2),
             {**made_by, "kind": planned.architecture, "options": dict(planned.options), "weights": digest},
         )  # fmt: skip
-        self.fingerprint(member)
-        return member
+        # Fingerprints that are there already are of other weights, those of a run that was killed.
+        return self.fingerprint(member, again=True)
 
-    def fingerprint(self, member: ZooMember) -> ZooMember:
-        """Run a trained member on the probe sets of which it has no answers yet."""
+    def fingerprint(self, member: ZooMember, *, again: bool = False) -> ZooMember:
+        """Run a trained member on the probe sets of which it has no answers yet, or again on all."""
         zoo = self.setting.zoo
-        wanted = [name for name in zoo.probes if not zoo.fingerprint_file(name, member).exists()]
+        wanted = [name for name in zoo.probes if again or not zoo.fingerprint_file(name, member).exists()]
         if not wanted:
             return member
         # From the file, as anybody else would: what is fingerprinted is what was written.
         model = load_model(member.architecture, weights=zoo.weights_file(member), kwargs=member.architecture_args)
         model = _placed(model, self.setting.device)
+        preprocessing = self.setting.task.preprocessing
+        if self.setting.task.references is not None:
+            known = references(self.setting.task.references)
+            model = ReferenceSimilarity(embedder(model), known, preprocessing=preprocessing, batch_size=_BATCH)
         for name in wanted:
             self.check(0, 0)
             if name not in self._probes:
                 self._probes[name] = zoo.load_probes(name)
             made = fingerprint(
-                model, self._probes[name],
-                preprocessing=self.setting.task.preprocessing, batch_size=_BATCH, name=member.name,
-            )  # fmt: skip
+                model, self._probes[name], preprocessing=preprocessing, batch_size=_BATCH, name=member.name
+            )
             made.save(zoo.fingerprint_file(name, member))
         return member
 
@@ -111,7 +119,7 @@ class _Worker:
     def _train(self, planned: Planned) -> tuple[nn.Module, dict[str, Any]]:
         task, size, kind, seed = self.setting.task, self.setting.size, planned.architecture, planned.seed
         if planned.role != "stolen":
-            side = "attacker" if planned.origin == "other-data" else "defender"
+            side = self._side(planned)
             images, labels = self._images(side), torch.from_numpy(getattr(task, side).labels)
             facts: dict[str, Any] = {"data": side}
             if planned.origin == "other-data":
@@ -121,16 +129,16 @@ class _Worker:
                 images, labels = images[rows], labels[rows]
                 facts["rows"] = len(rows)
             how = recipe(kind, size.images, len(labels))
-            model = train(self._student(kind, seed)(len(task.classes)), images, labels,
+            model = train(self._student(kind, seed)(self._classes(planned)), images, labels,
                           recipe=how, seed=seed, progress=self.check)  # fmt: skip
             return model, {**facts, "recipe": asdict(how)}
-        attack = ATTACKS[planned.origin]
+        attack = thefts(task)[planned.origin]
         context = self._context(planned)
         stolen = attack.make(
             self._source(),
             self._student(kind, seed) if attack.starts_from == "student" else None,
             self._images("attacker"),
-            torch.from_numpy(task.attacker.labels),
+            None if task.references is not None else torch.from_numpy(task.attacker.labels),
             context=context,
             seed=seed,
             progress=self.check,
@@ -179,17 +187,38 @@ class _Worker:
             self._inputs[side] = inputs(pixels, self.setting.task.preprocessing)
         return self._inputs[side]
 
+    def _side(self, planned: Planned) -> str:
+        """What an independent or the source is trained on."""
+        if planned.origin != "other-data":
+            return "defender"
+        return "attacker" if self.setting.task.references is None else "transfer"
+
+    def _classes(self, planned: Planned) -> int:
+        """The number of outputs that the finished model has."""
+        task = self.setting.task
+        other = planned.origin.startswith("transfer-") or self._side(planned) == "transfer"
+        return len(task.transfer_classes if other else task.classes)
+
     def _accuracy(self, model: nn.Module, side: str) -> float:
+        verifies = self.setting.task.references is not None
+        model = embedder(model) if verifies else model
         labels = torch.from_numpy(getattr(self.setting.task, side).labels)
         with torch.inference_mode():
             batches = torch.split(self._images(side), _BATCH)
-            predicted = torch.cat([model(batch.to(self.setting.device)).argmax(dim=1).cpu() for batch in batches])
-        return int((predicted == labels).sum()) / len(labels)
+            answers = torch.cat([model(batch.to(self.setting.device)).cpu() for batch in batches])
+        if verifies:
+            return verification_accuracy(answers, labels)
+        return int((answers.argmax(dim=1) == labels).sum()) / len(labels)
 
 
 def _placed(model: nn.Module, device: str) -> nn.Module:
     # Convolutions on a CPU are faster with the channels last; the values' layout is all that changes.
     return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def thefts(task: Task) -> Mapping[str, Attack]:
+    """The attacks that a task knows, by origin."""
+    return ATTACKS if task.references is None else VERIFIER_ATTACKS
 
 
 _worker: _Worker | None = None

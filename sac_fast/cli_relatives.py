@@ -1,0 +1,65 @@
+"""`sac-fast relatives`: who descends from whom in a zoo store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_options import Force, Json, Metric, Quiet, free
+
+
+def relatives(
+    zoo: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Zoo store, as `sac-fast scan` makes it.")],
+    model: Annotated[list[str] | None, typer.Option(help="Whose relatives; default: everyone's. Repeatable.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many relatives of each.")] = 10,
+    metric: Metric = "cosine",
+    probes: Annotated[
+        str | None, typer.Option(help="Hash of the probe set, or its first digits, where the store has several.")
+    ] = None,
+    independent: Annotated[
+        str, typer.Option(help="Tag of the models that are known to be independent: the null.")
+    ] = "independent",
+    alpha: Annotated[
+        float, typer.Option(help="Share of unrelated pairs that may be taken for related in groups.")
+    ] = 0.01,
+    graph: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable."),
+    ] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Root of its tree in the drawing. Repeatable.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Nearest relatives of the models of a zoo with p-values, groups of relatives, and the forest that joins them."""
+    from .report_relatives import show_relatives
+    from .zoo import ZooStore
+    from .zoo.graph_files import check_ending, save_graph
+    from .zoo.lineage import find_relatives
+    from .zoo.stored import stored_outputs
+
+    if not 0 < alpha < 1:
+        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
+    for path in graph or []:
+        check_ending(path)
+        free(path, force)
+    with ZooStore.open(zoo, write=False) as store:
+        stored = stored_outputs(store, probes, progress=not quiet)
+    strangers = sorted(set([*(model or []), *(source or [])]) - set(stored.names))
+    if strangers:
+        raise ValueError(f"--model and --source must name models with outputs in {str(zoo)!r}, got {strangers[0]!r}")
+    found = find_relatives(
+        stored.names,
+        stored.outputs,
+        independents=[name for name, tags in zip(stored.names, stored.tags, strict=True) if independent in tags],
+        models=model,
+        top=top,
+        alpha=alpha,
+        metric=metric,
+        progress=not quiet,
+    )
+    for path in graph or []:
+        save_graph(path, found, sources=source or ())
+    show_relatives(found, stored.probe_hash, stored.notes, as_json)

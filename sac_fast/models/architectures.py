@@ -1,0 +1,121 @@
+"""Architectures by name: ``package.module:callable``, ``timm:NAME``, or the one of several that fits the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from .limits import refuse
+from .loading import call_spec, fits, told
+
+_TIMM = "timm:"
+
+
+def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
+    """Build a model with the weights that its callable gives it.
+
+    Importing a module runs its code: name only modules you trust.
+
+    Args:
+        spec: ``"package.module:callable"``, or ``"timm:NAME"`` (extra ``timm``), without pretrained weights.
+        kwargs: keyword arguments of the callable, or of ``timm.create_model``.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelRefusedError: timm is not installed.
+        ModelError: the spec names nothing that gives an `nn.Module`.
+    """
+    if not spec.startswith(_TIMM):
+        return call_spec(spec, kwargs)
+    try:
+        import timm
+    except ImportError as error:
+        refuse("missing-extra", f"architecture {spec!r} needs timm: pip install 'sac-fast[timm]' ({error})", error)
+    name = spec[len(_TIMM) :]
+    # Never downloaded, whatever kwargs say: only the file's weights count.
+    arguments = {**dict(kwargs or {}), "pretrained": False}
+    if "/" in name or ":" in name:
+        raise ModelError(f'architecture must be named as "timm:NAME" without a hub in it, got {spec!r}')
+    try:
+        model = timm.create_model(name, **arguments)
+    except Exception as error:  # timm raises RuntimeError, the models anything
+        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {told(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{spec!r} must return an nn.Module, got {type(model).__name__}")
+    return model
+
+
+def split_architecture(text: str) -> tuple[str, dict[str, Any]]:
+    """Read ``'package.module:callable {"classes": 10}'``: a spec and, after a space, its keyword arguments as JSON.
+
+    Raises:
+        ModelError: the arguments are no JSON object.
+    """
+    spec, _, arguments = text.strip().partition(" ")
+    try:
+        kwargs = json.loads(arguments) if arguments.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"arguments of architecture {spec!r} must be a JSON object, got {arguments!r}") from error
+    if not isinstance(kwargs, dict):
+        raise ModelError(f"arguments of architecture {spec!r} must be a JSON object, got {arguments!r}")
+    return spec, kwargs
+
+
+def infer_architecture(
+    state: Mapping[str, torch.Tensor], architectures: Sequence[str], name: str
+) -> tuple[str, dict[str, Any]]:
+    """The only registered architecture whose tensors have the names, shapes and kinds of ``state``.
+
+    Each is built on the meta device, so nothing is allocated for those that do not fit.
+
+    Args:
+        state: the weights.
+        architectures: see `split_architecture`; the same one given twice counts once.
+        name: what messages call the file.
+
+    Returns:
+        The spec and its keyword arguments.
+
+    Raises:
+        ModelRefusedError: none fits, or several do.
+        ModelError: one of the architectures cannot be built.
+    """
+    if not architectures:
+        refuse("no-architecture", f"{name} holds weights: an architecture must be given, got none to choose from")
+    fitting = [text for text in dict.fromkeys(architectures) if fits(meta_state(*split_architecture(text)), state)]
+    if len(fitting) != 1:
+        tried = ", ".join(dict.fromkeys(architectures))
+        if not fitting:
+            refuse("no-architecture", f"{name} must fit one of the registered architectures, got none of {tried}")
+        refuse("ambiguous-architecture", f"{name} must fit one architecture only, got {' and '.join(fitting)}")
+    return split_architecture(fitting[0])
+
+
+_META_STATES: dict[str, dict[str, torch.Tensor]] = {}
+
+
+def meta_state(spec: str, kwargs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Names, shapes and dtypes of an architecture's tensors, as tensors of the meta device; kept for the next file."""
+    key = json.dumps([spec, dict(kwargs)], sort_keys=True, default=str)
+    if key not in _META_STATES:
+        _META_STATES[key] = _on_meta(lambda: build_architecture(spec, kwargs))
+    return _META_STATES[key]
+
+
+def _on_meta(build: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
+    try:
+        with torch.device("meta"):
+            model = build()
+    except ModelError:
+        # Some constructors look at values, which the meta device does not have.
+        model = build()
+    return {
+        key: value.to("meta") if isinstance(value, torch.Tensor) else value for key, value in model.state_dict().items()
+    }

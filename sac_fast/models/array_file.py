@@ -1,0 +1,108 @@
+"""Recorded outputs in ``.npy`` files, read without allocating what a header merely claims."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from .limits import Limits, refuse
+
+NPY_MAGIC = b"\x93NUMPY"
+_CHUNK_BYTES = 1 << 20
+
+
+def read_npy(
+    handle: BinaryIO, name: str, limits: Limits, size: int, key: str = "array", *, file_bytes: int | None = None
+) -> torch.Tensor:
+    """Read one array from where ``handle`` stands.
+
+    Args:
+        handle: at the array's magic.
+        name: what messages call the file.
+        limits: on sizes.
+        size: bytes from here to the array's end, header included.
+        key: what messages call the array.
+        file_bytes: of the file, where the array is compressed in it; None: ``size``.
+
+    Returns:
+        float32 or float64 ``(n, k)``.
+
+    Raises:
+        ModelRefusedError: not such an array, or not as long as its header says.
+    """
+    shape, fortran, dtype, header_bytes = read_npy_header(handle, name, key)
+    target = output_dtype(dtype, name, key)
+    check_output_shape(shape, name, key)
+    values = math.prod(shape)
+    stored = size - header_bytes
+    if values * dtype.itemsize != stored:
+        reason = "truncated" if values * dtype.itemsize > stored else "malformed"
+        refuse(
+            reason, f"{name} must hold {values * dtype.itemsize:,} bytes at {key!r} as its header says, got {stored:,}"
+        )
+    limits.check_tensor(name, key, values * target.itemsize, values * target.itemsize)
+    # A transposed array is copied once more.
+    limits.check_expansion(name, key, values * target.itemsize * (2 if fortran else 1), file_bytes or size)
+    result = torch.empty(tuple(shape[::-1] if fortran else shape), dtype=target)
+    fill(result, handle, dtype, name)
+    return result.T.contiguous() if fortran else result
+
+
+def read_npy_header(handle: BinaryIO, name: str, key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether in Fortran's order, dtype and the header's length."""
+    start = handle.tell()
+    try:
+        version = np.lib.format.read_magic(handle)
+        # It evaluates literals only and refuses long headers.
+        reader = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = reader(handle)
+    except KeyError as error:
+        refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got another", error)
+    except Exception as error:  # a damaged literal raises almost anything
+        refuse("malformed", f"{name} must hold an .npy array at {key!r}, got {str(error).splitlines()[0][:200]}", error)
+    return shape, fortran, dtype, handle.tell() - start
+
+
+def output_dtype(dtype: np.dtype[Any], name: str, key: str) -> torch.dtype:
+    """float64 for float64 and wide integers, float32 for what float32 holds exactly.
+
+    Raises:
+        ModelRefusedError: no real numbers.
+    """
+    if dtype.hasobject:
+        refuse("object-array", f"{name} must hold numbers at {key!r}, got Python objects, which need code to run")
+    if dtype.kind not in "fiu" or dtype.itemsize > 8 or dtype.subdtype is not None:
+        refuse("not-numbers", f"{name} must hold real numbers at {key!r}, got {dtype}")
+    exact = dtype.itemsize <= (4 if dtype.kind == "f" else 2)
+    return torch.float32 if exact else torch.float64
+
+
+def check_output_shape(shape: tuple[int, ...], name: str, key: str) -> None:
+    """Refuse what is not (n, k) with n and k at least 1."""
+    whole = all(type(side) is int and 0 < side < 1 << 48 for side in shape)
+    if len(shape) != 2 or not whole:
+        refuse("wrong-shape", f"{name} must hold recorded outputs (n, k) at {key!r}, got shape {shape}")
+
+
+def fill(result: torch.Tensor, handle: BinaryIO, dtype: np.dtype[Any], name: str) -> None:
+    """Fill a tensor with the stream's values in pieces, so that a conversion never holds both arrays."""
+    target = result.reshape(-1).numpy()
+    step = _CHUNK_BYTES // dtype.itemsize
+    for start in range(0, target.size, step):
+        count = min(step, target.size - start)
+        piece = handle.read(count * dtype.itemsize)
+        if len(piece) != count * dtype.itemsize:
+            refuse("truncated", f"{name} must keep its size while it is read, got its end early")
+        target[start : start + count] = np.frombuffer(piece, dtype)
+
+
+def file_size(handle: BinaryIO) -> int:
+    """Bytes of an open file."""
+    return os.fstat(handle.fileno()).st_size

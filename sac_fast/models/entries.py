@@ -1,0 +1,144 @@
+"""The models of a folder, a file or a manifest, before any of them is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from .preprocessing import Preprocessing
+
+# Texts and pictures that lie beside models; everything else is told by content when it is opened.
+_NO_MODELS = frozenset(
+    [
+        *(".md", ".txt", ".rst", ".html", ".json", ".toml", ".yaml", ".yml", ".py", ".ipynb", ".log", ".lock", ".sh"),
+        *(".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".tmp"),
+    ]
+)
+_MODEL_SUFFIXES = frozenset(
+    (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".npy", ".npz", ".csv", ".h5", ".hdf5")
+)
+_MANIFESTS = ("zoo.toml", "zoo.csv", "zoo.json")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model of a zoo and how to run it.
+
+    Attributes:
+        name: unique in a scan; of a folder's files the POSIX path relative to the folder.
+        path: the file.
+        architecture: ``"package.module:callable"`` or ``"timm:NAME"``; None: inferred, or none needed.
+        kwargs: keyword arguments of the architecture.
+        preprocessing: from pixels to inputs; None: the scan's.
+        output: which of several answers, see `run_model`; of recorded outputs the array's name.
+        tags: ``"independent"`` marks a model known to be independent; free otherwise.
+        root: a folder that links may not lead out of; None: anywhere.
+
+    Raises:
+        ModelError: an empty name.
+    """
+
+    name: str
+    path: Path
+    architecture: str | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
+    output: int | str | None = None
+    tags: tuple[str, ...] = ()
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ModelError(f"name of a model must be a text of at least 1 character, got {self.name!r}")
+        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "tags", tuple(self.tags))
+        object.__setattr__(self, "kwargs", dict(self.kwargs))
+
+
+def list_entries(
+    source: Path | str,
+    *,
+    architecture: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    output: int | str | None = None,
+    tags: Sequence[str] = (),
+) -> list[ModelEntry]:
+    """List models without opening them.
+
+    A folder with a manifest (zoo.toml, zoo.csv, or the zoo.json of a `LabelledZoo`) means what the manifest says.
+    Any other folder is searched with its sub-folders; hidden names, texts and pictures are left out, folders behind
+    links are not entered. What is no regular file but might be taken for a model is listed, to be refused by name.
+
+    Args:
+        source: a folder, a model file or a manifest.
+        architecture, kwargs, preprocessing, output: of entries for which nothing else is said.
+        tags: added to those of every entry.
+
+    Returns:
+        The entries, sorted by name in folders, in the manifest's order otherwise.
+
+    Raises:
+        FileFormatError: a manifest that cannot be read.
+        ModelError: there is no such file or folder, or two models have one name.
+    """
+    from .manifest import is_manifest, read_manifest
+
+    source = Path(source)
+    defaults = ModelEntry("default", source, architecture, kwargs or {}, preprocessing, output, tuple(tags))
+    if source.is_dir():
+        for name in _MANIFESTS:
+            if is_manifest(source / name):
+                return _unique(read_manifest(source / name, defaults), source)
+        return _unique(_search(source, defaults), source)
+    if is_manifest(source):
+        return _unique(read_manifest(source, defaults), source)
+    if not os.path.lexists(source):
+        raise ModelError(f"models must be a folder, a file or a manifest, got {str(source)!r}, which does not exist")
+    return [_like(defaults, source.name, source, None)]
+
+
+def _search(root: Path, defaults: ModelEntry) -> list[ModelEntry]:
+    found = []
+    for folder, folders, files in os.walk(root, followlinks=False, onerror=_raise):
+        here = Path(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # A folder with a model's name was meant as one, and a link to a folder is not entered: both are told of.
+        listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODEL_SUFFIXES]
+        listed += [n for n in files if not n.startswith(".") and Path(n).suffix.lower() not in _NO_MODELS]
+        for name in listed:
+            path = here / name
+            found.append(_like(defaults, path.relative_to(root).as_posix(), path, root))
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _raise(error: OSError) -> None:
+    raise ModelError(f"cannot list {error.filename!r}: {error.strerror}") from error
+
+
+def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:
+    # Undecodable bytes in a file's name could not be written to a store.
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return ModelEntry(
+        shown,
+        path,
+        defaults.architecture,
+        defaults.kwargs,
+        defaults.preprocessing,
+        defaults.output,
+        defaults.tags,
+        root,
+    )
+
+
+def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.name in seen:
+            raise ModelError(f"models of {str(source)!r} must have different names, got {entry.name!r} twice")
+        seen.add(entry.name)
+    return entries

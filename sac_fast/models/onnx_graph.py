@@ -1,0 +1,242 @@
+"""What an ONNX graph would read, call and allocate, found out before the runtime sees it.
+
+Source: https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto; protobuf's wire format as in `onnx_wire`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .limits import Limits, refuse
+from .onnx_wire import check_fields
+
+_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
+# A graph input that stands for a weight whose values shape inference does not need.
+_SMALL_BYTES = 1024
+
+
+def parse_graph(data: bytes, name: str, limits: Limits) -> Any:
+    """Parse a ModelProto after its fields have been counted.
+
+    Raises:
+        ModelRefusedError: damaged, or it would need far more memory than it has bytes.
+    """
+    import onnx
+
+    check_fields(data, onnx.ModelProto.DESCRIPTOR, name, limits)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # protobuf's DecodeError, which has no stubs
+        refuse("malformed", f"{name} must be a sound ONNX file, got {type(error).__name__}: {error}", error)
+    return model
+
+
+def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]:
+    """Check domains, weights, external data and the sizes of all values; large weights are taken out of ``model``.
+
+    Args:
+        model: of `parse_graph`; changed.
+        path: the file, beside which external data may lie.
+        name: what messages call it.
+        limits: on number and sizes.
+
+    Returns:
+        The files of external data, each checked.
+
+    Raises:
+        ModelRefusedError: anything that should not be given to a runtime.
+    """
+    _check_domains(model, name)
+    if len(model.training_info):
+        refuse("graph", f"{name} must be a graph for inference, got one with training_info")
+    external: dict[str, Path] = {}
+    total = 0
+    for count, tensor in enumerate(_tensors(model.graph, name), 1):
+        limits.check_count(name, count)
+        size = _check_tensor(tensor, name)
+        total += size
+        limits.check_tensor(name, tensor.name, size, total)
+        if tensor.data_location:
+            place = _external_file(tensor, size, path, name)
+            external[str(place)] = place
+    for place in external.values():
+        limits.check_file(repr(str(place)), place.stat().st_size)
+    _check_values(model, path, name, limits)
+    return list(external.values())
+
+
+def _check_domains(model: Any, name: str) -> None:
+    domains = {entry.domain for entry in model.opset_import} | {node.domain for node in _nodes(model.graph, name)}
+    if wrong := sorted(domains - _DOMAINS):
+        refuse("custom-domain", f"{name} must use ONNX's own operators only, got the domain {wrong[0]!r}")
+    if len(model.functions):
+        refuse("custom-domain", f"{name} must use ONNX's own operators only, got functions of its own")
+
+
+def _graphs(graph: Any, name: str, depth: int = 0) -> Iterator[Any]:
+    if depth > 16:
+        refuse("graph", f"{name} must nest at most 16 graphs, got more")
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g, name, depth + 1)
+            for inner in attribute.graphs:
+                yield from _graphs(inner, name, depth + 1)
+
+
+def _nodes(graph: Any, name: str) -> Iterator[Any]:
+    for inner in _graphs(graph, name):
+        yield from inner.node
+
+
+def _tensors(graph: Any, name: str) -> Iterator[Any]:
+    for inner in _graphs(graph, name):
+        if len(inner.sparse_initializer):
+            refuse("sparse", f"{name} must hold dense weights only, got a sparse initializer")
+        yield from inner.initializer
+        for node in inner.node:
+            for attribute in node.attribute:
+                if attribute.HasField("sparse_tensor") or len(attribute.sparse_tensors):
+                    refuse("sparse", f"{name} must hold dense weights only, got a sparse attribute of {node.op_type}")
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def _check_tensor(tensor: Any, name: str) -> int:
+    """Compare a tensor's values with its dimensions; returns its bytes in memory."""
+    import onnx
+
+    key = tensor.name[:80]
+    if any(side < 0 for side in tensor.dims) or tensor.HasField("segment"):
+        refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got {list(tensor.dims)} at {key!r}")
+    values: int = math.prod(tensor.dims)
+    if tensor.data_type == onnx.TensorProto.STRING:
+        refuse("not-numbers", f"{name} must hold numbers only, got texts at {key!r}")
+    try:
+        bits = _bits(tensor.data_type)
+    except (KeyError, ValueError) as error:
+        refuse("not-dense", f"{name} must hold known dtypes, got number {tensor.data_type} at {key!r}", error)
+    size: int = (values * bits + 7) // 8
+    if tensor.data_location:
+        return size
+    lists = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
+    stored = sum(map(len, lists))
+    if tensor.HasField("raw_data"):
+        stored += len(tensor.raw_data)
+        values = size
+    elif tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128):
+        values *= 2
+    elif bits < 8:
+        values = size  # two or four values an int32
+    if stored != values:
+        reason = "expanded" if stored < values else "malformed"
+        refuse(reason, f"{name} must store every value of {key!r}, got {stored:,} where {values:,} are declared")
+    return size
+
+
+def _bits(data_type: int) -> int:
+    import onnx
+
+    text = onnx.TensorProto.DataType.Name(data_type)
+    for bits in (2, 4):
+        if text in (f"INT{bits}", f"UINT{bits}", "FLOAT4E2M1" if bits == 4 else ""):
+            return bits
+    return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+
+
+def _external_file(tensor: Any, size: int, path: Path, name: str) -> Path:
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    location, key = said.get("location", ""), tensor.name[:80]
+    parts = PurePosixPath(location).parts
+    where = f"external data of {key!r} in {location!r}"
+    if not parts or location.startswith("/") or ".." in parts or "\\" in location or "\0" in location:
+        refuse("external-data", f"{name} must keep its weights in its own folder, got {where}")
+    place = path.parent
+    for part in parts:
+        place = place / part
+        try:
+            status = os.lstat(place)
+        except OSError as error:
+            refuse("external-data", f"{name} must come with its weights, got {where}: {error.strerror}", error)
+        if stat.S_ISLNK(status.st_mode):
+            refuse("external-data", f"{name} must keep its weights in its own folder, got {where}, a link")
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        refuse(
+            "external-data", f"{name} must keep its weights in files of their own, got {where}, a hard link or no file"
+        )
+    texts = (said.get("offset", "0"), said.get("length", str(size)))
+    if not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in texts):
+        refuse("external-data", f"{name} must give offset and length as numbers, got {where}")
+    offset, length = map(int, texts)
+    if length != size or offset + length > status.st_size:
+        refuse("external-data", f"{name} must keep {size:,} bytes there, got {where} with {status.st_size:,} bytes")
+    return place
+
+
+def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
+    """Infer the shapes of all values, and refuse those that no model of this size needs."""
+    import onnx
+
+    _take_out_weights(model)
+    try:
+        onnx.checker.check_model(model)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception as error:  # onnx has errors of its own, and passes C++ errors on
+        refuse("graph", f"{name} must be a graph that onnx accepts, got {str(error)[:300]}", error)
+    constant = {tensor.name for tensor in inferred.graph.initializer}
+    sizes = {value.name: _value_bytes(value) for value in [*inferred.graph.value_info, *inferred.graph.output]}
+    file_bytes = path.stat().st_size
+    for node in inferred.graph.node:
+        inputs = [text for text in node.input if text]
+        fixed = all(text in constant for text in inputs) and not any(a.HasField("g") for a in node.attribute)
+        for text in node.output:
+            size = sizes.get(text, 0)
+            if fixed:
+                # Known without any input: whatever it is, it is in the file already.
+                constant.add(text)
+                limits.check_expansion(name, f"{node.op_type} {text}", size, file_bytes)
+            if size > limits.max_activation_bytes:
+                refuse(
+                    "too-large",
+                    f"{name} must need at most {limits.max_activation_bytes:,} bytes a value, got {size:,} for "
+                    f"{node.op_type} {text!r}",
+                )
+
+
+def _take_out_weights(model: Any) -> None:
+    """Large initializers become inputs of their shape: the checks that follow then copy no weights."""
+    import onnx
+
+    graph = model.graph
+    given = {value.name for value in graph.input}
+    small: list[Any] = []
+    large: list[Any] = []
+    for tensor in graph.initializer:
+        (small if tensor.ByteSize() <= _SMALL_BYTES and not tensor.data_location else large).append(tensor)
+    for tensor in large:
+        if tensor.name not in given:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in small]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _value_bytes(value: Any) -> int:
+    """Bytes of a value for one input; a dimension that is not known counts as 1."""
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return 0
+    kind = value.type.tensor_type
+    try:
+        bits = _bits(kind.elem_type)
+    except (KeyError, ValueError):
+        bits = 64
+    values: int = math.prod(max(1, side.dim_value) for side in kind.shape.dim)
+    return values * bits // 8

@@ -1,0 +1,138 @@
+"""ONNX files, run by onnxruntime on the CPU once `onnx_graph` has nothing against them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..container import canonical_json, sha256_stream
+from ..errors import ModelError
+from .entries import ModelEntry
+from .limits import Limits, refuse
+from .onnx_graph import check_graph, parse_graph
+from .opened import OpenedModel
+from .runner import Model, run_inputs
+
+_INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
+
+
+class OnnxModel(OpenedModel):
+    """An onnxruntime session; inputs are converted to what the graph takes."""
+
+    format = "onnx"
+
+    def __init__(self, session: Any, model_hash: str, output: int | str | None, name: str) -> None:
+        super().__init__()
+        taken = session.get_inputs()
+        if len(taken) != 1 or taken[0].type not in _INPUT_TYPES or not taken[0].shape:
+            told = ", ".join(f"{value.name} {value.type} {value.shape}" for value in taken[:5]) or "none"
+            refuse("graph", f"{name} must take one input of floats, got {told}")
+        self.model_hash = model_hash
+        self.output = output
+        self._session: Any = session
+        self._input: str = taken[0].name
+        self._dtype = _INPUT_TYPES[taken[0].type]
+        first = taken[0].shape[0]
+        self._fixed_batch = first if isinstance(first, int) and first > 0 else None
+        self._names = [value.name for value in session.get_outputs()]
+
+    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        run = self.runnable()
+        if inputs is None:
+            raise ModelError("inputs must be a tensor for an ONNX model, got None")
+        size = self._fixed_batch or batch_size
+        return run_inputs(run, inputs, batch_size=size, output=self.output)
+
+    def runnable(self) -> Model:
+        if self._session is None:
+            raise ModelError("model must be open, got one that was closed")
+        return self._run
+
+    def _run(self, inputs: Tensor) -> Any:
+        values = inputs.to("cpu", self._dtype).contiguous().numpy()
+        rows = len(values)
+        if self._fixed_batch is not None and rows < self._fixed_batch:
+            # The last batch of a graph that takes so many and no fewer: its last row is repeated.
+            values = np.concatenate([values, np.repeat(values[-1:], self._fixed_batch - rows, axis=0)])
+        answers = [
+            value[:rows] if isinstance(value, np.ndarray) and len(values) != rows and value.ndim else value
+            for value in self._session.run(None, {self._input: values})
+        ]
+        if isinstance(self.output, int):
+            return answers
+        if self.output is None and len(answers) == 1:
+            return answers[0]
+        return dict(zip(self._names, answers, strict=True))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+        return self
+
+    def close(self) -> None:
+        self._session = None
+
+
+def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
+    """Check and open an ONNX file.
+
+    Args:
+        handle: the open file.
+        entry: where it is, and which output is meant.
+        limits: caps.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelRefusedError: onnx or onnxruntime is missing, or either of them or `check_graph` refuses the file.
+    """
+    name = repr(os.fspath(entry.path))
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError as error:
+        refuse(
+            "missing-extra",
+            f"{name} is an ONNX file, which needs onnxruntime: pip install 'sac-fast[onnx]' ({error})",
+            error,
+        )
+    handle.seek(0)
+    data = handle.read()
+    model = parse_graph(data, name, limits)
+    del data
+    external = check_graph(model, Path(entry.path), name, limits)
+    del model
+    handle.seek(0)
+    digest = sha256_stream(handle)
+    if external:
+        hashes = []
+        for place in external:
+            with open(place, "rb") as weights:
+                hashes.append([place.name, sha256_stream(weights)])
+        digest = _hash_text(canonical_json([digest, sorted(hashes)]))
+    # Without external data the same open file by another name, so that it is not another one by now.
+    path = os.fspath(entry.path) if external else f"/proc/self/fd/{handle.fileno()}"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    # Never the runtime's own format, which `check_graph` has not seen.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        session = onnxruntime.InferenceSession(
+            # Folding constants would compute what the graph says before anybody asked it.
+            path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
+        )  # fmt: skip
+    except Exception as error:  # onnxruntime has a dozen errors of its own
+        refuse("graph", f"{name} must be a graph that onnxruntime accepts, got {str(error)[:300]}", error)
+    return OnnxModel(session, digest, entry.output, name)
+
+
+def _hash_text(text: str) -> str:
+    import hashlib
+
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,117 @@
+"""ONNX files as a stream of protobuf fields: what they are, before protobuf itself sees them.
+
+Source: the wire format at https://protobuf.dev/programming-guides/encoding and ModelProto of onnx.proto.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .limits import Limits, refuse
+
+# Fields of ModelProto with their wire types: 0 a number, 2 bytes.
+_MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+_GRAPH = 7
+_MAX_FIELDS = 10_000
+_MAX_GRAPH_FIELDS = 1_000_000
+_MAX_DEPTH = 50
+_MESSAGE_BYTES = 160
+_PACKED = "packed"
+
+
+def looks_like_onnx(handle: BinaryIO) -> bool:
+    """Whether the whole file is a sequence of ModelProto's fields with exactly one graph among them."""
+    size = os.fstat(handle.fileno()).st_size
+    position, graphs = 0, 0
+    for _ in range(_MAX_FIELDS):
+        if position == size:
+            return graphs == 1
+        handle.seek(position)
+        head = handle.read(20)
+        tag, used = _varint(head)
+        value, more = _varint(head[used:])
+        if not used or not more or _MODEL_FIELDS.get(tag >> 3) != tag & 7:
+            return False
+        graphs += tag >> 3 == _GRAPH
+        position += used + more + (value if tag & 7 == 2 else 0)
+        if position > size:
+            return False
+    return False
+
+
+def _varint(data: bytes) -> tuple[int, int]:
+    """A number and its length; length 0 where there is none."""
+    if data and data[0] < 128:
+        return data[0], 1
+    value = 0
+    for index, byte in enumerate(data[:10]):
+        value |= (byte & 127) << (7 * index)
+        if byte < 128:
+            return value, index + 1
+    return 0, 0
+
+
+def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> None:
+    """Walk through a message and refuse one that would need far more memory than it has bytes.
+
+    Two bytes can be an empty node, which takes a hundred in memory; one byte of a packed list can be a number of eight.
+
+    Args:
+        data: the message.
+        descriptor: its protobuf descriptor.
+        name: what error messages call the file.
+        limits: on the expansion.
+
+    Raises:
+        ModelRefusedError: damaged, nested too deeply, or too many fields.
+    """
+    budget = len(data) + limits.free_expansion_bytes
+    fields = cost = 0
+    schemas: dict[str, dict[int, Any]] = {}
+    stack = [(0, len(data), descriptor, 0)]
+    while stack:
+        position, stop, message, depth = stack.pop()
+        schema = schemas.get(message.full_name)
+        if schema is None:
+            schema = schemas[message.full_name] = _schema(message)
+        while position < stop:
+            tag, used = _varint(data[position : position + 10])
+            position += used
+            value, more = _varint(data[position : position + 10])
+            wire = tag & 7
+            size = {0: more, 1: 8, 2: more + value, 5: 4}.get(wire, -1)
+            if not used or tag < 8 or size < 0 or (wire in (0, 2) and not more) or position + size > stop:
+                refuse("malformed", f"{name} must be a sound ONNX file, got a damaged field")
+            fields += 1
+            kind = schema.get(tag >> 3) if wire == 2 else None
+            if kind is None:
+                cost += 32 + (value if wire == 2 else 0)
+            elif kind == _PACKED:
+                # Every number of a packed list ends with a byte below 128.
+                ends = np.frombuffer(data, np.uint8, value, position + more) < 128
+                cost += 8 * int(np.count_nonzero(ends))
+            else:
+                cost += _MESSAGE_BYTES
+                if value:
+                    stack.append((position + more, position + size, kind, depth + 1))
+            position += size
+            if fields > _MAX_GRAPH_FIELDS or depth > _MAX_DEPTH or cost > budget:
+                refuse(
+                    "expanded",
+                    f"{name} must be an ONNX graph of at most {_MAX_GRAPH_FIELDS:,} fields, {_MAX_DEPTH} deep, that "
+                    f"needs {budget:,} bytes, got more",
+                )
+
+
+def _schema(message: Any) -> dict[int, Any]:
+    """Of a message's fields those that are messages or lists of varints."""
+    known: dict[int, Any] = {}
+    for field in message.fields:
+        if field.message_type is not None:
+            known[field.number] = field.message_type
+        elif field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64):
+            known[field.number] = _PACKED
+    return known

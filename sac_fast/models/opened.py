@@ -1,0 +1,219 @@
+"""Open one model of a zoo, whatever its format, and let it answer."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..container import content_hash
+from ..errors import ModelError
+from .architectures import build_architecture, infer_architecture
+from .checkpoint import check_weights_hash, weights_hash
+from .entries import ModelEntry
+from .identify import identify_open, open_model_file
+from .limits import Limits, refuse
+from .loading import check_fit, told, without_prefix
+from .recorded import read_recorded
+from .runner import Model, run_inputs
+from .safetensors_file import read_header, read_tensors
+from .torch_file import read_torch
+
+_OUTPUTS = "outputs"
+
+
+class OpenedModel(ABC):
+    """A model that is loaded and answers.
+
+    Attributes:
+        format: what `identify` said of the file.
+        model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
+            external data), `content_hash` of recorded outputs.
+        recorded: whether the answers are recorded, so that no inputs are needed.
+        architecture: the spec that was used, inferred or given; None where none is needed.
+        kwargs: the architecture's keyword arguments.
+    """
+
+    format: str
+    model_hash: str
+    recorded: bool = False
+    architecture: str | None = None
+
+    def __init__(self) -> None:
+        self.kwargs: dict[str, object] = {}
+
+    @abstractmethod
+    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        """The model's answers.
+
+        Args:
+            inputs: ``(n, ...)``, preprocessed, on the model's device and in its dtype; recorded outputs ignore them.
+            batch_size: inputs a call.
+
+        Returns:
+            ``(n, k)`` float32 or float64 on the CPU, finite.
+
+        Raises:
+            ModelError: the model fails or its answer cannot be used.
+        """
+
+    @abstractmethod
+    def runnable(self) -> Model:
+        """What `run_model` can run: the network, or a callable.
+
+        Raises:
+            ModelError: the outputs are recorded, or the model was closed.
+        """
+
+    @abstractmethod
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+        """Move and convert the model in place where that means something; returns itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of weights and sessions; the model answers no more."""
+
+    def __enter__(self) -> OpenedModel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Network(OpenedModel):
+    def __init__(self, format: str, module: nn.Module, entry: ModelEntry, spec: str, kwargs: dict[str, object]) -> None:
+        super().__init__()
+        self.format, self.architecture, self.kwargs = format, spec, kwargs
+        self.module: nn.Module | None = module.eval()
+        self.output = entry.output
+        self.model_hash = weights_hash(module)
+
+    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        module = self.runnable()
+        if inputs is None:
+            raise ModelError("inputs must be a tensor for a network, got None")
+        return run_inputs(module, inputs, batch_size=batch_size, output=self.output)
+
+    def runnable(self) -> nn.Module:
+        if self.module is None:
+            raise ModelError("model must be open, got one that was closed")
+        return self.module
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+        self.runnable().to(device=device, dtype=dtype)
+        return self
+
+    def close(self) -> None:
+        self.module = None
+
+
+class _Recorded(OpenedModel):
+    recorded = True
+
+    def __init__(self, format: str, outputs: Tensor, name: str) -> None:
+        super().__init__()
+        self.format = format
+        if not bool(torch.isfinite(outputs).all()):
+            row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
+            refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
+        self.outputs: Tensor | None = outputs
+        self.model_hash = content_hash({_OUTPUTS: outputs.numpy()})
+
+    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        if self.outputs is None:
+            raise ModelError("model must be open, got one that was closed")
+        if inputs is not None and len(inputs) != len(self.outputs):
+            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(self.outputs)}")
+        return self.outputs
+
+    def runnable(self) -> Model:
+        raise ModelError("model must be one that can be run, got recorded outputs")
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+        return self
+
+    def close(self) -> None:
+        self.outputs = None
+
+
+def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures: Sequence[str] = ()) -> OpenedModel:
+    """Open a model in this process; nothing that the file names is run.
+
+    Args:
+        entry: the file, and how to build and run the model. The architecture's own code is run: name only modules
+            that you trust.
+        limits: caps, checked before memory is taken; None: ``Limits()``.
+        architectures: registered ones, of which the one that fits is taken for weights without an architecture; see
+            `sac_fast.models.architectures.split_architecture`.
+
+    Returns:
+        The model, ready to answer.
+
+    Raises:
+        ModelRefusedError: the file is not opened; ``reason`` says why in a word.
+        ModelError: the architecture cannot be built or the weights do not fit it.
+    """
+    limits = limits or Limits()
+    name = repr(os.fspath(entry.path))
+    with open_model_file(entry.path, limits, root=entry.root) as handle:
+        format = identify_open(handle, name, limits)
+        if format == "safetensors":
+            header = read_header(handle, name, limits)
+            recorded = entry.architecture is None and set(header.tensors) == {_OUTPUTS}
+            state = read_tensors(handle, name, header)
+            if recorded:
+                return _Recorded(format, _outputs(state[_OUTPUTS], name), name)
+            check_weights_hash(state, header, name)
+            return _network(format, state, entry, architectures, name)
+        if format in ("torch", "torch-legacy", "pickle", "torchscript", "pt2"):
+            return _network(format, read_torch(handle, name, limits), entry, architectures, name)
+        if format == "onnx":
+            from .onnx_model import open_onnx
+
+            return open_onnx(handle, entry, limits)
+        key = entry.output if isinstance(entry.output, str) else None
+        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
+
+
+def _outputs(tensor: Tensor, name: str) -> Tensor:
+    if tensor.ndim != 2 or 0 in tensor.shape:
+        refuse("wrong-shape", f"{name} must hold recorded outputs (n, k), got shape {tuple(tensor.shape)}")
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        refuse("not-numbers", f"{name} must hold real numbers, got {tensor.dtype}")
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _network(
+    format: str, state: dict[str, Tensor], entry: ModelEntry, architectures: Sequence[str], name: str
+) -> OpenedModel:
+    if entry.architecture is None:
+        spec, kwargs = infer_architecture(state, architectures, name)
+    else:
+        spec, kwargs = entry.architecture, dict(entry.kwargs)
+    module = build_architecture(spec, kwargs)
+    fill_module(module, state, name)
+    return _Network(format, module, entry, spec, kwargs)
+
+
+def fill_module(module: nn.Module, state: dict[str, Tensor], name: str) -> None:
+    """Give a new module its weights, strictly; the file's tensors are copied one by one and let go of.
+
+    Args:
+        module: changed in place.
+        state: emptied.
+        name: what messages call the file.
+
+    Raises:
+        ModelError: names, shapes or kinds do not fit.
+    """
+    expected = module.state_dict()
+    fitting = without_prefix(expected, state)
+    state.clear()
+    check_fit(expected, fitting, name)
+    try:
+        module.load_state_dict(fitting)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"weights {name} do not fit {type(module).__name__}: {told(error)}") from error

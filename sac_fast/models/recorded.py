@@ -1,0 +1,109 @@
+"""Recorded outputs: what stands for a model that was run elsewhere."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import BinaryIO
+
+import torch
+
+from ..container import load_container
+from ..errors import FileFormatError, ModelRefusedError
+from .array_file import file_size, read_npy
+from .csv_file import read_csv
+from .limits import Limits, refuse
+from .safetensors_file import read_header
+from .zip_layout import read_entries
+
+# A fingerprint's provenance has some 2 kB; what is parsed as JSON twice costs many times its own size.
+_MAX_METADATA = 2 << 20
+
+
+def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
+    """Read recorded outputs of any format but safetensors.
+
+    Args:
+        format: of `identify`.
+        handle: the open file.
+        name: what messages call it.
+        limits: on sizes.
+        key: which array, where a file holds several.
+
+    Returns:
+        float32 or float64 ``(n, k)``.
+
+    Raises:
+        ModelRefusedError: no recorded outputs, or not to be read safely.
+    """
+    handle.seek(0)
+    if format == "npy":
+        return read_npy(handle, name, limits, file_size(handle))
+    if format == "npz":
+        return _read_npz(handle, name, limits, key)
+    if format == "csv":
+        return read_csv(handle, name, limits)
+    if format == "hdf5":
+        from .hdf5_file import read_hdf5_outputs
+
+        return read_hdf5_outputs(handle, name, limits, key)
+    if format == "fingerprint":
+        return read_fingerprint(handle, name, limits)
+    if format == "probes":
+        refuse("not-a-model", f"{name} must hold a model, got a probe set")
+    refuse(
+        "unknown-format",
+        f"{name} must be safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint, "
+        f"got {'another zip archive' if format == 'zip' else 'something else'}",
+    )
+
+
+def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
+    entries = read_entries(handle, name, limits)
+    if key is None and "outputs.npy" not in entries and len(entries) != 1:
+        arrays = [entry.removesuffix(".npy") for entry in entries][:5]
+        refuse("which-array", f"{name} must hold the array outputs or one only, got {arrays}; name it as output")
+    wanted = f"{key}.npy" if key is not None else "outputs.npy" if "outputs.npy" in entries else next(iter(entries))
+    if wanted not in entries:
+        refuse("which-array", f"{name} must hold the array {key!r}, got none")
+    try:
+        # The directory is checked by now; the library inflates piece by piece and compares the checksum.
+        with zipfile.ZipFile(handle) as archive, archive.open(wanted) as stream:
+            outputs = read_npy(
+                stream,  # type: ignore[arg-type]
+                name,
+                limits,
+                entries[wanted].size,
+                wanted.removesuffix(".npy"),
+                file_bytes=file_size(handle),
+            )
+            if stream.read(1):
+                refuse("malformed", f"{name} must hold as many bytes at {wanted!r} as it says, got more")
+            return outputs
+    except ModelRefusedError:
+        raise
+    except Exception as error:  # zipfile and zlib have errors of their own
+        refuse("malformed", f"{name} must be a sound .npz file, got {type(error).__name__}: {error}", error)
+
+
+def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> torch.Tensor:
+    """The outputs of a fingerprint file, its seal checked.
+
+    Raises:
+        ModelRefusedError: damaged, or not such a file.
+    """
+    header = read_header(handle, name, limits)
+    if header.data_start > _MAX_METADATA:
+        refuse("too-large", f"{name} must be a fingerprint with a header of at most {_MAX_METADATA:,} bytes, got more")
+    if set(header.tensors) != {"outputs"}:
+        refuse("malformed", f"{name} must be a fingerprint with one array outputs, got {sorted(header.tensors)[:5]}")
+    try:
+        # The same open file by another name, so that it is not another one by now.
+        arrays, _ = load_container(f"/proc/self/fd/{handle.fileno()}", "fingerprint")
+    except ModelRefusedError:
+        raise
+    except FileFormatError as error:
+        refuse("damaged", str(error).replace(f"'/proc/self/fd/{handle.fileno()}'", name), error)
+    outputs = torch.from_numpy(arrays["outputs"].copy())
+    if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
+        refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
+    return outputs

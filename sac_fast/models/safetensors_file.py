@@ -1,0 +1,265 @@
+"""safetensors files of strangers, read strictly.
+
+The header is parsed entry by entry, and every byte of the data must belong to exactly one tensor. Tensors are read
+straight into their own memory: a mapped file would count in resident memory beside them.
+
+Source: the format as documented at https://huggingface.co/docs/safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn
+
+import torch
+
+from .limits import Limits, refuse
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "C64": torch.complex64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+_FIELDS = {"dtype", "shape", "data_offsets"}
+# One tensor's description; a legal one has about 100 characters.
+_MAX_ENTRY = 4096
+_MAX_METADATA_ENTRIES = 4096
+_MAX_DIMENSIONS = 64
+_SPACE = " \t\n\r"
+_SPACES = re.compile(f"[{_SPACE}]*")
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor as the header describes it; ``start`` and ``stop`` count from the first byte of the data."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A checked header: tensors in the file's order, metadata, and where the data begin."""
+
+    tensors: dict[str, StoredTensor]
+    metadata: dict[str, str]
+    data_start: int
+
+
+def looks_like_safetensors(head: bytes, size: int) -> bool:
+    """Whether the first 9 bytes are a header's length and its brace."""
+    return len(head) >= 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 1 << 40)
+
+
+def read_header(handle: BinaryIO, name: str, limits: Limits) -> Header:
+    """Read and check the header of an open file; nothing of the data is read.
+
+    Args:
+        handle: the file.
+        name: what messages call it.
+        limits: on header, number and sizes of tensors.
+
+    Returns:
+        The header, of which every byte of the data is accounted for.
+
+    Raises:
+        ModelRefusedError: anything that contradicts the format or exceeds a limit.
+    """
+    size = os.fstat(handle.fileno()).st_size
+    handle.seek(0)
+    length = int.from_bytes(handle.read(8), "little")
+    if size < 10 or length < 2:
+        refuse("truncated", f"{name} must be a sound safetensors file of at least 10 bytes, got {size}")
+    limits.check_header(name, length, "a header")
+    if length > size - 8:
+        refuse("truncated", f"{name} must be a sound safetensors file: its header claims {length:,} bytes of {size:,}")
+    try:
+        text = handle.read(length).decode("utf-8")
+    except UnicodeDecodeError as error:
+        refuse("malformed", f"{name} must be a sound safetensors file, got a header that is not UTF-8", error)
+    tensors, metadata = _Parser(text, name, limits).parse()
+    _check_layout(tensors, size - 8 - length, name)
+    return Header(tensors, metadata, 8 + length)
+
+
+def read_tensors(handle: BinaryIO, name: str, header: Header) -> dict[str, torch.Tensor]:
+    """Read the tensors that a checked header describes, each into memory of its own."""
+    return {key: _read(handle, name, header.data_start, stored) for key, stored in header.tensors.items()}
+
+
+def _read(handle: BinaryIO, name: str, data_start: int, stored: StoredTensor) -> torch.Tensor:
+    tensor = torch.empty(stored.shape, dtype=stored.dtype)
+    if tensor.numel():
+        handle.seek(data_start + stored.start)
+        view = tensor.reshape(-1).view(torch.uint8).numpy().data
+        while len(view):
+            got = handle.readinto(view)  # type: ignore[attr-defined]
+            if not got:
+                refuse("truncated", f"{name} must keep its size while it is read, got its end early")
+            view = view[got:]
+    return tensor
+
+
+def _check_layout(tensors: Mapping[str, StoredTensor], data_bytes: int, name: str) -> None:
+    position = 0
+    for key, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
+        if stored.start < position:
+            refuse("overlap", f"{name} must be a sound safetensors file, got tensor {key!r} over bytes of another")
+        if stored.start > position:
+            refuse(
+                "gap", f"{name} must be a sound safetensors file, got {stored.start - position:,} bytes of no tensor"
+            )
+        position = stored.stop
+    if position > data_bytes:
+        refuse(
+            "truncated", f"{name} must be a sound safetensors file of {position:,} bytes of data, got {data_bytes:,}"
+        )
+    if position < data_bytes:
+        refuse(
+            "gap", f"{name} must be a sound safetensors file, got {data_bytes - position:,} bytes after the last tensor"
+        )
+
+
+class _Parser:
+    """The header's JSON, one entry at a time: a hostile one costs no more memory than its own text."""
+
+    def __init__(self, text: str, name: str, limits: Limits) -> None:
+        self.text = text
+        self.name = name
+        self.limits = limits
+        self.position = 0
+        self.total = 0
+
+    def parse(self) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+        tensors: dict[str, StoredTensor] = {}
+        metadata: dict[str, str] | None = None
+        for key in self._keys():
+            if key == "__metadata__":
+                if metadata is not None:
+                    self._twice(key)
+                metadata = self._metadata()
+                continue
+            if key in tensors:
+                self._twice(key)
+            tensors[key] = self._tensor(key)
+            self.limits.check_count(self.name, len(tensors))
+        if self.text[self.position :].strip(_SPACE):
+            self._wrong("text after the header's end")
+        return tensors, metadata or {}
+
+    def _keys(self) -> Any:
+        """The keys of one object; the caller reads each value before it asks for the next key."""
+        self._expect("{")
+        if self._peek() == "}":
+            self.position += 1
+            return
+        while True:
+            key = self._string()
+            self._expect(":")
+            yield key
+            if self._peek() == "}":
+                self.position += 1
+                return
+            self._expect(",")
+
+    def _metadata(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if self.text.startswith("null", self._skip()):
+            self.position += 4
+            return found
+        for key in self._keys():
+            if key in found:
+                self._twice(key)
+            if len(found) >= _MAX_METADATA_ENTRIES:
+                refuse(
+                    "too-large", f"{self.name} must have at most {_MAX_METADATA_ENTRIES:,} metadata entries, got more"
+                )
+            found[key] = self._string()
+        return found
+
+    def _tensor(self, key: str) -> StoredTensor:
+        start = self._skip()
+        end = self.text.find("}", start, start + _MAX_ENTRY)
+        if end < 0:
+            self._wrong(f"no description of tensor {key!r} within {_MAX_ENTRY:,} characters")
+        try:
+            pairs = json.loads(self.text[start : end + 1], object_pairs_hook=lambda pairs: pairs)
+        except (ValueError, RecursionError) as error:
+            self._wrong(f"a description of tensor {key!r} that is no JSON ({error})")
+        self.position = end + 1
+        fields = dict(pairs) if self.text[start] == "{" else {}
+        if len(fields) != len(pairs):
+            self._twice(key)
+        if set(fields) != _FIELDS:
+            self._wrong(f"tensor {key!r} with the fields {sorted(fields)}")
+        dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
+            refuse("not-dense", f"{self.name} must hold dtypes that torch has, got {dtype!r} at {key!r}")
+        if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > _MAX_DIMENSIONS:
+            self._wrong(f"tensor {key!r} of shape {shape} at bytes {offsets}")
+        size = math.prod(shape) * _DTYPES[dtype].itemsize
+        # Exact whole numbers: a product that overflows 64 bits elsewhere is only a large one here.
+        self.total += size
+        self.limits.check_tensor(self.name, key, size, self.total)
+        if offsets[1] - offsets[0] != size:
+            self._wrong(f"tensor {key!r} of {size:,} bytes at bytes {offsets}")
+        if any(side >= 1 << 63 for side in shape):
+            self._wrong(f"tensor {key!r} of shape {shape}")
+        return StoredTensor(_DTYPES[dtype], tuple(shape), *offsets)
+
+    def _string(self) -> str:
+        if self._peek() != '"':
+            self._wrong(f"{self._peek()!r} where a text must be")
+        try:
+            value, self.position = _DECODER.raw_decode(self.text, self._skip())
+        except ValueError as error:
+            self._wrong(f"no JSON ({error})")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self._wrong("half of a surrogate pair in a text")
+        return str(value)
+
+    def _skip(self) -> int:
+        if self.text[self.position : self.position + 1] in _SPACE:  # so is the end, an empty text
+            self.position = _SPACES.match(self.text, self.position).end()  # type: ignore[union-attr]
+        return self.position
+
+    def _peek(self) -> str:
+        return self.text[self._skip() : self.position + 1]
+
+    def _expect(self, character: str) -> None:
+        if self._peek() != character:
+            self._wrong(f"{self._peek()!r} where {character!r} must be")
+        self.position += 1
+
+    def _twice(self, key: str) -> NoReturn:
+        refuse("duplicate-keys", f"{self.name} must be a sound safetensors file, got {key[:80]!r} twice")
+
+    def _wrong(self, what: str) -> NoReturn:
+        refuse("malformed", f"{self.name} must be a sound safetensors file, got {what}")
+
+
+def _naturals(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)

@@ -1,0 +1,157 @@
+"""Checkpoints of ``torch.save``: zip archives, and the older stream of pickles."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import torch
+
+from ..errors import ModelRefusedError
+from .limits import Limits, refuse
+from .torch_pickle import Storage, check_tensors, read_pickle, state_dict_of
+from .zip_layout import STORED, ZipEntry, read_entries, read_entry
+
+StateDict = dict[str, torch.Tensor]
+
+#: The first pickle of a checkpoint of torch before 1.6, its magic number.
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_TORCHSCRIPT = (
+    "a TorchScript program, which runs code; if you trust it, torch.jit.load it and give its state_dict() to "
+    "save_weights"
+)
+_PT2 = (
+    "an exported PyTorch program (.pt2), which runs code; if you trust it, torch.export.load it and give its "
+    "state_dict to save_weights"
+)
+
+
+def zip_kind(entries: Mapping[str, ZipEntry]) -> str:
+    """What an archive is by its entries: ``"torch"``, ``"torchscript"``, ``"pt2"``, ``"npz"`` or ``"zip"``."""
+    parts = {name: name.split("/") for name in entries}
+    inside = {"/".join(part[1:]) for part in parts.values()}
+    if {"archive_format", "serialized_exported_program.json"} & (inside | set(entries)) or any(
+        name.startswith("models/") and name.endswith(".json") for name in inside
+    ):
+        return "pt2"
+    if "constants.pkl" in inside or any(name.startswith("code/") for name in inside):
+        return "torchscript"
+    if "data.pkl" in inside:
+        return "torch"
+    if entries and all(name.endswith(".npy") for name in entries):
+        return "npz"
+    return "zip"
+
+
+def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
+    """Read a state dict after every size in it has been checked against the bytes that are there.
+
+    Args:
+        handle: the open file.
+        name: what messages call it.
+        limits: on file, entries and tensors.
+
+    Returns:
+        The state dict, dense tensors on the CPU.
+
+    Raises:
+        ModelRefusedError: no state dict, or not a sound one.
+    """
+    handle.seek(0)
+    head = handle.read(len(LEGACY_MAGIC))
+    if head[:2] == b"PK":
+        _check_zip(handle, name, limits)
+    elif head == LEGACY_MAGIC:
+        _check_legacy(handle, name, limits)
+    elif head[:1] == b"\x80" and head[1:2] in b"\x00\x01\x02\x03\x04\x05":
+        refuse(
+            "pickle",
+            f"{name} must be safetensors or a state dict that torch.load(weights_only=True) reads, got a file that "
+            "needs code to run or is damaged (a plain pickle); if you trust it, load it and use save_weights",
+        )
+    else:
+        refuse("unknown-format", f"{name} must be a file of weights (safetensors or torch.save), got another format")
+    handle.seek(0)
+    try:
+        with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants():  # type: ignore[no-untyped-call]
+            warnings.simplefilter("ignore")  # of the old format, which is checked above
+            loaded = torch.load(handle, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises almost anything on damaged files
+        refuse("malformed", f"{name} must be a file of weights, got {type(error).__name__}: {error}", error)
+    state = dict(state_dict_of(loaded, name))
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
+            refuse("not-dense", f"{name} must hold dense tensors only, got {type(value).__name__} at {key!r}")
+    return {key: value.detach() for key, value in state.items()}
+
+
+def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> None:
+    entries = read_entries(handle, name, limits)
+    kind = zip_kind(entries)
+    if kind in ("torchscript", "pt2"):
+        refuse(kind, f"{name} must be safetensors or a state dict, got {_PT2 if kind == 'pt2' else _TORCHSCRIPT}")
+    # torch.save never compresses: a compressed entry is a bomb or comes from elsewhere.
+    if any(entry.method != STORED for entry in entries.values()):
+        refuse("compressed", f"{name} must be what torch.save writes, got a compressed archive")
+    if kind != "torch":
+        refuse("unknown-format", f"{name} must be what torch.save writes, got another zip archive")
+    roots = {entry.split("/")[0] for entry in entries}
+    if len(roots) != 1:
+        refuse("malformed", f"{name} must be what torch.save writes, got an archive with {len(roots)} top folders")
+    root = roots.pop()
+    pickled = entries.get(f"{root}/data.pkl")
+    if pickled is None:
+        refuse("malformed", f"{name} must be what torch.save writes, got an archive without {root}/data.pkl")
+    limits.check_header(name, pickled.stored, "a pickle")
+    value, storages = _read(io.BytesIO(read_entry(handle, pickled)), name)
+    for storage in storages.values():
+        record = entries.get(f"{root}/data/{storage.key}")
+        if record is None:
+            refuse("truncated", f"{name} must be a file of weights, got no record of storage {storage.key!r}")
+        # torch itself does not compare: it would read past the record's end.
+        if record.size != storage.size:
+            refuse(
+                "malformed",
+                f"{name} must be a file of weights, got storage {storage.key!r} of {storage.size:,} bytes in a record "
+                f"of {record.size:,}",
+            )
+    check_tensors(value, name, limits, os.fstat(handle.fileno()).st_size)
+
+
+def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> None:
+    """Four pickles (magic, version, system, object), one of keys, then each storage as its length and its values."""
+    size = os.fstat(handle.fileno()).st_size
+    handle.seek(0)
+    stream = io.BytesIO(handle.read(limits.max_header_bytes))
+    for _ in range(3):
+        _read(stream, name)
+    value, storages = _read(stream, name)
+    keys, _ = _read(stream, name)
+    if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
+        refuse("malformed", f"{name} must be a file of weights, got other storages than it refers to")
+    position = stream.tell()
+    for key in keys:
+        storage: Storage = storages[key]
+        handle.seek(position)
+        length = handle.read(8)
+        position += 8 + storage.size
+        if len(length) < 8 or position > size:
+            refuse("truncated", f"{name} must be a file of weights, got its end within storage {key!r}")
+        if struct.unpack("<q", length)[0] != storage.count:
+            refuse("malformed", f"{name} must be a file of weights, got storage {key!r} of two sizes")
+    check_tensors(value, name, limits, size)
+
+
+def _read(stream: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]:
+    start = stream.tell()
+    try:
+        return read_pickle(stream, name)
+    except ModelRefusedError as error:
+        # The beginning of a long pickle that was cut off at the limit, or of a file that was.
+        if error.reason == "malformed" and stream.tell() == len(stream.getbuffer()) > start:
+            raise ModelRefusedError(str(error), "truncated") from error
+        raise

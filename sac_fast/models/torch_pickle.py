@@ -1,0 +1,255 @@
+"""What a torch checkpoint's pickle says, found out without torch and without running what it names.
+
+`torch.load(weights_only=True)` runs no code, but it believes sizes: a storage that is longer than its record, a tensor
+of stride 0 that is a terabyte once it is copied, indices of sparse tensors. Here every name becomes an inert record,
+so that all of it can be checked against the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn
+
+import torch
+
+from ..errors import ModelRefusedError
+from .limits import Limits, refuse
+
+_STORAGES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+}
+_DTYPE_NAMES = (
+    *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "bool"),
+    *("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2", "complex64", "complex128"),
+)
+_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in _DTYPE_NAMES}
+_REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"}
+_NOT_DENSE = {
+    "_rebuild_qtensor",
+    "_rebuild_meta_tensor_no_storage",
+    "_rebuild_nested_tensor",
+    "_rebuild_wrapper_subclass",
+    "_rebuild_device_tensor_from_numpy",
+    "_rebuild_device_tensor_from_cpu_tensor",
+    "_rebuild_from_type_v2",
+    "_rebuild_parameter_with_state",
+}
+# One step of a pickle makes at most some 100 bytes: an empty dict and its place in the memo.
+_MAX_STEPS = 1_500_000
+
+
+class _Inert:
+    """Stands for whatever the pickle makes by calling ``name``; nothing is called."""
+
+    name = ""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: Any) -> None:
+        """Attributes do not matter here."""
+
+
+class _Dict(dict[Any, Any]):
+    """An OrderedDict or Counter."""
+
+    def __setstate__(self, state: Any) -> None:
+        """State dicts carry ``_metadata``, which does not matter here."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """One storage that the pickle refers to."""
+
+    key: str
+    dtype: torch.dtype
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.count * self.dtype.itemsize
+
+
+class _Reader(pickle.Unpickler):
+    """Turns every global into an inert class, and refuses those that are no part of tensors."""
+
+    def __init__(self, handle: BinaryIO, name: str) -> None:
+        super().__init__(handle)
+        self.name = name
+        self.storages: dict[str, Storage] = {}
+        self.named: dict[str, type[_Inert]] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in (("collections", "OrderedDict"), ("collections", "Counter")):
+            return _Dict
+        known = (
+            (
+                module == "torch._utils"
+                and name in _REBUILD | _NOT_DENSE | {"_rebuild_parameter", "_rebuild_sparse_tensor"}
+            )
+            or (
+                module in ("torch", "torch.cuda")
+                and (name in _STORAGES or name in _DTYPES or name in ("Size", "device"))
+            )
+            or (module == "torch.storage" and name == "UntypedStorage")
+            or (module == "torch.nn.parameter" and name == "Parameter")
+            or (module == "torch.serialization" and name == "_get_layout")
+            or (module == "torch._tensor" and name == "_rebuild_from_type_v2")
+        )
+        if not known:
+            refuse(
+                "pickle",
+                f"{self.name} must be safetensors or a state dict that torch.load(weights_only=True) reads, got a file "
+                f"that needs code to run or is damaged (it names {module}.{name}); if you trust it, load it and use "
+                "save_weights",
+            )
+        # One class a name: a pickle can name a million.
+        return self.named.setdefault(name, type("_Named", (_Inert,), {"name": name}))
+
+    def persistent_load(self, pid: Any) -> Any:
+        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
+            self._wrong(f"the storage {str(pid)[:80]}")
+        kind, key, count = pid[1], pid[2], pid[4]
+        type_name = getattr(kind, "name", None)
+        dtype = torch.uint8 if type_name == "UntypedStorage" else _STORAGES.get(type_name or "")
+        if dtype is None or not isinstance(key, str) or type(count) is not int or count < 0:
+            self._wrong(f"the storage {str(pid)[:80]}")
+        if len(pid) == 6 and pid[5] is not None:
+            self._wrong("a view of a storage, as very old versions of torch wrote it")
+        found = Storage(key, dtype, count)
+        if self.storages.setdefault(key, found) != found:
+            self._wrong(f"storage {key!r} in two forms")
+        return found
+
+    def _wrong(self, what: str) -> NoReturn:
+        refuse("malformed", f"{self.name} must be a file of weights, got {what}")
+
+
+def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]:
+    """Read one pickle as inert records.
+
+    Args:
+        handle: in memory, at the pickle's beginning; left at its end.
+        name: what messages call the file.
+
+    Returns:
+        What it holds, and the storages that it refers to.
+
+    Raises:
+        ModelRefusedError: damaged, too long, or it names anything that is no part of tensors.
+    """
+    start = handle.tell()
+    try:
+        steps = 0
+        for steps, (code, argument, _) in enumerate(pickletools.genops(handle)):
+            # The C unpickler makes room for the largest place in the memo at once.
+            if steps > _MAX_STEPS or (code.name == "LONG_BINPUT" and int(argument or 0) > _MAX_STEPS):
+                refuse("too-large", f"{name} must have a pickle of at most {_MAX_STEPS:,} steps, got more")
+            if code.name in ("PUT", "GET", "INT", "LONG", "LONG4", "EXT1", "EXT2", "EXT4", "PERSID", "BINBYTES8"):
+                refuse("pickle", f"{name} must be a file of weights, got a pickle with {code.name}")
+    except ModelRefusedError:
+        raise
+    except (ValueError, OverflowError, MemoryError) as error:
+        _damaged(name, error)
+    end = handle.tell()
+    handle.seek(start)
+    reader = _Reader(handle, name)
+    try:
+        value = reader.load()
+    except ModelRefusedError:
+        raise
+    except Exception as error:  # what a damaged pickle raises is not documented
+        _damaged(name, error)
+    handle.seek(end)
+    return value, reader.storages
+
+
+def _damaged(name: str, error: BaseException) -> NoReturn:
+    refuse(
+        "malformed", f"{name} must be a file of weights, got a damaged pickle: {type(error).__name__}: {error}", error
+    )
+
+
+def state_dict_of(value: Any, name: str) -> Mapping[str, Any]:
+    """The state dict of a checkpoint: itself, or what is under ``"state_dict"``.
+
+    Raises:
+        ModelRefusedError: there is none.
+    """
+    if isinstance(value, Mapping) and isinstance(value.get("state_dict"), Mapping):
+        value = value["state_dict"]
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        got = "Tensor" if isinstance(value, _Inert) and value.name in _REBUILD else type(value).__name__
+        refuse("no-state-dict", f"{name} must hold a state dict (name -> tensor), got {got}")
+    return value
+
+
+def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> None:
+    """Check every tensor of the state dict against the storage that it lies in.
+
+    Args:
+        value: of `read_pickle`.
+        name: what messages call the file.
+        limits: on number and sizes.
+        file_bytes: of the whole file.
+
+    Raises:
+        ModelRefusedError: an entry that is no dense tensor inside its storage, or a limit.
+    """
+    state = state_dict_of(value, name)
+    limits.check_count(name, len(state))
+    total = 0
+    for key, entry in state.items():
+        dtype, shape, stride, offset, storage = _tensor(entry, key, name)
+        count = math.prod(shape)
+        if count * dtype.itemsize > storage.size:
+            refuse(
+                "expanded",
+                f"{name} must store every value, got {count:,} values at {key!r} out of {storage.count:,} stored",
+            )
+        total += count * dtype.itemsize
+        limits.check_tensor(name, key, count * dtype.itemsize, total)
+        # Tied tensors share a storage, but a thousand views of one would be a thousand copies in a model.
+        limits.check_expansion(name, key, total, file_bytes)
+        last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if count else -1
+        if (last + 1) * dtype.itemsize > storage.size:
+            refuse("malformed", f"{name} must hold tensors inside their storage, got {key!r} beyond its end")
+
+
+def _tensor(entry: Any, key: str, name: str) -> tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int, Storage]:
+    what = entry.name if isinstance(entry, _Inert) else type(entry).__name__
+    if what in ("_rebuild_parameter", "Parameter") and entry.arguments:
+        return _tensor(entry.arguments[0], key, name)
+    if what == "_rebuild_sparse_tensor":
+        refuse("sparse", f"{name} must hold dense tensors only, got a sparse one at {key!r}")
+    if what not in _REBUILD:
+        refuse("not-dense", f"{name} must hold dense tensors only, got {what} at {key!r}")
+    arguments = entry.arguments
+    if len(arguments) < 4 or not isinstance(arguments[0], Storage):
+        refuse("malformed", f"{name} must hold tensors with a storage, got none at {key!r}")
+    storage, offset, shape, stride = arguments[:4]
+    dtype = storage.dtype
+    if what == "_rebuild_tensor_v3":
+        dtype = _DTYPES.get(getattr(arguments[6] if len(arguments) > 6 else None, "name", ""))
+    shape = shape.arguments[0] if isinstance(shape, _Inert) and shape.arguments else shape
+    sound = all(isinstance(part, tuple) and all(type(x) is int and x >= 0 for x in part) for part in (shape, stride))
+    if not sound or len(shape) != len(stride) or type(offset) is not int or offset < 0 or dtype is None:
+        refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got another at {key!r}")
+    return dtype, shape, stride, offset, storage

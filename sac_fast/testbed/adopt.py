@@ -1,0 +1,218 @@
+"""Checkpoints in the reference scripts' folders, as a labelled zoo."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ..container import StrPath
+from ..errors import FileFormatError, ModelError
+from ..fingerprint import fingerprint
+from ..labelled_zoo import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
+from ..models import Preprocessing, load_model, load_weights, run_model, save_weights
+from ..probes import ProbeSet
+from ..progress import track
+from .probes import candidates, make_probes
+from .task import Images, Task
+
+# Folder, name of the file (N is its number) -> attack. The scripts tell Finetune-A (0 … 9) from Finetune-L (10 … 19)
+# by the number, and also write the first ten to finetune2 and pruned models to prune2.
+_ORIGINS: tuple[tuple[str, str, str], ...] = (
+    ("model_extract", r"model_extract_kd\d+", "extract-distill"),
+    ("model_extract", r"model_extract\d+", "extract-labels"),
+    ("adv_train", r"adv_train\d+", "extract-adversarial"),
+    ("finetune2", r"finetune\d+", "finetune-all"),
+    ("finetune", r"finetune\d", "finetune-all"),
+    ("finetune", r"finetune\d\d+", "finetune-last"),
+    ("prune", r"prune_model_\d+", "fine-prune"),
+    ("prune2", r"prune_model_\d+", "fine-prune"),
+)
+_NULLS = "irrelevant"
+_TEACHER = "teacher"
+_ENDINGS = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A callable that builds a model, and its keyword arguments."""
+
+    spec: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The zoo, and the files that could not be taken, with the reason."""
+
+    zoo: LabelledZoo
+    left_out: tuple[tuple[str, str], ...]
+
+
+def origin_of(folder: str, stem: str, null_kind: NullKind) -> tuple[Role, str] | None:
+    """Role and origin of a checkpoint by its folder and name; None: the scripts write no such file.
+
+    Args:
+        folder: the folder's name.
+        stem: the file's name without its ending.
+        null_kind: what the models in ``irrelevant`` share with the teacher.
+    """
+    if folder == _TEACHER:
+        return "source", "source"
+    if folder == _NULLS:
+        return "independent", null_kind
+    for place, name, origin in _ORIGINS:
+        if folder == place and re.fullmatch(name, stem):
+            return "stolen", origin
+    return None
+
+
+def adopt(
+    folder: StrPath,
+    out: StrPath,
+    images: Images,
+    classes: Sequence[str],
+    architectures: Sequence[Architecture],
+    *,
+    null_kind: NullKind,
+    preprocessing: Preprocessing | None = None,
+    probes: int = 800,
+    skip_bad: bool = False,
+    progress: bool = False,
+) -> Adopted:
+    """Make a labelled zoo of the reference scripts' checkpoints, and fingerprint every model.
+
+    Read are ``teacher/`` (one file), ``irrelevant/``, ``model_extract/``, ``adv_train/``, ``finetune/``,
+    ``finetune2/``, ``prune/`` and ``prune2/``. Of the architectures given, the first whose weights fit a file, every
+    name and shape, is that file's. Weights are read without running code, so models that were saved whole
+    (``torch.save(model)``, as the scripts save pruned ones) have to be saved as state dicts first.
+
+    Args:
+        folder: where the scripts' folders are.
+        out: folder of the zoo; it must not exist yet or be empty.
+        images: that no model was trained on, with labels: the first ``probes`` become the probes, those that the
+            teacher errs on the misclassified ones; all are used for the accuracies.
+        classes: names in the order of the labels.
+        architectures: tried in this order.
+        null_kind: what the models in ``irrelevant`` share with the teacher: only their maker knows.
+        preprocessing: of all models; None: pixels in 0 … 1.
+        probes: at most so many in a probe set.
+        skip_bad: leave out what cannot be read or fits no architecture, instead of failing.
+        progress: a bar on stderr.
+
+    Returns:
+        The zoo, and what was left out.
+
+    Raises:
+        ValueError: an unknown null kind, no architecture.
+        FileExistsError: ``out`` is not empty.
+        FileFormatError, ModelError: no teacher or several, a checkpoint that cannot be read or fits no architecture.
+    """
+    if null_kind not in NULL_KINDS:
+        raise ValueError(f"null_kind must be one of {', '.join(NULL_KINDS)}, got {null_kind!r}")
+    if not architectures:
+        raise ValueError("architectures must name at least one callable, got none")
+    folder, out = Path(folder), Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"out must not exist yet or be an empty folder, got {str(out)!r}")
+    files = _files(folder, null_kind)
+    preprocessing = preprocessing or Preprocessing()
+    task = _task(images, classes, preprocessing)
+    found: list[tuple[ZooMember, nn.Module]] = []
+    left_out: list[tuple[str, str]] = []
+    for path, role, origin in track(files, "reading checkpoints", enabled=progress):
+        try:
+            model, architecture = _fitting(path, architectures)
+            rows = run_model(model, _probe_set(images), preprocessing=preprocessing)
+        except (FileFormatError, ModelError) as error:
+            if not skip_bad or role == "source":
+                raise
+            left_out.append((str(path.relative_to(folder)), str(error)))
+            continue
+        # A transferred or otherwise changed label set has no accuracy on these labels.
+        same = rows.shape[1] == len(classes)
+        accuracy = float((rows.argmax(1).numpy() == images.labels).mean()) if same else None
+        name = "source" if role == "source" else f"{path.parent.name}-{path.stem}"
+        member = ZooMember(
+            name, role, origin, architecture.spec, architecture.arguments, 0, accuracy, None,
+            {"file": str(path.relative_to(folder))},
+        )  # fmt: skip
+        found.append((member, model))
+    return Adopted(_write(out, found, task, probes, progress), tuple(left_out))
+
+
+def _files(folder: Path, null_kind: NullKind) -> list[tuple[Path, Role, str]]:
+    """The scripts' checkpoints, the teacher first."""
+    if not folder.is_dir():
+        raise FileFormatError(f"folder must be an existing folder, got {str(folder)!r}")
+    known = sorted({_TEACHER, _NULLS, *(place for place, _, _ in _ORIGINS)})
+    files: list[tuple[Path, Role, str]] = []
+    for place in known:
+        for path in sorted((folder / place).glob("*"), key=lambda path: (len(path.stem), path.name)):
+            what = origin_of(place, path.stem, null_kind) if path.suffix in _ENDINGS else None
+            if what is not None:
+                files.append((path, *what))
+    teachers = [path for path, role, _ in files if role == "source"]
+    if len(teachers) != 1:
+        raise FileFormatError(
+            f"{str(folder / _TEACHER)!r} must hold one checkpoint ({', '.join(_ENDINGS)}), got {len(teachers)}"
+        )
+    return sorted(files, key=lambda file: file[1] != "source")
+
+
+def _fitting(path: Path, architectures: Sequence[Architecture]) -> tuple[nn.Module, Architecture]:
+    problems = []
+    for architecture in architectures:
+        model = load_model(architecture.spec, kwargs=architecture.arguments)
+        try:
+            load_weights(model, path)
+        except ModelError as error:  # the next one may fit; a file that cannot be read fits none
+            problems.append(f"{architecture.spec}: {error}")
+            continue
+        return model.eval(), architecture
+    raise ModelError(f"{str(path)!r} must fit one of the architectures, got none that does: {' | '.join(problems)}")
+
+
+def _task(images: Images, classes: Sequence[str], preprocessing: Preprocessing) -> Task:
+    # Only the pool is used here; the other sides are what the models' maker had.
+    one = images.take(np.zeros(1, np.int64))
+    return Task(
+        name="adopted", classes=tuple(classes), defender=one, attacker=one, test=images, pool=images,
+        surrogate=one.pixels, transfer=one, transfer_test=one, transfer_classes=tuple(classes),
+        preprocessing=preprocessing,
+    )  # fmt: skip
+
+
+def _probe_set(images: Images) -> ProbeSet:
+    return ProbeSet.from_arrays(images.pixels, images.labels, layout="NHWC", name="adopted, pool from 0 on")
+
+
+def _write(
+    out: Path, found: Sequence[tuple[ZooMember, nn.Module]], task: Task, count: int, progress: bool
+) -> LabelledZoo:
+    answers = fingerprint(found[0][1], candidates(task, count), preprocessing=task.preprocessing, name="source")
+    sets = make_probes(task, count, answers)
+    zoo = LabelledZoo(
+        out,
+        {"name": "adopted", "classes": list(task.classes), "images": {"pool": len(task.pool)}},
+        task.preprocessing.to_dict(),
+        tuple(member for member, _ in found),
+        tuple(sets),
+    )
+    for place in ("models", "probes", *(f"fingerprints/{name}" for name in sets)):
+        (out / place).mkdir(parents=True, exist_ok=True)
+    for name, probes in sets.items():
+        probes.save(zoo.probes_file(name))
+    for member, model in track(found, "fingerprinting", enabled=progress):
+        save_weights(zoo.weights_file(member), model)
+        for name, probes in sets.items():
+            made = fingerprint(model, probes, preprocessing=task.preprocessing, name=member.name)
+            made.save(zoo.fingerprint_file(name, member))
+    # Last: a folder without zoo.json is no zoo, and one with it is complete.
+    zoo.save()
+    return zoo

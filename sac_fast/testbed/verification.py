@@ -1,0 +1,106 @@
+"""Verification: models that embed, judged by pairs, answering with similarities to reference images (FRI)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..attacks import last_layer_name
+from ..attacks.attack import Attack, Job
+from ..attacks.registry import ATTACKS
+from ..attacks.training import ask, fit
+
+# So that the mean square of differences of cosines, some hundredths, steps as far as a cross-entropy does.
+_SCALE = 50.0
+
+
+def embedder(model: nn.Module) -> nn.Module:
+    """A copy of a classifier without its last layer: it gives what that layer saw, (n, d).
+
+    Args:
+        model: it is not changed.
+
+    Returns:
+        The copy.
+
+    Raises:
+        ModelError: no linear or convolutional layer.
+    """
+    bare = copy.deepcopy(model)
+    _swap_head(bare, nn.Identity())
+    return bare
+
+
+def _swap_head(model: nn.Module, head: nn.Module, name: str | None = None) -> tuple[str, nn.Module]:
+    name = last_layer_name(model) if name is None else name
+    parent, _, attribute = name.rpartition(".")
+    old = model.get_submodule(name)
+    setattr(model.get_submodule(parent), attribute, head)
+    return name, old
+
+
+def verification_accuracy(embeddings: Tensor, people: Tensor) -> float:
+    """How well a threshold on the cosine tells pairs of one person from pairs of two.
+
+    ``max over t of (share of same pairs with cosine ≥ t + share of different pairs with cosine < t) / 2``
+
+    Args:
+        embeddings: (n, d) float.
+        people: (n,) integers.
+
+    Returns:
+        0.5 (chance) … 1.
+
+    Raises:
+        ValueError: no pair of one kind.
+    """
+    unit = F.normalize(embeddings.double(), dim=1)
+    first, second = torch.triu_indices(len(people), len(people), 1)
+    cosines, same = (unit @ unit.T)[first, second], people[first] == people[second]
+    positives, negatives = int(same.sum()), int((~same).sum())
+    if not positives or not negatives:
+        raise ValueError(f"people must give pairs of one and of two, got {positives} and {negatives}")
+    order = torch.argsort(cosines, descending=True)
+    values, hits = cosines[order], same[order]
+    accepted_same = hits.cumsum(0).double() / positives
+    accepted_other = (~hits).cumsum(0).double() / negatives
+    # A threshold stands between two different cosines, never within equal ones.
+    last_of_equal = torch.cat([values[1:] != values[:-1], torch.tensor([True])])
+    balanced = (1 + accepted_same - accepted_other)[last_of_equal] / 2
+    return max(0.5, float(balanced.max()))
+
+
+def _imitate(job: Job) -> nn.Module:
+    """Train a student until its cosines between the thief's images are the source's: all that a verifier tells."""
+    stolen = job.student_like_source(job.images)
+    name, head = _swap_head(stolen, nn.Identity())
+    source = embedder(job.source)
+    answers = F.normalize(ask(source, job.images), dim=1)
+    mirrored = F.normalize(ask(source, job.images.flip(-1)), dim=1)
+
+    def difference(outputs: Tensor, wanted: Tensor) -> Tensor:
+        mine = F.normalize(outputs, dim=1)
+        return _SCALE * (mine @ mine.T - wanted @ wanted.T).square().mean()
+
+    fit(
+        stolen, job.images, answers, mirrored, difference, job.context.recipe, job.seed,
+        progress=job.progress, description="extracting by similarities",
+    )  # fmt: skip
+    _swap_head(stolen, head, name)
+    return stolen
+
+
+#: What a thief of a verifier can do who has images of other people only: nothing that needs the source's labels.
+#: Transfer-L is left out, since it leaves the embedding as it is, bit for bit.
+VERIFIER_ATTACKS: Mapping[str, Attack] = {
+    origin: ATTACKS[origin]
+    for origin in ("extract-labels", "extract-soft-t1", "transfer-all", "quantize-int8", "weight-noise")
+} | {
+    "extract-similarities": Attack(
+        "extract-similarities", "student on the source's similarities of pairs", _imitate, starts_from="student"
+    )
+}

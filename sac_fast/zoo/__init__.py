@@ -1,0 +1,24 @@
+"""The zoo: a store of many models' outputs that survives crashes, and what is found out from it."""
+
+from .check import CheckReport, Finding, check_store
+from .distances import SourceDistance, source_id
+from .export import export_distances, export_models
+from .lock import writer_of
+from .records import FileStamp, ModelRecord, ResultKey, architecture_text
+from .store import ZooStore
+
+__all__ = [
+    "CheckReport",
+    "FileStamp",
+    "Finding",
+    "ModelRecord",
+    "ResultKey",
+    "SourceDistance",
+    "ZooStore",
+    "architecture_text",
+    "check_store",
+    "export_distances",
+    "export_models",
+    "source_id",
+    "writer_of",
+]

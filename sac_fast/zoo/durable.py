@@ -1,0 +1,52 @@
+"""Bytes that are on the disk when the call returns."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
+    """Write and fsync a file that must not exist yet; after an error it is gone.
+
+    Args:
+        name: of the file, without folders.
+        data: what it shall hold.
+        folder: descriptor of its folder.
+
+    Raises:
+        OSError: the disk is full or fails, or the file exists.
+    """
+    # O_EXCL never follows a planted link; mode 0o666 leaves the permissions to the user's umask.
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    try:
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        # After a failed fsync nobody knows what is on the disk, and a second fsync would not tell: away with it.
+        os.unlink(name, dir_fd=folder)
+        raise
+
+
+def sync_folder(folder: Path | int) -> None:
+    """Make renames and new names in a folder durable.
+
+    Args:
+        folder: its path or a descriptor of it.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    if isinstance(folder, int):
+        os.fsync(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""One writer a store: an flock on a file that says who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import weakref
+from pathlib import Path
+
+from ..errors import StoreError, StoreLockedError
+
+NAME = "writer.lock"
+
+_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+class WriterLock:
+    """Held from construction to `release`, or to the end of the process, however it ends.
+
+    Args:
+        folder: the store.
+
+    Raises:
+        StoreLockedError: somebody else holds it.
+        StoreError: the file cannot be made or is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = -1
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(folder / NAME, flags, 0o666)
+        except OSError as error:
+            raise StoreError(f"cannot write to the store {str(folder)!r}: {NAME}: {error.strerror}") from error
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            pid = _pid(os.pread(descriptor, 20, 0))
+            os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise StoreError(f"cannot lock the store {str(folder)!r}: {error.strerror}") from error
+            who = "another process" if pid is None else f"process {pid}"
+            raise StoreLockedError(
+                f"the store {str(folder)!r} must have one writer, got a second one: {who} writes to it; "
+                "wait for its end, or stop it",
+                pid,
+            ) from None
+        # The number is for people only. It is written in place: a file that grows could fail on a full disk.
+        with contextlib.suppress(OSError):
+            os.pwrite(descriptor, f"{os.getpid():<19}\n".encode(), 0)
+        self._descriptor = descriptor
+        _held.add(self)
+
+    def release(self) -> None:
+        """Let the next writer in; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def writer_of(folder: Path) -> int | None:
+    """Who writes to a store now: the process's number, 0 where it is not known, None where nobody does.
+
+    Args:
+        folder: the store.
+    """
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid(os.pread(descriptor, 20, 0)) or 0
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _lock(descriptor: int) -> None:
+    for last in (False, False, True):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if last:
+                raise
+        time.sleep(0.02)  # `writer_of` may have looked just now: it holds the lock for microseconds
+    return None
+
+
+def _pid(text: bytes) -> int | None:
+    digits = text.strip()
+    return int(digits) if digits.isdigit() else None
+
+
+def _forget() -> None:
+    """A forked child shares the lock and would hold it beyond the parent's death; closing a copy frees nothing."""
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_forget)

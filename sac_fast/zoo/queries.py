@@ -1,0 +1,138 @@
+"""Questions to a store about its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ..errors import StoreError
+from ..fingerprint import Fingerprint
+from .database import bound
+from .output_files import FOLDER, SUFFIX
+from .records import FileStamp, ModelRecord, ResultKey, Status
+from .rows import SELECT, record_of
+from .session import StoreSession
+
+_PAGE = 2000
+
+
+class ModelQueries(StoreSession):
+    """The part of a store that finds models and their outputs."""
+
+    def has_result(self, key: ResultKey) -> bool:
+        """Whether the key has outputs, under whatever name."""
+        return bool(self.rows("SELECT 1 FROM results WHERE digest = ?", key.digest))
+
+    def result_for(self, key: ResultKey) -> ModelRecord | None:
+        """The first model by name whose result has this key; None where there is none (see `has_result`)."""
+        return self.first("WHERE m.digest = ? AND m.status = 'done' ORDER BY m.name LIMIT 1", key.digest)
+
+    def record_for(self, name: str, probe_hash: str | None = None) -> ModelRecord | None:
+        """What is known of a model, under the given probe set or the first by hash."""
+        if probe_hash is None:
+            return self.first("WHERE m.name = CAST(? AS TEXT) ORDER BY m.probe_hash LIMIT 1", bound(name))
+        return self.first("WHERE m.name = CAST(? AS TEXT) AND m.probe_hash = ?", bound(name), probe_hash)
+
+    def records_of(self, name: str) -> Iterator[ModelRecord]:
+        """The records of one model, by probe set."""
+        where = "WHERE m.name = CAST(? AS TEXT) ORDER BY m.probe_hash"
+        yield from map(record_of, self.rows(SELECT + where, bound(name)))
+
+    def complete_probe_hash(self, start: str) -> str:
+        """The one probe set of the store whose hash starts so, with or without ``"sha256:"``.
+
+        Raises:
+            StoreError: there is none, or several.
+        """
+        digits = start.removeprefix("sha256:")
+        hashes = [str(row[0]) for row in self.rows("SELECT DISTINCT probe_hash FROM models ORDER BY probe_hash")]
+        found = [value for value in hashes if value.removeprefix("sha256:").startswith(digits)]
+        if len(found) != 1:
+            raise StoreError(
+                f"{start!r} must start the hash of one probe set, got {len(found)} of the store's "
+                f"{len(hashes)}: {', '.join(hashes[:5])}"
+            )
+        return found[0]
+
+    def known_file(self, name: str, probe_hash: str, file: FileStamp, request: str) -> ModelRecord | None:
+        """The record of a model, if neither its file nor what is asked of it changed since; done or failed.
+
+        Args:
+            name: of the model.
+            probe_hash: of the probes.
+            file: the file's stamp now.
+            request: as it was given with the record.
+
+        Returns:
+            The record; None where it must be loaded (again).
+        """
+        record = self.record_for(name, probe_hash)
+        same = record is not None and record.file == file and record.request == request and record.status != "redo"
+        return record if same else None
+
+    def records(self, probe_hash: str | None = None, status: Status | None = None) -> Iterator[ModelRecord]:
+        """All records in the order of their names, then probe sets.
+
+        Args:
+            probe_hash: only those of this probe set.
+            status: only those of this status.
+
+        Yields:
+            Records. They are read in pages: one that is added meanwhile may be among them or not.
+        """
+        last = ("", "")
+        while True:
+            rows = self.rows(
+                SELECT + "WHERE (m.name, m.probe_hash) > (CAST(? AS TEXT), ?) AND (? IS NULL OR m.probe_hash = ?) "
+                "AND (? IS NULL OR m.status = ?) ORDER BY m.name, m.probe_hash LIMIT ?",
+                *(bound(last[0]), last[1], probe_hash, probe_hash, status, status, _PAGE),
+            )
+            yield from map(record_of, rows)
+            if len(rows) < _PAGE:
+                return
+            last = (rows[-1][0], rows[-1][1])
+
+    def outputs(self, record: ModelRecord) -> torch.Tensor:
+        """A model's outputs ``(n, k)`` on the CPU, after checking the hash of their file; large ones are mapped.
+
+        Raises:
+            StoreError: the record has none, or the file is missing or damaged.
+        """
+        self.check_open()
+        if record.outputs_file is None:
+            raise StoreError(f"the model {record.name!r} must have outputs, got status {record.status}")
+        try:
+            key, outputs = self.files.read(record.outputs_file)
+            if key != record.key or tuple(outputs.shape) != (record.n, record.k):
+                raise ValueError(f"it must hold {(record.n, record.k)} outputs of {record.key}, got {key}")
+        except (OSError, ValueError) as error:
+            file = f"{FOLDER}/{record.outputs_file[:2]}/{record.outputs_file}{SUFFIX}"
+            raise StoreError(
+                f"the outputs of {record.name!r} are missing or damaged ({file}: {error}); `sac-fast zoo check "
+                "--repair` marks the model, the next scan runs it again"
+            ) from error
+        return outputs
+
+    def fingerprint(self, record: ModelRecord) -> Fingerprint:
+        """A model's outputs with their provenance, as `sac-fast verify` takes them."""
+        outputs = self.outputs(record)
+        visit = self.rows(
+            "SELECT recorded_at FROM visits WHERE name = CAST(? AS TEXT) AND probe_hash = ?",
+            *(bound(record.name), record.probe_hash),
+        )
+        return Fingerprint(
+            outputs.clone(),
+            {
+                "name": record.name,
+                "model_hash": record.model_hash,
+                "probe_hash": record.probe_hash,
+                "probes": {"count": record.n},
+                "preprocessing": dict(record.preprocessing),
+                "preprocessing_hash": record.preprocessing_hash,
+                "output": record.output,
+                "dtype": record.dtype,
+                "versions": {"sac_fast": record.code_version},
+                "created": visit[0][0] if visit else None,
+            },
+        )

@@ -1,0 +1,105 @@
+"""Rows of the database to records and back; what comes from a row is checked as what comes from any stranger."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import StoreError
+from .database import bound
+from .records import DETAILS, MAX_TEXT, FileStamp, ModelRecord
+
+#: What `record_of` reads, in its order.
+SELECT = (
+    "SELECT m.name, m.probe_hash, m.status, m.digest, m.reason, m.message, m.details, r.key, r.n, r.k, r.outputs_file, "
+    "v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode, v.request, v.seconds FROM models m "
+    "LEFT JOIN results r ON r.digest = m.digest "
+    "LEFT JOIN visits v ON v.name = m.name AND v.probe_hash = m.probe_hash "
+)
+
+
+def record_of(row: Sequence[Any]) -> ModelRecord:
+    """A record of a row of `SELECT`.
+
+    Raises:
+        StoreError: the row is not as this package writes it.
+    """
+    name, probe_hash, status, digest, reason, message, details, key, n, k, outputs_file, *visit = row
+    try:
+        values = json.loads(details)
+        if not isinstance(values, dict) or set(values) != set(DETAILS):
+            raise ValueError("details must be a JSON object of the known fields")
+        values["tags"] = tuple(values["tags"])
+        record = ModelRecord(
+            **values,
+            name=name,
+            probe_hash=probe_hash,
+            status=status,
+            reason=reason,
+            message=message,
+            n=n,
+            k=k,
+            outputs_file=outputs_file,
+            file=None if visit[0] is None else FileStamp(*visit[:5]),
+            request=visit[5],
+            seconds=visit[6],
+        )
+        if (status == "done") != (outputs_file is not None):
+            raise ValueError(f"status must be done where there are outputs, and only there, got {status!r}")
+        if status == "done" and (record.key.digest != digest or record.key.json != key):
+            raise ValueError("the result must be of the model's own key, got another one's")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"the store's row of the model {str(name)[:80]!r} is damaged: {error}") from error
+    return record
+
+
+def put_record(connection: sqlite3.Connection, record: ModelRecord, digest: str | None) -> None:
+    """Write a model's rows over those of the same name and probe set."""
+    connection.execute(
+        "INSERT INTO models VALUES (CAST(? AS TEXT), ?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT (name, probe_hash) "
+        "DO UPDATE SET status=excluded.status, digest=excluded.digest, reason=excluded.reason, "
+        "message=excluded.message, details=excluded.details",
+        (
+            bound(record.name),
+            record.probe_hash,
+            record.status,
+            digest,
+            record.reason,
+            None if record.message is None else bound(record.message),
+            record.details,
+        ),
+    )
+    stamp = record.file
+    path, *numbers = (None,) * 5 if stamp is None else dataclasses.astuple(stamp)
+    connection.execute(
+        "INSERT OR REPLACE INTO visits VALUES (CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?)",
+        (
+            bound(record.name),
+            record.probe_hash,
+            None if path is None else bound(path),
+            *numbers,
+            record.request,
+            record.seconds,
+            datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        ),
+    )
+
+
+def as_done(record: ModelRecord) -> ModelRecord:
+    """The record of a model whose outputs are there."""
+    if record.status == "done" and record.reason is None and record.message is None:
+        return record
+    return dataclasses.replace(record, status="done", reason=None, message=None)
+
+
+def as_failed(record: ModelRecord, reason: str, message: str) -> ModelRecord:
+    """The record of a model that failed; a long message loses its middle."""
+    if len(message) > MAX_TEXT:
+        message = message[: MAX_TEXT // 2 - 2] + " … " + message[-MAX_TEXT // 2 + 2 :]
+    return dataclasses.replace(
+        record, status="failed", reason=reason, message=message, n=None, k=None, outputs_file=None
+    )
