@@ -89,6 +89,7 @@ def evaluate(
         with_grid=grid,
         false_accusation_rate=false_accusation_rate,
         resamples=500 if quick else 2000,
+        probe_resamples=0 if quick else 200,
         seed=seed,
         progress=not quiet,
     )

@@ -27,6 +27,8 @@ from sac_fast.evaluation import (
     summarise,
 )
 from sac_fast.evaluation.curves import grid, limited
+from sac_fast.evaluation.resampled import resampled_distances
+from sac_fast.evaluation.summary import split_checks
 from sac_fast.fingerprint import Fingerprint
 from sac_fast.scores import CALIBRATED, CohortStatistic, Score
 
@@ -293,3 +295,31 @@ def test_fewer_probes_for_the_trained_score(answers):
     assert {s.count for s in limited(CALIBRATED, 40, answers)} == {40}
     assert {s.count for s in limited(CALIBRATED, 4000, answers)} == {80}
     assert isinstance(answers.zoo.load_fingerprint("plain", "source"), Fingerprint)
+
+
+def test_rates_hold_on_held_out_independents():
+    rng = np.random.default_rng(5)
+    one, five, ten = split_checks(rng.normal(size=120), seed=1)
+    # 99 nulls can give p = 0.01; halves have 60
+    assert (one.null_count, five.null_count, ten.null_count) == (99, 60, 60)
+    assert one.holds
+    assert five.holds
+    assert ten.holds
+    # 3 independents can say nothing at these rates
+    assert [check.holds for check in split_checks(np.array([1.0, 2.0, 3.0]))] == [None, None, None]
+    assert split_checks(np.array([1.0])) == []
+
+
+def test_intervals_over_probes(answers):
+    drawn = resampled_distances(answers, Score.parse("raw/cosine/l1@plain"), resamples=30)
+    assert set(drawn) == {m.name for m in answers.suspects}
+    regression = resampled_distances(answers, Score.parse("raw/regression@plain:60"), resamples=30)
+    point = score_method(answers, Score.parse("raw/regression@plain:60")).distances
+    # a resample of 60 rows of which some count twice explains a little more than the rows themselves
+    for name, values in regression.items():
+        assert values.shape == (30,)
+        assert abs(values.mean() - point[name]) < 0.1
+    assert resampled_distances(answers, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
+    summary = summarise(point, answers.suspects, resamples=20, resampled=regression)
+    interval = summary["non_adaptive"]["mean_over_attacks"]["auc"]["over_probes"]
+    assert interval["low"] <= interval["high"]

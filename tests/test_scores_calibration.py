@@ -11,7 +11,15 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sac_fast.container import load_container, save_container
 from sac_fast.errors import FileFormatError, FingerprintError
 from sac_fast.evaluation import divide, fit_zoo
-from sac_fast.scores import Calibration, CohortStatistic, Score, Weights, fit_weights, unexplained_share
+from sac_fast.scores import (
+    Calibration,
+    CohortStatistic,
+    Score,
+    Weights,
+    fit_weights,
+    unexplained_share,
+    unexplained_shares_weighted,
+)
 from sac_fast.verify_preset import verify_calibrated, verify_fixed
 
 RNG = np.random.default_rng(2)
@@ -53,6 +61,18 @@ def test_unexplained_share_at_its_ends():
 def test_unexplained_share_refuses(rows, suspect_rows, message):
     with pytest.raises(ValueError, match=message):
         unexplained_share(torch.ones(rows, 4), torch.ones(suspect_rows, 4))
+
+
+def test_weighted_shares_are_those_of_repeated_rows():
+    source, suspect, other = (torch.from_numpy(RNG.normal(size=(40, k))) for k in (4, 4, 2))
+    suspect = suspect + source
+    counts = torch.from_numpy(RNG.multinomial(40, np.full(40, 1 / 40), size=5))
+    found = unexplained_shares_weighted(source, [suspect, other], counts)
+    assert found.shape == (2, 5)
+    for r, of in enumerate(counts):
+        rows = torch.repeat_interleave(torch.arange(40), of)
+        for s, outputs in enumerate((suspect, other)):
+            assert found[s, r].item() == pytest.approx(unexplained_share(source[rows], outputs[rows]), abs=1e-10)
 
 
 def test_a_regression_has_a_name():

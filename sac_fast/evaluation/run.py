@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import time
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from .. import _backend
 from ..container import StrPath, package_version
 from ..labelled_zoo import LabelledZoo
 from ..progress import track
-from ..scores import PRESETS, Score, preset_probes
+from ..scores import FIXED, PRESETS, Score, preset_probes
 from .answers import ZooAnswers, is_adaptive
 from .curves import auc_by_count, auc_by_quality, grid
 from .methods import Method, preset_method, read_peers, score_method
+from .resampled import resampled_distances
 from .summary import summarise
 
 KIND = "sac_fast evaluation"
@@ -33,6 +35,7 @@ def evaluate(
     with_grid: bool = False,
     false_accusation_rate: float = 0.05,
     resamples: int = 2000,
+    probe_resamples: int = 0,
     seed: int = 0,
     progress: bool = False,
 ) -> tuple[dict[str, Any], ZooAnswers]:
@@ -46,6 +49,7 @@ def evaluate(
         peers: JSON of `benchmarks/bench_baselines.py` on the same zoo.
         with_grid: also every fixed score there is (minutes).
         false_accusation_rate, resamples, seed: see `evaluate_distances`.
+        probe_resamples: of the probes, for intervals over probes of the fixed presets; 0: none.
         progress: bars on stderr.
 
     Returns:
@@ -70,6 +74,11 @@ def evaluate(
     methods += [score_method(answers, score) for score in further]
     if peers is not None:
         methods += read_peers(peers, answers.suspects)
+    if probe_resamples:
+        methods = [
+            dataclasses.replace(method, resampled=_resampled(answers, method, probe_resamples, seed))
+            for method in track(methods, "resampling probes", enabled=progress)
+        ]
     results: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT_VERSION,
@@ -90,6 +99,7 @@ def evaluate(
             resamples=resamples,
             seed=seed,
             cells=method.name in PRESETS,
+            resampled=method.resampled,
         )
         results["methods"].append(
             {
@@ -121,6 +131,12 @@ def evaluate(
     }
     results["seconds"] = round(time.perf_counter() - start, 2)
     return results, answers
+
+
+def _resampled(answers: ZooAnswers, method: Method, resamples: int, seed: int) -> Any:
+    if method.name not in FIXED:
+        return None
+    return resampled_distances(answers, FIXED[method.name], resamples=resamples, seed=seed)
 
 
 def describe(answers: ZooAnswers) -> dict[str, Any]:

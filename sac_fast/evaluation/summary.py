@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..labelled_zoo import ZooMember
-from ..verdict import auc, evaluate_distances, tpr_at_fpr
+from ..verdict import SplitCheck, auc, evaluate_distances, random_split_check, tpr_at_fpr
 from .answers import is_adaptive
 
 #: False positive rates in every table.
 RATES = (0.01, 0.05)
+SPLIT_RATES = (0.01, 0.05, 0.1)
+SPLITS = 1000
 # What a method shows of an attack whose models it cannot compare: nothing, so a coin decides.
 _CHANCE = 0.5
 
@@ -67,6 +71,7 @@ def summarise(
     resamples: int = 2000,
     seed: int = 0,
     cells: bool = True,
+    resampled: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
     """All figures of one method.
 
@@ -75,10 +80,11 @@ def summarise(
         suspects: stolen and independent members.
         false_accusation_rate, resamples, seed: see `evaluate_distances`.
         cells: also attack × kind of independents.
+        resampled: by member, (R,) distances under resamples of the probes, for intervals over probes.
 
     Returns:
         ``non_adaptive`` and ``adaptive``: `Evaluation.to_dict` of those attacks, None where there are none;
-        ``not_comparable``: attacks that the method cannot judge; ``mean_auc`` and ``mean_tpr`` (by rate) over the
+        ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot judge; ``mean_auc`` and ``mean_tpr`` (by rate) over the
         non-adaptive attacks, where such an attack counts ½ and 0.
     """
     independents = _by_origin(distances, suspects, "independent")
@@ -98,14 +104,38 @@ def summarise(
                 false_positive_rates=RATES,
                 resamples=resamples,
                 seed=seed,
+                stolen_replicates=_replicates(resampled, suspects, "stolen", groups),
+                independent_replicates=_replicates(resampled, suspects, "independent", independents),
             ).to_dict()
             if not cells:
                 del evaluated["cells"], evaluated["p_values"], evaluated["transfer"]
             result[key] = evaluated
+    far = np.concatenate(list(independents.values()))
+    result["random_splits"] = [dataclasses.asdict(split) for split in split_checks(far, seed)]
     result["mean_auc"] = mean_auc(distances, suspects)
     result["mean_auc_by_kind"] = {kind: mean_auc(distances, suspects, [kind]) for kind in independents}
     result["mean_tpr"] = {f"{rate:g}": mean_tpr(distances, suspects, rate) for rate in RATES}
     return result
+
+
+def split_checks(far: NDArray[np.float64], seed: int = 0) -> list[SplitCheck]:
+    """Does the false-accusation rate hold? Random splits into halves, or with as many nulls as the rate needs.
+
+    Args:
+        far: (m,) distances of the independents.
+        seed: of the splits.
+
+    Returns:
+        A check for each of 1, 5 and 10 %; empty for fewer than two independents.
+    """
+    checks = []
+    for rate in SPLIT_RATES:
+        needed = math.ceil(1 / rate) - 1
+        spare = len(far) - needed
+        held_out = 0.5 if len(far) - round(0.5 * len(far)) >= needed or spare < 1 else spare / len(far)
+        if len(far) > 1:
+            checks.append(random_split_check(far, rate, splits=SPLITS, held_out=held_out, seed=seed))
+    return checks
 
 
 def _by_origin(distances: Mapping[str, float], suspects: Sequence[ZooMember], role: str) -> dict[str, list[float]]:
@@ -114,3 +144,12 @@ def _by_origin(distances: Mapping[str, float], suspects: Sequence[ZooMember], ro
         if member.role == role:
             groups.setdefault(member.origin, []).append(float(distances[member.name]))
     return groups
+
+
+def _replicates(
+    resampled: Mapping[str, NDArray[np.float64]] | None, suspects: Sequence[ZooMember], role: str, wanted: Iterable[str]
+) -> dict[str, NDArray[np.float64]] | None:
+    if resampled is None:
+        return None
+    names = {origin: [m.name for m in suspects if (m.role, m.origin) == (role, origin)] for origin in wanted}
+    return {origin: np.stack([resampled[name] for name in of]) for origin, of in names.items()}

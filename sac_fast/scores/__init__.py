@@ -8,7 +8,7 @@ from .answers import ANSWER_SCORES, answer_distance
 from .calibration import Calibration
 from .cohort import inner_products, similarity_given_cohort
 from .presets import CALIBRATED, DESCRIPTIONS, FIXED, PRESETS, REGULARISATION, preset_probes
-from .regression import unexplained_share
+from .regression import unexplained_share, unexplained_shares_weighted
 from .score import Score, spread
 from .statistic import CohortFeatures, CohortStatistic
 from .transforms import parse_transform, transform_rows
@@ -35,4 +35,5 @@ __all__ = [
     "spread",
     "transform_rows",
     "unexplained_share",
+    "unexplained_shares_weighted",
 ]

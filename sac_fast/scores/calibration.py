@@ -21,7 +21,8 @@ from .weights import Floats, Weights, fit_weights
 
 KIND = "calibration"
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
-_SOURCE, _SUSPECT = "source", "suspect"
+_SOURCE = "source"
+_SUSPECTS_AT_ONCE = 32
 _MOST_MODELS, _MOST_STATISTICS = 1000, 100
 
 
@@ -165,23 +166,27 @@ class Calibration:
         Raises:
             ValueError: a probe set that is missing, or outputs that do not fit.
         """
-        found: dict[str, float] = {}
         for name, answers in suspects.items():
             if missing := [probes for probes in self.probe_hashes if probes not in answers]:
                 raise ValueError(
                     f"answers of {name!r} must be to {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
                 )
+        asked, found = list(suspects), {}
+        # Some at a time: the cohort's part is computed once for them, and no pair of all suspects is asked for.
+        for start in range(0, len(asked), _SUSPECTS_AT_ONCE):
+            some = asked[start : start + _SUSPECTS_AT_ONCE]
             outputs = {
                 probes: {
                     _SOURCE: self.source[probes],
-                    _SUSPECT: answers[probes],
-                    **{f"i/{n}": o for n, o in self.cohort[probes].items()},
+                    **{f"x/{name}": suspects[name][probes] for name in some},
+                    **{f"i/{name}": o for name, o in self.cohort[probes].items()},
                 }
                 for probes in self.probe_hashes
             }
             names = list(next(iter(outputs.values())))
             features = CohortFeatures(outputs, names, self.statistics, self.labels)
-            found[name] = float(self.weights.distances(features.of(_SOURCE, [_SUSPECT], names[2:]))[0])
+            statistics = features.of(_SOURCE, [f"x/{name}" for name in some], names[1 + len(some) :])
+            found.update(zip(some, self.weights.distances(statistics).tolist(), strict=True))
         return found
 
     def save(self, path: StrPath) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -53,3 +55,45 @@ def _centred(x: Tensor) -> Tensor:
     x = x - x.mean(dim=0)
     largest = x.abs().max()
     return x / torch.where(largest > 0, largest, 1.0)
+
+
+def unexplained_shares_weighted(source: Tensor, suspects: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """`unexplained_share` under many weightings of the probes: of the rows as often as the weights say.
+
+    Args:
+        source: (n, k) outputs, finite.
+        suspects: m of (n, k_s) outputs, finite.
+        weights: (R, n) ≥ 0, each row of a sum above 0.
+
+    Returns:
+        (m, R) float64.
+
+    Raises:
+        ValueError: rows that differ.
+    """
+    w = weights.double()
+    w = w / w.sum(dim=1, keepdim=True)
+    mine = _centred(source)
+    squares, mean = _moments(mine, mine, w), w @ mine
+    values, directions = torch.linalg.eigh(squares - mean[:, :, None] * mean[:, None, :])
+    largest = values[:, -1:].clamp(min=torch.finfo(torch.float64).tiny)
+    kept = values > _SMALLEST_SHARE * largest
+    scale = torch.where(kept, values.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
+    found = []
+    for suspect in suspects:
+        if len(suspect) != len(source):
+            raise ValueError(f"suspect must have {len(source)} rows like source, got {len(suspect)}")
+        theirs = _centred(suspect)
+        other = w @ theirs
+        cross = _moments(mine, theirs, w) - mean[:, :, None] * other[:, None, :]
+        total = w @ theirs.square().sum(dim=1) - other.square().sum(dim=1)
+        explained = ((directions.transpose(1, 2) @ cross) * scale[:, :, None]).square().sum(dim=(1, 2))
+        varies = kept.any(dim=1) & (total > 0)
+        share = 1.0 - explained / torch.where(varies, total, 1.0)
+        found.append(torch.where(varies, share, 1.0).clamp(0.0, 1.0))
+    return torch.stack(found)
+
+
+def _moments(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
+    """Σ_i w_ri a_i b_iᵀ for all r: (R, k_a, k_b), one column of b at a time so that nothing of size n·k² is kept."""
+    return torch.stack([w @ (a * b[:, j : j + 1]) for j in range(b.shape[1])], dim=2)
