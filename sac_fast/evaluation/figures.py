@@ -156,7 +156,8 @@ def _lines(axes: Any, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:
     axes.axhline(0.5, color="0.7", linewidth=0.8)
     axes.set_ylabel("mean AUC over the non-adaptive attacks")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    # below the axes, where it hides no line
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
 def _probes(figure: Any, results: Mapping[str, Any]) -> bool:

@@ -84,8 +84,8 @@ def summarise(
 
     Returns:
         ``non_adaptive`` and ``adaptive``: `Evaluation.to_dict` of those attacks, None where there are none;
-        ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot judge; ``mean_auc`` and ``mean_tpr`` (by rate) over the
-        non-adaptive attacks, where such an attack counts ½ and 0.
+        ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot judge; ``mean_auc``
+        and ``mean_tpr`` (by rate) over the non-adaptive attacks, where such an attack counts ½ and 0.
     """
     independents = _by_origin(distances, suspects, "independent")
     stolen = _by_origin(distances, suspects, "stolen")

@@ -171,7 +171,8 @@ class Calibration:
                 raise ValueError(
                     f"answers of {name!r} must be to {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
                 )
-        asked, found = list(suspects), {}
+        asked = list(suspects)
+        found: dict[str, float] = {}
         # Some at a time: the cohort's part is computed once for them, and no pair of all suspects is asked for.
         for start in range(0, len(asked), _SUSPECTS_AT_ONCE):
             some = asked[start : start + _SUSPECTS_AT_ONCE]
