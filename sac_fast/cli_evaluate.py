@@ -50,6 +50,10 @@ def evaluate(
         float, typer.Option(help="With --fit: share of the independents kept apart as nulls of later verdicts.")
     ] = 0.5,
     grid: Annotated[bool, typer.Option("--grid", help="Every fixed score there is as well (minutes).")] = False,
+    time_queries: Annotated[
+        bool,
+        typer.Option("--time-queries", help="Time the source on the probes too; imports the callable zoo.json names."),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
     ] = False,
@@ -78,6 +82,7 @@ def evaluate(
     if fit is not None:
         free(fit, force)
     out.mkdir(exist_ok=True)
+    trained = zoo is None
     if zoo is None:
         zoo = out / "testbed"
         _train_quick(zoo, seed, not quiet)
@@ -87,6 +92,7 @@ def evaluate(
         scores=score or (),
         peers=peers,
         with_grid=grid,
+        time_queries=time_queries or trained,
         false_accusation_rate=false_accusation_rate,
         resamples=500 if quick else 2000,
         probe_resamples=0 if quick else 200,

@@ -1,6 +1,7 @@
 """Evaluation of a zoo of invented answers: who is judged by what, figures of merit, tables."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -10,6 +11,7 @@ import pytest
 from labelled_zoos import make_zoo, members
 from sklearn.metrics import roc_auc_score
 
+from sac_fast.demo.architectures import plain
 from sac_fast.errors import FileFormatError, FingerprintError
 from sac_fast.evaluation import (
     ZooAnswers,
@@ -27,9 +29,12 @@ from sac_fast.evaluation import (
     summarise,
 )
 from sac_fast.evaluation.curves import grid, limited
+from sac_fast.evaluation.query_time import seconds_a_probe
 from sac_fast.evaluation.resampled import resampled_distances
 from sac_fast.evaluation.summary import split_checks
 from sac_fast.fingerprint import Fingerprint
+from sac_fast.labelled_zoo import LabelledZoo
+from sac_fast.models import Preprocessing, save_weights
 from sac_fast.scores import CALIBRATED, CohortStatistic, Score
 
 STATISTICS = (CohortStatistic(0.1, "softmax(1)", "pearson", "misclassified"),)
@@ -323,3 +328,20 @@ def test_intervals_over_probes(answers):
     summary = summarise(point, answers.suspects, resamples=20, resampled=regression)
     interval = summary["non_adaptive"]["mean_over_attacks"]["auc"]["over_probes"]
     assert interval["low"] <= interval["high"]
+
+
+def test_the_source_is_timed(tmp_path):
+    zoo = make_zoo(tmp_path, independents=3, thieves=1)
+    source = dataclasses.replace(
+        zoo.source, architecture="sac_fast.demo.architectures:plain", architecture_args={"classes": 5}
+    )
+    others = [m for m in zoo.members if m.role != "source"]
+    preprocessing = Preprocessing(size=(32, 32)).to_dict()
+    zoo = LabelledZoo(zoo.folder, zoo.task, preprocessing, (source, *others), zoo.probes)
+    zoo.save()
+    save_weights(zoo.weights_file(source), plain(5))
+    found, _ = evaluate(zoo.folder, presets=["robust"], time_queries=True, resamples=20)
+    seconds = found["methods"][0]["query_seconds"]
+    assert 0 < seconds < 60
+    # 80 probes were asked
+    assert 0 < seconds_a_probe(zoo, "plain", repeats=1) < 60 / 80

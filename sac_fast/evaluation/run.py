@@ -19,6 +19,7 @@ from ..scores import FIXED, PRESETS, Score, preset_probes
 from .answers import ZooAnswers, is_adaptive
 from .curves import auc_by_count, auc_by_quality, grid
 from .methods import Method, preset_method, read_peers, score_method
+from .query_time import seconds_a_probe
 from .resampled import resampled_distances
 from .summary import summarise
 
@@ -33,6 +34,7 @@ def evaluate(
     scores: Sequence[str] = (),
     peers: StrPath | None = None,
     with_grid: bool = False,
+    time_queries: bool = False,
     false_accusation_rate: float = 0.05,
     resamples: int = 2000,
     probe_resamples: int = 0,
@@ -48,6 +50,8 @@ def evaluate(
         scores: names of further fixed scores, see `Score.parse`.
         peers: JSON of `benchmarks/bench_baselines.py` on the same zoo.
         with_grid: also every fixed score there is (minutes).
+        time_queries: run the source on the probes, so that times hold the answering too; it imports the callable that
+            zoo.json names.
         false_accusation_rate, resamples, seed: see `evaluate_distances`.
         probe_resamples: of the probes, for intervals over probes of the fixed presets; 0: none.
         progress: bars on stderr.
@@ -72,6 +76,9 @@ def evaluate(
         except ValueError as error:
             reasons[preset] = str(error)
     methods += [score_method(answers, score) for score in further]
+    if time_queries and methods:
+        each = seconds_a_probe(answers.zoo, next(iter(answers.outputs)))
+        methods = [dataclasses.replace(method, query_seconds=each * method.queries) for method in methods]
     if peers is not None:
         methods += read_peers(peers, answers.suspects)
     if probe_resamples:

@@ -32,6 +32,8 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
         )  # fmt: skip
     lines += ["", "Means over the non-adaptive attacks, each attack alike, against all independents (columns by kind: "
               "against that kind alone). In brackets: 95 % intervals over other models of the same kinds."]  # fmt: skip
+    lines += ["", "Time of a suspect: its comparison, and its answers where both were timed (peers run the models "
+              "themselves; ours with --time-queries)."]  # fmt: skip
     if any(method["not_comparable"] for method in methods):
         lines += ["A method that cannot compare models of other classes counts ½ (AUC) and 0 (TPR) for those attacks "
                   "(–)."]  # fmt: skip
