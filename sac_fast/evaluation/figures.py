@@ -52,7 +52,7 @@ def write_figures(results: Mapping[str, Any], answers: ZooAnswers, folder: Path)
         "probes": ((6.0, 4.4), lambda figure: _probes(figure, results)),
         "quality": ((6.0, 4.4), lambda figure: _quality(figure, results)),
         "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, answers)),
-        "time": ((7.0, 4.8), lambda figure: _time(figure, results)),
+        "time": ((7.0, 5.6), lambda figure: _time(figure, results)),
     }
     written = []
     for name, (size, draw) in panels.items():
@@ -193,18 +193,20 @@ def _time(figure: Any, results: Mapping[str, Any]) -> bool:
         return False
     axes = figure.subplots()
     families = list(dict.fromkeys(m["name"] if m["from"] == "sac_fast" else m["from"] for m in timed))
-    for method in timed:
-        ours = method["from"] == "sac_fast"
-        number = families.index(method["name"] if ours else method["from"]) % len(COLOURS)
-        seconds = (method["query_seconds"] or 0) + (method["compare_seconds"] or 0)
-        axes.plot([seconds], [method["mean_auc"]], marker=MARKERS[number % len(MARKERS)], linestyle="",
-                  color=COLOURS[number], markersize=9 if ours else 6, fillstyle="full" if ours else "none")  # fmt: skip
-        axes.annotate(method["name"], (seconds, method["mean_auc"]), xytext=(6, -3), textcoords="offset points",
-                      fontsize=7)  # fmt: skip
+    for number, family in enumerate(families):
+        of_it = [m for m in timed if family in (m["name"], m["from"])]
+        ours = of_it[0]["from"] == "sac_fast"
+        points = [((m["query_seconds"] or 0) + (m["compare_seconds"] or 0), m["mean_auc"]) for m in of_it]
+        # after eight families the same markers come back open, so that no two look alike without colour
+        axes.plot(*zip(*points, strict=True), marker=MARKERS[number % len(MARKERS)], linestyle="",
+                  color=COLOURS[number % len(COLOURS)], markersize=8 if ours else 6, label=family,
+                  fillstyle="full" if number < len(MARKERS) else "none")  # fmt: skip
     axes.set_xscale("log")
-    axes.margins(x=0.3)
-    axes.set_xlabel("time for one suspect, seconds (its answers and their comparison)")
+    axes.margins(x=0.1)
+    answered = "its answers and their comparison" if timed[0]["query_seconds"] else "ours: the comparison alone"
+    axes.set_xlabel(f"time for one suspect, seconds ({answered}; logarithmic)")
     axes.set_ylabel("mean AUC over the non-adaptive attacks")
-    axes.set_title("Time against AUC of all methods", fontsize=10)
+    axes.set_title("Time against AUC of all methods; several points: several numbers of probes", fontsize=10)
     axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     return True
