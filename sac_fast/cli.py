@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import cli_probes, cli_relatives, cli_scan, cli_simulate, cli_testbed, cli_zoo, report
+from . import cli_evaluate, cli_probes, cli_relatives, cli_scan, cli_simulate, cli_testbed, cli_zoo, report
 from .cli_options import (
     Comparison,
     Force,
@@ -42,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(cli_evaluate.evaluate)
 app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command()(cli_simulate.simulate)
 app.add_typer(cli_testbed.app, name="testbed", help="Train a zoo of stolen and independent models, and describe one.")
@@ -165,6 +166,8 @@ def verify(
     ] = 0.05,
     metric: Metric = "cosine",
     comparison: Comparison = "l1",
+    preset: cli_evaluate.Preset = None,
+    calibration: cli_evaluate.CalibrationFile = None,
     as_json: Json = False,
 ) -> None:
     """Judge a suspect by its distance to your model, beside those of independent models."""
@@ -179,14 +182,13 @@ def verify(
         if not inside:
             raise FileNotFoundError(f"--null folder {str(path)!r} must hold *.safetensors files, got none")
         files += inside
-    result = verify_fingerprints(
-        Fingerprint.load(source),
-        Fingerprint.load(suspect),
-        [Fingerprint.load(file) for file in files],
-        false_accusation_rate=false_accusation_rate,
-        metric=metric,
-        comparison=comparison,
-    )
+    of_all = (Fingerprint.load(source), Fingerprint.load(suspect), [Fingerprint.load(file) for file in files])
+    if preset is not None or calibration is not None:
+        result = cli_evaluate.verify_preset(preset, calibration, *of_all, false_accusation_rate)
+    else:
+        result = verify_fingerprints(
+            *of_all, false_accusation_rate=false_accusation_rate, metric=metric, comparison=comparison
+        )
     report.show_verification(result, as_json)
 
 

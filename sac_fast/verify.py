@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,16 +75,10 @@ def verify_fingerprints(
             another null once more (by the hash of the weights).
         ValueError: unknown names, or a rate outside (0, 1).
     """
-    known = {fp.model_hash: who for fp, who in ((source, "the source"), (suspect, "the suspect")) if fp.model_hash}
+    refuse_same_models(source, suspect, nulls)
     distances: dict[str, float] = {}
     for fp in nulls:
-        if fp.model_hash in known:
-            raise FingerprintError(
-                f"a null must be a model of its own, got {fp.name!r} with the weights of {known[fp.model_hash]}"
-            )
-        if fp.model_hash:
-            known[fp.model_hash] = f"the null {fp.name!r}"
-        name = fp.name if fp.name not in distances else f"{fp.name} ({len(distances) + 1})"
+        name = different_name(fp.name, distances)
         distances[name] = source.distance(fp, metric=metric, comparison=comparison, backend=backend)
     distance = source.distance(suspect, metric=metric, comparison=comparison, backend=backend)
     verdict = NullPool(list(distances.values())).judge(distance, false_accusation_rate)
@@ -96,11 +90,29 @@ def verify_fingerprints(
         metric,
         comparison,
         distances,
-        _warnings(source, [suspect, *nulls]),
+        preprocessing_warnings(source, [suspect, *nulls]),
     )
 
 
-def _warnings(source: Fingerprint, others: Sequence[Fingerprint]) -> tuple[str, ...]:
+def refuse_same_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint]) -> None:
+    """Raise a FingerprintError where a null is the source, the suspect or another null once more."""
+    known = {fp.model_hash: who for fp, who in ((source, "the source"), (suspect, "the suspect")) if fp.model_hash}
+    for fp in nulls:
+        if fp.model_hash in known:
+            raise FingerprintError(
+                f"a null must be a model of its own, got {fp.name!r} with the weights of {known[fp.model_hash]}"
+            )
+        if fp.model_hash:
+            known[fp.model_hash] = f"the null {fp.name!r}"
+
+
+def different_name(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where it is taken."""
+    return name if name not in taken else f"{name} ({len(taken) + 1})"
+
+
+def preprocessing_warnings(source: Fingerprint, others: Sequence[Fingerprint]) -> tuple[str, ...]:
+    """What to say of models that saw the probes in another form than the source did."""
     key = "preprocessing_hash"
     differ = [fp.name for fp in others if fp.provenance.get(key) != source.provenance.get(key)]
     if not differ:

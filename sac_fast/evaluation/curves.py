@@ -1,0 +1,98 @@
+"""How the figures move: with the number of probes, with the JPEG quality, and over the grid of fixed scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from typing import Any
+
+from ..progress import track
+from ..scores import CALIBRATED, FIXED, CohortStatistic, Score
+from .answers import ZooAnswers
+from .methods import calibrated_method, score_method
+from .summary import attack_aucs, mean_auc, mean_tpr
+
+COUNTS = (25, 50, 100, 200, 400, 800, 1600, 2000)
+_QUALITY = re.compile(r"jpeg-q([0-9]{1,3})")
+GRID_TRANSFORMS = (
+    "raw",
+    "standardize",
+    "softmax(1)",
+    "softmax(4)",
+    "log-softmax(1)",
+    "hellinger(1)",
+    "softmax(1)+standardize",
+    "within-classes",
+    "labels",
+)
+GRID_METRICS = ("cosine", "pearson", "spearman", "rbf")
+GRID_COMPARISONS = ("l1", "l2", "rsa", "cka")
+
+
+def auc_by_count(
+    answers: ZooAnswers, presets: tuple[str, ...], *, progress: bool = False
+) -> dict[str, list[tuple[int, float]]]:
+    """Mean AUC over the non-adaptive attacks against the number of probes in all, for each preset."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    jobs = [(preset, count) for preset in presets for count in COUNTS]
+    for preset, count in track(jobs, "counting probes", enabled=progress):
+        if preset == "calibrated":
+            method = calibrated_method(answers, limited(CALIBRATED, count, answers))
+        else:
+            method = score_method(answers, dataclasses.replace(FIXED[preset], count=count))
+        curve = curves.setdefault(preset, [])
+        # The sets end somewhere: a larger number changes nothing there.
+        if not curve or method.queries > curve[-1][0]:
+            curve.append((method.queries, mean_auc(method.distances, answers.suspects)))
+    return curves
+
+
+def limited(statistics: tuple[CohortStatistic, ...], count: int, answers: ZooAnswers) -> tuple[CohortStatistic, ...]:
+    """The statistics with so many probes in all, the sets' shares as they are."""
+    sizes = {s.probes: min(answers.count(s.probes), s.count or answers.count(s.probes)) for s in statistics}
+    share = min(1.0, count / sum(sizes.values()))
+    return tuple(dataclasses.replace(s, count=max(2, round(sizes[s.probes] * share))) for s in statistics)
+
+
+def auc_by_quality(answers: ZooAnswers, *, progress: bool = False) -> dict[str, list[tuple[int, float]]]:
+    """Mean AUC of the fixed presets' measures on JPEG probes of every quality there is."""
+    found = {name: match for name in answers.outputs if (match := _QUALITY.fullmatch(name))}
+    qualities = sorted((int(match[1]), name) for name, match in found.items())
+    curves: dict[str, list[tuple[int, float]]] = {}
+    jobs = [(preset, quality, name) for preset in FIXED for quality, name in qualities]
+    for preset, quality, name in track(jobs, "JPEG qualities", enabled=progress):
+        method = score_method(answers, dataclasses.replace(FIXED[preset], probes=name))
+        curves.setdefault(f"{preset}'s measure", []).append((quality, mean_auc(method.distances, answers.suspects)))
+    return curves
+
+
+def grid(answers: ZooAnswers, *, progress: bool = False) -> list[dict[str, Any]]:
+    """Every fixed score: transform × correlation × comparison × probe set, and the scores of answers.
+
+    Returns:
+        One row a score, the best first: ``score``, ``mean_auc`` (non-adaptive attacks, all independents),
+        ``mean_auc_same_data`` (independents of the source's data alone), ``mean_tpr_5`` and ``attacks``.
+    """
+    measures: list[tuple[str, str | None, str | None]] = [
+        *itertools.product(GRID_TRANSFORMS, GRID_METRICS, GRID_COMPARISONS),
+        *((transform, None, "regression") for transform in GRID_TRANSFORMS),
+        ("agreement", None, None),
+        ("likelihood", None, None),
+    ]
+    scores = [Score(*measure, probes) for probes in answers.outputs for measure in measures]
+    scores += [Score("shared-errors", None, None, p) for p, labels in answers.labels.items() if labels is not None]
+    rows = []
+    kinds = sorted({m.origin for m in answers.independents} - {"other-data"})
+    for score in track(scores, "grid of scores", enabled=progress):
+        distances = score_method(answers, score).distances
+        rows.append(
+            {
+                "score": score.name,
+                "mean_auc": mean_auc(distances, answers.suspects),
+                "mean_auc_same_data": mean_auc(distances, answers.suspects, kinds) if kinds else None,
+                "mean_tpr_5": mean_tpr(distances, answers.suspects, 0.05),
+                "attacks": attack_aucs(distances, answers.suspects),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["mean_auc"])

@@ -1,0 +1,212 @@
+"""The figures of an evaluation, as PNG: legible in black and white, axes labelled with their units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..container import atomic_write
+from ..errors import SacFastError
+from ..verdict import roc_curve
+from .answers import ZooAnswers, is_adaptive
+from .heatmap import draw_heatmap
+
+# Okabe and Ito's colours, told apart by everyone; dashes and markers do so without colour.
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#7F7F7F")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2)))
+MARKERS = "osD^vPX*"
+_MOST_ROC_CURVES = 6
+
+
+class FigureError(SacFastError, RuntimeError):
+    """The figures cannot be drawn here."""
+
+
+def write_figures(results: Mapping[str, Any], answers: ZooAnswers, folder: Path) -> list[Path]:
+    """Draw everything that an evaluation shows.
+
+    Args:
+        results: of `evaluate`.
+        answers: of the same zoo, for the heat map.
+        folder: where the PNG files go; it must be there.
+
+    Returns:
+        The files.
+
+    Raises:
+        FigureError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise FigureError(
+            f"the figures need matplotlib (pip install 'sac-fast[plots]'), which is not there: {error}"
+        ) from error
+    panels: dict[str, tuple[tuple[float, float], Callable[[Any], bool]]] = {
+        "roc": ((6.0, 5.2), lambda figure: _roc(figure, results)),
+        "distances": ((10.0, 5.6), lambda figure: _distances(figure, results)),
+        "probes": ((6.0, 4.4), lambda figure: _probes(figure, results)),
+        "quality": ((6.0, 4.4), lambda figure: _quality(figure, results)),
+        "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, answers)),
+        "time": ((7.0, 5.6), lambda figure: _time(figure, results)),
+    }
+    written = []
+    for name, (size, draw) in panels.items():
+        # no window, no state shared with the caller's own plots
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        if not draw(figure):
+            continue
+        path = folder / f"{name}.png"
+        with atomic_write(path) as handle:
+            figure.savefig(handle, format="png", dpi=110)
+        written.append(path)
+    return written
+
+
+def _of_ours(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (method for method in results["methods"] if method["from"] == "sac_fast")
+
+
+def _chosen(results: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
+    """Ours, and of every peer the setting that does best, the best peers first."""
+    ours = list(_of_ours(results))
+    best: dict[str, Mapping[str, Any]] = {}
+    for method in results["methods"]:
+        if method["from"] != "sac_fast":
+            known = best.get(method["from"])
+            if known is None or method["mean_auc"] > known["mean_auc"]:
+                best[method["from"]] = method
+    return (ours + sorted(best.values(), key=lambda method: -method["mean_auc"]))[:most]
+
+
+def _groups(method: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Distances of the stolen (non-adaptive) and of the independents, those that can be compared."""
+    who = results["members"]
+    near = [d for n, d in method["distances"].items() if d is not None and who[n]["role"] == "stolen"
+            and not is_adaptive(who[n]["origin"])]  # fmt: skip
+    far = [d for n, d in method["distances"].items() if d is not None and who[n]["role"] == "independent"]
+    return near, far
+
+
+def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
+    axes = figure.subplots()
+    inset = axes.inset_axes((0.47, 0.14, 0.5, 0.5))
+    for number, method in enumerate(_chosen(results, _MOST_ROC_CURVES)):
+        near, far = _groups(method, results)
+        if not near or not far:
+            continue
+        curve = roc_curve(near, far)
+        for where in (axes, inset):
+            where.plot(curve.false_positive_rate, curve.true_positive_rate, label=method["name"],
+                       color=COLOURS[number], linestyle=DASHES[number], linewidth=1.8)  # fmt: skip
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+    axes.set_xlabel("false positive rate: share of the independents accused")
+    axes.set_ylabel("true positive rate: share of the stolen models found")
+    axes.set_title("ROC, all non-adaptive attacks against all independents", fontsize=10)
+    inset.set_xlim(0, 0.1)
+    inset.set_ylim(0, 1.02)
+    inset.set_title("false positive rate ≤ 0.1", fontsize=8, backgroundcolor="white")
+    inset.tick_params(labelsize=7)
+    for where in (axes, inset):
+        where.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=2)
+    return True
+
+
+def _distances(figure: Any, results: Mapping[str, Any]) -> bool:
+    ours = [m for m in _of_ours(results)][:3]
+    if not ours:
+        return False
+    who = results["members"]
+    groups: dict[str, list[str]] = {}
+    for name, member in who.items():
+        label = member["origin"] if member["role"] == "stolen" else f"independent: {member['origin']}"
+        groups.setdefault(label, []).append(name)
+    order = sorted(groups, key=lambda label: (label.startswith("independent"), is_adaptive(label), label))
+    for number, (axes, method) in enumerate(zip(figure.subplots(1, len(ours), sharey=True, squeeze=False)[0], ours,
+                                                strict=True)):  # fmt: skip
+        for row, label in enumerate(order):
+            values = [method["distances"][n] for n in groups[label] if method["distances"][n] is not None]
+            independent = label.startswith("independent")
+            # spread a little, so that equal distances are seen
+            jitter = row + 0.22 * np.linspace(-1, 1, len(values)) if len(values) > 1 else np.full(len(values), row)
+            axes.plot(values, jitter, linestyle="", marker="o" if independent else "x", markersize=4,
+                      color="black" if independent else "#D55E00", fillstyle="none")  # fmt: skip
+            if values:
+                axes.plot([np.median(values)] * 2, [row - 0.36, row + 0.36], color="0.35", linewidth=1.4)
+        axes.set_yticks(range(len(order)), order, fontsize=8)
+        axes.set_title(method["name"], fontsize=10)
+        axes.set_xlabel("distance to the source" + (" (−log P)" if method["name"] == "calibrated" else ""))
+        axes.grid(axis="x", alpha=0.3)
+        if number == 0:
+            axes.invert_yaxis()
+    figure.suptitle("Distances by how the models came about (× stolen, ○ independent, bar: median)", fontsize=10)
+    return True
+
+
+def _lines(axes: Any, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    for number, (name, points) in enumerate(curves.items()):
+        axes.plot(*zip(*points, strict=True), label=name, color=COLOURS[number], linestyle=DASHES[number],
+                  marker=MARKERS[number], markersize=5)  # fmt: skip
+    axes.axhline(0.5, color="0.7", linewidth=0.8)
+    axes.set_ylabel("mean AUC over the non-adaptive attacks")
+    axes.grid(alpha=0.3)
+    # below the axes, where it hides no line
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+
+
+def _probes(figure: Any, results: Mapping[str, Any]) -> bool:
+    curves = {name: points for name, points in results["auc_by_count"].items() if points}
+    if not curves:
+        return False
+    axes = figure.subplots()
+    _lines(axes, curves)
+    counts = sorted({count for points in curves.values() for count, _ in points})
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [str(count) for count in counts], fontsize=7, rotation=45)
+    axes.minorticks_off()
+    axes.set_xlabel("number of probes (logarithmic)")
+    axes.set_title("AUC against the number of probes", fontsize=10)
+    return True
+
+
+def _quality(figure: Any, results: Mapping[str, Any]) -> bool:
+    curves = {name: points for name, points in results["auc_by_quality"].items() if points}
+    if not curves:
+        return False
+    axes = figure.subplots()
+    _lines(axes, curves)
+    axes.set_xticks(sorted({quality for points in curves.values() for quality, _ in points}))
+    axes.set_xlabel("JPEG quality of the probes (1 … 100)")
+    axes.set_title("AUC against the JPEG quality", fontsize=10)
+    return True
+
+
+def _time(figure: Any, results: Mapping[str, Any]) -> bool:
+    timed = [m for m in results["methods"] if (m["query_seconds"] or 0) + (m["compare_seconds"] or 0) > 0]
+    if not timed:
+        return False
+    axes = figure.subplots()
+    families = list(dict.fromkeys(m["name"] if m["from"] == "sac_fast" else m["from"] for m in timed))
+    for number, family in enumerate(families):
+        of_it = [m for m in timed if family in (m["name"], m["from"])]
+        ours = of_it[0]["from"] == "sac_fast"
+        points = [((m["query_seconds"] or 0) + (m["compare_seconds"] or 0), m["mean_auc"]) for m in of_it]
+        # after eight families the same markers come back open, so that no two look alike without colour
+        axes.plot(*zip(*points, strict=True), marker=MARKERS[number % len(MARKERS)], linestyle="",
+                  color=COLOURS[number % len(COLOURS)], markersize=8 if ours else 6, label=family,
+                  fillstyle="full" if number < len(MARKERS) else "none")  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.1)
+    answered = "its answers and their comparison" if timed[0]["query_seconds"] else "ours: the comparison alone"
+    axes.set_xlabel(f"time for one suspect, seconds ({answered}; logarithmic)")
+    axes.set_ylabel("mean AUC over the non-adaptive attacks")
+    axes.set_title("Time against AUC of all methods; several points: several numbers of probes", fontsize=10)
+    axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
+    return True

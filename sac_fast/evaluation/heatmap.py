@@ -1,0 +1,62 @@
+"""Where two models differ: |C^source − C^suspect|, probes ordered by class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..ops import correlation_matrix
+from ..scores import FIXED, transform_rows
+from ..scores.score import spread
+from .answers import ZooAnswers
+
+_MOST_PROBES = 300
+
+
+def draw_heatmap(figure: Any, answers: ZooAnswers) -> bool:
+    """Three panels beside each other: a fine-tuned model, an extracted one, an independent one.
+
+    Args:
+        figure: a matplotlib figure.
+        answers: of the zoo.
+
+    Returns:
+        Whether something was drawn.
+    """
+    score = next((s for s in (FIXED["sac-jc"], FIXED["robust"]) if s.probes in answers.outputs), None)
+    if score is None or score.metric is None:
+        return False
+    outputs = answers.outputs[score.probes]
+    rows = spread(answers.count(score.probes), _MOST_PROBES)
+    labels = answers.labels[score.probes]
+    classes = outputs[answers.source].argmax(dim=1) if labels is None else labels
+    order = rows[torch.argsort(classes[rows], stable=True)]
+    bounds = torch.nonzero(torch.diff(classes[order]))[:, 0].tolist()
+
+    def matrix(name: str) -> torch.Tensor:
+        return correlation_matrix(transform_rows(outputs[name][order], score.measure), metric=str(score.metric))
+
+    mine = matrix(answers.source)
+    chosen = []
+    for wanted in ("finetune", "extract", "independent"):
+        members = answers.independents if wanted == "independent" else answers.stolen
+        fitting = [m for m in members if wanted == "independent" or m.origin.startswith(wanted)]
+        # of the independents the most alike kind: the source's own data
+        fitting.sort(key=lambda m: m.origin == "other-data")
+        chosen += fitting[:1]
+    panels = figure.subplots(1, len(chosen), squeeze=False)[0]
+    image = None
+    for axes, member in zip(panels, chosen, strict=True):
+        difference = (mine - matrix(member.name)).abs()
+        image = axes.imshow(difference.numpy(), cmap="gray_r", vmin=0.0, vmax=1.0, interpolation="nearest")
+        for bound in bounds:
+            axes.axhline(bound + 0.5, color="#D55E00", linewidth=0.4)
+            axes.axvline(bound + 0.5, color="#D55E00", linewidth=0.4)
+        axes.set_title(f"{member.role}: {member.origin}\nmean {difference.mean():.3f}", fontsize=9)
+        axes.set_xlabel("probe, ordered by class")
+        axes.tick_params(labelsize=7)
+    panels[0].set_ylabel("probe, ordered by class")
+    figure.colorbar(image, ax=list(panels), label=f"|difference of correlations| ({score.metric})")
+    figure.suptitle(f"D = |C_source − C_suspect|, {len(order)} probes of {score.probes}; lines: classes", fontsize=10)
+    return True

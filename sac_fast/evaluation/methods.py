@@ -1,0 +1,176 @@
+"""What is evaluated: presets, scores by name, and methods of others whose distances come from a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..container import StrPath, open_regular
+from ..errors import FileFormatError
+from ..labelled_zoo import ZooMember
+from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
+from .answers import ZooAnswers
+from .crossfit import cross_fit
+
+_MOST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Method:
+    """Distances of one method, and what they cost.
+
+    Attributes:
+        name: in tables.
+        description: in a few words.
+        distances: by member; NaN where the method cannot compare (another number of outputs).
+        queries: images that a suspect is asked.
+        compare_seconds: a suspect, from answers to distance; None where it is not known.
+        query_seconds: a suspect, from images to answers; None likewise.
+        source: ``"sac_fast"``, or where a peer is from.
+        details: anything else, as JSON can hold it.
+        resampled: by member, (R,) distances under resamples of the probes; None where there are none.
+    """
+
+    name: str
+    description: str
+    distances: dict[str, float]
+    queries: int
+    compare_seconds: float | None = None
+    query_seconds: float | None = None
+    source: str = "sac_fast"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    resampled: Mapping[str, NDArray[np.float64]] | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """A suspect, from images to distance."""
+        known = [s for s in (self.compare_seconds, self.query_seconds) if s is not None]
+        return sum(known) if known else None
+
+
+def score_method(answers: ZooAnswers, score: Score, name: str | None = None) -> Method:
+    """A fixed score on the whole zoo.
+
+    Args:
+        answers: of the zoo.
+        score: its probe set must be among the answers'.
+        name: in tables; None: the score's.
+
+    Raises:
+        ValueError: a probe set or labels that the zoo lacks, or outputs that do not fit.
+    """
+    if score.probes not in answers.outputs:
+        raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(answers.outputs)}")
+    outputs = answers.outputs[score.probes]
+    suspects = answers.suspects
+    start = time.perf_counter()
+    found = score.distances(outputs[answers.source], [outputs[m.name] for m in suspects], answers.labels[score.probes])
+    seconds = (time.perf_counter() - start) / len(suspects)
+    distances = {m.name: float(d) for m, d in zip(suspects, found, strict=True)}
+    queries = min(answers.count(score.probes), score.count or answers.count(score.probes))
+    description = DESCRIPTIONS.get(name or "", score.name)
+    return Method(name or score.name, description, distances, queries, seconds, details={"score": score.name})
+
+
+def calibrated_method(
+    answers: ZooAnswers,
+    statistics: Sequence[CohortStatistic] = CALIBRATED,
+    *,
+    regularisation: float = REGULARISATION,
+    name: str = "calibrated",
+) -> Method:
+    """The trained score on the whole zoo, every suspect judged by a fit that has not seen the like (`cross_fit`).
+
+    Raises:
+        ValueError: a probe set that the zoo lacks, or too few models for the separation.
+    """
+    fitted = cross_fit(answers, statistics, regularisation=regularisation)
+    # As `Calibration.distances` does it, with all independents as cohort, for 32 suspects at once.
+    some = [m.name for m in answers.stolen[:32]]
+    names = [answers.source, *some, *(m.name for m in answers.independents)]
+    start = time.perf_counter()
+    CohortFeatures(answers.outputs, names, statistics, answers.labels).of(names[0], some, names[1 + len(some) :])
+    seconds = (time.perf_counter() - start) / len(some)
+    sizes = {s.probes: max(_size(answers, t) for t in statistics if t.probes == s.probes) for s in statistics}
+    details = {
+        "statistics": [s.name for s in statistics],
+        "regularisation": regularisation,
+        "weights": fitted.weights,
+        "notes": list(fitted.notes),
+        "protocol": "leave one attack and one architecture out (of the source's own architecture: seeds)",
+    }
+    return Method(name, DESCRIPTIONS["calibrated"], fitted.distances, sum(sizes.values()), seconds, details=details)
+
+
+def _size(answers: ZooAnswers, statistic: CohortStatistic) -> int:
+    there = answers.count(statistic.probes)
+    return there if statistic.count is None else min(there, statistic.count)
+
+
+def preset_method(answers: ZooAnswers, preset: str) -> Method:
+    """One of the presets on the whole zoo."""
+    return calibrated_method(answers) if preset == "calibrated" else score_method(answers, FIXED[preset], preset)
+
+
+def read_peers(path: StrPath, suspects: Sequence[ZooMember]) -> list[Method]:
+    """Methods of others, from the JSON of `benchmarks/bench_baselines.py` on the same zoo.
+
+    Args:
+        path: the file.
+        suspects: whose distances are wanted.
+
+    Returns:
+        The methods, each at each number of queries.
+
+    Raises:
+        FileFormatError: not such a file, or one of another zoo.
+    """
+    with open_regular(path) as handle:
+        text = handle.read(_MOST_BYTES + 1)
+    try:
+        if len(text) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES:,} bytes")
+        read = json.loads(text)
+        if read["kind"] != "sac_fast baselines":
+            raise ValueError(f"kind {read['kind']!r}")
+        peers = []
+        for result in read["results"]:
+            scores = {m.name: _score(result["scores"][m.name]) for m in suspects}
+            # What the method cannot compare is NaN; what it can must be all independents.
+            peers.append(
+                Method(
+                    f"{result['title']}, {int(result['queries'])} queries",
+                    str(result["paper"]),
+                    scores,
+                    int(result["queries"]),
+                    _seconds(result["median_suspect_seconds"]),
+                    source=str(result["method"]),
+                    details={"prepare_seconds": _seconds(result["prepare_seconds"])},
+                )
+            )
+        return peers
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise FileFormatError(
+            f"{str(path)!r} must hold the results of bench_baselines on this zoo, got {type(error).__name__}: {error}"
+        ) from error
+
+
+def _score(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"scores must be finite numbers or null, got {value!r}")
+    return float(value)
+
+
+def _seconds(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < math.inf:
+        raise ValueError(f"seconds must be finite and not negative, got {value!r}")
+    return float(value)

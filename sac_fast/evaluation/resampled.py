@@ -1,0 +1,43 @@
+"""A fixed score's distances as other probes would have given them, for intervals over probes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..scores import Score, transform_rows, unexplained_shares_weighted
+from ..scores.score import spread
+from ..verdict.probes import probe_bootstrap, probe_counts
+from .answers import ZooAnswers
+
+
+def resampled_distances(
+    answers: ZooAnswers, score: Score, *, resamples: int, seed: int = 0
+) -> dict[str, NDArray[np.float64]] | None:
+    """Distances of all suspects under resamples of the probes, the same resamples for all models.
+
+    A row transform that looks at all probes (standardised columns) is held fixed.
+
+    Args:
+        answers: of the zoo.
+        score: an l1 score or a regression; others have no pass for it.
+        resamples: R.
+        seed: of the resamples.
+
+    Returns:
+        By member (R,); None for other scores.
+    """
+    if score.comparison not in ("l1", "regression"):
+        return None
+    outputs = answers.outputs[score.probes]
+    rows = spread(answers.count(score.probes), score.count)
+    names = [m.name for m in answers.suspects]
+    transformed = {name: transform_rows(outputs[name][rows], score.measure) for name in (answers.source, *names)}
+    mine = transformed.pop(answers.source)
+    if score.metric is not None:
+        drawn = probe_bootstrap(mine, transformed, metric=score.metric, resamples=resamples, seed=seed)
+        return dict(zip(names, drawn.replicates, strict=True))
+    counts = torch.from_numpy(probe_counts(len(rows), resamples, seed))
+    shares = unexplained_shares_weighted(mine, list(transformed.values()), counts).numpy()
+    return dict(zip(names, shares, strict=True))

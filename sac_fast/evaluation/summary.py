@@ -1,0 +1,155 @@
+"""From the distances of one method to its figures of merit, attack by attack."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..labelled_zoo import ZooMember
+from ..verdict import SplitCheck, auc, evaluate_distances, random_split_check, tpr_at_fpr
+from .answers import is_adaptive
+
+#: False positive rates in every table.
+RATES = (0.01, 0.05)
+SPLIT_RATES = (0.01, 0.05, 0.1)
+SPLITS = 1000
+# What a method shows of an attack whose models it cannot compare: nothing, so a coin decides.
+_CHANCE = 0.5
+
+
+def mean_auc(
+    distances: Mapping[str, float], suspects: Sequence[ZooMember], kinds: Sequence[str] | None = None
+) -> float:
+    """Mean over the non-adaptive attacks of the AUC against all independents (of some kinds).
+
+    Args:
+        distances: by member; NaN where a method cannot compare: such an attack counts ½.
+        suspects: stolen and independent members.
+        kinds: of independents; None: all.
+
+    Returns:
+        0 … 1; NaN without such attacks or independents.
+    """
+    figures = [value for origin, value in attack_aucs(distances, suspects, kinds).items() if not is_adaptive(origin)]
+    return float(np.mean(figures)) if figures else math.nan
+
+
+def attack_aucs(
+    distances: Mapping[str, float], suspects: Sequence[ZooMember], kinds: Sequence[str] | None = None
+) -> dict[str, float]:
+    """The AUC of every attack against all independents (of some kinds); ½ where a method cannot compare."""
+    far = [distances[m.name] for m in suspects if m.role == "independent" and (kinds is None or m.origin in kinds)]
+    if not far or not np.isfinite(far).all():
+        return {}
+    found = {}
+    for origin, near in _by_origin(distances, suspects, "stolen").items():
+        found[origin] = auc(near, far) if np.isfinite(near).all() else _CHANCE
+    return found
+
+
+def mean_tpr(distances: Mapping[str, float], suspects: Sequence[ZooMember], rate: float) -> float:
+    """Mean over the non-adaptive attacks of `tpr_at_fpr` against all independents; 0 where a method cannot compare."""
+    far = [distances[m.name] for m in suspects if m.role == "independent"]
+    figures = [
+        tpr_at_fpr(near, far, rate) if np.isfinite(near).all() else 0.0
+        for origin, near in _by_origin(distances, suspects, "stolen").items()
+        if not is_adaptive(origin)
+    ]
+    return float(np.mean(figures)) if figures else math.nan
+
+
+def summarise(
+    distances: Mapping[str, float],
+    suspects: Sequence[ZooMember],
+    *,
+    false_accusation_rate: float = 0.05,
+    resamples: int = 2000,
+    seed: int = 0,
+    cells: bool = True,
+    resampled: Mapping[str, NDArray[np.float64]] | None = None,
+) -> dict[str, Any]:
+    """All figures of one method.
+
+    Args:
+        distances: by member; NaN where the method cannot compare two models (another number of outputs).
+        suspects: stolen and independent members.
+        false_accusation_rate, resamples, seed: see `evaluate_distances`.
+        cells: also attack × kind of independents.
+        resampled: by member, (R,) distances under resamples of the probes, for intervals over probes.
+
+    Returns:
+        ``non_adaptive`` and ``adaptive``: `Evaluation.to_dict` of those attacks, None where there are none;
+        ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot judge; ``mean_auc``
+        and ``mean_tpr`` (by rate) over the non-adaptive attacks, where such an attack counts ½ and 0.
+    """
+    independents = _by_origin(distances, suspects, "independent")
+    stolen = _by_origin(distances, suspects, "stolen")
+    if not all(np.isfinite(values).all() for values in independents.values()):
+        raise ValueError("distances of independents must be finite: without them nothing can be judged")
+    lost = [origin for origin, values in stolen.items() if not np.isfinite(values).all()]
+    result: dict[str, Any] = {"not_comparable": lost}
+    for key, adaptive in (("non_adaptive", False), ("adaptive", True)):
+        groups = {o: v for o, v in stolen.items() if o not in lost and is_adaptive(o) == adaptive}
+        result[key] = None
+        if groups:
+            evaluated = evaluate_distances(
+                groups,
+                independents,
+                false_accusation_rate=false_accusation_rate,
+                false_positive_rates=RATES,
+                resamples=resamples,
+                seed=seed,
+                stolen_replicates=_replicates(resampled, suspects, "stolen", groups),
+                independent_replicates=_replicates(resampled, suspects, "independent", independents),
+            ).to_dict()
+            if not cells:
+                del evaluated["cells"], evaluated["p_values"], evaluated["transfer"]
+            result[key] = evaluated
+    far = np.concatenate(list(independents.values()))
+    result["random_splits"] = [dataclasses.asdict(split) for split in split_checks(far, seed)]
+    result["mean_auc"] = mean_auc(distances, suspects)
+    result["mean_auc_by_kind"] = {kind: mean_auc(distances, suspects, [kind]) for kind in independents}
+    result["mean_tpr"] = {f"{rate:g}": mean_tpr(distances, suspects, rate) for rate in RATES}
+    return result
+
+
+def split_checks(far: NDArray[np.float64], seed: int = 0) -> list[SplitCheck]:
+    """Does the false-accusation rate hold? Random splits into halves, or with as many nulls as the rate needs.
+
+    Args:
+        far: (m,) distances of the independents.
+        seed: of the splits.
+
+    Returns:
+        A check for each of 1, 5 and 10 %; empty for fewer than two independents.
+    """
+    checks = []
+    for rate in SPLIT_RATES:
+        needed = math.ceil(1 / rate) - 1
+        spare = len(far) - needed
+        held_out = 0.5 if len(far) - round(0.5 * len(far)) >= needed or spare < 1 else spare / len(far)
+        if len(far) > 1:
+            checks.append(random_split_check(far, rate, splits=SPLITS, held_out=held_out, seed=seed))
+    return checks
+
+
+def _by_origin(distances: Mapping[str, float], suspects: Sequence[ZooMember], role: str) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for member in suspects:
+        if member.role == role:
+            groups.setdefault(member.origin, []).append(float(distances[member.name]))
+    return groups
+
+
+def _replicates(
+    resampled: Mapping[str, NDArray[np.float64]] | None, suspects: Sequence[ZooMember], role: str, wanted: Iterable[str]
+) -> dict[str, NDArray[np.float64]] | None:
+    if resampled is None:
+        return None
+    names = {origin: [m.name for m in suspects if (m.role, m.origin) == (role, origin)] for origin in wanted}
+    return {origin: np.stack([resampled[name] for name in of]) for origin, of in names.items()}

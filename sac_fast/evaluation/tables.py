@@ -1,0 +1,158 @@
+"""An evaluation as Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from .answers import is_adaptive
+
+
+def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
+    """The tables: what was evaluated, methods, attack × method with intervals, and what the figures mean.
+
+    Args:
+        results: of `evaluate`.
+        command: that made them.
+    """
+    methods = results["methods"]
+    lines = ["# Evaluation", ""]
+    if command:
+        lines += [f"Made by `{command}` in {results['seconds']:.0f} s.", ""]
+    lines += [*_zoo(results["zoo"]), ""]
+    lines += ["## Methods", "", _row("method", "probes", "s a suspect", "mean AUC", *_kinds(results), "TPR at 1 % FPR",
+              "TPR at 5 % FPR"), _rule(6 + len(_kinds(results)))]  # fmt: skip
+    for method in methods:
+        by_kind = [_number(method["mean_auc_by_kind"].get(kind)) for kind in _kinds(results)]
+        lines.append(
+            _row(method["name"], str(method["queries"]), _seconds(method), _mean(method, "auc", "mean_auc"), *by_kind,
+                 _tpr(method, "0.01"), _tpr(method, "0.05"))
+        )  # fmt: skip
+    lines += ["", "Means over the non-adaptive attacks, each attack alike, against all independents (columns by kind: "
+              "against that kind alone). In brackets: 95 % intervals over other models of the same kinds."]  # fmt: skip
+    lines += ["", "Time of a suspect: its comparison, and its answers where both were timed (peers run the models "
+              "themselves; ours with --time-queries)."]  # fmt: skip
+    if any(method["not_comparable"] for method in methods):
+        lines += ["A method that cannot compare models of other classes counts ½ (AUC) and 0 (TPR) for those attacks "
+                  "(–)."]  # fmt: skip
+    lines += ["", "## AUC, attack × method", "", _row("attack", "models", *(m["name"] for m in methods)),
+              _rule(2 + len(methods))]  # fmt: skip
+    for attack, count in _attacks(results):
+        lines.append(_row(attack, str(count), *(_attack(method, attack) for method in methods)))
+    lines += ["", "## Does the false-accusation rate hold?", "",
+              _row("method", *(f"α = {rate:g} %" for rate in (1, 5, 10))), _rule(4)]  # fmt: skip
+    for method in methods:
+        lines.append(_row(method["name"], *(_split(split) for split in method["random_splits"])))
+    lines += ["", "Share of held-out independents accused, over random splits of the independents into nulls and "
+              "held-out ones."]  # fmt: skip
+    for name, reason in results["not_evaluated"].items():
+        lines += ["", f"Not evaluated: {name}: {reason}"]
+    for method in methods:
+        for note in method["details"].get("notes", []):
+            lines += ["", f"Note on {method['name']}: {note}"]
+    if "grid" in results:
+        lines += ["", *_grid(results["grid"])]
+    return "\n".join(lines) + "\n"
+
+
+def csv_rows(results: Mapping[str, Any]) -> str:
+    """One line for each method and suspect: who it is, its distance."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "queries", "member", "role", "origin", "architecture", "accuracy", "distance"])
+    for method in results["methods"]:
+        for name, distance in method["distances"].items():
+            who = results["members"][name]
+            cells = [method["name"], method["queries"], name, who["role"], who["origin"], who["architecture"]]
+            writer.writerow([*cells, who["accuracy"], "" if distance is None else repr(distance)])
+    return text.getvalue()
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rule(columns: int) -> str:
+    return _row(*(["---"] + ["---:"] * (columns - 1)))
+
+
+def _zoo(zoo: Mapping[str, Any]) -> list[str]:
+    source = zoo["source"]
+    accuracy = "" if source["accuracy"] is None else f", {source['accuracy']:.1%} of the test images right"
+    probes = ", ".join(f"{name} {count}" for name, count in zoo["probes"].items())
+    lines = [f"Source: {source['architecture']}{accuracy}. Probes: {probes}.", "",
+             _row("models", "number", "accuracy, lowest", "median", "highest"), _rule(5)]  # fmt: skip
+    for group in sorted(zoo["groups"], key=lambda g: (g["role"] != "source", g["role"], g["adaptive"], g["origin"])):
+        known = group["accuracy"]
+        shares = ["–"] * 3 if known is None else [f"{known[key]:.1%}" for key in ("lowest", "median", "highest")]
+        name = group["origin"] if group["role"] == "source" else f"{group['role']}: {group['origin']}"
+        lines.append(_row(name, str(group["count"]), *shares))
+    if zoo["skipped"]:
+        lines += ["", f"Left out, without answers to all probes: {len(zoo['skipped'])} models."]
+    return lines
+
+
+def _kinds(results: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(kind for method in results["methods"] for kind in method["mean_auc_by_kind"]))
+
+
+def _attacks(results: Mapping[str, Any]) -> list[tuple[str, int]]:
+    groups = [g for g in results["zoo"]["groups"] if g["role"] == "stolen"]
+    return [(g["origin"], g["count"]) for g in sorted(groups, key=lambda g: (g["adaptive"], g["origin"]))]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _estimate(estimate: Mapping[str, Any] | None, digits: int = 2) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    interval = estimate["over_models"]
+    value = f"{estimate['value']:.{digits}f}"
+    return value if interval is None else f"{value} [{interval['low']:.2f}, {interval['high']:.2f}]"
+
+
+def _mean(method: Mapping[str, Any], key: str, plain: str) -> str:
+    evaluated = method["non_adaptive"]
+    # The interval is of the mean over those attacks that can be compared: without the others it is another figure.
+    if evaluated is None or any(not is_adaptive(attack) for attack in method["not_comparable"]):
+        return _number(method[plain])
+    return _estimate(evaluated["mean_over_attacks"][key], 3)
+
+
+def _tpr(method: Mapping[str, Any], rate: str) -> str:
+    evaluated = method["non_adaptive"]
+    if evaluated is None or any(not is_adaptive(attack) for attack in method["not_comparable"]):
+        return f"{method['mean_tpr'][rate]:.2f}"
+    return _estimate(evaluated["mean_over_attacks"][f"tpr_at_fpr:{rate}"])
+
+
+def _attack(method: Mapping[str, Any], attack: str) -> str:
+    evaluated = method["adaptive" if is_adaptive(attack) else "non_adaptive"]
+    if evaluated is None or attack not in evaluated["attacks"]:
+        return "–"
+    return _estimate(evaluated["attacks"][attack]["auc"])
+
+
+def _seconds(method: Mapping[str, Any]) -> str:
+    known = [s for s in (method["query_seconds"], method["compare_seconds"]) if s is not None]
+    return f"{sum(known):.3g}" if known else "–"
+
+
+def _split(split: Mapping[str, Any]) -> str:
+    if split["holds"] is None:
+        return "too few"
+    shares = f"{split['share']:.1%} ± {split['standard_error']:.1%} {'✓' if split['holds'] else '✗'}"
+    return f"{shares} ({split['null_count']} nulls)"
+
+
+def _grid(rows: list[Mapping[str, Any]]) -> list[str]:
+    lines = ["## The best fixed scores of the grid", "",
+             _row("score", "mean AUC", "same-data independents", "TPR at 5 % FPR"), _rule(4)]  # fmt: skip
+    for row in rows[:20]:
+        lines.append(_row(row["score"], _number(row["mean_auc"]), _number(row["mean_auc_same_data"]),
+                          _number(row["mean_tpr_5"])))  # fmt: skip
+    return lines

@@ -1,0 +1,322 @@
+"""The calibrated score of one source, in one file: what it was fitted on and all that judging a suspect needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..container import StrPath, load_container, save_container
+from ..errors import FileFormatError, FingerprintError
+from ..fingerprint import Fingerprint
+from .statistic import CohortFeatures, CohortStatistic
+from .weights import Floats, Weights, fit_weights
+
+KIND = "calibration"
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_SOURCE = "source"
+_SUSPECTS_AT_ONCE = 32
+_MOST_MODELS, _MOST_STATISTICS = 1000, 100
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """A fitted score.
+
+    Attributes:
+        statistics: what is computed of a suspect.
+        weights: how it is combined.
+        probe_hashes: by probe set: `ProbeSet.content_hash` of the probes that everybody answered.
+        source: by probe set: the source's (n, k) outputs.
+        cohort: by probe set, by name: the cohort's outputs.
+        labels: by probe set: (n,) int64 true labels of the probes, where a statistic needs them.
+        source_hash: `weights_hash` of the source; None where it is not known.
+        used_hashes: of the models that served as cohort or for the fit: none of them may be a null or a suspect.
+        null: distances of independents that had no part in the fit, by name.
+        null_hashes: of these, by hash their names.
+        attacks: number of thefts of each kind in the fit.
+    """
+
+    statistics: tuple[CohortStatistic, ...]
+    weights: Weights
+    probe_hashes: dict[str, str]
+    source: dict[str, Tensor]
+    cohort: dict[str, dict[str, Tensor]]
+    labels: dict[str, Tensor]
+    source_hash: str | None
+    used_hashes: dict[str, str]
+    null: dict[str, float]
+    null_hashes: dict[str, str]
+    attacks: dict[str, int]
+
+    @classmethod
+    def fit(
+        cls,
+        source: Mapping[str, Fingerprint],
+        cohort: Mapping[str, Mapping[str, Fingerprint]],
+        thefts: Mapping[str, Mapping[str, Fingerprint]],
+        origins: Mapping[str, str],
+        statistics: Sequence[CohortStatistic],
+        *,
+        labels: Mapping[str, Tensor | None],
+        regularisation: float,
+    ) -> Calibration:
+        """Fit the score of one source.
+
+        Args:
+            source: by probe set: the source's fingerprint.
+            cohort: by probe set, by name: of independents of the owner's own, at least 4; they tell what independents
+                share, and each of them, judged by the others, is an example of independence.
+            thefts: by probe set, by name: of models stolen from the source in simulations.
+            origins: by name: the attack.
+            statistics: see `sac_fast.scores.presets.CALIBRATED`.
+            labels: by probe set: the probes' true labels, where a statistic needs them.
+            regularisation: see `fit_weights`.
+
+        Returns:
+            The score, with no nulls yet: see `with_null`.
+
+        Raises:
+            FingerprintError: answers to different probes.
+            ValueError: a probe set or a model that is missing, or too few of them.
+        """
+        wanted = tuple(dict.fromkeys(statistic.probes for statistic in statistics))
+        names = list(cohort[wanted[0]])
+        stolen = list(thefts[wanted[0]])
+        outputs: dict[str, dict[str, Tensor]] = {}
+        hashes: dict[str, str] = {}
+        used: dict[str, str] = {}
+        for probes in wanted:
+            everybody = {_SOURCE: source[probes]}
+            everybody |= {f"i/{n}": cohort[probes][n] for n in names} | {f"s/{n}": thefts[probes][n] for n in stolen}
+            hashes[probes] = source[probes].probe_hash
+            for name, fp in everybody.items():
+                if fp.probe_hash != hashes[probes]:
+                    raise FingerprintError(
+                        f"answers of {name!r} must be to the probes {hashes[probes]}, got {fp.probe_hash}"
+                    )
+                if fp.model_hash is not None and name != _SOURCE:
+                    used[fp.model_hash] = fp.name
+            outputs[probes] = {name: fp.outputs for name, fp in everybody.items()}
+        features = CohortFeatures(outputs, list(outputs[wanted[0]]), statistics, labels)
+        independents, suspects = [f"i/{n}" for n in names], [f"s/{n}" for n in stolen]
+        weights = fit_weights(
+            features.of(_SOURCE, suspects, independents),
+            [origins[name] for name in stolen],
+            features.of(_SOURCE, independents, independents),
+            regularisation=regularisation,
+        )
+        attacks: dict[str, int] = {}
+        for name in stolen:
+            attacks[origins[name]] = attacks.get(origins[name], 0) + 1
+        return cls(
+            tuple(statistics),
+            weights,
+            hashes,
+            {probes: outputs[probes][_SOURCE] for probes in wanted},
+            {probes: {n: outputs[probes][f"i/{n}"] for n in names} for probes in wanted},
+            {s.probes: truth for s in statistics if s.by_class and (truth := labels[s.probes]) is not None},
+            source[wanted[0]].model_hash,
+            used,
+            {},
+            {},
+            attacks,
+        )
+
+    def with_null(self, nulls: Mapping[str, Mapping[str, Fingerprint]]) -> Calibration:
+        """The same score with the distances of independents that had no part in the fit.
+
+        Args:
+            nulls: by name, by probe set: their fingerprints.
+
+        Raises:
+            FingerprintError: answers to other probes, or a model that had a part in the fit.
+            ValueError: a probe set that is missing.
+        """
+        hashes: dict[str, str] = {}
+        for name, prints in nulls.items():
+            for probes, fp in prints.items():
+                if fp.probe_hash != self.probe_hashes.get(probes, fp.probe_hash):
+                    raise FingerprintError(
+                        f"answers of {name!r} must be to the probes {self.probe_hashes[probes]}, got {fp.probe_hash}"
+                    )
+                if fp.model_hash in self.used_hashes:
+                    raise FingerprintError(f"a null must have no part in the fit, got {name!r}")
+                if fp.model_hash is not None:
+                    hashes[fp.model_hash] = name
+        answers = {name: {probes: fp.outputs for probes, fp in prints.items()} for name, prints in nulls.items()}
+        return dataclasses.replace(self, null=self.distances(answers), null_hashes=hashes)
+
+    def distances(self, suspects: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
+        """Distances of suspects to the source.
+
+        Args:
+            suspects: by name, by probe set: (n, k) outputs; k is free.
+
+        Returns:
+            By name: ≥ 0, smaller where more alike (`Weights`).
+
+        Raises:
+            ValueError: a probe set that is missing, or outputs that do not fit.
+        """
+        for name, answers in suspects.items():
+            if missing := [probes for probes in self.probe_hashes if probes not in answers]:
+                raise ValueError(
+                    f"answers of {name!r} must be to {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
+                )
+        asked = list(suspects)
+        found: dict[str, float] = {}
+        # Some at a time: the cohort's part is computed once for them, and no pair of all suspects is asked for.
+        for start in range(0, len(asked), _SUSPECTS_AT_ONCE):
+            some = asked[start : start + _SUSPECTS_AT_ONCE]
+            outputs = {
+                probes: {
+                    _SOURCE: self.source[probes],
+                    **{f"x/{name}": suspects[name][probes] for name in some},
+                    **{f"i/{name}": o for name, o in self.cohort[probes].items()},
+                }
+                for probes in self.probe_hashes
+            }
+            names = list(next(iter(outputs.values())))
+            features = CohortFeatures(outputs, names, self.statistics, self.labels)
+            statistics = features.of(_SOURCE, [f"x/{name}" for name in some], names[1 + len(some) :])
+            found.update(zip(some, self.weights.distances(statistics).tolist(), strict=True))
+        return found
+
+    def save(self, path: StrPath) -> None:
+        """Write one sealed file; all or nothing.
+
+        Raises:
+            OSError: the folder does not exist or cannot be written to.
+        """
+        names = list(next(iter(self.cohort.values())))
+        arrays = {f"{probes}/source": o.numpy() for probes, o in self.source.items()}
+        arrays |= {f"{p}/{i}": self.cohort[p][name].numpy() for p in self.cohort for i, name in enumerate(names)}
+        arrays |= {f"{probes}/labels": truth.numpy() for probes, truth in self.labels.items()}
+        metadata = {
+            "statistics": [statistic.name for statistic in self.statistics],
+            "means": self.weights.means.tolist(),
+            "deviations": self.weights.deviations.tolist(),
+            "weights": self.weights.weights.tolist(),
+            "intercept": self.weights.intercept,
+            "probe_hashes": self.probe_hashes,
+            "cohort": names,
+            "source_hash": self.source_hash,
+            "used_hashes": self.used_hashes,
+            "null": self.null,
+            "null_hashes": self.null_hashes,
+            "attacks": self.attacks,
+        }
+        save_container(path, KIND, arrays, metadata)
+
+    @classmethod
+    def load(cls, path: StrPath) -> Calibration:
+        """Read a file of `save`, with its hash and all its parts checked.
+
+        Raises:
+            FileFormatError: damaged, truncated, or not a calibration.
+        """
+        arrays, metadata = load_container(path, KIND)
+        try:
+            return _checked(arrays, metadata)
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise FileFormatError(
+                f"{str(path)!r} must hold a calibration, got {type(error).__name__}: {error}"
+            ) from error
+
+
+def _checked(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
+    statistics = tuple(CohortStatistic.parse(name) for name in _strings(metadata["statistics"], _MOST_STATISTICS))
+    cohort = _strings(metadata["cohort"], _MOST_MODELS)
+    d = len(statistics)
+    means, deviations, weights = (_numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
+    if not d or (deviations <= 0).any() or (weights < 0).any():
+        raise ValueError("weights must be at least 0 and deviations above 0")
+    if len(set(cohort)) != len(cohort) or len(cohort) < 3:
+        raise ValueError(f"cohort must be at least 3 different models, got {len(cohort)}")
+    hashes = _mapping(metadata["probe_hashes"], _digest)
+    if set(hashes) != {statistic.probes for statistic in statistics}:
+        raise ValueError(f"probe_hashes must be of the statistics' probe sets, got {sorted(hashes)}")
+    source = {probes: _outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
+    others = {
+        probes: {name: _outputs(arrays.pop(f"{probes}/{i}"), len(source[probes])) for i, name in enumerate(cohort)}
+        for probes in hashes
+    }
+    labels = {s.probes: _labels(arrays[f"{s.probes}/labels"], len(source[s.probes])) for s in statistics if s.by_class}
+    for probes in labels:
+        del arrays[f"{probes}/labels"]
+    if arrays:
+        raise ValueError(f"other arrays {sorted(arrays)[:3]}")
+    source_hash = metadata["source_hash"]
+    return Calibration(
+        statistics,
+        Weights(means, deviations, weights, float(_numbers([metadata["intercept"]], 1)[0])),
+        hashes,
+        source,
+        others,
+        labels,
+        None if source_hash is None else _digest(source_hash),
+        _by_digest(metadata["used_hashes"]),
+        _mapping(metadata["null"], _distance),
+        _by_digest(metadata["null_hashes"]),
+        _mapping(metadata["attacks"], int),
+    )
+
+
+def _strings(value: Any, most: int) -> list[str]:
+    if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"expected a list of at most {most} names")
+    return value
+
+
+def _numbers(value: Any, count: int) -> Floats:
+    if not isinstance(value, list) or len(value) != count or not all(type(x) in (int, float) for x in value):
+        raise ValueError(f"expected {count} numbers")
+    numbers = np.array(value, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError("numbers must be finite")
+    return numbers
+
+
+def _mapping(value: Any, of: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, got {type(value).__name__}")
+    return {str(key): of(item) for key, item in value.items()}
+
+
+def _by_digest(value: Any) -> dict[str, str]:
+    return {_digest(key): name for key, name in _mapping(value, str).items()}
+
+
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise ValueError(f'expected "sha256:" and 64 digits, got {value!r}')
+    return value
+
+
+def _distance(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < math.inf:
+        raise ValueError(f"distances must be finite and not negative, got {value!r}")
+    return float(value)
+
+
+def _outputs(array: Any, rows: int | None = None) -> Tensor:
+    outputs = torch.from_numpy(array.copy())
+    # the same checks as of a fingerprint's outputs
+    Fingerprint(outputs, {"name": "", "probe_hash": "sha256:" + "0" * 64, "model_hash": None})
+    if rows is not None and len(outputs) != rows:
+        raise ValueError(f"outputs must have {rows} rows like the source's, got {len(outputs)}")
+    return outputs
+
+
+def _labels(array: Any, rows: int) -> Tensor:
+    if array.dtype != np.int64 or array.shape != (rows,) or array.min() < 0:
+        raise ValueError(f"labels must be {rows} numbers of at least 0 (int64), got {array.dtype} {array.shape}")
+    return torch.from_numpy(array.copy())

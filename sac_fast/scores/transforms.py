@@ -1,0 +1,145 @@
+"""Row transforms: what is done to a model's outputs before they are correlated, by name.
+
+A name is a chain of steps with ``+`` between them, from left to right: ``raw``, ``softmax(4)``,
+``softmax(1)+standardize``. A step with a temperature T in brackets takes ``softmax(o / T)``; without brackets T = 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..arguments import finite_rows
+
+_STEP = re.compile(r"([a-z-]+)(?:\(([^()]*)\))?")
+#: The value of the classes that are not a hard-label service's answer; the answer itself is 1 (reference scripts).
+_OTHER_LABEL = 0.01
+
+
+def _raw(o: Tensor) -> Tensor:
+    return o
+
+
+def _softmax(o: Tensor, temperature: float) -> Tensor:
+    return torch.softmax(o / temperature, dim=1)
+
+
+def _log_softmax(o: Tensor, temperature: float) -> Tensor:
+    return torch.log_softmax(o / temperature, dim=1)
+
+
+def _hellinger(o: Tensor, temperature: float) -> Tensor:
+    return torch.softmax(o / temperature, dim=1).sqrt()
+
+
+def _standardize(o: Tensor) -> Tensor:
+    rows = o - o.mean(dim=1, keepdim=True)
+    columns = rows - rows.mean(dim=0)
+    deviation = columns.square().mean(dim=0).sqrt()
+    # What rounding leaves of a constant column is no variation.
+    varies = deviation > 1e-12 * rows.abs().amax(dim=0).clamp(min=torch.finfo(o.dtype).tiny)
+    return torch.where(varies, columns / torch.where(varies, deviation, 1.0), 0.0)
+
+
+def centred_within(rows: Tensor, groups: Tensor) -> Tensor:
+    """The rows minus the mean row of their group.
+
+    Args:
+        rows: (n, k) floating point.
+        groups: (n,) int64 ≥ 0.
+    """
+    # numbered 0, 1, …: labels may be of any size
+    _, number = torch.unique(groups, return_inverse=True)
+    counts = torch.bincount(number)
+    sums = torch.zeros(len(counts), rows.shape[1], dtype=rows.dtype).index_add_(0, number, rows)
+    return rows - (sums / counts[:, None])[number]
+
+
+def _within_classes(o: Tensor) -> Tensor:
+    return centred_within(o, o.argmax(dim=1))
+
+
+def _labels(o: Tensor) -> Tensor:
+    answers = torch.nn.functional.one_hot(o.argmax(dim=1), o.shape[1]).to(o.dtype)
+    return torch.softmax(answers + (1 - answers) * _OTHER_LABEL, dim=1)
+
+
+#: Steps without a parameter.
+PLAIN_STEPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "raw": _raw,
+    "standardize": _standardize,
+    "within-classes": _within_classes,
+    "labels": _labels,
+}
+#: Steps with a temperature.
+TEMPERATURE_STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "softmax": _softmax,
+    "log-softmax": _log_softmax,
+    "hellinger": _hellinger,
+}
+
+
+def parse_transform(name: str) -> list[tuple[str, float | None]]:
+    """Read a transform's name.
+
+    Args:
+        name: steps with ``+`` between them.
+
+    Returns:
+        Step and temperature (None where the step has none), in order.
+
+    Raises:
+        ValueError: an unknown step, or a temperature that is not positive and finite.
+    """
+    steps: list[tuple[str, float | None]] = []
+    for part in name.split("+"):
+        match = _STEP.fullmatch(part)
+        if match is None or match[1] not in (*PLAIN_STEPS, *TEMPERATURE_STEPS):
+            known = ", ".join([*PLAIN_STEPS, *(f"{step}(T)" for step in TEMPERATURE_STEPS)])
+            raise ValueError(f"transform must be made of {known}, with + between them, got {part!r}")
+        step, number = match.groups()
+        if step in PLAIN_STEPS:
+            if number is not None:
+                raise ValueError(f"transform {step!r} must come without a parameter, got {part!r}")
+            steps.append((step, None))
+            continue
+        try:
+            temperature = 1.0 if number is None else float(number)
+        except ValueError:
+            temperature = math.nan
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature of {step!r} must be positive and finite, got {number!r}")
+        steps.append((step, temperature))
+    return steps
+
+
+def transform_rows(outputs: Tensor, name: str) -> Tensor:
+    """Transform a model's outputs row by row, as the name says.
+
+    * ``raw``: ``o``; * ``softmax(T)``: ``softmax(o / T)``; * ``log-softmax(T)``: its logarithm;
+    * ``hellinger(T)``: its square root, so that cosines are Bhattacharyya coefficients;
+    * ``standardize``: rows centred on their mean, then columns of mean 0 and variance 1 over the probes (a constant
+      column becomes 0);
+    * ``within-classes``: rows minus the mean row of the probes to which this model gives the same answer;
+    * ``labels``: what a hard-label service tells: softmax of 1 at the answer and 0.01 elsewhere.
+
+    Args:
+        outputs: (n, k) floating point, finite.
+        name: steps with ``+`` between them.
+
+    Returns:
+        (n, k) float64 if the outputs are, else float32.
+
+    Raises:
+        ValueError: an unknown name, or NaN or Inf (the message names the row).
+    """
+    steps = parse_transform(name)
+    finite_rows("outputs", outputs)
+    rows = outputs.double()
+    for step, temperature in steps:
+        rows = PLAIN_STEPS[step](rows) if temperature is None else TEMPERATURE_STEPS[step](rows, temperature)
+    return rows if outputs.dtype == torch.float64 else rows.float()
