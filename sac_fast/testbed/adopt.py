@@ -171,7 +171,9 @@ def _fitting(path: Path, architectures: Sequence[Architecture]) -> tuple[nn.Modu
         model = load_model(architecture.spec, kwargs=architecture.arguments)
         try:
             load_weights(model, path)
-        except ModelError as error:  # the next one may fit; a file that cannot be read fits none
+        except FileFormatError:  # refused or damaged: fits none (a refusal is a ModelError too)
+            raise
+        except ModelError as error:  # the next one may fit
             problems.append(f"{architecture.spec}: {error}")
             continue
         return model.eval(), architecture
