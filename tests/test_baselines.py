@@ -26,7 +26,7 @@ from baselines.run import Kept, run_methods  # noqa: E402
 from baselines.summary import summarise, table  # noqa: E402
 
 from sac_fast.attacks import Recipe  # noqa: E402
-from sac_fast.errors import ModelError  # noqa: E402
+from sac_fast.errors import FileFormatError, ModelError  # noqa: E402
 from sac_fast.labelled_zoo import LabelledZoo, ZooMember  # noqa: E402
 from sac_fast.models import Preprocessing, save_weights  # noqa: E402
 from sac_fast.probes import ProbeSet  # noqa: E402
@@ -575,6 +575,9 @@ def test_architectures_are_the_sources_first_with_their_recipes(tmp_path):
     found = architectures(dataclasses.replace(zoo, members=members))
     assert [a.arguments for a in found] == [{"classes": 3}, {"classes": 3, "seed": 8}]
     assert found[0].recipe.epochs == 3
+    strange = dataclasses.replace(with_recipe, details={"recipe": {"surprise": 1}})
+    with pytest.raises(FileFormatError, match="recipe of 'source' must hold the fields of Recipe"):
+        architectures(dataclasses.replace(zoo, members=(strange, *zoo.members[1:])))
 
 
 def test_summary_by_hand():

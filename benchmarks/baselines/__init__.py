@@ -95,7 +95,7 @@ METHODS: dict[str, Method] = {
         "Jia et al., ICLR 2022",
         zest.prepare,
         zest.SETTINGS,
-        budgets=(400, 2000, 12800),
+        budgets=(400, 2000, 6400),
         answers="probabilities",
     ),
 }

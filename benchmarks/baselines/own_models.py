@@ -46,13 +46,21 @@ def architectures(zoo: LabelledZoo) -> list[Architecture]:
     there.
 
     That the defender knows the thieves' architectures is in favour of the methods that train own models.
+
+    Raises:
+        FileFormatError: a member's recipe is none.
     """
     classes = zoo.source.architecture_args.get("classes")
     found: dict[str, Architecture] = {}
     for member in (zoo.source, *zoo.of_role("independent"), *zoo.of_role("stolen")):
         key = canonical_json([member.architecture, dict(member.architecture_args)])
         if member.architecture_args.get("classes") == classes and key not in found:
-            recipe = Recipe(**member.details.get("recipe", {}))
+            try:
+                recipe = Recipe(**member.details.get("recipe", {}))
+            except TypeError as error:
+                raise FileFormatError(
+                    f"recipe of {member.name!r} must hold the fields of Recipe, got {error}"
+                ) from error
             found[key] = Architecture(member.architecture, dict(member.architecture_args), recipe)
     return list(found.values())
 
