@@ -558,6 +558,10 @@ def test_a_zoo_is_scored_and_what_is_scored_is_kept(tmp_path):
     assert (
         len((tmp_path / "scores.jsonl").read_text().splitlines()) == len(lines) + 2
     )  # the broken one, made and scored
+    # Own models count only where the method has them.
+    before = len((tmp_path / "scores.jsonl").read_text().splitlines())
+    run_methods(zoo, task(), OWN, wanted, Kept(tmp_path / "scores.jsonl"))
+    assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == before
     # Other images, another seed: nothing kept fits.
     kept = Kept(tmp_path / "scores.jsonl")
     before = len(kept.scored)

@@ -11,8 +11,8 @@ and stops at 0: j leads by k, i comes second. A suspect is compared by the share
 source's label (matching rate).
 
 Hyper-parameters (paper → here): 100 points → the budget; Adam for 1,000 iterations at learning rate 0.001 → 120 at
-0.01, about the same way in pixels, by which nine of ten 32×32 images have arrived; k is found in the paper on one's
-own models, of deep networks with large logits → 1, of logits whose two largest differ by some 5 on clean images;
+0.01, about the same way in pixels, by which nine of ten 32×32 images have arrived; k, which the paper varies and which
+goes with the scale of the logits → 1 (the two largest differ by 4.9, the median, on the test bed's held-out images);
 points that do not arrive are left out, of 1.25 times as many starts.
 """
 

@@ -133,13 +133,14 @@ def run_methods(
         "source": weights_hash(source),
         "task": task_hash(task),
         "seed": seed,
-        "own": [weights_hash(model) for model in (*own.stolen, *own.independent)],
     }
+    own_hashes = [weights_hash(model) for model in (*own.stolen, *own.independent)]
     results = []
     with kept.appending():
         for name, budget in wanted:
             method = METHODS[name]
-            key = _hash({**fixed, "method": name, "budget": budget, "settings": dict(method.settings)})
+            decides = {**fixed, "method": name, "budget": budget, "settings": dict(method.settings)}
+            key = _hash({**decides, "own": own_hashes if method.own_models else []})
             asked = [i for i, fit in enumerate(fits) if fit or method.any_classes]
             missing = [i for i in asked if (key, hashes[i]) not in kept.scored]
             if missing or key not in kept.made:

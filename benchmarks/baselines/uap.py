@@ -142,7 +142,7 @@ class Encoder(nn.Sequential):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Codes (n, d) of fingerprints."""
-        return F.normalize(super().forward(rows), dim=1)
+        return F.normalize(super().forward(rows), dim=1)  # type: ignore[no-untyped-call]
 
 
 def _rows(model: nn.Module, views: Tensor, perturbation: Tensor, classes: int | None = None) -> Tensor:
@@ -161,7 +161,7 @@ def _train(rows: Tensor, kinds: Tensor, seed: int) -> Encoder:
         for _ in range(STEPS):
             chosen = torch.randperm(len(rows))[:_BATCH]
             optimizer.zero_grad()
-            contrastive_loss(encoder(rows[chosen]), kinds[chosen], TEMPERATURE).backward()
+            contrastive_loss(encoder(rows[chosen]), kinds[chosen], TEMPERATURE).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return encoder.eval()
 

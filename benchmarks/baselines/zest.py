@@ -95,7 +95,7 @@ def signature(model: nn.Module, limes: list[Lime], classes: int | None = None) -
     for start in range(0, len(limes), _CHUNK):
         chunk = limes[start : start + _CHUNK]
         logits = answers(model, torch.cat([one.images for one in chunk]), classes)
-        shares = torch.softmax(logits.double(), 1).split([len(one.images) for one in chunk])
+        shares = torch.split(torch.softmax(logits.double(), 1), [len(one.images) for one in chunk])
         weights += [(one.solver @ outputs).flatten() for one, outputs in zip(chunk, shares, strict=True)]
     return torch.cat(weights)
 
