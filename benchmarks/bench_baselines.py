@@ -110,6 +110,7 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     results = run_methods(zoo, task, own, wanted, kept, seed=asked.seed, progress=not asked.quiet)
     return {
         "kind": "sac_fast baselines",
+        "options": {"own": asked.own, "own_images": asked.own_images, "seed": asked.seed, "threads": asked.threads},
         "machine": machine,
         "nice": os.nice(0) if hasattr(os, "nice") else None,
         "task": dict(zoo.task),
@@ -120,10 +121,8 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
         "own_models": {
             "stolen": len(own.stolen),
             "independent": len(own.independent),
-            "images_seen": asked.own_images,
             "cpu_seconds": own.seconds,
         },
-        "seed": asked.seed,
         "members": {
             m.name: {"role": m.role, "origin": m.origin, "architecture": m.architecture, "accuracy": m.accuracy}
             for m in zoo.members
