@@ -47,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
     parser.add_argument("--work", type=Path, help="where own models and scores are kept (default: ZOO/baselines)")
+    parser.add_argument("--only-kept", action="store_true", help="score nothing, report what is kept for all models")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     asked = parser.parse_args(arguments)
@@ -107,7 +108,9 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
         )  # fmt: skip
     wanted = [(name, budget) for name in names for budget in (asked.budget or METHODS[name].budgets)]
     kept = Kept(work / "scores.jsonl")
-    results = run_methods(zoo, task, own, wanted, kept, seed=asked.seed, progress=not asked.quiet)
+    results = run_methods(
+        zoo, task, own, wanted, kept, seed=asked.seed, only_kept=asked.only_kept, progress=not asked.quiet
+    )
     return {
         "kind": "sac_fast baselines",
         "options": {"own": asked.own, "own_images": asked.own_images, "seed": asked.seed, "threads": asked.threads},

@@ -562,6 +562,10 @@ def test_a_zoo_is_scored_and_what_is_scored_is_kept(tmp_path):
     before = len((tmp_path / "scores.jsonl").read_text().splitlines())
     run_methods(zoo, task(), OWN, wanted, Kept(tmp_path / "scores.jsonl"))
     assert len((tmp_path / "scores.jsonl").read_text().splitlines()) == before
+    # What is not kept for all members is left out where nothing shall be scored.
+    more = [*wanted, ("ipguard", 20), ("akh", 21)]
+    reported = run_methods(zoo, task(), OwnModels(), more, Kept(tmp_path / "scores.jsonl"), only_kept=True)
+    assert [r["scores"] for r in reported] == [akh["scores"], diff["scores"]]
     # Other images, another seed: nothing kept fits.
     kept = Kept(tmp_path / "scores.jsonl")
     before = len(kept.scored)

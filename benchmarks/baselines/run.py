@@ -104,6 +104,7 @@ def run_methods(
     kept: Kept,
     *,
     seed: int = 0,
+    only_kept: bool = False,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Make every fingerprint and score every member.
@@ -115,6 +116,7 @@ def run_methods(
         wanted: (name in `METHODS`, budget).
         kept: earlier scores; new ones are added.
         seed: of every method.
+        only_kept: score nothing, and leave out what is not kept for all members.
         progress: show a bar on stderr for each method.
 
     Returns:
@@ -143,6 +145,8 @@ def run_methods(
             key = _hash({**decides, "own": own_hashes if method.own_models else []})
             asked = [i for i, fit in enumerate(fits) if fit or method.any_classes]
             missing = [i for i in asked if (key, hashes[i]) not in kept.scored]
+            if only_kept and (missing or key not in kept.made):
+                continue
             if missing or key not in kept.made:
                 fingerprint = _make(method, source, task, own, budget, seed, key, kept)
                 for i in track(missing, f"{name}, {budget} queries", enabled=progress):
