@@ -10,6 +10,7 @@ import numpy as np
 
 from ..container import atomic_write
 from ..errors import SacFastError
+from ..scores import PRESETS
 from ..verdict import roc_curve
 from .answers import ZooAnswers, is_adaptive
 from .heatmap import draw_heatmap
@@ -73,15 +74,16 @@ def _of_ours(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _chosen(results: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
-    """Ours, and of every peer the setting that does best, the best peers first."""
-    ours = list(_of_ours(results))
+    """The presets, of every peer the setting that does best, the best peers first, and other scores."""
+    ours = [m for m in _of_ours(results) if m["name"] in PRESETS]
+    others = [m for m in _of_ours(results) if m["name"] not in PRESETS]
     best: dict[str, Mapping[str, Any]] = {}
     for method in results["methods"]:
         if method["from"] != "sac_fast":
             known = best.get(method["from"])
             if known is None or method["mean_auc"] > known["mean_auc"]:
                 best[method["from"]] = method
-    return (ours + sorted(best.values(), key=lambda method: -method["mean_auc"]))[:most]
+    return (ours + sorted(best.values(), key=lambda method: -method["mean_auc"]) + others)[:most]
 
 
 def _groups(method: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[list[float], list[float]]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..container import StrPath, load_container, save_container
 from ..errors import FileFormatError, FingerprintError
 from ..fingerprint import Fingerprint
+from . import calibration_checks as sound
 from .statistic import CohortFeatures, CohortStatistic
-from .weights import Floats, Weights, fit_weights
+from .weights import Weights, fit_weights
 
 KIND = "calibration"
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _SOURCE = "source"
 _SUSPECTS_AT_ONCE = 32
 _MOST_MODELS, _MOST_STATISTICS = 1000, 100
@@ -225,31 +221,33 @@ class Calibration:
         """
         arrays, metadata = load_container(path, KIND)
         try:
-            return _checked(arrays, metadata)
+            return _read(arrays, metadata)
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise FileFormatError(
                 f"{str(path)!r} must hold a calibration, got {type(error).__name__}: {error}"
             ) from error
 
 
-def _checked(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
-    statistics = tuple(CohortStatistic.parse(name) for name in _strings(metadata["statistics"], _MOST_STATISTICS))
-    cohort = _strings(metadata["cohort"], _MOST_MODELS)
+def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
+    statistics = tuple(CohortStatistic.parse(name) for name in sound.strings(metadata["statistics"], _MOST_STATISTICS))
+    cohort = sound.strings(metadata["cohort"], _MOST_MODELS)
     d = len(statistics)
-    means, deviations, weights = (_numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
+    means, deviations, weights = (sound.numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
     if not d or (deviations <= 0).any() or (weights < 0).any():
         raise ValueError("weights must be at least 0 and deviations above 0")
     if len(set(cohort)) != len(cohort) or len(cohort) < 3:
         raise ValueError(f"cohort must be at least 3 different models, got {len(cohort)}")
-    hashes = _mapping(metadata["probe_hashes"], _digest)
+    hashes = sound.mapping(metadata["probe_hashes"], sound.digest)
     if set(hashes) != {statistic.probes for statistic in statistics}:
         raise ValueError(f"probe_hashes must be of the statistics' probe sets, got {sorted(hashes)}")
-    source = {probes: _outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
+    source = {probes: sound.outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
     others = {
-        probes: {name: _outputs(arrays.pop(f"{probes}/{i}"), len(source[probes])) for i, name in enumerate(cohort)}
+        probes: {name: sound.outputs(arrays.pop(f"{probes}/{i}"), len(source[probes])) for i, name in enumerate(cohort)}
         for probes in hashes
     }
-    labels = {s.probes: _labels(arrays[f"{s.probes}/labels"], len(source[s.probes])) for s in statistics if s.by_class}
+    labels = {
+        s.probes: sound.labels(arrays[f"{s.probes}/labels"], len(source[s.probes])) for s in statistics if s.by_class
+    }
     for probes in labels:
         del arrays[f"{probes}/labels"]
     if arrays:
@@ -257,66 +255,14 @@ def _checked(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
     source_hash = metadata["source_hash"]
     return Calibration(
         statistics,
-        Weights(means, deviations, weights, float(_numbers([metadata["intercept"]], 1)[0])),
+        Weights(means, deviations, weights, float(sound.numbers([metadata["intercept"]], 1)[0])),
         hashes,
         source,
         others,
         labels,
-        None if source_hash is None else _digest(source_hash),
-        _by_digest(metadata["used_hashes"]),
-        _mapping(metadata["null"], _distance),
-        _by_digest(metadata["null_hashes"]),
-        _mapping(metadata["attacks"], int),
+        None if source_hash is None else sound.digest(source_hash),
+        sound.by_digest(metadata["used_hashes"]),
+        sound.mapping(metadata["null"], sound.distance),
+        sound.by_digest(metadata["null_hashes"]),
+        sound.mapping(metadata["attacks"], int),
     )
-
-
-def _strings(value: Any, most: int) -> list[str]:
-    if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"expected a list of at most {most} names")
-    return value
-
-
-def _numbers(value: Any, count: int) -> Floats:
-    if not isinstance(value, list) or len(value) != count or not all(type(x) in (int, float) for x in value):
-        raise ValueError(f"expected {count} numbers")
-    numbers = np.array(value, dtype=np.float64)
-    if not np.isfinite(numbers).all():
-        raise ValueError("numbers must be finite")
-    return numbers
-
-
-def _mapping(value: Any, of: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, got {type(value).__name__}")
-    return {str(key): of(item) for key, item in value.items()}
-
-
-def _by_digest(value: Any) -> dict[str, str]:
-    return {_digest(key): name for key, name in _mapping(value, str).items()}
-
-
-def _digest(value: Any) -> str:
-    if not isinstance(value, str) or not _HASH.fullmatch(value):
-        raise ValueError(f'expected "sha256:" and 64 digits, got {value!r}')
-    return value
-
-
-def _distance(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value < math.inf:
-        raise ValueError(f"distances must be finite and not negative, got {value!r}")
-    return float(value)
-
-
-def _outputs(array: Any, rows: int | None = None) -> Tensor:
-    outputs = torch.from_numpy(array.copy())
-    # the same checks as of a fingerprint's outputs
-    Fingerprint(outputs, {"name": "", "probe_hash": "sha256:" + "0" * 64, "model_hash": None})
-    if rows is not None and len(outputs) != rows:
-        raise ValueError(f"outputs must have {rows} rows like the source's, got {len(outputs)}")
-    return outputs
-
-
-def _labels(array: Any, rows: int) -> Tensor:
-    if array.dtype != np.int64 or array.shape != (rows,) or array.min() < 0:
-        raise ValueError(f"labels must be {rows} numbers of at least 0 (int64), got {array.dtype} {array.shape}")
-    return torch.from_numpy(array.copy())
