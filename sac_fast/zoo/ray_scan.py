@@ -147,7 +147,7 @@ def _connect(ray: Any, address: str) -> None:
         raise ScanError(f"the address of a Ray cluster must lead to one, got {address!r}: {error}") from error
 
 
-_agents: dict[bytes, WorkerPool] = {}
+_crews: dict[bytes, WorkerPool] = {}
 
 
 def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
@@ -164,20 +164,20 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
     ((header, _),) = FrameReader().feed(request)
     number: int = header["number"]
     try:
-        agent = _agents.get(setup)
-        if agent is None:
-            for old in _agents.values():
+        crew = _crews.get(setup)
+        if crew is None:
+            for old in _crews.values():
                 old.close()
-            _agents.clear()
-            agent = _agents[setup] = _hire(setup, pixels)
-        agent.submit(Job(number, entry_of(header)))
+            _crews.clear()
+            crew = _crews[setup] = _hire(setup, pixels)
+        crew.submit(Job(number, entry_of(header)))
         while True:
-            for _, answer in agent.poll(1.0):
+            for _, answer in crew.poll(1.0):
                 return b"".join(pack(*reply_of(answer, number)))
     except Exception as error:  # an object that Ray would pickle must not arise
-        for old in _agents.values():
+        for old in _crews.values():
             old.close()
-        _agents.clear()
+        _crews.clear()
         return b"".join(pack(*reply_of(failed("worker-lost", f"{type(error).__name__}: {error}"), number)))
 
 
