@@ -20,7 +20,7 @@ from .store import ZooStore
 
 _MOST_WAITING = 512
 _MOST_BYTES = 64 << 20
-_LONGEST_WAIT = 2.0
+_LONGEST_WAIT = 0.5
 
 Event = dict[str, Any]
 
