@@ -16,7 +16,7 @@ import scan_models
 from sac_fast.zoo import ZooStore, export_distances
 
 MODELS = 24
-SECONDS = 0.1
+SECONDS = 0.2
 
 
 @pytest.fixture(scope="module")
