@@ -27,8 +27,7 @@ from .cli_options import (
     Weights,
     free,
     json_object,
-    numbers,
-    sides,
+    preprocessing_of,
 )
 from .errors import SacFastError
 
@@ -116,20 +115,11 @@ def fingerprint(
 ) -> None:
     """Run a model on probes and keep its answers."""
     from .fingerprint import fingerprint as make_fingerprint
-    from .models import ModelEntry, Preprocessing, load_model, open_model
+    from .models import ModelEntry, load_model, open_model
     from .probes import ProbeSet
 
     arguments = json_object(model_args)
-    try:
-        preprocessing = Preprocessing(
-            size=sides(size),
-            mean=numbers(mean, "--mean"),
-            std=numbers(std, "--std"),
-            colour_order=colour_order,
-            layout=layout,
-        )
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="fingerprint") from None
+    preprocessing = preprocessing_of("fingerprint", mean, std, size, colour_order, layout)
     free(out, force)
     probe_set = ProbeSet.load(probes_file)
     # as `python -m` does: a model beside the user is found

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from .models import Preprocessing
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
@@ -38,6 +41,29 @@ def sides(text: str | None) -> tuple[int, int] | None:
     if len(parts) > 2 or not all(part.isascii() and part.isdecimal() for part in parts):
         raise typer.BadParameter(f"must be N or HxW in pixels, got {text!r}", param_hint="--size")
     return int(parts[0]), int(parts[-1])
+
+
+def preprocessing_of(
+    command: str,
+    mean: str,
+    std: str,
+    size: str | None = None,
+    colour_order: Literal["RGB", "BGR", "GRAY"] = "RGB",
+    layout: Layout = "NCHW",
+) -> Preprocessing:
+    """What --mean, --std, --size, --colour-order and --layout say; nonsense is a wrong use of the command."""
+    from .models import Preprocessing
+
+    try:
+        return Preprocessing(
+            size=sides(size),
+            mean=numbers(mean, "--mean"),
+            std=numbers(std, "--std"),
+            colour_order=colour_order,
+            layout=layout,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=command) from None
 
 
 def json_object(text: str | None) -> dict[str, Any]:

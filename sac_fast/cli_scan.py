@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 import typer.core
 
-from .cli_options import Comparison, Layout, Mean, Metric, Quiet, Std, numbers, sides
+from .cli_options import Comparison, Layout, Mean, Metric, Quiet, Std, preprocessing_of
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -91,7 +91,7 @@ def scan(
     Models are other people's files: they are opened in worker processes with limits, and one that fails is recorded
     with its reason. Interrupt it at any time; the same command goes on. Exit code 130 after Ctrl-C.
     """
-    from .models import Preprocessing, list_entries
+    from .models import list_entries
     from .probes import ProbeSet
     from .report_scan import ScanReport
     from .zoo import ZooStore
@@ -103,14 +103,8 @@ def scan(
         raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
     if probe_hash is not None and not _HASH.fullmatch(probe_hash):
         raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
+    preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
     try:
-        preprocessing = Preprocessing(
-            size=sides(size),
-            mean=numbers(mean, "--mean"),
-            std=numbers(std, "--std"),
-            colour_order=colour_order,
-            layout=layout,
-        )
         device_list(device, workers)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="scan") from None

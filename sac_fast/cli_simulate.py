@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .cli_options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, numbers, sides
+from .cli_options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
 
 if TYPE_CHECKING:
     from .probes import ProbeSet
@@ -80,20 +80,14 @@ def simulate(
     Interrupted, or killed: the same command goes on where it was.
     """
     from .attacks import ATTACKS, Recipe
-    from .models import Preprocessing, load_model, weights_hash
+    from .models import load_model, weights_hash
     from .simulation import Images, Setting, plan
     from .simulation import simulate as run
     from .simulation.plan import obstacle
     from .simulation.run import outputs_of
 
+    preprocessing = preprocessing_of("simulate", mean, std, size, colour_order, layout)
     try:
-        preprocessing = Preprocessing(
-            size=sides(size),
-            mean=numbers(mean, "--mean"),
-            std=numbers(std, "--std"),
-            colour_order=colour_order,
-            layout=layout,
-        )
         # Mirrored is the last dimension, which is the channels' in NHWC.
         common = {"batch_size": batch_size, "flips": flips and layout == "NCHW"}
         recipe = Recipe(epochs=epochs, learning_rate=learning_rate, **common)  # type: ignore[arg-type]

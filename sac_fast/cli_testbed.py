@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .cli_options import Json, Mean, Quiet, Std, json_object, numbers
+from .cli_options import Json, Mean, Quiet, Std, json_object, preprocessing_of
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -76,7 +76,6 @@ def adopt_command(
     quiet: Quiet = False,
 ) -> None:
     """Make a zoo of checkpoints in the reference scripts' folders (teacher/, irrelevant/, model_extract/, …)."""
-    from .models import Preprocessing
     from .testbed.adopt import Architecture, adopt
     from .testbed.images import test_images
     from .testbed.summary import summarise
@@ -90,6 +89,7 @@ def adopt_command(
             f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
         )
     sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
+    preprocessing = preprocessing_of("testbed adopt", mean, std)
     pool, classes = test_images(images, image_size)
     adopted = adopt(
         folder,
@@ -98,7 +98,7 @@ def adopt_command(
         classes,
         [Architecture(spec, arguments) for spec, arguments in zip(model, given, strict=True)],
         null_kind=null_kind,
-        preprocessing=Preprocessing(mean=numbers(mean, "--mean"), std=numbers(std, "--std")),
+        preprocessing=preprocessing,
         probes=probes,
         skip_bad=skip_bad,
         progress=not quiet,

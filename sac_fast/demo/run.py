@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..models import load_model
 from ..ops import correlation_distance
 from ..probes import ProbeSet
 from ..progress import track
-from ..testbed.pool import check_workers, in_processes
+from ..testbed.pool import check_workers, in_processes, one_thread
 from .data import Task, make_task
 from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_results
 from .results import WHY, judge, model_spec, reproduce, settings
@@ -90,7 +90,7 @@ def _run(
     probes.save(out / PROBES)
     trained = _train_all(members, task, size, out / "models", workers, progress)
     training_seconds = time.perf_counter() - start
-    with _one_thread():
+    with one_thread():
         prints = _fingerprint_all(members, probes, len(task.classes), out, progress)
         judged = judge(members, trained, prints, size.rate, metric, comparison)
     results = {
@@ -132,17 +132,6 @@ def _train_all(
     with closing(pairs):
         done = track(pairs, "training", total=len(members), enabled=progress)
         return {trained.name: trained for _, trained in done}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Networks this small gain nothing from a second thread, and on a busy machine wait for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _fingerprint_all(

@@ -21,7 +21,7 @@ from ..progress import track
 from ..zoo.lock import NAME as LOCK
 from ..zoo.lock import WriterLock
 from .plan import ARCHITECTURES, FULL, Planned, Size, plan
-from .pool import check_workers, in_processes
+from .pool import check_workers, in_processes, one_thread
 from .probes import REFERENCES, candidates, make_probes, references
 from .task import Task
 from .work import Failure, Setting, make_member, start_worker, thefts
@@ -190,7 +190,7 @@ def _with_probes(zoo: LabelledZoo, task: Task, size: Size) -> LabelledZoo:
     else:
         source = zoo.source
         model = load_model(source.architecture, weights=zoo.weights_file(source), kwargs=source.architecture_args)
-        with _one_thread():
+        with one_thread():
             answers = fingerprint(
                 model, candidates(task, size.probes), preprocessing=task.preprocessing, batch_size=256, name=source.name
             )
@@ -200,17 +200,6 @@ def _with_probes(zoo: LabelledZoo, task: Task, size: Size) -> LabelledZoo:
         probes.save(zoo.probes_file(name))
     zoo.save()
     return zoo
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The order of a sum, and so the last bit of an answer, can depend on the number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _settings(size: Size, seed: int, architectures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
