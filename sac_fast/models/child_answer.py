@@ -182,7 +182,7 @@ class Answerer:
         start = time.perf_counter()
         entry = entry_of(request)
         # Whatever an architecture draws is the same whichever worker builds it, and after which other model.
-        torch.manual_seed(_SEED)
+        _seed(self._probes.device)
         try:
             model = open_model(entry, limits=self._limits, architectures=self._architectures)
         except BaseException as error:  # a stranger's code may even call sys.exit
@@ -202,7 +202,7 @@ class Answerer:
             assert opened.failure is not None
             return opened.failure
         start = time.perf_counter()
-        torch.manual_seed(_SEED)
+        _seed(self._probes.device)
         try:
             outputs = self._outputs(model, request)
             digest = model.model_hash
@@ -272,6 +272,13 @@ def _failure(error: BaseException, otherwise: str, format: str = "") -> Answer:
         if " rows for a batch" in text or "values a probe" in text or "value a probe" in text:
             return failed("wrong-shape", text, format)
     return failed(otherwise, text, format)
+
+
+def _seed(device: torch.device) -> None:
+    # Not torch.manual_seed: without a GPU it notes for later that one should be seeded, once more for each model.
+    torch.default_generator.manual_seed(_SEED)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(_SEED)
 
 
 def _free_device() -> None:

@@ -17,6 +17,7 @@ from .entries import ModelEntry
 from .identify import identify_open, open_model_file
 from .limits import Limits, refuse
 from .loading import check_fit, told, without_prefix
+from .memory_format import use_fastest_memory_format
 from .recorded import read_recorded
 from .runner import Model, run_inputs
 from .safetensors_file import read_header, read_tensors
@@ -90,12 +91,15 @@ class _Network(OpenedModel):
         self.module: nn.Module | None = module.eval()
         self.output = entry.output
         self.model_hash = weights_hash(module)
+        self._memory_format: torch.memory_format | None = None
 
     def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
         module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")
-        return run_inputs(module, inputs, batch_size=batch_size, output=self.output)
+        if self._memory_format is None:
+            self._memory_format = use_fastest_memory_format(module, inputs, output=self.output)
+        return run_inputs(module, inputs, batch_size=batch_size, output=self.output, memory_format=self._memory_format)
 
     def runnable(self) -> nn.Module:
         if self.module is None:
@@ -104,6 +108,7 @@ class _Network(OpenedModel):
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         self.runnable().to(device=device, dtype=dtype)
+        self._memory_format = None
         return self
 
     def close(self) -> None:

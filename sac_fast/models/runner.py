@@ -78,7 +78,12 @@ def run_model(
 
 
 def run_inputs(
-    model: Model, inputs: torch.Tensor, *, batch_size: int = 64, output: int | str | None = None
+    model: Model,
+    inputs: torch.Tensor,
+    *,
+    batch_size: int = 64,
+    output: int | str | None = None,
+    memory_format: torch.memory_format = torch.preserve_format,
 ) -> torch.Tensor:
     """What `run_model` does after the preprocessing: the model's answers to inputs that are ready.
 
@@ -89,6 +94,7 @@ def run_inputs(
         inputs: ``(n, ...)``, n at least 1; see `Preprocessing`.
         batch_size: inputs a call.
         output: see `run_model`.
+        memory_format: what each batch is brought into before the call.
 
     Returns:
         ``(n, k)`` on the CPU, see `run_model`.
@@ -101,7 +107,8 @@ def run_inputs(
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
     if not inputs.ndim or not len(inputs):
         raise ValueError(f"inputs must be (n, ...) with n at least 1, got {tuple(inputs.shape)}")
-    return _run(model, iter(torch.split(inputs, batch_size)), output)
+    batches = (batch.to(memory_format=memory_format) for batch in torch.split(inputs, batch_size))
+    return _run(model, batches, output)
 
 
 def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None) -> torch.Tensor:

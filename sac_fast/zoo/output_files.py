@@ -12,7 +12,7 @@ import mmap
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,20 +51,32 @@ class OutputFiles:
         self.root = self._outputs = self._incoming = -1
         try:
             self.root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._outputs = self._subfolder(FOLDER, self.root)
+            self._outputs = self._subfolders([FOLDER], self.root)[FOLDER]
             if write:
-                self._incoming = self._subfolder(INCOMING, self.root)
+                self._incoming = self._subfolders([INCOMING], self.root)[INCOMING]
         except OSError as error:
             self.close()
             raise StoreError(f"cannot open the folders of outputs in {str(folder)!r}: {error}") from error
 
-    def _subfolder(self, name: str, inside: int) -> int:
+    def _subfolders(self, names: Iterable[str], inside: int) -> dict[str, int]:
+        """Descriptors of folders, which are made, durably, where they are missing and this is a writer."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        if self._write:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, dir_fd=inside)
+        opened: dict[str, int] = {}
+        made = False
+        try:
+            for name in names:
+                if self._write:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, dir_fd=inside)
+                        made = True
+                opened[name] = os.open(name, flags, dir_fd=inside)
+            if made:
                 sync_folder(inside)
-        return os.open(name, flags, dir_fd=inside)
+        except BaseException:
+            for descriptor in opened.values():
+                os.close(descriptor)
+            raise
+        return opened
 
     def close(self) -> None:
         """Close the folders; a second call does nothing."""
@@ -91,8 +103,7 @@ class OutputFiles:
         shards: dict[str, int] = {}
         added: list[str] = []
         try:
-            for shard in sorted({name[:2] for name in by_name}):
-                shards[shard] = self._subfolder(shard, self._outputs)
+            shards = self._subfolders(sorted({name[:2] for name in by_name}), self._outputs)
             if len(by_name) == 1:
                 for name, blob in by_name.items():
                     self._write_one(name, blob, shards[name[:2]], added)

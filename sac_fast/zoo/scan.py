@@ -281,7 +281,7 @@ def code_version(device: str, settings: WorkerSettings) -> str:
     """All of the code and its way of running that the last bits of an answer depend on."""
     kind = device.split(":")[0]
     batch = settings.batch_size_on(device)
-    how = f"{kind}, batch {batch or 'largest'}" + (", 1 thread" if kind == "cpu" else "")
+    how = f"{kind}, batch {batch or 'largest'}" + (", 1 thread, channels last where it fits" if kind == "cpu" else "")
     return f"sac_fast {package_version()}, torch {torch.__version__}, {how}"
 
 

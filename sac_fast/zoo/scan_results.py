@@ -20,7 +20,7 @@ from .store import ZooStore
 
 _MOST_WAITING = 512
 _MOST_BYTES = 64 << 20
-_LONGEST_WAIT = 0.5
+_LONGEST_WAIT = 1.0
 
 Event = dict[str, Any]
 
@@ -109,29 +109,33 @@ class ResultWriter:
         self._thread.shutdown(wait=True)
 
     def _write(self, batch: _Batch) -> list[Event]:
-        start = time.perf_counter()
-        if batch.results:
-            self._store.add_results(batch.results)
-        for record in batch.failures:
-            self._store.add_failure(record, record.reason or "", record.message or "")
-        self.seconds["store"] += time.perf_counter() - start
         events = [done_event(record, outputs) for _, record, outputs in batch.results]
         keys = [key for key, _, _ in batch.results]
+        related = []
         for source in self._kin.sources if keys else ():
-            distances = self._relate(source, keys, [outputs for _, _, outputs in batch.results])
+            distances = self._related(source, [outputs for _, _, outputs in batch.results])
             for event, distance in zip(events, distances, strict=True):
                 event.setdefault("distances", {})[source.name] = distance
+            related.append((source, distances))
+        start = time.perf_counter()
+        with self._store.writing(), self._store.transaction():  # one commit for all
+            if batch.results:
+                self._store.add_results(batch.results)
+            for record in batch.failures:
+                self._store.add_failure(record, record.reason or "", record.message or "")
+            for source, distances in related:
+                self._keep(source, keys, distances)
+        self.seconds["store"] += time.perf_counter() - start
         return events + [failed_event(record) for record in batch.failures]
 
-    def _relate(self, source: Fingerprint, keys: Sequence[ResultKey], outputs: Sequence[torch.Tensor]) -> list[float]:
-        """Compute and keep the distances of results to a source."""
+    def _related(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
         start = time.perf_counter()
         distances = self._kin.distances(source, outputs)
-        middle = time.perf_counter()
-        self._store.add_distances(source, self._kin.metric, self._kin.comparison, zip(keys, distances, strict=True))
-        self.seconds["correlate"] += middle - start
-        self.seconds["store"] += time.perf_counter() - middle
+        self.seconds["correlate"] += time.perf_counter() - start
         return distances
+
+    def _keep(self, source: Fingerprint, keys: Sequence[ResultKey], distances: Sequence[float]) -> None:
+        self._store.add_distances(source, self._kin.metric, self._kin.comparison, zip(keys, distances, strict=True))
 
     def relate_known(self, names: Container[str], probe_hash: str) -> None:
         """The distances that are still missing of models that were in the store already."""
@@ -141,7 +145,8 @@ class ResultWriter:
             missing = self._store.missing_distances(source, self._kin.metric, self._kin.comparison, keys)
             for start in range(0, len(missing), _MOST_WAITING):
                 some = missing[start : start + _MOST_WAITING]
-                self._relate(source, some, [self._store.outputs(self._record(key)) for key in some])
+                distances = self._related(source, [self._store.outputs(self._record(key)) for key in some])
+                self._keep(source, some, distances)
 
     def _record(self, key: ResultKey) -> ModelRecord:
         record = self._store.result_for(key)

@@ -94,7 +94,11 @@ class StoreSession:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Inside `writing`: commit at the end, roll back after any exception."""
+        """Inside `writing`: commit at the end, roll back after any exception; an inner one is part of the outer."""
+        is_inner = self.connection.in_transaction
+        if is_inner:
+            yield
+            return
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
