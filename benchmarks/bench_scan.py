@@ -1,13 +1,14 @@
 """`sac-fast scan` against a plain loop in the manner of the reference scripts, and 20,000 recorded outputs.
 
-    python benchmarks/bench_scan.py [--json FILE] [--models 200] [--rounds 1] [--recorded 20000]
+    python benchmarks/bench_scan.py [--json FILE] [--models 200 600] [--rounds 1] [--recorded 20000]
 
 Both sides scan the same small CNNs with the same 800 probes of 32×32 and give every model's distance to the first one;
 the distances are compared first. Each side is a command in processes of its own, and they take turns: cold (the
 files of the models are dropped from the page cache before) and warm. Peak memory is that of all processes of a side
 together, shared pages counted once (PSS), sampled ten times a second; and the same without what importing torch and
-sac_fast takes. Seconds are those of the work, without the imports, and of the whole command; seconds on a core are
-less at the mercy of a busy machine.
+sac_fast takes. Seconds are those of the work, without the imports of any process, and of the whole command; seconds
+on a core are less at the mercy of a busy machine. The share of a phase is that of the seconds of all phases, over all
+processes. The peer keeps all n×n matrices, so several numbers of models show how memory grows.
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ def ours(base: Path, turn: str) -> dict[str, Any]:
     summary = json.loads((base / f"ours-{turn}.lines").read_text().splitlines()[-1])
     with ZooStore.open(base / f"store-{turn}", write=False) as store:
         distances = {row.name: row.distance for row in store.distances()}
-    return found | {"seconds": summary["seconds"], "phases": summary["phases"], "distances": distances}
+    phases = summary["phases"]
+    seconds = summary["seconds"] - phases.pop("start")
+    return found | {"seconds": seconds, "phases": phases, "distances": distances}
 
 
 def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
@@ -165,7 +168,7 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
                 "memory_ratio": turn["ours"]["peak_bytes"] / turn["peer"]["peak_bytes"],
                 "memory_ratio_above_imports": (turn["ours"]["peak_bytes"] - imports)
                 / (turn["peer"]["peak_bytes"] - imports),
-                "correlate_and_store_share": (phases["correlate"] + phases["store"]) / turn["ours"]["seconds"],
+                "shares": {phase: seconds / sum(phases.values()) for phase, seconds in phases.items()},
             }
             record["turns"].append(turn)
     for key in (
@@ -176,7 +179,8 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
         "memory_ratio_above_imports",
     ):
         record[key] = statistics.median(turn[key] for turn in record["turns"])
-    record["correlate_and_store_share"] = max(turn["correlate_and_store_share"] for turn in record["turns"])
+    shares = [turn["shares"]["correlate"] + turn["shares"]["store"] for turn in record["turns"]]
+    record["correlate_and_store_share"] = statistics.median(shares)
     return record
 
 
@@ -225,18 +229,20 @@ def recorded_case(base: Path, models: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--models", type=int, default=200, help="CNNs; 0 leaves the case out")
+    parser.add_argument("--models", type=int, nargs="*", default=[200, 600], help="numbers of CNNs; none: leave it out")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--recorded", type=int, default=20_000, help="recorded outputs; 0 leaves the case out")
     asked = parser.parse_args()
     results: dict[str, Any] = {"machine": describe(2)}
-    with tempfile.TemporaryDirectory() as folder:
-        if asked.models:
-            results["scan"] = scan_case(Path(folder), asked.models, asked.rounds)
-            print(json.dumps({key: value for key, value in results["scan"].items() if key != "turns"}), flush=True)
-        if asked.recorded:
+    for models in asked.models:
+        with tempfile.TemporaryDirectory() as folder:
+            case = scan_case(Path(folder), models, asked.rounds)
+        results.setdefault("scan", []).append(case)
+        print(json.dumps({key: value for key, value in case.items() if key != "turns"}), flush=True)
+    if asked.recorded:
+        with tempfile.TemporaryDirectory() as folder:
             results["recorded"] = recorded_case(Path(folder), asked.recorded)
-            print(json.dumps(results["recorded"]), flush=True)
+        print(json.dumps(results["recorded"]), flush=True)
     results["load_average_after"] = os.getloadavg()[0]
     if asked.json is not None:
         asked.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -70,7 +70,11 @@ class PreparedProbes:
     def _made(self, preprocessing: Preprocessing, start: int, count: int, batch_size: int) -> torch.Tensor:
         assert self.pixels is not None
         pieces = torch.split(self.pixels[start : start + count], batch_size)
-        return torch.cat([preprocessing(piece.to(self.device)) for piece in pieces])
+        inputs = torch.cat([preprocessing(piece.to(self.device)) for piece in pieces])
+        # On a CPU that is what convolutions want; see `use_fastest_memory_format`.
+        if self.device.type == "cpu" and preprocessing.layout == "NCHW":
+            return inputs.contiguous(memory_format=torch.channels_last)
+        return inputs
 
     def _drop(self, room: int) -> None:
         """Let go of the preprocessings that were used longest ago until the rest fits."""

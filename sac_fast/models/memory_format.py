@@ -39,7 +39,9 @@ def use_fastest_memory_format(
     with torch.random.fork_rng(devices=[]):
         state = torch.get_rng_state()
         try:
-            expected = run_inputs(module, few.clone(), batch_size=_TRIED, output=output)
+            expected = run_inputs(
+                module, few.clone(), batch_size=_TRIED, output=output, memory_format=torch.contiguous_format
+            )
             _convert(module, torch.channels_last)
             torch.set_rng_state(state)
             actual = run_inputs(module, few, batch_size=_TRIED, output=output, memory_format=torch.channels_last)

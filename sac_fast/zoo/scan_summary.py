@@ -18,7 +18,8 @@ class ScanSummary:
         reasons: number of failures by reason.
         interrupted: None, or the signal that stopped it (``"SIGINT"``).
         seconds: wall-clock time.
-        phases: seconds of loading and running (summed over the workers), correlating and storing.
+        phases: seconds until the first model was begun, of loading and running (summed over the workers), correlating
+            and storing (in a thread beside them).
     """
 
     models: int
