@@ -14,7 +14,7 @@ from sac_fast.demo import data, folder, run, run_demo, zoo
 from sac_fast.demo.folder import OutputFolderError
 from sac_fast.errors import ModelError
 from sac_fast.fingerprint import Fingerprint, fingerprint
-from sac_fast.models import Preprocessing, load_model
+from sac_fast.models import Preprocessing, list_entries, load_model, open_model
 from sac_fast.probes import ProbeSet
 
 TINY = zoo.Size(
@@ -47,7 +47,23 @@ def test_files_are_those_listed_and_no_others(demo):
     out, results = demo
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert written == {*results["files"], "results.json"}
-    assert len(results["files"]) == 1 + 2 * (1 + len(results["models"]))
+    assert len(results["files"]) == 2 + 2 * (1 + len(results["models"]))
+
+
+def test_manifest_says_how_to_run_every_model(demo):
+    """What a scan of it stores is what the demo's fingerprints hold."""
+    out, results = demo
+    entries = list_entries(out / "zoo.csv")
+    assert [entry.name for entry in entries] == ["source", *(row["name"] for row in results["models"])]
+    probes = ProbeSet.load(out / "probes.safetensors")
+    for entry, row in zip(entries, [None, *results["models"]], strict=True):
+        role = "source" if row is None else row["role"]
+        assert entry.tags == ("independent" if role in ("null", "held-out") else role,)
+        with open_model(entry) as model:
+            answers = model.answer(entry.preprocessing(torch.from_numpy(probes.images.copy())))
+        place = "null/" if role == "null" else ""
+        kept = Fingerprint.load(out / f"fingerprints/{place}{entry.name}.safetensors").outputs
+        assert torch.allclose(answers, kept, rtol=0, atol=1e-5)
 
 
 def test_table_has_every_column(demo):

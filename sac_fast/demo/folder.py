@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,8 +17,9 @@ from .zoo import Member
 KIND = "sac_fast demo"
 RESULTS = "results.json"
 PROBES = "probes.safetensors"
+MANIFEST = "zoo.csv"
 # Only files of such names are ever removed, whatever a results.json says.
-_OURS = re.compile(r"(probes|(models|fingerprints|fingerprints/null)/[a-z0-9-]+)\.safetensors")
+_OURS = re.compile(r"zoo\.csv|(probes|(models|fingerprints|fingerprints/null)/[a-z0-9-]+)\.safetensors")
 
 
 class OutputFolderError(SacFastError, FileExistsError):
@@ -38,6 +41,7 @@ def planned_files(members: Sequence[Member]) -> list[str]:
     """Every file of a demo but results.json, relative to the output folder."""
     return [
         PROBES,
+        MANIFEST,
         *(weights_file(member) for member in members),
         *(fingerprint_file(member) for member in members),
     ]
@@ -87,6 +91,21 @@ def _earlier_files(out: Path) -> list[str]:
     files = earlier.get("files")
     names = files if isinstance(files, list) else []
     return [name for name in names if isinstance(name, str) and _OURS.fullmatch(name)]
+
+
+def write_manifest(out: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write the table of the models that `sac-fast scan` reads; see `sac_fast.models.manifest`.
+
+    Args:
+        out: the output folder.
+        rows: one or more models, each with the same columns.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_write(out / MANIFEST) as handle:
+        handle.write(text.getvalue().encode())
 
 
 def write_results(out: Path, results: Mapping[str, Any]) -> None:

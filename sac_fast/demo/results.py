@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,6 +117,21 @@ def judge(
 def model_spec(member: Member) -> str:
     """The architecture as the command line names it."""
     return f"{architectures.__name__}:{member.architecture}"
+
+
+def manifest_rows(members: Sequence[Member], classes: int) -> list[dict[str, str]]:
+    """The models as `sac-fast scan` must know them; the independents are tagged as such."""
+    return [
+        {
+            "path": weights_file(member),
+            "name": member.name,
+            "architecture": model_spec(member),
+            "kwargs": json.dumps({"classes": classes}),
+            "preprocessing": json.dumps(PREPROCESSING.to_dict()),
+            "tags": "independent" if member.method == "independent" else member.role,
+        }
+        for member in members
+    ]
 
 
 def reproduce(

@@ -21,8 +21,8 @@ from ..probes import ProbeSet
 from ..progress import track
 from ..testbed.pool import check_workers, in_processes, one_thread
 from .data import Task, make_task
-from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_results
-from .results import WHY, judge, model_spec, reproduce, settings
+from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_manifest, write_results
+from .results import WHY, judge, manifest_rows, model_spec, reproduce, settings
 from .zoo import FULL, PREPROCESSING, QUICK, Member, Size, Trained, make_model, plan, start_worker
 
 SEVERITY = 1
@@ -45,7 +45,7 @@ def run_demo(
     runs on one machine give the same table, whatever the number of workers.
 
     Args:
-        out: the folder to write to: probes.safetensors, fingerprints/, models/, results.json. It may be
+        out: the folder to write to: probes.safetensors, zoo.csv, fingerprints/, models/, results.json. It may be
             missing, empty, or hold an earlier demo, whose files are then replaced.
         seed: ≥ 0; of the patches and of all models.
         quick: fewer models and a false-accusation rate of 20 % instead of 10 %.
@@ -89,6 +89,7 @@ def _run(
     ).jpeg(severity=SEVERITY)
     probes.save(out / PROBES)
     trained = _train_all(members, task, size, out / "models", workers, progress)
+    write_manifest(out, manifest_rows(members, len(task.classes)))
     training_seconds = time.perf_counter() - start
     with one_thread():
         prints = _fingerprint_all(members, probes, len(task.classes), out, progress)
