@@ -22,7 +22,9 @@ def main(folder: str, store: str) -> None:
         command += ["--among", name]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["relatives"]
     nearest = {name: found[name][0]["name"] for name in derived}
-    print(f"{list(nearest.values()).count('source')} of {len(nearest)} models called derived: the source is the nearest")
+    print(
+        f"{list(nearest.values()).count('source')} of {len(nearest)} models called derived: the source is the nearest"
+    )
     if not nearest or set(nearest.values()) != {"source"}:
         raise SystemExit(f"the source must be the nearest of each, got {nearest}")
 

@@ -133,12 +133,17 @@ def test_a_copy_is_a_relative_at_distance_0():
     assert ("m3", "m30") in found.groups
 
 
-def test_all_pairs_below_the_threshold_however_many():
+@pytest.mark.parametrize("known", [None, 2, 20, 50])
+def test_all_pairs_below_the_threshold_however_many(known):
     rng = np.random.default_rng(2)
     outputs = [torch.from_numpy(row) for row in [*family(rng, 45, 0.05), *family(rng, 5, 0.05)]]
     table = np.array([[defined_distance(a.numpy(), b.numpy(), "cosine") for b in outputs] for a in outputs])
     threshold = float(np.sort(table[:45, :45][np.triu_indices(45, 1)])[600:602].mean())
-    pairs = related_pairs(outputs, threshold, "cosine", "none", False)
+    nearest = None
+    if known is not None:
+        order = np.argsort(table, axis=1, kind="stable")[:, :known]
+        nearest = np.take_along_axis(table, order, 1), order
+    pairs = related_pairs(outputs, threshold, "cosine", "none", False, nearest)
     expected = {(a, b) for a, b in zip(*np.nonzero(np.triu(table < threshold, 1)), strict=True)}
     assert set(zip(pairs.a, pairs.b, strict=True)) == expected
     np.testing.assert_allclose(pairs.distance, table[pairs.a, pairs.b], atol=1e-9)

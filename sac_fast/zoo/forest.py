@@ -12,7 +12,8 @@ from ..ops import nearest_models, pairwise_correlation_distances
 from ..progress import track
 
 _BLOCK = 1_024
-_FIRST = 16  # neighbours looked at first; doubled for those models of which all are related
+#: Neighbours looked at first; doubled for those models of which all are related.
+FIRST = 16
 # Within a larger group of related models the distances are not formed again: it stays whole.
 MOST_IN_A_GROUP = 4_000
 
@@ -25,10 +26,17 @@ class Pairs(NamedTuple):
     distance: NDArray[np.float64]
 
 
-def related_pairs(outputs: list[Tensor], threshold: float, metric: str, first_pass: str, progress: bool) -> Pairs:
+def related_pairs(
+    outputs: list[Tensor],
+    threshold: float,
+    metric: str,
+    first_pass: str,
+    progress: bool,
+    nearest: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None,
+) -> Pairs:
     """All pairs of models nearer than the threshold.
 
-    The nearest `_FIRST` of every model are found first; where all of them lie below the threshold, twice as many are
+    The nearest `FIRST` of every model are found first; where all of them lie below the threshold, twice as many are
     asked for, until one does not. So the list is complete and its size is that of the answer, not m².
 
     Args:
@@ -36,28 +44,34 @@ def related_pairs(outputs: list[Tensor], threshold: float, metric: str, first_pa
         threshold: t; pairs with d < t are listed.
         metric, first_pass: see `sac_fast.nearest_models`.
         progress: a bar on stderr.
+        nearest: distances and rows (m, t) of the t nearest of every model, itself among them, where they are known;
+            the search goes on from there.
 
     Returns:
         The pairs.
     """
     found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
-    rows = np.arange(len(outputs))
-    top = min(_FIRST, len(outputs))
+
+    def take(block: NDArray[np.int64], values: NDArray[np.float64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Keep the pairs of those that are finished; returns the others."""
+        unfinished = (values[:, -1] < threshold) & (values.shape[1] < len(outputs))
+        below = (values < threshold) & ~unfinished[:, None]
+        found.append((np.broadcast_to(block[:, None], values.shape)[below], others[below], values[below]))
+        left: NDArray[np.int64] = block[unfinished]
+        return left
+
+    rows, top = np.arange(len(outputs)), FIRST
+    if nearest is not None:
+        rows, top = take(rows, *nearest), 2 * nearest[0].shape[1]
     while len(rows):
+        top = min(top, len(outputs))
         more = []
-        starts = track(range(0, len(rows), _BLOCK), f"pairs, {top} nearest", enabled=progress)
-        for start in starts:
+        for start in track(range(0, len(rows), _BLOCK), f"pairs, {top} nearest", enabled=progress):
             block = rows[start : start + _BLOCK]
             queries = [outputs[row] for row in block]
             near = nearest_models(outputs, queries, top, metric=metric, first_pass=first_pass)
-            values, others = near.values.double().numpy(), near.indices.numpy()
-            unfinished = (values[:, -1] < threshold) & (top < len(outputs))
-            more.append(block[unfinished])
-            below = (values < threshold) & ~unfinished[:, None]
-            mine = np.broadcast_to(block[:, None], values.shape)[below]
-            found.append((mine, others[below], values[below]))
-        rows = np.concatenate(more)
-        top = min(2 * top, len(outputs))
+            more.append(take(block, near.values.double().numpy(), near.indices.numpy()))
+        rows, top = np.concatenate(more), 2 * top
     if not found:
         return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     mine, others, distance = (np.concatenate(part) for part in zip(*found, strict=True))

@@ -126,7 +126,7 @@ def find_relatives(
     Raises:
         ValueError: fewer than two models, names that are not different or not there, or a wrong α, top or metric.
     """
-    from .forest import groups_of, related_pairs, spanning_forest
+    from .forest import FIRST, groups_of, related_pairs, spanning_forest
 
     names, outputs = tuple(names), list(outputs)
     _check(names, outputs, independents, models, among, top, alpha, metric)
@@ -140,9 +140,16 @@ def find_relatives(
     first_pass = "none" if len(candidates) < _EXACT else "uint8"
     if first_pass == "uint8":
         notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
-    for row, values, indices in _neighbours(outputs, asked, candidates, top, metric, first_pass, progress):
+    # One more than asked for, since the model itself may be a candidate; a twin of it may come before it.
+    most = min(top + 1, len(candidates))
+    is_everything = models is None and among is None
+    if is_everything:  # then the search for pairs need not begin anew
+        most = min(max(most, FIRST), len(candidates))
+    values, others = _neighbours(outputs, asked, candidates, most, metric, first_pass, progress)
+    for row, distances, near in zip(asked, values, others, strict=True):
+        keep = np.flatnonzero(near != row)[:top]
         tests = len(candidates) - (row in candidates)
-        relatives[names[row]] = _judged(names, row, values, indices, tests, null.get(row), known)
+        relatives[names[row]] = _judged(names, row, distances[keep], near[keep], tests, null.get(row), known)
     threshold = None
     if len(known) >= 2:
         between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
@@ -157,7 +164,8 @@ def find_relatives(
         forest: list[tuple[int, int, float]] = []
     else:
         sweep = "none" if len(names) < _EXACT else "uint8"
-        pairs_below = related_pairs(outputs, threshold, metric, sweep, progress)
+        nearest = (values, others) if is_everything else None
+        pairs_below = related_pairs(outputs, threshold, metric, sweep, progress, nearest)
         forest = spanning_forest(len(names), pairs_below)
         groups = groups_of(outputs, pairs_below, threshold, metric, notes)
     return Lineage(
@@ -212,21 +220,19 @@ def _neighbours(
     outputs: list[Tensor],
     rows: Sequence[int],
     candidates: NDArray[np.int64],
-    top: int,
+    most: int,
     metric: str,
     first_pass: str,
     progress: bool,
-) -> Any:
-    """For each row: itself, the distances to its nearest candidates and their rows."""
+) -> tuple[Floats, NDArray[np.int64]]:
+    """For each row the distances to its nearest candidates, itself among them, and their rows."""
     pool = [outputs[row] for row in candidates]
-    # One more than asked for, since the model itself may be a candidate; a twin of it may come before it.
-    most = min(top + 1, len(pool))
+    values, others = [], []
     for block in _blocks(rows, "nearest models", progress):
         found = nearest_models(pool, [outputs[row] for row in block], most, metric=metric, first_pass=first_pass)
-        values, others = found.values.double().numpy(), candidates[found.indices.numpy()]
-        for row, distances, near in zip(block, values, others, strict=True):
-            keep = np.flatnonzero(near != row)[:top]
-            yield row, distances[keep], near[keep]
+        values.append(found.values.double().numpy())
+        others.append(candidates[found.indices.numpy()])
+    return np.concatenate(values), np.concatenate(others)
 
 
 def _null_distances(
