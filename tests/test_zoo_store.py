@@ -126,20 +126,29 @@ def test_failure_and_retry(store):
     assert (found.status, found.reason, found.message) == ("done", None, None)
 
 
-def test_known_file(store, tmp_path):
+def test_what_is_known_of_an_unchanged_file(store, tmp_path):
     path = tmp_path / "m"
     path.write_bytes(b"abc")
     stamp = FileStamp.of(path)
     assert stamp.size == 3
     key, record, outputs = result(1)
     store.add_result(key, dataclasses.replace(record, file=stamp, request="a"), outputs)
-    assert store.known_file(record.name, PROBES, FileStamp.of(path), "a").name == record.name
-    assert store.known_file(record.name, PROBES, stamp, "b") is None
-    assert store.known_file(record.name, sha("other"), stamp, "a") is None
+    assert store.records_for([record.name], sha("other")) == {}
+    known = store.records_for([record.name, "nobody"], PROBES)
+    assert list(known) == [record.name]
+    assert known[record.name].is_unchanged(FileStamp.of(path), "a")
+    assert not known[record.name].is_unchanged(stamp, "b")
     mtime = path.stat().st_mtime_ns
     path.write_bytes(b"abd")
     os.utime(path, ns=(mtime, mtime))  # the size and the time of the content are as they were
-    assert store.known_file(record.name, PROBES, FileStamp.of(path), "a") is None
+    assert not known[record.name].is_unchanged(FileStamp.of(path), "a")
+
+
+def test_records_of_more_names_than_a_query_takes(store):
+    store.add_results([result(number) for number in (1, 2, 3)])
+    names = [f"nobody-{number}" for number in range(1200)]
+    names[5:5], names[700:700], names[1100:1100] = ["model-0001"], ["model-0002"], ["model-0003"]
+    assert sorted(store.records_for(names, PROBES)) == ["model-0001", "model-0002", "model-0003"]
 
 
 def test_changed_model_keeps_the_old_result_until_it_is_removed(store):

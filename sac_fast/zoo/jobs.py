@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..container import canonical_json
 from ..models import Limits, ModelEntry
 from ..models.architectures import split_architecture
 from ..models.child_wire import MAX_BODY_BYTES, Answer, failed
@@ -113,6 +115,19 @@ class WorkerSettings:
     def from_dict(cls, values: Mapping[str, Any]) -> WorkerSettings:
         """The inverse of `to_dict`."""
         return cls(**{**values, "limits": Limits(**values["limits"])})
+
+
+def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
+    """``"sha256:…"`` of whatever could change the answer, or the failure, of an unchanged file."""
+    values, common = request_of(job), settings.to_dict()
+    del values["number"]
+    for name in ("timeout", "memory_bytes"):
+        del common[name]  # to give more of them there is retry_failed
+    try:
+        text = canonical_json([values, common, code_version])
+    except (TypeError, ValueError) as error:  # the executor says so too
+        text = f"{type(error).__name__}: {error}"
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Executor(Protocol):

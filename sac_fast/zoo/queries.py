@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -10,11 +10,12 @@ from ..errors import StoreError
 from ..fingerprint import Fingerprint
 from .database import bound
 from .output_files import FOLDER, SUFFIX
-from .records import FileStamp, ModelRecord, ResultKey, Status
+from .records import ModelRecord, ResultKey, Status
 from .rows import SELECT, record_of
 from .session import StoreSession
 
 _PAGE = 2000
+_MOST_NAMES = 500  # of a query: SQLite takes 999 values in its smallest builds
 
 
 class ModelQueries(StoreSession):
@@ -55,21 +56,16 @@ class ModelQueries(StoreSession):
             )
         return found[0]
 
-    def known_file(self, name: str, probe_hash: str, file: FileStamp, request: str) -> ModelRecord | None:
-        """The record of a model, if neither its file nor what is asked of it changed since; done or failed.
-
-        Args:
-            name: of the model.
-            probe_hash: of the probes.
-            file: the file's stamp now.
-            request: as it was given with the record.
-
-        Returns:
-            The record; None where it must be loaded (again).
-        """
-        record = self.record_for(name, probe_hash)
-        same = record is not None and record.file == file and record.request == request and record.status != "redo"
-        return record if same else None
+    def records_for(self, names: Iterable[str], probe_hash: str) -> dict[str, ModelRecord]:
+        """What is known of many models under one probe set, by name; those that are not known are left out."""
+        found: dict[str, ModelRecord] = {}
+        wanted = [bound(name) for name in names]
+        for start in range(0, len(wanted), _MOST_NAMES):
+            some = wanted[start : start + _MOST_NAMES]
+            places = ", ".join(["CAST(? AS TEXT)"] * len(some))
+            rows = self.rows(SELECT + f"WHERE m.probe_hash = ? AND m.name IN ({places})", probe_hash, *some)
+            found.update({record.name: record for record in map(record_of, rows)})
+        return found
 
     def records(self, probe_hash: str | None = None, status: Status | None = None) -> Iterator[ModelRecord]:
         """All records in the order of their names, then probe sets.

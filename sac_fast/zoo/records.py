@@ -142,7 +142,7 @@ class ModelRecord:
         message: in words.
         file: stamp of the model's file; exports leave it out, as they do the next two.
         request: whatever text stands for all that was asked of the model, hash of its file aside (see
-            `ZooStore.known_file`).
+            `is_unchanged`).
         seconds: that loading and running took.
 
     Raises:
@@ -203,6 +203,15 @@ class ModelRecord:
         object.__setattr__(self, "tags", tuple(self.tags))
         if len(self.details) > MAX_DETAILS:
             raise ValueError(f"kwargs, tags and preprocessing of {self.name[:80]!r} must stay under 1 MiB of JSON")
+
+    def is_unchanged(self, file: FileStamp, request: str) -> bool:
+        """Whether neither the file nor what is asked of it changed since, so that the model need not be opened.
+
+        Args:
+            file: the file's stamp now.
+            request: as it was given with the record.
+        """
+        return self.file == file and self.request == request and self.status != "redo"
 
     @cached_property
     def key(self) -> ResultKey:

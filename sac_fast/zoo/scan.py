@@ -10,21 +10,21 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import hashlib
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from ..container import canonical_json, package_version
+from ..container import package_version
 from ..fingerprint import Fingerprint
 from ..models import ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
 from ..models.child_wire import Answer
 from ..probes import ProbeSet
-from .jobs import BAD_ARGUMENTS, Executor, Job, WorkerSettings, request_of
+from .jobs import BAD_ARGUMENTS, Executor, Job, WorkerSettings, request_hash
 from .nursery import ScanError
 from .pool import WorkerPool
 from .records import FileStamp, ModelRecord
@@ -36,6 +36,7 @@ from .scan_summary import ScanSummary
 from .store import ZooStore
 
 _POLL_SECONDS = 0.1
+_LOOKED_UP = 500
 
 
 def scan(
@@ -181,18 +182,25 @@ class _Scan:
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:
         """The models that must be run; those that are known are told of and passed over."""
+        waiting = iter(entries)
+        while some := list(itertools.islice(waiting, _LOOKED_UP)):
+            # Many at once: the store is busy while results are written, and the workers shall not wait for it.
+            records = self.store.records_for((entry.name for entry in some), self.probe_hash)
+            yield from self._new_jobs(some, numbers, records)
+
+    def _new_jobs(
+        self, entries: Iterable[ModelEntry], numbers: Iterator[int], records: Mapping[str, ModelRecord]
+    ) -> Iterator[Job]:
         for entry in entries:
             if self.signals.received:
                 return
             if entry.preprocessing is None:
                 entry = dataclasses.replace(entry, preprocessing=self.preprocessing)
             job = Job(next(numbers), entry)
-            stamp = _stamp(entry.path)
-            request = self._request(job)
-            known = None
-            if stamp is not None:
-                known = self.store.known_file(entry.name, self.probe_hash, stamp, request)
-            if known is not None and not (known.status == "failed" and self.retry_failed):
+            stamp, known = _stamp(entry.path), records.get(entry.name)
+            request = request_hash(job, self.settings, self.code_version)
+            unchanged = known is not None and stamp is not None and known.is_unchanged(stamp, request)
+            if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
                 self.summary.known += 1
                 self.summary.known_failed += known.status == "failed"
                 if known.status == "done":
@@ -203,19 +211,6 @@ class _Scan:
             self.stamps[job.number] = stamp
             self.requests[job.number] = request
             yield job
-
-    def _request(self, job: Job) -> str:
-        """A text that changes with whatever could change the answer, or the failure, of an unchanged file."""
-        values = request_of(job)
-        del values["number"]
-        settings = self.settings.to_dict()
-        for name in ("timeout", "memory_bytes"):
-            del settings[name]  # to give more of them there is retry_failed
-        try:
-            text = canonical_json([values, settings, self.code_version])
-        except (TypeError, ValueError) as error:  # the executor says so too
-            text = f"{type(error).__name__}: {error}"
-        return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _record(self, job: Job, answer: Answer) -> ModelRecord:
         entry, recorded = job.entry, answer.recorded
