@@ -17,6 +17,7 @@ import torch
 
 ROOT = pathlib.Path(__file__).parent.parent
 FIBERS = ROOT / "tests/cuda_fibers"
+SOURCES = ("pack_rows_cuda", "correlation_distances_cuda", "correlation_matrix_cuda")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # the order of sac::DType
 INT64_MAX = np.iinfo(np.int64).max
 
@@ -28,7 +29,8 @@ def library(tmp_path_factory):
         pytest.skip("needs g++ and the source tree")
     made = tmp_path_factory.mktemp("tiles") / "tiles.so"
     include = [f"-I{path}" for path in (FIBERS, ROOT / "csrc", ROOT / "csrc/include")]
-    command = [compiler, "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", *include, FIBERS / "tiles.cpp", "-o", made]
+    sources = [FIBERS / "tiles.cpp", *(ROOT / "csrc/cuda" / f"{name}.cu" for name in SOURCES)]
+    command = [compiler, "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", *include, "-x", "c++", *sources, "-o", made]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     library = ctypes.CDLL(str(made))
@@ -241,3 +243,23 @@ def test_distances_against_the_definition(kernels, n, k_a, k_b, m, parts, metric
     actual = distances(kernels, source, suspects, metric, parts)
     expected = [definition.distance(source, suspect, metric) for suspect in suspects]
     assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "pearson", "rbf"])
+@pytest.mark.parametrize(("n", "k", "m"), [(2, 1, 3), (130, 40, 2), (257, 5, 1)])
+def test_matrix_and_vector_against_the_definition(kernels, n, k, m, metric):
+    outputs = models(m, n, k, n)
+    outputs[0, 1] = 0
+    packed = Packed(kernels, outputs, metric)
+    bandwidth = ctypes.c_double(1.0 if metric == "rbf" else 0.0)
+    arrays = (packed.bytes, packed.bytes, packed.norms, packed.norms)
+    side = (ctypes.c_void_p * 4)(*(a.ctypes.data for a in arrays))
+    matrices = np.full((m, n, n), np.nan, np.float32)
+    kernels.correlation_matrix(i64(n), bandwidth, side, i64(k), i64(m), False, pointer(matrices))
+    vectors = np.full((m, n * (n - 1) // 2), np.nan, np.float32)
+    kernels.correlation_matrix(i64(n), bandwidth, side, i64(k), i64(m), True, pointer(vectors))
+    for model in range(m):
+        expected = definition.matrix(outputs[model], metric)
+        assert matrices[model] == pytest.approx(expected, abs=1e-6)
+        assert np.array_equal(matrices[model], matrices[model].T)
+        assert np.array_equal(vectors[model], matrices[model][np.triu_indices(n, 1)])

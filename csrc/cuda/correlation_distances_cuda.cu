@@ -1,17 +1,10 @@
 // Launcher of correlation_distances_tiles: which kernel, how many blocks.
 #include "cuda/correlation_distances_warp.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/tile_launch.cuh"
 
 namespace sac {
 namespace {
-
-std::int64_t at_most(std::int64_t x, std::int64_t most) { return x < most ? x : most; }
-std::int64_t divided(std::int64_t x, std::int64_t by) { return (x + by - 1) / by; }
-
-TileSchedule schedule_of(const TileShape& shape, int height) {
-  return {static_cast<std::int32_t>(row_tiles(shape.rows)), static_cast<std::int32_t>(row_tiles(shape.cols)), height,
-          shape.square};
-}
 
 template <int kParts, bool kRbf>
 void launch_warp(const TileProblem& problem, dim3 grid, void* stream) {
@@ -31,15 +24,10 @@ TilePlan correlation_distances_plan(const TileShape& shape, std::int64_t suspect
 void correlation_distances_tiles(const TileShape& shape, const PackedModels& source, const PackedModels& suspects,
                                  std::int64_t count, double* partial, void* stream) {
   const TilePlan plan = correlation_distances_plan(shape, count);
-  TileProblem problem{};
-  problem.source = operand_of(shape, source);
+  TileProblem problem = problem_of(shape, source, 1);
   problem.suspects = operand_of(shape, suspects);
-  problem.schedule = schedule_of(shape, 1);
-  problem.rows = shape.rows;
-  problem.cols = shape.cols;
   problem.count = static_cast<std::int32_t>(count);
   problem.per_group = static_cast<std::int32_t>(plan.suspects_per_group);
-  problem.inverse_bandwidth = static_cast<float>(shape.inverse_bandwidth);
   problem.partial = partial;
   const dim3 grid(static_cast<unsigned>(plan.blocks), static_cast<unsigned>(divided(count, plan.suspects_per_group)));
   const bool rbf = shape.inverse_bandwidth > 0;

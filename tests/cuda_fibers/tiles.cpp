@@ -1,6 +1,9 @@
-// The sources of the tile kernels as one library for tests/test_tiles_emulated.py, with functions that ctypes can call.
-#include "../../csrc/cuda/correlation_distances_cuda.cu"
-#include "../../csrc/cuda/pack_rows_cuda.cu"
+// Functions that ctypes can call, for tests/test_tiles_emulated.py; linked with the sources of the tile kernels.
+#include "cuda/launch.cuh"
+#include "sac/correlation_tiles.h"
+#include "sac/pack_rows.h"
+#include "sac/packed_tiles.h"
+#include "sac/tile_walk.h"
 
 extern "C" {
 
@@ -61,14 +64,21 @@ std::int64_t plan_blocks(std::int64_t rows, std::int64_t cols, bool square, int 
       .blocks;
 }
 
+sac::PackedModels packed_models(const void* const* p, std::int64_t k) {
+  return {p[0], p[1], static_cast<const float*>(p[2]), static_cast<const float*>(p[3]), k};
+}
+
 void correlation_distances(std::int64_t rows, std::int64_t cols, bool square, int parts, double bandwidth,
                            const void* const* source, std::int64_t source_k, const void* const* suspects,
                            std::int64_t suspect_k, std::int64_t count, double* partial) {
-  const auto models = [](const void* const* p, std::int64_t k) {
-    return sac::PackedModels{p[0], p[1], static_cast<const float*>(p[2]), static_cast<const float*>(p[3]), k};
-  };
   sac::correlation_distances_tiles({rows, cols, square, parts, bandwidth, sac::TileKernel::automatic},
-                                   models(source, source_k), models(suspects, suspect_k), count, partial, nullptr);
+                                   packed_models(source, source_k), packed_models(suspects, suspect_k), count, partial, nullptr);
+}
+
+void correlation_matrix(std::int64_t n, double bandwidth, const void* const* models, std::int64_t k, std::int64_t count,
+                        bool vector, float* out) {
+  sac::correlation_matrix_tiles({n, n, true, 2, bandwidth, sac::TileKernel::automatic}, packed_models(models, k), count,
+                                vector, out, nullptr);
 }
 
 }  // extern "C"
