@@ -16,7 +16,7 @@ FIBERS = ROOT / "tests/cuda_fibers"
 SOURCES = ("pack_rows_cuda", "correlation_distances_cuda", "correlation_matrix_cuda")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # the order of sac::DType
 KERNEL_NUMBERS = {"automatic": 0, "warp": 1, "warpgroup": 2}  # the order of sac::TileKernel
-KERNELS = {"warp": 80}  # and the capability of devices that take it
+KERNELS = {"warp": 80, "warpgroup": 90}  # and the capability of devices that take it
 
 
 @functools.cache
