@@ -32,6 +32,7 @@ def library():
             compiler,
             "-std=gnu++17",
             "-O1",
+            "-DSAC_CUDA_SM90A",
             "-w",
             "-shared",
             "-fPIC",
@@ -47,6 +48,7 @@ def library():
         loaded = ctypes.CDLL(made)
     for name in ("packed_bytes", "place_in_model", "walk", "walk_steps", "plan_blocks"):
         getattr(loaded, name).restype = ctypes.c_int64
+    loaded.launched.restype = ctypes.c_char_p
     return loaded
 
 

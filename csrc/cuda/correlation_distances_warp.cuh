@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   Tiles<kParts> tiles(problem, 0, first, end);
   float reference[kEach], c[kEach];
   for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
-    const int weight = tile_weight(problem.schedule, walk.row, walk.col);
+    const int weight = problem.weight(walk.row, walk.col);
     for (int s = first - 1; s < end; ++s) {
       const bool is_source = s < first;
       tiles.form(is_source ? source.chunks : suspects.chunks, is_source ? source_last : suspect_last, c);
