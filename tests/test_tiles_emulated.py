@@ -132,6 +132,26 @@ def test_walk_beyond_32_bits(library):
     assert out.tolist() == [[7, side - 1, 2], [8, 8, 1]]
 
 
+def test_grids_leave_few_processors_idle(library):
+    for tiles, suspects, processors, least in [
+        (36, 130, 132, 0.8),  # 36 blocks alone would be a quarter of an H100
+        (36, 1000, 132, 0.9),
+        (136, 100, 132, 0.9),
+        (10, 1000, 108, 0.9),
+        (131_328, 1, 132, 0.99),
+        (1, 3, 132, 3 / 132),
+        (50_000, 40, 132, 0.9),
+    ]:
+        out = np.empty(2, np.int64)
+        library.tile_grid(*map(i64, (tiles, suspects, processors)), pointer(out))
+        blocks, per_group = out.tolist()
+        assert 1 <= blocks <= tiles
+        assert 1 <= per_group <= 32
+        groups = -(-suspects // per_group)
+        time = -(-blocks * groups // processors) * -(-tiles // blocks) * per_group
+        assert tiles * suspects / processors / time >= least * 0.999
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("metric", ["cosine", "pearson"])
 def test_packed_rows_are_the_normalised_rows(library, metric, dtype):

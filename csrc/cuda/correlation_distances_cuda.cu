@@ -45,10 +45,8 @@ TilePlan correlation_distances_plan(const TileShape& shape, std::int64_t suspect
   const bool warpgroup = takes_warpgroup(shape), rbf = shape.inverse_bandwidth > 0;
   if (warpgroup && suspects == 1 && !rbf && processors > 1)  // two blocks form a step of 2 × 2 tiles
     return {2 * at_most(steps_of(schedule_of(shape, 2)), processors / 2), 1, true, true};
-  const std::int64_t blocks = at_most(steps_of(schedule_of(shape, 1)), processors);
-  // so many that the grid has a block for every processor, if there are suspects enough
-  const std::int64_t each = at_most(divided(suspects * blocks, processors), kMostPerGroup);
-  return {blocks, each, warpgroup, false};
+  const TileGrid grid = tile_grid(steps_of(schedule_of(shape, 1)), suspects, processors);
+  return {grid.blocks, grid.per_group, warpgroup, false};
 }
 
 void correlation_distances_tiles(const TileShape& shape, const PackedModels& source, const PackedModels& suspects,

@@ -3,6 +3,7 @@
 
 #include "sac/correlation_tiles.h"
 #include "sac/packed_tiles.h"
+#include "sac/tile_grid.h"
 #include "sac/tile_walk.h"
 
 namespace sac {
@@ -65,7 +66,5 @@ struct TileProblem {
     return tile_weight(row_tiles, col_tiles, schedule.triangle, row, col);
   }
 };
-
-constexpr std::int32_t kMostPerGroup = 32;
 
 }  // namespace sac

@@ -3,6 +3,7 @@
 #include "sac/correlation_tiles.h"
 #include "sac/pack_rows.h"
 #include "sac/packed_tiles.h"
+#include "sac/tile_grid.h"
 #include "sac/tile_walk.h"
 
 extern "C" {
@@ -50,6 +51,12 @@ std::int64_t walk(int rows, int cols, bool triangle, std::int64_t first, std::in
 std::int64_t walk_steps(int rows, int cols, bool triangle) {
   return sac::steps_of(sac::TileSchedule{rows, cols, triangle});
 }
+void tile_grid(std::int64_t tiles, std::int64_t suspects, std::int64_t processors, std::int64_t* out) {
+  const sac::TileGrid grid = sac::tile_grid(tiles, suspects, processors);
+  out[0] = grid.blocks;
+  out[1] = grid.per_group;
+}
+
 int tile_weight(int rows, int cols, bool triangle, int row, int col) {
   return sac::tile_weight(rows, cols, triangle, row, col);
 }
