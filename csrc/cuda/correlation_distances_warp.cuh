@@ -13,8 +13,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   Totals& totals = *reinterpret_cast<Totals*>(ptx::dynamic_shared() + kRingBytes);
   const int first = blockIdx.y * problem.per_group, end = min(problem.count, first + problem.per_group);
   double* const mine = &totals[0][threadIdx.x / 32];
-  for (int s = first; s < end; ++s) mine[(s - first) * kSummingWarps] = 0;
-  __syncwarp();
+  if (threadIdx.x % 32 == 0)
+    for (int s = 0; s < end - first; ++s) mine[s * kSummingWarps] = 0;
   const Operand &source = problem.source, &suspects = problem.suspects;
   const int source_last = source.chunk_bytes(source.chunks - 1);
   const int suspect_last = suspects.chunk_bytes(suspects.chunks - 1);

@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     Multiplier<1, kParts> multiplier(shared, role - 1);
     const int thread = static_cast<int>(threadIdx.x) % kWarpgroup;
     double* const mine = &shared.totals[0][threadIdx.x / 32 - kWarpgroup / 32];
-    for (int s = 0; s < end - first; ++s) mine[s * kSummingWarps] = 0;
-    __syncwarp();
+    if (thread % 32 == 0)
+      for (int s = 0; s < end - first; ++s) mine[s * kSummingWarps] = 0;
     float reference[kEach], c[1][kEach];
     for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
       const int weight = problem.weight(walk.row, walk.col);

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -49,7 +50,7 @@ inline const char* cudaGetErrorString(cudaError_t) { return ""; }
 
 namespace fibers {
 
-constexpr std::size_t kStack = 256 << 10;
+constexpr std::size_t kStack = 64 << 10;
 
 struct Barrier {
   int here = 0;
@@ -63,7 +64,8 @@ struct Fiber {
   bool started = false, ended = false;
 };
 
-inline std::vector<Fiber> all;  // of all blocks of the cluster
+inline std::deque<Fiber> all;  // kept from one launch to the next
+inline std::size_t running;    // so many of them are threads of the cluster
 inline std::size_t current;
 inline std::size_t living;
 inline std::uint64_t waits_in_vain;
@@ -88,7 +90,7 @@ inline std::uint8_t* shared_of(std::size_t block) {
 
 // Gives the other threads a turn.
 inline void yield() {
-  if (++waits_in_vain > 2000 * all.size()) {
+  if (++waits_in_vain > 2000 * running) {
     std::fprintf(stderr, "the kernel hangs: thread %u of block (%u, %u) waits for ever\n", threadIdx.x, blockIdx.x,
                  blockIdx.y);
     std::abort();
@@ -117,7 +119,8 @@ inline void first_step() {
 
 // A cluster of blocks, which begins with block first_x of the grid.
 inline void run_blocks(unsigned first_x, unsigned count, unsigned threads, std::size_t shared_bytes) {
-  if (all.size() != count * threads) all = std::vector<Fiber>(count * threads);
+  running = std::size_t{count} * threads;
+  if (all.size() < running) all.resize(running);
   first_block = first_x;
   threads_each = threads;
   shared_each = (shared_bytes + 1023) / 1024 * 1024;
@@ -125,10 +128,10 @@ inline void run_blocks(unsigned first_x, unsigned count, unsigned threads, std::
   warps.assign(count * threads / 32, {});
   blocks.assign(count, {});
   cluster = {};
-  living = all.size();
+  living = running;
   for (auto& fiber : all) fiber.started = fiber.ended = false;
   while (living)
-    for (current = 0; current < all.size(); ++current) {
+    for (current = 0; current < running; ++current) {
       Fiber& fiber = all[current];
       if (fiber.ended) continue;
       threadIdx.x = static_cast<unsigned>(current) % threads;

@@ -1,5 +1,6 @@
 // Functions that ctypes can call, for tests/test_tiles_emulated.py; linked with the sources of the tile kernels.
 #include "cuda/launch.cuh"
+#include "sac/correlation_distance_cuda.h"
 #include "sac/correlation_tiles.h"
 #include "sac/pack_rows.h"
 #include "sac/packed_tiles.h"
@@ -99,6 +100,13 @@ void correlation_matrix(std::int64_t n, double bandwidth, const void* const* mod
                         bool vector, float* out) {
   sac::correlation_matrix_tiles({n, n, true, 2, bandwidth, sac::TileKernel::automatic}, packed_models(models, k), count,
                                 vector, out, nullptr);
+}
+
+std::int64_t wide_blocks(std::int64_t n) { return sac::correlation_distance_cuda_blocks(n); }
+
+void correlation_distance_wide(const double* a, std::int64_t k_a, const double* b, std::int64_t k_b, std::int64_t n,
+                               double bandwidth, double* partial) {
+  sac::correlation_distance_cuda(a, k_a, b, k_b, n, bandwidth, partial, nullptr);
 }
 
 }  // extern "C"

@@ -176,7 +176,7 @@ inline void copy_bulk(std::uint32_t to_shared, const void* from, std::uint32_t b
   copy_bulk_to_all(to_shared, from, bytes, barrier, static_cast<std::uint16_t>(1u << fibers::rank()));
 }
 inline std::uint32_t cluster_rank() { return static_cast<std::uint32_t>(fibers::rank()); }
-inline void cluster_sync() { fibers::arrive_and_wait(fibers::cluster, static_cast<int>(fibers::all.size())); }
+inline void cluster_sync() { fibers::arrive_and_wait(fibers::cluster, static_cast<int>(fibers::running)); }
 inline void barrier_arrive_in_cluster(std::uint64_t* barrier, std::uint32_t rank) {
   change(in_block(barrier, rank), 1, 0);
 }
