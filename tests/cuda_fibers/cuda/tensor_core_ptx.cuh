@@ -69,6 +69,12 @@ inline float half_of(std::uint32_t pair, unsigned which) {
   return half_value(static_cast<std::uint16_t>(pair >> (16 * which)));
 }
 
+// Tensor cores cut their sums off where rounding would be due; so does this, worse than the best of them.
+inline float cut_off(double exact) {
+  const float rounded = static_cast<float>(exact);
+  return std::fabs(static_cast<double>(rounded)) > std::fabs(exact) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
 inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   auto& words = fibers::warp_words[threadIdx.x / 32];
   const unsigned lane = threadIdx.x % 32;
@@ -78,14 +84,14 @@ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, st
   __syncwarp();
   for (unsigned i = 0; i < 4; ++i) {
     const unsigned row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
-    float sum = d[i];
+    double sum = d[i];
     for (unsigned k = 0; k < 16; ++k) {
       // A (16×16): register k/8·2 + row/8 of lane (row % 8)·4 + k%8/2; B (16×8): register k/8 of lane col·4 + k%8/2
       const auto a_word = static_cast<std::uint32_t>(words[row % 8 * 4 + k % 8 / 2][k / 8 * 2 + row / 8]);
       const auto b_word = static_cast<std::uint32_t>(words[col * 4 + k % 8 / 2][4 + k / 8]);
-      sum += half_of(a_word, k % 2) * half_of(b_word, k % 2);
+      sum += static_cast<double>(half_of(a_word, k % 2)) * half_of(b_word, k % 2);
     }
-    d[i] = sum;
+    d[i] = cut_off(sum);
   }
   __syncwarp();
 }
@@ -222,9 +228,10 @@ inline void warpgroup_wait(float (&)[64]) {
         a[half][k] = half_at(operand_address(product.a, warp * 16 + lane / 4 + half * 8, k));
     for (unsigned e = 0; e < 64; ++e) {
       const unsigned col = e / 4 * 8 + lane % 4 * 2 + e % 2;
-      float sum = product.accumulate ? product.d[e] : 0.0f;
-      for (unsigned k = 0; k < 16; ++k) sum += a[e / 2 % 2][k] * half_at(operand_address(product.b, col, k));
-      product.d[e] = sum;
+      double sum = product.accumulate ? product.d[e] : 0.0;
+      for (unsigned k = 0; k < 16; ++k)
+        sum += static_cast<double>(a[e / 2 % 2][k]) * half_at(operand_address(product.b, col, k));
+      product.d[e] = cut_off(sum);
     }
   }
   products[fibers::current].clear();
