@@ -243,13 +243,28 @@ def test_distances_against_the_definition(kernels, n, k_a, k_b, m, parts, metric
     assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
 
 
-@pytest.mark.parametrize(("n", "k_a", "k_b"), [(513, 20, 5), (260, 33, 200), (390, 10, 10), (770, 3, 4)])
-def test_one_pair_of_several_tiles(kernels, n, k_a, k_b):
+@pytest.fixture(params=[(0, False), (0, True), (1, False), (2, True)], ids=["late", "early", "mixed", "mixed early"])
+def in_any_order(request, kernels):
+    """Threads take turns in several orders; copies arrive as late, or as early, as they may."""
+    turns, early = request.param
+    kernels.schedule(turns, early)
+    yield kernels
+    kernels.schedule(0, False)
+
+
+@pytest.mark.parametrize(("n", "k_a", "k_b"), [(513, 20, 5), (260, 33, 200), (390, 10, 10)])
+def test_one_pair_of_several_tiles(in_any_order, n, k_a, k_b):
     a, b = models(1, n, k_a, 1)[0], models(1, n, k_b, 2)[0]
     for processors in (2, 5):
-        kernels.emulate(KERNELS[kernels.kind], processors)
-        assert distances(kernels, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
-    assert distances(kernels, a, a[None])[0] == 0.0
+        in_any_order.emulate(KERNELS[in_any_order.kind], processors)
+        assert distances(in_any_order, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
+    assert distances(in_any_order, a, a[None])[0] == 0.0
+
+
+def test_many_suspects_of_several_tiles(in_any_order):
+    source, suspects = models(1, 150, 90, 3)[0], models(7, 150, 40, 4)
+    expected = [definition.distance(source, suspect) for suspect in suspects]
+    assert distances(in_any_order, source, suspects) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])

@@ -43,6 +43,7 @@ inline std::vector<std::vector<PendingCopy>>& my_groups() {
   return groups;
 }
 inline void copy_async_16(std::uint32_t to_shared, const void* from) {
+  if (fibers::early) std::memcpy(at(to_shared, 16), from, 16);
   my_groups().back().push_back({to_shared, from});
 }
 inline void copy_async_commit() { my_groups().emplace_back(); }
@@ -144,6 +145,12 @@ inline void barrier_arrive_expect(std::uint64_t* barrier, std::uint32_t bytes) {
   std::memcpy(barrier, &state, sizeof state);
   change(barrier, 1, 0);
 }
+inline void arrive(std::vector<PendingBulk>::iterator mine) {
+  const PendingBulk copy = *mine;
+  bulk_copies.erase(mine);
+  std::memcpy(copy.to, copy.from, copy.bytes);
+  change(copy.barrier, 0, -static_cast<std::int32_t>(copy.bytes));
+}
 inline void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
   const auto ended = [&] {
     BarrierState state;
@@ -156,10 +163,7 @@ inline void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
     const auto mine = std::find_if(bulk_copies.begin(), bulk_copies.end(),
                                    [&](const PendingBulk& copy) { return copy.barrier == barrier; });
     if (mine == bulk_copies.end()) continue;
-    const PendingBulk copy = *mine;
-    bulk_copies.erase(mine);
-    std::memcpy(copy.to, copy.from, copy.bytes);
-    change(barrier, 0, -static_cast<std::int32_t>(copy.bytes));
+    arrive(mine);
   }
 }
 // What of this block lies at `place` lies there too in block `rank` of the cluster.
@@ -177,6 +181,7 @@ inline void copy_bulk_to_all(std::uint32_t to_shared, const void* from, std::uin
   for (std::size_t rank = 0; blocks >> rank; ++rank)
     if (blocks >> rank & 1)
       bulk_copies.push_back({in_block(at(to_shared, bytes), rank), from, bytes, in_block(barrier, rank)});
+  while (fibers::early && !bulk_copies.empty()) arrive(bulk_copies.end() - 1);
 }
 inline void copy_bulk(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier) {
   copy_bulk_to_all(to_shared, from, bytes, barrier, static_cast<std::uint16_t>(1u << fibers::rank()));
@@ -202,8 +207,9 @@ struct PendingProduct {
 };
 inline std::vector<std::vector<PendingProduct>> products(2048);  // of each thread
 
-inline void warpgroup_fence() {}
-inline void warpgroup_commit() {}
+// .sync.aligned: the threads of a warp do these together
+inline void warpgroup_fence() { __syncwarp(); }
+inline void warpgroup_commit() { __syncwarp(); }
 
 // Byte address of entry (row, coordinate) of an operand without swizzle, K-major.
 inline std::uint32_t operand_address(std::uint64_t descriptor, unsigned row, unsigned coordinate) {
@@ -235,6 +241,7 @@ inline void warpgroup_wait(float (&)[64]) {
     }
   }
   products[fibers::current].clear();
+  __syncwarp();
 }
 
 }  // namespace sac::ptx
