@@ -12,6 +12,7 @@
 #include "sac/jpeg_roundtrip.h"
 #include "sac/triangle.h"
 #include "sac/zoo.h"
+#include "sac/zoo_cuda.h"
 
 namespace py = pybind11;
 
@@ -219,6 +220,37 @@ void jpeg_roundtrip_cuda(std::uintptr_t images, std::uintptr_t out, std::int64_t
   py::gil_scoped_release no_gil;
   sac::jpeg_roundtrip_cuda(batch, reinterpret_cast<void*>(stream));
 }
+
+sac::SweepForm sweep_form_of(const std::string& dtype) {
+  if (dtype == "float64") return sac::SweepForm::float64;
+  switch (form_of(dtype)) {
+    case sac::VectorForm::uint8: return sac::SweepForm::uint8;
+    case sac::VectorForm::float16: return sac::SweepForm::float16;
+    case sac::VectorForm::float32: break;
+  }
+  return sac::SweepForm::float32;
+}
+
+// data, rows, bytes from one row to the next
+using Rows = std::tuple<std::uintptr_t, std::int64_t, std::int64_t>;
+
+sac::SweepRows sweep_rows_of(const Rows& rows) {
+  const auto& [data, count, pitch] = rows;
+  if (data % sac::kSweepChunkBytes != 0 || pitch % sac::kSweepChunkBytes != 0)
+    throw std::invalid_argument("rows of a sweep must be aligned to 16 bytes");
+  return {reinterpret_cast<const std::uint8_t*>(data), count, pitch};
+}
+
+void pairwise_correlation_distances_cuda(const Rows& x, const Rows& y, bool triangle, const std::string& dtype,
+                                         std::uintptr_t sums, bool add, std::uintptr_t distances, bool wide,
+                                         double scale, std::uintptr_t stream) {
+  const auto left = sweep_rows_of(x), right = sweep_rows_of(y);
+  const auto form = sweep_form_of(dtype);
+  const sac::SweepOutput out{reinterpret_cast<double*>(sums), add, reinterpret_cast<void*>(distances), wide, scale};
+  py::gil_scoped_release no_gil;
+  sac::pairwise_correlation_distances_cuda(left, right, triangle, form, left.pitch, out,
+                                           reinterpret_cast<void*>(stream));
+}
 #else
 constexpr const char* kCudaArchitectures = "";
 #endif
@@ -245,6 +277,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("jpeg_roundtrip_cuda", &jpeg_roundtrip_cuda, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
         py::arg("subsampling"), py::arg("stream"), "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");
+  m.def("pairwise_correlation_distances_cuda", &pairwise_correlation_distances_cuda, py::arg("x"), py::arg("y"),
+        py::arg("triangle"), py::arg("dtype"), py::arg("sums"), py::arg("add"), py::arg("distances"), py::arg("wide"),
+        py::arg("scale"), py::arg("stream"), "L1 distances of rows; see csrc/include/sac/zoo_cuda.h");
 #endif
   m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
   m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("b"), py::arg("metric"),

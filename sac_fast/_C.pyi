@@ -2,6 +2,8 @@ from collections.abc import Sequence
 
 # data, dtype, rows, cols, row stride, col stride
 _View = tuple[int, str, int, int, int, int]
+# data, rows, bytes from one row to the next
+_Rows = tuple[int, int, int]
 
 version: str
 cuda_architectures: str
@@ -106,5 +108,17 @@ def jpeg_roundtrip_cuda(
     quality: int,
     quality_step: int,
     subsampling: str,
+    stream: int,
+) -> None: ...
+def pairwise_correlation_distances_cuda(
+    x: _Rows,
+    y: _Rows,
+    triangle: bool,
+    dtype: str,
+    sums: int,
+    add: bool,
+    distances: int,
+    wide: bool,
+    scale: float,
     stream: int,
 ) -> None: ...

@@ -20,7 +20,7 @@ except ImportError as error:
 _instruction_sets: tuple[str, ...] = tuple(_module.instruction_sets()) if _module is not None else ()
 _cuda_architectures: list[str] = [a for a in getattr(_module, "cuda_architectures", "").split(",") if a]
 # Kernels that no GPU has run yet: `backend="auto"` does not choose them, `sac-fast info` names them.
-CUDA_KERNELS_NOT_RUN = ("correlation_distance", "jpeg_roundtrip")
+CUDA_KERNELS_NOT_RUN = ("correlation_distance", "jpeg_roundtrip", "pairwise_correlation_distances", "nearest_models")
 
 
 def is_compiled() -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 METRICS = ("cosine", "pearson", "spearman", "rbf")
 COMPARISONS = ("l1", "l2", "rsa", "cka")
+PRECISIONS = ("highest", "high", "medium")
 BACKENDS = ("auto", "cuda", "cpu", "reference")
 # 2σ² = 1, the form of the reference scripts
 DEFAULT_SIGMA = math.sqrt(0.5)

@@ -17,7 +17,9 @@ def compiled(folder, sources, entry, options=()):
     if compiler is None or not (ROOT / "csrc/cuda").exists():
         pytest.skip("needs g++ and the source tree")
     text = "".join((ROOT / "csrc/cuda" / source).read_text() for source in sources)
-    text = re.sub(r"extern __shared__ (?:__align__\(\d+\) )?([\w:]+) (\w+)\[\];", r"\1* const \2 = emulated_shared;", text)
+    text = re.sub(
+        r"extern __shared__ (?:__align__\(\d+\) )?([\w:]+) (\w+)\[\];", r"\1* const \2 = emulated_shared;", text
+    )
     text, launches = re.subn(
         r"kernel<<<([^;]*?), (\w+), (\w+), static_cast<cudaStream_t>\(stream\)>>>\(",
         r"emulate_grid(kernel, \1, \2, \3, ",

@@ -21,4 +21,10 @@ __device__ inline std::uint32_t add_byte_differences(std::uint32_t a, std::uint3
   return sum;
 }
 
+// x, of which the compiler knows nothing: what is computed from it is computed here, not kept in registers from before.
+__device__ inline int computed_here(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 }  // namespace sac

@@ -1,5 +1,5 @@
-// A tile of 128 × 128 L1 distances, 8 × 8 a thread. Rows go through shared memory, a slab of 128 bytes of each at a time,
-// the next slab on its way while this one is summed.
+// A tile of 128 × 128 L1 distances, 8 × 8 a thread. Rows go through shared memory, a slab of 128 bytes of each at a
+// time, the next slab on its way while this one is summed.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -17,9 +17,9 @@ constexpr int kSweepEach = 8;                        // pairs of a thread along 
 constexpr int kSweepStep = kSweepTile / kSweepEach;  // and the step from one to the next
 constexpr int kSettleSlabs = 4;
 
-// How a form's chunk of 16 bytes is read and added. kSettles: sums are moved to a total now and then.
+// What of a form's entries is read at once, and how it is added. kSettles: sums are moved to a total now and then.
 struct Float32Chunks {
-  using Chunk = float4;
+  using Piece = float4;
   using Sum = float;
   static constexpr bool kSettles = true;
   static __device__ void add(float& sum, const float4& a, const float4& b) {
@@ -28,12 +28,12 @@ struct Float32Chunks {
 };
 
 struct Float16Chunks {
-  struct __align__(16) Chunk {
+  struct __align__(16) Piece {
     __half2 pair[4];
   };
   using Sum = float;
   static constexpr bool kSettles = true;
-  static __device__ void add(float& sum, const Chunk& a, const Chunk& b) {
+  static __device__ void add(float& sum, const Piece& a, const Piece& b) {
     const __half2 even = __hadd2(__habs2(__hsub2(a.pair[0], b.pair[0])), __habs2(__hsub2(a.pair[1], b.pair[1])));
     const __half2 odd = __hadd2(__habs2(__hsub2(a.pair[2], b.pair[2])), __habs2(__hsub2(a.pair[3], b.pair[3])));
     const float2 both = __half22float2(__hadd2(even, odd));
@@ -41,20 +41,19 @@ struct Float16Chunks {
   }
 };
 
+// 8 bytes, so that the registers suffice for two thread blocks on a multiprocessor.
 struct Uint8Chunks {
-  using Chunk = uint4;
+  using Piece = uint2;
   using Sum = std::uint32_t;
   static constexpr bool kSettles = false;
-  static __device__ void add(std::uint32_t& sum, const uint4& a, const uint4& b) {
+  static __device__ void add(std::uint32_t& sum, const uint2& a, const uint2& b) {
     sum = add_byte_differences(a.x, b.x, sum);
     sum = add_byte_differences(a.y, b.y, sum);
-    sum = add_byte_differences(a.z, b.z, sum);
-    sum = add_byte_differences(a.w, b.w, sum);
   }
 };
 
 struct Float64Chunks {
-  using Chunk = double2;
+  using Piece = double2;
   using Sum = double;
   static constexpr bool kSettles = false;
   static __device__ void add(double& sum, const double2& a, const double2& b) {
@@ -92,13 +91,13 @@ struct SweepSums<Form, true> {
 // beyond the last are zero.
 __device__ inline void stage_slab(const SweepRows& x, std::int64_t x_first, const SweepRows& y, std::int64_t y_first,
                                   std::int64_t first, std::int64_t chunks, std::uint8_t* slab) {
-  const int chunk = threadIdx.x % kSweepSlabChunks;
+  const int thread = computed_here(threadIdx.x), chunk = thread % kSweepSlabChunks;
   const bool inside = first + chunk < chunks;
   const std::int64_t offset = inside ? (first + chunk) * kSweepChunkBytes : 0;
   constexpr int at_once = kSweepThreads / kSweepSlabChunks;
 #pragma unroll
   for (int r = 0; r < 2 * kSweepTile; r += at_once) {
-    const int row = r + threadIdx.x / kSweepSlabChunks;
+    const int row = r + thread / kSweepSlabChunks;
     const SweepRows& from = r < kSweepTile ? x : y;
     const std::int64_t wanted = r < kSweepTile ? x_first + row : y_first + row - kSweepTile;
     const std::int64_t there = wanted < from.rows ? wanted : from.rows - 1;
@@ -108,21 +107,25 @@ __device__ inline void stage_slab(const SweepRows& x, std::int64_t x_first, cons
 
 template <class Form>
 __device__ void add_slab(const std::uint8_t* slab, SweepSums<Form>& sums) {
-  using Chunk = typename Form::Chunk;
+  using Piece = typename Form::Piece;
   const int row = sweep_thread_row(threadIdx.x), col = kSweepTile + sweep_thread_col(threadIdx.x);
   constexpr int step = kSweepStep * kSweepSlabChunks * kSweepChunkBytes;  // of the same place in its group of 8 rows
+  constexpr int pieces = kSweepChunkBytes / sizeof(Piece);
 #pragma unroll 1
   for (int chunk = 0; chunk < kSweepSlabChunks; ++chunk) {
     const std::uint8_t* const x = slab + sweep_slab_offset(row, chunk);
     const std::uint8_t* const y = slab + sweep_slab_offset(col, chunk);
-    Chunk a[kSweepEach];
 #pragma unroll
-    for (int i = 0; i < kSweepEach; ++i) a[i] = *reinterpret_cast<const Chunk*>(x + i * step);
+    for (int p = 0; p < pieces; ++p) {
+      Piece a[kSweepEach];
 #pragma unroll
-    for (int j = 0; j < kSweepEach; ++j) {
-      const Chunk b = *reinterpret_cast<const Chunk*>(y + j * step);
+      for (int i = 0; i < kSweepEach; ++i) a[i] = reinterpret_cast<const Piece*>(x + i * step)[p];
 #pragma unroll
-      for (int i = 0; i < kSweepEach; ++i) Form::add(sums.sum[i][j], a[i], b);
+      for (int j = 0; j < kSweepEach; ++j) {
+        const Piece b = reinterpret_cast<const Piece*>(y + j * step)[p];
+#pragma unroll
+        for (int i = 0; i < kSweepEach; ++i) Form::add(sums.sum[i][j], a[i], b);
+      }
     }
   }
 }

@@ -13,6 +13,7 @@ from .. import _backend, reference
 from ..arguments import (
     DEFAULT_SIGMA,
     METRICS,
+    PRECISIONS,
     bandwidth,
     one_of,
     outputs_list,
@@ -20,6 +21,7 @@ from ..arguments import (
     result_dtype,
     vectors_tensor,
 )
+from . import cuda_sweep
 from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, view
 
 Zoo = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
@@ -68,16 +70,24 @@ def correlation_distances(
 
 
 def pairwise_correlation_distances(
-    zoo: Zoo, *, metric: str = "cosine", sigma: float = DEFAULT_SIGMA, backend: str = "auto"
+    zoo: Zoo,
+    *,
+    metric: str = "cosine",
+    sigma: float = DEFAULT_SIGMA,
+    precision: str = "highest",
+    backend: str = "auto",
 ) -> Tensor:
     """`correlation_distance` of all pairs of m models.
 
     For each tile of sample pairs the m correlations are formed once, and the L1 distances of all pairs of models are
-    accumulated from them: m²/2 · n²/2 absolute differences. Memory: the inputs once more, m × one tile, and m².
+    accumulated from them: m²/2 · n²/2 absolute differences. Memory: the inputs once more, m × one tile, and m²; on a
+    GPU the correlation vectors of all models, a quarter of its memory at a time.
 
     Args:
         zoo: (m, n, k), or a sequence of (n, k_i), m ≥ 1; the k_i may differ.
         metric, sigma, backend: see `correlation_distance`.
+        precision: of the GPU's kernels: "highest" and "high" sum float32 correlations (|error| ≤ 1e-6), "medium"
+            float16 ones (≤ 2e-3). float64 inputs, and the other backends, always take "highest".
 
     Returns:
         (m, m) float32, float64 if any input is float64; symmetric, zeros on the diagonal.
@@ -88,7 +98,10 @@ def pairwise_correlation_distances(
     models = outputs_list("zoo", zoo)
     one_of("metric", metric, METRICS)
     check_backend(backend, models[0].device)
-    result: Tensor = torch.ops.sac_fast.pairwise_correlation_distances(models, metric, bandwidth(sigma), backend)
+    one_of("precision", precision, PRECISIONS)
+    result: Tensor = torch.ops.sac_fast.pairwise_correlation_distances(
+        models, metric, bandwidth(sigma), precision, backend
+    )
     return result
 
 
@@ -173,8 +186,12 @@ def _(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, backend
     return source.new_empty(len(suspects), dtype=result_dtype(source, *suspects))
 
 
-@kernel("pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str backend) -> Tensor")
-def _pairwise_correlation_distances(zoo: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
+@kernel("pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str precision, str backend) -> Tensor")
+def _pairwise_correlation_distances(
+    zoo: list[Tensor], metric: str, sigma: float, precision: str, backend: str
+) -> Tensor:
+    if cuda_sweep.takes_cuda(backend, zoo[0].device, "pairwise_correlation_distances"):
+        return cuda_sweep.pairwise_correlation_distances(zoo, metric, sigma, precision)
     if not takes_cpu(backend, zoo[0].device):
         return reference.pairwise_correlation_distances(zoo, metric=metric, sigma=sigma)
     dtype = result_dtype(*zoo)
@@ -187,7 +204,7 @@ def _pairwise_correlation_distances(zoo: list[Tensor], metric: str, sigma: float
 
 
 @fake_kernel("pairwise_correlation_distances")
-def _(zoo: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
+def _(zoo: list[Tensor], metric: str, sigma: float, precision: str, backend: str) -> Tensor:
     return zoo[0].new_empty((len(zoo), len(zoo)), dtype=result_dtype(*zoo))
 
 

@@ -1,6 +1,6 @@
 // Enough of CUDA to run a kernel's threads as threads of this machine, one block after the other. For kernels that use
-// blocks, shared memory, __syncthreads, __syncwarp, whole-warp votes and shuffles only. It checks arithmetic, indices and
-// barriers, not speed, and no memory model.
+// blocks, shared memory, __syncthreads, __syncwarp, whole-warp votes and shuffles only. It checks arithmetic, indices
+// and barriers, not speed, and no memory model.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@
 using std::max;
 using std::min;
 
-struct uint2 {
+struct alignas(8) uint2 {
   unsigned x, y;
 };
 struct alignas(16) uint4 {

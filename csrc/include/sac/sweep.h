@@ -34,7 +34,7 @@ SAC_HOST_DEVICE inline int sweep_slab_offset(int row, int chunk) {
 // Word of the distance (i, j) of a tile. 32 neighbours of a row, or of a column, or the 4 × 8 that a warp writes
 // together, lie in different banks.
 SAC_HOST_DEVICE inline int sweep_matrix_word(int i, int j) {
-  return i * kSweepTile + ((j + ((i & 3) << 3) + ((i >> 2) & 7)) & (kSweepTile - 1));
+  return i * kSweepTile + (j ^ ((i & 3) << 3 | (i >> 2 & 7)));
 }
 
 // Row of a thread's first pair in a tile; the others follow in steps of 16. A warp holds 4 × 8 neighbours.

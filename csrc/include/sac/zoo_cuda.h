@@ -29,7 +29,7 @@ struct SweepOutput {
 void pairwise_correlation_distances_cuda(const SweepRows& x, const SweepRows& y, bool triangle, SweepForm form,
                                          std::int64_t bytes, const SweepOutput& out, void* stream);
 
-constexpr int kMostNearest = 128;
+constexpr int kMostNearest = 256;
 
 struct NearestSweep {
   SweepForm form;  // not float64
