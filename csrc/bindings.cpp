@@ -251,6 +251,24 @@ void pairwise_correlation_distances_cuda(const Rows& x, const Rows& y, bool tria
   sac::pairwise_correlation_distances_cuda(left, right, triangle, form, left.pitch, out,
                                            reinterpret_cast<void*>(stream));
 }
+
+void nearest_models_cuda(const Rows& queries, const Rows& zoo, const std::string& dtype, int top,
+                         std::int64_t first_query, std::int64_t first_model, bool leave_itself_out, std::int64_t parts,
+                         std::uintptr_t lists, std::uintptr_t stream) {
+  const auto asked = sweep_rows_of(queries), models = sweep_rows_of(zoo);
+  const sac::NearestSweep sweep{sweep_form_of(dtype), models.pitch, top, first_query, first_model, leave_itself_out};
+  py::gil_scoped_release no_gil;
+  sac::nearest_models_cuda(asked, models, sweep, parts, reinterpret_cast<std::int64_t*>(lists),
+                           reinterpret_cast<void*>(stream));
+}
+
+void nearest_models_cuda_symmetric(const Rows& zoo, const std::string& dtype, int top, std::uintptr_t lists,
+                                   std::uintptr_t stream) {
+  const auto models = sweep_rows_of(zoo);
+  const sac::NearestSweep sweep{sweep_form_of(dtype), models.pitch, top, 0, 0, true};
+  py::gil_scoped_release no_gil;
+  sac::nearest_models_cuda(models, sweep, reinterpret_cast<std::int64_t*>(lists), reinterpret_cast<void*>(stream));
+}
 #else
 constexpr const char* kCudaArchitectures = "";
 #endif
@@ -280,6 +298,11 @@ PYBIND11_MODULE(_C, m) {
   m.def("pairwise_correlation_distances_cuda", &pairwise_correlation_distances_cuda, py::arg("x"), py::arg("y"),
         py::arg("triangle"), py::arg("dtype"), py::arg("sums"), py::arg("add"), py::arg("distances"), py::arg("wide"),
         py::arg("scale"), py::arg("stream"), "L1 distances of rows; see csrc/include/sac/zoo_cuda.h");
+  m.def("nearest_models_cuda", &nearest_models_cuda, py::arg("queries"), py::arg("zoo"), py::arg("dtype"),
+        py::arg("top"), py::arg("first_query"), py::arg("first_model"), py::arg("leave_itself_out"), py::arg("parts"),
+        py::arg("lists"), py::arg("stream"), "Offers a zoo to queries; see csrc/include/sac/zoo_cuda.h");
+  m.def("nearest_models_cuda_symmetric", &nearest_models_cuda_symmetric, py::arg("zoo"), py::arg("dtype"),
+        py::arg("top"), py::arg("lists"), py::arg("stream"), "Offers a zoo to itself; see csrc/include/sac/zoo_cuda.h");
 #endif
   m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
   m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("b"), py::arg("metric"),

@@ -122,3 +122,16 @@ def pairwise_correlation_distances_cuda(
     scale: float,
     stream: int,
 ) -> None: ...
+def nearest_models_cuda(
+    queries: _Rows,
+    zoo: _Rows,
+    dtype: str,
+    top: int,
+    first_query: int,
+    first_model: int,
+    leave_itself_out: bool,
+    parts: int,
+    lists: int,
+    stream: int,
+) -> None: ...
+def nearest_models_cuda_symmetric(zoo: _Rows, dtype: str, top: int, lists: int, stream: int) -> None: ...

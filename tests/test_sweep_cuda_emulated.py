@@ -16,7 +16,8 @@ extern "C" void pairwise(const std::uint8_t* x, std::int64_t x_rows, const std::
                          std::int64_t pitch, std::int64_t bytes, bool triangle, int form, double* sums, bool add,
                          void* distances, bool wide, double scale) {
   sac::pairwise_correlation_distances_cuda({x, x_rows, pitch}, {y, y_rows, pitch}, triangle,
-                                           static_cast<sac::SweepForm>(form), bytes, {sums, add, distances, wide, scale},
+                                           static_cast<sac::SweepForm>(form), bytes,
+                                           {sums, add, distances, wide, scale},
                                            nullptr);
 }
 """
@@ -56,7 +57,7 @@ def pointer(array):
 
 def sweep(kernel, x, y, form, sums=None, add=False, distances=None, scale=1.0):
     kept, x_at, pitch, used = rows_of(x, form)
-    kept_y, y_at, *_ = (kept, x_at) if y is None else rows_of(y, form)
+    _kept, y_at, *_ = (kept, x_at) if y is None else rows_of(y, form)
     wide = distances is not None and distances.dtype == np.float64
     kernel(
         ctypes.c_void_p(x_at),

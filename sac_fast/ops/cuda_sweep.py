@@ -40,6 +40,11 @@ def memory_of(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
+def multiprocessors(device: torch.device) -> int:
+    """How many the device has."""
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
 def kernel_rows(rows: Tensor) -> tuple[int, int, int]:
     """Address, number and pitch of padded rows."""
     return rows.data_ptr(), rows.shape[0], rows.shape[1] * rows.element_size()
@@ -62,7 +67,7 @@ def pairwise_correlation_distances(models: Sequence[Tensor], metric: str, sigma:
     sums = torch.empty(m, m, dtype=torch.float64, device=device) if len(slabs) > 1 else None
     with launching(device) as stream:
         for number, slab in enumerate(slabs):
-            rows = kernel_rows(vectors := correlation_rows(models, metric, sigma, form, slab, finite))
+            rows = kernel_rows(vectors := correlation_rows(models, metric, sigma, form, slab, finite.tell))
             module.pairwise_correlation_distances_cuda(
                 rows,
                 rows,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,7 +39,12 @@ def slab_entries(n: int, first: int, last: int, metric: str) -> int:
 
 
 def correlation_rows(
-    models: Sequence[Tensor], metric: str, sigma: float, dtype: torch.dtype, rows: tuple[int, int], finite: FiniteRows
+    models: Sequence[Tensor],
+    metric: str,
+    sigma: float,
+    dtype: torch.dtype,
+    rows: tuple[int, int],
+    tell: Callable[[int, Tensor], None],
 ) -> Tensor:
     """What the rows first … last − 1 of each model's C add to its vector.
 
@@ -49,7 +55,8 @@ def correlation_rows(
         models: m outputs (n, k_i) on one device.
         dtype: torch.float16, float32 or float64.
         rows: first and last.
-        finite: is told which rows are not finite; theirs come out as NaN.
+        tell: gets the number of a model, and which rows (b, n) of it and its followers are not finite; their
+            correlations come out as NaN.
 
     Returns:
         (m, entries), padded.
@@ -61,7 +68,7 @@ def correlation_rows(
     above = above[0] * (n - first) + above[1]
     for start, batch in _batches(models, last - first):
         part = out[start : start + len(batch)]
-        x = _normalised(batch, metric, start, finite)
+        x = _normalised(batch, metric, partial(tell, start))
         c = x[:, first:last] @ x[:, first:].mT
         norms = x.square().sum(dim=2)
         if metric == "rbf":
@@ -112,11 +119,11 @@ def _batches(models: Sequence[Tensor], height: int) -> Iterator[tuple[int, list[
         start = stop
 
 
-def _normalised(batch: list[Tensor], metric: str, start: int, finite: FiniteRows) -> Tensor:
+def _normalised(batch: list[Tensor], metric: str, tell: Callable[[Tensor], None]) -> Tensor:
     """(b, n, k) float64: the normalised rows of each model, NaN where a row is not finite."""
     x = torch.stack(batch)
     b, n, k = x.shape
     bad = ~torch.isfinite(x).all(dim=2)
-    finite.tell(start, bad)
+    tell(bad)
     rows = reference.normalised_rows(x.reshape(b * n, k), metric).reshape(b, n, k)
     return rows.masked_fill(bad[:, :, None], torch.nan)

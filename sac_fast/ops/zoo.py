@@ -21,7 +21,7 @@ from ..arguments import (
     result_dtype,
     vectors_tensor,
 )
-from . import cuda_sweep
+from . import cuda_nearest, cuda_sweep
 from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, view
 
 Zoo = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
@@ -125,7 +125,8 @@ def nearest_models(
         metric, sigma: see `correlation_distance`; of no effect on vectors, which have theirs already.
         first_pass: "none": exact; "uint8": a sweep over 8-bit correlations finds `top` + 10 candidates or 2·`top`, if
             that is more, which are then ranked exactly. uint8 vectors are ranked as they are.
-        backend: "auto", "cpu" or "reference"; see `correlation_distance`.
+        backend: see `correlation_distance`. "cuda" by name takes vectors from the host's memory too: a zoo larger than
+            the GPU's passes through it in segments. float16 vectors find candidates there, which are ranked in float32.
 
     Returns:
         values (q, top), ascending, and indices (q, top) int64; ties by index. Distances of outputs are those of
@@ -142,9 +143,11 @@ def nearest_models(
     candidates = 0 if spare is None else top + spare
     if isinstance(zoo, Tensor | np.ndarray) and zoo.ndim == 2:
         vectors = vectors_tensor("zoo", zoo)
-        asked = None if queries is None else vectors_tensor("queries", queries, like=vectors)
+        streamed = backend == "cuda" and torch.cuda.is_available() and not vectors.is_cuda
+        asked = None if queries is None else vectors_tensor("queries", queries, like=vectors, anywhere=streamed)
         _check_top(top, len(vectors), queries is None)
-        check_backend(backend, vectors.device)
+        if not streamed:
+            check_backend(backend, vectors.device)
         return NearestModels(*torch.ops.sac_fast.nearest_vectors(vectors, asked, top, candidates, backend))
     models = outputs_list("zoo", zoo)
     wanted = [] if queries is None else outputs_list("queries", queries, like=models[0])
@@ -221,6 +224,8 @@ def _nearest_models(
     candidates: int,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
+    if cuda_sweep.takes_cuda(backend, zoo[0].device, "nearest_models"):
+        return cuda_nearest.nearest_models(zoo, queries, metric, sigma, top, candidates)
     if not takes_cpu(backend, zoo[0].device):
         return reference.nearest_models(zoo, queries or None, top, metric=metric, sigma=sigma)
     dtype = result_dtype(*zoo, *queries)
@@ -259,6 +264,8 @@ def _(
 def _nearest_vectors(
     zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str
 ) -> tuple[Tensor, Tensor]:
+    if cuda_sweep.takes_cuda(backend, zoo.device, "nearest_models"):
+        return cuda_nearest.nearest_vectors(zoo, queries, top, candidates)
     if not takes_cpu(backend, zoo.device):
         return reference.nearest_vectors(zoo, queries, top)
     asked = 0 if queries is None else len(queries)
@@ -282,7 +289,8 @@ def _nearest_vectors(
 @fake_kernel("nearest_vectors")
 def _(zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str) -> tuple[Tensor, Tensor]:
     shape = (len(zoo) if queries is None else len(queries), top)
-    return zoo.new_empty(shape, dtype=torch.float32), zoo.new_empty(shape, dtype=torch.int64)
+    like = zoo if queries is None else queries
+    return like.new_empty(shape, dtype=torch.float32), like.new_empty(shape, dtype=torch.int64)
 
 
 def _room(queries: int, top: int) -> tuple[Tensor, Tensor]:
