@@ -1,0 +1,27 @@
+// What the launchers of correlation_tiles.h share.
+#pragma once
+
+#include "cuda/launch.cuh"
+#include "cuda/tile_problem.cuh"
+
+namespace sac {
+
+inline std::int64_t at_most(std::int64_t x, std::int64_t most) { return x < most ? x : most; }
+inline std::int64_t divided(std::int64_t x, std::int64_t by) { return (x + by - 1) / by; }
+
+inline TileSchedule schedule_of(const TileShape& shape, int height) {
+  return {static_cast<std::int32_t>(row_tiles(shape.rows)), static_cast<std::int32_t>(row_tiles(shape.cols)), height,
+          shape.square};
+}
+
+inline TileProblem problem_of(const TileShape& shape, const PackedModels& source, int height) {
+  TileProblem problem{};
+  problem.source = operand_of(shape, source);
+  problem.schedule = schedule_of(shape, height);
+  problem.rows = shape.rows;
+  problem.cols = shape.cols;
+  problem.inverse_bandwidth = static_cast<float>(shape.inverse_bandwidth);
+  return problem;
+}
+
+}  // namespace sac

@@ -1,0 +1,33 @@
+// A launch: block after block. The number of multiprocessors is small, so that blocks loop over much of the work.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace sac {
+
+inline int emulated_processors = 3;
+inline int emulated_capability = 80;
+
+inline void check_cuda(cudaError_t, const char*) {}
+
+inline int device_attribute(cudaDeviceAttr attribute) {
+  if (attribute == cudaDevAttrMultiProcessorCount) return emulated_processors;
+  return attribute == cudaDevAttrComputeCapabilityMajor ? emulated_capability / 10 : emulated_capability % 10;
+}
+
+template <class Parameters>
+void launch_kernel(const char*, void (*kernel)(Parameters), dim3 grid, int threads, int shared_bytes, void*,
+                   const Parameters& parameters) {
+  gridDim = grid;
+  blockDim.x = static_cast<unsigned>(threads);
+  for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
+    for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
+      fibers::body = [&] { kernel(parameters); };
+      fibers::run_block(static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes));
+    }
+}
+
+}  // namespace sac

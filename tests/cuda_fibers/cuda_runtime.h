@@ -1,0 +1,156 @@
+// Enough of CUDA to run kernels on the processor, one block after the other, every thread of a block a fiber of this
+// one thread, in an order that is always the same. A fiber runs until it has to wait; if all wait, the kernel hangs, and
+// the process says so and ends. What is asynchronous on the device is done as late as it may be: when somebody waits
+// for it (cuda/tensor_core_ptx.cuh). It checks arithmetic, layout, indices, barriers and phases, not speed.
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __device__
+#define __host__
+#define __global__
+#define __forceinline__ inline
+#define __grid_constant__
+#define __shared__ static
+#define __launch_bounds__(...)
+#define __align__(bytes) alignas(bytes)
+#define __CUDA_ARCH_FEAT_SM90_ALL 1
+
+using std::max;
+using std::min;
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+inline dim3 threadIdx, blockIdx, gridDim, blockDim;
+
+using cudaError_t = int;
+using cudaStream_t = void*;
+enum { cudaSuccess };
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount,
+  cudaDevAttrComputeCapabilityMajor,
+  cudaDevAttrComputeCapabilityMinor,
+};
+inline const char* cudaGetErrorString(cudaError_t) { return ""; }
+
+namespace fibers {
+
+constexpr std::size_t kStack = 256 << 10;
+
+struct Barrier {
+  int here = 0;
+  std::uint64_t generation = 0;
+};
+
+struct Fiber {
+  std::unique_ptr<char[]> stack{new char[kStack]};
+  ucontext_t start;
+  jmp_buf place;
+  bool started = false, ended = false;
+};
+
+inline std::vector<Fiber> all;
+inline std::size_t current;
+inline std::size_t living;
+inline std::uint64_t waits_in_vain;
+inline jmp_buf scheduler;
+inline ucontext_t home;
+inline std::function<void()> body;
+inline Barrier block;
+inline std::vector<Barrier> warps;
+inline std::vector<std::uint8_t> shared;  // the block's dynamic shared memory
+inline std::uint8_t* shared_begin;
+inline std::uint64_t warp_words[64][32][8];  // what the lanes of a warp show each other
+
+// Gives the other threads a turn.
+inline void yield() {
+  if (++waits_in_vain > 2000 * all.size()) {
+    std::fprintf(stderr, "the kernel hangs: thread %u of block (%u, %u) waits for ever\n", threadIdx.x, blockIdx.x,
+                 blockIdx.y);
+    std::abort();
+  }
+  if (!_setjmp(all[current].place)) _longjmp(scheduler, 1);
+}
+
+inline void arrive_and_wait(Barrier& barrier, int threads) {
+  const std::uint64_t generation = barrier.generation;
+  if (++barrier.here == threads) {
+    barrier.here = 0;
+    ++barrier.generation;
+    waits_in_vain = 0;
+    return;
+  }
+  while (barrier.generation == generation) yield();
+}
+
+inline void first_step() {
+  body();
+  waits_in_vain = 0;
+  all[current].ended = true;
+  --living;
+  _longjmp(scheduler, 1);
+}
+
+inline void run_block(unsigned threads, std::size_t shared_bytes) {
+  if (all.size() != threads) all = std::vector<Fiber>(threads);
+  shared.assign(shared_bytes + 2048, 0xFF);  // NaN for fp16 and float
+  shared_begin = shared.data() + (-reinterpret_cast<std::uintptr_t>(shared.data()) & 1023);
+  warps.assign(threads / 32, {});
+  block = {};
+  living = threads;
+  for (auto& fiber : all) fiber.started = fiber.ended = false;
+  while (living)
+    for (current = 0; current < threads; ++current) {
+      Fiber& fiber = all[current];
+      if (fiber.ended) continue;
+      threadIdx.x = static_cast<unsigned>(current);
+      if (_setjmp(scheduler)) continue;
+      if (fiber.started) _longjmp(fiber.place, 1);
+      fiber.started = true;
+      getcontext(&fiber.start);
+      fiber.start.uc_stack.ss_sp = fiber.stack.get();
+      fiber.start.uc_stack.ss_size = kStack;
+      fiber.start.uc_link = nullptr;
+      makecontext(&fiber.start, first_step, 0);
+      swapcontext(&home, &fiber.start);
+    }
+}
+
+}  // namespace fibers
+
+inline void __syncthreads() { fibers::arrive_and_wait(fibers::block, static_cast<int>(fibers::all.size())); }
+inline void __syncwarp() { fibers::arrive_and_wait(fibers::warps[threadIdx.x / 32], 32); }
+
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  auto& words = fibers::warp_words[threadIdx.x / 32];
+  std::memcpy(words[threadIdx.x % 32], &value, sizeof value);
+  __syncwarp();
+  std::memcpy(&value, words[(threadIdx.x % 32) ^ mask], sizeof value);
+  __syncwarp();
+  return value;
+}
+
+inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
+template <class T>
+T __ldg(const T* p) {
+  return *p;
+}
+inline unsigned long long atomicMin(unsigned long long* p, unsigned long long value) {
+  const unsigned long long old = *p;
+  *p = std::min(old, value);
+  return old;
+}

@@ -1,0 +1,84 @@
+// Functions that ctypes can call, for tests/test_tiles_emulated.py; linked with the sources of the tile kernels.
+#include "cuda/launch.cuh"
+#include "sac/correlation_tiles.h"
+#include "sac/pack_rows.h"
+#include "sac/packed_tiles.h"
+#include "sac/tile_walk.h"
+
+extern "C" {
+
+void emulate(int capability, int processors) {
+  sac::emulated_capability = capability;
+  sac::emulated_processors = processors;
+}
+
+std::int64_t packed_bytes(std::int64_t rows, std::int64_t k, int parts) { return sac::packed_bytes(rows, k, parts); }
+
+std::int64_t place_in_model(std::int64_t row, std::int64_t coordinate, int part, std::int64_t k, int parts) {
+  return sac::place_in_model(row, coordinate, part, sac::steps_of(k), parts);
+}
+
+void split_numbers(const double* x, std::int64_t count, std::uint16_t* hi, std::uint16_t* lo) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const sac::SplitNumber number = sac::split_number(x[i]);
+    hi[i] = number.hi;
+    lo[i] = number.lo;
+  }
+}
+
+void half_bits(const float* x, std::int64_t count, std::uint16_t* out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = sac::half_bits(x[i]);
+}
+void half_values(const std::uint16_t* x, std::int64_t count, float* out) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = sac::half_value(x[i]);
+}
+
+// Steps first, first + stride, … of a schedule: row, column and weight of each row tile; returns how many tiles.
+std::int64_t walk(int rows, int cols, int height, bool triangle, std::int64_t first, std::int64_t stride,
+                  std::int64_t most, std::int64_t* out) {
+  const sac::TileSchedule schedule{rows, cols, height, triangle};
+  std::int64_t found = 0;
+  for (sac::TileWalk walk(schedule, first); !walk.ended && found + height <= most; walk.next(schedule, stride))
+    for (int r = 0; r < height; ++r, ++found) {
+      out[3 * found] = walk.row + r;
+      out[3 * found + 1] = walk.col;
+      out[3 * found + 2] = sac::tile_weight(schedule, walk.row + r, walk.col);
+    }
+  return found;
+}
+std::int64_t walk_steps(int rows, int cols, int height, bool triangle) {
+  return sac::steps_of(sac::TileSchedule{rows, cols, height, triangle});
+}
+
+void pack_rows(const void* x, int dtype, std::int64_t models, std::int64_t model_stride, std::int64_t rows,
+               std::int64_t k, std::int64_t row_stride, std::int64_t col_stride, bool centre, int parts, void* packed,
+               float* norms, std::int64_t first_row, std::int64_t* bad) {
+  sac::pack_rows_cuda({{x, static_cast<sac::DType>(dtype), rows, k, row_stride, col_stride}, models, model_stride,
+                       centre, parts, packed, norms, first_row, bad},
+                      nullptr);
+}
+
+std::int64_t plan_blocks(std::int64_t rows, std::int64_t cols, bool square, int parts, double bandwidth,
+                         std::int64_t count) {
+  return sac::correlation_distances_plan({rows, cols, square, parts, bandwidth, sac::TileKernel::automatic}, count)
+      .blocks;
+}
+
+sac::PackedModels packed_models(const void* const* p, std::int64_t k) {
+  return {p[0], p[1], static_cast<const float*>(p[2]), static_cast<const float*>(p[3]), k};
+}
+
+void correlation_distances(std::int64_t rows, std::int64_t cols, bool square, int parts, double bandwidth,
+                           const void* const* source, std::int64_t source_k, const void* const* suspects,
+                           std::int64_t suspect_k, std::int64_t count, double* partial) {
+  sac::correlation_distances_tiles({rows, cols, square, parts, bandwidth, sac::TileKernel::automatic},
+                                   packed_models(source, source_k), packed_models(suspects, suspect_k), count, partial, nullptr);
+}
+
+void correlation_matrix(std::int64_t n, double bandwidth, const void* const* models, std::int64_t k, std::int64_t count,
+                        bool vector, float* out) {
+  sac::correlation_matrix_tiles({n, n, true, 2, bandwidth, sac::TileKernel::automatic}, packed_models(models, k), count,
+                                vector, out, nullptr);
+}
+
+}  // extern "C"
