@@ -2,11 +2,9 @@
 // its queries. A thread block has 128 queries and a part of the zoo; or, where the zoo asks for its own neighbours, one
 // tile, whose rows and whose columns are queries: then a round of a tournament is a launch, so that no list has two
 // writers.
-#include <cuda_runtime.h>
-
 #include <stdexcept>
-#include <string>
 
+#include "cuda/launch.cuh"
 #include "cuda/neighbour_list.cuh"
 #include "cuda/sweep_tile.cuh"
 #include "sac/zoo_cuda.h"
@@ -88,7 +86,7 @@ __device__ void write_matrix(const SweepSums<Form>& sums, std::uint32_t* matrix)
 // uint8 sums have no totals, so two blocks fit a multiprocessor.
 template <class Form, int Slots>
 __global__ void __launch_bounds__(kSweepThreads, Form::kSettles ? 1 : 2) nearest_models_kernel(NearestTask task) {
-  extern __shared__ __align__(128) std::uint8_t memory[];
+  std::uint8_t* const memory = sweep_memory();
   std::uint32_t* const matrix = reinterpret_cast<std::uint32_t*>(memory);  // in place of the slabs
   std::int64_t* const bounds = reinterpret_cast<std::int64_t*>(memory + 2 * kSweepSlabBytes);
   const NearestWalk walk = nearest_walk(task);
@@ -107,18 +105,10 @@ __global__ void __launch_bounds__(kSweepThreads, Form::kSettles ? 1 : 2) nearest
   }
 }
 
-void check(cudaError_t error) {
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("nearest_models_kernel: ") + cudaGetErrorString(error));
-}
-
 template <class Form, int Slots>
 void launch_on(std::int64_t count, const NearestTask& task, void* stream) {
-  const auto kernel = nearest_models_kernel<Form, Slots>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kNearestShared));
-  const unsigned blocks = static_cast<unsigned>(count);
-  kernel<<<blocks, kSweepThreads, kNearestShared, static_cast<cudaStream_t>(stream)>>>(task);
-  check(cudaGetLastError());
+  launch_kernel("nearest_models_kernel", nearest_models_kernel<Form, Slots>, static_cast<unsigned>(count),
+                kSweepThreads, kNearestShared, stream, task);
 }
 
 template <class Form>

@@ -1,9 +1,15 @@
-// The instructions of an L1 sweep that C++ has no name for. tests/cuda_emulation has a header of the same name.
+// The instructions of an L1 sweep that C++ has no name for. tests/cuda_fibers has a header of the same name.
 #pragma once
 
 #include <cstdint>
 
 namespace sac {
+
+// The block's dynamic shared memory, on a line of its banks.
+__device__ inline std::uint8_t* sweep_memory() {
+  extern __shared__ __align__(128) std::uint8_t sweep_bytes[];
+  return sweep_bytes;
+}
 
 // 16 bytes from global to shared memory, both aligned to them; zeros if not `inside`, then `from` is not read.
 __device__ inline void copy_16_async(void* to, const void* from, bool inside) {
