@@ -1,9 +1,11 @@
 """The sweep kernels of csrc/cuda on the processor, in the place of the compiled module (cuda_fibers/)."""
 
 import ctypes
+import functools
 import pathlib
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -60,20 +62,22 @@ class EmulatedSweep:
         self.library.nearest_symmetric(ctypes.byref(Rows(*zoo)), FORMS.index(dtype), top, ctypes.c_void_p(lists))
 
 
-def compiled(folder):
-    """The library of the kernels and of cuda_fibers/sweep.cpp."""
+@functools.cache
+def compiled():
+    """The library of the kernels and of cuda_fibers/sweep.cpp, made once."""
     compiler = shutil.which("g++")
     if compiler is None or not (ROOT / "csrc/cuda").exists():
         pytest.skip("needs g++ and the source tree")
-    made = folder / "sweep.so"
     include = [f"-I{path}" for path in (FIBERS, ROOT / "csrc", ROOT / "csrc/include")]
     sources = [FIBERS / "sweep.cpp", *(ROOT / "csrc/cuda" / f"{name}.cu" for name in SOURCES)]
-    command = [compiler, "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", *include, "-x", "c++", *sources, "-o", made]
-    run = subprocess.run(command, capture_output=True, text=True)
-    if run.returncode and "_Float16" in run.stderr:
-        pytest.skip("needs a compiler with _Float16")
-    assert run.returncode == 0, run.stderr
-    library = ctypes.CDLL(str(made))
+    with tempfile.TemporaryDirectory() as folder:
+        made = pathlib.Path(folder) / "sweep.so"
+        command = [compiler, "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", *include, "-x", "c++", *sources]
+        run = subprocess.run([*command, "-o", made], capture_output=True, text=True)
+        if run.returncode and "_Float16" in run.stderr:
+            pytest.skip("needs a compiler with _Float16")
+        assert run.returncode == 0, run.stderr
+        library = ctypes.CDLL(str(made))
     library.summed_float32.restype = library.summed_float16.restype = ctypes.c_double
     library.part_start.restype = library.key.restype = ctypes.c_int64
     return library

@@ -1,4 +1,4 @@
-"""The L1 sweep kernels, their threads run as fibers on the processor (cuda_fibers/), against SciPy and NumPy in float64.
+"""The L1 sweep kernels, their threads run as fibers on the processor (cuda_fibers/), against float64.
 
 No GPU has run them yet; this shows that what they compute, where they read and write, and how they wait is right.
 """
@@ -18,8 +18,8 @@ NONE = np.iinfo(np.int64).max
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return emulated_sweep.compiled(tmp_path_factory.mktemp("sweep"))
+def library():
+    return emulated_sweep.compiled()
 
 
 @pytest.fixture

@@ -1,18 +1,23 @@
-"""Correlation vectors of many models on their device, as the sweeps of csrc/cuda take them."""
+"""Correlation vectors of many models on their device, as the sweeps of csrc/cuda take them.
+
+A model's vector is the same to the last bit wherever it stands and whatever stands beside it, so that identical models
+are at distance 0: batches always have the same shape, and their rows the same alignment.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from .. import reference
 
-# Bytes of what is held at a time while the vectors of a batch of models are formed
-_BATCH_BYTES = 1 << 30
-# What one access of the kernels moves
+# Float64 numbers of a batch, whatever the number of models
+_BATCH_NUMBERS = 1 << 23
+# Coordinates are padded to whole lines of memory: sums of aligned rows have one order
+_LINE = 16
+# What one access of the kernels moves, in bytes
 _ALIGNMENT = 16
 
 
@@ -66,18 +71,23 @@ def correlation_rows(
     out = models[0].new_zeros(padded_shape(len(models), entries, dtype), dtype=dtype)
     above = torch.triu_indices(last - first, n - first, offset=1, device=out.device)
     above = above[0] * (n - first) + above[1]
-    for start, batch in _batches(models, last - first):
-        part = out[start : start + len(batch)]
-        x = _normalised(batch, metric, partial(tell, start))
+    for size, runs in _batches(models, last - first):
+        raw = [models[i] for start, stop in runs for i in range(start, stop)]
+        x, bad = _normalised(raw, size, metric)
         c = x[:, first:last] @ x[:, first:].mT
         norms = x.square().sum(dim=2)
         if metric == "rbf":
             squared = norms[:, first:last, None] + norms[:, None, first:] - 2.0 * c
             c = torch.exp(squared.clamp_(min=0.0).mul_(-0.5 / sigma**2))
-        part[:, : above.shape[0]] = c.flatten(1).index_select(1, above)
-        if metric != "rbf":
-            # exactly ½ or 0, whatever the norm's rounding; NaN stays
-            part[:, above.shape[0] : entries] = norms[:, first:last].round() * 0.5
+        upper = c.flatten(1).index_select(1, above)
+        place = 0
+        for start, stop in runs:
+            here = slice(place, place := place + stop - start)
+            tell(start, bad[here])
+            out[start:stop, : above.shape[0]] = upper[here]
+            if metric != "rbf":
+                # exactly ½ or 0, whatever the norm's rounding; NaN stays
+                out[start:stop, above.shape[0] : entries] = norms[here, first:last].round() * 0.5
     return out
 
 
@@ -101,29 +111,54 @@ class FiniteRows:
             raise ValueError(f"{self._name}[{model}] must be finite, got NaN or Inf in row {row}")
 
 
-def _batches(models: Sequence[Tensor], height: int) -> Iterator[tuple[int, list[Tensor]]]:
-    """Runs of models of one shape and dtype, and the number of the first."""
+def _batches(models: Sequence[Tensor], height: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """How many models of one k fit into a batch, and runs (start, stop) of them that do."""
     n = models[0].shape[0]
-    start = 0
-    while start < len(models):
-        first = models[start]
-        most = max(1, _BATCH_BYTES // (8 * n * (4 * first.shape[1] + 3 * height)))
-        stop = start + 1
-        while (
-            stop < min(len(models), start + most)
-            and models[stop].shape == first.shape
-            and models[stop].dtype == first.dtype
-        ):
-            stop += 1
-        yield start, list(models[start:stop])
-        start = stop
+    numbers_of: dict[int, list[int]] = {}
+    for i, model in enumerate(models):
+        numbers_of.setdefault(model.shape[1], []).append(i)
+    for k, numbers in numbers_of.items():
+        size = max(1, _BATCH_NUMBERS // (n * (_whole_lines(k) + height)))
+        for at in range(0, len(numbers), size):
+            runs: list[tuple[int, int]] = []
+            for i in numbers[at : at + size]:
+                if runs and runs[-1][1] == i:
+                    runs[-1] = (runs[-1][0], i + 1)
+                else:
+                    runs.append((i, i + 1))
+            yield size, runs
 
 
-def _normalised(batch: list[Tensor], metric: str, tell: Callable[[Tensor], None]) -> Tensor:
-    """(b, n, k) float64: the normalised rows of each model, NaN where a row is not finite."""
-    x = torch.stack(batch)
-    b, n, k = x.shape
-    bad = ~torch.isfinite(x).all(dim=2)
-    tell(bad)
-    rows = reference.normalised_rows(x.reshape(b * n, k), metric).reshape(b, n, k)
-    return rows.masked_fill(bad[:, :, None], torch.nan)
+def _whole_lines(k: int) -> int:
+    return -(-k // _LINE) * _LINE
+
+
+def _normalised(batch: list[Tensor], size: int, metric: str) -> tuple[Tensor, Tensor]:
+    """`reference.normalised_rows` of each model, (size, n, padded k) float64, and which rows (b, n) are not finite.
+
+    Those are NaN. Models beyond the batch, and coordinates beyond k, are 0.
+    """
+    n, k = batch[0].shape
+    x = torch.zeros(size, n, _whole_lines(k), dtype=torch.float64, device=batch[0].device)
+    inside = x[: len(batch), :, :k]
+    for at, model in enumerate(batch):
+        inside[at] = model
+    bad = ~torch.isfinite(inside).all(dim=2)
+    if metric == "spearman":
+        inside.copy_(reference.average_ranks(inside.reshape(-1, k)).reshape(inside.shape))
+    x = _scaled(x)
+    if metric in ("pearson", "spearman"):
+        x[:, :, :k] -= x[:, :, :1].clone()
+        mean = x.sum(dim=2, keepdim=True) / k
+        x[:, :, :k] -= mean
+        x = _scaled(x)
+    norm = x.square().sum(dim=2, keepdim=True).sqrt_()
+    x /= torch.where(norm > 0, norm, 1.0)
+    x[: len(batch)].masked_fill_(bad[:, :, None], torch.nan)
+    return x, bad
+
+
+def _scaled(x: Tensor) -> Tensor:
+    # magnitude 1 before anything is squared: no overflow, nothing lost at any scale
+    largest = x.abs().amax(dim=2, keepdim=True)
+    return x / torch.where(largest > 0, largest, 1.0)
