@@ -9,7 +9,10 @@
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_cuda.h"
 #include "sac/correlation_distance_weighted.h"
+#include "sac/correlation_tiles.h"
 #include "sac/jpeg_roundtrip.h"
+#include "sac/pack_rows.h"
+#include "sac/packed_tiles.h"
 #include "sac/triangle.h"
 #include "sac/zoo.h"
 #include "sac/zoo_cuda.h"
@@ -204,12 +207,65 @@ void jpeg_roundtrip_cpu(std::uintptr_t images, std::uintptr_t out, std::int64_t 
 constexpr const char* kCudaArchitectures = SAC_CUDA_ARCHITECTURES;
 
 void correlation_distance_cuda(std::uintptr_t a, std::int64_t a_cols, std::uintptr_t b, std::int64_t b_cols,
-                               std::int64_t rows, bool wide, double inverse_bandwidth, std::uintptr_t partial,
+                               std::int64_t rows, double inverse_bandwidth, std::uintptr_t partial,
                                std::uintptr_t stream) {
   py::gil_scoped_release no_gil;
-  sac::correlation_distance_cuda(reinterpret_cast<const void*>(a), a_cols, reinterpret_cast<const void*>(b), b_cols,
-                                 rows, wide, inverse_bandwidth, reinterpret_cast<double*>(partial),
+  sac::correlation_distance_cuda(reinterpret_cast<const double*>(a), a_cols, reinterpret_cast<const double*>(b), b_cols,
+                                 rows, inverse_bandwidth, reinterpret_cast<double*>(partial),
                                  reinterpret_cast<void*>(stream));
+}
+
+void pack_rows_cuda(const View& outputs, std::int64_t models, std::int64_t model_stride, bool centre, int parts,
+                    std::uintptr_t packed, std::uintptr_t squared_norms, std::int64_t first_row,
+                    std::uintptr_t bad_rows, std::uintptr_t stream) {
+  const sac::PackRows work{view_of(outputs),
+                           models,
+                           model_stride,
+                           centre,
+                           parts,
+                           reinterpret_cast<void*>(packed),
+                           reinterpret_cast<float*>(squared_norms),
+                           first_row,
+                           reinterpret_cast<std::int64_t*>(bad_rows)};
+  py::gil_scoped_release no_gil;
+  sac::pack_rows_cuda(work, reinterpret_cast<void*>(stream));
+}
+
+// rows, cols, square, parts, inverse bandwidth, kernel
+using Shape = std::tuple<std::int64_t, std::int64_t, bool, int, double, std::string>;
+// packed rows, packed cols, norms of rows, norms of cols, k
+using Packed = std::tuple<std::uintptr_t, std::uintptr_t, std::uintptr_t, std::uintptr_t, std::int64_t>;
+
+sac::TileShape shape_of(const Shape& shape) {
+  const auto& [rows, cols, square, parts, inverse_bandwidth, name] = shape;
+  const auto kernel = name == "warp"        ? sac::TileKernel::warp
+                      : name == "warpgroup" ? sac::TileKernel::warpgroup
+                                            : sac::TileKernel::automatic;
+  return {rows, cols, square, parts, inverse_bandwidth, kernel};
+}
+
+sac::PackedModels packed_of(const Packed& packed) {
+  const auto& [rows, cols, row_norms, col_norms, k] = packed;
+  return {reinterpret_cast<const void*>(rows), reinterpret_cast<const void*>(cols),
+          reinterpret_cast<const float*>(row_norms), reinterpret_cast<const float*>(col_norms), k};
+}
+
+void correlation_distances_tiles(const Shape& shape, const Packed& source, const Packed& suspects, std::int64_t count,
+                                 std::uintptr_t partial, std::uintptr_t stream) {
+  const auto tiles = shape_of(shape);
+  const auto one = packed_of(source), many = packed_of(suspects);
+  py::gil_scoped_release no_gil;
+  sac::correlation_distances_tiles(tiles, one, many, count, reinterpret_cast<double*>(partial),
+                                   reinterpret_cast<void*>(stream));
+}
+
+void correlation_matrix_tiles(const Shape& shape, const Packed& models, std::int64_t count, bool vector,
+                              std::uintptr_t out, std::uintptr_t stream) {
+  const auto tiles = shape_of(shape);
+  const auto packed = packed_of(models);
+  py::gil_scoped_release no_gil;
+  sac::correlation_matrix_tiles(tiles, packed, count, vector, reinterpret_cast<float*>(out),
+                                reinterpret_cast<void*>(stream));
 }
 
 void jpeg_roundtrip_cuda(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
@@ -290,8 +346,25 @@ PYBIND11_MODULE(_C, m) {
   m.def("correlation_distance_cuda_blocks", &sac::correlation_distance_cuda_blocks, py::arg("rows"),
         "Number of partial sums of correlation_distance_cuda.");
   m.def("correlation_distance_cuda", &correlation_distance_cuda, py::arg("a"), py::arg("a_cols"), py::arg("b"),
-        py::arg("b_cols"), py::arg("rows"), py::arg("wide"), py::arg("inverse_bandwidth"), py::arg("partial"),
-        py::arg("stream"), "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance_cuda.h");
+        py::arg("b_cols"), py::arg("rows"), py::arg("inverse_bandwidth"), py::arg("partial"), py::arg("stream"),
+        "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance_cuda.h");
+  m.def("packed_bytes", &sac::packed_bytes, py::arg("rows"), py::arg("k"), py::arg("parts"),
+        "Bytes of a packed model; see csrc/include/sac/packed_tiles.h");
+  m.def("pack_rows_cuda", &pack_rows_cuda, py::arg("outputs"), py::arg("models"), py::arg("model_stride"),
+        py::arg("centre"), py::arg("parts"), py::arg("packed"), py::arg("squared_norms"), py::arg("first_row"),
+        py::arg("bad_rows"), py::arg("stream"), "Normalised rows for tensor cores; see csrc/include/sac/pack_rows.h");
+  m.def(
+      "correlation_distances_tiles_blocks",
+      [](const Shape& shape, std::int64_t count) {
+        return sac::correlation_distances_plan(shape_of(shape), count).blocks;
+      },
+      py::arg("shape"), py::arg("count"), "Partial sums of each suspect of correlation_distances_tiles.");
+  m.def("correlation_distances_tiles", &correlation_distances_tiles, py::arg("shape"), py::arg("source"),
+        py::arg("suspects"), py::arg("count"), py::arg("partial"), py::arg("stream"),
+        "Partial sums of |C^source - C^s|; see csrc/include/sac/correlation_tiles.h");
+  m.def("correlation_matrix_tiles", &correlation_matrix_tiles, py::arg("shape"), py::arg("models"), py::arg("count"),
+        py::arg("vector"), py::arg("out"), py::arg("stream"),
+        "C of each model, float32; see csrc/include/sac/correlation_tiles.h");
   m.def("jpeg_roundtrip_cuda", &jpeg_roundtrip_cuda, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
         py::arg("subsampling"), py::arg("stream"), "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");

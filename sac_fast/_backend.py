@@ -20,7 +20,15 @@ except ImportError as error:
 _instruction_sets: tuple[str, ...] = tuple(_module.instruction_sets()) if _module is not None else ()
 _cuda_architectures: list[str] = [a for a in getattr(_module, "cuda_architectures", "").split(",") if a]
 # Kernels that no GPU has run yet: `backend="auto"` does not choose them, `sac-fast info` names them.
-CUDA_KERNELS_NOT_RUN = ("correlation_distance", "jpeg_roundtrip", "pairwise_correlation_distances", "nearest_models")
+CUDA_KERNELS_NOT_RUN = (
+    "correlation_distance",
+    "correlation_distances",
+    "correlation_matrix",
+    "correlation_vector",
+    "jpeg_roundtrip",
+    "nearest_models",
+    "pairwise_correlation_distances",
+)
 
 
 def is_compiled() -> bool:
@@ -40,6 +48,11 @@ def compiled(backend: str = "cpu") -> ModuleType:
     if backend == "cuda" and not _cuda_architectures:
         raise BackendError("backend 'cuda' needs a build with CUDA (SAC_FAST_CUDA=ON), got one without")
     return _module
+
+
+def chooses_cuda(op: str) -> bool:
+    """True if `backend="auto"` may take the CUDA kernel of `op`."""
+    return bool(_cuda_architectures) and op not in CUDA_KERNELS_NOT_RUN
 
 
 def cpu_threads() -> int:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sac_fast import _backend, correlation_vector, reference
-from sac_fast.ops import cuda_nearest
+from sac_fast.ops import cuda_nearest, cuda_vectors
 
 METRICS = ["cosine", "pearson", "spearman", "rbf"]
 ops = torch.ops.sac_fast
@@ -26,6 +26,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: made)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
+    monkeypatch.setattr(cuda_vectors, "_BATCH_NUMBERS", 3000)
     monkeypatch.setattr(cuda_nearest, "current_device", lambda: torch.device("cpu"))
     return made
 
@@ -194,16 +195,3 @@ def test_one_form_gives_the_distances_of_another(gpu):
     of_vectors = ops.nearest_vectors(vectors, None, 3, 0, "cuda")
     of_outputs = ops.nearest_models(zoo, [], "cosine", 0.7, 3, 0, "cuda")
     torch.testing.assert_close(of_vectors, of_outputs, rtol=0, atol=1e-6)
-
-
-def test_auto_waits_for_a_gpu_that_has_run_the_kernels(monkeypatch):
-    from sac_fast.ops.cuda_sweep import takes_cuda
-
-    device = torch.device("cuda")
-    monkeypatch.setattr(_backend, "capabilities", lambda: {"cuda_compiled": True})
-    monkeypatch.setattr(_backend, "CUDA_KERNELS_NOT_RUN", ("nearest_models",))
-    assert takes_cuda("cuda", device, "nearest_models")
-    assert not takes_cuda("auto", device, "nearest_models")
-    assert takes_cuda("auto", device, "pairwise_correlation_distances")
-    assert not takes_cuda("auto", torch.device("cpu"), "pairwise_correlation_distances")
-    assert not takes_cuda("reference", device, "pairwise_correlation_distances")

@@ -1,56 +1,25 @@
 """The tensor-core kernels of correlation_distance, their threads run as fibers on the processor (cuda_fibers/).
 
-No GPU has run them yet; this shows that what they compute, where they read and write, and how they wait is right, as far
-as the instructions do what the PTX ISA says.
+No GPU has run them yet; this shows that what they compute, where they read and write, and how they wait is right, as
+far as the instructions do what the PTX ISA says.
 """
 
 import ctypes
 import itertools
-import pathlib
-import shutil
-import subprocess
 
 import definition
+import emulated_tiles
 import numpy as np
 import pytest
 import torch
+from emulated_tiles import DTYPES, KERNELS, aligned, i64, pointer
 
-ROOT = pathlib.Path(__file__).parent.parent
-FIBERS = ROOT / "tests/cuda_fibers"
-SOURCES = ("pack_rows_cuda", "correlation_distances_cuda", "correlation_matrix_cuda")
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # the order of sac::DType
 INT64_MAX = np.iinfo(np.int64).max
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    compiler = shutil.which("g++")
-    if compiler is None or not (ROOT / "csrc/cuda/pack_rows_cuda.cu").exists():
-        pytest.skip("needs g++ and the source tree")
-    made = tmp_path_factory.mktemp("tiles") / "tiles.so"
-    include = [f"-I{path}" for path in (FIBERS, ROOT / "csrc", ROOT / "csrc/include")]
-    sources = [FIBERS / "tiles.cpp", *(ROOT / "csrc/cuda" / f"{name}.cu" for name in SOURCES)]
-    command = [compiler, "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", *include, "-x", "c++", *sources, "-o", made]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    library = ctypes.CDLL(str(made))
-    for name in ("packed_bytes", "place_in_model", "walk", "walk_steps", "plan_blocks"):
-        getattr(library, name).restype = ctypes.c_int64
-    return library
-
-
-def i64(value):
-    return ctypes.c_int64(value)
-
-
-def pointer(array):
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def aligned(size, dtype):
-    """Zeros on a boundary of 128 bytes, as the GPU's allocator gives it."""
-    raw = np.zeros(size * np.dtype(dtype).itemsize + 128, np.uint8)
-    return raw[-raw.ctypes.data % 128 :][: size * np.dtype(dtype).itemsize].view(dtype)
+def library():
+    return emulated_tiles.library()
 
 
 class Packed:
@@ -214,17 +183,14 @@ def distances(library, source, suspects, metric="cosine", parts=2, sigma=definit
 def sums(library, source, suspects, square, count, metric, parts, sigma=definition.SIGMA):
     shape = (i64(source[0].n), i64(source[1].n), square, parts)
     bandwidth = ctypes.c_double(0.5 / sigma**2 if metric == "rbf" else 0.0)
-    blocks = library.plan_blocks(*shape, bandwidth, i64(count))
+    blocks = library.plan_blocks(*shape, bandwidth, 0, i64(count))
     partial = np.full((count, blocks), np.nan)
     sides = []
     for side in (source, suspects):
         arrays = [side[0].bytes, side[1].bytes, side[0].norms, side[1].norms]
         sides += [(ctypes.c_void_p * 4)(*(a.ctypes.data for a in arrays)), i64(side[0].k)]
-    library.correlation_distances(*shape, bandwidth, *sides, i64(count), pointer(partial))
+    library.correlation_distances(*shape, bandwidth, 0, *sides, i64(count), pointer(partial))
     return partial.sum(axis=1)
-
-
-KERNELS = {"warp": 80}
 
 
 @pytest.fixture(params=KERNELS)

@@ -1,5 +1,6 @@
 // Launcher of correlation_distances_tiles: which kernel, how many blocks.
 #include "cuda/correlation_distances_warp.cuh"
+#include "cuda/correlation_distances_warpgroup.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/tile_launch.cuh"
 
@@ -12,29 +13,53 @@ void launch_warp(const TileProblem& problem, dim3 grid, void* stream) {
                 warp_tiles::kThreads, warp_tiles::kSharedBytes, stream, problem);
 }
 
+template <int kParts>
+void launch_warpgroup_pair(const TileProblem& problem, dim3 grid, void* stream) {
+  launch_kernel("correlation_distance_warpgroup_kernel",
+                warpgroup_tiles::correlation_distance_warpgroup_kernel<kParts>, grid, warpgroup_tiles::kThreads,
+                static_cast<int>(sizeof(warpgroup_tiles::Shared<2>)), stream, problem);
+}
+
+template <int kParts, bool kRbf>
+void launch_warpgroup(const TileProblem& problem, dim3 grid, void* stream) {
+  launch_kernel("correlation_distances_warpgroup_kernel",
+                warpgroup_tiles::correlation_distances_warpgroup_kernel<kParts, kRbf>, grid, warpgroup_tiles::kThreads,
+                static_cast<int>(sizeof(warpgroup_tiles::Shared<1>)), stream, problem);
+}
+
+template <int kParts>
+void launch(const TileProblem& problem, const TilePlan& plan, bool rbf, dim3 grid, void* stream) {
+  if (plan.height == 2)
+    launch_warpgroup_pair<kParts>(problem, grid, stream);
+  else if (plan.warpgroup)
+    rbf ? launch_warpgroup<kParts, true>(problem, grid, stream) : launch_warpgroup<kParts, false>(problem, grid, stream);
+  else
+    rbf ? launch_warp<kParts, true>(problem, grid, stream) : launch_warp<kParts, false>(problem, grid, stream);
+}
+
 }  // namespace
 
 TilePlan correlation_distances_plan(const TileShape& shape, std::int64_t suspects) {
   const std::int64_t processors = device_attribute(cudaDevAttrMultiProcessorCount);
-  const std::int64_t tiles = steps_of(schedule_of(shape, 1));
-  const std::int64_t each = at_most(divided(suspects * at_most(tiles, processors), processors), kMostPerGroup);
-  return {at_most(tiles, processors), each, false};
+  const bool warpgroup = takes_warpgroup(shape);
+  const int height = warpgroup && suspects == 1 && !(shape.inverse_bandwidth > 0) ? 2 : 1;
+  const std::int64_t blocks = at_most(steps_of(schedule_of(shape, height)), processors);
+  // so many that the grid has a block for every processor, if there are suspects enough
+  const std::int64_t each = at_most(divided(suspects * blocks, processors), kMostPerGroup);
+  return {blocks, each, warpgroup, height};
 }
 
 void correlation_distances_tiles(const TileShape& shape, const PackedModels& source, const PackedModels& suspects,
                                  std::int64_t count, double* partial, void* stream) {
   const TilePlan plan = correlation_distances_plan(shape, count);
-  TileProblem problem = problem_of(shape, source, 1);
+  TileProblem problem = problem_of(shape, source, plan.height);
   problem.suspects = operand_of(shape, suspects);
   problem.count = static_cast<std::int32_t>(count);
   problem.per_group = static_cast<std::int32_t>(plan.suspects_per_group);
   problem.partial = partial;
   const dim3 grid(static_cast<unsigned>(plan.blocks), static_cast<unsigned>(divided(count, plan.suspects_per_group)));
   const bool rbf = shape.inverse_bandwidth > 0;
-  if (shape.parts == 2)
-    rbf ? launch_warp<2, true>(problem, grid, stream) : launch_warp<2, false>(problem, grid, stream);
-  else
-    rbf ? launch_warp<1, true>(problem, grid, stream) : launch_warp<1, false>(problem, grid, stream);
+  shape.parts == 2 ? launch<2>(problem, plan, rbf, grid, stream) : launch<1>(problem, plan, rbf, grid, stream);
 }
 
 }  // namespace sac

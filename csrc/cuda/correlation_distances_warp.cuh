@@ -5,32 +5,15 @@
 
 namespace sac::warp_tiles {
 
-// Of each suspect of a group: what the warps have added up so far.
-using Totals = double[kMostPerGroup][kThreads / 32];
 constexpr int kSharedBytes = kRingBytes + static_cast<int>(sizeof(Totals));
 
-__device__ inline double warp_sum(double x) {
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(0xffffffffu, x, lanes);
-  return x;
-}
-
-// partial[suspect][block] of the suspects first … end − 1
-__device__ inline void write_totals(const TileProblem& problem, int first, int end, Totals& totals) {
-  __syncthreads();
-  for (int s = first + threadIdx.x; s < end; s += kThreads) {
-    double sum = 0;
-    for (int warp = 0; warp < kThreads / 32; ++warp) sum += totals[s - first][warp];
-    problem.partial[static_cast<std::int64_t>(s) * gridDim.x + blockIdx.x] = sum;
-  }
-}
-
 template <int kParts, bool kRbf>
-__global__ void __launch_bounds__(kThreads, 1) correlation_distances_warp_kernel(const __grid_constant__ TileProblem problem) {
+__global__ void __launch_bounds__(kThreads, 1)
+    correlation_distances_warp_kernel(const __grid_constant__ TileProblem problem) {
   Totals& totals = *reinterpret_cast<Totals*>(ptx::dynamic_shared() + kRingBytes);
   const int first = blockIdx.y * problem.per_group, end = min(problem.count, first + problem.per_group);
   double* const mine = &totals[0][threadIdx.x / 32];
-  for (int s = first; s < end; ++s) mine[(s - first) * (kThreads / 32)] = 0;
+  for (int s = first; s < end; ++s) mine[(s - first) * kSummingWarps] = 0;
   __syncwarp();
   const Operand &source = problem.source, &suspects = problem.suspects;
   const int source_last = source.chunk_bytes(source.chunks - 1);
@@ -52,7 +35,7 @@ __global__ void __launch_bounds__(kThreads, 1) correlation_distances_warp_kernel
 #pragma unroll
       for (int e = 0; e < kEach; ++e) c[e] -= reference[e];
       const double sum = warp_sum(weight * static_cast<double>(sum_of_magnitudes(c)));
-      if (threadIdx.x % 32 == 0) mine[(s - first) * (kThreads / 32)] += sum;
+      if (threadIdx.x % 32 == 0) mine[(s - first) * kSummingWarps] += sum;
     }
   }
   write_totals(problem, first, end, totals);

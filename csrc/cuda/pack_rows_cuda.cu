@@ -8,7 +8,6 @@
 #include "sac/pack_rows.h"
 #include "sac/packed_tiles.h"
 
-
 namespace sac {
 namespace {
 
@@ -118,8 +117,8 @@ __global__ void __launch_bounds__(kThreads) pack_rows_kernel(Work work) {
     const double squares = power_sum<2>(row, mean, of_warps);
     const bool finite = squares <= 1.7976931348623157e308;  // false for NaN too
     const double factor = squares > 0 ? rsqrt(squares) : 0.0;
-    unsigned char* to = static_cast<unsigned char*>(work.packed) +
-                        model * packed_bytes(x.rows, x.cols, work.parts) + place_in_model(i, 0, 0, steps, work.parts);
+    unsigned char* to = static_cast<unsigned char*>(work.packed) + model * packed_bytes(x.rows, x.cols, work.parts) +
+                        place_in_model(i, 0, 0, steps, work.parts);
     write_row(row, mean, finite ? factor : squares - squares, steps, work.parts, to);
     if (threadIdx.x < kRows) {
       work.squared_norms[model * padded + i] = squares > 0 ? 1.0f : 0.0f;

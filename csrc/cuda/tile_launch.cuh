@@ -24,4 +24,17 @@ inline TileProblem problem_of(const TileShape& shape, const PackedModels& source
   return problem;
 }
 
+// True if the kernels with wgmma are to run. They are compiled for sm_90a alone, which CMake tells by SAC_CUDA_SM90A.
+inline bool takes_warpgroup(const TileShape& shape) {
+#ifdef SAC_CUDA_SM90A
+  const bool able = device_attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
+                    device_attribute(cudaDevAttrComputeCapabilityMinor) == 0;
+#else
+  const bool able = false;
+#endif
+  if (shape.kernel == TileKernel::warpgroup && !able)
+    throw std::runtime_error("warpgroup kernels need a device of capability 9.0 and a build for sm_90a");
+  return able && shape.kernel != TileKernel::warp;
+}
+
 }  // namespace sac

@@ -3,8 +3,7 @@
 #pragma once
 
 #include "cuda/tensor_core_ptx.cuh"
-#include "cuda/tile_problem.cuh"
-#include "sac/tile_fragment.h"
+#include "cuda/tile_finish.cuh"
 
 namespace sac::warp_tiles {
 
@@ -77,7 +76,7 @@ class Tiles {
     ptx::copy_async_commit();  // empty at the end, so that groups can be counted
   }
 
-  // c += Aᵀ... of one chunk: the small products first, then hi·hi, from zero, then all of it to c.
+  // c += the products of one chunk: the small products first, then hi·hi, from zero, then all of it to c.
   __device__ void add_chunk(int steps, float (&c)[kEach]) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     const std::uint32_t stage = ptx::shared_address(ring_) + stage_ * kStageBytes + lane % 8 * 16;
@@ -136,29 +135,13 @@ class Tiles {
   int stage_ = 0;
 };
 
-// Products become C: unscaled, or rbf, which is 0 where there is no probe.
+// Products become C.
 template <bool kRbf>
 __device__ void finish(const TileProblem& problem, const Operand& operand, int model, const TileWalk& walk,
                        float (&c)[kEach]) {
-  if constexpr (kRbf) {
-    const std::int64_t row = static_cast<std::int64_t>(walk.row) * kTileRows;
-    const std::int64_t col = static_cast<std::int64_t>(walk.col) * kTileRows;
-    const float* row_norms = operand.row_norms + model * operand.row_padded + row;
-    const float* col_norms = operand.col_norms + model * operand.col_padded + col;
-    // so many rows and columns of this tile are probes
-    const int rows = static_cast<int>(min(problem.rows - row, static_cast<std::int64_t>(kTileRows)));
-    const int cols = static_cast<int>(min(problem.cols - col, static_cast<std::int64_t>(kTileRows)));
-#pragma unroll
-    for (int e = 0; e < kEach; ++e) {
-      const Place place = warp_place(threadIdx.x, e);
-      const float norms = row_norms[place.row] + col_norms[place.col];
-      const bool there = place.row < rows && place.col < cols;
-      c[e] = there ? rbf_of(c[e] * kUnscale, norms, problem.inverse_bandwidth) : 0.0f;
-    }
-  } else {
-#pragma unroll
-    for (int e = 0; e < kEach; ++e) c[e] *= kUnscale;
-  }
+  const std::int64_t row = static_cast<std::int64_t>(walk.row) * kTileRows;
+  const std::int64_t col = static_cast<std::int64_t>(walk.col) * kTileRows;
+  finish_tile<kRbf>(problem, operand, model, row, col, [](int e) { return warp_place(threadIdx.x, e); }, c);
 }
 
 }  // namespace sac::warp_tiles

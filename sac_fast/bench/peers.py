@@ -58,7 +58,7 @@ def tiled(a: Tensor, b: Tensor, metric: str) -> Tensor:
     a, b = normalize(a), normalize(b)
     left, right = torch.cat([a, b], dim=1), torch.cat([a, -b], dim=1).T.contiguous()
     n = len(a)
-    total = torch.zeros(())
+    total = torch.zeros((), device=a.device)
     for i in range(0, n, _TILE):
         rows = slice(i, i + _TILE)
         for j in range(i, n, _TILE):

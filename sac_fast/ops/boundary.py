@@ -54,6 +54,13 @@ def takes_cpu(backend: str, device: torch.device) -> bool:
     return backend == "cpu" or (backend == "auto" and device.type == "cpu" and _backend.is_compiled())
 
 
+def takes_cuda(op: str, backend: str, device: torch.device) -> bool:
+    """True if the CUDA kernel of `op` is to run: by name, or by "auto" where it is built and a GPU has run it."""
+    if backend == "cuda":
+        return True
+    return backend == "auto" and device.type == "cuda" and _backend.chooses_cuda(op)
+
+
 def view(x: Tensor) -> View:
     """Pointer, dtype, shape and strides of an (n, k) tensor, which the caller keeps alive."""
     return (x.data_ptr(), str(x.dtype).removeprefix("torch."), x.shape[0], x.shape[1], x.stride(0), x.stride(1))

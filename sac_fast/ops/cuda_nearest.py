@@ -14,7 +14,8 @@ from torch import Tensor
 from .. import _backend
 from ..arguments import result_dtype
 from .cuda_sources import OutputVectors, Quantised, Resident, Source, StoredVectors
-from .cuda_sweep import MEMORY_SHARE, kernel_dtype, kernel_rows, launching, memory_of, multiprocessors
+from .cuda_sweep import MEMORY_SHARE, kernel_dtype, kernel_rows, memory_of, multiprocessors
+from .cuda_tiles import on_device
 from .cuda_vectors import padded
 
 MOST_LISTED = 256  # kMostNearest
@@ -130,7 +131,7 @@ def _symmetric(zoo: Source, each: int) -> Tensor:
     """Keys (m, each) of the zoo's own neighbours: each pair of models is summed once."""
     rows = zoo.rows(0, zoo.models)
     keys = torch.full((zoo.models, each), _NONE, dtype=torch.int64, device=zoo.device)
-    with launching(zoo.device) as stream:
+    with on_device(zoo.device) as stream:
         _backend.compiled("cuda").nearest_models_cuda_symmetric(
             kernel_rows(rows), kernel_dtype(rows), each, keys.data_ptr(), stream
         )
@@ -149,7 +150,7 @@ def _listed(zoo: Source, asking: Tensor, whole: list[tuple[int, int]], first_que
     lists = torch.full((parts, len(asking), each), _NONE, dtype=torch.int64, device=zoo.device)
     for first, last in whole:
         rows = zoo.rows(first, last)
-        with launching(zoo.device) as stream:
+        with on_device(zoo.device) as stream:
             _backend.compiled("cuda").nearest_models_cuda(
                 kernel_rows(asking),
                 kernel_rows(rows),
@@ -196,7 +197,7 @@ def _rectangle(x: Tensor, y: Tensor) -> Tensor:
     """Σ|x_i − y_j| for all i, j, float64."""
     sums = torch.empty(len(x), len(y), dtype=torch.float64, device=x.device)
     step = (_MOST_UINT8_BYTES if x.dtype == torch.uint8 else 1 << 62) // _TILE * _TILE
-    with launching(x.device) as stream:
+    with on_device(x.device) as stream:
         for start in range(0, x.shape[1], step):
             parts = padded(x[:, start : start + step]), padded(y[:, start : start + step])
             _backend.compiled("cuda").pairwise_correlation_distances_cuda(

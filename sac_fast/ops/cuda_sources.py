@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .cuda_tiles import capturing
 from .cuda_vectors import FiniteRows, correlation_rows, padded, padded_shape, slab_entries
 
 
@@ -43,7 +44,7 @@ class StoredVectors:
         return rows
 
     def check(self) -> None:
-        if self._wrong.is_cuda and torch.cuda.is_current_stream_capturing():
+        if capturing(self.device):
             return
         if bool(self._wrong):
             raise ValueError("zoo and queries must be finite, got a vector with NaN or Inf")

@@ -7,32 +7,17 @@ sums their differences; the n×n matrices never exist.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from .. import _backend
 from ..arguments import result_dtype
+from .cuda_tiles import on_device
 from .cuda_vectors import FiniteRows, correlation_rows, padded_shape, slab_entries
 
 # The device's memory over this is what the vectors may take
 MEMORY_SHARE = 4
-
-
-def takes_cuda(backend: str, device: torch.device, op: str) -> bool:
-    """True if the CUDA kernels are to run: by name, or by "auto" on a GPU for an op whose kernels one has run."""
-    if backend == "cuda":
-        return True
-    here = backend == "auto" and device.type == "cuda" and bool(_backend.capabilities()["cuda_compiled"])
-    return here and op not in _backend.CUDA_KERNELS_NOT_RUN
-
-
-@contextmanager
-def launching(device: torch.device) -> Iterator[int]:
-    """The device is the current one; gives the caller's stream on it."""
-    with torch.cuda.device(device):
-        yield torch.cuda.current_stream().cuda_stream
 
 
 def memory_of(device: torch.device) -> int:
@@ -65,7 +50,7 @@ def pairwise_correlation_distances(models: Sequence[Tensor], metric: str, sigma:
     distances = torch.empty(m, m, dtype=dtype, device=device)
     slabs = list(_slabs(n, m, metric, form, memory_of(device) // MEMORY_SHARE))
     sums = torch.empty(m, m, dtype=torch.float64, device=device) if len(slabs) > 1 else None
-    with launching(device) as stream:
+    with on_device(device) as stream:
         for number, slab in enumerate(slabs):
             rows = kernel_rows(vectors := correlation_rows(models, metric, sigma, form, slab, finite.tell))
             module.pairwise_correlation_distances_cuda(

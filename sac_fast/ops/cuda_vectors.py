@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import reference
+from .cuda_tiles import capturing
 
 # Float64 numbers of a batch, whatever the number of models
 _BATCH_NUMBERS = 1 << 23
@@ -104,7 +105,7 @@ class FiniteRows:
 
     def check(self) -> None:
         """Raise for the first such row. Waits for the device; left out while a CUDA graph is captured."""
-        if self._bad.is_cuda and torch.cuda.is_current_stream_capturing():
+        if capturing(self._bad.device):
             return
         if bool(self._bad.any()):
             model, row = torch.nonzero(self._bad)[0].tolist()
@@ -141,8 +142,7 @@ def _normalised(batch: list[Tensor], size: int, metric: str) -> tuple[Tensor, Te
     n, k = batch[0].shape
     x = torch.zeros(size, n, _whole_lines(k), dtype=torch.float64, device=batch[0].device)
     inside = x[: len(batch), :, :k]
-    for at, model in enumerate(batch):
-        inside[at] = model
+    inside.copy_(torch.stack(batch))
     bad = ~torch.isfinite(inside).all(dim=2)
     if metric == "spearman":
         inside.copy_(reference.average_ranks(inside.reshape(-1, k)).reshape(inside.shape))

@@ -16,6 +16,7 @@ from ..arguments import (
     COMPARISONS,
     DEFAULT_SIGMA,
     METRICS,
+    PRECISIONS,
     bandwidth,
     finite_rows,
     one_of,
@@ -23,7 +24,8 @@ from ..arguments import (
     outputs_tensor,
     result_dtype,
 )
-from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, view
+from . import cuda_tiles
+from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
 from .moments import comparison_from_rows
 
 
@@ -45,8 +47,10 @@ def correlation_matrix(
         outputs: (n, k) float16, bfloat16, float32 or float64, n ≥ 2; any strides; tensor or NumPy array.
         metric: "cosine", "pearson", "spearman" or "rbf".
         sigma: bandwidth σ of "rbf"; the default, √½, is the reference scripts' 2σ² = 1.
-        backend: "auto" follows the device; "cpu" and "cuda" use torch's matrix product in the result's dtype
-            (rbf: float64), "reference" float64 throughout.
+        backend: "auto" follows the device; "cpu" uses torch's matrix product in the result's dtype (rbf: float64),
+            "cuda" tensor cores in float32's accuracy, whatever `torch.backends.cuda.matmul` allows (float64 outputs
+            and rbf with 2σ² < 1: float64), "reference" float64 throughout. On a CUDA device "auto" is torch's product
+            as long as no GPU has run the kernel (see `capabilities`).
 
     Returns:
         (n, n) float32, float64 for float64 outputs, on the device of `outputs`.
@@ -79,6 +83,7 @@ def correlation_distance(
     comparison: str = "l1",
     sigma: float = DEFAULT_SIGMA,
     backend: str = "auto",
+    precision: str = "highest",
 ) -> Tensor:
     """Distance between the sample correlations of two models on the same n probes.
 
@@ -102,9 +107,14 @@ def correlation_distance(
         backend: "auto" follows the device and falls back to "reference" where no compiled kernel serves it;
             "cpu" and "cuda" are the compiled module, "reference" is the float64 definition. CUDA kernels that no GPU
             has run yet (see `capabilities`) are used only when asked for by name.
+        precision: of "l1" by "cuda", named as in `torch.set_float32_matmul_precision`. "highest": each normalised
+            value is split into two fp16 numbers and three products are summed in float32 on tensor cores, |error| ≤
+            1e-6. "high" (|error| ≤ 2e-5) takes the same way, since two products do not reach it and bf16 needs three
+            as well. "medium": one fp16 product, |error| ≤ 2e-3, a third of the work. Other backends, other
+            comparisons and float64 inputs compute all levels alike.
 
     Returns:
-        0-d tensor, float32 (|error| ≤ 1e-6), float64 if a or b is float64, on the device of `a`.
+        0-d tensor, float32 (|error| ≤ 1e-6, but for "medium"), float64 if a or b is float64, on the device of `a`.
 
     Raises:
         TypeError: not a dense floating-point matrix.
@@ -122,14 +132,18 @@ def correlation_distance(
     a, b = outputs_pair(a, b)
     one_of("metric", metric, METRICS)
     one_of("comparison", comparison, COMPARISONS)
+    one_of("precision", precision, PRECISIONS)
     check_backend(backend, a.device)
     sigma = bandwidth(sigma)
-    result: Tensor = torch.ops.sac_fast.correlation_distance(a, b, metric, comparison, sigma, backend)
+    result: Tensor = torch.ops.sac_fast.correlation_distance(a, b, metric, comparison, sigma, backend, precision)
     return result
 
 
 @kernel("correlation_matrix(Tensor outputs, str metric, float sigma, str backend) -> Tensor")
 def _correlation_matrix(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
+    tiles = takes_cuda("correlation_matrix", backend, outputs.device)
+    if tiles and cuda_tiles.serves(outputs.dtype, metric, sigma):
+        return cuda_tiles.matrices([outputs], metric, sigma, False, ["outputs"])[0]
     # rbf magnifies the rounding of the products by 1/(2σ²): that stays with float64
     if backend == "reference" or metric == "rbf":
         return reference.correlation_matrix(outputs, metric=metric, sigma=sigma)
@@ -144,17 +158,24 @@ def _(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
     return outputs.new_empty((n, n), dtype=result_dtype(outputs))
 
 
-@kernel("correlation_distance(Tensor a, Tensor b, str metric, str comparison, float sigma, str backend) -> Tensor")
-def _correlation_distance(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, backend: str) -> Tensor:
-    if backend == "cpu" or (backend == "auto" and a.device.type == "cpu" and _backend.is_compiled()):
+@kernel(
+    "correlation_distance(Tensor a, Tensor b, str metric, str comparison, float sigma, str backend,"
+    ' str precision="highest") -> Tensor'
+)
+def _correlation_distance(
+    a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, backend: str, precision: str = "highest"
+) -> Tensor:
+    if takes_cpu(backend, a.device):
         return _correlation_distance_cpu(a, b, metric, comparison, sigma)
-    if backend == "cuda":
-        return _correlation_distance_cuda(a, b, metric, comparison, sigma)
+    if takes_cuda("correlation_distance", backend, a.device):
+        return _correlation_distance_cuda(a, b, metric, comparison, sigma, precision)
     return reference.correlation_distance(a, b, metric=metric, comparison=comparison, sigma=sigma)
 
 
 @fake_kernel("correlation_distance")
-def _(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, backend: str) -> Tensor:
+def _(
+    a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, backend: str, precision: str = "highest"
+) -> Tensor:
     return a.new_empty((), dtype=result_dtype(a, b))
 
 
@@ -180,26 +201,30 @@ def _correlation_distance_moments(a: Tensor, b: Tensor, metric: str, comparison:
     return reference.correlation_distance(a, b, metric=metric, comparison=comparison, sigma=sigma)
 
 
-def _normalised_pair(a: Tensor, b: Tensor, metric: str) -> tuple[Tensor, Tensor]:
-    finite_rows("a", a)
-    finite_rows("b", b)
+def _normalised_pair(a: Tensor, b: Tensor, metric: str, names: tuple[str, str] = ("a", "b")) -> tuple[Tensor, Tensor]:
+    if not cuda_tiles.capturing(a.device):
+        finite_rows(names[0], a)
+        finite_rows(names[1], b)
     return reference.normalised_rows(a, metric), reference.normalised_rows(b, metric)
 
 
-def _correlation_distance_cuda(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float) -> Tensor:
+def _correlation_distance_cuda(
+    a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, precision: str
+) -> Tensor:
     if comparison != "l1":
         return _correlation_distance_moments(a, b, metric, comparison, sigma)
-    module = _backend.compiled("cuda")
     dtype = result_dtype(a, b)
-    # rbf magnifies the rounding of the products by 1/(2σ²): that stays with float64
-    wide = dtype == torch.float64 or metric == "rbf"
-    rows_a, rows_b = (
-        rows.to(torch.float64 if wide else torch.float32).contiguous() for rows in _normalised_pair(a, b, metric)
-    )
-    if torch.equal(rows_a, rows_b):
-        return a.new_zeros((), dtype=dtype)
+    if cuda_tiles.serves(dtype, metric, sigma):
+        return cuda_tiles.distances(a, [b], metric, sigma, precision, ["a", "b"])[0].to(dtype)
+    return distance_wide(a, b, metric, sigma, ("a", "b")).to(dtype)
+
+
+def distance_wide(a: Tensor, b: Tensor, metric: str, sigma: float, names: tuple[str, str]) -> Tensor:
+    """The "l1" distance by the float64 CUDA kernel: 0-d float64. `names` of a and b in messages."""
+    module = _backend.compiled("cuda")
+    rows_a, rows_b = (rows.contiguous() for rows in _normalised_pair(a, b, metric, names))
     n = a.shape[0]
-    with torch.cuda.device(a.device):
+    with cuda_tiles.on_device(a.device) as stream:
         partial = torch.empty(module.correlation_distance_cuda_blocks(n), dtype=torch.float64, device=a.device)
         module.correlation_distance_cuda(
             rows_a.data_ptr(),
@@ -207,9 +232,8 @@ def _correlation_distance_cuda(a: Tensor, b: Tensor, metric: str, comparison: st
             rows_b.data_ptr(),
             rows_b.shape[1],
             n,
-            wide,
             0.5 / sigma**2 if metric == "rbf" else 0.0,
             partial.data_ptr(),
-            torch.cuda.current_stream().cuda_stream,
+            stream,
         )
-    return (partial.sum() / n**2).to(dtype)
+        return partial.sum() / n**2

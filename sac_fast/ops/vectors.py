@@ -8,7 +8,8 @@ from torch import Tensor
 
 from .. import _backend, reference
 from ..arguments import DEFAULT_SIGMA, METRICS, bandwidth, one_of, outputs_tensor, result_dtype
-from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, view
+from . import cuda_tiles
+from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
 
 VECTOR_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)
 
@@ -55,6 +56,9 @@ def correlation_vector(
 
 @kernel("correlation_vector(Tensor outputs, str metric, float sigma, str backend) -> Tensor")
 def _correlation_vector(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
+    tiles = takes_cuda("correlation_vector", backend, outputs.device)
+    if tiles and cuda_tiles.serves(outputs.dtype, metric, sigma):
+        return cuda_tiles.matrices([outputs], metric, sigma, True, ["outputs"])[0]
     if not takes_cpu(backend, outputs.device):
         return reference.correlation_vector(outputs, metric=metric, sigma=sigma)
     dtype, n = result_dtype(outputs), outputs.shape[0]

@@ -21,8 +21,9 @@ from ..arguments import (
     result_dtype,
     vectors_tensor,
 )
-from . import cuda_nearest, cuda_sweep
-from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, view
+from . import cuda_nearest, cuda_sweep, cuda_tiles
+from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
+from .pair import distance_wide
 
 Zoo = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 # How many more candidates than asked for the uint8 pass hands on
@@ -43,6 +44,7 @@ def correlation_distances(
     metric: str = "cosine",
     sigma: float = DEFAULT_SIGMA,
     backend: str = "auto",
+    precision: str = "highest",
 ) -> Tensor:
     """`correlation_distance` of one source to each of m suspects.
 
@@ -51,7 +53,7 @@ def correlation_distances(
     Args:
         source: (n, k) outputs, float16, bfloat16, float32 or float64; tensor or NumPy array.
         suspects: (m, n, k), or a sequence of (n, k_s), m ≥ 1; the k_s may differ.
-        metric, sigma, backend: see `correlation_distance`.
+        metric, sigma, backend, precision: see `correlation_distance`.
 
     Returns:
         (m,) float32, float64 if any input is float64.
@@ -64,8 +66,10 @@ def correlation_distances(
     source = outputs_tensor("source", source)
     models = outputs_list("suspects", suspects, like=source)
     one_of("metric", metric, METRICS)
+    one_of("precision", precision, PRECISIONS)
     check_backend(backend, source.device)
-    result: Tensor = torch.ops.sac_fast.correlation_distances(source, models, metric, bandwidth(sigma), backend)
+    sigma = bandwidth(sigma)
+    result: Tensor = torch.ops.sac_fast.correlation_distances(source, models, metric, sigma, backend, precision)
     return result
 
 
@@ -169,8 +173,15 @@ def _ranked(name: str, models: list[Tensor], metric: str) -> tuple[str, list[Ten
     return "pearson", [ranked(f"{name}[{i}]", model) for i, model in enumerate(models)]
 
 
-@kernel("correlation_distances(Tensor source, Tensor[] suspects, str metric, float sigma, str backend) -> Tensor")
-def _correlation_distances(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
+@kernel(
+    "correlation_distances(Tensor source, Tensor[] suspects, str metric, float sigma, str backend,"
+    ' str precision="highest") -> Tensor'
+)
+def _correlation_distances(
+    source: Tensor, suspects: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest"
+) -> Tensor:
+    if takes_cuda("correlation_distances", backend, source.device):
+        return _correlation_distances_cuda(source, suspects, metric, sigma, precision)
     if not takes_cpu(backend, source.device):
         return reference.correlation_distances(source, suspects, metric=metric, sigma=sigma)
     dtype = result_dtype(source, *suspects)
@@ -185,15 +196,28 @@ def _correlation_distances(source: Tensor, suspects: list[Tensor], metric: str, 
 
 
 @fake_kernel("correlation_distances")
-def _(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
+def _(
+    source: Tensor, suspects: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest"
+) -> Tensor:
     return source.new_empty(len(suspects), dtype=result_dtype(source, *suspects))
+
+
+def _correlation_distances_cuda(
+    source: Tensor, suspects: list[Tensor], metric: str, sigma: float, precision: str
+) -> Tensor:
+    dtype = result_dtype(source, *suspects)
+    if cuda_tiles.serves(dtype, metric, sigma):
+        names = ["source", *(f"suspects[{i}]" for i in range(len(suspects)))]
+        return cuda_tiles.distances(source, suspects, metric, sigma, precision, names).to(dtype)
+    named = [(x, ("source", f"suspects[{i}]")) for i, x in enumerate(suspects)]
+    return torch.stack([distance_wide(source, x, metric, sigma, names) for x, names in named]).to(dtype)
 
 
 @kernel("pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str precision, str backend) -> Tensor")
 def _pairwise_correlation_distances(
     zoo: list[Tensor], metric: str, sigma: float, precision: str, backend: str
 ) -> Tensor:
-    if cuda_sweep.takes_cuda(backend, zoo[0].device, "pairwise_correlation_distances"):
+    if takes_cuda("pairwise_correlation_distances", backend, zoo[0].device):
         return cuda_sweep.pairwise_correlation_distances(zoo, metric, sigma, precision)
     if not takes_cpu(backend, zoo[0].device):
         return reference.pairwise_correlation_distances(zoo, metric=metric, sigma=sigma)
@@ -224,7 +248,7 @@ def _nearest_models(
     candidates: int,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
-    if cuda_sweep.takes_cuda(backend, zoo[0].device, "nearest_models"):
+    if takes_cuda("nearest_models", backend, zoo[0].device):
         return cuda_nearest.nearest_models(zoo, queries, metric, sigma, top, candidates)
     if not takes_cpu(backend, zoo[0].device):
         return reference.nearest_models(zoo, queries or None, top, metric=metric, sigma=sigma)
@@ -264,7 +288,7 @@ def _(
 def _nearest_vectors(
     zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str
 ) -> tuple[Tensor, Tensor]:
-    if cuda_sweep.takes_cuda(backend, zoo.device, "nearest_models"):
+    if takes_cuda("nearest_models", backend, zoo.device):
         return cuda_nearest.nearest_vectors(zoo, queries, top, candidates)
     if not takes_cpu(backend, zoo.device):
         return reference.nearest_vectors(zoo, queries, top)

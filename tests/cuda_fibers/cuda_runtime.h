@@ -1,7 +1,7 @@
 // Enough of CUDA to run kernels on the processor, one block after the other, every thread of a block a fiber of this
-// one thread, in an order that is always the same. A fiber runs until it has to wait; if all wait, the kernel hangs, and
-// the process says so and ends. What is asynchronous on the device is done as late as it may be: when somebody waits
-// for it (cuda/tensor_core_ptx.cuh). It checks arithmetic, layout, indices, barriers and phases, not speed.
+// one thread, in an order that is always the same. A fiber runs until it has to wait; if all wait, the kernel hangs,
+// and the process says so and ends. What is asynchronous on the device is done as late as it may be: when somebody
+// waits for it (cuda/tensor_core_ptx.cuh). It checks arithmetic, layout, indices, barriers and phases, not speed.
 #pragma once
 
 #include <setjmp.h>

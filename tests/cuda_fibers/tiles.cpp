@@ -53,14 +53,22 @@ std::int64_t walk_steps(int rows, int cols, int height, bool triangle) {
 void pack_rows(const void* x, int dtype, std::int64_t models, std::int64_t model_stride, std::int64_t rows,
                std::int64_t k, std::int64_t row_stride, std::int64_t col_stride, bool centre, int parts, void* packed,
                float* norms, std::int64_t first_row, std::int64_t* bad) {
-  sac::pack_rows_cuda({{x, static_cast<sac::DType>(dtype), rows, k, row_stride, col_stride}, models, model_stride,
-                       centre, parts, packed, norms, first_row, bad},
+  sac::pack_rows_cuda({{x, static_cast<sac::DType>(dtype), rows, k, row_stride, col_stride},
+                       models,
+                       model_stride,
+                       centre,
+                       parts,
+                       packed,
+                       norms,
+                       first_row,
+                       bad},
                       nullptr);
 }
 
-std::int64_t plan_blocks(std::int64_t rows, std::int64_t cols, bool square, int parts, double bandwidth,
+std::int64_t plan_blocks(std::int64_t rows, std::int64_t cols, bool square, int parts, double bandwidth, int kernel,
                          std::int64_t count) {
-  return sac::correlation_distances_plan({rows, cols, square, parts, bandwidth, sac::TileKernel::automatic}, count)
+  return sac::correlation_distances_plan({rows, cols, square, parts, bandwidth, static_cast<sac::TileKernel>(kernel)},
+                                         count)
       .blocks;
 }
 
@@ -68,11 +76,12 @@ sac::PackedModels packed_models(const void* const* p, std::int64_t k) {
   return {p[0], p[1], static_cast<const float*>(p[2]), static_cast<const float*>(p[3]), k};
 }
 
-void correlation_distances(std::int64_t rows, std::int64_t cols, bool square, int parts, double bandwidth,
+void correlation_distances(std::int64_t rows, std::int64_t cols, bool square, int parts, double bandwidth, int kernel,
                            const void* const* source, std::int64_t source_k, const void* const* suspects,
                            std::int64_t suspect_k, std::int64_t count, double* partial) {
-  sac::correlation_distances_tiles({rows, cols, square, parts, bandwidth, sac::TileKernel::automatic},
-                                   packed_models(source, source_k), packed_models(suspects, suspect_k), count, partial, nullptr);
+  sac::correlation_distances_tiles({rows, cols, square, parts, bandwidth, static_cast<sac::TileKernel>(kernel)},
+                                   packed_models(source, source_k), packed_models(suspects, suspect_k), count, partial,
+                                   nullptr);
 }
 
 void correlation_matrix(std::int64_t n, double bandwidth, const void* const* models, std::int64_t k, std::int64_t count,

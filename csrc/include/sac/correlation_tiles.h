@@ -3,10 +3,10 @@
 //   correlation_distances_tiles   Σ_ij |C^source_ij − C^s_ij| for each suspect s
 //   correlation_matrix_tiles      C of each model, as a matrix or as the entries above the diagonal, row by row
 //
-// C is square, of `rows` = `cols` probes, or the rectangle of two slabs of it, `rows` of the one and `cols` of the other,
-// that lies wholly above the diagonal. A tile is the sum of chunks: products of at most 64 coordinates are added up by the
-// tensor cores from zero (they truncate), chunks in float32 with rounding. Sums of |·| are float32 over the 64 or 128
-// entries of a thread, then float64, in a fixed order.
+// C is square, of `rows` = `cols` probes, or the rectangle of two slabs of it, `rows` of the one and `cols` of the
+// other, that lies wholly above the diagonal. A tile is the sum of chunks: products of at most 64 coordinates are added
+// up by the tensor cores from zero (they truncate), chunks in float32 with rounding. Sums of |·| are float32 over the
+// 64 or 128 entries of a thread, then float64, in a fixed order.
 #pragma once
 
 #include <cstdint>
@@ -38,11 +38,12 @@ struct TilePlan {
   std::int64_t blocks;              // partial sums of each suspect
   std::int64_t suspects_per_group;  // which the blocks of one grid row take in turn
   bool warpgroup;
+  int height;  // row tiles of a block's tile
 };
 TilePlan correlation_distances_plan(const TileShape& shape, std::int64_t suspects);
 
-// partial: suspects × plan.blocks; the sum of a row is that of |C^source − C^suspect| over the square, or twice that over
-// the rectangle. On `stream`, not waited for. Throws std::runtime_error naming the kernel.
+// partial: suspects × plan.blocks; the sum of a row is that of |C^source − C^suspect| over the square, or twice that
+// over the rectangle. On `stream`, not waited for. Throws std::runtime_error naming the kernel.
 void correlation_distances_tiles(const TileShape& shape, const PackedModels& source, const PackedModels& suspects,
                                  std::int64_t count, double* partial, void* stream);
 

@@ -12,15 +12,15 @@
 namespace sac {
 
 struct PackRows {
-  MatrixView outputs;         // of the first model
+  MatrixView outputs;  // of the first model
   std::int64_t models;
   std::int64_t model_stride;  // in elements
   bool centre;
-  int parts;                  // 2: hi and lo; 1: hi alone
-  void* packed;               // models × packed_bytes(rows, cols, parts), on a boundary of 128 bytes
-  float* squared_norms;       // models × padded rows: 1, or 0 for a row without direction and behind the last row
-  std::int64_t first_row;     // what the first row is called in `bad_rows`
-  std::int64_t* bad_rows;     // for each model; lowered to the smallest row with NaN or Inf. Such a row is packed as NaN.
+  int parts;               // 2: hi and lo; 1: hi alone
+  void* packed;            // models × packed_bytes(rows, cols, parts), on a boundary of 128 bytes
+  float* squared_norms;    // models × padded rows: 1, or 0 for a row without direction and behind the last row
+  std::int64_t first_row;  // what the first row is called in `bad_rows`
+  std::int64_t* bad_rows;  // for each model; lowered to the smallest row with NaN or Inf. Such a row is packed as NaN.
 };
 
 // On `stream` (a cudaStream_t) of the current device, not waited for. Throws std::runtime_error naming the kernel.

@@ -25,10 +25,10 @@ namespace sac {
 constexpr int kTileRows = 128;
 constexpr int kStepCoordinates = 16;
 constexpr int kPartBytes = kTileRows * kStepCoordinates * 2;
-constexpr int kMatrixBytes = 128;                                  // 8 rows of 8 fp16
-constexpr int kHalfStepBytes = kTileRows / 8 * kMatrixBytes;       // 8 coordinates of 128 rows
-constexpr int kChunkBytes = 4 * kPartBytes;                        // what a pipeline stage holds of one tile
-constexpr float kUnscale = 1.0f / (1 << 24);                       // of a product of two scaled numbers
+constexpr int kMatrixBytes = 128;                             // 8 rows of 8 fp16
+constexpr int kHalfStepBytes = kTileRows / 8 * kMatrixBytes;  // 8 coordinates of 128 rows
+constexpr int kChunkBytes = 4 * kPartBytes;                   // what a pipeline stage holds of one tile
+constexpr float kUnscale = 1.0f / (1 << 24);                  // of a product of two scaled numbers
 
 SAC_HOST_DEVICE inline std::int64_t row_tiles(std::int64_t rows) { return (rows + kTileRows - 1) / kTileRows; }
 SAC_HOST_DEVICE inline std::int64_t steps_of(std::int64_t k) { return (k + kStepCoordinates - 1) / kStepCoordinates; }

@@ -1,6 +1,6 @@
-// What the instructions in csrc/cuda/tensor_core_ptx.cuh do, in C++, after the PTX ISA: operand fragments by lane, shared
-// memory layout by descriptor. Copies and wgmma take place when their end is waited for, never earlier: a kernel that
-// forgets to wait, or gives memory back too soon, computes nonsense here.
+// What the instructions in csrc/cuda/tensor_core_ptx.cuh do, in C++, after the PTX ISA: operand fragments by lane,
+// shared memory layout by descriptor. Copies and wgmma take place when their end is waited for, never earlier: a kernel
+// that forgets to wait, or gives memory back too soon, computes nonsense here.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -42,7 +42,9 @@ inline std::vector<std::vector<PendingCopy>>& my_groups() {
   if (groups.empty()) groups.emplace_back();
   return groups;
 }
-inline void copy_async_16(std::uint32_t to_shared, const void* from) { my_groups().back().push_back({to_shared, from}); }
+inline void copy_async_16(std::uint32_t to_shared, const void* from) {
+  my_groups().back().push_back({to_shared, from});
+}
 inline void copy_async_commit() { my_groups().emplace_back(); }
 template <int kPending>
 void copy_async_wait() {

@@ -1,0 +1,82 @@
+"""What nvcc makes of the CUDA kernels: registers suffice, and the tensor cores are where they should be."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = sorted(path.stem for path in (ROOT / "csrc/cuda").glob("*.cu"))
+ARCHITECTURES = ("80", "90a")
+NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+CUOBJDUMP = shutil.which("cuobjdump") or shutil.which("/usr/local/cuda/bin/cuobjdump")
+# one of them in every run, all with --slow
+ALWAYS = ("correlation_distances_cuda", "90a")
+CASES = [
+    pytest.param(file, architecture, marks=[] if (file, architecture) == ALWAYS else pytest.mark.slow)
+    for file in FILES
+    for architecture in ARCHITECTURES
+]
+
+pytestmark = pytest.mark.skipif(NVCC is None or not FILES, reason="needs nvcc and the source tree")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Object file and ptxas's report of a source for one architecture."""
+    made = {}
+
+    def compile_(file, architecture):
+        if (file, architecture) not in made:
+            target = tmp_path_factory.mktemp("cuda") / f"{file}.o"
+            flags = ["-std=c++17", "-O3", "-DSAC_CUDA_SM90A", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
+            code = f"arch=compute_{architecture},code=sm_{architecture}"
+            command = [
+                NVCC,
+                *flags,
+                "-gencode",
+                code,
+                "-Xptxas",
+                "-v",
+                "-c",
+                ROOT / f"csrc/cuda/{file}.cu",
+                "-o",
+                target,
+            ]
+            run = subprocess.run(command, capture_output=True, text=True)
+            assert run.returncode == 0, run.stderr
+            made[file, architecture] = target, run.stdout + run.stderr
+        return made[file, architecture]
+
+    return compile_
+
+
+@pytest.mark.parametrize(("file", "architecture"), CASES)
+def test_no_kernel_spills_registers(compiled, file, architecture):
+    _, report = compiled(file, architecture)
+    kernels = re.findall(r"Compiling entry function '(\w+)'", report)
+    used = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
+    assert kernels
+    assert len(used) >= len(kernels)
+    assert {numbers for numbers in used} == {("0", "0", "0")}, report
+    # ptxas says so when it cannot run wgmma asynchronously
+    assert "warning" not in report.lower(), report
+
+
+@pytest.mark.parametrize(
+    ("file", "architecture"), [case for case in CASES if case.values[0].startswith("correlation_")]
+)
+@pytest.mark.skipif(CUOBJDUMP is None, reason="needs cuobjdump")
+def test_products_are_on_tensor_cores(compiled, file, architecture):
+    target, _ = compiled(file, architecture)
+    sass = subprocess.run([CUOBJDUMP, "-sass", target], capture_output=True, text=True, check=True).stdout
+    functions = dict(re.findall(r"Function : (\S+)(.*?)(?=Function : |\Z)", sass, flags=re.S))
+    assert functions
+    for name, body in functions.items():
+        kind = "HGMMA" if "warpgroup_kernel" in name else "HMMA" if "warp_kernel" in name else None
+        if kind == "HGMMA" and architecture != "90a":
+            continue  # empty there
+        assert kind is None or f" {kind}." in body, name
+        assert not re.search(r" (LDL|STL)\b", body), name  # nothing in local memory
