@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sac_fast import _backend, correlation_vector, reference
-from sac_fast.ops import cuda_nearest, cuda_vectors
+from sac_fast.ops import cuda_nearest, cuda_sweep, cuda_vectors
 
 METRICS = ["cosine", "pearson", "spearman", "rbf"]
 ops = torch.ops.sac_fast
@@ -58,10 +58,11 @@ def test_pairwise_against_definition(gpu, metric, dtype):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_pairwise_in_slabs(gpu, metric):
+def test_pairwise_in_slabs(gpu, metric, monkeypatch):
     zoo = zoo_of(5, 40, 9, 2, spread=1)
     zoo[1][17] = 0.0
     gpu.total_memory = 4 * 5 * 4 * 200  # 200 of the 820 entries at a time
+    monkeypatch.setattr(cuda_sweep, "_FORMING_BYTES", 1)
     distances = ops.pairwise_correlation_distances(zoo, metric, definition.SIGMA, "high", "cuda")
     np.testing.assert_allclose(distances, defined(zoo, zoo, metric), rtol=0, atol=1e-6)
     assert [add for *_, add in gpu.called] == [False] + [True] * (len(gpu.called) - 1)

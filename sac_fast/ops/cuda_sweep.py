@@ -18,6 +18,8 @@ from .cuda_vectors import FiniteRows, correlation_rows, padded_shape, slab_entri
 
 # The device's memory over this is what the vectors may take
 MEMORY_SHARE = 4
+# For each entry of a block of C while its vector is formed: float64 correlations, and where they go
+_FORMING_BYTES = 48
 
 
 def memory_of(device: torch.device) -> int:
@@ -70,13 +72,20 @@ def pairwise_correlation_distances(models: Sequence[Tensor], metric: str, sigma:
 
 
 def _slabs(n: int, m: int, metric: str, dtype: torch.dtype, most_bytes: int) -> Iterator[tuple[int, int]]:
-    """Blocks of rows of C whose entries, of all models, fit into `most_bytes`; one row at least."""
+    """Blocks of rows of C: the entries of all models fit into `most_bytes`, as does what one model's are formed from.
+
+    One row at least.
+    """
+
+    def fits(first: int, last: int) -> bool:
+        _, entries = padded_shape(m, slab_entries(n, first, last, metric), dtype)
+        return m * entries * dtype.itemsize <= most_bytes and _FORMING_BYTES * (last - first) * n <= most_bytes
+
     first = 0
     while first < n:
         low, high = first + 1, n
         while low < high:
             middle = (low + high + 1) // 2
-            _, entries = padded_shape(m, slab_entries(n, first, middle, metric), dtype)
-            low, high = (middle, high) if m * entries * dtype.itemsize <= most_bytes else (low, middle - 1)
+            low, high = (middle, high) if fits(first, middle) else (low, middle - 1)
         yield first, low
         first = low
