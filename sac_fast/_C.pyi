@@ -2,6 +2,10 @@ from collections.abc import Sequence
 
 # data, dtype, rows, cols, row stride, col stride
 _View = tuple[int, str, int, int, int, int]
+# rows, cols, square, parts, inverse bandwidth, kernel ("automatic", "warp" or "warpgroup")
+_Shape = tuple[int, int, bool, int, float, str]
+# packed rows, packed cols, norms of rows, norms of cols, k
+_Packed = tuple[int, int, int, int, int]
 # data, rows, bytes from one row to the next
 _Rows = tuple[int, int, int]
 
@@ -93,10 +97,29 @@ def correlation_distance_cuda(
     b: int,
     b_cols: int,
     rows: int,
-    wide: bool,
     inverse_bandwidth: float,
     partial: int,
     stream: int,
+) -> None: ...
+def packed_bytes(rows: int, k: int, parts: int) -> int: ...
+def pack_rows_cuda(
+    outputs: _View,
+    models: int,
+    model_stride: int,
+    centre: bool,
+    parts: int,
+    packed: int,
+    squared_norms: int,
+    first_row: int,
+    bad_rows: int,
+    stream: int,
+) -> None: ...
+def correlation_distances_tiles_blocks(shape: _Shape, count: int) -> int: ...
+def correlation_distances_tiles(
+    shape: _Shape, source: _Packed, suspects: _Packed, count: int, partial: int, stream: int
+) -> None: ...
+def correlation_matrix_tiles(
+    shape: _Shape, models: _Packed, count: int, vector: bool, out: int, stream: int
 ) -> None: ...
 def jpeg_roundtrip_cuda(
     images: int,

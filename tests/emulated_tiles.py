@@ -13,7 +13,7 @@ import torch
 
 ROOT = pathlib.Path(__file__).parent.parent
 FIBERS = ROOT / "tests/cuda_fibers"
-SOURCES = ("pack_rows_cuda", "correlation_distances_cuda", "correlation_matrix_cuda")
+SOURCES = ("correlation_distance_cuda", "correlation_distances_cuda", "correlation_matrix_cuda", "pack_rows_cuda")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # the order of sac::DType
 KERNEL_NUMBERS = {"automatic": 0, "warp": 1, "warpgroup": 2}  # the order of sac::TileKernel
 KERNELS = {"warp": 80, "warpgroup": 90}  # and the capability of devices that take it
@@ -32,6 +32,7 @@ def library():
             compiler,
             "-std=gnu++17",
             "-O1",
+            "-DSAC_CUDA_SM90A",
             "-w",
             "-shared",
             "-fPIC",
@@ -45,8 +46,9 @@ def library():
         run = subprocess.run(command, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         loaded = ctypes.CDLL(made)
-    for name in ("packed_bytes", "place_in_model", "walk", "walk_steps", "plan_blocks"):
+    for name in ("packed_bytes", "place_in_model", "walk", "walk_steps", "plan_blocks", "wide_blocks"):
         getattr(loaded, name).restype = ctypes.c_int64
+    loaded.launched.restype = ctypes.c_char_p
     return loaded
 
 
@@ -96,6 +98,13 @@ class Module:
     def correlation_matrix_tiles(self, shape, models, count, vector, out, stream):
         rows, _, _, _, bandwidth, _ = _shape(shape)
         self.library.correlation_matrix(rows, bandwidth, *_packed(models), i64(count), vector, address(out))
+
+    def correlation_distance_cuda_blocks(self, rows):
+        return self.library.wide_blocks(i64(rows))
+
+    def correlation_distance_cuda(self, a, a_cols, b, b_cols, rows, inverse_bandwidth, partial, stream):
+        sizes = (address(a), i64(a_cols), address(b), i64(b_cols), i64(rows))
+        self.library.correlation_distance_wide(*sizes, ctypes.c_double(inverse_bandwidth), address(partial))
 
 
 def _shape(shape):

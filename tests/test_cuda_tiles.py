@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sac_fast.ops import cuda_tiles
+from sac_fast.ops import correlation_distance, correlation_distances, cuda_tiles, pair, zoo
 
 
 @pytest.fixture(params=emulated_tiles.KERNELS)
@@ -96,3 +96,37 @@ def test_matrices_and_vectors(tiles, metric):
         expected = definition.matrix(zoo[model].double(), metric)
         assert found[model].numpy() == pytest.approx(expected, abs=1e-6)
         assert np.array_equal(vectors[model], found[model].numpy()[np.triu_indices(131, 1)])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
+@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+def test_the_ops_choose_the_kernel_that_serves(tiles, metric, dtype):
+    a, b = models(1, 130, 20, 9, dtype)[0], models(1, 130, 7, 10, dtype)[0]
+    for sigma in (0.05, definition.SIGMA) if metric == "rbf" else (definition.SIGMA,):
+        one = pair._correlation_distance_cuda(a, b, metric, "l1", sigma, "highest")
+        expected = definition.distance(a.double(), b.double(), metric, sigma=sigma)
+        assert one.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        assert one.item() == pytest.approx(expected, abs=definition.TOLERANCE[one.dtype])
+        launched = tiles._backend.compiled("cuda").library.launched().decode()
+        assert ("_warp" in launched) == (dtype != torch.float64 and (metric != "rbf" or sigma > 0.5))
+        many = zoo._correlation_distances_cuda(a, [a, b], metric, sigma, "highest")
+        assert many.tolist() == pytest.approx([0.0, expected], abs=definition.TOLERANCE[one.dtype])
+        assert many[0] == 0.0
+    bad = b.clone()
+    bad[17, 3] = torch.nan
+    with pytest.raises(ValueError, match="b must be finite, got NaN or Inf in row 17"):
+        pair._correlation_distance_cuda(a, bad, metric, "l1", 0.7, "highest")
+    with pytest.raises(ValueError, match=r"suspects\[1\] must be finite, got NaN or Inf in row 17"):
+        zoo._correlation_distances_cuda(a, [b, bad], metric, 0.7, "highest")
+
+
+def test_precision_is_one_of_three_and_the_same_on_the_cpu():
+    a, b = models(2, 50, 8, 11)
+    values = {float(correlation_distance(a, b, precision=level)) for level in ("highest", "high", "medium")}
+    assert len(values) == 1
+    many = [correlation_distances(a, [b], precision=level) for level in ("highest", "high", "medium")]
+    assert torch.equal(many[0], many[1])
+    assert torch.equal(many[0], many[2])
+    for op, suspects in ((correlation_distance, b), (correlation_distances, [b])):
+        with pytest.raises(ValueError, match="precision must be one of highest, high, medium, got 'tf32'"):
+            op(a, suspects, precision="tf32")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import definition
 import emulated_sweep
+import emulated_tiles
 import numpy as np
 import pytest
 import torch
@@ -16,11 +17,23 @@ METRICS = ["cosine", "pearson", "spearman", "rbf"]
 ops = torch.ops.sac_fast
 
 
+class Module(emulated_sweep.EmulatedSweep):
+    """Both kinds of kernels: those that form vectors, and those that sweep over them."""
+
+    def __init__(self):
+        super().__init__(emulated_sweep.compiled())
+        self.tiles = emulated_tiles.Module()
+
+    def __getattr__(self, name):
+        return getattr(self.tiles, name)
+
+
 @pytest.fixture
 def gpu(monkeypatch):
     """A GPU of as much memory, and as many multiprocessors, as a test says; `called` tells what ran."""
     made = SimpleNamespace(total_memory=1 << 33, multi_processor_count=4)
-    module = emulated_sweep.EmulatedSweep(emulated_sweep.compiled())
+    module = Module()
+    module.tiles.library.emulate(80, 4)
     made.called = module.called
     monkeypatch.setattr(_backend, "compiled", lambda backend: module)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: made)

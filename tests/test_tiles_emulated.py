@@ -86,9 +86,8 @@ def test_split_numbers_are_right_to_23_bits(library):
     assert np.all(np.abs(hi - x) <= np.maximum(np.abs(x) * 2.0**-11, 2.0**-37))
 
 
-@pytest.mark.parametrize("height", [1, 2])
 @pytest.mark.parametrize("stride", [1, 3, 132])
-def test_walk_visits_each_tile_once(library, height, stride):
+def test_walk_visits_each_step_once(library, stride):
     for rows, cols, triangle in [(r, r, True) for r in (1, 2, 3, 7, 8, 9, 16, 17, 31, 40)] + [
         (1, 1, False),
         (5, 3, False),
@@ -96,31 +95,61 @@ def test_walk_visits_each_tile_once(library, height, stride):
         (9, 1, False),
     ]:
         met = {}
-        steps = library.walk_steps(rows, cols, height, triangle)
+        steps = library.walk_steps(rows, cols, triangle)
         for first in range(stride):
-            out = np.empty((4000, 3), np.int64)
-            found = library.walk(rows, cols, height, triangle, i64(first), i64(stride), i64(len(out)), pointer(out))
-            assert found == height * max(0, -(-(steps - first) // stride))
+            out = np.empty((1000, 3), np.int64)
+            found = library.walk(rows, cols, triangle, i64(first), i64(stride), i64(len(out)), pointer(out))
+            assert found == max(0, -(-(steps - first) // stride))
             for row, col, weight in out[:found].tolist():
                 assert (row, col) not in met
                 met[row, col] = weight
         expected = {(i, j): 2 for i, j in itertools.product(range(rows), range(cols))}
         if triangle:
             expected = {(i, j): 1 if i == j else 2 for i, j in expected if i <= j}
-        assert {place: weight for place, weight in met.items() if weight} == expected
+        assert met == expected
 
 
-@pytest.mark.parametrize("height", [1, 2])
-def test_walk_beyond_32_bits(library, height):
+def test_tiles_that_nobody_wants_weigh_nothing(library):
+    assert [library.tile_weight(5, 5, True, *tile) for tile in ((4, 3), (5, 5), (4, 5), (4, 4), (3, 4))] == [
+        0,
+        0,
+        0,
+        1,
+        2,
+    ]
+    assert [library.tile_weight(5, 3, False, *tile) for tile in ((4, 2), (5, 2), (4, 3), (2, 2))] == [2, 0, 0, 2]
+
+
+def test_walk_beyond_32_bits(library):
     side = (1 << 24) + 3  # 2³¹ probes
-    steps = library.walk_steps(side, side, height, True)
-    half = -(-side // height)
-    assert steps == sum(side - height * row for row in (0, half - 1)) * half // 2
-    out = np.empty((height, 3), np.int64)
-    library.walk(side, side, height, True, i64(steps - 1), i64(1), i64(height), pointer(out))
-    last = side - 1
-    assert out[0].tolist()[:2] == [last // height * height, last]
-    library.walk(side, side, height, True, i64(steps), i64(1), i64(height), pointer(out))
+    steps = library.walk_steps(side, side, True)
+    assert steps == side * (side + 1) // 2
+    out = np.empty((2, 3), np.int64)
+    assert library.walk(side, side, True, i64(steps - 1), i64(1), i64(2), pointer(out)) == 1
+    assert out[0].tolist() == [side - 1, side - 1, 1]
+    # the last column of the first band
+    assert library.walk(side, side, True, i64(8 * side - 29), i64(1), i64(2), pointer(out)) == 2
+    assert out.tolist() == [[7, side - 1, 2], [8, 8, 1]]
+
+
+def test_grids_leave_few_processors_idle(library):
+    for tiles, suspects, processors, least in [
+        (36, 130, 132, 0.8),  # 36 blocks alone would be a quarter of an H100
+        (36, 1000, 132, 0.9),
+        (136, 100, 132, 0.9),
+        (10, 1000, 108, 0.9),
+        (131_328, 1, 132, 0.99),
+        (1, 3, 132, 3 / 132),
+        (50_000, 40, 132, 0.9),
+    ]:
+        out = np.empty(2, np.int64)
+        library.tile_grid(*map(i64, (tiles, suspects, processors)), pointer(out))
+        blocks, per_group = out.tolist()
+        assert 1 <= blocks <= tiles
+        assert 1 <= per_group <= 32
+        groups = -(-suspects // per_group)
+        time = -(-blocks * groups // processors) * -(-tiles // blocks) * per_group
+        assert tiles * suspects / processors / time >= least * 0.999
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -195,7 +224,8 @@ def sums(library, source, suspects, square, count, metric, parts, sigma=definiti
 
 @pytest.fixture(params=KERNELS)
 def kernels(request, library):
-    library.emulate(KERNELS[request.param], 3)
+    library.emulate(KERNELS[request.param], 4)
+    library.kind = request.param
     return library
 
 
@@ -207,8 +237,30 @@ def test_distances_against_the_definition(kernels, n, k_a, k_b, m, parts, metric
     source[1] = 0
     suspects[0, 0] = 0
     actual = distances(kernels, source, suspects, metric, parts)
+    pair = kernels.kind == "warpgroup" and m == 1 and metric != "rbf"
+    assert kernels.launched().decode() == f"correlation_distance{'' if pair else 's'}_{kernels.kind}_kernel"
     expected = [definition.distance(source, suspect, metric) for suspect in suspects]
     assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
+
+
+@pytest.mark.parametrize(("n", "k_a", "k_b"), [(513, 20, 5), (260, 33, 200), (390, 10, 10), (770, 3, 4)])
+def test_one_pair_of_several_tiles(kernels, n, k_a, k_b):
+    a, b = models(1, n, k_a, 1)[0], models(1, n, k_b, 2)[0]
+    for processors in (2, 5):
+        kernels.emulate(KERNELS[kernels.kind], processors)
+        assert distances(kernels, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
+    assert distances(kernels, a, a[None])[0] == 0.0
+
+
+def test_a_rectangle_of_slabs(kernels):
+    a, b = models(1, 700, 20, 1), models(1, 700, 40, 2)
+    for metric, parts in (("cosine", 2), ("rbf", 2), ("cosine", 1)):
+        pieces = [(Packed(kernels, x, metric, parts, 0, 300), Packed(kernels, x, metric, parts, 300)) for x in (a, b)]
+        squares = [sums(kernels, (pieces[0][i],) * 2, (pieces[1][i],) * 2, True, 1, metric, parts) for i in (0, 1)]
+        rectangle = sums(kernels, *pieces, False, 1, metric, parts)
+        expected = definition.distance(a[0], b[0], metric)
+        actual = float(sum(squares)[0] + rectangle[0]) / 700**2
+        assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "rbf"])

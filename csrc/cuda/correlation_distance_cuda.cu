@@ -97,17 +97,24 @@ __device__ double tile_sum(const double* a, std::int64_t k_a, const double* b, s
   return sum;
 }
 
+struct Pair {
+  const double* a;
+  std::int64_t k_a;
+  const double* b;
+  std::int64_t k_b, n;
+  double inverse_bandwidth;
+  double* partial;
+};
+
 template <bool Rbf>
-__global__ void __launch_bounds__(kThreads)
-    correlation_distance_kernel(const double* a, std::int64_t k_a, const double* b, std::int64_t k_b, std::int64_t n,
-                                double inverse_bandwidth, double* partial) {
+__global__ void __launch_bounds__(kThreads) correlation_distance_kernel(Pair pair) {
   __shared__ Stage stage;
   __shared__ double sums[kThreads];
-  const std::int64_t tiles = (n + kTile - 1) / kTile;
+  const std::int64_t tiles = (pair.n + kTile - 1) / kTile;
   double total = 0;
   for (std::int64_t t = blockIdx.x; t < triangle_size(tiles); t += gridDim.x) {
     const TriangleTile tile = triangle_tile(t, tiles);
-    const double sum = tile_sum<Rbf>(a, k_a, b, k_b, n, inverse_bandwidth, tile, stage);
+    const double sum = tile_sum<Rbf>(pair.a, pair.k_a, pair.b, pair.k_b, pair.n, pair.inverse_bandwidth, tile, stage);
     total += tile.row == tile.col ? sum : 2.0 * sum;
   }
   sums[threadIdx.x] = total;
@@ -115,16 +122,7 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
   }
-  if (threadIdx.x == 0) partial[blockIdx.x] = sums[0];
-}
-
-template <bool Rbf>
-void launch(const double* a, std::int64_t k_a, const double* b, std::int64_t k_b, std::int64_t n,
-            double inverse_bandwidth, double* partial, void* stream) {
-  correlation_distance_kernel<Rbf>
-      <<<static_cast<unsigned>(correlation_distance_cuda_blocks(n)), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-          a, k_a, b, k_b, n, inverse_bandwidth, partial);
-  check_cuda(cudaGetLastError(), "correlation_distance_kernel");
+  if (threadIdx.x == 0) pair.partial[blockIdx.x] = sums[0];
 }
 
 }  // namespace
@@ -135,10 +133,10 @@ std::int64_t correlation_distance_cuda_blocks(std::int64_t n) {
 
 void correlation_distance_cuda(const double* a, std::int64_t k_a, const double* b, std::int64_t k_b, std::int64_t n,
                                double inverse_bandwidth, double* partial, void* stream) {
-  if (inverse_bandwidth > 0)
-    launch<true>(a, k_a, b, k_b, n, inverse_bandwidth, partial, stream);
-  else
-    launch<false>(a, k_a, b, k_b, n, 0, partial, stream);
+  const dim3 grid(static_cast<unsigned>(correlation_distance_cuda_blocks(n)));
+  const auto kernel = inverse_bandwidth > 0 ? correlation_distance_kernel<true> : correlation_distance_kernel<false>;
+  launch_kernel("correlation_distance_kernel", kernel, grid, kThreads, 0, stream,
+                Pair{a, k_a, b, k_b, n, inverse_bandwidth, partial});
 }
 
 }  // namespace sac

@@ -15,9 +15,9 @@ void launch_warp(const TileProblem& problem, dim3 grid, void* stream) {
 
 template <int kParts>
 void launch_warpgroup_pair(const TileProblem& problem, dim3 grid, void* stream) {
-  launch_kernel("correlation_distance_warpgroup_kernel",
-                warpgroup_tiles::correlation_distance_warpgroup_kernel<kParts>, grid, warpgroup_tiles::kThreads,
-                static_cast<int>(sizeof(warpgroup_tiles::Shared<2>)), stream, problem);
+  launch_kernel("correlation_distance_warpgroup_kernel", warpgroup_tiles::correlation_distance_warpgroup_kernel<kParts>,
+                grid, warpgroup_tiles::kThreads, static_cast<int>(sizeof(warpgroup_tiles::Shared<2>)), stream, problem,
+                2);
 }
 
 template <int kParts, bool kRbf>
@@ -29,10 +29,11 @@ void launch_warpgroup(const TileProblem& problem, dim3 grid, void* stream) {
 
 template <int kParts>
 void launch(const TileProblem& problem, const TilePlan& plan, bool rbf, dim3 grid, void* stream) {
-  if (plan.height == 2)
+  if (plan.clusters)
     launch_warpgroup_pair<kParts>(problem, grid, stream);
   else if (plan.warpgroup)
-    rbf ? launch_warpgroup<kParts, true>(problem, grid, stream) : launch_warpgroup<kParts, false>(problem, grid, stream);
+    rbf ? launch_warpgroup<kParts, true>(problem, grid, stream)
+        : launch_warpgroup<kParts, false>(problem, grid, stream);
   else
     rbf ? launch_warp<kParts, true>(problem, grid, stream) : launch_warp<kParts, false>(problem, grid, stream);
 }
@@ -41,18 +42,17 @@ void launch(const TileProblem& problem, const TilePlan& plan, bool rbf, dim3 gri
 
 TilePlan correlation_distances_plan(const TileShape& shape, std::int64_t suspects) {
   const std::int64_t processors = device_attribute(cudaDevAttrMultiProcessorCount);
-  const bool warpgroup = takes_warpgroup(shape);
-  const int height = warpgroup && suspects == 1 && !(shape.inverse_bandwidth > 0) ? 2 : 1;
-  const std::int64_t blocks = at_most(steps_of(schedule_of(shape, height)), processors);
-  // so many that the grid has a block for every processor, if there are suspects enough
-  const std::int64_t each = at_most(divided(suspects * blocks, processors), kMostPerGroup);
-  return {blocks, each, warpgroup, height};
+  const bool warpgroup = takes_warpgroup(shape), rbf = shape.inverse_bandwidth > 0;
+  if (warpgroup && suspects == 1 && !rbf && processors > 1)  // two blocks form a step of 2 × 2 tiles
+    return {2 * at_most(steps_of(schedule_of(shape, 2)), processors / 2), 1, true, true};
+  const TileGrid grid = tile_grid(steps_of(schedule_of(shape, 1)), suspects, processors);
+  return {grid.blocks, grid.per_group, warpgroup, false};
 }
 
 void correlation_distances_tiles(const TileShape& shape, const PackedModels& source, const PackedModels& suspects,
                                  std::int64_t count, double* partial, void* stream) {
   const TilePlan plan = correlation_distances_plan(shape, count);
-  TileProblem problem = problem_of(shape, source, plan.height);
+  TileProblem problem = problem_of(shape, source, plan.clusters ? 2 : 1);
   problem.suspects = operand_of(shape, suspects);
   problem.count = static_cast<std::int32_t>(count);
   problem.per_group = static_cast<std::int32_t>(plan.suspects_per_group);

@@ -13,15 +13,15 @@ __global__ void __launch_bounds__(kThreads, 1)
   Totals& totals = *reinterpret_cast<Totals*>(ptx::dynamic_shared() + kRingBytes);
   const int first = blockIdx.y * problem.per_group, end = min(problem.count, first + problem.per_group);
   double* const mine = &totals[0][threadIdx.x / 32];
-  for (int s = first; s < end; ++s) mine[(s - first) * kSummingWarps] = 0;
-  __syncwarp();
+  if (threadIdx.x % 32 == 0)
+    for (int s = 0; s < end - first; ++s) mine[s * kSummingWarps] = 0;
   const Operand &source = problem.source, &suspects = problem.suspects;
   const int source_last = source.chunk_bytes(source.chunks - 1);
   const int suspect_last = suspects.chunk_bytes(suspects.chunks - 1);
   Tiles<kParts> tiles(problem, 0, first, end);
   float reference[kEach], c[kEach];
   for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
-    const int weight = tile_weight(problem.schedule, walk.row, walk.col);
+    const int weight = problem.weight(walk.row, walk.col);
     for (int s = first - 1; s < end; ++s) {
       const bool is_source = s < first;
       tiles.form(is_source ? source.chunks : suspects.chunks, is_source ? source_last : suspect_last, c);

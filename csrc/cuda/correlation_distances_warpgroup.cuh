@@ -1,6 +1,6 @@
-// correlation_distances_tiles by wgmma: one kernel for a pair of models and dot products, which forms C^a − C^b chunk by
-// chunk in one set of registers and has room for tiles twice as high; one for many suspects, or rbf, which keeps the
-// source's tile in registers while the suspects' pass by.
+// correlation_distances_tiles by wgmma: one kernel for a pair of models and dot products, which forms C^a − C^b chunk
+// by chunk in one set of registers and has room for tiles twice as high, in clusters of two blocks; one for many
+// suspects, or rbf, which keeps the source's tile in registers while the suspects' pass by.
 #pragma once
 
 #include "cuda/warpgroup_tiles.cuh"
@@ -14,24 +14,26 @@ __global__ void __launch_bounds__(kThreads, 1)
   auto& shared = *reinterpret_cast<Shared<2>*>(ptx::dynamic_shared());
   const Operand &a = problem.source, &b = problem.suspects;
   const int chunks = max(a.chunks, b.chunks), role = static_cast<int>(threadIdx.x) / kWarpgroup;
-  if (threadIdx.x == 0) prepare(shared.ring);
-  __syncthreads();
+  const int clusters = static_cast<int>(gridDim.x) / 2, rank = static_cast<int>(ptx::cluster_rank());
+  prepare(shared.ring);
   if (role == 0) {
     ptx::registers_fewer<kFetchRegisters>();
     if (threadIdx.x == 0) {
       Turn<2> turn;
-      for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x))
+      for (TileWalk walk(problem.schedule, blockIdx.x / 2); !walk.ended; walk.next(problem.schedule, clusters)) {
+        const int row = 2 * walk.row + rank, col = 2 * walk.col + rank;
         for (int chunk = 0; chunk < chunks; ++chunk) {
-          if (chunk < a.chunks) fetch(shared, turn, problem, a, 0, walk, chunk);
-          if (chunk < b.chunks) fetch(shared, turn, problem, b, 0, walk, chunk);
+          if (chunk < a.chunks) fetch(shared, turn, problem, a, 0, row, col, chunk);
+          if (chunk < b.chunks) fetch(shared, turn, problem, b, 0, row, col, chunk);
         }
+      }
     }
     __syncwarp();
   } else {
     ptx::registers_more<kMultiplyRegisters>();
     Multiplier<2, kParts> multiplier(shared, role - 1);
     double total = 0;
-    for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
+    for (TileWalk walk(problem.schedule, blockIdx.x / 2); !walk.ended; walk.next(problem.schedule, clusters)) {
       float c[2][kEach];
       clear(c);
       for (int chunk = 0; chunk < chunks; ++chunk) {
@@ -39,11 +41,12 @@ __global__ void __launch_bounds__(kThreads, 1)
         if (chunk < b.chunks) multiplier.template add_chunk<true>(b.chunk_bytes(chunk), c);
       }
       const float sum = sum_of_magnitudes(c[0]) + sum_of_magnitudes(c[1]);
-      total += tile_weight(problem.schedule, walk.row + role - 1, walk.col) * static_cast<double>(sum);
+      total += problem.weight(2 * walk.row + role - 1, 2 * walk.col + rank) * static_cast<double>(sum);
     }
     total = warp_sum(total * kUnscale);
     if (threadIdx.x % 32 == 0) shared.totals[0][threadIdx.x / 32 - kWarpgroup / 32] = total;
   }
+  ptx::cluster_sync();  // nobody leaves while the other block may still arrive at its barriers
   write_totals(problem, 0, 1, shared.totals);
 #endif
 }
@@ -56,16 +59,17 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Operand &source = problem.source, &suspects = problem.suspects;
   const int first = static_cast<int>(blockIdx.y) * problem.per_group;
   const int end = min(problem.count, first + problem.per_group), role = static_cast<int>(threadIdx.x) / kWarpgroup;
-  if (threadIdx.x == 0) prepare(shared.ring);
-  __syncthreads();
+  prepare(shared.ring);
   if (role == 0) {
     ptx::registers_fewer<kFetchRegisters>();
     if (threadIdx.x == 0) {
       Turn<1> turn;
       for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
-        for (int chunk = 0; chunk < source.chunks; ++chunk) fetch(shared, turn, problem, source, 0, walk, chunk);
+        for (int chunk = 0; chunk < source.chunks; ++chunk)
+          fetch(shared, turn, problem, source, 0, walk.row, walk.col, chunk);
         for (int s = first; s < end; ++s)
-          for (int chunk = 0; chunk < suspects.chunks; ++chunk) fetch(shared, turn, problem, suspects, s, walk, chunk);
+          for (int chunk = 0; chunk < suspects.chunks; ++chunk)
+            fetch(shared, turn, problem, suspects, s, walk.row, walk.col, chunk);
       }
     }
     __syncwarp();
@@ -74,11 +78,11 @@ __global__ void __launch_bounds__(kThreads, 1)
     Multiplier<1, kParts> multiplier(shared, role - 1);
     const int thread = static_cast<int>(threadIdx.x) % kWarpgroup;
     double* const mine = &shared.totals[0][threadIdx.x / 32 - kWarpgroup / 32];
-    for (int s = 0; s < end - first; ++s) mine[s * kSummingWarps] = 0;
-    __syncwarp();
+    if (thread % 32 == 0)
+      for (int s = 0; s < end - first; ++s) mine[s * kSummingWarps] = 0;
     float reference[kEach], c[1][kEach];
     for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
-      const int weight = tile_weight(problem.schedule, walk.row, walk.col);
+      const int weight = problem.weight(walk.row, walk.col);
       for (int s = first - 1; s < end; ++s) {
         const Operand& operand = s < first ? source : suspects;
         clear(c);

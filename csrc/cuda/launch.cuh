@@ -20,12 +20,24 @@ inline int device_attribute(cudaDeviceAttr attribute) {
   return value;
 }
 
+// cluster: so many neighbours along x of the grid, which has a multiple of them, share their memory (from sm_90 on).
 template <class Parameters>
 void launch_kernel(const char* name, void (*kernel)(Parameters), dim3 grid, int threads, int shared_bytes, void* stream,
-                   const Parameters& parameters) {
+                   const Parameters& parameters, unsigned cluster = 1) {
   if (shared_bytes > 48 * 1024)
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), name);
-  kernel<<<grid, threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(parameters);
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = cluster;
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
+  config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = &attribute;
+  config.numAttrs = cluster > 1 ? 1 : 0;
+  check_cuda(cudaLaunchKernelEx(&config, kernel, parameters), name);
   check_cuda(cudaGetLastError(), name);
 }
 

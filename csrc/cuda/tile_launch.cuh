@@ -9,17 +9,20 @@ namespace sac {
 inline std::int64_t at_most(std::int64_t x, std::int64_t most) { return x < most ? x : most; }
 inline std::int64_t divided(std::int64_t x, std::int64_t by) { return (x + by - 1) / by; }
 
-inline TileSchedule schedule_of(const TileShape& shape, int height) {
-  return {static_cast<std::int32_t>(row_tiles(shape.rows)), static_cast<std::int32_t>(row_tiles(shape.cols)), height,
-          shape.square};
+// Steps of side × side tiles.
+inline TileSchedule schedule_of(const TileShape& shape, int side) {
+  return {static_cast<std::int32_t>(divided(row_tiles(shape.rows), side)),
+          static_cast<std::int32_t>(divided(row_tiles(shape.cols), side)), shape.square};
 }
 
-inline TileProblem problem_of(const TileShape& shape, const PackedModels& source, int height) {
+inline TileProblem problem_of(const TileShape& shape, const PackedModels& source, int side) {
   TileProblem problem{};
   problem.source = operand_of(shape, source);
-  problem.schedule = schedule_of(shape, height);
+  problem.schedule = schedule_of(shape, side);
   problem.rows = shape.rows;
   problem.cols = shape.cols;
+  problem.row_tiles = static_cast<std::int32_t>(row_tiles(shape.rows));
+  problem.col_tiles = static_cast<std::int32_t>(row_tiles(shape.cols));
   problem.inverse_bandwidth = static_cast<float>(shape.inverse_bandwidth);
   return problem;
 }

@@ -3,6 +3,7 @@
 
 #include "sac/correlation_tiles.h"
 #include "sac/packed_tiles.h"
+#include "sac/tile_grid.h"
 #include "sac/tile_walk.h"
 
 namespace sac {
@@ -52,15 +53,18 @@ struct TileProblem {
   Operand source;    // one model; of correlation_matrix: all of them
   Operand suspects;  // as many models as there are, none for correlation_matrix
   TileSchedule schedule;
-  std::int64_t rows, cols;
+  std::int64_t rows, cols;  // probes
+  std::int32_t row_tiles, col_tiles;
   std::int32_t count;      // suspects, or models of correlation_matrix
   std::int32_t per_group;  // suspects of a grid row
   float inverse_bandwidth;
   double* partial;
   float* out;
   bool vector;
-};
 
-constexpr std::int32_t kMostPerGroup = 32;
+  SAC_HOST_DEVICE int weight(std::int32_t row, std::int32_t col) const {
+    return tile_weight(row_tiles, col_tiles, schedule.triangle, row, col);
+  }
+};
 
 }  // namespace sac

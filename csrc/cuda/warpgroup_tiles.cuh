@@ -1,8 +1,9 @@
 // Tiles of C by wgmma, for devices of capability 9.0. A block is one warpgroup whose first thread fetches chunks (bulk
 // copies into a ring of stages that runs on across tiles and models) and two that multiply. A block's tile is kSub row
-// tiles high and one column tile wide; each multiplying warpgroup forms kSub times 64×128 entries: the sums of a chunk come
-// from the tensor cores to one set of registers, from zero, and are added to the others with rounding; meanwhile the other
-// warpgroup has the tensor cores.
+// tiles high and one column tile wide; each multiplying warpgroup forms kSub times 64×128 entries: the sums of a chunk
+// come from the tensor cores to one set of registers, from zero, and are added to the others with rounding; meanwhile
+// the other warpgroup has the tensor cores. With kSub = 2 blocks are clusters of two, side by side: each fetches one of
+// the two row tiles, for both, and its own column tile, so that a block reads 2 tiles for 2 of C, not 3.
 #pragma once
 
 #include "cuda/tensor_core_ptx.cuh"
@@ -18,6 +19,7 @@ constexpr int kMultiplyRegisters = 232;
 
 template <int kSub>
 struct Ring {
+  static constexpr int kBlocks = kSub;  // of a cluster
   static constexpr int kStages = kSub == 2 ? 4 : 6;
   static constexpr int kStageBytes = (kSub + 1) * kChunkBytes;  // row tiles, then the column tile
   static constexpr int kBytes = kStages * kStageBytes;
@@ -35,14 +37,20 @@ struct Shared {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-// By one thread, before a barrier of the block.
+// By all threads; the barriers of all blocks of the cluster are there afterwards.
 template <int kSub>
 __device__ void prepare(Ring<kSub>& ring) {
-  for (int stage = 0; stage < Ring<kSub>::kStages; ++stage) {
-    ptx::barrier_init(&ring.full[stage], 1);
-    ptx::barrier_init(&ring.empty[stage], kSummingWarps);
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < Ring<kSub>::kStages; ++stage) {
+      ptx::barrier_init(&ring.full[stage], 1);
+      ptx::barrier_init(&ring.empty[stage], Ring<kSub>::kBlocks * kSummingWarps);
+    }
+    ptx::barrier_init_fence();
   }
-  ptx::barrier_init_fence();
+  if constexpr (kSub == 2)
+    ptx::cluster_sync();
+  else
+    __syncthreads();
 }
 
 // Where in the ring a fetching or multiplying thread is.
@@ -57,23 +65,26 @@ struct Turn {
   }
 };
 
-// Fetches a chunk of the row tiles from `row` on and of column tile `col`. Behind the last row tile it takes the last one
-// again, whose sums nobody wants.
+// Fetches a chunk of row tile `row` and of column tile `col`; of a cluster's blocks each fetches another row tile,
+// which all of them get. Behind the last tile it takes the last one again, whose sums nobody wants.
 template <int kSub>
 __device__ void fetch(Shared<kSub>& shared, Turn<kSub>& turn, const TileProblem& problem, const Operand& operand,
-                      int model, const TileWalk& walk, int chunk) {
-  Ring<kSub>& ring = shared.ring;
-  ptx::barrier_wait(&ring.empty[turn.stage], turn.parity ^ 1);
+                      int model, int row, int col, int chunk) {
   const std::uint32_t bytes = operand.chunk_bytes(chunk);
   const std::uint32_t to = ptx::shared_address(shared.stages) + turn.stage * Ring<kSub>::kStageBytes;
-  std::uint64_t* const full = &ring.full[turn.stage];
-  ptx::barrier_arrive_expect(full, (kSub + 1) * bytes);
-#pragma unroll
-  for (int sub = 0; sub < kSub; ++sub) {
-    const int row = min(walk.row + sub, problem.schedule.rows - 1);
-    ptx::copy_bulk(to + sub * kChunkBytes, operand.row_chunk(model, row, chunk), bytes, full);
+  const unsigned char* const rows = operand.row_chunk(model, min(row, problem.row_tiles - 1), chunk);
+  const unsigned char* const cols = operand.col_chunk(model, min(col, problem.col_tiles - 1), chunk);
+  std::uint64_t *const full = &shared.ring.full[turn.stage], *const empty = &shared.ring.empty[turn.stage];
+  if constexpr (kSub == 2) {
+    ptx::barrier_wait_cluster(empty, turn.parity ^ 1);
+    ptx::barrier_arrive_expect(full, (kSub + 1) * bytes);
+    ptx::copy_bulk_to_all(to + ptx::cluster_rank() * kChunkBytes, rows, bytes, full, 3);
+  } else {
+    ptx::barrier_wait(empty, turn.parity ^ 1);
+    ptx::barrier_arrive_expect(full, (kSub + 1) * bytes);
+    ptx::copy_bulk(to, rows, bytes, full);
   }
-  ptx::copy_bulk(to + kSub * kChunkBytes, operand.col_chunk(model, walk.col, chunk), bytes, full);
+  ptx::copy_bulk(to + kSub * kChunkBytes, cols, bytes, full);
   turn.next();
 }
 
@@ -103,7 +114,11 @@ class Multiplier {
         for (int at = 0; at < bytes; at += kStepBytes) add_products<kMinus, 1>(a + at, b + at, c[sub]);
       }
     }
-    if (threadIdx.x % 32 == 0) ptx::barrier_arrive(&ring.empty[turn_.stage]);
+    if constexpr (kSub == 2) {
+      if (threadIdx.x % 32 < 2) ptx::barrier_arrive_in_cluster(&ring.empty[turn_.stage], threadIdx.x % 32);
+    } else {
+      if (threadIdx.x % 32 == 0) ptx::barrier_arrive(&ring.empty[turn_.stage]);
+    }
     turn_.next();
   }
 
@@ -125,8 +140,7 @@ class Multiplier {
       }
     }
 #pragma unroll
-    for (int s = 0; s < kCount; ++s)
-      ptx::warpgroup_mma(sum_, a_hi + s * step, b_hi + s * step, kParts == 2 || s != 0);
+    for (int s = 0; s < kCount; ++s) ptx::warpgroup_mma(sum_, a_hi + s * step, b_hi + s * step, kParts == 2 || s != 0);
     ptx::warpgroup_commit();
     ptx::warpgroup_wait(sum_);
 #pragma unroll

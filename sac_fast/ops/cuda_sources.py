@@ -62,8 +62,8 @@ class OutputVectors:
         self._finite = FiniteRows(name, models)
 
     def rows(self, first: int, last: int) -> Tensor:
-        def tell(start: int, bad: Tensor) -> None:
-            self._finite.tell(first + start, bad)
+        def tell(start: int, wrong: Tensor) -> None:
+            self._finite.tell(first + start, wrong)
 
         block = self._outputs[first:last]
         return correlation_rows(block, self._metric, self._sigma, self.dtype, (0, self._n), tell)

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from .cuda_tiles import capturing
+from . import cuda_tiles
 
 # Float64 numbers of a batch, whatever the number of models
 _BATCH_NUMBERS = 1 << 23
+# Of packed models, and of their vectors, at a time
+_TILE_BYTES = 1 << 29
 # Coordinates are padded to whole lines of memory: sums of aligned rows have one order
 _LINE = 16
+# Where others have the number of a row that is not finite
+ALL_FINITE = torch.iinfo(torch.int64).max
 # What one access of the kernels moves, in bytes
 _ALIGNMENT = 16
 
@@ -61,8 +65,8 @@ def correlation_rows(
         models: m outputs (n, k_i) on one device.
         dtype: torch.float16, float32 or float64.
         rows: first and last.
-        tell: gets the number of a model, and which rows (b, n) of it and its followers are not finite; their
-            correlations come out as NaN.
+        tell: gets the number of a model, and of it and its followers (b,) the first row that is not finite, or
+            ALL_FINITE; such rows' correlations come out as NaN.
 
     Returns:
         (m, entries), padded.
@@ -70,6 +74,9 @@ def correlation_rows(
     n, (first, last) = models[0].shape[0], rows
     entries = slab_entries(n, first, last, metric)
     out = models[0].new_zeros(padded_shape(len(models), entries, dtype), dtype=dtype)
+    if rows == (0, n) and cuda_tiles.serves(dtype, metric, sigma):
+        _form_on_tensor_cores(models, metric, sigma, out, tell)
+        return out
     above = torch.triu_indices(last - first, n - first, offset=1, device=out.device)
     above = above[0] * (n - first) + above[1]
     for size, runs in _batches(models, last - first):
@@ -84,7 +91,7 @@ def correlation_rows(
         place = 0
         for start, stop in runs:
             here = slice(place, place := place + stop - start)
-            tell(start, bad[here])
+            tell(start, torch.where(bad[here].any(dim=1), bad[here].int().argmax(dim=1), ALL_FINITE))
             out[start:stop, : above.shape[0]] = upper[here]
             if metric != "rbf":
                 # exactly ½ or 0, whatever the norm's rounding; NaN stays
@@ -92,23 +99,62 @@ def correlation_rows(
     return out
 
 
+def _form_on_tensor_cores(
+    models: Sequence[Tensor], metric: str, sigma: float, out: Tensor, tell: Callable[[int, Tensor], None]
+) -> None:
+    """All of each model's C into its row of `out`: float32-accurate, the same bits wherever a model stands."""
+    n, device = models[0].shape[0], out.device
+    above = n * (n - 1) // 2
+    bandwidth = 0.5 / sigma**2 if metric == "rbf" else 0.0
+    with cuda_tiles.on_device(device) as stream:
+        packer = cuda_tiles.Packer(metric, "highest", len(models), device, stream)
+        shape = (n, n, True, packer.parts, bandwidth, cuda_tiles.KERNEL)
+        for start, stop in _neighbours(models, packer, 4 * above):
+            batch = list(models[start:stop])
+            packed = packer.pack(batch, start, slice(0, n))
+            data, norms = packed.data.data_ptr(), packed.norms.data_ptr()
+            vectors = torch.empty(len(batch), above, dtype=torch.float32, device=device)
+            pointers = (data, data, norms, norms, batch[0].shape[1])
+            packer.module.correlation_matrix_tiles(shape, pointers, len(batch), True, vectors.data_ptr(), stream)
+            out[start:stop, :above] = vectors
+            if metric != "rbf":
+                out[start:stop, above : above + n] = packed.norms.view(len(batch), -1)[:, :n] * 0.5
+    tell(0, packer.bad)
+
+
+def _neighbours(models: Sequence[Tensor], packer: cuda_tiles.Packer, vector_bytes: int) -> Iterator[tuple[int, int]]:
+    """Runs of models of one padded k, as many as are packed, and their vectors formed, at a time."""
+    n, start = models[0].shape[0], 0
+    while start < len(models):
+        lines = _whole_lines(models[start].shape[1])
+        most = max(1, min(_TILE_BYTES // packer.bytes(n, lines), _TILE_BYTES // vector_bytes))
+        stop = start + 1
+        while stop < len(models) and stop - start < most and _whole_lines(models[stop].shape[1]) == lines:
+            stop += 1
+        yield start, stop
+        start = stop
+
+
 class FiniteRows:
-    """Remembers on the device which rows of which models are not finite, and says so at the end."""
+    """Remembers on the device which models have a row that is not finite, and says so at the end."""
 
     def __init__(self, name: str, models: Sequence[Tensor]) -> None:
         self._name = name
-        self._bad = torch.zeros(len(models), models[0].shape[0], dtype=torch.bool, device=models[0].device)
+        self._first = torch.full((len(models),), ALL_FINITE, dtype=torch.int64, device=models[0].device)
 
-    def tell(self, start: int, bad: Tensor) -> None:
-        """Rows `bad` (b, n) of the models from `start` on are not finite."""
-        self._bad[start : start + bad.shape[0]] |= bad
+    def tell(self, start: int, first: Tensor) -> None:
+        """The first such row (b,), or ALL_FINITE, of the models from `start` on."""
+        here = self._first[start : start + len(first)]
+        torch.minimum(here, first, out=here)
 
     def check(self) -> None:
-        """Raise for the first such row. Waits for the device; left out while a CUDA graph is captured."""
-        if capturing(self._bad.device):
+        """Raise for the first such model. Waits for the device; left out while a CUDA graph is captured."""
+        if cuda_tiles.capturing(self._first.device):
             return
-        if bool(self._bad.any()):
-            model, row = torch.nonzero(self._bad)[0].tolist()
+        wrong = self._first != ALL_FINITE
+        if bool(wrong.any()):
+            model = int(torch.nonzero(wrong)[0, 0])
+            row = int(self._first[model])
             raise ValueError(f"{self._name}[{model}] must be finite, got NaN or Inf in row {row}")
 
 

@@ -1,7 +1,8 @@
-// Enough of CUDA to run kernels on the processor, one block after the other, every thread of a block a fiber of this
-// one thread, in an order that is always the same. A fiber runs until it has to wait; if all wait, the kernel hangs,
-// and the process says so and ends. What is asynchronous on the device is done as late as it may be: when somebody
-// waits for it (cuda/tensor_core_ptx.cuh). It checks arithmetic, layout, indices, barriers and phases, not speed.
+// Enough of CUDA to run kernels on the processor, one block (or cluster of blocks) after the other, every thread a
+// fiber of this one thread, in an order that is always the same. A fiber runs until it has to wait; if all wait, the
+// kernel hangs, and the process says so and ends. What is asynchronous on the device is done as late as it may be: when
+// somebody waits for it (cuda/tensor_core_ptx.cuh). It checks arithmetic, layout, indices, barriers and phases, not
+// speed.
 #pragma once
 
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -48,7 +50,7 @@ inline const char* cudaGetErrorString(cudaError_t) { return ""; }
 
 namespace fibers {
 
-constexpr std::size_t kStack = 256 << 10;
+constexpr std::size_t kStack = 64 << 10;
 
 struct Barrier {
   int here = 0;
@@ -62,22 +64,33 @@ struct Fiber {
   bool started = false, ended = false;
 };
 
-inline std::vector<Fiber> all;
+inline std::deque<Fiber> all;  // kept from one launch to the next
+inline std::size_t running;    // so many of them are threads of the cluster
 inline std::size_t current;
 inline std::size_t living;
 inline std::uint64_t waits_in_vain;
 inline jmp_buf scheduler;
 inline ucontext_t home;
 inline std::function<void()> body;
-inline Barrier block;
+inline Barrier cluster;
+inline std::vector<Barrier> blocks;
 inline std::vector<Barrier> warps;
-inline std::vector<std::uint8_t> shared;  // the block's dynamic shared memory
-inline std::uint8_t* shared_begin;
-inline std::uint64_t warp_words[64][32][8];  // what the lanes of a warp show each other
+inline std::vector<std::uint8_t> shared;  // the dynamic shared memory of the blocks, one behind the other
+inline std::size_t shared_each;           // bytes of a block
+inline std::uint8_t* shared_begin;        // of the running thread's block
+inline std::uint64_t all_words[4][64][32][8];
+inline std::uint64_t (*warp_words)[32][8];  // what the lanes of a warp of the running thread's block show each other
+inline unsigned first_block, threads_each;
+
+inline std::size_t rank() { return current / threads_each; }  // of the running thread's block in the cluster
+inline std::uint8_t* shared_of(std::size_t block) {
+  std::uint8_t* const all_shared = shared.data() + (-reinterpret_cast<std::uintptr_t>(shared.data()) & 1023);
+  return all_shared + block * shared_each;
+}
 
 // Gives the other threads a turn.
 inline void yield() {
-  if (++waits_in_vain > 2000 * all.size()) {
+  if (++waits_in_vain > 2000 * running) {
     std::fprintf(stderr, "the kernel hangs: thread %u of block (%u, %u) waits for ever\n", threadIdx.x, blockIdx.x,
                  blockIdx.y);
     std::abort();
@@ -104,19 +117,27 @@ inline void first_step() {
   _longjmp(scheduler, 1);
 }
 
-inline void run_block(unsigned threads, std::size_t shared_bytes) {
-  if (all.size() != threads) all = std::vector<Fiber>(threads);
-  shared.assign(shared_bytes + 2048, 0xFF);  // NaN for fp16 and float
-  shared_begin = shared.data() + (-reinterpret_cast<std::uintptr_t>(shared.data()) & 1023);
-  warps.assign(threads / 32, {});
-  block = {};
-  living = threads;
+// A cluster of blocks, which begins with block first_x of the grid.
+inline void run_blocks(unsigned first_x, unsigned count, unsigned threads, std::size_t shared_bytes) {
+  running = std::size_t{count} * threads;
+  if (all.size() < running) all.resize(running);
+  first_block = first_x;
+  threads_each = threads;
+  shared_each = (shared_bytes + 1023) / 1024 * 1024;
+  shared.assign(count * shared_each + 2048, 0xFF);  // NaN for fp16 and float
+  warps.assign(count * threads / 32, {});
+  blocks.assign(count, {});
+  cluster = {};
+  living = running;
   for (auto& fiber : all) fiber.started = fiber.ended = false;
   while (living)
-    for (current = 0; current < threads; ++current) {
+    for (current = 0; current < running; ++current) {
       Fiber& fiber = all[current];
       if (fiber.ended) continue;
-      threadIdx.x = static_cast<unsigned>(current);
+      threadIdx.x = static_cast<unsigned>(current) % threads;
+      blockIdx.x = first_x + static_cast<unsigned>(rank());
+      shared_begin = shared_of(rank());
+      warp_words = all_words[rank()];
       if (_setjmp(scheduler)) continue;
       if (fiber.started) _longjmp(fiber.place, 1);
       fiber.started = true;
@@ -131,8 +152,10 @@ inline void run_block(unsigned threads, std::size_t shared_bytes) {
 
 }  // namespace fibers
 
-inline void __syncthreads() { fibers::arrive_and_wait(fibers::block, static_cast<int>(fibers::all.size())); }
-inline void __syncwarp() { fibers::arrive_and_wait(fibers::warps[threadIdx.x / 32], 32); }
+inline void __syncthreads() {
+  fibers::arrive_and_wait(fibers::blocks[fibers::rank()], static_cast<int>(fibers::threads_each));
+}
+inline void __syncwarp() { fibers::arrive_and_wait(fibers::warps[fibers::current / 32], 32); }
 
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {

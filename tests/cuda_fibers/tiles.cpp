@@ -1,8 +1,10 @@
 // Functions that ctypes can call, for tests/test_tiles_emulated.py; linked with the sources of the tile kernels.
 #include "cuda/launch.cuh"
+#include "sac/correlation_distance_cuda.h"
 #include "sac/correlation_tiles.h"
 #include "sac/pack_rows.h"
 #include "sac/packed_tiles.h"
+#include "sac/tile_grid.h"
 #include "sac/tile_walk.h"
 
 extern "C" {
@@ -11,6 +13,8 @@ void emulate(int capability, int processors) {
   sac::emulated_capability = capability;
   sac::emulated_processors = processors;
 }
+
+const char* launched() { return sac::launched.c_str(); }
 
 std::int64_t packed_bytes(std::int64_t rows, std::int64_t k, int parts) { return sac::packed_bytes(rows, k, parts); }
 
@@ -33,21 +37,29 @@ void half_values(const std::uint16_t* x, std::int64_t count, float* out) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = sac::half_value(x[i]);
 }
 
-// Steps first, first + stride, … of a schedule: row, column and weight of each row tile; returns how many tiles.
-std::int64_t walk(int rows, int cols, int height, bool triangle, std::int64_t first, std::int64_t stride,
-                  std::int64_t most, std::int64_t* out) {
-  const sac::TileSchedule schedule{rows, cols, height, triangle};
+// Steps first, first + stride, … of a schedule: row, column, weight as of tiles; returns how many.
+std::int64_t walk(int rows, int cols, bool triangle, std::int64_t first, std::int64_t stride, std::int64_t most,
+                  std::int64_t* out) {
+  const sac::TileSchedule schedule{rows, cols, triangle};
   std::int64_t found = 0;
-  for (sac::TileWalk walk(schedule, first); !walk.ended && found + height <= most; walk.next(schedule, stride))
-    for (int r = 0; r < height; ++r, ++found) {
-      out[3 * found] = walk.row + r;
-      out[3 * found + 1] = walk.col;
-      out[3 * found + 2] = sac::tile_weight(schedule, walk.row + r, walk.col);
-    }
+  for (sac::TileWalk walk(schedule, first); !walk.ended && found < most; walk.next(schedule, stride), ++found) {
+    out[3 * found] = walk.row;
+    out[3 * found + 1] = walk.col;
+    out[3 * found + 2] = sac::tile_weight(rows, cols, triangle, walk.row, walk.col);
+  }
   return found;
 }
-std::int64_t walk_steps(int rows, int cols, int height, bool triangle) {
-  return sac::steps_of(sac::TileSchedule{rows, cols, height, triangle});
+std::int64_t walk_steps(int rows, int cols, bool triangle) {
+  return sac::steps_of(sac::TileSchedule{rows, cols, triangle});
+}
+void tile_grid(std::int64_t tiles, std::int64_t suspects, std::int64_t processors, std::int64_t* out) {
+  const sac::TileGrid grid = sac::tile_grid(tiles, suspects, processors);
+  out[0] = grid.blocks;
+  out[1] = grid.per_group;
+}
+
+int tile_weight(int rows, int cols, bool triangle, int row, int col) {
+  return sac::tile_weight(rows, cols, triangle, row, col);
 }
 
 void pack_rows(const void* x, int dtype, std::int64_t models, std::int64_t model_stride, std::int64_t rows,
@@ -88,6 +100,13 @@ void correlation_matrix(std::int64_t n, double bandwidth, const void* const* mod
                         bool vector, float* out) {
   sac::correlation_matrix_tiles({n, n, true, 2, bandwidth, sac::TileKernel::automatic}, packed_models(models, k), count,
                                 vector, out, nullptr);
+}
+
+std::int64_t wide_blocks(std::int64_t n) { return sac::correlation_distance_cuda_blocks(n); }
+
+void correlation_distance_wide(const double* a, std::int64_t k_a, const double* b, std::int64_t k_b, std::int64_t n,
+                               double bandwidth, double* partial) {
+  sac::correlation_distance_cuda(a, k_a, b, k_b, n, bandwidth, partial, nullptr);
 }
 
 }  // extern "C"

@@ -38,7 +38,7 @@ struct TilePlan {
   std::int64_t blocks;              // partial sums of each suspect
   std::int64_t suspects_per_group;  // which the blocks of one grid row take in turn
   bool warpgroup;
-  int height;  // row tiles of a block's tile
+  bool clusters;  // of two blocks, for a pair
 };
 TilePlan correlation_distances_plan(const TileShape& shape, std::int64_t suspects);
 

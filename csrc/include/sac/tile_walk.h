@@ -1,9 +1,10 @@
 // In which order the tiles of C are formed: all of a rectangle, or of a square those on and above the diagonal.
 //
-// A step of the walk is one column tile and `height` row tiles. Steps go through bands of kBand row steps, in a band
-// column by column: what the blocks of a launch read at one time is then a square of tiles that fits the L2 cache.
-// Numbering is exact and without roots: a walk moves forward only and counts bands as it passes them. Steps are counted
-// in 64 bits, tiles along a side in 32 (a band must hold less than 2³² steps: 6.8e10 probes).
+// A step of the walk is a square of `side` × `side` tiles of C, which a block, or a cluster of blocks, forms at one
+// time. Steps go through bands of kBand rows, in a band column by column: what the blocks of a launch read at one time
+// is then a square that fits the L2 cache. Numbering is exact and without roots: a walk moves forward only and counts
+// bands as it passes them. Steps are counted in 64 bits, rows and columns of them in 32 (a band must hold less than 2³²
+// steps: 6.8e10 probes).
 #pragma once
 
 #include "sac/triangle.h"
@@ -11,35 +12,28 @@
 namespace sac {
 
 struct TileSchedule {
-  std::int32_t rows, cols;  // in tiles
-  std::int32_t height;      // row tiles of one step
-  bool triangle;            // rows == cols; only steps whose first row tile is not below the diagonal
+  std::int32_t rows, cols;  // in steps
+  bool triangle;            // rows == cols; only steps on and above the diagonal
 };
 
 constexpr std::int32_t kBand = 8;
 
 struct Band {
-  std::int32_t first_row;  // in steps
-  std::int32_t height;     // in steps
-  std::int32_t first_col;
+  std::int32_t first_row, height, first_col;
   std::int64_t size;
 };
 
 // Band number b, 0 ≤ b < bands of the schedule.
 SAC_HOST_DEVICE inline Band band_of(const TileSchedule& schedule, std::int32_t b) {
-  const std::int32_t all = (schedule.rows + schedule.height - 1) / schedule.height, first = b * kBand;
-  const std::int32_t height = all - first < kBand ? all - first : kBand;
+  const std::int32_t first = b * kBand, height = schedule.rows - first < kBand ? schedule.rows - first : kBand;
   if (!schedule.triangle) return {first, height, 0, static_cast<std::int64_t>(height) * schedule.cols};
-  // column first_col + j holds j / height + 1 row steps, until it holds all of the band's
-  const std::int32_t first_col = first * schedule.height, cols = schedule.cols - first_col;
-  const std::int32_t growing = (height - 1) * schedule.height, corner = cols < growing ? cols : growing;
-  const std::int32_t q = corner / schedule.height, r = corner % schedule.height;
-  return {first, height, first_col,
-          schedule.height * q * (q + 1) / 2 + r * (q + 1) + static_cast<std::int64_t>(cols - corner) * height};
+  // column first + j holds j + 1 rows, until it holds all of the band's
+  return {first, height, first,
+          height * (height - 1) / 2 + static_cast<std::int64_t>(schedule.cols - first - height + 1) * height};
 }
 
 SAC_HOST_DEVICE inline std::int32_t bands_of(const TileSchedule& schedule) {
-  return (schedule.rows + schedule.height * kBand - 1) / (schedule.height * kBand);
+  return (schedule.rows + kBand - 1) / kBand;
 }
 
 inline std::int64_t steps_of(const TileSchedule& schedule) {
@@ -52,7 +46,7 @@ inline std::int64_t steps_of(const TileSchedule& schedule) {
 struct TileWalk {
   std::int64_t within;  // the band
   std::int32_t band;
-  std::int32_t row, col;  // first row tile and column tile of this step
+  std::int32_t row, col;
   bool ended;
 
   SAC_HOST_DEVICE TileWalk(const TileSchedule& schedule, std::int64_t first) : within(first), band(0), row(0), col(0) {
@@ -77,21 +71,21 @@ struct TileWalk {
     ended = false;
     auto left = static_cast<std::uint32_t>(within);
     std::uint32_t held = schedule.triangle ? 1 : static_cast<std::uint32_t>(here.height);
-    std::int32_t column = here.first_col;
-    const auto columns = static_cast<std::uint32_t>(schedule.height);  // so many columns hold `held` steps
-    for (; held < static_cast<std::uint32_t>(here.height) && left >= columns * held; ++held) {
-      left -= columns * held;
-      column += schedule.height;
+    col = here.first_col;
+    for (; held < static_cast<std::uint32_t>(here.height) && left >= held; ++held) {
+      left -= held;
+      ++col;
     }
-    col = column + static_cast<std::int32_t>(left / held);
-    row = (here.first_row + static_cast<std::int32_t>(left % held)) * schedule.height;
+    col += static_cast<std::int32_t>(left / held);
+    row = here.first_row + static_cast<std::int32_t>(left % held);
   }
 };
 
-// How often the tile (row, col) counts in Σ_ij over both halves of C.
-SAC_HOST_DEVICE inline int tile_weight(const TileSchedule& schedule, std::int32_t row, std::int32_t col) {
-  if (row >= schedule.rows || (schedule.triangle && row > col)) return 0;
-  return schedule.triangle && row == col ? 1 : 2;
+// How often the tile (row, col) of `rows` × `cols` tiles counts in Σ_ij over both halves of C.
+SAC_HOST_DEVICE inline int tile_weight(std::int32_t rows, std::int32_t cols, bool triangle, std::int32_t row,
+                                       std::int32_t col) {
+  if (row >= rows || col >= cols || (triangle && row > col)) return 0;
+  return triangle && row == col ? 1 : 2;
 }
 
 }  // namespace sac

@@ -10,6 +10,7 @@ namespace sac {
 
 inline int emulated_processors = 3;
 inline int emulated_capability = 80;
+inline std::string launched;  // the kernel launched last
 
 inline void check_cuda(cudaError_t, const char*) {}
 
@@ -19,14 +20,16 @@ inline int device_attribute(cudaDeviceAttr attribute) {
 }
 
 template <class Parameters>
-void launch_kernel(const char*, void (*kernel)(Parameters), dim3 grid, int threads, int shared_bytes, void*,
-                   const Parameters& parameters) {
+void launch_kernel(const char* name, void (*kernel)(Parameters), dim3 grid, int threads, int shared_bytes, void*,
+                   const Parameters& parameters, unsigned cluster = 1) {
+  launched = name;
   gridDim = grid;
   blockDim.x = static_cast<unsigned>(threads);
+  if (grid.x % cluster) throw std::runtime_error("the grid is not made of whole clusters");
   for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
-    for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
+    for (unsigned first = 0; first < grid.x; first += cluster) {
       fibers::body = [&] { kernel(parameters); };
-      fibers::run_block(static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes));
+      fibers::run_blocks(first, cluster, static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes));
     }
 }
 

@@ -16,7 +16,7 @@ inline std::uint32_t shared_address(const void* pointer) {
   return kSharedBase + static_cast<std::uint32_t>(static_cast<const std::uint8_t*>(pointer) - fibers::shared_begin);
 }
 inline std::uint8_t* at(std::uint32_t address, std::uint32_t bytes) {
-  const std::size_t end = fibers::shared.size() - 1024;
+  const std::size_t end = fibers::shared_each;
   if (address < kSharedBase || address - kSharedBase + bytes > end || address % 16) {
     std::fprintf(stderr, "shared address %u of thread %u is wrong\n", address, threadIdx.x);
     std::abort();
@@ -35,10 +35,10 @@ struct PendingCopy {
   std::uint32_t to;
   const void* from;
 };
-inline std::vector<std::vector<std::vector<PendingCopy>>> copy_groups(1024);  // of each thread; the last one is open
+inline std::vector<std::vector<std::vector<PendingCopy>>> copy_groups(2048);  // of each thread; the last one is open
 
 inline std::vector<std::vector<PendingCopy>>& my_groups() {
-  auto& groups = copy_groups[threadIdx.x];
+  auto& groups = copy_groups[fibers::current];
   if (groups.empty()) groups.emplace_back();
   return groups;
 }
@@ -101,7 +101,7 @@ struct BarrierState {
 static_assert(sizeof(BarrierState) == 8);
 
 struct PendingBulk {
-  std::uint32_t to;
+  std::uint8_t* to;
   const void* from;
   std::uint32_t bytes;
   std::uint64_t* barrier;
@@ -152,17 +152,35 @@ inline void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
     if (mine == bulk_copies.end()) continue;
     const PendingBulk copy = *mine;
     bulk_copies.erase(mine);
-    std::memcpy(at(copy.to, copy.bytes), copy.from, copy.bytes);
+    std::memcpy(copy.to, copy.from, copy.bytes);
     change(barrier, 0, -static_cast<std::int32_t>(copy.bytes));
   }
 }
-inline void copy_bulk(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier) {
+// What of this block lies at `place` lies there too in block `rank` of the cluster.
+template <class T>
+T* in_block(T* place, std::size_t rank) {
+  return reinterpret_cast<T*>(fibers::shared_of(rank) +
+                              (reinterpret_cast<std::uint8_t*>(place) - fibers::shared_begin));
+}
+inline void copy_bulk_to_all(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier,
+                             std::uint16_t blocks) {
   if (bytes % 16 || reinterpret_cast<std::uintptr_t>(from) % 16) {
-    std::fprintf(stderr, "copy_bulk is not aligned\n");
+    std::fprintf(stderr, "a copy in bulk is not aligned\n");
     std::abort();
   }
-  bulk_copies.push_back({to_shared, from, bytes, barrier});
+  for (std::size_t rank = 0; blocks >> rank; ++rank)
+    if (blocks >> rank & 1)
+      bulk_copies.push_back({in_block(at(to_shared, bytes), rank), from, bytes, in_block(barrier, rank)});
 }
+inline void copy_bulk(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier) {
+  copy_bulk_to_all(to_shared, from, bytes, barrier, static_cast<std::uint16_t>(1u << fibers::rank()));
+}
+inline std::uint32_t cluster_rank() { return static_cast<std::uint32_t>(fibers::rank()); }
+inline void cluster_sync() { fibers::arrive_and_wait(fibers::cluster, static_cast<int>(fibers::running)); }
+inline void barrier_arrive_in_cluster(std::uint64_t* barrier, std::uint32_t rank) {
+  change(in_block(barrier, rank), 1, 0);
+}
+inline void barrier_wait_cluster(std::uint64_t* barrier, std::uint32_t parity) { barrier_wait(barrier, parity); }
 
 // --- sm_90a ----------------------------------------------------------------------------------------------------------
 
@@ -176,7 +194,7 @@ struct PendingProduct {
   std::uint64_t a, b;
   bool accumulate;
 };
-inline std::vector<std::vector<PendingProduct>> products(1024);  // of each thread
+inline std::vector<std::vector<PendingProduct>> products(2048);  // of each thread
 
 inline void warpgroup_fence() {}
 inline void warpgroup_commit() {}
@@ -192,12 +210,12 @@ inline void warpgroup_mma(float (&d)[64], std::uint64_t a, std::uint64_t b, int 
     std::fprintf(stderr, "a descriptor asks for a swizzle or an offset\n");
     std::abort();
   }
-  products[threadIdx.x].push_back({d, a, b, accumulate != 0});
+  products[fibers::current].push_back({d, a, b, accumulate != 0});
 }
 
 inline void warpgroup_wait(float (&)[64]) {
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-  for (const auto& product : products[threadIdx.x]) {
+  for (const auto& product : products[fibers::current]) {
     float a[2][16];
     for (unsigned half = 0; half < 2; ++half)
       for (unsigned k = 0; k < 16; ++k)
@@ -209,7 +227,7 @@ inline void warpgroup_wait(float (&)[64]) {
       product.d[e] = sum;
     }
   }
-  products[threadIdx.x].clear();
+  products[fibers::current].clear();
 }
 
 }  // namespace sac::ptx
