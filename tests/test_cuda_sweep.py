@@ -187,6 +187,6 @@ def test_registered_ops():
     zoo = zoo_of(3, 9, 4, 11)
     vectors = vectors_of(5, 9, torch.float32, 12)
     ops = torch.ops.sac_fast
-    torch.library.opcheck(ops.pairwise_correlation_distances.default, (zoo, "rbf", 0.7, "highest", "cuda"))
+    torch.library.opcheck(ops.pairwise_correlation_distances.default, (zoo, "rbf", 0.7, "cuda", "highest"))
     torch.library.opcheck(ops.nearest_models.default, (zoo, [], "cosine", 0.7, 2, 0, "cuda"))
     torch.library.opcheck(ops.nearest_vectors.default, (vectors, None, 2, 0, "cuda"))

@@ -60,7 +60,7 @@ def test_pairwise_against_definition(gpu, metric, dtype):
     zoo = zoo_of(7, 23, 5, 1, dtype, spread=2)
     zoo[2][11] = 0.0  # a row without direction: its C_ii is 0, all others' is 1
     zoo[4] = zoo[3].clone()
-    distances = ops.pairwise_correlation_distances(zoo, metric, 0.4, "highest", "cuda")
+    distances = ops.pairwise_correlation_distances(zoo, metric, 0.4, "cuda", "highest")
     assert distances.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     tolerance = definition.TOLERANCE[distances.dtype]
     np.testing.assert_allclose(distances, defined(zoo, zoo, metric, 0.4), rtol=0, atol=tolerance)
@@ -76,21 +76,21 @@ def test_pairwise_in_slabs(gpu, metric, monkeypatch):
     zoo[1][17] = 0.0
     gpu.total_memory = 4 * 5 * 4 * 200  # 200 of the 820 entries at a time
     monkeypatch.setattr(cuda_sweep, "_FORMING_BYTES", 1)
-    distances = ops.pairwise_correlation_distances(zoo, metric, definition.SIGMA, "high", "cuda")
+    distances = ops.pairwise_correlation_distances(zoo, metric, definition.SIGMA, "cuda", "high")
     np.testing.assert_allclose(distances, defined(zoo, zoo, metric), rtol=0, atol=1e-6)
     assert [add for *_, add in gpu.called] == [False] + [True] * (len(gpu.called) - 1)
     assert 4 < len(gpu.called) < 9
     gpu.total_memory = 1
-    again = ops.pairwise_correlation_distances(zoo, metric, definition.SIGMA, "high", "cuda")
+    again = ops.pairwise_correlation_distances(zoo, metric, definition.SIGMA, "cuda", "high")
     np.testing.assert_allclose(again, distances, rtol=0, atol=1e-6)
 
 
 def test_medium_keeps_its_bound(gpu):
     zoo = zoo_of(6, 50, 8, 3)
-    medium = ops.pairwise_correlation_distances(zoo, "cosine", 0.7, "medium", "cuda")
+    medium = ops.pairwise_correlation_distances(zoo, "cosine", 0.7, "cuda", "medium")
     expected = defined(zoo, zoo)
     assert 0 < np.abs(medium.numpy() - expected).max() < 4.9e-4
-    wide = ops.pairwise_correlation_distances([x.double() for x in zoo], "cosine", 0.7, "medium", "cuda")
+    wide = ops.pairwise_correlation_distances([x.double() for x in zoo], "cosine", 0.7, "cuda", "medium")
     np.testing.assert_allclose(wide, expected, rtol=0, atol=1e-12)
 
 
@@ -101,7 +101,7 @@ def test_nan_names_model_and_row(gpu, metric):
     bad[3][17, 1] = torch.nan
     bad[5][2, 1] = torch.inf
     calls = [
-        (lambda: ops.pairwise_correlation_distances(bad, metric, 0.7, "highest", "cuda"), "zoo"),
+        (lambda: ops.pairwise_correlation_distances(bad, metric, 0.7, "cuda", "highest"), "zoo"),
         (lambda: ops.nearest_models(bad, [], metric, 0.7, 2, 0, "cuda"), "zoo"),
         (lambda: ops.nearest_models(bad, [], metric, 0.7, 2, 5, "cuda"), "zoo"),
         (lambda: ops.nearest_models(zoo, bad, metric, 0.7, 2, 0, "cuda"), "queries"),

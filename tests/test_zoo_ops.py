@@ -280,7 +280,7 @@ def test_registered_ops():
     ops = torch.ops.sac_fast
     vectors = torch.stack([correlation_vector(x) for x in zoo])
     torch.library.opcheck(ops.correlation_distances.default, (zoo[0], zoo, "cosine", 0.7, "auto"))
-    torch.library.opcheck(ops.pairwise_correlation_distances.default, (zoo, "rbf", 0.7, "highest", "auto"))
+    torch.library.opcheck(ops.pairwise_correlation_distances.default, (zoo, "rbf", 0.7, "auto"))
     torch.library.opcheck(ops.nearest_models.default, (zoo, [], "cosine", 0.7, 2, 0, "auto"))
     torch.library.opcheck(ops.nearest_vectors.default, (vectors, None, 2, 0, "auto"))
     torch.library.opcheck(ops.correlation_vector.default, (zoo[0], "pearson", 0.7, "auto"))

@@ -103,9 +103,8 @@ def pairwise_correlation_distances(
     one_of("metric", metric, METRICS)
     check_backend(backend, models[0].device)
     one_of("precision", precision, PRECISIONS)
-    result: Tensor = torch.ops.sac_fast.pairwise_correlation_distances(
-        models, metric, bandwidth(sigma), precision, backend
-    )
+    sigma = bandwidth(sigma)
+    result: Tensor = torch.ops.sac_fast.pairwise_correlation_distances(models, metric, sigma, backend, precision)
     return result
 
 
@@ -213,9 +212,12 @@ def _correlation_distances_cuda(
     return torch.stack([distance_wide(source, x, metric, sigma, names) for x, names in named]).to(dtype)
 
 
-@kernel("pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str precision, str backend) -> Tensor")
+@kernel(
+    "pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str backend,"
+    ' str precision="highest") -> Tensor'
+)
 def _pairwise_correlation_distances(
-    zoo: list[Tensor], metric: str, sigma: float, precision: str, backend: str
+    zoo: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest"
 ) -> Tensor:
     if takes_cuda("pairwise_correlation_distances", backend, zoo[0].device):
         return cuda_sweep.pairwise_correlation_distances(zoo, metric, sigma, precision)
@@ -231,7 +233,7 @@ def _pairwise_correlation_distances(
 
 
 @fake_kernel("pairwise_correlation_distances")
-def _(zoo: list[Tensor], metric: str, sigma: float, precision: str, backend: str) -> Tensor:
+def _(zoo: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest") -> Tensor:
     return zoo[0].new_empty((len(zoo), len(zoo)), dtype=result_dtype(*zoo))
 
 

@@ -8,7 +8,10 @@ struct Rows {
   const std::uint8_t* data;
   std::int64_t rows, pitch;
 };
-sac::SweepRows rows_of(const Rows& rows) { return {rows.data, rows.rows, rows.pitch}; }
+sac::SweepRows rows_of(const Rows& rows) {
+  sac::readable.emplace_back(rows.data, rows.data + rows.rows * rows.pitch);
+  return {rows.data, rows.rows, rows.pitch};
+}
 
 template <class Form, class Entry>
 double summed(const Entry* x, const Entry* y, std::int64_t entries) {
@@ -28,18 +31,21 @@ extern "C" {
 
 void pairwise(const Rows* x, const Rows* y, bool triangle, int form, double* sums, bool add, void* distances, bool wide,
               double scale) {
+  sac::readable.clear();
   sac::pairwise_correlation_distances_cuda(rows_of(*x), rows_of(*y), triangle, static_cast<sac::SweepForm>(form),
                                            x->pitch, {sums, add, distances, wide, scale}, nullptr);
 }
 
 void nearest(const Rows* queries, const Rows* zoo, int form, int top, std::int64_t first_query,
              std::int64_t first_model, bool leave_itself_out, std::int64_t parts, std::int64_t* lists) {
+  sac::readable.clear();
   const sac::NearestSweep sweep{
       static_cast<sac::SweepForm>(form), zoo->pitch, top, first_query, first_model, leave_itself_out};
   sac::nearest_models_cuda(rows_of(*queries), rows_of(*zoo), sweep, parts, lists, nullptr);
 }
 
 void nearest_symmetric(const Rows* zoo, int form, int top, std::int64_t* lists) {
+  sac::readable.clear();
   const sac::NearestSweep sweep{static_cast<sac::SweepForm>(form), zoo->pitch, top, 0, 0, true};
   sac::nearest_models_cuda(rows_of(*zoo), sweep, lists, nullptr);
 }

@@ -5,6 +5,8 @@
 
 #include <cuda_runtime.h>
 
+#include <utility>
+
 struct alignas(8) uint2 {
   unsigned x, y;
 };
@@ -58,11 +60,20 @@ struct AskedCopy {
 };
 inline std::vector<AskedCopy> asked_copies[1024];  // of each thread
 
+// What a test lets kernels read: from, to.
+inline std::vector<std::pair<const std::uint8_t*, const std::uint8_t*>> readable;
+
+inline bool is_readable(const void* from) {
+  for (const auto& [first, last] : readable)
+    if (from >= first && static_cast<const std::uint8_t*>(from) + 16 <= last) return true;
+  return false;
+}
+
 inline void copy_16_async(void* to, const void* from, bool inside) {
   const auto* const byte = static_cast<const std::uint8_t*>(to);
   const std::uint8_t* const end = fibers::shared.data() + fibers::shared.size() - 1024;
   const auto places = reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from);
-  if (places % 16 || byte < fibers::shared_begin || byte + 16 > end) {
+  if (places % 16 || byte < fibers::shared_begin || byte + 16 > end || (inside && !is_readable(from))) {
     std::fprintf(stderr, "a copy of thread %u is at a wrong place\n", threadIdx.x);
     std::abort();
   }
