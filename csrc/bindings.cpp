@@ -15,6 +15,7 @@
 #include "sac/packed_tiles.h"
 #include "sac/triangle.h"
 #include "sac/zoo.h"
+#include "sac/zoo_cuda.h"
 
 namespace py = pybind11;
 
@@ -275,6 +276,55 @@ void jpeg_roundtrip_cuda(std::uintptr_t images, std::uintptr_t out, std::int64_t
   py::gil_scoped_release no_gil;
   sac::jpeg_roundtrip_cuda(batch, reinterpret_cast<void*>(stream));
 }
+
+sac::SweepForm sweep_form_of(const std::string& dtype) {
+  if (dtype == "float64") return sac::SweepForm::float64;
+  switch (form_of(dtype)) {
+    case sac::VectorForm::uint8: return sac::SweepForm::uint8;
+    case sac::VectorForm::float16: return sac::SweepForm::float16;
+    case sac::VectorForm::float32: break;
+  }
+  return sac::SweepForm::float32;
+}
+
+// data, rows, bytes from one row to the next
+using Rows = std::tuple<std::uintptr_t, std::int64_t, std::int64_t>;
+
+sac::SweepRows sweep_rows_of(const Rows& rows) {
+  const auto& [data, count, pitch] = rows;
+  if (data % sac::kSweepChunkBytes != 0 || pitch % sac::kSweepChunkBytes != 0)
+    throw std::invalid_argument("rows of a sweep must be aligned to 16 bytes");
+  return {reinterpret_cast<const std::uint8_t*>(data), count, pitch};
+}
+
+void pairwise_correlation_distances_cuda(const Rows& x, const Rows& y, bool triangle, const std::string& dtype,
+                                         std::uintptr_t sums, bool add, std::uintptr_t distances, bool wide,
+                                         double scale, std::uintptr_t stream) {
+  const auto left = sweep_rows_of(x), right = sweep_rows_of(y);
+  const auto form = sweep_form_of(dtype);
+  const sac::SweepOutput out{reinterpret_cast<double*>(sums), add, reinterpret_cast<void*>(distances), wide, scale};
+  py::gil_scoped_release no_gil;
+  sac::pairwise_correlation_distances_cuda(left, right, triangle, form, left.pitch, out,
+                                           reinterpret_cast<void*>(stream));
+}
+
+void nearest_models_cuda(const Rows& queries, const Rows& zoo, const std::string& dtype, int top,
+                         std::int64_t first_query, std::int64_t first_model, bool leave_itself_out, std::int64_t parts,
+                         std::uintptr_t lists, std::uintptr_t stream) {
+  const auto asked = sweep_rows_of(queries), models = sweep_rows_of(zoo);
+  const sac::NearestSweep sweep{sweep_form_of(dtype), models.pitch, top, first_query, first_model, leave_itself_out};
+  py::gil_scoped_release no_gil;
+  sac::nearest_models_cuda(asked, models, sweep, parts, reinterpret_cast<std::int64_t*>(lists),
+                           reinterpret_cast<void*>(stream));
+}
+
+void nearest_models_cuda_symmetric(const Rows& zoo, const std::string& dtype, int top, std::uintptr_t lists,
+                                   std::uintptr_t stream) {
+  const auto models = sweep_rows_of(zoo);
+  const sac::NearestSweep sweep{sweep_form_of(dtype), models.pitch, top, 0, 0, true};
+  py::gil_scoped_release no_gil;
+  sac::nearest_models_cuda(models, sweep, reinterpret_cast<std::int64_t*>(lists), reinterpret_cast<void*>(stream));
+}
 #else
 constexpr const char* kCudaArchitectures = "";
 #endif
@@ -318,6 +368,14 @@ PYBIND11_MODULE(_C, m) {
   m.def("jpeg_roundtrip_cuda", &jpeg_roundtrip_cuda, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
         py::arg("subsampling"), py::arg("stream"), "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");
+  m.def("pairwise_correlation_distances_cuda", &pairwise_correlation_distances_cuda, py::arg("x"), py::arg("y"),
+        py::arg("triangle"), py::arg("dtype"), py::arg("sums"), py::arg("add"), py::arg("distances"), py::arg("wide"),
+        py::arg("scale"), py::arg("stream"), "L1 distances of rows; see csrc/include/sac/zoo_cuda.h");
+  m.def("nearest_models_cuda", &nearest_models_cuda, py::arg("queries"), py::arg("zoo"), py::arg("dtype"),
+        py::arg("top"), py::arg("first_query"), py::arg("first_model"), py::arg("leave_itself_out"), py::arg("parts"),
+        py::arg("lists"), py::arg("stream"), "Offers a zoo to queries; see csrc/include/sac/zoo_cuda.h");
+  m.def("nearest_models_cuda_symmetric", &nearest_models_cuda_symmetric, py::arg("zoo"), py::arg("dtype"),
+        py::arg("top"), py::arg("lists"), py::arg("stream"), "Offers a zoo to itself; see csrc/include/sac/zoo_cuda.h");
 #endif
   m.def("instruction_sets", &instruction_sets, "Instruction sets usable here, best first.");
   m.def("correlation_distance_cpu", &correlation_distance_cpu, py::arg("a"), py::arg("b"), py::arg("metric"),

@@ -6,6 +6,8 @@ _View = tuple[int, str, int, int, int, int]
 _Shape = tuple[int, int, bool, int, float, str]
 # packed rows, packed cols, norms of rows, norms of cols, k
 _Packed = tuple[int, int, int, int, int]
+# data, rows, bytes from one row to the next
+_Rows = tuple[int, int, int]
 
 version: str
 cuda_architectures: str
@@ -131,3 +133,28 @@ def jpeg_roundtrip_cuda(
     subsampling: str,
     stream: int,
 ) -> None: ...
+def pairwise_correlation_distances_cuda(
+    x: _Rows,
+    y: _Rows,
+    triangle: bool,
+    dtype: str,
+    sums: int,
+    add: bool,
+    distances: int,
+    wide: bool,
+    scale: float,
+    stream: int,
+) -> None: ...
+def nearest_models_cuda(
+    queries: _Rows,
+    zoo: _Rows,
+    dtype: str,
+    top: int,
+    first_query: int,
+    first_model: int,
+    leave_itself_out: bool,
+    parts: int,
+    lists: int,
+    stream: int,
+) -> None: ...
+def nearest_models_cuda_symmetric(zoo: _Rows, dtype: str, top: int, lists: int, stream: int) -> None: ...

@@ -26,6 +26,8 @@ CUDA_KERNELS_NOT_RUN = (
     "correlation_matrix",
     "correlation_vector",
     "jpeg_roundtrip",
+    "nearest_models",
+    "pairwise_correlation_distances",
 )
 
 

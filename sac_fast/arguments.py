@@ -13,8 +13,8 @@ from torch import Tensor
 
 METRICS = ("cosine", "pearson", "spearman", "rbf")
 COMPARISONS = ("l1", "l2", "rsa", "cka")
-BACKENDS = ("auto", "cuda", "cpu", "reference")
 PRECISIONS = ("highest", "high", "medium")
+BACKENDS = ("auto", "cuda", "cpu", "reference")
 # 2σ² = 1, the form of the reference scripts
 DEFAULT_SIGMA = math.sqrt(0.5)
 
@@ -108,8 +108,11 @@ def outputs_list(name: str, value: Any, like: Tensor | None = None) -> list[Tens
     return models
 
 
-def vectors_tensor(name: str, value: Any, like: Tensor | None = None) -> Tensor:
-    """Return correlation vectors (m, n(n−1)/2) as a contiguous tensor; memory maps are not copied."""
+def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: bool = False) -> Tensor:
+    """Return correlation vectors (m, n(n−1)/2) as a contiguous tensor; memory maps are not copied.
+
+    They have the form of `like`, and its device unless they may be `anywhere`.
+    """
     if isinstance(value, np.ndarray):
         if value.dtype not in (np.uint8, np.float16, np.float32):
             raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {value.dtype}")
@@ -127,7 +130,7 @@ def vectors_tensor(name: str, value: Any, like: Tensor | None = None) -> Tensor:
     if like is not None and (value.shape[1] != like.shape[1] or value.dtype != like.dtype):
         wanted = f"(q, {like.shape[1]}) {like.dtype} like zoo"
         raise ValueError(f"{name} must be {wanted}, got {tuple(value.shape)} {value.dtype}")
-    if like is not None and value.device != like.device:
+    if like is not None and value.device != like.device and not anywhere:
         raise ValueError(f"{name} must be on {like.device} like zoo, got {value.device}")
     return value.detach().contiguous()
 

@@ -217,6 +217,11 @@ BAD_CALLS = [
     ),
     (lambda: pairwise_correlation_distances([ZOO[0], ZOO[0].long()]), TypeError, r"zoo\[1\] must be floating point"),
     (lambda: pairwise_correlation_distances(ZOO, metric="l7"), ValueError, "metric must be one of"),
+    (
+        lambda: pairwise_correlation_distances(ZOO, precision="low"),
+        ValueError,
+        "precision must be one of highest, high",
+    ),
     (lambda: pairwise_correlation_distances(ZOO[:, :1]), ValueError, "zoo must have at least 2 rows"),
     (lambda: pairwise_correlation_distances(ZOO[:0]), ValueError, "zoo must hold at least 1 model"),
     (lambda: nearest_models(ZOO, top=3), ValueError, r"top must be within 1 … 2 .*got 3"),

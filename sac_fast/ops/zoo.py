@@ -21,7 +21,7 @@ from ..arguments import (
     result_dtype,
     vectors_tensor,
 )
-from . import cuda_tiles
+from . import cuda_nearest, cuda_sweep, cuda_tiles
 from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
 from .pair import distance_wide
 
@@ -74,16 +74,24 @@ def correlation_distances(
 
 
 def pairwise_correlation_distances(
-    zoo: Zoo, *, metric: str = "cosine", sigma: float = DEFAULT_SIGMA, backend: str = "auto"
+    zoo: Zoo,
+    *,
+    metric: str = "cosine",
+    sigma: float = DEFAULT_SIGMA,
+    precision: str = "highest",
+    backend: str = "auto",
 ) -> Tensor:
     """`correlation_distance` of all pairs of m models.
 
     For each tile of sample pairs the m correlations are formed once, and the L1 distances of all pairs of models are
-    accumulated from them: m²/2 · n²/2 absolute differences. Memory: the inputs once more, m × one tile, and m².
+    accumulated from them: m²/2 · n²/2 absolute differences. Memory: the inputs once more, m × one tile, and m²; on a
+    GPU the correlation vectors of all models, a quarter of its memory at a time.
 
     Args:
         zoo: (m, n, k), or a sequence of (n, k_i), m ≥ 1; the k_i may differ.
         metric, sigma, backend: see `correlation_distance`.
+        precision: of the GPU's kernels: "highest" and "high" sum float32 correlations (|error| ≤ 1e-6), "medium"
+            float16 ones (≤ 2e-3). float64 inputs, and the other backends, always take "highest".
 
     Returns:
         (m, m) float32, float64 if any input is float64; symmetric, zeros on the diagonal.
@@ -94,7 +102,9 @@ def pairwise_correlation_distances(
     models = outputs_list("zoo", zoo)
     one_of("metric", metric, METRICS)
     check_backend(backend, models[0].device)
-    result: Tensor = torch.ops.sac_fast.pairwise_correlation_distances(models, metric, bandwidth(sigma), backend)
+    one_of("precision", precision, PRECISIONS)
+    sigma = bandwidth(sigma)
+    result: Tensor = torch.ops.sac_fast.pairwise_correlation_distances(models, metric, sigma, backend, precision)
     return result
 
 
@@ -118,7 +128,8 @@ def nearest_models(
         metric, sigma: see `correlation_distance`; of no effect on vectors, which have theirs already.
         first_pass: "none": exact; "uint8": a sweep over 8-bit correlations finds `top` + 10 candidates or 2·`top`, if
             that is more, which are then ranked exactly. uint8 vectors are ranked as they are.
-        backend: "auto", "cpu" or "reference"; see `correlation_distance`.
+        backend: see `correlation_distance`. "cuda" by name takes vectors from the host's memory too: a zoo larger than
+            the GPU's passes through it in segments. float16 vectors find candidates there, which are ranked in float32.
 
     Returns:
         values (q, top), ascending, and indices (q, top) int64; ties by index. Distances of outputs are those of
@@ -135,9 +146,11 @@ def nearest_models(
     candidates = 0 if spare is None else top + spare
     if isinstance(zoo, Tensor | np.ndarray) and zoo.ndim == 2:
         vectors = vectors_tensor("zoo", zoo)
-        asked = None if queries is None else vectors_tensor("queries", queries, like=vectors)
+        streamed = backend == "cuda" and torch.cuda.is_available() and not vectors.is_cuda
+        asked = None if queries is None else vectors_tensor("queries", queries, like=vectors, anywhere=streamed)
         _check_top(top, len(vectors), queries is None)
-        check_backend(backend, vectors.device)
+        if not streamed:
+            check_backend(backend, vectors.device)
         return NearestModels(*torch.ops.sac_fast.nearest_vectors(vectors, asked, top, candidates, backend))
     models = outputs_list("zoo", zoo)
     wanted = [] if queries is None else outputs_list("queries", queries, like=models[0])
@@ -199,8 +212,15 @@ def _correlation_distances_cuda(
     return torch.stack([distance_wide(source, x, metric, sigma, names) for x, names in named]).to(dtype)
 
 
-@kernel("pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str backend) -> Tensor")
-def _pairwise_correlation_distances(zoo: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
+@kernel(
+    "pairwise_correlation_distances(Tensor[] zoo, str metric, float sigma, str backend,"
+    ' str precision="highest") -> Tensor'
+)
+def _pairwise_correlation_distances(
+    zoo: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest"
+) -> Tensor:
+    if takes_cuda("pairwise_correlation_distances", backend, zoo[0].device):
+        return cuda_sweep.pairwise_correlation_distances(zoo, metric, sigma, precision)
     if not takes_cpu(backend, zoo[0].device):
         return reference.pairwise_correlation_distances(zoo, metric=metric, sigma=sigma)
     dtype = result_dtype(*zoo)
@@ -213,7 +233,7 @@ def _pairwise_correlation_distances(zoo: list[Tensor], metric: str, sigma: float
 
 
 @fake_kernel("pairwise_correlation_distances")
-def _(zoo: list[Tensor], metric: str, sigma: float, backend: str) -> Tensor:
+def _(zoo: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest") -> Tensor:
     return zoo[0].new_empty((len(zoo), len(zoo)), dtype=result_dtype(*zoo))
 
 
@@ -230,6 +250,8 @@ def _nearest_models(
     candidates: int,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
+    if takes_cuda("nearest_models", backend, zoo[0].device):
+        return cuda_nearest.nearest_models(zoo, queries, metric, sigma, top, candidates)
     if not takes_cpu(backend, zoo[0].device):
         return reference.nearest_models(zoo, queries or None, top, metric=metric, sigma=sigma)
     dtype = result_dtype(*zoo, *queries)
@@ -268,6 +290,8 @@ def _(
 def _nearest_vectors(
     zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str
 ) -> tuple[Tensor, Tensor]:
+    if takes_cuda("nearest_models", backend, zoo.device):
+        return cuda_nearest.nearest_vectors(zoo, queries, top, candidates)
     if not takes_cpu(backend, zoo.device):
         return reference.nearest_vectors(zoo, queries, top)
     asked = 0 if queries is None else len(queries)
@@ -291,7 +315,8 @@ def _nearest_vectors(
 @fake_kernel("nearest_vectors")
 def _(zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str) -> tuple[Tensor, Tensor]:
     shape = (len(zoo) if queries is None else len(queries), top)
-    return zoo.new_empty(shape, dtype=torch.float32), zoo.new_empty(shape, dtype=torch.int64)
+    like = zoo if queries is None else queries
+    return like.new_empty(shape, dtype=torch.float32), like.new_empty(shape, dtype=torch.int64)
 
 
 def _room(queries: int, top: int) -> tuple[Tensor, Tensor]:
