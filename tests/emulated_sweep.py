@@ -72,7 +72,19 @@ def compiled():
     sources = [FIBERS / "sweep.cpp", *(ROOT / "csrc/cuda" / f"{name}.cu" for name in SOURCES)]
     with tempfile.TemporaryDirectory() as folder:
         made = pathlib.Path(folder) / "sweep.so"
-        command = [compiler, "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", *include, "-x", "c++", *sources]
+        command = [
+            compiler,
+            "-std=gnu++17",
+            "-O1",
+            "-w",
+            "-shared",
+            "-fPIC",
+            "-fno-gnu-unique",
+            *include,
+            "-x",
+            "c++",
+            *sources,
+        ]
         run = subprocess.run([*command, "-o", made], capture_output=True, text=True)
         if run.returncode and "_Float16" in run.stderr:
             pytest.skip("needs a compiler with _Float16")

@@ -36,6 +36,7 @@ def library():
             "-w",
             "-shared",
             "-fPIC",
+            "-fno-gnu-unique",  # two emulated libraries in one process have their own variables each
             *include,
             "-x",
             "c++",

@@ -47,7 +47,7 @@ def kernel(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("emulated")
     (folder / "kernel.cpp").write_text(text + ENTRY)
     include = [f"-I{path}" for path in (ROOT / "tests/cuda_emulation", ROOT / "csrc", ROOT / "csrc/include")]
-    command = [compiler, "-std=gnu++20", "-O1", "-w", "-shared", "-fPIC", "-pthread", *include]
+    command = [compiler, "-std=gnu++20", "-O1", "-w", "-shared", "-fPIC", "-fno-gnu-unique", "-pthread", *include]
     run = subprocess.run([*command, folder / "kernel.cpp", "-o", folder / "kernel.so"], capture_output=True, text=True)
     if run.returncode and "barrier" in run.stderr and "No such file" in run.stderr:
         pytest.skip("needs a compiler with <barrier> (C++20)")
