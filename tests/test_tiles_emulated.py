@@ -243,10 +243,25 @@ def test_distances_against_the_definition(kernels, n, k_a, k_b, m, parts, metric
     assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
 
 
-@pytest.fixture(params=[(0, False), (0, True), (1, False), (2, True)], ids=["late", "early", "mixed", "mixed early"])
+WARPS_AHEAD = 100
+ORDERS = {
+    "late": (0, False),
+    "early": (0, True),
+    "mixed": (1, False),
+    "mixed early": (2, True),
+    "warps ahead": (WARPS_AHEAD, False),
+    "warps ahead early": (WARPS_AHEAD, True),
+}
+
+
+# these two in every run, all with --slow
+USUAL_ORDERS = ("late", "warps ahead early")
+
+
+@pytest.fixture(params=[pytest.param(o, marks=[] if o in USUAL_ORDERS else pytest.mark.slow) for o in ORDERS])
 def in_any_order(request, kernels):
     """Threads take turns in several orders; copies arrive as late, or as early, as they may."""
-    turns, early = request.param
+    turns, early = ORDERS[request.param]
     kernels.schedule(turns, early)
     yield kernels
     kernels.schedule(0, False)
@@ -263,8 +278,8 @@ def test_one_pair_of_several_tiles(in_any_order, n, k_a, k_b):
 
 def test_many_suspects_of_several_tiles(in_any_order):
     source, suspects = models(1, 150, 90, 3)[0], models(7, 150, 40, 4)
-    expected = [definition.distance(source, suspect) for suspect in suspects]
-    assert distances(in_any_order, source, suspects) == pytest.approx(expected, abs=1e-6)
+    expected = [definition.distance(source, suspect, "pearson") for suspect in suspects]
+    assert distances(in_any_order, source, suspects, "pearson") == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])
