@@ -11,6 +11,13 @@ namespace sac::ptx {
 
 constexpr std::uint32_t kSharedBase = 1024;  // where shared memory begins in its address space
 
+// half_value, looked up
+inline const std::vector<float> halves = [] {
+  std::vector<float> all(1 << 16);
+  for (unsigned bits = 0; bits < all.size(); ++bits) all[bits] = half_value(static_cast<std::uint16_t>(bits));
+  return all;
+}();
+
 inline unsigned char* dynamic_shared() { return fibers::shared_begin; }
 inline std::uint32_t shared_address(const void* pointer) {
   return kSharedBase + static_cast<std::uint32_t>(static_cast<const std::uint8_t*>(pointer) - fibers::shared_begin);
@@ -26,7 +33,7 @@ inline std::uint8_t* at(std::uint32_t address, std::uint32_t bytes) {
 inline float half_at(std::uint32_t address) {
   std::uint16_t bits;
   std::memcpy(&bits, fibers::shared_begin + (address - kSharedBase), 2);
-  return half_value(bits);
+  return halves[bits];
 }
 
 // --- sm_80 -----------------------------------------------------------------------------------------------------------
@@ -66,9 +73,7 @@ inline void load_matrices(std::uint32_t (&r)[4], std::uint32_t row_address) {
   __syncwarp();
 }
 
-inline float half_of(std::uint32_t pair, unsigned which) {
-  return half_value(static_cast<std::uint16_t>(pair >> (16 * which)));
-}
+inline float half_of(std::uint32_t pair, unsigned which) { return halves[pair >> (16 * which) & 0xffff]; }
 
 // Tensor cores cut their sums off where rounding would be due; so does this, worse than the best of them.
 inline float cut_off(double exact) {
