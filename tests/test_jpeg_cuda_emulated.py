@@ -1,4 +1,4 @@
-"""The CUDA kernel of `jpeg_roundtrip`, its threads run as threads of the processor (cuda_emulation/cuda_runtime.h).
+"""The CUDA kernel of `jpeg_roundtrip`, its threads run as fibers on the processor (tests/cuda_fibers).
 
 No GPU has run the kernel yet; this shows that what it computes and where it reads and writes is right.
 """
@@ -39,18 +39,13 @@ def kernel(request, tmp_path_factory):
     if compiler is None or not SOURCE.exists():
         pytest.skip("needs g++ and the source tree")
     text = SOURCE.read_text()
-    text = replaced(r"extern __shared__ [^;]*;", "std::uint8_t* const planes = emulated_shared;", text)
-    text = replaced(r"kernel<<<.*?>>>\(", "emulate(kernel, kThreads, bytes, ", text)
-    text = replaced(r"kThreads = 256", "kThreads = 64", text)
     if WHOLE_BYTES[request.param]:
         text = replaced(r"(kMostWholeBytes =) [^;]*", rf"\1 {WHOLE_BYTES[request.param]}", text)
     folder = tmp_path_factory.mktemp("emulated")
     (folder / "kernel.cpp").write_text(text + ENTRY)
-    include = [f"-I{path}" for path in (ROOT / "tests/cuda_emulation", ROOT / "csrc", ROOT / "csrc/include")]
-    command = [compiler, "-std=gnu++20", "-O1", "-w", "-shared", "-fPIC", "-fno-gnu-unique", "-pthread", *include]
+    include = [f"-I{path}" for path in (ROOT / "tests/cuda_fibers", ROOT / "csrc", ROOT / "csrc/include")]
+    command = [compiler, "-std=gnu++17", "-O1", "-w", "-shared", "-fPIC", "-fno-gnu-unique", *include]
     run = subprocess.run([*command, folder / "kernel.cpp", "-o", folder / "kernel.so"], capture_output=True, text=True)
-    if run.returncode and "barrier" in run.stderr and "No such file" in run.stderr:
-        pytest.skip("needs a compiler with <barrier> (C++20)")
     assert run.returncode == 0, run.stderr
     return ctypes.CDLL(str(folder / "kernel.so")).emulated
 

@@ -10,7 +10,7 @@ constexpr int kSharedBytes = kRingBytes + static_cast<int>(sizeof(Totals));
 template <int kParts, bool kRbf>
 __global__ void __launch_bounds__(kThreads, 1)
     correlation_distances_warp_kernel(const __grid_constant__ TileProblem problem) {
-  Totals& totals = *reinterpret_cast<Totals*>(ptx::dynamic_shared() + kRingBytes);
+  Totals& totals = *reinterpret_cast<Totals*>(dynamic_shared() + kRingBytes);
   const int first = blockIdx.y * problem.per_group, end = min(problem.count, first + problem.per_group);
   double* const mine = &totals[0][threadIdx.x / 32];
   if (threadIdx.x % 32 == 0)

@@ -11,7 +11,7 @@ template <int kParts>
 __global__ void __launch_bounds__(kThreads, 1)
     correlation_distance_warpgroup_kernel(const __grid_constant__ TileProblem problem) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  auto& shared = *reinterpret_cast<Shared<2>*>(ptx::dynamic_shared());
+  auto& shared = *reinterpret_cast<Shared<2>*>(dynamic_shared());
   const Operand &a = problem.source, &b = problem.suspects;
   const int chunks = max(a.chunks, b.chunks), role = static_cast<int>(threadIdx.x) / kWarpgroup;
   const int clusters = static_cast<int>(gridDim.x) / 2, rank = static_cast<int>(ptx::cluster_rank());
@@ -55,7 +55,7 @@ template <int kParts, bool kRbf>
 __global__ void __launch_bounds__(kThreads, 1)
     correlation_distances_warpgroup_kernel(const __grid_constant__ TileProblem problem) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  auto& shared = *reinterpret_cast<Shared<1>*>(ptx::dynamic_shared());
+  auto& shared = *reinterpret_cast<Shared<1>*>(dynamic_shared());
   const Operand &source = problem.source, &suspects = problem.suspects;
   const int first = static_cast<int>(blockIdx.y) * problem.per_group;
   const int end = min(problem.count, first + problem.per_group), role = static_cast<int>(threadIdx.x) / kWarpgroup;

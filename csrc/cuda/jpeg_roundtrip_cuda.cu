@@ -1,12 +1,9 @@
 // One thread block to a tile: pixels are read once (a little more where tiles meet, for the chroma that the
 // interpolation looks at), the planes live in shared memory, and pixels are written once. An image whose planes fit
 // is one tile. Compiled only: no GPU has run this yet; tests/test_jpeg_cuda_emulated.py runs its threads on the CPU.
-#include <cuda_runtime.h>
-
 #include <algorithm>
-#include <stdexcept>
-#include <string>
 
+#include "cuda/launch.cuh"
 #include "sac/jpeg_math.h"
 #include "sac/jpeg_roundtrip.h"
 #include "sac/jpeg_tables.h"
@@ -225,9 +222,16 @@ __device__ void write_tile(const JpegBatch& batch, const Tile& t, const std::uin
   }
 }
 
+struct JpegTask {
+  JpegBatch batch;
+  Layout layout;
+};
+
 template <int Channels, int H, int V>
-__global__ void __launch_bounds__(kThreads) jpeg_roundtrip_kernel(JpegBatch batch, Layout layout) {
-  extern __shared__ __align__(16) std::uint8_t planes[];
+__global__ void __launch_bounds__(kThreads) jpeg_roundtrip_kernel(JpegTask task) {
+  const JpegBatch& batch = task.batch;
+  const Layout& layout = task.layout;
+  std::uint8_t* const planes = dynamic_shared();
   __shared__ JpegStep tables[2][64];
   __shared__ std::int16_t work[kBlocksAtOnce][8][10];
   std::uint8_t* const luma_plane = planes;
@@ -264,11 +268,6 @@ Layout layout_of(const JpegBatch& batch, int h, int v, bool whole) {
   return l;
 }
 
-void check(cudaError_t error) {
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("jpeg_roundtrip_kernel: ") + cudaGetErrorString(error));
-}
-
 template <int Channels, int H, int V>
 void launch(const JpegBatch& batch, void* stream) {
   Layout layout = layout_of(batch, H, V, false);
@@ -277,12 +276,9 @@ void launch(const JpegBatch& batch, void* stream) {
     if (whole.luma_bytes + 2 * whole.chroma_bytes <= kMostWholeBytes) layout = whole;
   }
   const int bytes = layout.luma_bytes + 2 * layout.chroma_bytes;
-  const auto kernel = jpeg_roundtrip_kernel<Channels, H, V>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   const std::int64_t tiles = batch.count * layout.tiles_down * layout.tiles_across;
-  kernel<<<static_cast<unsigned>(std::min(tiles, kMostTiles)), kThreads, bytes, static_cast<cudaStream_t>(stream)>>>(
-      batch, layout);
-  check(cudaGetLastError());
+  launch_kernel("jpeg_roundtrip_kernel", jpeg_roundtrip_kernel<Channels, H, V>,
+                static_cast<unsigned>(std::min(tiles, kMostTiles)), kThreads, bytes, stream, JpegTask{batch, layout});
 }
 
 }  // namespace

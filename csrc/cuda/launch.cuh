@@ -1,4 +1,5 @@
-// Launch of a kernel on a stream, checked, without waiting for it.
+// Launch of a kernel on a stream, checked, without waiting for it, and the shared memory that it gives to the blocks.
+// tests/cuda_fibers has a header of the same name, so that the kernels run without a GPU.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,6 +8,12 @@
 #include <string>
 
 namespace sac {
+
+// Memory that the launch gives to the block.
+__device__ __forceinline__ unsigned char* dynamic_shared() {
+  extern __shared__ __align__(1024) unsigned char shared_memory[];
+  return shared_memory;
+}
 
 inline void check_cuda(cudaError_t error, const char* what) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));

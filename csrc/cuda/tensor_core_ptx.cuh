@@ -8,12 +8,6 @@
 
 namespace sac::ptx {
 
-// Memory that the launch gives to the block.
-__device__ __forceinline__ unsigned char* dynamic_shared() {
-  extern __shared__ __align__(1024) unsigned char shared_memory[];
-  return shared_memory;
-}
-
 __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }

@@ -2,6 +2,7 @@
 // through a ring of stages (cp.async) that runs on across tiles and models.
 #pragma once
 
+#include "cuda/launch.cuh"
 #include "cuda/tensor_core_ptx.cuh"
 #include "cuda/tile_finish.cuh"
 
@@ -38,7 +39,7 @@ class Tiles {
  public:
   // source_model: which model of problem.source is the source
   __device__ Tiles(const TileProblem& problem, std::int32_t source_model, std::int32_t first, std::int32_t end)
-      : problem_(problem), source_model_(source_model), coming_(problem, first, end), ring_(ptx::dynamic_shared()) {
+      : problem_(problem), source_model_(source_model), coming_(problem, first, end), ring_(dynamic_shared()) {
     for (int stage = 0; stage < kStages - 1; ++stage) load(stage);
   }
 

@@ -6,6 +6,7 @@
 // the two row tiles, for both, and its own column tile, so that a block reads 2 tiles for 2 of C, not 3.
 #pragma once
 
+#include "cuda/launch.cuh"
 #include "cuda/tensor_core_ptx.cuh"
 #include "cuda/tile_finish.cuh"
 #include "sac/warpgroup_descriptor.h"

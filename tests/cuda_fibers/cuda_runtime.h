@@ -25,6 +25,7 @@
 #define __forceinline__ inline
 #define __grid_constant__
 #define __shared__ static
+#define __constant__
 #define __launch_bounds__(...)
 #define __align__(bytes) alignas(bytes)
 #define __CUDA_ARCH_FEAT_SM90_ALL 1
@@ -35,6 +36,9 @@ using std::min;
 struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct uint2 {
+  unsigned x, y;
 };
 inline dim3 threadIdx, blockIdx, gridDim, blockDim;
 

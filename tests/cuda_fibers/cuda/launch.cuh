@@ -12,6 +12,8 @@ inline int emulated_processors = 3;
 inline int emulated_capability = 80;
 inline std::string launched;  // the kernel launched last
 
+inline unsigned char* dynamic_shared() { return fibers::shared_begin; }
+
 inline void check_cuda(cudaError_t, const char*) {}
 
 inline int device_attribute(cudaDeviceAttr attribute) {

@@ -18,7 +18,6 @@ inline const std::vector<float> halves = [] {
   return all;
 }();
 
-inline unsigned char* dynamic_shared() { return fibers::shared_begin; }
 inline std::uint32_t shared_address(const void* pointer) {
   return kSharedBase + static_cast<std::uint32_t>(static_cast<const std::uint8_t*>(pointer) - fibers::shared_begin);
 }
