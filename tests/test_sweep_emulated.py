@@ -156,6 +156,13 @@ def test_nearest_of_queries(module, form, q, m, top, parts):
     keys = np.full((parts, q, top), NONE)
     left, right = Rows(queries, form), Rows(zoo, form)
     module.nearest_models_cuda(left.kernel, right.kernel, form, top, 0, 0, False, parts, at(keys), 0)
+    tiles = -(-m // 128)
+    for part in range(parts):  # blocks run at the same time: each has its own lists
+        first, last = (
+            128 * module.library.part_start(*map(ctypes.c_int64, (p, parts, tiles))) for p in (part, part + 1)
+        )
+        models = keys[part][keys[part] != NONE] & 0xFFFFFFFF
+        assert ((models >= first) & (models < last)).all()
     merged = np.sort(np.concatenate(list(keys), axis=1), axis=1)[:, :top]
     indices, sums = decoded(merged, form)
     order, values = expected_lists(queries, zoo, top)
