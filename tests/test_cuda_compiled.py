@@ -23,6 +23,31 @@ CASES = [
 pytestmark = pytest.mark.skipif(NVCC is None or not FILES, reason="needs nvcc and the source tree")
 
 
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ("9.0\n9.0\n", "90a-real"),
+        ("8.9\n8.6\n", "89-real;86-real"),
+        ("99.9\n", "80-real;90a-real;80-virtual"),  # newer than the compiler
+        ("7.5\n", "80-real;90a-real;80-virtual"),
+        ("No devices were found\n", "80-real;90a-real;80-virtual"),
+        (None, "80-real;90a-real;80-virtual"),
+    ],
+)
+def test_architectures_of_the_build(tmp_path, capabilities, expected):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nexit 9\n" if capabilities is None else f"#!/bin/sh\nprintf '{capabilities}'\n")
+    smi.chmod(0o755)
+    script = tmp_path / "ask.cmake"
+    script.write_text(
+        f"include({ROOT / 'csrc/cuda/architectures.cmake'})\nset(CMAKE_CUDA_COMPILER {NVCC})\n"
+        f'set(SAC_NVIDIA_SMI {smi})\nsac_cuda_architectures(found)\nmessage("found=${{found}}=")\n'
+    )
+    answer = subprocess.run(["cmake", "-P", script], capture_output=True, text=True)
+    assert f"found={expected}=" in answer.stderr, answer.stderr
+
+
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     """Object file and ptxas's report of a source for one architecture."""

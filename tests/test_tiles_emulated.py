@@ -243,13 +243,56 @@ def test_distances_against_the_definition(kernels, n, k_a, k_b, m, parts, metric
     assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
 
 
-@pytest.mark.parametrize(("n", "k_a", "k_b"), [(513, 20, 5), (260, 33, 200), (390, 10, 10), (770, 3, 4)])
-def test_one_pair_of_several_tiles(kernels, n, k_a, k_b):
+WARPS_AHEAD = 100
+ORDERS = {
+    "late": (0, False),
+    "early": (0, True),
+    "mixed": (1, False),
+    "mixed early": (2, True),
+    "warps ahead": (WARPS_AHEAD, False),
+    "warps ahead early": (WARPS_AHEAD, True),
+}
+
+
+# these two in every run, all with --slow
+USUAL_ORDERS = ("late", "warps ahead early")
+
+
+@pytest.fixture(params=[pytest.param(o, marks=[] if o in USUAL_ORDERS else pytest.mark.slow) for o in ORDERS])
+def in_any_order(request, kernels):
+    """Threads take turns in several orders; copies arrive as late, or as early, as they may."""
+    turns, early = ORDERS[request.param]
+    kernels.schedule(turns, early)
+    yield kernels
+    kernels.schedule(0, False)
+
+
+@pytest.mark.parametrize(("n", "k_a", "k_b"), [(513, 20, 5), (260, 33, 200), (390, 10, 10)])
+def test_one_pair_of_several_tiles(in_any_order, n, k_a, k_b):
     a, b = models(1, n, k_a, 1)[0], models(1, n, k_b, 2)[0]
     for processors in (2, 5):
-        kernels.emulate(KERNELS[kernels.kind], processors)
-        assert distances(kernels, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
-    assert distances(kernels, a, a[None])[0] == 0.0
+        in_any_order.emulate(KERNELS[in_any_order.kind], processors)
+        assert distances(in_any_order, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
+    assert distances(in_any_order, a, a[None])[0] == 0.0
+
+
+def test_many_suspects_of_several_tiles(in_any_order):
+    source, suspects = models(1, 150, 90, 3)[0], models(7, 150, 40, 4)
+    expected = [definition.distance(source, suspect, "pearson") for suspect in suspects]
+    assert distances(in_any_order, source, suspects, "pearson") == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_long_rows_and_large_correlations_stay_accurate(kernels, shift):
+    # all correlations near 0.9 with the shift: sums as long and as large as they can be, cut off by the tensor cores
+    a, b = (x[0] + shift for x in (models(1, 70, 2000, 1), models(1, 70, 1900, 2)))
+    assert distances(kernels, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
+    packed = Packed(kernels, a[None])
+    arrays = (packed.bytes, packed.bytes, packed.norms, packed.norms)
+    side = (ctypes.c_void_p * 4)(*(x.ctypes.data for x in arrays))
+    matrix = np.empty((70, 70), np.float32)
+    kernels.correlation_matrix(i64(70), ctypes.c_double(0), side, i64(2000), i64(1), False, pointer(matrix))
+    assert matrix == pytest.approx(definition.matrix(a), abs=1e-6)
 
 
 def test_a_rectangle_of_slabs(kernels):

@@ -81,6 +81,12 @@ inline std::uint8_t* shared_begin;        // of the running thread's block
 inline std::uint64_t all_words[4][64][32][8];
 inline std::uint64_t (*warp_words)[32][8];  // what the lanes of a warp of the running thread's block show each other
 inline unsigned first_block, threads_each;
+// How it goes: threads in turn, or (turns > 0) in an order that every round is another one, or (kWarpsAhead) each warp
+// as far as it gets while the others stand; what is asynchronous as late as it may be, or (early) copies at once, so
+// that those into memory that is still read do harm.
+constexpr unsigned kWarpsAhead = 100;
+inline unsigned turns;
+inline bool early;
 
 inline std::size_t rank() { return current / threads_each; }  // of the running thread's block in the cluster
 inline std::uint8_t* shared_of(std::size_t block) {
@@ -130,8 +136,13 @@ inline void run_blocks(unsigned first_x, unsigned count, unsigned threads, std::
   cluster = {};
   living = running;
   for (auto& fiber : all) fiber.started = fiber.ended = false;
-  while (living)
-    for (current = 0; current < running; ++current) {
+  constexpr std::size_t kSteps[] = {1, 5, 7, 11, 13, 17, 19, 23};  // prime to 32 and 3, so to the number of threads
+  for (std::size_t round = turns; living; round += turns ? 1 : 0)
+    for (std::size_t turn = 0; turn < (turns == kWarpsAhead ? 64 * running : running); ++turn) {
+      if (turns == kWarpsAhead)
+        current = (turn / (64 * 32) * 32 + turn % 32 + round * 160) % running;
+      else
+        current = (turn * kSteps[round % 8] + round * 37) % running;
       Fiber& fiber = all[current];
       if (fiber.ended) continue;
       threadIdx.x = static_cast<unsigned>(current) % threads;

@@ -13,6 +13,10 @@ void emulate(int capability, int processors) {
   sac::emulated_capability = capability;
   sac::emulated_processors = processors;
 }
+void schedule(int turns, bool early) {
+  fibers::turns = static_cast<unsigned>(turns);
+  fibers::early = early;
+}
 
 const char* launched() { return sac::launched.c_str(); }
 

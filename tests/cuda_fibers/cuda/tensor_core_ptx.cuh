@@ -43,6 +43,7 @@ inline std::vector<std::vector<PendingCopy>>& my_groups() {
   return groups;
 }
 inline void copy_async_16(std::uint32_t to_shared, const void* from) {
+  if (fibers::early) std::memcpy(at(to_shared, 16), from, 16);
   my_groups().back().push_back({to_shared, from});
 }
 inline void copy_async_commit() { my_groups().emplace_back(); }
@@ -69,6 +70,12 @@ inline float half_of(std::uint32_t pair, unsigned which) {
   return half_value(static_cast<std::uint16_t>(pair >> (16 * which)));
 }
 
+// Tensor cores cut their sums off where rounding would be due; so does this, worse than the best of them.
+inline float cut_off(double exact) {
+  const float rounded = static_cast<float>(exact);
+  return std::fabs(static_cast<double>(rounded)) > std::fabs(exact) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
 inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   auto& words = fibers::warp_words[threadIdx.x / 32];
   const unsigned lane = threadIdx.x % 32;
@@ -78,14 +85,14 @@ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, st
   __syncwarp();
   for (unsigned i = 0; i < 4; ++i) {
     const unsigned row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
-    float sum = d[i];
+    double sum = d[i];
     for (unsigned k = 0; k < 16; ++k) {
       // A (16×16): register k/8·2 + row/8 of lane (row % 8)·4 + k%8/2; B (16×8): register k/8 of lane col·4 + k%8/2
       const auto a_word = static_cast<std::uint32_t>(words[row % 8 * 4 + k % 8 / 2][k / 8 * 2 + row / 8]);
       const auto b_word = static_cast<std::uint32_t>(words[col * 4 + k % 8 / 2][4 + k / 8]);
-      sum += half_of(a_word, k % 2) * half_of(b_word, k % 2);
+      sum += static_cast<double>(half_of(a_word, k % 2)) * half_of(b_word, k % 2);
     }
-    d[i] = sum;
+    d[i] = cut_off(sum);
   }
   __syncwarp();
 }
@@ -138,6 +145,12 @@ inline void barrier_arrive_expect(std::uint64_t* barrier, std::uint32_t bytes) {
   std::memcpy(barrier, &state, sizeof state);
   change(barrier, 1, 0);
 }
+inline void arrive(std::vector<PendingBulk>::iterator mine) {
+  const PendingBulk copy = *mine;
+  bulk_copies.erase(mine);
+  std::memcpy(copy.to, copy.from, copy.bytes);
+  change(copy.barrier, 0, -static_cast<std::int32_t>(copy.bytes));
+}
 inline void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
   const auto ended = [&] {
     BarrierState state;
@@ -150,10 +163,7 @@ inline void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
     const auto mine = std::find_if(bulk_copies.begin(), bulk_copies.end(),
                                    [&](const PendingBulk& copy) { return copy.barrier == barrier; });
     if (mine == bulk_copies.end()) continue;
-    const PendingBulk copy = *mine;
-    bulk_copies.erase(mine);
-    std::memcpy(copy.to, copy.from, copy.bytes);
-    change(barrier, 0, -static_cast<std::int32_t>(copy.bytes));
+    arrive(mine);
   }
 }
 // What of this block lies at `place` lies there too in block `rank` of the cluster.
@@ -171,6 +181,7 @@ inline void copy_bulk_to_all(std::uint32_t to_shared, const void* from, std::uin
   for (std::size_t rank = 0; blocks >> rank; ++rank)
     if (blocks >> rank & 1)
       bulk_copies.push_back({in_block(at(to_shared, bytes), rank), from, bytes, in_block(barrier, rank)});
+  while (fibers::early && !bulk_copies.empty()) arrive(bulk_copies.end() - 1);
 }
 inline void copy_bulk(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier) {
   copy_bulk_to_all(to_shared, from, bytes, barrier, static_cast<std::uint16_t>(1u << fibers::rank()));
@@ -196,8 +207,9 @@ struct PendingProduct {
 };
 inline std::vector<std::vector<PendingProduct>> products(2048);  // of each thread
 
-inline void warpgroup_fence() {}
-inline void warpgroup_commit() {}
+// .sync.aligned: the threads of a warp do these together
+inline void warpgroup_fence() { __syncwarp(); }
+inline void warpgroup_commit() { __syncwarp(); }
 
 // Byte address of entry (row, coordinate) of an operand without swizzle, K-major.
 inline std::uint32_t operand_address(std::uint64_t descriptor, unsigned row, unsigned coordinate) {
@@ -222,12 +234,14 @@ inline void warpgroup_wait(float (&)[64]) {
         a[half][k] = half_at(operand_address(product.a, warp * 16 + lane / 4 + half * 8, k));
     for (unsigned e = 0; e < 64; ++e) {
       const unsigned col = e / 4 * 8 + lane % 4 * 2 + e % 2;
-      float sum = product.accumulate ? product.d[e] : 0.0f;
-      for (unsigned k = 0; k < 16; ++k) sum += a[e / 2 % 2][k] * half_at(operand_address(product.b, col, k));
-      product.d[e] = sum;
+      double sum = product.accumulate ? product.d[e] : 0.0;
+      for (unsigned k = 0; k < 16; ++k)
+        sum += static_cast<double>(a[e / 2 % 2][k]) * half_at(operand_address(product.b, col, k));
+      product.d[e] = cut_off(sum);
     }
   }
   products[fibers::current].clear();
+  __syncwarp();
 }
 
 }  // namespace sac::ptx
