@@ -205,6 +205,35 @@ def test_the_zoo_asks_for_its_own_neighbours(module, form, m, top):
     np.testing.assert_allclose(sums, values, rtol=RELATIVE[form], atol=1e-12)
 
 
+WARPS_AHEAD = 100  # each warp runs as far as it can
+
+
+@pytest.fixture(params=[(0, True), (WARPS_AHEAD, False), (WARPS_AHEAD, True), (3, False)], ids=str)
+def in_any_order(request, module):
+    """Threads take turns in several orders; copies arrive as late, or as early, as they may."""
+    turns, early = request.param
+    module.library.schedule(turns, early)
+    yield module
+    module.library.schedule(0, False)
+
+
+@pytest.mark.parametrize("form", ["uint8", "float32"])
+def test_the_order_of_threads_does_not_matter(in_any_order, form):
+    module, zoo = in_any_order, relatives(10, 140, 150, form)
+    rows, queries = Rows(zoo, form), Rows(zoo[:40], form)
+    distances = np.full((140, 140), np.nan)
+    module.pairwise_correlation_distances_cuda(
+        rows.kernel, rows.kernel, True, form, 0, False, at(distances), True, 1.0, 0
+    )
+    np.testing.assert_allclose(distances, cityblock(zoo, zoo), rtol=RELATIVE[form], atol=1e-12)
+    lists, own = np.full((1, 40, 7), NONE), np.full((140, 7), NONE)
+    module.nearest_models_cuda(queries.kernel, rows.kernel, form, 7, 0, 0, True, 1, at(lists), 0)
+    module.nearest_models_cuda_symmetric(rows.kernel, form, 7, at(own), 0)
+    order, _ = expected_lists(zoo, zoo, 7, 0)
+    np.testing.assert_array_equal(decoded(lists[0], form)[0], order[:40])
+    np.testing.assert_array_equal(decoded(own, form)[0], order)
+
+
 def test_everybody_meets_everybody_once(library):
     def pair(round_, table, players):
         out = np.zeros(2, np.int64)
