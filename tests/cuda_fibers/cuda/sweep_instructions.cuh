@@ -1,6 +1,6 @@
-// csrc/cuda/sweep_instructions.cuh in C++, and what else the sweeps take from CUDA. A copy spoils its target at once and
-// arrives when it is waited for, or (copies_are_early) at once: a kernel that forgets to wait, or asks too soon, computes
-// nonsense here.
+// csrc/cuda/sweep_instructions.cuh in C++, and what else the sweeps take from CUDA. A copy spoils its target at once
+// and arrives when it is waited for, or (copies_are_early) at once: a kernel that forgets to wait, or asks too soon,
+// computes nonsense here.
 #pragma once
 
 #include <cuda_runtime.h>
