@@ -193,7 +193,7 @@ def test_lists_shorter_than_asked_end_with_nobody(module):
 
 
 @pytest.mark.parametrize("form", ["uint8", "float32"])
-@pytest.mark.parametrize(("m", "top"), [(2, 1), (128, 9), (129, 9), (140, 33), (300, 3), (400, 3)])
+@pytest.mark.parametrize(("m", "top"), [(2, 1), (128, 9), (129, 9), (60, 33), (300, 3), (400, 3)])
 def test_the_zoo_asks_for_its_own_neighbours(module, form, m, top):
     zoo = relatives(9, m, 37, form)
     keys = np.full((m, top), NONE)
@@ -208,7 +208,10 @@ def test_the_zoo_asks_for_its_own_neighbours(module, form, m, top):
 WARPS_AHEAD = 100  # each warp runs as far as it can
 
 
-@pytest.fixture(params=[(0, True), (WARPS_AHEAD, False), (WARPS_AHEAD, True), (3, False)], ids=str)
+LONG = [pytest.param(order, marks=pytest.mark.slow) for order in ((0, True), (WARPS_AHEAD, False), (3, False))]
+
+
+@pytest.fixture(params=[(WARPS_AHEAD, True), *LONG], ids=str)
 def in_any_order(request, module):
     """Threads take turns in several orders; copies arrive as late, or as early, as they may."""
     turns, early = request.param
