@@ -85,13 +85,7 @@ def outputs_list(name: str, value: Any, like: Tensor | None = None) -> list[Tens
     All have the n and the device of `like`, or of the first one.
     """
     if isinstance(value, Tensor | np.ndarray):
-        if value.ndim != 3:
-            raise ValueError(f"{name} must have shape (m, n, k), got {tuple(value.shape)}")
-        if len(value) == 0:
-            raise ValueError(f"{name} must hold at least 1 model, got 0")
-        # one look at all of them: they share dtype, shape and layout
-        flat = outputs_tensor(name, value.reshape(-1, value.shape[2]) if value.shape[1] > 1 else value[0])
-        models = list(flat.reshape(*value.shape).unbind(0))
+        models = list(outputs_stack(name, value).unbind(0))
     elif isinstance(value, Sequence):
         if not value:
             raise ValueError(f"{name} must hold at least 1 model, got 0")
@@ -106,6 +100,17 @@ def outputs_list(name: str, value: Any, like: Tensor | None = None) -> list[Tens
         if model.device != first.device:
             raise ValueError(f"{name}[{i}] must be on {first.device} like {called}, got {model.device}")
     return models
+
+
+def outputs_stack(name: str, value: Tensor | np.ndarray) -> Tensor:
+    """Return a zoo that is one tensor or array as a checked tensor (m, n, k)."""
+    if value.ndim != 3:
+        raise ValueError(f"{name} must have shape (m, n, k), got {tuple(value.shape)}")
+    if len(value) == 0:
+        raise ValueError(f"{name} must hold at least 1 model, got 0")
+    # one look at all of them: they share dtype, shape and layout
+    flat = outputs_tensor(name, value.reshape(-1, value.shape[2]) if value.shape[1] > 1 else value[0])
+    return flat.reshape(*value.shape)
 
 
 def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: bool = False) -> Tensor:

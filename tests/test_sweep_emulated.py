@@ -156,6 +156,13 @@ def test_nearest_of_queries(module, form, q, m, top, parts):
     keys = np.full((parts, q, top), NONE)
     left, right = Rows(queries, form), Rows(zoo, form)
     module.nearest_models_cuda(left.kernel, right.kernel, form, top, 0, 0, False, parts, at(keys), 0)
+    tiles = -(-m // 128)
+    for part in range(parts):  # blocks run at the same time: each has its own lists
+        first, last = (
+            128 * module.library.part_start(*map(ctypes.c_int64, (p, parts, tiles))) for p in (part, part + 1)
+        )
+        models = keys[part][keys[part] != NONE] & 0xFFFFFFFF
+        assert ((models >= first) & (models < last)).all()
     merged = np.sort(np.concatenate(list(keys), axis=1), axis=1)[:, :top]
     indices, sums = decoded(merged, form)
     order, values = expected_lists(queries, zoo, top)
@@ -186,7 +193,7 @@ def test_lists_shorter_than_asked_end_with_nobody(module):
 
 
 @pytest.mark.parametrize("form", ["uint8", "float32"])
-@pytest.mark.parametrize(("m", "top"), [(2, 1), (128, 9), (129, 9), (140, 33), (300, 3), (400, 3)])
+@pytest.mark.parametrize(("m", "top"), [(2, 1), (128, 9), (129, 9), (60, 33), (300, 3), (400, 3)])
 def test_the_zoo_asks_for_its_own_neighbours(module, form, m, top):
     zoo = relatives(9, m, 37, form)
     keys = np.full((m, top), NONE)
@@ -196,6 +203,38 @@ def test_the_zoo_asks_for_its_own_neighbours(module, form, m, top):
     indices, sums = decoded(keys, form)
     np.testing.assert_array_equal(indices, order)
     np.testing.assert_allclose(sums, values, rtol=RELATIVE[form], atol=1e-12)
+
+
+WARPS_AHEAD = 100  # each warp runs as far as it can
+
+
+LONG = [pytest.param(order, marks=pytest.mark.slow) for order in ((0, True), (WARPS_AHEAD, False), (3, False))]
+
+
+@pytest.fixture(params=[(WARPS_AHEAD, True), *LONG], ids=str)
+def in_any_order(request, module):
+    """Threads take turns in several orders; copies arrive as late, or as early, as they may."""
+    turns, early = request.param
+    module.library.schedule(turns, early)
+    yield module
+    module.library.schedule(0, False)
+
+
+@pytest.mark.parametrize("form", ["uint8", "float32"])
+def test_the_order_of_threads_does_not_matter(in_any_order, form):
+    module, zoo = in_any_order, relatives(10, 140, 150, form)
+    rows, queries = Rows(zoo, form), Rows(zoo[:40], form)
+    distances = np.full((140, 140), np.nan)
+    module.pairwise_correlation_distances_cuda(
+        rows.kernel, rows.kernel, True, form, 0, False, at(distances), True, 1.0, 0
+    )
+    np.testing.assert_allclose(distances, cityblock(zoo, zoo), rtol=RELATIVE[form], atol=1e-12)
+    lists, own = np.full((1, 40, 7), NONE), np.full((140, 7), NONE)
+    module.nearest_models_cuda(queries.kernel, rows.kernel, form, 7, 0, 0, True, 1, at(lists), 0)
+    module.nearest_models_cuda_symmetric(rows.kernel, form, 7, at(own), 0)
+    order, _ = expected_lists(zoo, zoo, 7, 0)
+    np.testing.assert_array_equal(decoded(lists[0], form)[0], order[:40])
+    np.testing.assert_array_equal(decoded(own, form)[0], order)
 
 
 def test_everybody_meets_everybody_once(library):

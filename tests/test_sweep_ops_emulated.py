@@ -71,6 +71,25 @@ def test_pairwise_against_definition(gpu, metric, dtype):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("total_memory", [1 << 33, 1])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_stack_of_models_is_taken_as_a_whole(gpu, metric, total_memory, dtype):
+    gpu.total_memory = total_memory
+    whole = torch.stack(zoo_of(6, 21, 5, 11, dtype))
+    whole[4, 3] = 0.0
+    for stack in (whole, whole.repeat(2, 1, 2)[:6, :, :5], whole.transpose(1, 2).contiguous().transpose(1, 2)):
+        distances = ops.pairwise_correlation_distances([stack], metric, definition.SIGMA, "cuda")
+        assert torch.equal(distances, ops.pairwise_correlation_distances(list(stack), metric, definition.SIGMA, "cuda"))
+        tolerance = definition.TOLERANCE[distances.dtype]
+        np.testing.assert_allclose(distances, defined(stack, stack, metric), rtol=0, atol=tolerance)
+    on_cpu = ops.pairwise_correlation_distances([whole], metric, definition.SIGMA, "reference")
+    np.testing.assert_allclose(on_cpu, distances, rtol=0, atol=1e-6)
+    whole[3, 17, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"zoo\[3\] must be finite, got NaN or Inf in row 17"):
+        ops.pairwise_correlation_distances([whole], metric, definition.SIGMA, "cuda")
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_pairwise_in_slabs(gpu, metric, monkeypatch):
     zoo = zoo_of(5, 40, 9, 2, spread=1)
     zoo[1][17] = 0.0

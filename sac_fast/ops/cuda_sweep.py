@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import _backend
 from ..arguments import result_dtype
 from .cuda_tiles import on_device
-from .cuda_vectors import FiniteRows, correlation_rows, padded_shape, slab_entries
+from .cuda_vectors import FiniteRows, StackedModels, correlation_rows, padded_shape, slab_entries
 
 # The device's memory over this is what the vectors may take
 MEMORY_SHARE = 4
@@ -45,7 +45,8 @@ def kernel_dtype(rows: Tensor) -> str:
 def pairwise_correlation_distances(models: Sequence[Tensor], metric: str, sigma: float, precision: str) -> Tensor:
     """`sac_fast.pairwise_correlation_distances` on the models' CUDA device."""
     module = _backend.compiled("cuda")
-    dtype, device = result_dtype(*models), models[0].device
+    dtype = result_dtype(*([models[0]] if isinstance(models, StackedModels) else models))
+    device = models[0].device
     m, n = len(models), models[0].shape[0]
     form = torch.float64 if dtype == torch.float64 else torch.float16 if precision == "medium" else torch.float32
     finite = FiniteRows("zoo", models)

@@ -17,12 +17,14 @@ from ..arguments import (
     bandwidth,
     one_of,
     outputs_list,
+    outputs_stack,
     outputs_tensor,
     result_dtype,
     vectors_tensor,
 )
 from . import cuda_nearest, cuda_sweep, cuda_tiles
 from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
+from .cuda_vectors import StackedModels
 from .pair import distance_wide
 
 Zoo = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
@@ -99,7 +101,8 @@ def pairwise_correlation_distances(
     Raises:
         TypeError, ValueError, BackendError: as `correlation_distance`; messages name the model.
     """
-    models = outputs_list("zoo", zoo)
+    # on a GPU a stack of models stays one tensor: ten thousand views take longer than their distances
+    models = [outputs_stack("zoo", zoo)] if isinstance(zoo, Tensor) and zoo.is_cuda else outputs_list("zoo", zoo)
     one_of("metric", metric, METRICS)
     check_backend(backend, models[0].device)
     one_of("precision", precision, PRECISIONS)
@@ -220,7 +223,10 @@ def _pairwise_correlation_distances(
     zoo: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest"
 ) -> Tensor:
     if takes_cuda("pairwise_correlation_distances", backend, zoo[0].device):
-        return cuda_sweep.pairwise_correlation_distances(zoo, metric, sigma, precision)
+        models = StackedModels(zoo[0]) if zoo[0].dim() == 3 else zoo
+        return cuda_sweep.pairwise_correlation_distances(models, metric, sigma, precision)
+    if zoo[0].dim() == 3:
+        zoo = list(zoo[0].unbind(0))
     if not takes_cpu(backend, zoo[0].device):
         return reference.pairwise_correlation_distances(zoo, metric=metric, sigma=sigma)
     dtype = result_dtype(*zoo)
@@ -234,7 +240,8 @@ def _pairwise_correlation_distances(
 
 @fake_kernel("pairwise_correlation_distances")
 def _(zoo: list[Tensor], metric: str, sigma: float, backend: str, precision: str = "highest") -> Tensor:
-    return zoo[0].new_empty((len(zoo), len(zoo)), dtype=result_dtype(*zoo))
+    m = zoo[0].shape[0] if zoo[0].dim() == 3 else len(zoo)
+    return zoo[0].new_empty((m, m), dtype=result_dtype(*zoo))
 
 
 @kernel(

@@ -29,6 +29,12 @@ double summed(const Entry* x, const Entry* y, std::int64_t entries) {
 
 extern "C" {
 
+// How threads take turns (fibers::turns), and whether copies arrive as early as they may, or as late.
+void schedule(int turns, bool early) {
+  fibers::turns = static_cast<unsigned>(turns);
+  sac::copies_are_early = early;
+}
+
 void pairwise(const Rows* x, const Rows* y, bool triangle, int form, double* sums, bool add, void* distances, bool wide,
               double scale) {
   sac::readable.clear();
