@@ -86,7 +86,7 @@ __device__ void write_matrix(const SweepSums<Form>& sums, std::uint32_t* matrix)
 // uint8 sums have no totals, so two blocks fit a multiprocessor.
 template <class Form, int Slots>
 __global__ void __launch_bounds__(kSweepThreads, Form::kSettles ? 1 : 2) nearest_models_kernel(NearestTask task) {
-  std::uint8_t* const memory = sweep_memory();
+  std::uint8_t* const memory = dynamic_shared();
   std::uint32_t* const matrix = reinterpret_cast<std::uint32_t*>(memory);  // in place of the slabs
   std::int64_t* const bounds = reinterpret_cast<std::int64_t*>(memory + 2 * kSweepSlabBytes);
   const NearestWalk walk = nearest_walk(task);

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kSweepThreads, 1) pairwise_correlation_distanc
   for (std::int64_t t = blockIdx.x; t < tiles; t += gridDim.x) {
     const TriangleTile tile = task.triangle ? triangle_tile(t, down) : TriangleTile{t / across, t % across};
     SweepSums<Form> sums;
-    sweep_tile<Form>(task.x, tile.row * kSweepTile, task.y, tile.col * kSweepTile, task.chunks, sweep_memory(), sums);
+    sweep_tile<Form>(task.x, tile.row * kSweepTile, task.y, tile.col * kSweepTile, task.chunks, dynamic_shared(), sums);
 #pragma unroll
     for (int r = 0; r < kSweepEach; ++r)
 #pragma unroll

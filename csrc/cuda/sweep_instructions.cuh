@@ -5,12 +5,6 @@
 
 namespace sac {
 
-// The block's dynamic shared memory, on a line of its banks.
-__device__ inline std::uint8_t* sweep_memory() {
-  extern __shared__ __align__(128) std::uint8_t sweep_bytes[];
-  return sweep_bytes;
-}
-
 // 16 bytes from global to shared memory, both aligned to them; zeros if not `inside`, then `from` is not read.
 __device__ inline void copy_16_async(void* to, const void* from, bool inside) {
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));

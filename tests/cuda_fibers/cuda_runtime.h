@@ -37,7 +37,7 @@ struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
-struct uint2 {
+struct alignas(8) uint2 {
   unsigned x, y;
 };
 inline dim3 threadIdx, blockIdx, gridDim, blockDim;

@@ -7,9 +7,6 @@
 
 #include <utility>
 
-struct alignas(8) uint2 {
-  unsigned x, y;
-};
 struct alignas(16) float4 {
   float x, y, z, w;
 };
@@ -50,8 +47,6 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
 }
 
 namespace sac {
-
-inline std::uint8_t* sweep_memory() { return fibers::shared_begin; }
 
 struct AskedCopy {
   void* to;
