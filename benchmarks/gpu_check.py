@@ -2,7 +2,7 @@
 
     python benchmarks/gpu_check.py [--out benchmarks/results/gpu_check.json] [--quick] [--only times] [--cases pair512]
 
-Steps: checks (every op with a CUDA kernel against float64: metric × dtype × precision × awkward size), ceilings
+Steps: checks (every op with a CUDA kernel against float64: metric × dtype × precision × awkward size; a scan against the CPU's), ceilings
 (device copy, matrix products), times (the ops beside PyTorch and libraries on the same GPU: CUDA events, warm-up,
 medians, inputs in turns that are together larger than L2), sanitizer (a small case under compute-sanitizer, where it
 exists), tests (those marked `cuda`). Writes one JSON, after each step; a step named by --only leaves what an earlier
@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from gpu_check_results import CHECKS, small_case
 from gpu_check_times import cases, ceilings, targets
+from gpu_scan import check_scan
 
 from sac_fast import capabilities
 from sac_fast.bench.machine import describe
@@ -32,6 +33,7 @@ from sac_fast.bench.machine import describe
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = ("checks", "ceilings", "times", "sanitizer", "tests")
 Row = dict[str, Any]
+ALL_CHECKS: dict[str, Callable[[str, str], list[Row]]] = CHECKS | {"scan": lambda device, _: check_scan(device)}
 
 
 def run_tests() -> Row:
@@ -105,7 +107,7 @@ def report(record: Row) -> bool:
 
 def run_checks(device: str, backend: str, wanted: list[str]) -> list[Row]:
     rows: list[Row] = []
-    for name, check in CHECKS.items():
+    for name, check in ALL_CHECKS.items():
         if wanted and name not in wanted:
             continue
         try:
