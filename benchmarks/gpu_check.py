@@ -2,11 +2,12 @@
 
     python benchmarks/gpu_check.py [--out benchmarks/results/gpu_check.json] [--quick] [--only times] [--cases pair512]
 
-Steps: checks (every op with a CUDA kernel against float64: metric × dtype × precision × awkward size; a scan against the
-CPU's), ceilings (device copy, matrix products), times (the ops beside PyTorch and libraries on the same GPU: CUDA events,
-warm-up, medians, inputs in turns that are together larger than L2), sanitizer (a small case under compute-sanitizer,
-where it exists), tests (those marked `cuda`). Writes one JSON, after each step; a step named by --only leaves what an earlier
-run wrote of the others. Exit code 1: something is wrong, a target is missed, or there is no GPU.
+Steps: checks (every op with a CUDA kernel against float64: metric × dtype × precision × awkward size; a scan against
+the CPU's), ceilings (device copy, matrix products), times (the ops beside PyTorch and libraries on the same GPU: CUDA
+events, warm-up, medians, inputs in turns that are together larger than L2), sanitizer (a small case under compute-
+sanitizer, where it exists), tests (those marked `cuda`). Writes one JSON, after each step; a step named by --only
+leaves what an earlier run wrote of the others. Exit code 1: something is wrong, a target is missed, or there is no
+GPU.
 """
 
 from __future__ import annotations
