@@ -1,9 +1,10 @@
 """The ops: check the arguments, choose the backend, call it."""
 
+from .nearest import NearestModels, nearest_models
 from .pair import correlation_distance, correlation_matrix
 from .vectors import VECTOR_DTYPES, correlation_vector
 from .weighted import correlation_distance_weighted
-from .zoo import NearestModels, correlation_distances, nearest_models, pairwise_correlation_distances
+from .zoo import correlation_distances, pairwise_correlation_distances
 
 __all__ = [
     "VECTOR_DTYPES",
