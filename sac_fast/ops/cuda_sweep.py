@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .. import _backend
 from ..arguments import result_dtype
-from .cuda_tiles import on_device
-from .cuda_vectors import FiniteRows, StackedModels, correlation_rows, padded_shape, slab_entries
+from .cuda_tiles import StackedModels, on_device
+from .cuda_vectors import FiniteRows, correlation_rows, padded_shape, slab_entries
 
 # The device's memory over this is what the vectors may take
 MEMORY_SHARE = 4

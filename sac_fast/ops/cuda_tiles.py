@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -20,17 +20,43 @@ BATCH_BYTES = 512 << 20
 KERNEL = "automatic"
 _TILE_ROWS = 128
 _STEP_COORDINATES = 16
-_NO_ROW = torch.iinfo(torch.int64).max
+# Where others have the number of a row that is not finite
+ALL_FINITE = torch.iinfo(torch.int64).max
 
 
-class _Packed(NamedTuple):
+class StackedModels(Sequence[Tensor]):
+    """Models that are one tensor (m, n, k): ten thousand of them are one call, not ten thousand views."""
+
+    def __init__(self, outputs: Tensor) -> None:
+        self.outputs = outputs
+
+    def __len__(self) -> int:
+        return self.outputs.shape[0]
+
+    @overload
+    def __getitem__(self, place: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, place: slice) -> StackedModels: ...
+    def __getitem__(self, place: int | slice) -> Tensor | StackedModels:
+        part = self.outputs[place]
+        return StackedModels(part) if isinstance(place, slice) else part
+
+
+class Packed(NamedTuple):
+    """Packed rows, and 1, or 0 without direction, for each of them, padded to whole tiles."""
+
     data: Tensor
     norms: Tensor
 
 
+def inverse_bandwidth(metric: str, sigma: float) -> float:
+    """1/(2σ²) of rbf, as the kernels take it; 0 for inner products."""
+    return 0.5 / sigma**2 if metric == "rbf" else 0.0
+
+
 def serves(dtype: torch.dtype, metric: str, sigma: float) -> bool:
     """True if float32-accurate products suffice: not for float64, nor for an rbf kernel that magnifies their errors."""
-    return dtype != torch.float64 and (metric != "rbf" or 0.5 / sigma**2 <= 1.0 + 1e-9)
+    return dtype != torch.float64 and inverse_bandwidth(metric, sigma) <= 1.0 + 1e-9
 
 
 @contextmanager
@@ -53,22 +79,19 @@ class Packer:
         self.metric = metric
         self.parts = 1 if precision == "medium" else 2
         self.stream = stream
-        self.bad = torch.full((models,), _NO_ROW, dtype=torch.int64, device=device)
+        self.bad = torch.full((models,), ALL_FINITE, dtype=torch.int64, device=device)
 
     def bytes(self, rows: int, k: int) -> int:
         """Size of `rows` packed rows of k coordinates."""
         return int(self.module.packed_bytes(rows, k, self.parts))
 
-    def pack(self, models: list[Tensor], number: int, rows: slice) -> _Packed:
+    def pack(self, models: Sequence[Tensor], number: int, rows: slice) -> Packed:
         """The same rows of models, number `number` and up among all, which have the same padded k."""
         count, size = rows.stop - rows.start, self.bytes(rows.stop - rows.start, models[0].shape[1])
         padded = -(-count // _TILE_ROWS) * _TILE_ROWS
         data = torch.empty(len(models) * size, dtype=torch.uint8, device=models[0].device)
         norms = torch.empty(len(models) * padded, dtype=torch.float32, device=models[0].device)
-        for first, many, stride in _runs(models, self.metric == "spearman"):
-            x = models[first][rows]
-            if self.metric == "spearman":
-                x = _ranks(x)
+        for first, many, stride, x in _runs(models, rows, self.metric == "spearman"):
             self.module.pack_rows_cuda(
                 view(x),
                 many,
@@ -81,7 +104,14 @@ class Packer:
                 self.bad.data_ptr() + (number + first) * self.bad.element_size(),
                 self.stream,
             )
-        return _Packed(data, norms)
+        return Packed(data, norms)
+
+    def form(self, packed: Packed, n: int, k: int, sigma: float, out: Tensor) -> None:
+        """C of packed models of n rows: into `out` (m, n, n), or the entries above the diagonal (m, n(n−1)/2)."""
+        shape = (n, n, True, self.parts, inverse_bandwidth(self.metric, sigma), KERNEL)
+        self.module.correlation_matrix_tiles(
+            shape, _pointers(packed, packed, k), len(out), out.ndim == 2, out.data_ptr(), self.stream
+        )
 
     def refuse_bad_rows(self, names: list[str]) -> None:
         """Raise a ValueError for the first model with NaN or Inf; waits for the device. Not while a graph is captured:
@@ -89,7 +119,7 @@ class Packer:
         if capturing(self.bad.device):
             return
         for name, row in zip(names, self.bad.tolist(), strict=True):
-            if row != _NO_ROW:
+            if row != ALL_FINITE:
                 raise ValueError(f"{name} must be finite, got NaN or Inf in row {row}")
 
 
@@ -102,7 +132,7 @@ def distances(
         packer = Packer(metric, precision, 1 + len(suspects), source.device, stream)
         slabs = _slabs(packer, n, max(x.shape[1] for x in (source, *suspects)))
         once = packer.pack([source], 0, slabs[0]) if len(slabs) == 1 else None
-        bandwidth = 0.5 / sigma**2 if metric == "rbf" else 0.0
+        bandwidth = inverse_bandwidth(metric, sigma)
         sums = []
         for first, batch in _batches(packer, suspects, slabs[0].stop):
             total = None
@@ -113,7 +143,7 @@ def distances(
                     a_cols = a if square else packer.pack([source], 0, cols)
                     b_cols = b if square else packer.pack(batch, 1 + first, cols)
                     shape = (rows.stop - rows.start, cols.stop - cols.start, square, packer.parts, bandwidth, KERNEL)
-                    pairs = (_pointers(a, a_cols, source), _pointers(b, b_cols, batch[0]))
+                    pairs = (_pointers(a, a_cols, source.shape[1]), _pointers(b, b_cols, batch[0].shape[1]))
                     sum_ = _sums(packer, shape, *pairs, len(batch), source.device)
                     total = sum_ if total is None else total + sum_
             assert total is not None
@@ -131,20 +161,19 @@ def matrices(models: list[Tensor], metric: str, sigma: float, vector: bool, name
         packer = Packer(metric, "highest", m, models[0].device, stream)
         packed = packer.pack(models, 0, slice(0, n))
         out = torch.empty((m, n * (n - 1) // 2) if vector else (m, n, n), device=models[0].device, dtype=torch.float32)
-        bandwidth = 0.5 / sigma**2 if metric == "rbf" else 0.0
-        shape = (n, n, True, packer.parts, bandwidth, KERNEL)
-        pointers = _pointers(packed, packed, models[0])
-        packer.module.correlation_matrix_tiles(shape, pointers, m, vector, out.data_ptr(), stream)
+        packer.form(packed, n, models[0].shape[1], sigma, out)
         packer.refuse_bad_rows(names)
     return out
 
 
 def _ranks(x: Tensor) -> Tensor:
     # ranks hide NaN and Inf, so such rows become NaN as a whole
-    return reference.average_ranks(x).masked_fill_(~torch.isfinite(x).all(dim=1, keepdim=True), torch.nan)
+    ranks = reference.average_ranks(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+    return ranks.masked_fill_(~torch.isfinite(x).all(dim=-1, keepdim=True), torch.nan)
 
 
-def _steps(k: int) -> int:
+def steps(k: int) -> int:
+    """How many steps of coordinates a packed row of k has."""
     return -(-k // _STEP_COORDINATES)
 
 
@@ -161,19 +190,25 @@ def _batches(packer: Packer, suspects: list[Tensor], rows: int) -> Iterator[tupl
         k = suspects[first].shape[1]
         most = max(1, BATCH_BYTES // packer.bytes(rows, k))
         end = first + 1
-        while end < len(suspects) and end - first < most and _steps(suspects[end].shape[1]) == _steps(k):
+        while end < len(suspects) and end - first < most and steps(suspects[end].shape[1]) == steps(k):
             end += 1
         yield first, suspects[first:end]
         first = end
 
 
-def _runs(models: list[Tensor], one_by_one: bool) -> Iterator[tuple[int, int, int]]:
-    """Models that lie at equal distances in memory: number of the first, how many, distance in elements."""
+def _runs(models: Sequence[Tensor], rows: slice, ranked: bool) -> Iterator[tuple[int, int, int, Tensor]]:
+    """Models that lie at equal distances in memory: number of the first, how many, distance in elements, and the rows
+    of the first one, or their ranks."""
+    if isinstance(models, StackedModels):
+        stack = models.outputs[:, rows]
+        stack = _ranks(stack) if ranked else stack
+        yield 0, len(models), stack.stride(0), stack[0]
+        return
     places = [(x.data_ptr(), x.dtype, x.shape, x.stride()) for x in models]
     first = 0
     while first < len(models):
         end, distance, size = first + 1, 0, models[first].element_size()
-        if not one_by_one and end < len(models):
+        if not ranked and end < len(models):
             distance = places[end][0] - places[first][0]
             while (
                 end < len(models)
@@ -182,17 +217,18 @@ def _runs(models: list[Tensor], one_by_one: bool) -> Iterator[tuple[int, int, in
                 and places[end][1:] == places[first][1:]
             ):
                 end += 1
-        yield first, end - first, distance // size
+        x = models[first][rows]
+        yield first, end - first, distance // size, _ranks(x) if ranked else x
         first = end
 
 
-def _pointers(rows: _Packed, cols: _Packed, like: Tensor) -> tuple[int, int, int, int, int]:
+def _pointers(rows: Packed, cols: Packed, k: int) -> tuple[int, int, int, int, int]:
     return (
         rows.data.data_ptr(),
         cols.data.data_ptr(),
         rows.norms.data_ptr(),
         cols.norms.data_ptr(),
-        like.shape[1],
+        k,
     )
 
 

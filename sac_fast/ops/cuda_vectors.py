@@ -7,45 +7,22 @@ are at distance 0: batches always have the same shape, and their rows the same a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import overload
 
 import torch
 from torch import Tensor
 
 from .. import reference
 from . import cuda_tiles
-from .boundary import view
+from .cuda_tiles import ALL_FINITE, StackedModels
 
 # Float64 numbers of a batch, whatever the number of models
 _BATCH_NUMBERS = 1 << 23
-# Rows of packed models are padded to whole tiles
-_TILE_ROWS = 128
 # Of packed models, and of their vectors, at a time
 _TILE_BYTES = 1 << 29
 # Coordinates are padded to whole lines of memory: sums of aligned rows have one order
 _LINE = 16
-# Where others have the number of a row that is not finite
-ALL_FINITE = torch.iinfo(torch.int64).max
 # What one access of the kernels moves, in bytes
 _ALIGNMENT = 16
-
-
-class StackedModels(Sequence[Tensor]):
-    """Models that are one tensor (m, n, k): ten thousand of them are one call, not ten thousand views."""
-
-    def __init__(self, outputs: Tensor) -> None:
-        self.outputs = outputs
-
-    def __len__(self) -> int:
-        return self.outputs.shape[0]
-
-    @overload
-    def __getitem__(self, place: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, place: slice) -> StackedModels: ...
-    def __getitem__(self, place: int | slice) -> Tensor | StackedModels:
-        part = self.outputs[place]
-        return StackedModels(part) if isinstance(place, slice) else part
 
 
 def padded(rows: Tensor) -> Tensor:
@@ -127,19 +104,15 @@ def _form_on_tensor_cores(
     """All of each model's C into its row of `out`: float32-accurate, the same bits wherever a model stands."""
     n, device = models[0].shape[0], out.device
     above = n * (n - 1) // 2
-    bandwidth = 0.5 / sigma**2 if metric == "rbf" else 0.0
     with cuda_tiles.on_device(device) as stream:
         packer = cuda_tiles.Packer(metric, "highest", len(models), device, stream)
-        shape = (n, n, True, packer.parts, bandwidth, cuda_tiles.KERNEL)
         for start, stop in _neighbours(models, packer, 4 * above):
-            data, norms = _packed(packer, models, start, stop)
+            packed = packer.pack(models[start:stop], start, slice(0, n))
             vectors = torch.empty(stop - start, above, dtype=torch.float32, device=device)
-            places = (data.data_ptr(), data.data_ptr(), norms.data_ptr(), norms.data_ptr())
-            pointers = (*places, models[start].shape[1])
-            packer.module.correlation_matrix_tiles(shape, pointers, stop - start, True, vectors.data_ptr(), stream)
+            packer.form(packed, n, models[start].shape[1], sigma, vectors)
             out[start:stop, :above] = vectors
             if metric != "rbf":
-                out[start:stop, above : above + n] = norms.view(stop - start, -1)[:, :n] * 0.5
+                out[start:stop, above : above + n] = packed.norms.view(stop - start, -1)[:, :n] * 0.5
     tell(0, packer.bad)
 
 
@@ -147,40 +120,13 @@ def _neighbours(models: Sequence[Tensor], packer: cuda_tiles.Packer, vector_byte
     """Runs of models of one padded k, as many as are packed, and their vectors formed, at a time."""
     n, start = models[0].shape[0], 0
     while start < len(models):
-        lines = _whole_lines(models[start].shape[1])
-        most = max(1, min(_TILE_BYTES // packer.bytes(n, lines), _TILE_BYTES // vector_bytes))
+        steps = cuda_tiles.steps(models[start].shape[1])
+        most = max(1, min(_TILE_BYTES // packer.bytes(n, models[start].shape[1]), _TILE_BYTES // vector_bytes))
         stop = min(len(models), start + most) if isinstance(models, StackedModels) else start + 1
-        while stop < len(models) and stop - start < most and _whole_lines(models[stop].shape[1]) == lines:
+        while stop < len(models) and stop - start < most and cuda_tiles.steps(models[stop].shape[1]) == steps:
             stop += 1
         yield start, stop
         start = stop
-
-
-def _packed(packer: cuda_tiles.Packer, models: Sequence[Tensor], start: int, stop: int) -> tuple[Tensor, Tensor]:
-    """Packed rows of some models, and 1, or 0 without direction, for each row, padded."""
-    if not isinstance(models, StackedModels):
-        packed = packer.pack(list(models[start:stop]), start, slice(0, models[0].shape[0]))
-        return packed.data, packed.norms
-    x = models.outputs[start:stop]
-    b, n, k = x.shape
-    if packer.metric == "spearman":
-        finite = torch.isfinite(x).all(dim=2, keepdim=True)
-        x = reference.average_ranks(x.reshape(b * n, k)).reshape(b, n, k).masked_fill_(~finite, torch.nan)
-    data = torch.empty(b * packer.bytes(n, k), dtype=torch.uint8, device=x.device)
-    norms = torch.empty(b * (-(-n // _TILE_ROWS) * _TILE_ROWS), dtype=torch.float32, device=x.device)
-    packer.module.pack_rows_cuda(
-        view(x[0]),
-        b,
-        x.stride(0),
-        packer.metric in ("pearson", "spearman"),
-        packer.parts,
-        data.data_ptr(),
-        norms.data_ptr(),
-        0,
-        packer.bad.data_ptr() + start * packer.bad.element_size(),
-        packer.stream,
-    )
-    return data, norms
 
 
 class FiniteRows:

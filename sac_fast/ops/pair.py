@@ -232,7 +232,7 @@ def distance_wide(a: Tensor, b: Tensor, metric: str, sigma: float, names: tuple[
             rows_b.data_ptr(),
             rows_b.shape[1],
             n,
-            0.5 / sigma**2 if metric == "rbf" else 0.0,
+            cuda_tiles.inverse_bandwidth(metric, sigma),
             partial.data_ptr(),
             stream,
         )

@@ -22,7 +22,7 @@ from ..arguments import (
 )
 from . import cuda_sweep, cuda_tiles
 from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
-from .cuda_vectors import StackedModels
+from .cuda_tiles import StackedModels
 from .pair import distance_wide
 
 Zoo = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
