@@ -1,0 +1,61 @@
+// What the files of bindings share. Pointers, sizes and strides come in as integers: no torch here.
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <tuple>
+
+#include "sac/jpeg_roundtrip.h"
+#include "sac/matrix_view.h"
+#include "sac/zoo.h"
+
+namespace sac_bindings {
+
+namespace py = pybind11;
+
+inline sac::DType dtype_of(const std::string& name) {
+  if (name == "float16") return sac::DType::float16;
+  if (name == "bfloat16") return sac::DType::bfloat16;
+  if (name == "float32") return sac::DType::float32;
+  if (name == "float64") return sac::DType::float64;
+  throw std::invalid_argument("dtype must be float16, bfloat16, float32 or float64, got " + name);
+}
+
+// data, dtype, rows, cols, row stride, col stride
+using View = std::tuple<std::uintptr_t, std::string, std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
+
+inline sac::MatrixView view_of(const View& view) {
+  const auto& [data, dtype, rows, cols, row_stride, col_stride] = view;
+  return {reinterpret_cast<const void*>(data), dtype_of(dtype), rows, cols, row_stride, col_stride};
+}
+
+inline sac::VectorForm form_of(const std::string& dtype) {
+  if (dtype == "uint8") return sac::VectorForm::uint8;
+  if (dtype == "float16") return sac::VectorForm::float16;
+  if (dtype == "float32") return sac::VectorForm::float32;
+  throw std::invalid_argument("dtype of vectors must be uint8, float16 or float32, got " + dtype);
+}
+
+inline sac::JpegBatch jpeg_batch_of(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height,
+                                    int width, int channels, std::uintptr_t quality, int quality_step,
+                                    const std::string& subsampling) {
+  const auto kind = subsampling == "4:4:4"   ? sac::Subsampling::s444
+                    : subsampling == "4:2:2" ? sac::Subsampling::s422
+                                             : sac::Subsampling::s420;
+  return {reinterpret_cast<const std::uint8_t*>(images),
+          reinterpret_cast<std::uint8_t*>(out),
+          count,
+          height,
+          width,
+          channels,
+          reinterpret_cast<const std::uint8_t*>(quality),
+          quality_step,
+          kind};
+}
+
+// bindings_cuda.cpp, in builds with CUDA
+void define_cuda(py::module_& m);
+
+}  // namespace sac_bindings
