@@ -136,6 +136,9 @@ def main() -> int:
     if options.small_case:
         small_case()
         return 0
+    known = [*ALL_CHECKS, *cases(device, backend, options.quick)]
+    if strangers := [name for name in options.cases if name not in known]:
+        parser.error(f"--cases must be of {', '.join(known)}, got {strangers[0]}")
     record: Row = {}
     if options.only != list(STEPS) and options.out.exists():
         record = json.loads(options.out.read_text())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,22 +118,24 @@ class ResultWriter:
             for event, distance in zip(events, distances, strict=True):
                 event.setdefault("distances", {})[source.name] = distance
             related.append((source, distances))
-        start = time.perf_counter()
-        with self._store.writing(), self._store.transaction():  # one commit for all
+        with self._timed("store"), self._store.writing(), self._store.transaction():  # one commit for all
             if batch.results:
                 self._store.add_results(batch.results)
             for record in batch.failures:
                 self._store.add_failure(record, record.reason or "", record.message or "")
             for source, distances in related:
                 self._keep(source, keys, distances)
-        self.seconds["store"] += time.perf_counter() - start
         return events + [failed_event(record) for record in batch.failures]
 
     def _related(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
+        with self._timed("correlate"):
+            return self._kin.distances(source, outputs)
+
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
-        distances = self._kin.distances(source, outputs)
-        self.seconds["correlate"] += time.perf_counter() - start
-        return distances
+        yield
+        self.seconds[phase] += time.perf_counter() - start
 
     def _keep(self, source: Fingerprint, keys: Sequence[ResultKey], distances: Sequence[float]) -> None:
         self._store.add_distances(source, self._kin.metric, self._kin.comparison, zip(keys, distances, strict=True))
@@ -146,7 +149,8 @@ class ResultWriter:
             for start in range(0, len(missing), _MOST_WAITING):
                 some = missing[start : start + _MOST_WAITING]
                 distances = self._related(source, [self._store.outputs(self._record(key)) for key in some])
-                self._keep(source, some, distances)
+                with self._timed("store"):
+                    self._keep(source, some, distances)
 
     def _record(self, key: ResultKey) -> ModelRecord:
         record = self._store.result_for(key)
