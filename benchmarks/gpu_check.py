@@ -1,13 +1,17 @@
 """Everything that a GPU must show, in one command that builds nothing.
 
     python benchmarks/gpu_check.py [--out benchmarks/results/gpu_check.json] [--quick] [--only times] [--cases pair512]
+                                   [--kernel warp] [--limit 300]
 
 Steps: checks (every op with a CUDA kernel against float64: metric × dtype × precision × awkward size; a scan against
 the CPU's), ceilings (device copy, matrix products), times (the ops beside PyTorch and libraries on the same GPU: CUDA
 events, warm-up, medians, inputs in turns that are together larger than L2), sanitizer (a small case under compute-
-sanitizer, where it exists), tests (those marked `cuda`). Writes one JSON, after each step; a step named by --only
-leaves what an earlier run wrote of the others. Exit code 1: something is wrong, a target is missed, or there is no
-GPU.
+sanitizer, where it exists), tests (those marked `cuda`). Writes one JSON, after each check and case; a step named by
+--only leaves what an earlier run wrote of the others. Exit code 1: something is wrong, a target is missed, or there is
+no GPU.
+
+Each check and each case has a process of its own, with a limit: a kernel that hangs, or that leaves the device's
+context unusable, costs its own rows and no others.
 """
 
 from __future__ import annotations
@@ -19,43 +23,45 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import gpu_check_results
 import torch
+from gpu_check_parts import measure_part, run, run_part
 from gpu_check_results import CHECKS, small_case
 from gpu_check_times import cases, ceilings, targets
 from gpu_scan import check_scan
 
 from sac_fast import capabilities
 from sac_fast.bench.machine import describe
+from sac_fast.ops import cuda_tiles
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = ("checks", "ceilings", "times", "sanitizer", "tests")
 Row = dict[str, Any]
-ALL_CHECKS: dict[str, Callable[[str, str], list[Row]]] = CHECKS | {"scan": lambda device, _: check_scan(device)}
+ALL_CHECKS: dict[str, Callable[[str, str], Iterable[Row]]] = {**CHECKS, "scan": lambda device, _: check_scan(device)}
 
 
-def run_tests() -> Row:
+def run_tests(limit: float) -> Row:
     """The tests marked `cuda`, in a process of their own."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", str(ROOT / "tests")]
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    end = answer.stdout.strip().splitlines()
-    return {"rc": answer.returncode, "seconds": time.perf_counter() - start, "end": end[-25:]}
+    rc, end = run(command, limit)
+    return {"rc": rc, "seconds": time.perf_counter() - start, "end": end[-25:]}
 
 
-def sanitize() -> Row:
+def sanitize(arguments: list[str], limit: float) -> Row:
     """A small case under compute-sanitizer's memcheck and racecheck."""
     tool = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
     if tool is None:
         return {"missing": "compute-sanitizer is not on this machine"}
     found: Row = {}
     for check in ("memcheck", "racecheck"):
-        command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, __file__, "--small-case"]
-        answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        found[check] = {"rc": answer.returncode, "end": (answer.stdout + answer.stderr).strip().splitlines()[-12:]}
+        command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, __file__, "--small-case", *arguments]
+        rc, end = run(command, limit)
+        found[check] = {"rc": rc, "end": end[-12:]}
     return found
 
 
@@ -80,12 +86,14 @@ def report(record: Row) -> bool:
         good &= not wrong
         print(f"{len(checks) - len(wrong)} of {len(checks)} results right")
         for row in wrong[:40]:
-            told = row.get("failed") or f"error {row['error']:.3g}, allowed {row['tolerance']:g}"
+            told = row.get("missing") or f"error {row['error']:.3g}, allowed {row['tolerance']:g}"
             print(f"  WRONG {row['case']}: {told}")
-    for name, value in record.get("ceilings", {}).items():
-        print(f"{name:20} {value:.4g}")
+    for row in record.get("ceilings", []):
+        for name, value in row.items():
+            print(f"{name:20} {value}" if isinstance(value, str) else f"{name:20} {value:.4g}")
     for row in record.get("times", []):
         told = row.get("missing") or f"{row['seconds'] * 1e3:12.4f} ms"
+        good &= not (row["engine"].startswith("sac_fast") and "missing" in row)
         rates = "".join(f"  {row[key]:.4g} {key}" for key in row if key.endswith("_per_s"))
         error = f"  error {row['error']:.2g}" if "error" in row else ""
         print(f"{row['case']:44} {row['engine']:26} {told}{rates}{error}")
@@ -106,19 +114,25 @@ def report(record: Row) -> bool:
     return good
 
 
-def run_checks(device: str, backend: str, wanted: list[str]) -> list[Row]:
-    rows: list[Row] = []
-    for name, check in ALL_CHECKS.items():
-        if wanted and name not in wanted:
-            continue
-        try:
-            rows += check(device, backend)
-        except Exception as error:  # the other ops are checked all the same
-            rows.append({"case": name, "ok": False, "failed": f"{type(error).__name__}: {error}"})
-    return rows
+def parts_of(step: str, options: argparse.Namespace) -> dict[str, Callable[[], Iterable[Row]]]:
+    """What a step measures, by name, each in a process of its own."""
+    device = options.device
+    if step == "checks":
+        found = {name: lambda check=check: check(device, device) for name, check in ALL_CHECKS.items()}
+    elif step == "ceilings":
+        return {"ceilings": lambda: [{"case": "ceilings"} | ceilings(device, options.quick)]}
+    else:
+        found = cases(device, device, options.quick)
+    return {name: make for name, make in found.items() if not options.cases or name in options.cases}
 
 
-def main() -> int:
+def choose_kernel(kernel: str | None) -> None:
+    if kernel is not None:
+        cuda_tiles.KERNEL = kernel
+        gpu_check_results.KERNELS = (kernel,)
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "gpu_check.json")
     parser.add_argument("--quick", action="store_true", help="small sizes")
@@ -126,56 +140,65 @@ def main() -> int:
     parser.add_argument(
         "--cases", nargs="+", default=[], help="names of checks and timed cases; the others are left out"
     )
+    parser.add_argument("--kernel", choices=["warp", "warpgroup", "automatic"], help="of tiles; default: each of them")
+    parser.add_argument("--limit", type=float, default=300, help="seconds for each check, case and process (300)")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: try the script without a GPU")
     parser.add_argument("--small-case", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    device, backend = options.device, options.device
-    if device == "cuda" and not torch.cuda.is_available():
-        print("gpu_check: no CUDA device; nothing was checked", file=sys.stderr)
-        return 1
+    known = [*ALL_CHECKS, *cases(options.device, options.device, options.quick)]
+    if strangers := [name for name in options.cases if name not in known]:
+        parser.error(f"--cases must be of {', '.join(known)}, got {strangers[0]}")
+    return options
+
+
+def main() -> int:
+    options = parse()
+    choose_kernel(options.kernel)
     if options.small_case:
         small_case()
         return 0
-    known = [*ALL_CHECKS, *cases(device, backend, options.quick)]
-    if strangers := [name for name in options.cases if name not in known]:
-        parser.error(f"--cases must be of {', '.join(known)}, got {strangers[0]}")
+    if options.part:
+        step, name = options.part.split(":")
+        measure_part(parts_of(step, options)[name], options.rows)
+        return 0
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("gpu_check: no CUDA device; nothing was checked", file=sys.stderr)
+        return 1
     record: Row = {}
     if options.only != list(STEPS) and options.out.exists():
         record = json.loads(options.out.read_text())
-    record |= {"machine": hardware(device), "command": " ".join(sys.argv), "load": os.getloadavg()}
+    record |= {"machine": hardware(options.device), "command": " ".join(sys.argv), "load": os.getloadavg()}
 
     def keep(name: str, value: Any) -> None:
-        # after every step: a hang in a later one does not lose it
+        # after every part: a hang in a later one does not lose it
         record[name] = value
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        new = options.out.with_name(options.out.name + ".new")
+        new.write_text(json.dumps(record, indent=1) + "\n")
+        new.replace(options.out)
 
-    steps: dict[str, Callable[[], Any]] = {
-        "checks": lambda: run_checks(device, backend, options.cases),
-        "ceilings": lambda: ceilings(device, options.quick),
-        "sanitizer": sanitize,
-        "tests": run_tests,
-    }
-    for name in STEPS:
-        if name not in options.only or (device == "cpu" and name in ("sanitizer", "tests")):
+    arguments = ["--device", options.device, *(["--quick"] if options.quick else [])]
+    arguments += ["--kernel", options.kernel] if options.kernel else []
+    for step in STEPS:
+        if step not in options.only or (options.device == "cpu" and step in ("sanitizer", "tests")):
             continue
-        print(f"gpu_check: {name} …", file=sys.stderr)
-        if name != "times":
-            keep(name, steps[name]())
+        if step in ("sanitizer", "tests"):
+            print(f"gpu_check: {step} …", file=sys.stderr)
+            keep(step, sanitize(arguments, options.limit) if step == "sanitizer" else run_tests(options.limit))
             continue
-        rows: list[Row] = [row for row in record.get("times", []) if options.cases]
-        for case, measure in cases(device, backend, options.quick).items():
-            if options.cases and case not in options.cases:
-                continue
-            print(f"gpu_check: {case} …", file=sys.stderr)
-            try:
-                new = measure()
-            except Exception as error:  # the other cases are timed all the same
-                new = [{"case": case, "engine": "sac_fast", "missing": f"{type(error).__name__}: {error}"}]
-            told = {(row["case"], row["engine"]) for row in new}
-            rows = [row for row in rows if (row["case"], row["engine"]) not in told] + new
-            keep("times", rows)
+        rows: list[Row] = [row for row in record.get(step, []) if options.cases] if step != "ceilings" else []
+        for name in parts_of(step, options):
+            print(f"gpu_check: {step}: {name} …", file=sys.stderr)
+            new, why = run_part(f"{step}:{name}", arguments, options.limit)
+            if why:
+                print(f"gpu_check: {step}: {name}: {why}", file=sys.stderr)
+                new.append({"case": name, "engine": "sac_fast", "ok": False, "missing": why})
+            told = {(row["case"], row.get("engine")) for row in new}
+            rows = [row for row in rows if (row["case"], row.get("engine")) not in told] + new
+            keep(step, rows)
     if "times" in record and "ceilings" in record:
-        keep("targets", targets(record["times"], record["ceilings"]))
+        keep("targets", targets(record["times"], record["ceilings"][0]))
     return 0 if report(record) else 1
 
 

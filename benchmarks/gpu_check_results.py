@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +20,8 @@ PRECISIONS = {"highest": 1e-6, "high": 2e-5, "medium": 2e-3}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 FLOAT64 = 1e-12
 SIZES = ((2, 1), (3, 7), (31, 10), (63, 16), (65, 17), (127, 512), (128, 32), (129, 1000), (257, 33), (1001, 65))
-SIGMA = math.sqrt(0.5)
+# Kinds of tile kernels to check; none: all that the device has
+KERNELS: tuple[str, ...] = ()
 
 
 def outputs(n: int, k: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -37,17 +37,14 @@ def row(case: str, error: float, tolerance: float, also: bool = True) -> Row:
 
 
 def kernels(device: str) -> Iterator[str]:
-    """Both kinds of tile kernels, where the device has them; the one that is chosen last stays chosen."""
-    if device == "cuda" and torch.cuda.get_device_capability() == (9, 0):
-        for cuda_tiles.KERNEL in ("warp", "warpgroup"):
-            yield cuda_tiles.KERNEL
-    cuda_tiles.KERNEL = "automatic"
-    yield cuda_tiles.KERNEL
+    """The kinds of tile kernels that are to be checked; the one that is chosen last stays chosen."""
+    hopper = device == "cuda" and torch.cuda.get_device_capability() == (9, 0)
+    for cuda_tiles.KERNEL in KERNELS or (("warp", "warpgroup", "automatic") if hopper else ("automatic",)):
+        yield cuda_tiles.KERNEL
 
 
-def check_pairs(device: str, backend: str) -> list[Row]:
+def check_pairs(device: str, backend: str) -> Iterator[Row]:
     """correlation_distance: right, the same bits twice, d(a, a) = 0."""
-    rows = []
     for n, k in SIZES:
         for metric in METRICS:
             for dtype in DTYPES:
@@ -63,34 +60,30 @@ def check_pairs(device: str, backend: str) -> list[Row]:
                         name = f"correlation_distance n={n} k={k} {metric} {name_of(dtype)} {precision} {kernel}"
                         tolerance = FLOAT64 if dtype == torch.float64 else tolerance
                         also = bool(got[0] == got[1]) and float(itself) == 0.0
-                        rows.append(row(name, abs(float(got[0]) - expected), tolerance, also))
-    return rows
+                        yield row(name, abs(float(got[0]) - expected), tolerance, also)
 
 
-def check_scales(device: str, backend: str) -> list[Row]:
+def check_scales(device: str, backend: str) -> Iterator[Row]:
     """Rows of any scale, a narrow rbf kernel, strided inputs."""
-    rows = []
     a, b = outputs(200, 40, 1), outputs(200, 40, 2)
     for scale in (1e-42, 1e-30, 1e30, 1e37):
         x, y = (a.double() * scale).float(), b
         expected = float(reference.correlation_distance(x.double(), y.double()))
         got = sac_fast.correlation_distance(x.to(device), y.to(device), backend=backend)
-        rows.append(row(f"correlation_distance of rows × {scale:g}", abs(float(got) - expected), 1e-6))
+        yield row(f"correlation_distance of rows × {scale:g}", abs(float(got) - expected), 1e-6)
     for sigma in (0.01, 0.1, 10.0):
         expected = float(reference.correlation_distance(a.double(), b.double(), metric="rbf", sigma=sigma))
         got = sac_fast.correlation_distance(a.to(device), b.to(device), metric="rbf", sigma=sigma, backend=backend)
-        rows.append(row(f"correlation_distance rbf σ={sigma:g}", abs(float(got) - expected), 1e-6))
+        yield row(f"correlation_distance rbf σ={sigma:g}", abs(float(got) - expected), 1e-6)
     wide = outputs(400, 90, 3)
     expected = float(reference.correlation_distance(wide[::2, ::3].double(), wide.T[:90].T[::2, 1::2].double()))
     on_device = wide.to(device)
     got = sac_fast.correlation_distance(on_device[::2, ::3], on_device.T[:90].T[::2, 1::2], backend=backend)
-    rows.append(row("correlation_distance of strided views", abs(float(got) - expected), 1e-6))
-    return rows
+    yield row("correlation_distance of strided views", abs(float(got) - expected), 1e-6)
 
 
-def check_many(device: str, backend: str) -> list[Row]:
+def check_many(device: str, backend: str) -> Iterator[Row]:
     """correlation_distances, slabs included, and pairwise_correlation_distances."""
-    rows = []
     for n, k, m in ((2, 1, 3), (129, 40, 70), (300, 17, 9)):
         for metric in METRICS:
             for dtype in (torch.float32, torch.bfloat16, torch.float64):
@@ -102,24 +95,22 @@ def check_many(device: str, backend: str) -> list[Row]:
                 for kernel in kernels(device):
                     got = sac_fast.correlation_distances(there[0], there, metric=metric, backend=backend)
                     error = float((got.cpu().double() - expected).abs().max())
-                    rows.append(row(f"correlation_distances {name} {kernel}", error, tolerance, float(got[0]) == 0.0))
+                    yield row(f"correlation_distances {name} {kernel}", error, tolerance, float(got[0]) == 0.0)
                 slab, cuda_tiles.SLAB_BYTES = cuda_tiles.SLAB_BYTES, 1
                 got = sac_fast.correlation_distances(there[0], there, metric=metric, backend=backend)
                 cuda_tiles.SLAB_BYTES = slab
                 error = float((got.cpu().double() - expected).abs().max())
-                rows.append(row(f"correlation_distances {name} slabs", error, tolerance))
+                yield row(f"correlation_distances {name} slabs", error, tolerance)
                 few = slice(0, 9)
                 got = sac_fast.pairwise_correlation_distances(there[few], metric=metric, backend=backend).cpu()
                 all_pairs = reference.pairwise_correlation_distances(wide[few], metric=metric)
                 symmetric = torch.equal(got, got.T) and float(got.diagonal().abs().max()) == 0.0
                 error = float((got.double() - all_pairs).abs().max())
-                rows.append(row(f"pairwise_correlation_distances {name}", error, tolerance, symmetric))
-    return rows
+                yield row(f"pairwise_correlation_distances {name}", error, tolerance, symmetric)
 
 
-def check_matrices(device: str, backend: str) -> list[Row]:
+def check_matrices(device: str, backend: str) -> Iterator[Row]:
     """correlation_matrix and correlation_vector, with TF32 allowed elsewhere."""
-    rows = []
     torch.backends.cuda.matmul.allow_tf32 = True
     for n, k in SIZES:
         for metric in METRICS:
@@ -129,17 +120,15 @@ def check_matrices(device: str, backend: str) -> list[Row]:
                 name = f"n={n} k={k} {metric} {name_of(dtype)}"
                 matrix = sac_fast.correlation_matrix(x.to(device), metric=metric, backend=backend).cpu().double()
                 tolerance = FLOAT64 if dtype == torch.float64 else 2e-6  # of single entries
-                rows.append(row(f"correlation_matrix {name}", float((matrix - expected).abs().max()), tolerance))
+                yield row(f"correlation_matrix {name}", float((matrix - expected).abs().max()), tolerance)
                 vector = sac_fast.correlation_vector(x.to(device), metric=metric, backend=backend).cpu().double()
                 i, j = torch.triu_indices(n, n, offset=1)
-                rows.append(row(f"correlation_vector {name}", float((vector - expected[i, j]).abs().max()), tolerance))
+                yield row(f"correlation_vector {name}", float((vector - expected[i, j]).abs().max()), tolerance)
     torch.backends.cuda.matmul.allow_tf32 = False
-    return rows
 
 
-def check_nearest(device: str, backend: str) -> list[Row]:
+def check_nearest(device: str, backend: str) -> Iterator[Row]:
     """nearest_models on vectors of each form: the distances, and the indices where distances are not equal."""
-    rows = []
     for m, n, top in ((12, 5, 11), (300, 20, 10), (1000, 33, 128)):
         for dtype in (torch.uint8, torch.float16, torch.float32):
             generator = torch.Generator().manual_seed(m)
@@ -154,8 +143,7 @@ def check_nearest(device: str, backend: str) -> list[Row]:
                 name = (
                     f"nearest_models m={m} n={n} top={top} {name_of(dtype)} {'itself' if asked is None else 'queries'}"
                 )
-                rows.append(row(name, error, 1e-6, bool(same.all())))
-    return rows
+                yield row(name, error, 1e-6, bool(same.all()))
 
 
 def _close(values: Tensor) -> Tensor:
@@ -168,9 +156,8 @@ def _close(values: Tensor) -> Tensor:
     return near
 
 
-def check_jpeg(device: str, backend: str) -> list[Row]:
+def check_jpeg(device: str, backend: str) -> Iterator[Row]:
     """jpeg_roundtrip against the reference, which the CPU kernels are tested to equal, as they are to equal Pillow."""
-    rows = []
     rng = np.random.default_rng(0)
     for height, width in ((1, 1), (7, 9), (16, 16), (17, 31), (112, 112), (223, 225)):
         for sampling in ("4:4:4", "4:2:2", "4:2:0"):
@@ -179,11 +166,10 @@ def check_jpeg(device: str, backend: str) -> list[Row]:
                 expected = sac_fast.jpeg_roundtrip(images, quality, subsampling=sampling, backend="reference")
                 got = sac_fast.jpeg_roundtrip(images.to(device), quality, subsampling=sampling, backend=backend).cpu()
                 name = f"jpeg_roundtrip {height}×{width} q={quality} {sampling}"
-                rows.append(row(name, int((got != expected).sum()), 0))
-    return rows
+                yield row(name, int((got != expected).sum()), 0)
 
 
-CHECKS: dict[str, Callable[[str, str], list[Row]]] = {
+CHECKS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "pairs": check_pairs,
     "scales": check_scales,
     "many": check_many,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -79,53 +80,47 @@ def free() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def times_of_pair(n: int, k: int, device: str, backend: str, repeats: int) -> list[Row]:
+def times_of_pair(n: int, k: int, device: str, backend: str, repeats: int) -> Iterator[Row]:
     """A pair by our levels and by PyTorch; errors against the float64 definition, on the device, of the same inputs."""
     sets = max(2, min(64, -(-L2_BYTES // (8 * n * k))))
     data = [tuple(random(n, k, seed=2 * s + i, device=device) for i in (0, 1)) for s in range(sets)]
     case, padded = f"pair n={n} k={k}", -(-k // 16) * 16
-    rows = []
     exact = float(reference.correlation_distance(data[0][0].double(), data[0][1].double()))
     for precision, products in (("highest", 3), ("medium", 1)):
         options = {"precision": precision, "backend": backend}
         calls = [lambda p=p, o=options: sac_fast.correlation_distance(*p, **o) for p in data]
         # half of the tiles of two models, all issued products
         flop = 2.0 * n * n * padded * products
-        rows.append(row_of(case, f"sac_fast {precision}", lambda c=calls: timed(c, device, repeats), issued_flop=flop))
-        rows[-1]["error"] = abs(float(calls[0]()) - exact)
+        row = row_of(case, f"sac_fast {precision}", lambda c=calls: timed(c, device, repeats), issued_flop=flop)
+        yield row | {"error": abs(float(calls[0]()) - exact)}
     calls = [lambda p=p: sac_fast.correlation_distance(*p, metric="rbf", backend=backend) for p in data]
-    rows.append(row_of(case, "sac_fast rbf", lambda: timed(calls, device, repeats)))
+    yield row_of(case, "sac_fast rbf", lambda: timed(calls, device, repeats))
     few = min(repeats, 5)
     for tf32 in (False, True):
         torch.backends.cuda.matmul.allow_tf32 = tf32
         told = " TF32" if tf32 else ""
         for name, way in (("naive", naive), ("tiled", tiled)):
             peers = [lambda p=p, w=way: w(*p, "cosine") for p in data[:2]]
-            rows.append(row_of(case, name + told, lambda c=peers: timed(c, device, few)))
+            yield row_of(case, name + told, lambda c=peers: timed(c, device, few))
         compiled = torch.compile(naive, dynamic=False)
         peers = [lambda p=p, w=compiled: w(*p, "cosine") for p in data[:2]]
-        rows.append(row_of(case, f"torch.compile(naive){told}", lambda c=peers: timed(c, device, few)))
+        yield row_of(case, f"torch.compile(naive){told}", lambda c=peers: timed(c, device, few))
     torch.backends.cuda.matmul.allow_tf32 = False
-    return rows
 
 
-def times_of_large_pair(n: int, k: int, device: str, backend: str) -> list[Row]:
+def times_of_large_pair(n: int, k: int, device: str, backend: str) -> Iterator[Row]:
     """One pair in slabs; the error is that of its first 20,000 probes."""
     a, b = (random(n, k, seed=s, device=device) for s in (1, 2))
     few = min(n, 20_000)
     exact = float(reference.correlation_distance(a[:few].double(), b[:few].double()))
-    rows = []
     for precision in ("highest", "medium"):
         options = {"precision": precision, "backend": backend}
         error = abs(float(sac_fast.correlation_distance(a[:few], b[:few], **options)) - exact)
         free()
         call = lambda o=options: sac_fast.correlation_distance(a, b, **o)  # noqa: E731
         flop = 2.0 * n * n * (-(-k // 16) * 16) * (3 if precision == "highest" else 1)
-        rows.append(
-            row_of(f"pair n={n} k={k}", f"sac_fast {precision}", lambda c=call: once(c, device), issued_flop=flop)
-        )
-        rows[-1]["error"] = error
-    return rows
+        row = row_of(f"pair n={n} k={k}", f"sac_fast {precision}", lambda c=call: once(c, device), issued_flop=flop)
+        yield row | {"error": error}
 
 
 def once(call: Callable[[], Any], device: str) -> float:
@@ -139,25 +134,22 @@ def once(call: Callable[[], Any], device: str) -> float:
     return time.perf_counter() - start
 
 
-def times_of_suspects(m: int, n: int, k: int, device: str, backend: str) -> list[Row]:
+def times_of_suspects(m: int, n: int, k: int, device: str, backend: str) -> Iterator[Row]:
     source, suspects = random(n, k, seed=0, device=device), random(m, n, k, seed=1, device=device)
     case = f"one source, {m} suspects, n={n} k={k}"
-    rows = []
+    exact = reference.correlation_distances(source.double(), list(suspects[:5].double()))
     for precision in ("highest", "medium"):
         options = {"precision": precision, "backend": backend}
         call = lambda o=options: sac_fast.correlation_distances(source, suspects, **o)  # noqa: E731
-        rows.append(row_of(case, f"sac_fast {precision}", lambda c=call: timed([c], device, 5)))
-    exact = reference.correlation_distances(source.double(), list(suspects[:5].double()))
-    got = sac_fast.correlation_distances(source, suspects, backend=backend)[:5]
-    rows[0]["error"] = float((got.double() - exact).abs().max())
+        row = row_of(case, f"sac_fast {precision}", lambda c=call: timed([c], device, 5))
+        yield row | {"error": float((call()[:5].double() - exact).abs().max())}
     for tf32 in (False, True):
         torch.backends.cuda.matmul.allow_tf32 = tf32
         told = " TF32" if tf32 else ""
         for name, way in (("naive loop", naive_loop), ("naive loop, source kept", naive_loop_source_kept)):
             peer = lambda w=way: w(source, suspects)  # noqa: E731
-            rows.append(row_of(case, name + told, lambda c=peer: timed([c], device, 3)))
+            yield row_of(case, name + told, lambda c=peer: timed([c], device, 3))
     torch.backends.cuda.matmul.allow_tf32 = False
-    return rows
 
 
 def cuvs_cityblock(vectors: Tensor) -> Any:
@@ -166,36 +158,31 @@ def cuvs_cityblock(vectors: Tensor) -> Any:
     return distance.pairwise_distance(cupy.asarray(vectors), cupy.asarray(vectors), metric="cityblock")
 
 
-def times_of_all_pairs(m: int, n: int, device: str, backend: str) -> list[Row]:
+def times_of_all_pairs(m: int, n: int, device: str, backend: str) -> Iterator[Row]:
     zoo = random(m, n, 10, seed=0, device=device)
     case, entries = f"all pairs m={m} n={n}", n * (n - 1) // 2
     differences = m * (m - 1) / 2 * entries
-    rows = []
+    few = [reference.correlation_vector(x.double()) for x in zoo[:50]]
+    exact = torch.cdist(torch.stack(few), torch.stack(few), p=1) * (2 / n**2)
     for precision in ("highest", "medium"):
         options = {"precision": precision, "backend": backend}
         call = lambda o=options: sac_fast.pairwise_correlation_distances(zoo, **o)  # noqa: E731
-        rows.append(
-            row_of(case, f"sac_fast {precision}", lambda c=call: timed([c], device, 3), differences=differences)
-        )
+        row = row_of(case, f"sac_fast {precision}", lambda c=call: timed([c], device, 3), differences=differences)
+        got = sac_fast.pairwise_correlation_distances(zoo[:50], **options).double()
+        yield row | {"error": float((got - exact).abs().max())}
     vectors = torch.stack([sac_fast.correlation_vector(x, backend=backend) for x in zoo])
-    rows.append(
-        row_of(case, "torch.cdist(p=1)", lambda: timed([lambda: torch.cdist(vectors, vectors, p=1)], device, 2))
-    )
-    rows.append(row_of(case, "cuVS", lambda: timed([lambda: cuvs_cityblock(vectors)], device, 2)))
-    got = sac_fast.pairwise_correlation_distances(zoo[:50], backend=backend).double()
-    exact = torch.cdist(vectors[:50].double(), vectors[:50].double(), p=1) * (2 / n**2)
-    rows[0]["error"] = float((got - exact).abs().max())
-    return rows
+    yield row_of(case, "torch.cdist(p=1)", lambda: timed([lambda: torch.cdist(vectors, vectors, p=1)], device, 2))
+    yield row_of(case, "cuVS", lambda: timed([lambda: cuvs_cityblock(vectors)], device, 2))
 
 
-def times_of_nearest(m: int, n: int, device: str, backend: str) -> list[Row]:
+def times_of_nearest(m: int, n: int, device: str, backend: str) -> Iterator[Row]:
     entries = n * (n - 1) // 2
     generator = torch.Generator(device).manual_seed(0)
     vectors = torch.randint(0, 256, (m, entries), dtype=torch.uint8, device=device, generator=generator)
     found: list[Any] = []
     call = lambda: found.append(sac_fast.nearest_models(vectors, top=10, backend=backend))  # noqa: E731
     case = f"nearest models m={m} n={n} uint8 top 10"
-    rows = [row_of(case, "sac_fast", lambda: once(call, device), differences=float(m) * m * entries)]
+    row = row_of(case, "sac_fast", lambda: once(call, device), differences=float(m) * m * entries)
     if found:
         wrong = 0
         for query in range(0, m, max(1, m // 10)):
@@ -203,19 +190,19 @@ def times_of_nearest(m: int, n: int, device: str, backend: str) -> list[Row]:
             sums[query] = torch.iinfo(sums.dtype).max
             order = torch.sort(sums, stable=True).indices[:10]
             wrong += int((order != found[0].indices[query]).sum())
-        rows[0]["error"] = wrong
-    return rows
+        row["error"] = wrong
+    yield row
 
 
-def times_of_jpeg(side: int, count: int, device: str, backend: str) -> list[Row]:
+def times_of_jpeg(side: int, count: int, device: str, backend: str) -> Iterator[Row]:
     sets = max(2, -(-L2_BYTES // (2 * count * side * side * 3))) if device == "cuda" else 2
     batches = [torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, device=device) for _ in range(sets)]
     calls = [lambda x=x: sac_fast.jpeg_roundtrip(x, 25, backend=backend) for x in batches]
     size = 2.0 * batches[0].numel()
-    return [row_of(f"jpeg {count} of {side}×{side} q=25", "sac_fast", lambda: timed(calls, device, 20), bytes=size)]
+    yield row_of(f"jpeg {count} of {side}×{side} q=25", "sac_fast", lambda: timed(calls, device, 20), bytes=size)
 
 
-def cases(device: str, backend: str, quick: bool) -> dict[str, Callable[[], list[Row]]]:
+def cases(device: str, backend: str, quick: bool) -> dict[str, Callable[[], Iterator[Row]]]:
     """Every timed case by name, the issue's targets first."""
     at = (device, backend)
     if quick:
@@ -234,8 +221,8 @@ def cases(device: str, backend: str, quick: bool) -> dict[str, Callable[[], list
         "large": lambda: times_of_large_pair(1_000_000, 512, *at),
         "all_pairs": lambda: times_of_all_pairs(10_000, 200, *at),
         "nearest": lambda: times_of_nearest(1_000_000, 64, *at),
-        "jpeg": lambda: times_of_jpeg(112, 256, *at) + times_of_jpeg(224, 256, *at),
-        "small": lambda: times_of_pair(1_000, 10, *at, 50) + times_of_pair(10_000, 512, *at, 20),
+        "jpeg": lambda: chain(times_of_jpeg(112, 256, *at), times_of_jpeg(224, 256, *at)),
+        "small": lambda: chain(times_of_pair(1_000, 10, *at, 50), times_of_pair(10_000, 512, *at, 20)),
     }
 
 
