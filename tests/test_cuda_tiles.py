@@ -120,6 +120,17 @@ def test_the_ops_choose_the_kernel_that_serves(tiles, metric, dtype):
         zoo._correlation_distances_cuda(a, [b, bad], metric, 0.7, "highest")
 
 
+def test_rows_too_long_for_float32_sums_go_to_float64(tiles):
+    for k, served in ((tiles.LONGEST, True), (tiles.LONGEST + 1, False)):
+        hard = torch.full((20, k), 0.01)
+        hard[torch.arange(20), torch.arange(20)] = 1.0
+        a, b = hard.softmax(1), models(1, 20, 3, 12)[0]
+        found = pair._correlation_distance_cuda(a, b, "cosine", "l1", 0.7, "highest").item()
+        assert found == pytest.approx(definition.distance(a.double(), b.double()), abs=1e-6)
+        assert ("_warp" in tiles._backend.compiled("cuda").library.launched().decode()) == served
+        assert tiles.serves(torch.float32, "cosine", 0.7, k, "medium")
+
+
 def test_precision_is_one_of_three_and_the_same_on_the_cpu():
     a, b = models(2, 50, 8, 11)
     values = {float(correlation_distance(a, b, precision=level)) for level in ("highest", "high", "medium")}

@@ -54,6 +54,19 @@ def defined(left, right, metric="cosine", sigma=definition.SIGMA):
     return np.array([[np.abs(a - b).mean() for b in matrices[1]] for a in matrices[0]])
 
 
+def test_a_long_model_changes_nothing_in_the_others(gpu, monkeypatch):
+    monkeypatch.setattr(cuda_vectors.cuda_tiles, "LONGEST", 16)
+    zoo = zoo_of(4, 23, 5, 3)
+    alone = ops.pairwise_correlation_distances(zoo, "cosine", 0.7, "cuda", "highest")
+    long = zoo_of(1, 23, 40, 4)[0]
+    mixed = [zoo[0], long, *zoo[1:], long.clone()]
+    found = ops.pairwise_correlation_distances(mixed, "cosine", 0.7, "cuda", "highest")
+    others = torch.tensor([0, 2, 3, 4])
+    assert torch.equal(found[others][:, others], alone)
+    assert found[1, 5] == 0.0
+    assert found.numpy() == pytest.approx(defined(mixed, mixed), abs=1e-6)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
 def test_pairwise_against_definition(gpu, metric, dtype):

@@ -288,3 +288,11 @@ def test_registered_ops():
 
 def test_public_names():
     assert {"correlation_distances", "nearest_models"} <= set(sac_fast.__all__)
+
+
+@pytest.mark.parametrize("first_pass", ["none", "uint8"])
+def test_a_vector_with_nan_is_refused_whoever_sweeps(backend, first_pass):
+    vectors = torch.rand(40, 10)
+    vectors[39, 3] = torch.nan
+    with pytest.raises(ValueError, match="must be finite, got a vector with NaN or Inf"):
+        nearest_models(vectors, vectors[:2], top=1, first_pass=first_pass, backend=backend)

@@ -10,8 +10,9 @@
 namespace sac {
 namespace {
 
-// Products are summed in short chunks: here nothing cancels, so float32's rounding is that of a sum near 1.
-constexpr std::int64_t kBlockChunk = 32;
+// Products are summed in short chunks: here nothing cancels, so float32's rounding is that of a sum near 1 (see
+// kChunk).
+constexpr std::int64_t kBlockChunk = 24;
 
 template <typename T, bool Rbf>
 void block_values(const PackedRows<T>& z, std::int64_t p, std::int64_t q, T* out) {
@@ -31,11 +32,9 @@ void block_values(const PackedRows<T>& z, std::int64_t p, std::int64_t q, T* out
       clear<T, tile_rows>(total);
       for (std::int64_t l = 0; l < z.k;) {
         const std::int64_t stop = z.k - l < kBlockChunk ? z.k : l + kBlockChunk;
-        clear<T, tile_rows>(acc);
         for (; l < stop; ++l, rows += width, cols += width) rank_one<T, tile_rows, true>(rows, cols, acc);
-        add_to<T, tile_rows>(total, acc);
+        settle<T, tile_rows>(total, acc);
       }
-      clear<T, tile_rows>(acc);
       add_to<T, tile_rows>(acc, total);
     }
 #pragma GCC unroll 16

@@ -14,6 +14,10 @@ constexpr std::int64_t kBlockBytes = 256 << 20;  // rows of one block of models
 constexpr std::int64_t kMostBlockModels = 2048;
 constexpr std::int64_t kGroupModels = 32;  // models along one side of a task
 
+std::invalid_argument not_finite_vector() {
+  return std::invalid_argument("zoo and queries must be finite, got a vector with NaN or Inf");
+}
+
 // Vectors in steps of 1/127.5, as sweep_u8 wants them: 1/4 of the memory and of the bandwidth.
 template <typename T>
 class QuantisedVectors : public VectorSource<std::uint8_t> {
@@ -25,6 +29,7 @@ class QuantisedVectors : public VectorSource<std::uint8_t> {
       exact.load(i, row.data());
       for (std::int64_t e = 0; e < entries(); ++e) {
         const T step = row.data()[e] * T(127.5) + T(128);
+        if (!std::isfinite(step)) throw not_finite_vector();
         data_.data()[i * stride() + e] = step >= T(0) ? static_cast<std::uint8_t>(std::min(step, T(255))) : 0;
       }
     });
@@ -62,7 +67,7 @@ class Best {
   }
 
   void check() const {
-    if (not_finite_) throw std::invalid_argument("zoo and queries must be finite, got a vector with NaN or Inf");
+    if (not_finite_) throw not_finite_vector();
   }
 
  private:

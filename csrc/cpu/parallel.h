@@ -6,8 +6,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
-#include <system_error>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -24,32 +25,49 @@ inline int useful_threads(double flops, int threads) {
 }
 
 // task(i) for i in [0, tasks), in any order. The calling thread works too, and asks options.cancelled now and
-// then. Throws Cancelled once all threads have stopped. `task` must not throw.
+// then. Throws Cancelled, or the first exception of a task (memory may run out in any of them), once all threads have
+// stopped.
 template <typename Task>
 void parallel_for(std::int64_t tasks, int threads, const CpuOptions& options, const Task& task) {
   std::atomic<std::int64_t> next{0};
   std::atomic<bool> stop{false};
-  const auto work = [&] {
-    for (std::int64_t i; !stop.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < tasks;) task(i);
+  std::exception_ptr failed;
+  std::mutex guard;
+  const auto run_next = [&] {
+    const std::int64_t i = stop.load(std::memory_order_relaxed) ? tasks : next.fetch_add(1);
+    if (i >= tasks) return false;
+    try {
+      task(i);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(guard);
+      if (!failed) failed = std::current_exception();
+      stop.store(true);
+    }
+    return true;
   };
   std::vector<std::thread> others;
   const std::int64_t wanted = threads < tasks ? threads : tasks;
+  others.reserve(static_cast<std::size_t>(std::max<std::int64_t>(wanted, 1)));
   try {
-    for (std::int64_t t = 1; t < wanted; ++t) others.emplace_back(work);
-  } catch (const std::system_error&) {
+    for (std::int64_t t = 1; t < wanted; ++t)
+      others.emplace_back([&] {
+        while (run_next()) {
+        }
+      });
+  } catch (const std::exception&) {
     // No more threads to be had: those that run, and this one, do it all.
   }
   using Clock = std::chrono::steady_clock;
   auto last_asked = Clock::now();
-  for (std::int64_t i; !stop.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < tasks;) {
-    task(i);
+  bool cancelled = false;
+  while (run_next())
     if (options.cancelled && Clock::now() - last_asked > std::chrono::milliseconds(50)) {
-      if (options.cancelled()) stop.store(true);
+      if (options.cancelled()) stop.store(cancelled = true);
       last_asked = Clock::now();
     }
-  }
   for (auto& thread : others) thread.join();
-  if (stop.load()) throw Cancelled{};
+  if (failed) std::rethrow_exception(failed);
+  if (cancelled) throw Cancelled{};
 }
 
 }  // namespace sac

@@ -114,6 +114,21 @@ inline __attribute__((always_inline)) void add_to(Vector<T> (&total)[Rows][SAC_T
     for (int v = 0; v < SAC_TILE_VECTORS; ++v) total[r][v] += acc[r][v];
 }
 
+// Moves acc to total; what the addition rounds away stays in acc, where the next sum starts. So only the sums between
+// two calls round, however many there are.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void settle(Vector<T> (&total)[Rows][SAC_TILE_VECTORS],
+                                                  Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+      const Vector<T> next = total[r][v] + acc[r][v];
+      acc[r][v] -= next - total[r][v];
+      total[r][v] = next;
+    }
+}
+
 // The sum of all lanes, by halves: few roundings, and few instructions.
 template <typename T>
 inline T lanes_sum(Vector<T> v) {

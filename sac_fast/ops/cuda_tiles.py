@@ -18,6 +18,9 @@ SLAB_BYTES = 256 << 20
 BATCH_BYTES = 512 << 20
 # "automatic": wgmma on devices of capability 9.0, mma.sync elsewhere; or "warpgroup" or "warp" by name
 KERNEL = "automatic"
+# Coordinates of a row. Each chunk of 32 is added in float32; where all are equal (constant rows, hard labels) every
+# addition may round the same way: 5e-7 for 1,024 coordinates, 8e-7 for 2,048, more than 1e-6 beyond.
+LONGEST = 2048
 _TILE_ROWS = 128
 _STEP_COORDINATES = 16
 # Where others have the number of a row that is not finite
@@ -54,9 +57,11 @@ def inverse_bandwidth(metric: str, sigma: float) -> float:
     return 0.5 / sigma**2 if metric == "rbf" else 0.0
 
 
-def serves(dtype: torch.dtype, metric: str, sigma: float) -> bool:
-    """True if float32-accurate products suffice: not for float64, nor for an rbf kernel that magnifies their errors."""
-    return dtype != torch.float64 and inverse_bandwidth(metric, sigma) <= 1.0 + 1e-9
+def serves(dtype: torch.dtype, metric: str, sigma: float, k: int, precision: str = "highest") -> bool:
+    """True if float32-accurate products suffice: not for float64, nor for an rbf kernel that magnifies their errors,
+    nor for rows so long (k coordinates) that the sum of their chunks may be wrong by more than 1e-6."""
+    short = k <= LONGEST or precision == "medium"
+    return dtype != torch.float64 and inverse_bandwidth(metric, sigma) <= 1.0 + 1e-9 and short
 
 
 @contextmanager

@@ -73,12 +73,13 @@ def correlation_rows(
     n, (first, last) = models[0].shape[0], rows
     entries = slab_entries(n, first, last, metric)
     out = models[0].new_zeros(padded_shape(len(models), entries, dtype), dtype=dtype)
-    if rows == (0, n) and cuda_tiles.serves(dtype, metric, sigma):
-        _form_on_tensor_cores(models, metric, sigma, out, tell)
+    # a model's own k decides, so that its vector does not depend on those beside it
+    tiles = rows == (0, n) and cuda_tiles.serves(dtype, metric, sigma, 1)
+    if tiles and _form_on_tensor_cores(models, metric, sigma, out, tell):
         return out
     above = torch.triu_indices(last - first, n - first, offset=1, device=out.device)
     above = above[0] * (n - first) + above[1]
-    for size, runs in _batches(models, last - first):
+    for size, runs in _batches(models, last - first, cuda_tiles.LONGEST if tiles else 0):
         raw = [models[i] for start, stop in runs for i in range(start, stop)]
         x, bad = _normalised(raw, size, metric)
         c = x[:, first:last] @ x[:, first:].mT
@@ -100,13 +101,17 @@ def correlation_rows(
 
 def _form_on_tensor_cores(
     models: Sequence[Tensor], metric: str, sigma: float, out: Tensor, tell: Callable[[int, Tensor], None]
-) -> None:
-    """All of each model's C into its row of `out`: float32-accurate, the same bits wherever a model stands."""
+) -> bool:
+    """All of each model's C into its row of `out`: float32-accurate, the same bits wherever a model stands. False if
+    models are left out, those longer than LONGEST."""
     n, device = models[0].shape[0], out.device
-    above = n * (n - 1) // 2
+    above, all_of_them = n * (n - 1) // 2, True
     with cuda_tiles.on_device(device) as stream:
         packer = cuda_tiles.Packer(metric, "highest", len(models), device, stream)
         for start, stop in _neighbours(models, packer, 4 * above):
+            if models[start].shape[1] > cuda_tiles.LONGEST:
+                all_of_them = False
+                continue
             packed = packer.pack(models[start:stop], start, slice(0, n))
             vectors = torch.empty(stop - start, above, dtype=torch.float32, device=device)
             packer.form(packed, n, models[start].shape[1], sigma, vectors)
@@ -114,6 +119,7 @@ def _form_on_tensor_cores(
             if metric != "rbf":
                 out[start:stop, above : above + n] = packed.norms.view(stop - start, -1)[:, :n] * 0.5
     tell(0, packer.bad)
+    return all_of_them
 
 
 def _neighbours(models: Sequence[Tensor], packer: cuda_tiles.Packer, vector_bytes: int) -> Iterator[tuple[int, int]]:
@@ -152,12 +158,13 @@ class FiniteRows:
             raise ValueError(f"{self._name}[{model}] must be finite, got NaN or Inf in row {row}")
 
 
-def _batches(models: Sequence[Tensor], height: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """How many models of one k fit into a batch, and runs (start, stop) of them that do."""
+def _batches(models: Sequence[Tensor], height: int, longer_than: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """How many models of one k, above `longer_than`, fit into a batch, and runs (start, stop) of them that do."""
     n = models[0].shape[0]
     numbers_of: dict[int, list[int]] = {}
     for i, model in enumerate(models):
-        numbers_of.setdefault(model.shape[1], []).append(i)
+        if model.shape[1] > longer_than:
+            numbers_of.setdefault(model.shape[1], []).append(i)
     for k, numbers in numbers_of.items():
         size = max(1, _BATCH_NUMBERS // (n * (_whole_lines(k) + height)))
         for at in range(0, len(numbers), size):

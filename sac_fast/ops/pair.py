@@ -47,10 +47,10 @@ def correlation_matrix(
         outputs: (n, k) float16, bfloat16, float32 or float64, n ≥ 2; any strides; tensor or NumPy array.
         metric: "cosine", "pearson", "spearman" or "rbf".
         sigma: bandwidth σ of "rbf"; the default, √½, is the reference scripts' 2σ² = 1.
-        backend: "auto" follows the device; "cpu" uses torch's matrix product in the result's dtype (rbf: float64),
-            "cuda" tensor cores in float32's accuracy, whatever `torch.backends.cuda.matmul` allows (float64 outputs
-            and rbf with 2σ² < 1: float64), "reference" float64 throughout. On a CUDA device "auto" is torch's product
-            as long as no GPU has run the kernel (see `capabilities`).
+        backend: "auto" follows the device; "cpu" and "reference" use torch's matrix product in float64, "cuda" tensor
+            cores in float32's accuracy, whatever `torch.backends.cuda.matmul` allows (float64 outputs and rbf with
+            2σ² < 1: float64). On a CUDA device "auto" is torch's product as long as no GPU has run the kernel (see
+            `capabilities`).
 
     Returns:
         (n, n) float32, float64 for float64 outputs, on the device of `outputs`.
@@ -142,14 +142,10 @@ def correlation_distance(
 @kernel("correlation_matrix(Tensor outputs, str metric, float sigma, str backend) -> Tensor")
 def _correlation_matrix(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
     tiles = takes_cuda("correlation_matrix", backend, outputs.device)
-    if tiles and cuda_tiles.serves(outputs.dtype, metric, sigma):
+    if tiles and cuda_tiles.serves(outputs.dtype, metric, sigma, outputs.shape[1]):
         return cuda_tiles.matrices([outputs], metric, sigma, False, ["outputs"])[0]
-    # rbf magnifies the rounding of the products by 1/(2σ²): that stays with float64
-    if backend == "reference" or metric == "rbf":
-        return reference.correlation_matrix(outputs, metric=metric, sigma=sigma)
-    finite_rows("outputs", outputs)
-    rows = reference.normalised_rows(outputs, metric).to(result_dtype(outputs))
-    return rows @ rows.T
+    # float32 products of long rows of one sign would be wrong by more than 1e-6, and autocast would round them further
+    return reference.correlation_matrix(outputs, metric=metric, sigma=sigma)
 
 
 @fake_kernel("correlation_matrix")
@@ -214,7 +210,7 @@ def _correlation_distance_cuda(
     if comparison != "l1":
         return _correlation_distance_moments(a, b, metric, comparison, sigma)
     dtype = result_dtype(a, b)
-    if cuda_tiles.serves(dtype, metric, sigma):
+    if cuda_tiles.serves(dtype, metric, sigma, max(a.shape[1], b.shape[1]), precision):
         return cuda_tiles.distances(a, [b], metric, sigma, precision, ["a", "b"])[0].to(dtype)
     return distance_wide(a, b, metric, sigma, ("a", "b")).to(dtype)
 

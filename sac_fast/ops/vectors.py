@@ -57,7 +57,7 @@ def correlation_vector(
 @kernel("correlation_vector(Tensor outputs, str metric, float sigma, str backend) -> Tensor")
 def _correlation_vector(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
     tiles = takes_cuda("correlation_vector", backend, outputs.device)
-    if tiles and cuda_tiles.serves(outputs.dtype, metric, sigma):
+    if tiles and cuda_tiles.serves(outputs.dtype, metric, sigma, outputs.shape[1]):
         return cuda_tiles.matrices([outputs], metric, sigma, True, ["outputs"])[0]
     if not takes_cpu(backend, outputs.device):
         return reference.correlation_vector(outputs, metric=metric, sigma=sigma)

@@ -140,7 +140,7 @@ def _correlation_distances_cuda(
     source: Tensor, suspects: list[Tensor], metric: str, sigma: float, precision: str
 ) -> Tensor:
     dtype = result_dtype(source, *suspects)
-    if cuda_tiles.serves(dtype, metric, sigma):
+    if cuda_tiles.serves(dtype, metric, sigma, max(x.shape[1] for x in (source, *suspects)), precision):
         names = ["source", *(f"suspects[{i}]" for i in range(len(suspects)))]
         return cuda_tiles.distances(source, suspects, metric, sigma, precision, names).to(dtype)
     named = [(x, ("source", f"suspects[{i}]")) for i, x in enumerate(suspects)]

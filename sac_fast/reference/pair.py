@@ -132,6 +132,8 @@ class BlockPairs:
     def __init__(self, rows_a: Tensor, rows_b: Tensor, metric: str, sigma: float) -> None:
         self.n = rows_a.shape[0]
         self.zero = torch.zeros((), dtype=torch.float64, device=rows_a.device)
+        # what rounding may make of an entry of size 1
+        self.rounding = 1e-14 * (max(1.0, 0.5 / sigma**2) if metric == "rbf" else 1.0)
         self._arguments = (rows_a, rows_b, metric, sigma)
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -172,7 +174,7 @@ def _rsa(blocks: BlockPairs) -> Tensor:
         d_a = torch.triu(c_a - mean_a, diagonal=block.start + 1)
         d_b = torch.triu(c_b - mean_b, diagonal=block.start + 1)
         aa, bb, ab = aa + d_a.square().sum(), bb + d_b.square().sum(), ab + (d_a * d_b).sum()
-    return _one_minus_cosine(aa, bb, ab, count)
+    return _one_minus_cosine(aa, bb, ab, count * blocks.rounding**2)
 
 
 def _cka(blocks: BlockPairs) -> Tensor:
@@ -187,11 +189,11 @@ def _cka(blocks: BlockPairs) -> Tensor:
         d_a = c_a - means_a[block, None] - means_a[None, :] + means_a.mean()
         d_b = c_b - means_b[block, None] - means_b[None, :] + means_b.mean()
         aa, bb, ab = aa + d_a.square().sum(), bb + d_b.square().sum(), ab + (d_a * d_b).sum()
-    return _one_minus_cosine(aa, bb, ab, n * n)
+    return _one_minus_cosine(aa, bb, ab, n * n * blocks.rounding**2)
 
 
-def _one_minus_cosine(aa: Tensor, bb: Tensor, ab: Tensor, count: float) -> Tensor:
-    # Deviations at the level of float64's rounding (entries are of size 1) are none at all: like a zero row, a
-    # matrix without variation correlates 0 with everything.
-    varies = torch.minimum(aa, bb) > count * 1e-28
+def _one_minus_cosine(aa: Tensor, bb: Tensor, ab: Tensor, rounding: float) -> Tensor:
+    # Squared deviations at the level of float64's rounding are none at all: like a zero row, a matrix without variation
+    # correlates 0 with everything.
+    varies = torch.minimum(aa, bb) > rounding
     return torch.where(varies, (1.0 - ab / (aa * bb).sqrt()).clamp(min=0.0), 1.0)

@@ -60,6 +60,8 @@ def nearest_vectors(zoo: Tensor, queries: Tensor | None = None, top: int = 10) -
     n = (1 + (1 + 8 * zoo.shape[1]) ** 0.5) / 2
     asked = zoo if queries is None else queries
     wide = zoo.to(torch.float64)
+    if not all(bool(torch.isfinite(rows.to(torch.float64)).all()) for rows in (wide, asked)):
+        raise ValueError("zoo and queries must be finite, got a vector with NaN or Inf")
     rows = ((wide - query.to(torch.float64)).abs().sum(dim=1) * (2 / n**2 / step) for query in asked)
     values, indices = _nearest(rows, queries is None, top)
     return values.to(torch.float32), indices

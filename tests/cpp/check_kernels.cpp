@@ -1,13 +1,16 @@
 // The CPU kernels against the definition in long double, for every instruction set that this processor has.
 // .ci/run compiles this with AddressSanitizer and UndefinedBehaviorSanitizer and runs it.
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "cpu/parallel.h"
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_weighted.h"
 #include "sac/zoo.h"
@@ -166,9 +169,28 @@ void check_stored(const sac::CpuOptions& options) {
   }
 }
 
+// Memory may run out in any thread: the caller hears of it, and no thread is left behind.
+void check_throwing_tasks() {
+  sac::CpuOptions options;
+  for (const int threads : {1, 4})
+    for (const std::int64_t wrong : {0, 999}) {
+      std::atomic<std::int64_t> done{0};
+      try {
+        sac::parallel_for(1000, threads, options, [&](std::int64_t i) {
+          if (i == wrong) throw std::bad_alloc();
+          ++done;
+        });
+        ++failures;
+      } catch (const std::bad_alloc&) {
+        if (done > 999) ++failures;
+      }
+    }
+}
+
 }  // namespace
 
 int main() {
+  check_throwing_tasks();
   int passed = 0;
   for (const auto set : {InstructionSet::portable, InstructionSet::avx2, InstructionSet::avx512}) {
     if (!sac::has_instruction_set(set)) continue;
