@@ -75,6 +75,12 @@ def check_scales(device: str, backend: str) -> Iterator[Row]:
         expected = float(reference.correlation_distance(a.double(), b.double(), metric="rbf", sigma=sigma))
         got = sac_fast.correlation_distance(a.to(device), b.to(device), metric="rbf", sigma=sigma, backend=backend)
         yield row(f"correlation_distance rbf σ={sigma:g}", abs(float(got) - expected), 1e-6)
+    for k in (1000, 2048, 2049):  # hard labels: equal products round the same way
+        hard = torch.full((200, k), 0.01).scatter_(1, torch.arange(200)[:, None], 1.0).softmax(dim=1)
+        for kernel in kernels(device):
+            expected = float(reference.correlation_distance(hard.double(), b.double()))
+            got = sac_fast.correlation_distance(hard.to(device), b.to(device), backend=backend)
+            yield row(f"correlation_distance of hard labels k={k} {kernel}", abs(float(got) - expected), 1e-6)
     wide = outputs(400, 90, 3)
     expected = float(reference.correlation_distance(wide[::2, ::3].double(), wide.T[:90].T[::2, 1::2].double()))
     on_device = wide.to(device)

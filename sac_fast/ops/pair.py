@@ -46,7 +46,7 @@ def correlation_matrix(
     Args:
         outputs: (n, k) float16, bfloat16, float32 or float64, n ≥ 2; any strides; tensor or NumPy array.
         metric: "cosine", "pearson", "spearman" or "rbf".
-        sigma: bandwidth σ of "rbf"; the default, √½, is the reference scripts' 2σ² = 1.
+        sigma: bandwidth σ of "rbf", 1e-4 … 1e15; the default, √½, is the reference scripts' 2σ² = 1.
         backend: "auto" follows the device; "cpu" and "reference" use torch's matrix product in float64, "cuda" tensor
             cores in float32's accuracy, whatever `torch.backends.cuda.matmul` allows (float64 outputs and rbf with
             2σ² < 1: float64). On a CUDA device "auto" is torch's product as long as no GPU has run the kernel (see
@@ -103,15 +103,15 @@ def correlation_distance(
         b: (n, k_b) outputs of the second model on the same probes; k_b may differ from k_a.
         metric: "cosine", "pearson", "spearman" or "rbf".
         comparison: "l1", "l2", "rsa" or "cka".
-        sigma: bandwidth σ of "rbf"; the default, √½, is the reference scripts' 2σ² = 1.
+        sigma: bandwidth σ of "rbf", 1e-4 … 1e15; the default, √½, is the reference scripts' 2σ² = 1.
         backend: "auto" follows the device and falls back to "reference" where no compiled kernel serves it;
             "cpu" and "cuda" are the compiled module, "reference" is the float64 definition. CUDA kernels that no GPU
             has run yet (see `capabilities`) are used only when asked for by name.
         precision: of "l1" by "cuda", named as in `torch.set_float32_matmul_precision`. "highest": each normalised
             value is split into two fp16 numbers and three products are summed in float32 on tensor cores, |error| ≤
             1e-6. "high" (|error| ≤ 2e-5) takes the same way, since two products do not reach it and bf16 needs three
-            as well. "medium": one fp16 product, |error| ≤ 2e-3, a third of the work. Other backends, other
-            comparisons and float64 inputs compute all levels alike.
+            as well; rows of more than 2,048 outputs are summed in float64. "medium": one fp16 product, |error| ≤ 2e-3,
+            a third of the work. Other backends, other comparisons and float64 inputs compute all levels alike.
 
     Returns:
         0-d tensor, float32 (|error| ≤ 1e-6, but for "medium"), float64 if a or b is float64, on the device of `a`.
