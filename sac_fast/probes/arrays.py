@@ -97,6 +97,7 @@ def read_hdf5(
             if not file.id.links.exists(b"data"):
                 raise ProbeError(f"HDF5 file {name!r} must have the dataset /data, got {sorted(file)[:10]}")
             images = _read_dataset(file, "data", name, layout, limit)
+            count = file["data"].shape[0]
             found = file.id.links.exists(b"label")
             labels = _read_dataset(file, "label", name, None, limit) if found else None
     # h5py raises all of these on damaged files; ProbeError is a ValueError and goes through as it is.
@@ -104,7 +105,10 @@ def read_hdf5(
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileFormatError(f"{name!r} must be a sound HDF5 file, got {error}") from error
-    return images, labels, {"type": "hdf5", "name": os.path.basename(name), "sha256": digest}
+    source: dict[str, Any] = {"type": "hdf5", "name": os.path.basename(name), "sha256": digest}
+    if len(images) < count:
+        source["drawn"] = {"of": count, "seed": None}
+    return images, labels, source
 
 
 def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: int | None) -> AnyArray:

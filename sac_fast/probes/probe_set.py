@@ -240,7 +240,8 @@ class ProbeSet:
 
         Args:
             indices: ``(m,)`` integers in 0..n-1, m at least 1; they may repeat.
-            how: what the provenance's ``selection`` shall say of the choice.
+            how: what the provenance's ``selection`` shall say of the choice; None: ``{"kind": "subset", "of": n}``
+                where images are left out, else nothing.
 
         Returns:
             New probes; their provenance lists only their own source images.
@@ -254,6 +255,8 @@ class ProbeSet:
         if chosen.min() < 0 or chosen.max() >= len(self):
             raise ProbeError(f"indices must be in 0..{len(self) - 1}, got {chosen.min()}..{chosen.max()}")
         provenance = take(self.provenance, len(self), chosen.tolist())
+        if how is None and len(np.unique(chosen)) < len(self):
+            how = {"kind": "subset", "of": len(self)}
         if how is not None:
             provenance["selection"] = [*provenance.get("selection", []), how]
         labels = None if self.labels is None else self.labels[chosen]

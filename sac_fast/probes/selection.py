@@ -42,9 +42,15 @@ def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
     order = committed_order(seed, hashes)
     if not 1 <= count <= len(order):
         raise ProbeError(f"count must be in 1..{len(order)}, the different images, got {count}")
-    source = probes.provenance["source"]
-    whole = not (probes.provenance.get("selection") or source.get("drawn") or source.get("skipped"))
-    return probes.subset(order[:count], how=committed_record(seed, hashes, count, whole=whole))
+    record = committed_record(seed, hashes, count, whole=_is_whole(probes.provenance))
+    return probes.subset(order[:count], how=record)
+
+
+def _is_whole(provenance: dict[str, Any]) -> bool:
+    """Whether the recipe leaves out no image of its source; of a mixture, no part does."""
+    source = provenance["source"]
+    left_out = provenance.get("selection") or source.get("drawn") or source.get("skipped")
+    return not left_out and all(_is_whole(part["provenance"]) for part in source.get("parts", ()))
 
 
 def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> ProbeSet:
