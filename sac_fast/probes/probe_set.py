@@ -16,6 +16,7 @@ from ..errors import FileFormatError, ProbeError
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
 from .folder import read_folder
+from .integers import as_integer
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
 from .recipe import entries, step_versions, take, unchanged
 
@@ -211,7 +212,7 @@ class ProbeSet:
         step = {
             "kind": "jpeg",
             "quality": qualities if several else qualities[0],
-            "severity": severity,
+            "severity": [int(one) for one in severity] if isinstance(severity, Sequence) else as_integer(severity),
             "subsampling": subsampling,
             **used,
             "of": base.content_hash,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..errors import ProbeError
 from .committed_draw import committed_order, committed_record, derived_integer
+from .integers import as_integer, integer
 from .probe_set import ProbeSet
 
 _BITS = 128
@@ -40,10 +41,11 @@ def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
     """
     hashes = _hashes(probes)
     order = committed_order(seed, hashes)
-    if not 1 <= count <= len(order):
-        raise ProbeError(f"count must be in 1..{len(order)}, the different images, got {count}")
-    record = committed_record(seed, hashes, count, whole=_is_whole(probes.provenance))
-    return probes.subset(order[:count], how=record)
+    wanted = as_integer(count)
+    if wanted is None or not 1 <= wanted <= len(order):
+        raise ProbeError(f"count must be in 1..{len(order)}, the different images, got {count!r}")
+    record = committed_record(seed, hashes, wanted, whole=_is_whole(probes.provenance))
+    return probes.subset(order[:wanted], how=record)
 
 
 def _is_whole(provenance: dict[str, Any]) -> bool:
@@ -69,8 +71,8 @@ def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> Pr
     """
     if probes.labels is None:
         raise ProbeError("probes must have labels to be balanced, got none")
-    if not isinstance(per_class, int) or per_class < 1:
-        raise ProbeError(f"per_class must be an integer of at least 1, got {per_class!r}")
+    per_class = integer("per_class", per_class, 1)
+    seed = None if seed is None else integer("seed", seed)
     labels = probes.labels.tolist()
     short = {label: count for label, count in sorted(Counter(labels).items()) if count < per_class}
     if short:
