@@ -96,6 +96,13 @@ def simulate(
         raise typer.BadParameter(str(error), param_hint="simulate") from None
     arguments = json_object(model_args)
     students = [_student(text) for text in student or []]
+    by_stem: dict[str, Path] = {}
+    for file in probes or []:
+        if (other := by_stem.setdefault(file.stem, file)) is not file:
+            raise typer.BadParameter(
+                f"files must have different names, each names its set in the zoo, got {str(other)!r} and {str(file)!r}",
+                param_hint="--probes",
+            )
 
     def images(path: Path | None, labelled: str = labels) -> ProbeSet | None:
         return None if path is None else _read(path, labelled, sides(image_size), limit, seed, not quiet)
@@ -139,7 +146,7 @@ def simulate(
         model,
         setting,
         planned,
-        probes={file.stem: Probes.load(file) for file in probes or []},
+        probes={name: Probes.load(file) for name, file in by_stem.items()},
         workers=workers,
         progress=not quiet,
     )
