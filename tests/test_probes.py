@@ -128,6 +128,8 @@ def test_subset() -> None:
         ([5], r"in 0\.\.4, got 5"),
         ([-1], r"got -1"),
         ([0.5], "float"),
+        ([[1], [1, 2]], "indices must be an array of numbers"),
+        (np.ma.array([1, 2], mask=[0, 1]), "indices must be a plain NumPy array, got a masked one"),
     ):
         with pytest.raises(ProbeError, match=message):
             probes.subset(indices)  # type: ignore[arg-type]

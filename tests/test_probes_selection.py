@@ -177,6 +177,7 @@ def test_distinct_finds_copies_and_near_copies() -> None:
         {"name": "5", "like": "0", "identical": True},
         {"name": "6", "like": "1", "identical": False},
     ]
+    assert distinct(probes, threshold=np.int64(6)).provenance == left.provenance  # type: ignore[arg-type]
     assert names(distinct(probes, threshold=-1)) == ["0", "1", "2", "3", "4", "6"]
     assert len(distinct(ProbeSet.from_arrays(noise(600, 12, 12, 3)))) == 600
     with pytest.raises(ProbeError, match=r"threshold must be an integer in -1\.\.64, got 65"):

@@ -250,7 +250,7 @@ class ProbeSet:
         Raises:
             ProbeError: an index outside 0..n-1, or none.
         """
-        chosen = np.asarray(indices)
+        chosen = to_numpy(indices, "indices")
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
             raise ProbeError(f"indices must be a list of integers, got {chosen.dtype} {chosen.shape}")
         if chosen.min() < 0 or chosen.max() >= len(self):

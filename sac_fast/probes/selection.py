@@ -137,8 +137,10 @@ def distinct(probes: ProbeSet, *, threshold: int = 6) -> ProbeSet:
     Raises:
         ProbeError: a wrong threshold.
     """
-    if not isinstance(threshold, int) or not -1 <= threshold <= _BITS // 2:
+    bits = as_integer(threshold)
+    if bits is None or not -1 <= bits <= _BITS // 2:
         raise ProbeError(f"threshold must be an integer in -1..{_BITS // 2}, got {threshold!r}")
+    threshold = bits
     twin: dict[int, int] = {}
     seen: dict[bytes, int] = {}
     for index, image in enumerate(probes.images):
