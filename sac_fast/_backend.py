@@ -67,7 +67,11 @@ def cpu_threads() -> int:
 
 def cpu_instruction_set() -> str:
     """Instruction set of the CPU kernels: SAC_FAST_INSTRUCTION_SET, else the best that the processor has."""
-    return os.environ.get("SAC_FAST_INSTRUCTION_SET") or _instruction_sets[0]
+    asked = os.environ.get("SAC_FAST_INSTRUCTION_SET")
+    if asked and asked not in _instruction_sets:
+        there = f"{', '.join(_instruction_sets)} (what this processor and build have)"
+        raise ValueError(f"SAC_FAST_INSTRUCTION_SET must be one of {there}, got {asked!r}")
+    return asked or _instruction_sets[0]
 
 
 def capabilities() -> dict[str, Any]:

@@ -39,12 +39,25 @@ def bandwidth(sigma: float) -> float:
     return value
 
 
+def unmasked(name: str, value: Any) -> None:
+    """Raise a TypeError for a NumPy masked array, whose mask torch would pass over in silence."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain NumPy array, got a masked one; leave out or fill in what it masks")
+
+
+def dense(name: str, value: Tensor) -> None:
+    """Raise a TypeError for a sparse tensor or one of another layout."""
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}")
+
+
 def outputs_tensor(name: str, value: Any) -> Tensor:
     """Return `value` as a detached dense floating-point tensor of shape (n, k), n ≥ 2 and k ≥ 1.
 
     NumPy arrays are shared where torch can, copied where it cannot (read-only, byte-swapped, unaligned or with
     strides that torch does not have).
     """
+    unmasked(name, value)
     if isinstance(value, np.ndarray):
         native = value.dtype.newbyteorder("=")
         if native not in (np.float16, np.float32, np.float64):
@@ -57,8 +70,7 @@ def outputs_tensor(name: str, value: Any) -> Tensor:
     if value.dtype not in _FLOATING:
         wanted = "float16, bfloat16, float32 or float64"
         raise TypeError(f"{name} must be floating point ({wanted}), got {value.dtype}")
-    if value.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}")
+    dense(name, value)
     if value.dim() != 2:
         raise ValueError(f"{name} must have shape (n, k), got {tuple(value.shape)}")
     n, k = value.shape
@@ -108,6 +120,10 @@ def outputs_stack(name: str, value: Tensor | np.ndarray) -> Tensor:
         raise ValueError(f"{name} must have shape (m, n, k), got {tuple(value.shape)}")
     if len(value) == 0:
         raise ValueError(f"{name} must hold at least 1 model, got 0")
+    if value.shape[2] < 1:
+        raise ValueError(f"{name} must have at least 1 column (output), got 0")
+    if isinstance(value, Tensor):
+        dense(name, value)
     # one look at all of them: they share dtype, shape and layout
     flat = outputs_tensor(name, value.reshape(-1, value.shape[2]) if value.shape[1] > 1 else value[0])
     return flat.reshape(*value.shape)
@@ -118,6 +134,7 @@ def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: 
 
     They have the form of `like`, and its device unless they may be `anywhere`.
     """
+    unmasked(name, value)
     if isinstance(value, np.ndarray):
         if value.dtype not in (np.uint8, np.float16, np.float32):
             raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {value.dtype}")
@@ -128,7 +145,8 @@ def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: 
     if not isinstance(value, Tensor) or value.dtype not in (torch.uint8, torch.float16, torch.float32):
         got = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {got}")
-    m, entries = value.shape
+    dense(name, value)
+    m, entries = value.shape if value.dim() == 2 else (0, 0)
     n = (1 + math.isqrt(1 + 8 * entries)) // 2
     if m < 1 or n < 2 or n * (n - 1) // 2 != entries:
         raise ValueError(f"{name} must have shape (m, n(n-1)/2), m at least 1, got {tuple(value.shape)}")
@@ -142,6 +160,7 @@ def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: 
 
 def weights_tensor(name: str, value: Any, outputs: Tensor) -> Tensor:
     """Return weights of the n probes of `outputs` as a checked tensor (R, n): finite, ≥ 0, no row without weight."""
+    unmasked(name, value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
         value = torch.from_numpy(np.array(value, dtype=np.float64))
     if not isinstance(value, Tensor):

@@ -30,6 +30,7 @@ from .cli_options import (
     preprocessing_of,
 )
 from .errors import SacFastError
+from .terminal import plain_name
 
 app = typer.Typer(
     name="sac-fast",
@@ -211,9 +212,14 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 def main() -> None:
-    """Entry point of `sac-fast`: expected errors become one line on stderr and exit code 1."""
+    """Entry point of `sac-fast`: expected errors become one line on stderr and exit code 1.
+
+    KeyError, AttributeError and the like are bugs of ours, and keep their traceback.
+    """
     try:
         app()
-    except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
-        print(f"sac-fast: {type(error).__name__}: {error}", file=sys.stderr)
+    except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
+        # an error can repeat a stranger's words
+        line = plain_name(" ".join(part.strip() for part in str(error).splitlines()))
+        print(f"sac-fast: {type(error).__name__}: {line}", file=sys.stderr)
         sys.exit(1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .cli_options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
+from .terminal import plain_name
 
 if TYPE_CHECKING:
     from .probes import ProbeSet
@@ -96,6 +97,13 @@ def simulate(
         raise typer.BadParameter(str(error), param_hint="simulate") from None
     arguments = json_object(model_args)
     students = [_student(text) for text in student or []]
+    by_stem: dict[str, Path] = {}
+    for file in probes or []:
+        if (other := by_stem.setdefault(file.stem, file)) is not file:
+            raise typer.BadParameter(
+                f"files must have different names, each names its set in the zoo, got {str(other)!r} and {str(file)!r}",
+                param_hint="--probes",
+            )
 
     def images(path: Path | None, labelled: str = labels) -> ProbeSet | None:
         return None if path is None else _read(path, labelled, sides(image_size), limit, seed, not quiet)
@@ -139,7 +147,7 @@ def simulate(
         model,
         setting,
         planned,
-        probes={file.stem: Probes.load(file) for file in probes or []},
+        probes={name: Probes.load(file) for name, file in by_stem.items()},
         workers=workers,
         progress=not quiet,
     )
@@ -202,7 +210,9 @@ def _show(summary: dict[str, Any], as_json: bool) -> None:
         f"in {summary['folder']}"
     )
     for name, reason in {**summary["left_out"], **summary["failed"]}.items():
-        print(f"sac-fast: {name}: {reason}", file=sys.stderr)
+        # a student's own words, on one line
+        told = plain_name(" ".join(part.strip() for part in f"{name}: {reason}".splitlines()))
+        print(f"sac-fast: {told}", file=sys.stderr)
 
 
 def _range(members: list[dict[str, Any]], key: str, digits: int) -> str:

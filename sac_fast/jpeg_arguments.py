@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .arguments import dense, unmasked
+
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 # libjpeg's own limit of a side
 MOST_PIXELS = 65_500
@@ -22,6 +24,7 @@ def images_tensor(images: Any) -> Tensor:
     NumPy arrays are shared where torch can, copied where it cannot (read-only, or with strides that torch does not
     have).
     """
+    unmasked("images", images)
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8:
             raise TypeError(f"images must be uint8, got {images.dtype}")
@@ -31,8 +34,7 @@ def images_tensor(images: Any) -> Tensor:
         raise TypeError(f"images must be a torch tensor or a NumPy array, got {type(images).__name__}")
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be uint8, got {images.dtype}")
-    if images.layout != torch.strided:
-        raise TypeError(f"images must be a dense tensor, got layout {images.layout}")
+    dense("images", images)
     shape = tuple(images.shape)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
         raise ValueError(f"images must have shape (n, H, W, 3), (n, H, W, 1) or (n, H, W), got {shape}")
@@ -48,8 +50,19 @@ def quality_tensor(quality: Any, count: int) -> Tensor:
     if isinstance(quality, (int, np.integer)):
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be 1 to 100, got {quality}")
-        return torch.tensor([int(quality)], dtype=torch.uint8)
-    values = quality.cpu().numpy() if isinstance(quality, Tensor) else np.asarray(quality)
+        # named: torch.set_default_device may say another one
+        return torch.tensor([int(quality)], dtype=torch.uint8, device="cpu")
+    unmasked("quality", quality)
+    if isinstance(quality, Tensor):
+        dense("quality", quality)
+        if quality.dtype.is_floating_point or quality.dtype.is_complex:
+            raise TypeError(f"quality must be an integer or one for each image, got {quality.dtype}")
+        values = quality.cpu().numpy()
+    else:
+        try:
+            values = np.asarray(quality)
+        except ValueError as error:  # lists of different lengths
+            raise ValueError(f"quality must be one number or have shape ({count},) like images: {error}") from None
     if values.size == 0 and count == 0:
         values = values.astype(np.int64)
     if not np.issubdtype(values.dtype, np.integer):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from .terminal import console, print_json
+from .terminal import console, plain_name, print_json
 
 if TYPE_CHECKING:
     from .fingerprint import Fingerprint
@@ -20,9 +20,10 @@ _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yello
 
 
 def _pairs(rows: dict[str, Any]) -> None:
+    """Print names and values, of which any may be a stranger's words."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(str(value)))
+        table.add_row(Text(name, style="bold"), Text(plain_name(str(value))))
     console().print(table)
 
 
@@ -121,12 +122,13 @@ def show_remade(result: Remade, as_json: bool) -> None:
     if as_json:
         print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
         return
+    # names, reasons and notes repeat what the recipe says, which may be a stranger's
     for image in result.images:
-        print(f"{image.name}: {'equal' if image.equal else image.reason}")
+        print(plain_name(f"{image.name}: {'equal' if image.equal else image.reason}"))
     for line in result.selection:
-        print(f"selection: {line}")
+        print(plain_name(f"selection: {line}"))
     for line in result.notes:
-        print(f"note: {line}")
+        print(plain_name(f"note: {line}"))
     print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
 
 
@@ -152,7 +154,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
     verdict = result.verdict
     out = console()
     out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
-    out.print(Text(verdict.reason))
+    out.print(Text(plain_name(verdict.reason)))
     nulls = sorted(result.null_distances.values())
     _pairs(
         {
@@ -165,7 +167,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
         }
     )
     for warning in result.warnings:
-        out.print(Text(f"note: {warning}", style="yellow"))
+        out.print(Text(plain_name(f"note: {warning}"), style="yellow"))
 
 
 def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:

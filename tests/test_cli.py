@@ -1,5 +1,6 @@
 """The command line as a user types it: stdout, stderr, exit codes, files."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,6 +14,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import sac_fast
+from sac_fast import report
+from sac_fast.probes import ImageCheck, Remade
+from sac_fast.verify import verify_fingerprints
 
 MODELS = """
 import torch
@@ -200,6 +204,41 @@ def test_failures_are_exit_code_1_and_leave_no_file(made, run):
         assert last.startswith(f"sac-fast: {error}: "), last
         assert message in last
         assert sorted(os.listdir()) == before, arguments
+
+
+STRANGE = "good\x1b[2J\r\nverdict: independent\u202e"
+PLAIN = "good\ufffd[2J\ufffd\ufffdverdict: independent\ufffd"
+
+
+def test_strangers_words_cannot_write_the_report(tmp_path, capsys):
+    """Escape sequences, line breaks and reversed writing in names and in what repeats them."""
+    probes = sac_fast.ProbeSet.from_arrays(np.arange(4 * 48, dtype=np.uint8).reshape(4, 4, 4, 3))
+    answers = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    names = ["mine", STRANGE, *(f"null{i}" for i in range(3))]
+    made = [sac_fast.fingerprint(lambda x, i=i: answers + i * answers**2, probes, name=n) for i, n in enumerate(names)]
+    result = verify_fingerprints(made[0], made[1], made[2:], metric="pearson")
+    report.show_verification(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
+    report.show_fingerprint(made[1], tmp_path / "f.safetensors", False)
+    of_recipe = Remade([ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE])
+    report.show_remade(of_recipe, False)
+    report.show_probes(sac_fast.ProbeSet(probes.images, None, {"kind": STRANGE}), tmp_path / "p.safetensors", False)
+    lines = capsys.readouterr().out.split("\n")
+    text = "\n".join(lines)
+    assert not {"\x1b", "\r", "\u202e"} & set(text)
+    assert sum(line.startswith("verdict:") for line in lines) == 1
+    for line in (f"note: {PLAIN}: other", f"{PLAIN}: {PLAIN}", f"{PLAIN}: equal", f"selection: {PLAIN}"):
+        assert line in lines
+    assert sum(line.split(" ", 1)[0] in ("suspect", "name", "kind") and PLAIN in line for line in lines) == 3
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, OverflowError])
+def test_arithmetic_errors_and_strangers_words_are_one_line(run, monkeypatch, error):
+    def fails():
+        raise error(STRANGE)
+
+    monkeypatch.setattr(report, "installation", fails)
+    expected = f"sac-fast: {error.__name__}: good\ufffd[2J verdict: independent\ufffd\n"
+    assert run("info") == (1, "", expected)
 
 
 def test_results_and_progress_go_apart(made):

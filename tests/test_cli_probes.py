@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,6 +70,20 @@ def test_kinds_are_made_and_remade(folder, run, arguments, count, kind):
 def test_seed_of_a_committed_draw(folder, run):
     run("probes", "images", "--normal", "--limit", "3", "--commit-seed", "my seed", "--out", "p.safetensors", "-q")
     assert made().provenance["selection"][0]["commitment"] == commitment("my seed")
+
+
+def test_committed_draw_of_a_part_of_a_file(folder, run):
+    with h5py.File("x.h5", "w") as file:
+        file["data"] = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
+    assert run("probes", "x.h5", "--limit", "6", "--normal", "--out", "p1.safetensors", "-q")[0] == 0
+    commit = ("--limit", "3", "--commit-seed", "s")
+    assert run("probes", "p1.safetensors", *commit, "--quality", "50", "--out", "p2.safetensors", "-q")[0] == 0
+    code, out, _ = run("probes", "verify", "p2.safetensors", "--images", "x.h5", "-q")
+    assert code == 0
+    assert "note: the committed draw was not from a whole folder or HDF5 file" in out
+    assert run("probes", "x.h5", *commit, "--normal", "--out", "p3.safetensors", "-q")[0] == 0
+    code, out, _ = run("probes", "verify", "p3.safetensors", "--images", "x.h5", "-q")
+    assert (code, "note" in out) == (0, False)
 
 
 def test_unequal_pixels_are_exit_code_1(folder, run):

@@ -144,7 +144,7 @@ def test_only_so_many(folder):
     store("data/x.h5", images().transpose(0, 2, 3, 1))
     assert len(datasets.dataset_SAC_num("x.h5", 2)) == 2
     assert len(datasets.dataset_SAC_num("x.h5", 99)) == 5
-    with pytest.raises(ProbeError, match="limit must be at least 1, got 0"):
+    with pytest.raises(ProbeError, match="limit must be an integer of at least 1, got 0"):
         datasets.dataset_SAC_num("x.h5", 0)
 
 

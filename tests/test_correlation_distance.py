@@ -267,6 +267,11 @@ BAD_CALLS = [
         "a must be floating point .*got int64",
     ),
     (lambda: correlation_distance(GOOD.to_sparse(), GOOD), TypeError, "a must be a dense tensor"),
+    (
+        lambda: correlation_distance(GOOD, np.ma.array(np.ones((3, 2), np.float32), mask=np.eye(3, 2))),
+        TypeError,
+        "b must be a plain NumPy array, got a masked one; leave out or fill in what it masks",
+    ),
     (lambda: correlation_distance(GOOD[0], GOOD), ValueError, r"a must have shape \(n, k\), got \(2,\)"),
     (lambda: correlation_distance(GOOD[:1], GOOD[:1]), ValueError, "a must have at least 2 rows.*got 1"),
     (lambda: correlation_distance(GOOD[:, :0], GOOD), ValueError, "a must have at least 1 column.*got 0"),

@@ -145,6 +145,7 @@ ONES = torch.ones(1, 3)
 BAD_CALLS = [
     (lambda: correlation_distance_weighted(GOOD, GOOD, [[1.0] * 3]), TypeError, "weights must be a torch .* got list"),
     (lambda: correlation_distance_weighted(GOOD, GOOD, np.array([["a"] * 3])), TypeError, "weights must be .* got <U1"),
+    (lambda: correlation_distance_weighted(GOOD, GOOD, np.ma.array([[1.0] * 3])), TypeError, "weights must be a plain"),
     (lambda: correlation_distance_weighted(GOOD, GOOD, ONES > 0), TypeError, "weights must be .* got torch.bool"),
     (lambda: correlation_distance_weighted(GOOD, GOOD, ONES[0]), ValueError, r"shape \(R, 3\), .* got \(3,\)"),
     (lambda: correlation_distance_weighted(GOOD, GOOD, ONES[:, :2]), ValueError, r"shape \(R, 3\), .* got \(1, 2\)"),

@@ -105,3 +105,14 @@ def test_info_as_json_says_what_is_there():
     assert info["compiled"] is _backend.is_compiled()
     assert info["backends"][-1] == "reference"
     assert info["torch"].startswith("2.")
+
+
+@pytest.mark.skipif(not _backend.is_compiled(), reason="the compiled module is not there")
+def test_unknown_instruction_set_is_refused(run, monkeypatch):
+    monkeypatch.setenv("SAC_FAST_INSTRUCTION_SET", "foo")
+    code, out, err = run("info")
+    assert (code, out) == (1, "")
+    sets = ", ".join(_backend.compiled().instruction_sets())
+    assert f"SAC_FAST_INSTRUCTION_SET must be one of {sets} (what this processor and build have), got 'foo'" in err
+    monkeypatch.setenv("SAC_FAST_INSTRUCTION_SET", "portable")
+    assert _backend.capabilities()["instruction_set"] == "portable"

@@ -172,6 +172,13 @@ def test_forms_of_quality(quality):
     assert np.array_equal(jpeg_roundtrip(images, quality), pillow(images, 60))
 
 
+def test_default_device_is_of_no_effect(backend):
+    images = torch.from_numpy(photograph(19, 23, count=2))
+    with torch.device("meta"):
+        out = jpeg_roundtrip(images, 60, backend=backend)
+    assert np.array_equal(out, pillow(images.numpy(), 60))
+
+
 @pytest.mark.parametrize("shape", [(0, 5, 5, 3), (0, 5, 5)])
 def test_no_images(backend, shape):
     empty = torch.empty(shape, dtype=torch.uint8)
@@ -203,6 +210,12 @@ IMAGES = torch.zeros(2, 4, 4, 3, dtype=torch.uint8)
         ((IMAGES, True), TypeError, "quality must be an integer .*, got bool"),
         ((IMAGES, [True, True]), TypeError, "quality must be an integer .*, got bool"),
         ((IMAGES, "high"), TypeError, "quality must be an integer"),
+        ((IMAGES, [[3], [3, 4]]), ValueError, r"quality must be one number or have shape \(2,\) like images: "),
+        ((IMAGES, torch.ones(2).bfloat16()), TypeError, "quality must be an integer .*, got torch.bfloat16"),
+        ((IMAGES, torch.ones(2, requires_grad=True)), TypeError, "quality must be an integer .*, got torch.float32"),
+        ((IMAGES, torch.ones(2, dtype=torch.int64).to_sparse()), TypeError, "quality must be a dense tensor"),
+        ((IMAGES, np.ma.array([5, 6], mask=[0, 1])), TypeError, "quality must be a plain NumPy array, got a masked"),
+        ((np.ma.array(IMAGES.numpy()), 5), TypeError, "images must be a plain NumPy array, got a masked one"),
         ((IMAGES, 50, "4:1:1"), ValueError, "subsampling must be one of 4:4:4, 4:2:2, 4:2:0, got '4:1:1'"),
     ],
 )

@@ -85,12 +85,24 @@ def test_jpeg_takes_any_strides() -> None:
         ({"quality": True}, "got True"),
         ({"severity": 6}, r"severity must be one of \[1, 2, 3, 4, 5\], got 6"),
         ({"severity": True}, "severity must be one of"),
+        ({"severity": 2.0}, r"severity must be one of .* got 2\.0"),
+        ({"severity": {}}, r"severity must be one of .* got \{\}"),
+        ({"severity": [1, 2.0]}, r"severity must be one of .* got 2\.0"),
+        ({"quality": 50, "device": None}, 'device must be "cpu" or a CUDA device, got None'),
         ({"quality": 10, "subsampling": "4:1:1"}, "subsampling must be one of 4:4:4, 4:2:2, 4:2:0"),
     ],
 )
 def test_jpeg_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ProbeError, match=message):
         ProbeSet.from_arrays(noise(1, 8, 8, 3)).jpeg(**arguments)
+
+
+def test_jpeg_takes_numpys_integers() -> None:
+    probes = ProbeSet.from_arrays(noise(1, 8, 8, 3))
+    for given, plain in ((np.int64(2), 2), ([np.int8(1), 3], [1, 3])):
+        made = probes.jpeg(severity=given)  # type: ignore[arg-type]
+        assert made.provenance["augmentation"][0]["severity"] == plain
+        np.testing.assert_array_equal(made.images, probes.jpeg(severity=plain).images)  # type: ignore[arg-type]
 
 
 def test_jpeg_images() -> None:
@@ -116,6 +128,8 @@ def test_subset() -> None:
         ([5], r"in 0\.\.4, got 5"),
         ([-1], r"got -1"),
         ([0.5], "float"),
+        ([[1], [1, 2]], "indices must be an array of numbers"),
+        (np.ma.array([1, 2], mask=[0, 1]), "indices must be a plain NumPy array, got a masked one"),
     ):
         with pytest.raises(ProbeError, match=message):
             probes.subset(indices)  # type: ignore[arg-type]

@@ -283,5 +283,17 @@ def test_hdf5_that_is_none(tmp_path: Path) -> None:
         ProbeSet.from_hdf5(tmp_path / "pipe.h5")
     with pytest.raises(FileFormatError, match="No such file"):
         ProbeSet.from_hdf5(tmp_path / "none.h5")
-    with pytest.raises(ProbeError, match="limit must be at least 1"):
+    with pytest.raises(ProbeError, match="limit must be an integer of at least 1"):
         ProbeSet.from_hdf5(tmp_path / "a.h5", limit=0)
+    with pytest.raises(ProbeError, match=r"limit must be an integer of at least 1, got 1\.5"):
+        ProbeSet.from_hdf5(tmp_path / "a.h5", limit=1.5)  # type: ignore[arg-type]
+
+
+def test_masked_and_sparse_arrays_are_refused() -> None:
+    pixels = noise(2, 4, 4, 3)
+    with pytest.raises(ProbeError, match="images must be a plain NumPy array, got a masked one; leave out or fill in"):
+        ProbeSet.from_arrays(np.ma.array(pixels, mask=pixels > 200))
+    with pytest.raises(ProbeError, match="labels must be a plain NumPy array, got a masked one"):
+        ProbeSet.from_arrays(pixels, np.ma.array([1, 2], mask=[0, 1]))
+    with pytest.raises(ProbeError, match=r"images must be a dense tensor, got layout torch\.sparse_coo"):
+        ProbeSet.from_arrays(torch.from_numpy(pixels).to_sparse())

@@ -244,7 +244,14 @@ def test_folder_without_images(tmp_path: Path) -> None:
         ({"fit": "zoom"}, "fit must be one of crop, stretch, pad, got 'zoom'"),
         ({"resample": "best"}, "resample must be one of nearest"),
         ({"labels": "file"}, "labels must be one of none, folder"),
-        ({"limit": 0}, "limit must be at least 1, got 0"),
+        ({"limit": 0}, "limit must be an integer of at least 1, got 0"),
+        ({"limit": "3"}, "limit must be an integer of at least 1, got '3'"),
+        ({"limit": 2.5}, "limit must be an integer of at least 1, got 2.5"),
+        ({"limit": 3, "seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"labels": "folder", "per_class": 1.0}, "per_class must be an integer of at least 1, got 1.0"),
+        ({"size": True}, "size must be one or two integers .* got True"),
+        ({"size": 2.5}, "size must be"),
+        ({"size": "16"}, "size must be"),
         ({"size": 0}, "size must be"),
         ({"size": (3, 4, 5)}, "size must be"),
         ({"size": (2.5, 3)}, "size must be"),
@@ -254,6 +261,16 @@ def test_folder_arguments(tmp_path: Path, arguments: dict[str, Any], message: st
     write_image(tmp_path / "a.png", noise(2, 2, 3))
     with pytest.raises(ProbeError, match=message):
         ProbeSet.from_folder(tmp_path, **arguments)
+
+
+def test_folder_takes_numpys_integers(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_image(tmp_path / f"{seed}.png", noise(4, 4, 3, seed=seed))
+    for size in (np.int64(2), (np.int16(2), 2)):
+        probes = ProbeSet.from_folder(tmp_path, size=size, limit=np.int64(2), seed=np.int64(1))  # type: ignore[arg-type]
+        expected = ProbeSet.from_folder(tmp_path, size=2, limit=2, seed=1)
+        assert probes.provenance == expected.provenance
+        np.testing.assert_array_equal(probes.images, expected.images)
 
 
 def test_damaged_images_never_raise_anything_else(tmp_path: Path) -> None:

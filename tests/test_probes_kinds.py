@@ -72,6 +72,11 @@ def test_cutmix_arguments() -> None:
         with pytest.raises(ProbeError, match=r"ratio must be in \(0, 1\) and centre in 0\.\.1"):
             cutmix(two, **wrong)
     assert len(cutmix(two, ratio=0.4, centre=0.0)) == 2
+    made = cutmix(two, seed=np.int64(1))  # type: ignore[arg-type]
+    assert made.provenance["augmentation"][0]["seed"] == 1
+    np.testing.assert_array_equal(made.images, cutmix(two, seed=1).images)
+    with pytest.raises(ProbeError, match=r"seed must be an integer, got 1\.5"):
+        cutmix(two, seed=1.5)  # type: ignore[arg-type]
 
 
 # --- corruptions -----------------------------------------------------------------------------------------
@@ -117,6 +122,10 @@ def test_corruption_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         corrupt(probes, "rain", severity=1)
     with pytest.raises(ProbeError, match="severity must be one of 1, 2, 3, 4, 5, got 6"):
         corrupt(probes, "fog", severity=6)
+    with pytest.raises(ProbeError, match=r"severity must be one of 1, 2, 3, 4, 5, got 2\.0"):
+        corrupt(probes, "fog", severity=2.0)  # type: ignore[arg-type]
+    with pytest.raises(ProbeError, match="seed must be an integer, got None"):
+        corrupt(probes, "fog", severity=1, seed=None)  # type: ignore[arg-type]
     if importlib.util.find_spec("imagecorruptions") is None:
         with pytest.raises(ProbeError, match=r"pip install 'sac-fast\[corruptions\]'"):
             corrupt(probes, "fog", severity=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ def test_committed_order_by_hand() -> None:
 def test_seeds_that_cannot_be_committed_to(seed: Any) -> None:
     with pytest.raises(ProbeError, match="seed of a committed draw must be one line of text"):
         commitment(seed)
+    with pytest.raises(ProbeError, match="seed of a committed draw must be text that UTF-8 can hold"):
+        commitment("\ud800")
 
 
 def test_committed_draw_of_a_folder_and_of_a_set_agree(tmp_path: Path) -> None:
@@ -100,6 +103,8 @@ def test_committed_draw_of_a_folder_and_of_a_set_agree(tmp_path: Path) -> None:
     }
     with pytest.raises(ProbeError, match=r"count must be in 1\.\.9, the different images, got 10"):
         committed(ProbeSet.from_folder(tmp_path), 10, "s")
+    with pytest.raises(ProbeError, match=r"count must be in 1\.\.9, the different images, got '3'"):
+        committed(ProbeSet.from_folder(tmp_path), "3", "s")  # type: ignore[arg-type]
     for wrong in ({"limit": 3, "seed": 1}, {}):
         with pytest.raises(ProbeError, match="commit_seed must come with limit or per_class and without seed"):
             ProbeSet.from_folder(tmp_path, commit_seed="s", **wrong)
@@ -114,6 +119,7 @@ def test_balanced() -> None:
     first = balanced(probes, 2)
     assert names(first) == ["0", "1", "2", "4", "5", "6"]
     assert first.provenance["selection"] == [{"kind": "balanced", "per_class": 2, "seed": None, "classes": 3, "of": 8}]
+    assert balanced(probes, np.int8(1), seed=np.int64(3)).provenance["selection"][0]["seed"] == 3  # type: ignore[arg-type]
     draws = {tuple(names(balanced(probes, 1, seed=seed))) for seed in range(30)}
     assert len(draws) > 5
     for draw in draws:
@@ -171,6 +177,7 @@ def test_distinct_finds_copies_and_near_copies() -> None:
         {"name": "5", "like": "0", "identical": True},
         {"name": "6", "like": "1", "identical": False},
     ]
+    assert distinct(probes, threshold=np.int64(6)).provenance == left.provenance  # type: ignore[arg-type]
     assert names(distinct(probes, threshold=-1)) == ["0", "1", "2", "3", "4", "6"]
     assert len(distinct(ProbeSet.from_arrays(noise(600, 12, 12, 3)))) == 600
     with pytest.raises(ProbeError, match=r"threshold must be an integer in -1\.\.64, got 65"):
@@ -213,6 +220,20 @@ def test_misclassified_checks() -> None:
     wide = ProbeSet.from_arrays(noise(4, 4, 4, 3), [0, 1, 7, 0])
     with pytest.raises(ProbeError, match=r"labels must be in 0\.\.2, the outputs of 'x', got 0\.\.7"):
         misclassified(wide, answered(wide, [0, 0, 0, 0], "x"))
+
+
+def test_misclassified_takes_any_float_and_checks_the_shape() -> None:
+    probes = ProbeSet.from_arrays(noise(4, 4, 4, 3), [0, 1, 2, 0])
+
+    def told(outputs: torch.Tensor) -> Any:
+        return SimpleNamespace(outputs=outputs, provenance={"name": "x", "probe_hash": probes.content_hash})
+
+    outputs = torch.eye(3)[[0, 2, 2, 1]]
+    for form in (outputs.bfloat16(), outputs.clone().requires_grad_()):
+        assert names(misclassified(probes, told(form))) == ["1", "3"]
+    for wrong, shape in ((outputs[:3], r"\(3, 3\)"), (outputs[:1], r"\(1, 3\)"), (outputs[0], r"\(3,\)")):
+        with pytest.raises(ProbeError, match=rf"answers of 'x' must have shape \(4, outputs\), got {shape}"):
+            misclassified(probes, told(wrong))
 
 
 # --- references ------------------------------------------------------------------------------------------

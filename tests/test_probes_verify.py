@@ -133,6 +133,47 @@ def test_draws_that_are_not_as_committed(images: Path) -> None:
     assert line.startswith("the images' dataset hash is sha256:")
 
 
+def test_committed_draws_of_less_than_the_whole_are_not_told_wrong(images: Path, tmp_path: Path) -> None:
+    """However images were left out before the draw, it is known that the draw was not from all of them."""
+    file = tmp_path / "p.h5"
+    with h5py.File(file, "w") as handle:
+        handle["data"] = noise(12, 3, 20, 20)
+    base = ProbeSet.from_folder(images, size=16)
+    first = ProbeSet.from_folder(images, size=16, limit=6)
+    few = ProbeSet.from_hdf5(file, limit=6)
+    assert few.provenance["source"]["drawn"] == {"of": 12, "seed": None}
+    assert base.subset(range(6)).provenance["selection"] == [{"kind": "subset", "of": 12}]
+    parts: list[tuple[ProbeSet, Path]] = [
+        (few, file),
+        (few.jpeg(severity=[1, 5]), file),
+        (base.subset(range(6)), images),
+        (mixture([first, first.jpeg(quality=50)]), images),
+        (mixture([base, base.subset([3])]), images),
+        (mixture([few, few.transpose()]), file),
+    ]
+    for probes, place in parts:
+        committed(probes, 3, "s").save(tmp_path / "c.safetensors")
+        result = verify_probes(ProbeSet.load(tmp_path / "c.safetensors"), place)
+        assert result.equal, result
+        assert result.notes == ["the committed draw was not from a whole folder or HDF5 file and was not drawn again"]
+    all_of_them = ProbeSet.from_hdf5(file, limit=12)
+    wholes: list[tuple[ProbeSet, Path]] = [
+        (all_of_them, file),
+        (all_of_them.subset([*range(12)][::-1]), file),
+        (base.jpeg(severity=[1, 5]), images),
+        (mixture([base, base.jpeg(quality=50)]), images),
+        (mixture([all_of_them, all_of_them.transpose()]), file),
+    ]
+    for probes, place in wholes:
+        drawn = committed(probes, 3, "s")
+        result = verify_probes(drawn, place)
+        assert (result.equal, result.notes) == (True, [])
+        # drawn again indeed: another claim is found
+        how = {**drawn.provenance["selection"][0], "dataset_hash": "sha256:" + "0" * 64}
+        claimed = ProbeSet(drawn.images, None, {**drawn.provenance, "selection": [how]})
+        assert not verify_probes(claimed, place).equal
+
+
 def test_hdf5_is_remade(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "p.h5", "w") as file:
         file["data"] = noise(9, 3, 20, 20) / np.float32(255)

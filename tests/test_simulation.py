@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import threading
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ from sac_fast.errors import ModelError
 from sac_fast.labelled_zoo import LabelledZoo
 from sac_fast.models import Preprocessing, load_model, save_weights, weights_hash
 from sac_fast.probes import ProbeSet
-from sac_fast.simulation import Architecture, Images, Setting, plan, simulate
+from sac_fast.simulation import Architecture, Images, Setting, plan, simulate, work
 from sac_fast.simulation.plan import obstacle
 from sac_fast.simulation.run import OutputFolderError
+from sac_fast.testbed.pool import StoppedError
 
 PLAIN = Architecture("sac_fast.demo.architectures:plain", {"classes": 4})
 RESIDUAL = Architecture("sac_fast.demo.architectures:residual", {"classes": 4})
@@ -68,6 +71,18 @@ def test_plan_names_seeds_and_variants():
     larger = {m.name: m for m in plan(setting, list(ATTACKS)[2:11:3], students=[RESIDUAL, PLAIN], copies=7)}
     assert larger["fine-prune-3"] == members[2]
     assert plan(setting, ["fine-prune"], seed=1)[0].seed != members[0].seed
+
+
+def test_labels_are_different_also_where_a_name_looks_numbered():
+    def labels(*specs):
+        members = plan(make_setting(make_source()), ["extract-labels"], students=[Architecture(s, {}) for s in specs])
+        return [m.name.removeprefix("extract-labels-").removesuffix("-1") for m in members]
+
+    assert labels("a:tiny", "b:tiny", "b:other") == ["tiny1", "tiny2", "other"]
+    assert labels("a:tiny", "b:tiny", "b:tiny1") == ["tiny2", "tiny3", "tiny1"]
+    assert labels("b:tiny1", "a:tiny1", "a:tiny") == ["tiny11", "tiny12", "tiny"]
+    eleven = labels(*["a:tiny"] * 11, "a:tiny1", "b:tiny1")
+    assert eleven == [*(f"tiny{i}" for i in range(1, 12)), "tiny12", "tiny13"]
 
 
 def test_independents_are_of_the_kinds_that_the_images_allow():
@@ -155,6 +170,33 @@ def test_simulation_goes_on_where_it_was(tmp_path):
         simulate(zoo, source, setting, [], probes={"plain": make_images(1)}, progress=False)
 
 
+def test_a_student_that_fails_is_told_and_ends_nothing_else(tmp_path, monkeypatch):
+    """Whatever it raises; only the order to stop goes through."""
+    source = make_source()
+    narrow = Architecture("torch.nn:Linear", {"in_features": 7, "out_features": 4})  # our rows have 32 columns
+    setting = make_setting(source)
+    zoo = tmp_path / "zoo"
+    result = simulate(zoo, source, setting, [], workers=1, progress=False)
+    assert result["failed"] == {}
+    stop = threading.Event()
+    worker = work.Worker(setting, LabelledZoo.load(zoo), stop)
+    monkeypatch.setattr(work, "_worker", worker)
+    job = plan(setting, [], students=[narrow], independents=1)[0]
+    failure = work.make_member(job)
+    assert isinstance(failure, work.Failure)
+    assert failure.name == "other-data-linear-1"
+    assert "shapes cannot be multiplied" in failure.reason
+    (good,) = plan(setting, [], independents=1)
+    for error in (KeyError("stem"), AssertionError("size"), ZeroDivisionError("scale")):
+        monkeypatch.setattr(worker, "_student", mock.Mock(side_effect=error))
+        assert work.make_member(good) == work.Failure(good.name, f"{type(error).__name__}: {error}")
+    monkeypatch.undo()
+    monkeypatch.setattr(work, "_worker", worker)
+    stop.set()
+    with pytest.raises(StoppedError):
+        work.make_member(good)
+
+
 def test_simulation_refuses_a_folder_with_something_else(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     source = make_source()
@@ -186,3 +228,13 @@ def test_command_line(tmp_path):
     assert "0 made, 1 there already, 0 failed" in shown.stdout
     for wrong in (["--attacks", "magic"], ["--student", "a:b {"], ["--student", "a:b [1]"], ["--mean", "x"]):
         assert run(app, [*common, *wrong]).exit_code == 2
+    probes = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        make_images(rows=2).save(tmp_path / folder / "p.safetensors")
+        probes += ["--probes", str(tmp_path / folder / "p.safetensors")]
+    refused = run(app, [*common, "--attacks", "quantize-int8", *probes])
+    assert refused.exit_code == 2
+    words = "".join(refused.output.split())
+    assert probes[1] in words
+    assert probes[3] in words

@@ -236,6 +236,21 @@ BAD_CALLS = [
         ValueError,
         r"queries must be \(q, 6\) torch.float32 like zoo, got \(4, 10\)",
     ),
+    (lambda: pairwise_correlation_distances(ZOO[:, :, :0]), ValueError, r"zoo must have at least 1 column \(output\)"),
+    (lambda: pairwise_correlation_distances(ZOO.to_sparse()), TypeError, "zoo must be a dense tensor, got layout"),
+    (lambda: correlation_distances(ZOO[0], np.ma.array(ZOO)), TypeError, "suspects must be a plain NumPy array"),
+    (
+        lambda: nearest_models(torch.ones(4, 6), torch.ones(6), top=1),
+        ValueError,
+        r"queries must have shape \(m, n\(n-1\)/2\), m at least 1, got \(6,\)",
+    ),
+    (lambda: nearest_models(torch.ones(4, 6), torch.ones(1, 4, 6), top=1), ValueError, r"queries .* got \(1, 4, 6\)"),
+    (lambda: nearest_models(torch.ones(4, 6).to_sparse(), top=1), TypeError, "zoo must be a dense tensor, got layout"),
+    (
+        lambda: nearest_models(np.ma.array(np.ones((4, 6), np.float32)), top=1),
+        TypeError,
+        "zoo must be a plain NumPy array, got a masked one",
+    ),
     (lambda: correlation_vector(ZOO[0], dtype=torch.int8), ValueError, "dtype must be one of torch.uint8, .*int8"),
     (lambda: pairwise_correlation_distances(ZOO, backend="cuda"), BackendError, "needs tensors on a cuda device"),
 ]

@@ -12,6 +12,7 @@ import torch
 
 from ..container import StrPath, open_regular, sha256_stream
 from ..errors import FileFormatError, ProbeError
+from .integers import integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
@@ -24,7 +25,11 @@ _MAX_EXPANSION = 200
 
 def to_numpy(values: object, name: str) -> AnyArray:
     """A NumPy array of numbers from an array, a tensor or nested lists; bfloat16 becomes float32."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ProbeError(f"{name} must be a plain NumPy array, got a masked one; leave out or fill in what it masks")
     if isinstance(values, torch.Tensor):
+        if values.layout != torch.strided:
+            raise ProbeError(f"{name} must be a dense tensor, got layout {values.layout}")
         values = values.detach().cpu()
         values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     try:
@@ -86,8 +91,7 @@ def read_hdf5(
     """``/data`` and, where there is one, ``/label`` of an HDF5 file, with the file's name and hash."""
     import h5py  # not at import time: it is slow to import
 
-    if limit is not None and limit < 1:
-        raise ProbeError(f"limit must be at least 1, got {limit}")
+    limit = None if limit is None else integer("limit", limit, 1)
     name = os.fspath(path)
     with open_regular(path) as handle:
         digest = sha256_stream(handle)
@@ -97,6 +101,7 @@ def read_hdf5(
             if not file.id.links.exists(b"data"):
                 raise ProbeError(f"HDF5 file {name!r} must have the dataset /data, got {sorted(file)[:10]}")
             images = _read_dataset(file, "data", name, layout, limit)
+            count = file["data"].shape[0]
             found = file.id.links.exists(b"label")
             labels = _read_dataset(file, "label", name, None, limit) if found else None
     # h5py raises all of these on damaged files; ProbeError is a ValueError and goes through as it is.
@@ -104,7 +109,10 @@ def read_hdf5(
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileFormatError(f"{name!r} must be a sound HDF5 file, got {error}") from error
-    return images, labels, {"type": "hdf5", "name": os.path.basename(name), "sha256": digest}
+    source: dict[str, Any] = {"type": "hdf5", "name": os.path.basename(name), "sha256": digest}
+    if len(images) < count:
+        source["drawn"] = {"of": count, "seed": None}
+    return images, labels, source
 
 
 def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: int | None) -> AnyArray:

@@ -29,6 +29,10 @@ def _sha256(text: str) -> str:
 def _checked_seed(seed: str) -> str:
     if not isinstance(seed, str) or not seed or "\n" in seed:
         raise ProbeError(f"seed of a committed draw must be one line of text, not empty, got {seed!r}")
+    try:
+        seed.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise ProbeError(f"seed of a committed draw must be text that UTF-8 can hold, got {seed!r}") from None
     return seed
 
 

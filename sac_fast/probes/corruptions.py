@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ProbeError
 from .committed_draw import derived_integer
+from .integers import as_integer, integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
 from .recipe import step_versions
@@ -47,8 +48,10 @@ def corrupt(probes: ProbeSet, name: str, *, severity: int, seed: int = 0) -> Pro
     """
     if name not in CORRUPTIONS:
         raise ProbeError(f"corruption must be one of {', '.join(CORRUPTIONS)}, got {name!r}")
-    if isinstance(severity, bool) or severity not in (1, 2, 3, 4, 5):
+    level = as_integer(severity)
+    if level not in (1, 2, 3, 4, 5):
         raise ProbeError(f"severity must be one of 1, 2, 3, 4, 5, got {severity!r}")
+    severity, seed = level, integer("seed", seed)
     seeds = [derived_integer("corruption", seed, index) % 2**32 for index in range(len(probes))]
     step: dict[str, Any] = {"kind": "corruption", "name": name, "severity": severity, "seed": seed}
     step |= {"engine": "imagecorruptions", "exact": False, "versions": step_versions(**_versions())}

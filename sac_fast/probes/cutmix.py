@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..errors import ProbeError
 from .committed_draw import derived_integer
+from .integers import integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
 from .recipe import step_versions
@@ -33,10 +34,11 @@ def cutmix(probes: ProbeSet, *, ratio: float = 0.2, centre: float = 0.5, seed: i
         New probes; the provenance has place and partner of each.
 
     Raises:
-        ProbeError: fewer than two probes, or a ratio that leaves no place for the patch.
+        ProbeError: fewer than two probes, a ratio that leaves no place for the patch, or a seed that is no integer.
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427 (SAC-m); Yun et al., *CutMix*, ICCV 2019.
     """
+    seed = integer("seed", seed)
     count, height, width, _ = probes.images.shape
     if count < 2:
         raise ProbeError(f"probes must be at least 2, each needs another to paste from, got {count}")

@@ -10,6 +10,7 @@ import numpy as np
 from ..container import StrPath
 from ..errors import ProbeError
 from .dali import DaliLoader, version
+from .integers import integer
 from .probe_set import ProbeSet
 from .recipe import unchanged
 
@@ -32,8 +33,7 @@ def load_dali(source: StrPath | Sequence[StrPath], *, limit: int | None = None, 
     """
     if "quality" in options:
         raise ProbeError("quality must be given to ProbeSet.jpeg, which records the step, got it for load_dali")
-    if limit is not None and limit < 1:
-        raise ProbeError(f"limit must be at least 1, got {limit}")
+    limit = None if limit is None else integer("limit", limit, 1)
     loader = DaliLoader(source, **options)
     found = len(loader.items)
     loader.items = loader.items[:limit]

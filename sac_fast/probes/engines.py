@@ -79,7 +79,7 @@ def compress(
 def _place(device: str) -> torch.device:
     try:
         place = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ProbeError(f'device must be "cpu" or a CUDA device, got {device!r}') from error
     if place.type not in ("cpu", "cuda"):
         raise ProbeError(f'device must be "cpu" or a CUDA device, got {device!r}')

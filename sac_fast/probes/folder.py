@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..errors import FileFormatError, ProbeError
 from ..progress import track
 from .committed_draw import committed_order, committed_record
 from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, read_image
+from .integers import as_integer, integer
 
 # images, labels, the provenance's source, and what else it says
 Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
@@ -35,8 +37,8 @@ def read_folder(
     progress: bool,
 ) -> Folder:
     """Images, labels and provenance of `ProbeSet.from_folder`, which documents the arguments."""
-    target = _check_arguments(size, fit, resample, labels, limit)
-    _check_draw(labels, limit, seed, commit_seed, per_class)
+    target = _check_arguments(size, fit, resample, labels)
+    limit, seed, per_class = _check_draw(labels, limit, seed, commit_seed, per_class)
     root = Path(folder)
     names, ignored = list_images(root)
     if not names:
@@ -70,7 +72,7 @@ def read_folder(
 
 
 def _check_arguments(
-    size: tuple[int, int] | int | None, fit: str, resample: str, labels: str, limit: int | None
+    size: tuple[int, int] | int | None, fit: str, resample: str, labels: str
 ) -> tuple[int, int] | None:
     for name, value, allowed in (
         ("fit", fit, FITS),
@@ -79,27 +81,26 @@ def _check_arguments(
     ):
         if value not in allowed:
             raise ProbeError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-    if limit is not None and limit < 1:
-        raise ProbeError(f"limit must be at least 1, got {limit}")
     if size is None:
         return None
-    target = (size, size) if isinstance(size, int) else tuple(size)
-    if len(target) != 2 or not all(isinstance(side, int) and 1 <= side <= 65535 for side in target):
+    sides = [as_integer(side) for side in (size if isinstance(size, Sequence) else (size, size))]
+    height, width = sides if len(sides) == 2 else (None, None)
+    if height is None or width is None or not (1 <= height <= 65535 and 1 <= width <= 65535):
         raise ProbeError(f"size must be one or two integers (H, W) from 1 to 65535, got {size!r}")
-    return target
+    return height, width
 
 
 def _check_draw(
     labels: str, limit: int | None, seed: int | None, commit_seed: str | None, per_class: int | None
-) -> None:
+) -> tuple[int | None, int | None, int | None]:
+    limit = None if limit is None else integer("limit", limit, 1)
+    seed = None if seed is None else integer("seed", seed, 0)
+    per_class = None if per_class is None else integer("per_class", per_class, 1)
     if commit_seed is not None and (seed is not None or (limit is None and per_class is None)):
         raise ProbeError(f"commit_seed must come with limit or per_class and without seed, got {limit=} and {seed=}")
-    if per_class is None:
-        return
-    if not isinstance(per_class, int) or per_class < 1:
-        raise ProbeError(f"per_class must be an integer of at least 1, got {per_class!r}")
-    if labels != "folder" or limit is not None:
+    if per_class is not None and (labels != "folder" or limit is not None):
         raise ProbeError(f'per_class must come with labels="folder" and without limit, got {labels=} and {limit=}')
+    return limit, seed, per_class
 
 
 def list_images(root: Path) -> tuple[list[str], Counter[str]]:

@@ -14,6 +14,7 @@ import PIL
 from PIL import Image, features
 
 from ..errors import ProbeError
+from .integers import as_integer
 
 # Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions", ICLR 2019.
 JPEG_SEVERITY = MappingProxyType({1: 25, 2: 18, 3: 15, 4: 10, 5: 7})
@@ -29,12 +30,14 @@ def resolve_quality(quality: int | None, severity: int | None) -> int:
     if (quality is None) == (severity is None):
         raise ProbeError(f"give exactly one of quality and severity, got {quality=} and {severity=}")
     if severity is not None:
-        if isinstance(severity, bool) or severity not in JPEG_SEVERITY:
+        found = JPEG_SEVERITY.get(as_integer(severity) or 0)
+        if found is None:
             raise ProbeError(f"severity must be one of {list(JPEG_SEVERITY)}, got {severity!r}")
-        return JPEG_SEVERITY[severity]
-    if not isinstance(quality, (int, np.integer)) or isinstance(quality, bool) or not 1 <= quality <= 100:
+        return found
+    level = as_integer(quality)
+    if level is None or not 1 <= level <= 100:
         raise ProbeError(f"quality must be an integer from 1 to 100, got {quality!r}")
-    return int(quality)
+    return level
 
 
 def resolve_qualities(quality: Levels, severity: Levels) -> list[int]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..errors import ProbeError
+from .arrays import to_numpy
 from .probe_set import ProbeSet
 
 
@@ -52,7 +53,9 @@ def misclassified(probes: ProbeSet, answers: Sequence[Answers] | Answers) -> Pro
                 f"answers of {name!r} must be to the probes {probes.content_hash}, "
                 f"got {model.provenance.get('probe_hash')}"
             )
-        outputs = model.outputs.numpy()
+        outputs = to_numpy(model.outputs, f"answers of {name!r}")
+        if outputs.ndim != 2 or len(outputs) != len(probes):
+            raise ProbeError(f"answers of {name!r} must have shape ({len(probes)}, outputs), got {outputs.shape}")
         if probes.labels.min() < 0 or probes.labels.max() >= outputs.shape[1]:
             raise ProbeError(
                 f"labels must be in 0..{outputs.shape[1] - 1}, the outputs of {name!r}, "

@@ -16,6 +16,7 @@ from ..errors import FileFormatError, ProbeError
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
 from .folder import read_folder
+from .integers import as_integer
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
 from .recipe import entries, step_versions, take, unchanged
 
@@ -211,7 +212,7 @@ class ProbeSet:
         step = {
             "kind": "jpeg",
             "quality": qualities if several else qualities[0],
-            "severity": severity,
+            "severity": [int(one) for one in severity] if isinstance(severity, Sequence) else as_integer(severity),
             "subsampling": subsampling,
             **used,
             "of": base.content_hash,
@@ -240,7 +241,8 @@ class ProbeSet:
 
         Args:
             indices: ``(m,)`` integers in 0..n-1, m at least 1; they may repeat.
-            how: what the provenance's ``selection`` shall say of the choice.
+            how: what the provenance's ``selection`` shall say of the choice; None: ``{"kind": "subset", "of": n}``
+                where images are left out, else nothing.
 
         Returns:
             New probes; their provenance lists only their own source images.
@@ -248,12 +250,14 @@ class ProbeSet:
         Raises:
             ProbeError: an index outside 0..n-1, or none.
         """
-        chosen = np.asarray(indices)
+        chosen = to_numpy(indices, "indices")
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
             raise ProbeError(f"indices must be a list of integers, got {chosen.dtype} {chosen.shape}")
         if chosen.min() < 0 or chosen.max() >= len(self):
             raise ProbeError(f"indices must be in 0..{len(self) - 1}, got {chosen.min()}..{chosen.max()}")
         provenance = take(self.provenance, len(self), chosen.tolist())
+        if how is None and len(np.unique(chosen)) < len(self):
+            how = {"kind": "subset", "of": len(self)}
         if how is not None:
             provenance["selection"] = [*provenance.get("selection", []), how]
         labels = None if self.labels is None else self.labels[chosen]

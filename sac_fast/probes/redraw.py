@@ -33,10 +33,11 @@ def check_draws(provenance: dict[str, Any], place: Path, progress: bool) -> tupl
             continue
         if commitment(how["seed"]) != how["commitment"]:
             wrong.append(f"the seed's commitment is {commitment(how['seed'])}, not {how['commitment']}")
-        if not how["whole"] or source["type"] in ("webdataset", "file list"):
+        origins = _origins(source)
+        if not how["whole"] or len(origins) > 1 or origins.keys() & {"webdataset", "file list"}:
             notes.append("the committed draw was not from a whole folder or HDF5 file and was not drawn again")
             continue
-        hashes = _hashes(source, place, progress)
+        hashes = _hashes(next(iter(origins.values())), place, progress)
         if dataset_hash(hashes.values()) != how["dataset_hash"]:
             wrong.append(f"the images' dataset hash is {dataset_hash(hashes.values())}, not {how['dataset_hash']}")
             continue
@@ -49,12 +50,20 @@ def check_draws(provenance: dict[str, Any], place: Path, progress: bool) -> tupl
         if used - drawn:
             wrong.append(f"{len(used - drawn)} images are not of the committed draw of {len(drawn)}")
         missing = drawn - used - unread
-        if missing and number + 1 == len(selection):
+        # a subset chosen by hand is no reason to be without images of the draw
+        later = ", ".join(step["kind"] for step in selection[number + 1 :] if step["kind"] != "subset")
+        if missing and not later:
             wrong.append(f"{len(missing)} images of the committed draw of {len(drawn)} are left out")
         elif missing:
-            later = ", ".join(step["kind"] for step in selection[number + 1 :])
             notes.append(f"{len(missing)} images of the committed draw of {len(drawn)} were left out later: {later}")
     return wrong, notes
+
+
+def _origins(source: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """One source of each type that the images come from: of a mixture, those of its parts."""
+    if source["type"] != "mixture":
+        return {source["type"]: source}
+    return {kind: one for part in source["parts"] for kind, one in _origins(part["provenance"]["source"]).items()}
 
 
 def _hashes(source: dict[str, Any], place: Path, progress: bool) -> dict[str, str]:

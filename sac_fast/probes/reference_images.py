@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import ProbeError
 from .committed_draw import derived_integer
+from .integers import as_integer, integer
 from .probe_set import ProbeSet
 
 
@@ -24,8 +25,10 @@ def split_references(probes: ProbeSet, count: int, *, seed: int = 0) -> tuple[Pr
     Raises:
         ProbeError: a count that is not in 1..n-1.
     """
-    if not isinstance(count, int) or not 1 <= count < len(probes):
+    wanted = as_integer(count)
+    if wanted is None or not 1 <= wanted < len(probes):
         raise ProbeError(f"count must be an integer in 1..{len(probes) - 1}, got {count!r}")
+    count, seed = wanted, integer("seed", seed)
     labels = [0] * len(probes) if probes.labels is None else probes.labels.tolist()
     seen: dict[int, int] = {}
     turns: list[tuple[int, int, int]] = []

@@ -189,6 +189,8 @@ def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Pa
         result = [""] * len(wanted)
         for number, part in enumerate(source["parts"]):
             mine = [index for index, entry in enumerate(wanted) if entry["part"] == number]
+            if not mine:
+                continue
             inner = entries(part["provenance"], part["count"], [wanted[index]["index"] for index in mine])
             for index, image in zip(mine, _replay(part["provenance"], inner, place), strict=True):
                 result[index] = image

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..errors import ProbeError
 from .committed_draw import committed_order, committed_record, derived_integer
+from .integers import as_integer, integer
 from .probe_set import ProbeSet
 
 _BITS = 128
@@ -40,11 +41,18 @@ def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
     """
     hashes = _hashes(probes)
     order = committed_order(seed, hashes)
-    if not 1 <= count <= len(order):
-        raise ProbeError(f"count must be in 1..{len(order)}, the different images, got {count}")
-    source = probes.provenance["source"]
-    whole = not (probes.provenance.get("selection") or source.get("drawn") or source.get("skipped"))
-    return probes.subset(order[:count], how=committed_record(seed, hashes, count, whole=whole))
+    wanted = as_integer(count)
+    if wanted is None or not 1 <= wanted <= len(order):
+        raise ProbeError(f"count must be in 1..{len(order)}, the different images, got {count!r}")
+    record = committed_record(seed, hashes, wanted, whole=_is_whole(probes.provenance))
+    return probes.subset(order[:wanted], how=record)
+
+
+def _is_whole(provenance: dict[str, Any]) -> bool:
+    """Whether the recipe leaves out no image of its source; of a mixture, no part does."""
+    source = provenance["source"]
+    left_out = provenance.get("selection") or source.get("drawn") or source.get("skipped")
+    return not left_out and all(_is_whole(part["provenance"]) for part in source.get("parts", ()))
 
 
 def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> ProbeSet:
@@ -63,8 +71,8 @@ def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> Pr
     """
     if probes.labels is None:
         raise ProbeError("probes must have labels to be balanced, got none")
-    if not isinstance(per_class, int) or per_class < 1:
-        raise ProbeError(f"per_class must be an integer of at least 1, got {per_class!r}")
+    per_class = integer("per_class", per_class, 1)
+    seed = None if seed is None else integer("seed", seed)
     labels = probes.labels.tolist()
     short = {label: count for label, count in sorted(Counter(labels).items()) if count < per_class}
     if short:
@@ -129,8 +137,10 @@ def distinct(probes: ProbeSet, *, threshold: int = 6) -> ProbeSet:
     Raises:
         ProbeError: a wrong threshold.
     """
-    if not isinstance(threshold, int) or not -1 <= threshold <= _BITS // 2:
+    bits = as_integer(threshold)
+    if bits is None or not -1 <= bits <= _BITS // 2:
         raise ProbeError(f"threshold must be an integer in -1..{_BITS // 2}, got {threshold!r}")
+    threshold = bits
     twin: dict[int, int] = {}
     seen: dict[bytes, int] = {}
     for index, image in enumerate(probes.images):

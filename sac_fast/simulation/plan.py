@@ -277,12 +277,18 @@ def _recipe(
 
 
 def _labels(kinds: Sequence[Architecture]) -> list[str]:
-    """Short names, different ones: callables of one name are numbered."""
+    """Short names, different ones: callables of one name are numbered, past the names that others have."""
     names = [kind.label for kind in kinds]
-    return [
-        name if names.count(name) == 1 else f"{name}{names[: index + 1].count(name)}"
-        for index, name in enumerate(names)
-    ]
+    used = {name for name in names if names.count(name) == 1}
+    labels = []
+    for index, name in enumerate(names):
+        label, number = name, names[: index + 1].count(name)
+        if names.count(name) > 1:
+            while (label := f"{name}{number}") in used:
+                number += 1
+            used.add(label)
+        labels.append(label)
+    return labels
 
 
 def _seed(seed: int, name: str) -> int:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ..attacks import train
 from ..attacks.registry import ATTACKS, AttackContext
 from ..attacks.training import seeded
-from ..errors import SacFastError
 from ..fingerprint import fingerprint
 from ..labelled_zoo import LabelledZoo, ZooMember
 from ..models import load_model, save_weights
@@ -175,17 +174,23 @@ def _end_with_parent() -> None:
 def make_member(job: Planned | ZooMember) -> ZooMember | Failure:
     """Make and fingerprint one model, or fingerprint one that is there.
 
-    A model that fails (a training that diverges, say) does not end the others: it is told and not raised.
+    A model that fails (a training that diverges, a student that takes other images) does not end the others: it is
+    told and not raised. A student is somebody's own code, which can raise anything.
 
     Args:
         job: which; the source's weights must be there.
 
     Returns:
         The member as zoo.json shall list it, or what went wrong.
+
+    Raises:
+        StoppedError: the whole is told to stop.
     """
     if _worker is None:
         raise RuntimeError("make_member must run in a process prepared by start_worker")
     try:
         return _worker.fingerprint(_worker.make(job) if isinstance(job, Planned) else job)
-    except (SacFastError, ValueError, TypeError) as error:
+    except StoppedError:
+        raise
+    except Exception as error:
         return Failure(job.name, f"{type(error).__name__}: {error}")
