@@ -142,6 +142,9 @@ def test_timm_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for spec, message in (("timm:other", "must return an nn.Module"), ("timm:hf-hub:a/b", "without a hub")):
         with pytest.raises(ModelError, match=message):
             opened(tmp_path / "w", architecture=spec)
+    # timm unpickles it as it is.
+    with pytest.raises(ModelError, match="must not hold checkpoint_path, got 'evil"):
+        opened(tmp_path / "w", architecture="timm:linear", kwargs={"checkpoint_path": "evil.pth"})
 
 
 def _write_outputs(folder: Path) -> None:
