@@ -12,7 +12,7 @@ import pytest
 import scan_models
 import torch
 
-from sac_fast import correlation_distance, fingerprint
+from sac_fast import ProbeSet, correlation_distance, fingerprint
 from sac_fast.demo import architectures
 from sac_fast.demo.zoo import FULL
 from sac_fast.models import ModelEntry, list_entries
@@ -270,6 +270,19 @@ def test_recorded_outputs_need_no_probes(folder, store, tmp_path):
     assert store.record_for("weights.safetensors").reason == "run-failed"
     assert "needs probes" in store.record_for("weights.safetensors").message
     assert store.record_for("strange.npy").reason == "object-array"
+
+
+def test_fingerprints_of_other_probes_are_failures(folder, store, pool):
+    own = fingerprint(scan_models.Tiny(), PROBES, name="own")
+    own.save(folder / "own")
+    others = ProbeSet.from_arrays(PROBES.images[::-1])
+    fingerprint(scan_models.Tiny(), others, name="foreign").save(folder / "foreign")
+    np.save(folder / "plain.npy", own.outputs.numpy())
+    summary = scan(list_entries(folder), PROBES, store, executor=pool, settings=SETTINGS)
+    assert (summary.done, summary.reasons) == (2, {"other-probes": 1})
+    message = store.record_for("foreign").message
+    assert PROBES.content_hash in message
+    assert others.content_hash in message
 
 
 def test_architectures_named_inside_a_folder_are_not_run(folder, store, pool, tmp_path):

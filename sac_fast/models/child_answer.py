@@ -220,6 +220,7 @@ class Answerer:
             format=model.format,
             model_hash=digest,
             recorded=model.recorded,
+            probe_hash=model.probe_hash,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )
