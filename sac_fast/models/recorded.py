@@ -107,6 +107,8 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch
         raise
     except FileFormatError as error:
         refuse("damaged", str(error).replace(f"'/proc/self/fd/{handle.fileno()}'", name), error)
+    if set(arrays) != {"outputs"}:
+        refuse("malformed", f"{name} must stay as it is while it is read, got other arrays than before")
     outputs = torch.from_numpy(arrays["outputs"].copy())
     if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
         refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
