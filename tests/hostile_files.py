@@ -184,6 +184,26 @@ def _with_entries(content: bytes, more: list[bytes]) -> bytes:
     return content[:-22] + added + new_end
 
 
+def _dict_zip(pairs: bytes) -> bytes:
+    """A checkpoint whose pickle is one dict of these keys and values, each with its SETITEM."""
+    return torch_zip(b"\x80\x02}" + pairs + b".", {})
+
+
+_NAME = b"X\x01\x00\x00\x00a"
+_DOUBLED = b")" + b"2\x86" * 60  # a tuple of twice itself, sixty times over
+
+
+def _same_hash(count: int) -> bytes:
+    """Keys that all have the hash 0: multiples of 2**61 - 1."""
+    numbers = (pickle.encode_long(((1 << 61) - 1) * (1 + i)) for i in range(count))
+    return b"".join(b"\x8a" + bytes([len(number)]) + number + b"Ns" for number in numbers)
+
+
+def _parameters(count: int) -> bytes:
+    """A parameter of a parameter of … a number."""
+    return b"ctorch._utils\n_rebuild_parameter\nq\x00" + b"h\x00" * (count - 1) + b"K\x00" + b"\x85R" * count
+
+
 def _lying_sparse() -> torch.Tensor:
     with torch.sparse.check_sparse_tensor_invariants(enable=False):
         return torch.sparse_coo_tensor(torch.tensor([[1 << 40]]), torch.ones(1), (2,), check_invariants=False)
@@ -240,6 +260,25 @@ def _torch(folder: Path) -> dict[str, tuple[str, Maker]]:
         "deep.pth": (
             "not-dense",
             torch_zip(b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * 50_000 + b"a" * 49_999 + b"s.", {}),
+        ),
+        "doubled-key.pth": ("too-large", _dict_zip(_DOUBLED + b"Ns")),
+        "doubled-in-list.pth": (
+            "malformed",
+            torch_zip(b"\x80\x02ccollections\nOrderedDict\n]" + _DOUBLED + b"N\x86a\x85R.", {}),
+        ),
+        "doubled-storage.pth": ("malformed", _dict_zip(_NAME + _DOUBLED + b"Qs")),
+        "deep-key.pth": ("too-large", _dict_zip(b")" + b"\x85" * 50_000 + b"Ns")),
+        "same-hash.pth": ("too-large", _dict_zip(_same_hash(40_000))),
+        "parameters.pth": ("not-dense", _dict_zip(_NAME + _parameters(3000) + b"s")),
+        "dimensions.pth": (
+            "malformed",
+            _changed_pickle(
+                plain, offset + b"K\x01\x85q\t", b"QK\x00(" + b"K\x01" * 65 + b"tq\x08(" + b"K\x01" * 65 + b"tq\t"
+            ),
+        ),
+        "huge-dimension.pth": (
+            "malformed",
+            _changed_pickle(plain, offset, b"QK\x00\x8a\xff" + b"\xff" * 254 + b"\x7f\x85q\x08"),
         ),
         "string.pth": ("truncated", torch_zip(b"\x80\x02X\xff\xff\xff\x7fabc.", {})),
         "random.pth": ("unknown-format", b"\x00\x01\x02" + bytes(range(256)) * 4),
