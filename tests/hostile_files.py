@@ -184,13 +184,30 @@ def _with_entries(content: bytes, more: list[bytes]) -> bytes:
     return content[:-22] + added + new_end
 
 
-def _dict_zip(pairs: bytes) -> bytes:
+def _dict_zip(pairs: bytes, records: Mapping[str, bytes] | None = None) -> bytes:
     """A checkpoint whose pickle is one dict of these keys and values, each with its SETITEM."""
-    return torch_zip(b"\x80\x02}" + pairs + b".", {})
+    return torch_zip(b"\x80\x02}" + pairs + b".", records or {})
+
+
+def _renamed(content: bytes, old: bytes, new: bytes) -> bytes:
+    """An archive of torch.save with an entry more, of the same bytes by another name."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    place = "@" * len(new)  # zipfile would change some names
+    pickled = entries.pop("data.pkl")
+    return torch_zip(pickled, {**entries, place: entries.get(old.decode(), pickled)}).replace(place.encode(), new)
 
 
 _NAME = b"X\x01\x00\x00\x00a"
 _DOUBLED = b")" + b"2\x86" * 60  # a tuple of twice itself, sixty times over
+
+
+# A sound tensor of four values, then BUILD: torch would call its set_ with a terabyte of stride 0.
+_STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+_STATED = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n(" + _STORAGE + b"K\x00K\x04\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+    b"(" + _STORAGE + b"K\x00\x8a\x06" + (1 << 40).to_bytes(6, "little") + b"\x85K\x00\x85tb"
+)
 
 
 def _same_hash(count: int) -> bytes:
@@ -280,6 +297,9 @@ def _torch(folder: Path) -> dict[str, tuple[str, Maker]]:
             "malformed",
             _changed_pickle(plain, offset, b"QK\x00\x8a\xff" + b"\xff" * 254 + b"\x7f\x85q\x08"),
         ),
+        "case.pth": ("duplicate-keys", _renamed(plain, b"data.pkl", b"DATA.PKL")),
+        "nul.pth": ("malformed", _renamed(plain, b"data/0", b"data\00")),
+        "state.pth": ("malformed", _dict_zip(_NAME + _STATED + b"s", {"data/0": bytes(16)})),
         "string.pth": ("truncated", torch_zip(b"\x80\x02X\xff\xff\xff\x7fabc.", {})),
         "random.pth": ("unknown-format", b"\x00\x01\x02" + bytes(range(256)) * 4),
     }

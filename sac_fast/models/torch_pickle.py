@@ -65,7 +65,8 @@ class _Inert:
         self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
-        """Attributes do not matter here."""
+        """A tensor's state is a storage and a shape, which torch would believe unchecked."""
+        raise pickle.UnpicklingError(f"{self.name} must have no state, got {type(state).__name__}")
 
 
 class _Dict(dict[Any, Any]):
@@ -213,7 +214,9 @@ def state_dict_of(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> None:
+def check_tensors(
+    value: Any, name: str, limits: Limits, file_bytes: int
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """Check every tensor of the state dict against the storage that it lies in.
 
     Args:
@@ -222,12 +225,16 @@ def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Non
         limits: on number and sizes.
         file_bytes: of the whole file.
 
+    Returns:
+        Dtype and shape of each.
+
     Raises:
         ModelRefusedError: an entry that is no dense tensor inside its storage, or a limit.
     """
     state = state_dict_of(value, name)
     limits.check_count(name, len(state))
     total = 0
+    found: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
     for key, entry in state.items():
         dtype, shape, stride, offset, storage = _tensor(entry, key, name)
         count = math.prod(shape)
@@ -243,6 +250,8 @@ def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Non
         last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if count else -1
         if (last + 1) * dtype.itemsize > storage.size:
             refuse("malformed", f"{name} must hold tensors inside their storage, got {key!r} beyond its end")
+        found[key] = (dtype, shape)
+    return found
 
 
 def _tensor(entry: Any, key: str, name: str) -> tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int, Storage]:
