@@ -65,6 +65,19 @@ def test_folders_are_searched(tmp_path: Path) -> None:
     assert (first.preprocessing, first.tags, first.output) == (HALF, ("t",), None)
 
 
+def test_names_that_are_no_text_are_told_apart(tmp_path: Path) -> None:
+    for raw in (b"\xff.pt", b"\\xff.pt", b"\\\xff.pt", b"\\\\xff.pt", "\u00ff.pt".encode()):
+        (tmp_path / os.fsdecode(raw)).write_bytes(b"x")
+    found = {entry.name: os.fsencode(entry.path.name) for entry in list_entries(tmp_path)}
+    assert found == {
+        "./\\xff.pt": b"\xff.pt",
+        "./\\\\\\xff.pt": b"\\\xff.pt",
+        "\\xff.pt": b"\\xff.pt",
+        "\\\\xff.pt": b"\\\\xff.pt",
+        "\u00ff.pt": "\u00ff.pt".encode(),
+    }
+
+
 def test_one_file_and_none(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
     (entry,) = list_entries(tmp_path / "a.npy", output="x")
