@@ -99,6 +99,7 @@ def _safetensors() -> dict[str, tuple[str, Maker]]:
         "long-header": ("too-large", safetensors_file(b"{}", length=1 << 39)),
         "negative": ("malformed", safetensors_file({"a": _entry(0, 8, [-2])}, bytes(8))),
         "backwards": ("malformed", safetensors_file({"a": _entry(8, 0, [2])}, bytes(8))),
+        "empty-overflow": ("malformed", safetensors_file({"a": _entry(0, 0, [0, 1 << 62, 4])})),
         "lying-shape": ("malformed", safetensors_file({"a": _entry(0, 8, [3])}, bytes(8))),
         "overflow": ("too-large", safetensors_file({"a": _entry(0, 0, [1 << 32, 1 << 32])})),
         "huge": ("too-large", safetensors_file({"a": _entry(0, 1 << 45)})),
