@@ -33,6 +33,8 @@ _NO_SEAL = "sha256:" + "0" * 64
 # escaped.
 _SEAL = re.compile(rb'\\"file_hash\\":\\"sha256:([0-9a-f]{64})\\"')
 _CHUNK = 1 << 20
+# Files up to this size are read before their seal is checked.
+_READ_AT_ONCE = 64 << 20
 
 StrPath = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -214,22 +216,35 @@ def load_container(path: StrPath, kind: str) -> tuple[Arrays, dict[str, Any]]:
         head = _parse_head(header, name, kind, os.fstat(handle.fileno()).st_size - 8 - len(header))
         if match is None:
             raise FileFormatError(f"{name} must be a sac_fast {kind} file, got one without a seal")
-        # Hashed in pieces before anything is read as a whole: a huge wrong file costs time, not memory.
-        handle.seek(8 + match.end(1))
-        digest = hashlib.sha256(len(header).to_bytes(8, "little") + header[: match.start(1)] + b"0" * 64)
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-        if digest.hexdigest().encode() != match.group(1):
-            raise FileFormatError(
-                f"{name} is damaged: its bytes must have the hash sha256:{match.group(1).decode()}, "
-                f"got sha256:{digest.hexdigest()}"
-            )
+        size = os.fstat(handle.fileno()).st_size
+        if size > _READ_AT_ONCE:
+            # Hashed in pieces before anything is read as a whole: a huge wrong file costs time, not memory.
+            handle.seek(8 + len(header))
+            _check_seal(name, header, match, iter(lambda: handle.read(_CHUNK), b""))
         handle.seek(0)
+        blob = handle.read(size)
+        # These very bytes are hashed, also after the hash above: somebody may write to the file in between.
+        if blob[: 8 + len(header)] != len(header).to_bytes(8, "little") + header:
+            raise FileFormatError(f"{name} must stay as it is while it is read, got another header")
+        _check_seal(name, header, match, [memoryview(blob)[8 + len(header) :]])
         try:
-            arrays = safetensors.numpy.load(handle.read())
+            arrays = safetensors.numpy.load(blob)
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
             raise FileFormatError(f"{name} must be a safetensors file of NumPy dtypes, got {error}") from error
     return arrays, head
+
+
+def _check_seal(name: str, header: bytes, match: re.Match[bytes], data: Iterable[bytes | memoryview]) -> None:
+    """Compare the seal in the header with the hash of the header and of the data after it."""
+    digest = hashlib.sha256(len(header).to_bytes(8, "little") + header[: match.start(1)] + b"0" * 64)
+    digest.update(header[match.end(1) :])
+    for piece in data:
+        digest.update(piece)
+    if digest.hexdigest().encode() != match.group(1):
+        raise FileFormatError(
+            f"{name} is damaged: its bytes must have the hash sha256:{match.group(1).decode()}, "
+            f"got sha256:{digest.hexdigest()}"
+        )
 
 
 def _plain(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:

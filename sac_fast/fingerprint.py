@@ -155,7 +155,7 @@ def fingerprint(
 
     Args:
         model: an `nn.Module`, any callable from a batch of inputs to answers, or what `open_model` opened; recorded
-            outputs are taken as they are.
+            outputs are taken as they are, unless they say to be of other probes.
         probes: the images.
         preprocessing, batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: what to call the model; None: the name of its class or function.
@@ -174,6 +174,10 @@ def fingerprint(
         else (model.model_hash if isinstance(model, OpenedModel) else None)
     )
     if isinstance(model, OpenedModel) and model.recorded:
+        if model.probe_hash not in (None, probes.content_hash):
+            raise ModelError(
+                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
+            )
         outputs = model.answer(None)
         if len(outputs) != len(probes):
             raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class ZooMember:
         details: anything else of interest (ratio of pruning, temperature, …), as JSON can hold it.
 
     Raises:
-        ValueError: a name, role or origin that is none.
+        ValueError: a name, role or origin that is none, or a value of another type.
     """
 
     name: str
@@ -77,6 +78,18 @@ class ZooMember:
             )
         if not isinstance(self.origin, str) or not self.origin or (self.role == "source") != (self.origin == "source"):
             raise ValueError(f"origin of the {self.role} {self.name!r} must say how it came about, got {self.origin!r}")
+        if not isinstance(self.architecture, str) or not self.architecture:
+            raise ValueError(f"architecture of {self.name!r} must be a text, got {self.architecture!r}")
+        if type(self.seed) is not int:
+            raise ValueError(f"seed of {self.name!r} must be a whole number, got {self.seed!r}")
+        for name in ("accuracy", "seconds"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            if value is not None and not number:
+                raise ValueError(f"{name} of {self.name!r} must be a finite number or None, got {value!r}")
+        for name in ("architecture_args", "details"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} of {self.name!r} must be a mapping, got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,9 @@ class LabelledZoo:
     probes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for what in ("task", "preprocessing"):
+            if not isinstance(getattr(self, what), Mapping):
+                raise ValueError(f"{what} must be a mapping, got {getattr(self, what)!r}")
         names = [member.name for member in self.members]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"members must have different names, got {twice[0]!r} twice")
@@ -181,7 +197,7 @@ class LabelledZoo:
                 raise ValueError(f"kind {index['kind']!r}, format {index['format']!r}")
             members = tuple(ZooMember(**member) for member in index["members"])
             return cls(Path(folder), index["task"], index["preprocessing"], members, tuple(_strings(index["probes"])))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise FileFormatError(
                 f"{str(path)!r} must be the index of a labelled zoo (format {FORMAT_VERSION}), got "
                 f"{type(error).__name__}: {error}"

@@ -99,6 +99,7 @@ def _safetensors() -> dict[str, tuple[str, Maker]]:
         "long-header": ("too-large", safetensors_file(b"{}", length=1 << 39)),
         "negative": ("malformed", safetensors_file({"a": _entry(0, 8, [-2])}, bytes(8))),
         "backwards": ("malformed", safetensors_file({"a": _entry(8, 0, [2])}, bytes(8))),
+        "empty-overflow": ("malformed", safetensors_file({"a": _entry(0, 0, [0, 1 << 62, 4])})),
         "lying-shape": ("malformed", safetensors_file({"a": _entry(0, 8, [3])}, bytes(8))),
         "overflow": ("too-large", safetensors_file({"a": _entry(0, 0, [1 << 32, 1 << 32])})),
         "huge": ("too-large", safetensors_file({"a": _entry(0, 1 << 45)})),
@@ -184,6 +185,43 @@ def _with_entries(content: bytes, more: list[bytes]) -> bytes:
     return content[:-22] + added + new_end
 
 
+def _dict_zip(pairs: bytes, records: Mapping[str, bytes] | None = None) -> bytes:
+    """A checkpoint whose pickle is one dict of these keys and values, each with its SETITEM."""
+    return torch_zip(b"\x80\x02}" + pairs + b".", records or {})
+
+
+def _renamed(content: bytes, old: bytes, new: bytes) -> bytes:
+    """An archive of torch.save with an entry more, of the same bytes by another name."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    place = "@" * len(new)  # zipfile would change some names
+    pickled = entries.pop("data.pkl")
+    return torch_zip(pickled, {**entries, place: entries.get(old.decode(), pickled)}).replace(place.encode(), new)
+
+
+_NAME = b"X\x01\x00\x00\x00a"
+_DOUBLED = b")" + b"2\x86" * 60  # a tuple of twice itself, sixty times over
+
+
+# A sound tensor of four values, then BUILD: torch would call its set_ with a terabyte of stride 0.
+_STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+_STATED = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n(" + _STORAGE + b"K\x00K\x04\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+    b"(" + _STORAGE + b"K\x00\x8a\x06" + (1 << 40).to_bytes(6, "little") + b"\x85K\x00\x85tb"
+)
+
+
+def _same_hash(count: int) -> bytes:
+    """Keys that all have the hash 0: multiples of 2**61 - 1."""
+    numbers = (pickle.encode_long(((1 << 61) - 1) * (1 + i)) for i in range(count))
+    return b"".join(b"\x8a" + bytes([len(number)]) + number + b"Ns" for number in numbers)
+
+
+def _parameters(count: int) -> bytes:
+    """A parameter of a parameter of … a number."""
+    return b"ctorch._utils\n_rebuild_parameter\nq\x00" + b"h\x00" * (count - 1) + b"K\x00" + b"\x85R" * count
+
+
 def _lying_sparse() -> torch.Tensor:
     with torch.sparse.check_sparse_tensor_invariants(enable=False):
         return torch.sparse_coo_tensor(torch.tensor([[1 << 40]]), torch.ones(1), (2,), check_invariants=False)
@@ -241,6 +279,28 @@ def _torch(folder: Path) -> dict[str, tuple[str, Maker]]:
             "not-dense",
             torch_zip(b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * 50_000 + b"a" * 49_999 + b"s.", {}),
         ),
+        "doubled-key.pth": ("too-large", _dict_zip(_DOUBLED + b"Ns")),
+        "doubled-in-list.pth": (
+            "malformed",
+            torch_zip(b"\x80\x02ccollections\nOrderedDict\n]" + _DOUBLED + b"N\x86a\x85R.", {}),
+        ),
+        "doubled-storage.pth": ("malformed", _dict_zip(_NAME + _DOUBLED + b"Qs")),
+        "deep-key.pth": ("too-large", _dict_zip(b")" + b"\x85" * 50_000 + b"Ns")),
+        "same-hash.pth": ("too-large", _dict_zip(_same_hash(40_000))),
+        "parameters.pth": ("not-dense", _dict_zip(_NAME + _parameters(3000) + b"s")),
+        "dimensions.pth": (
+            "malformed",
+            _changed_pickle(
+                plain, offset + b"K\x01\x85q\t", b"QK\x00(" + b"K\x01" * 65 + b"tq\x08(" + b"K\x01" * 65 + b"tq\t"
+            ),
+        ),
+        "huge-dimension.pth": (
+            "malformed",
+            _changed_pickle(plain, offset, b"QK\x00\x8a\xff" + b"\xff" * 254 + b"\x7f\x85q\x08"),
+        ),
+        "case.pth": ("duplicate-keys", _renamed(plain, b"data.pkl", b"DATA.PKL")),
+        "nul.pth": ("malformed", _renamed(plain, b"data/0", b"data\00")),
+        "state.pth": ("malformed", _dict_zip(_NAME + _STATED + b"s", {"data/0": bytes(16)})),
         "string.pth": ("truncated", torch_zip(b"\x80\x02X\xff\xff\xff\x7fabc.", {})),
         "random.pth": ("unknown-format", b"\x00\x01\x02" + bytes(range(256)) * 4),
     }

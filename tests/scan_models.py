@@ -58,6 +58,10 @@ class Tiny(nn.Module):
     def do_change_input(self, x, answer):
         x.zero_()
 
+    def do_change_input_unseen(self, x, answer):
+        x.data.zero_()
+        x.numpy()[:] = 0
+
     def do_print(self, x, answer):
         print("noise " * 1000)
         os.write(2, b"noise " * 1000)

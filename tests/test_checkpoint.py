@@ -255,6 +255,8 @@ def test_damaged_weight_files(tmp_path: Path) -> None:
         ("broken_module_of_test:net", {}, "cannot import 'broken_module_of_test'.*ZeroDivisionError"),
         (f"{__name__}:nothing", {}, "has no 'nothing'"),
         (f"{__name__}:PIXELS", {}, "must name a callable, got ndarray"),
+        ("torch:nn.Linear", {}, "got the module 'torch.nn' on the way"),
+        ("sac_fast.demo.architectures:torch.os.getcwd", {}, "got the module 'torch' on the way"),
         (f"{__name__}:not_a_model", {}, "must return an nn.Module, got int"),
         (f"{__name__}:failing", {"a": 1}, r"failed with arguments \{'a': 1\}: RuntimeError: no such luck"),
         (f"{__name__}:net", {"depth": 3}, "failed with arguments .*TypeError"),
@@ -273,5 +275,5 @@ def test_load_model_by_name(tmp_path: Path) -> None:
     model = load_model(f"{__name__}:MeanColour", kwargs={"scale": 3.0})
     assert isinstance(model, sys.modules[__name__].MeanColour)
     assert model.scale.item() == 3.0
-    linear = load_model("torch:nn.Linear", kwargs={"in_features": 2, "out_features": 3})
+    linear = load_model("torch.nn:Linear", kwargs={"in_features": 2, "out_features": 3})
     assert linear.weight.shape == (3, 2)

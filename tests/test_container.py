@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from sac_fast import container
 from sac_fast.container import atomic_write, content_hash, load_container, save_container
 from sac_fast.errors import FileFormatError
 from sac_fast.progress import track
@@ -155,6 +157,31 @@ def test_sealed_file_with_a_lying_tensor_table(sealed: Path) -> None:
     sealed.write_bytes(raw[:start] + hashlib.sha256(raw).hexdigest().encode() + raw[start + 64 :])
     with pytest.raises(FileFormatError, match="must be a safetensors file of NumPy dtypes"):
         load_container(sealed, "probes")
+
+
+@pytest.mark.parametrize("at_once", [1 << 20, 0])
+@pytest.mark.parametrize("place", [9, -1])
+def test_a_write_while_the_file_is_read_is_found(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, place: int
+) -> None:
+    good = sealed.read_bytes()
+    monkeypatch.setattr(container, "_READ_AT_ONCE", at_once)
+    seeks = []
+
+    class Raced(io.BufferedReader):
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            # Before whatever is read last, once the header and, of a large file, the hash is done.
+            seeks.append(offset)
+            if offset == 0:
+                bad = bytearray(good)
+                bad[place] ^= 1
+                sealed.write_bytes(bad)
+            return super().seek(offset, whence)
+
+    monkeypatch.setattr(container, "open_regular", lambda path: Raced(io.FileIO(path), 16))
+    with pytest.raises(FileFormatError, match=r"must stay as it is|is damaged"):
+        load_container(sealed, "probes")
+    assert seeks == ([0] if at_once else [8 + int.from_bytes(good[:8], "little"), 0])
 
 
 def test_huge_claims_cost_nothing(tmp_path: Path, sealed: Path) -> None:

@@ -34,6 +34,13 @@ def test_what_is_saved_is_read_back(tmp_path):
         ({"role": "thief"}, "role of 'stolen-1' must be one of source, stolen, independent, got 'thief'"),
         ({"role": "independent"}, "origin of the independent 'stolen-1' must be one of other-data"),
         ({"origin": "source"}, "origin of the stolen"),
+        ({"architecture": 5}, "architecture of 'stolen-1' must be a text, got 5"),
+        ({"architecture_args": [1]}, "architecture_args of 'stolen-1' must be a mapping"),
+        ({"seed": "1"}, "seed of 'stolen-1' must be a whole number, got '1'"),
+        ({"accuracy": "x"}, "accuracy of 'stolen-1' must be a finite number or None, got 'x'"),
+        ({"accuracy": float("nan")}, "accuracy of 'stolen-1' must be a finite number or None, got nan"),
+        ({"seconds": []}, "seconds of 'stolen-1' must be a finite number or None"),
+        ({"details": None}, "details of 'stolen-1' must be a mapping, got None"),
     ],
 )
 def test_a_member_that_is_none_is_refused(changes, message):

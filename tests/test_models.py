@@ -82,6 +82,10 @@ def test_preprocessing_is_recorded() -> None:
         ({"crop": 3}, r"must have the keys .*got \['crop'\]"),
         ({"resize": "pillow"}, "resize must be 'torch bilinear antialias', got 'pillow'"),
         ({"mean": 3}, "must be as to_dict"),
+        ({"mean": "123"}, "mean must be numbers, got the text '123'"),
+        ({"std": ["1", "2", "3"]}, "std must be numbers, got the text"),
+        ({"std": b"123"}, "std must be numbers"),
+        ({"mean": [10**400]}, "mean must be 1 or 3 finite numbers for RGB"),
     ],
 )
 def test_preprocessing_wrong(values: dict[str, Any], message: str) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 
 from sac_fast.errors import FileFormatError, ModelError, ModelRefusedError
 from sac_fast.labelled_zoo import LabelledZoo, ZooMember
-from sac_fast.models import ModelEntry, Preprocessing, list_entries, open_model, save_weights
+from sac_fast.models import Limits, ModelEntry, Preprocessing, list_entries, open_model, save_weights
+from sac_fast.models.identify import open_model_file
 
 HALF = Preprocessing(mean=(0.5,), std=(0.25,))
 TOML = """
@@ -64,6 +65,19 @@ def test_folders_are_searched(tmp_path: Path) -> None:
     assert (first.preprocessing, first.tags, first.output) == (HALF, ("t",), None)
 
 
+def test_names_that_are_no_text_are_told_apart(tmp_path: Path) -> None:
+    for raw in (b"\xff.pt", b"\\xff.pt", b"\\\xff.pt", b"\\\\xff.pt", "\u00ff.pt".encode()):
+        (tmp_path / os.fsdecode(raw)).write_bytes(b"x")
+    found = {entry.name: os.fsencode(entry.path.name) for entry in list_entries(tmp_path)}
+    assert found == {
+        "./\\xff.pt": b"\xff.pt",
+        "./\\\\\\xff.pt": b"\\\xff.pt",
+        "\\xff.pt": b"\\xff.pt",
+        "\\\\xff.pt": b"\\\\xff.pt",
+        "\u00ff.pt": "\u00ff.pt".encode(),
+    }
+
+
 def test_one_file_and_none(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
     (entry,) = list_entries(tmp_path / "a.npy", output="x")
@@ -86,6 +100,35 @@ def test_a_link_inside_is_followed_and_one_outside_is_not(tmp_path: Path) -> Non
     assert open_model(found["in"]).recorded
     with pytest.raises(ModelRefusedError) as caught:
         open_model(found["out"])
+    assert caught.value.reason == "symlink"
+
+
+@pytest.mark.parametrize("proc", [True, False])
+def test_a_link_that_changes_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proc: bool) -> None:
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    for path in (folder / "a.npy", folder / "b.npy", tmp_path / "outside.npy"):
+        np.save(path, np.ones((3, 2)))
+    really_open, really_read, target = os.open, os.readlink, folder / "b.npy"
+
+    def readlink(path: str) -> str:
+        if not proc and str(path).startswith("/proc"):
+            raise FileNotFoundError(path)
+        return really_read(path)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+
+    def late(path: Path, flags: int) -> int:
+        (folder / "a.npy").unlink()
+        (folder / "a.npy").symlink_to(target)
+        return really_open(path, flags)
+
+    monkeypatch.setattr(os, "open", late)
+    with open_model_file(folder / "a.npy", Limits(), root=folder) as handle:
+        assert handle.read(6) == b"\x93NUMPY"
+    target = tmp_path / "outside.npy"
+    with pytest.raises(ModelRefusedError, match="got a link to a file outside of it") as caught:
+        open_model_file(folder / "a.npy", Limits(), root=folder)
     assert caught.value.reason == "symlink"
 
 

@@ -8,6 +8,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import hostile_files
@@ -19,6 +20,8 @@ from torch import nn
 
 from sac_fast.errors import FileFormatError, ModelError, ModelRefusedError
 from sac_fast.models import REASONS, Limits, identify, list_entries, load_weights, open_model, save_weights
+from sac_fast.models.checkpoint import read_weights
+from sac_fast.models.csv_file import read_csv
 
 MEASURE = """
 import json, sys
@@ -60,6 +63,26 @@ def measure(folder: Path) -> dict[str, tuple[str, int]]:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     folder = tmp_path_factory.mktemp("hostile")
     return folder, make_hostile_folder(folder)
+
+
+@pytest.mark.parametrize("cell", [b"1", b"1.", b" ", b"1e"], ids=["digits", "decimals", "spaces", "exponent"])
+def test_long_cells_of_text_take_no_longer_than_their_length(tmp_path: Path, cell: bytes) -> None:
+    (tmp_path / "o.csv").write_bytes(cell + cell[:1] * 100_000 + b"x\n1,2\n3,4\n")
+    start = time.process_time()
+    with (tmp_path / "o.csv").open("rb") as handle:
+        assert read_csv(handle, "o", Limits()).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("read", [torch.zeros(5), torch.zeros(4, dtype=torch.int32)])
+def test_what_torch_reads_must_be_what_was_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: torch.Tensor
+) -> None:
+    torch.save({"a": torch.zeros(4)}, tmp_path / "w")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {"a": read})
+    with pytest.raises(ModelRefusedError, match=r"at 'a' where its pickle says \(torch\.float32, \(4,\)\)") as caught:
+        read_weights(tmp_path / "w")
+    assert caught.value.reason == "malformed"
 
 
 def test_the_payload_works(tmp_path: Path) -> None:

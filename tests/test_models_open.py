@@ -16,6 +16,7 @@ from hostile_files import linear_onnx, onnx_model
 from torch import nn
 
 import sac_fast
+from sac_fast.container import save_container
 from sac_fast.errors import ModelError, ModelRefusedError
 from sac_fast.models import ModelEntry, identify, open_model, run_inputs, save_weights, weights_hash
 
@@ -142,6 +143,9 @@ def test_timm_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for spec, message in (("timm:other", "must return an nn.Module"), ("timm:hf-hub:a/b", "without a hub")):
         with pytest.raises(ModelError, match=message):
             opened(tmp_path / "w", architecture=spec)
+    # timm unpickles it as it is.
+    with pytest.raises(ModelError, match="must not hold checkpoint_path, got 'evil"):
+        opened(tmp_path / "w", architecture="timm:linear", kwargs={"checkpoint_path": "evil.pth"})
 
 
 def _write_outputs(folder: Path) -> None:
@@ -202,6 +206,26 @@ def test_fingerprints_are_recorded_outputs(tmp_path: Path) -> None:
     made.save(tmp_path / "f")
     assert identify(tmp_path / "f") == "fingerprint"
     assert torch.equal(opened(tmp_path / "f").answer(None), made.outputs)
+    assert opened(tmp_path / "f").probe_hash == made.probe_hash
+
+
+def test_fingerprints_of_other_probes_are_not_answers_to_these(tmp_path: Path, run: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
+    own, other = sac_fast.ProbeSet.from_arrays(pixels), sac_fast.ProbeSet.from_arrays(pixels[::-1])
+    made = sac_fast.fingerprint(lambda x: x.mean((2, 3)), own, name="x")
+    made.save(tmp_path / "f")
+    assert torch.equal(sac_fast.fingerprint(opened(tmp_path / "f"), own).outputs, made.outputs)
+    message = f"must be of the probes {other.content_hash}, got a fingerprint of {own.content_hash}"
+    with pytest.raises(ModelError, match=message):
+        sac_fast.fingerprint(opened(tmp_path / "f"), other)
+    other.save(tmp_path / "probes")
+    code, _, err = run("fingerprint", tmp_path / "f", "--probes", tmp_path / "probes", "--out", tmp_path / "g")
+    assert code == 1
+    assert own.content_hash in " ".join(err.split())
+    assert not (tmp_path / "g").exists()
+    save_container(tmp_path / "f", "fingerprint", {"outputs": made.outputs.numpy()}, {"provenance": {"name": "x"}})
+    with pytest.raises(ModelRefusedError, match="must state its probes"):
+        opened(tmp_path / "f")
 
 
 def test_onnx_answers_as_its_definition(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 import scan_models
 import torch
 
-from sac_fast import correlation_distance, fingerprint
+from sac_fast import ProbeSet, correlation_distance, fingerprint
+from sac_fast.demo import architectures
+from sac_fast.demo.zoo import FULL
 from sac_fast.models import ModelEntry, list_entries
 from sac_fast.zoo import ZooStore
 from sac_fast.zoo.jobs import WorkerSettings
@@ -270,20 +272,48 @@ def test_recorded_outputs_need_no_probes(folder, store, tmp_path):
     assert store.record_for("strange.npy").reason == "object-array"
 
 
+def test_fingerprints_of_other_probes_are_failures(folder, store, pool):
+    own = fingerprint(scan_models.Tiny(), PROBES, name="own")
+    own.save(folder / "own")
+    others = ProbeSet.from_arrays(PROBES.images[::-1])
+    fingerprint(scan_models.Tiny(), others, name="foreign").save(folder / "foreign")
+    np.save(folder / "plain.npy", own.outputs.numpy())
+    summary = scan(list_entries(folder), PROBES, store, executor=pool, settings=SETTINGS)
+    assert (summary.done, summary.reasons) == (2, {"other-probes": 1})
+    message = store.record_for("foreign").message
+    assert PROBES.content_hash in message
+    assert others.content_hash in message
+
+
 def test_architectures_named_inside_a_folder_are_not_run(folder, store, pool, tmp_path):
     scan_models.weights(folder / "w.safetensors")
     marker = tmp_path / "owned"
     (folder / "zoo.csv").write_text(
         "path,name,architecture,kwargs\n"
         f'w.safetensors,evil,os:mkdir,"{{""path"": ""{marker}""}}"\n'
+        f'w.safetensors,disguised,sac_fast.demo.architectures:torch.os.mkdir,"{{""path"": ""{marker}""}}"\n'
+        "w.safetensors,private,sac_fast.demo.architectures:_Branches,\n"
+        "w.safetensors,demo,sac_fast.demo.architectures:plain,\n"
         "w.safetensors,mine,scan_models:Tiny,\n"
         "w.safetensors,found,,\n"
     )
     settings = dataclasses.replace(SETTINGS, trusted=())
     summary = scan(list_entries(folder), PROBES, store, executor=pool, settings=settings)
     assert not marker.exists()
-    assert (summary.done, summary.reasons) == (2, {"untrusted-architecture": 1})
+    # The demo's own is run, and does not fit.
+    assert (summary.done, summary.reasons) == (2, {"untrusted-architecture": 3, "load-failed": 1})
     assert store.record_for("found").architecture == scan_models.SPEC  # by fit
+
+
+def test_the_trusted_architectures_are_those_that_the_demo_writes():
+    def refused(spec):
+        return WorkerSettings(trusted=()).refusal(ModelEntry("a", "a", architecture=spec)) is not None
+
+    module = architectures.__name__
+    names = tuple(name for name in vars(architectures) if not refused(f"{module}:{name}"))
+    assert names == FULL.architectures == ("plain", "residual", "inception")
+    for spec in (f"{module}:plain.__init__", f"{module}:torch.os.mkdir", f" {module}:plain", f"{module}.x:plain"):
+        assert refused(spec)
 
 
 def test_devices_and_names_are_checked(folder, store, pool):

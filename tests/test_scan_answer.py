@@ -1,10 +1,13 @@
 """What a worker does for one model, without a process: batches, prepared probes, reasons."""
 
 import pytest
+import scan_models
 import torch
 
 from sac_fast import ModelError, Preprocessing
-from sac_fast.models.child_answer import LargestBatch, PreparedProbes, is_out_of_memory
+from sac_fast.models import Limits, ModelEntry
+from sac_fast.models.child_answer import Answerer, LargestBatch, PreparedProbes, is_out_of_memory
+from sac_fast.zoo.jobs import Job, request_of
 
 PIXELS = torch.arange(10 * 2 * 2 * 3, dtype=torch.uint8).reshape(10, 2, 2, 3)
 
@@ -79,14 +82,24 @@ def test_probes_are_prepared_once_for_each_preprocessing():
     assert again is first
 
 
-def test_inputs_that_a_model_wrote_into_are_made_anew():
-    probes = PreparedProbes(PIXELS, torch.device("cpu"))
-    for part in probes.parts(Preprocessing(), 4):
-        before = part.clone()
-        with torch.inference_mode():
-            torch.split(part, 4)[1].mul_(2)
-    (again,) = probes.parts(Preprocessing(), 4)
-    assert torch.equal(again, before)
+@pytest.mark.parametrize("does", ["change input", "change input unseen"])
+def test_a_model_that_writes_into_its_inputs_changes_none_but_its_own(tmp_path, does):
+    pixels = torch.arange(10 * 4 * 4 * 3, dtype=torch.uint8).reshape(10, 4, 4, 3)
+    plain = Preprocessing(layout="NHWC")  # as the probes are kept, so that no conversion makes a copy by chance
+    linear = scan_models.weights(tmp_path / "w.safetensors").linear
+    probes = PreparedProbes(pixels, torch.device("cpu"))
+    answerer = Answerer(probes, batch_size=4, dtype=None, architectures=(), limits=Limits())
+
+    def outputs(does):
+        entry = ModelEntry("w", tmp_path / "w.safetensors", scan_models.SPEC, {"does": does}, plain)
+        request = request_of(Job(0, entry))
+        return answerer.answer(request, answerer.open(request)).outputs
+
+    expected = linear((pixels.float() / 255).flatten(1)).detach()
+    for each in (does, ""):
+        torch.testing.assert_close(outputs(each), expected)
+    (kept,) = probes.parts(plain, 4)
+    assert torch.equal(kept, pixels.float() / 255)
 
 
 def test_probes_that_are_too_large_to_keep_come_in_parts_of_whole_batches():

@@ -49,6 +49,23 @@ def body():
     return bytearray(struct.pack("<6f", 1.0, -2.0, 3.5, 0.25, 0.0, 7.0))
 
 
+def test_an_answer_to_other_probes_is_a_failure_that_names_both():
+    other = "sha256:" + "cd" * 32
+    header, sent = reply_of(Answer(OUTPUTS, "fingerprint", HASH, recorded=True, probe_hash=other), 4)
+    answer = read_reply(header, bytearray(sent), 3)
+    assert answer.probe_hash == other
+    assert answer.checked(other) is answer
+    refused = answer.checked(HASH)
+    assert (refused.outputs, refused.reason, refused.format) == (None, "other-probes", "fingerprint")
+    assert HASH in refused.message
+    assert other in refused.message
+    unsaid = read_reply(done(recorded=True), body(), 3)
+    assert unsaid.checked(HASH) is unsaid
+    for wrong in ("sha256:", 5, [HASH], HASH.upper()):
+        with pytest.raises(WireError, match="hash of the probes"):
+            read_reply(done(probe_hash=wrong), body(), 3)
+
+
 def test_a_frame_comes_back_whole_from_any_pieces():
     sent = b"".join(pack({"a": [1, "ü"]}, b"12345")) + b"".join(pack({"b": None}))
     assert sent.startswith(struct.pack("<IQ", len(b'{"a":[1,"\\u00fc"]}'), 5))

@@ -41,6 +41,12 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
     name = spec[len(_TIMM) :]
     # Never downloaded, whatever kwargs say: only the file's weights count.
     arguments = {**dict(kwargs or {}), "pretrained": False}
+    # timm would unpickle that file without weights_only, which runs its code.
+    if arguments.get("checkpoint_path"):
+        raise ModelError(
+            f"arguments of {spec!r} must not hold checkpoint_path, got {arguments['checkpoint_path']!r}: the weights "
+            "are those of the model's own file"
+        )
     if "/" in name or ":" in name:
         raise ModelError(f'architecture must be named as "timm:NAME" without a hub in it, got {spec!r}')
     try:

@@ -45,7 +45,7 @@ class PreparedProbes:
     def parts(self, preprocessing: Preprocessing, batch_size: int) -> Iterator[torch.Tensor]:
         """The inputs in order: all at once where they may be kept, else in parts of whole batches.
 
-        A model that writes into its inputs spoils none but its own: they are made anew after it.
+        They are kept for the next model: whoever hands them to one gives it a copy, as `run_inputs` does.
         """
         if self.pixels is None:
             raise ModelError("a model that must be run needs probes, got none")
@@ -61,11 +61,8 @@ class PreparedProbes:
                 return
             whole = self._made(preprocessing, 0, len(self.pixels), batch_size)
             self._drop(self.kept_bytes - whole.nbytes)
-        version = whole._version
+        self._kept[key] = whole
         yield whole
-        # Tensors count their in-place changes, also those made through views.
-        if whole._version == version:
-            self._kept[key] = whole
 
     def _made(self, preprocessing: Preprocessing, start: int, count: int, batch_size: int) -> torch.Tensor:
         assert self.pixels is not None
@@ -223,6 +220,7 @@ class Answerer:
             format=model.format,
             model_hash=digest,
             recorded=model.recorded,
+            probe_hash=model.probe_hash,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )

@@ -49,6 +49,7 @@ class Answer:
         seconds: that loading and running took, by the worker's own clock.
         reason: short code of a failure; None: it did not fail.
         message: of a failure, one line of printable characters.
+        probe_hash: of the probes that recorded outputs say they answer, ``"sha256:…"``; None: they do not say.
     """
 
     outputs: torch.Tensor | None
@@ -59,10 +60,18 @@ class Answer:
     seconds: tuple[float, float] = (0.0, 0.0)
     reason: str | None = None
     message: str = ""
+    probe_hash: str | None = None
 
     def __post_init__(self) -> None:
         if (self.outputs is None) != (self.reason is not None):
             raise ValueError("an answer must have outputs or a reason, and not both")
+
+    def checked(self, probe_hash: str) -> Answer:
+        """The answer, or the failure that it is where it says to be one to other probes than those of the hash."""
+        if self.probe_hash in (None, probe_hash):
+            return self
+        message = f"a fingerprint must be of the probes {probe_hash}, got one of {self.probe_hash}"
+        return Answer(None, self.format, seconds=self.seconds, reason="other-probes", message=message)
 
 
 def failed(reason: str, message: str, format: str = "") -> Answer:
@@ -158,6 +167,7 @@ def reply_of(answer: Answer, number: int) -> tuple[dict[str, Any], memoryview]:
     header |= {
         "model_hash": answer.model_hash,
         "recorded": answer.recorded,
+        "probe_hash": answer.probe_hash,
         "inferred": answer.inferred,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
@@ -190,6 +200,9 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     digest, recorded = header.get("model_hash"), header.get("recorded")
     if not isinstance(digest, str) or not _HASH.fullmatch(digest) or not isinstance(recorded, bool):
         raise WireError("a reply must have a model hash and say whether the outputs were recorded")
+    probe_hash = header.get("probe_hash")
+    if probe_hash is not None and (not isinstance(probe_hash, str) or not _HASH.fullmatch(probe_hash)):
+        raise WireError("a reply must give the hash of the probes that recorded outputs answer, or None")
     inferred = header.get("inferred")
     if inferred is not None and (type(inferred) is not int or not 0 <= inferred < MAX_HEADER_BYTES):
         raise WireError("a reply must give the position of the architecture that was inferred")
@@ -206,7 +219,7 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
         return failed("not-finite", f"the model must answer finite numbers, got NaN or Inf for probe {row}", word)
-    return Answer(outputs, word, digest, recorded, inferred, seconds)
+    return Answer(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
 
 
 def _seconds(value: Any) -> tuple[float, float]:

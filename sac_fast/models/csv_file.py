@@ -13,7 +13,8 @@ from .limits import Limits, refuse
 
 _MAX_BYTES = 64 << 20
 _MAX_COLUMNS = 1 << 20
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(nan|inf|infinity)\s*", re.IGNORECASE)
+# No two ways to read the same digits: a cell of a megabyte of them, and a letter, would be tried in all.
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(nan|inf|infinity)\s*", re.IGNORECASE)
 
 
 def looks_like_csv(head: bytes) -> bool:

@@ -121,8 +121,11 @@ def _raise(error: OSError) -> None:
 
 
 def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:
-    # Undecodable bytes in a file's name could not be written to a store.
-    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    raw, shown = os.fsencode(name), name
+    if raw != name.encode("utf-8", "replace"):
+        # Undecodable bytes in a file's name could not be written to a store. No path that was listed begins with "./",
+        # so that no other file has the name that is shown instead.
+        shown = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     return ModelEntry(
         shown,
         path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -95,8 +96,9 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
     """
     name = repr(os.fspath(path))
     try:
-        if root is not None and not Path(os.path.realpath(path, strict=True)).is_relative_to(os.path.realpath(root)):
-            refuse("symlink", f"{name} must lie in {os.fspath(root)!r}, got a link to a file outside of it")
+        if root is not None:
+            # Nothing outside is opened as a rule, and what was opened is looked at again: links can change in between.
+            _check_inside(os.path.realpath(path, strict=True), root, name)
         # O_NONBLOCK: opening a pipe that nobody writes to would otherwise wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ModelRefusedError:
@@ -107,14 +109,31 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
         reason = {errno.ELOOP: "symlink-loop", errno.ENXIO: "not-a-regular-file", errno.ENODEV: "not-a-regular-file"}
         said = error.strerror if isinstance(error, OSError) else error
         refuse(reason.get(code or 0, "missing"), f"cannot read {name}: {said}", error)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        refuse("not-a-regular-file", f"{name} must be a regular file, got a folder, a pipe or a device")
-    handle = os.fdopen(descriptor, "rb")
     try:
+        if root is not None:
+            _check_inside(_path_of(descriptor, path), root, name)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            refuse("not-a-regular-file", f"{name} must be a regular file, got a folder, a pipe or a device")
         limits.check_file(name, status.st_size)
+        return os.fdopen(descriptor, "rb")
     except BaseException:
-        handle.close()
+        os.close(descriptor)
         raise
-    return handle
+
+
+def _check_inside(found: str, root: Path, name: str) -> None:
+    if not Path(found).is_relative_to(os.path.realpath(root)):
+        refuse("symlink", f"{name} must lie in {os.fspath(root)!r}, got a link to a file outside of it")
+
+
+def _path_of(descriptor: int, path: StrPath) -> str:
+    """Where an open file lies; "" where that cannot be told."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    # Without /proc: where the path leads to now, if that is the file that is open.
+    with contextlib.suppress(OSError):
+        found = os.path.realpath(path, strict=True)
+        if os.path.samestat(os.stat(found), os.fstat(descriptor)):
+            return found
+    return ""

@@ -36,6 +36,7 @@ REASONS = {
     "not-numbers": "values that are no real numbers",
     "not-finite": "NaN or infinity",
     "wrong-shape": "recorded outputs that are not (n, k)",
+    "other-probes": "a fingerprint whose answers are to other probes",
     "which-array": "several arrays, none of them named as the one",
     "external-link": "HDF5 data that lie in other files, or links instead of data",
     "filter": "a compression filter that is not allowed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -31,6 +32,12 @@ def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
         if not hasattr(target, part):
             raise ModelError(f"{spec!r} must name a callable, but {module_name!r} has no {path!r}")
         target = getattr(target, part)
+        # Through what a module has imported, every name of ours would lead to os.system.
+        if inspect.ismodule(target):
+            raise ModelError(
+                f"{spec!r} must name a callable of {module_name!r} itself, got the module {target.__name__!r} on the "
+                "way: modules come before the colon"
+            )
     if not callable(target):
         raise ModelError(f"{spec!r} must name a callable, got {type(target).__name__}")
     try:

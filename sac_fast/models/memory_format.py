@@ -35,13 +35,11 @@ def use_fastest_memory_format(
         return torch.contiguous_format
     if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
         return torch.contiguous_format
-    few = inputs[:_TRIED].clone()  # a network may write into its inputs
+    few = inputs[:_TRIED]
     with torch.random.fork_rng(devices=[]):
         state = torch.get_rng_state()
         try:
-            expected = run_inputs(
-                module, few.clone(), batch_size=_TRIED, output=output, memory_format=torch.contiguous_format
-            )
+            expected = run_inputs(module, few, batch_size=_TRIED, output=output, memory_format=torch.contiguous_format)
             _convert(module, torch.channels_last)
             torch.set_rng_state(state)
             actual = run_inputs(module, few, batch_size=_TRIED, output=output, memory_format=torch.channels_last)

@@ -34,6 +34,7 @@ class OpenedModel(ABC):
         model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
             external data), `content_hash` of recorded outputs.
         recorded: whether the answers are recorded, so that no inputs are needed.
+        probe_hash: of the probes that recorded answers say they are to, ``"sha256:…"``; None where they do not say.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
     """
@@ -41,6 +42,7 @@ class OpenedModel(ABC):
     format: str
     model_hash: str
     recorded: bool = False
+    probe_hash: str | None = None
     architecture: str | None = None
 
     def __init__(self) -> None:
@@ -118,9 +120,10 @@ class _Network(OpenedModel):
 class _Recorded(OpenedModel):
     recorded = True
 
-    def __init__(self, format: str, outputs: Tensor, name: str) -> None:
+    def __init__(self, format: str, outputs: Tensor, name: str, probe_hash: str | None = None) -> None:
         super().__init__()
         self.format = format
+        self.probe_hash = probe_hash
         if not bool(torch.isfinite(outputs).all()):
             row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
             refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
@@ -180,7 +183,8 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
 
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
-        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
+        outputs, probe_hash = read_recorded(format, handle, name, limits, key)
+        return _Recorded(format, outputs, name, probe_hash)
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:

@@ -57,9 +57,15 @@ class Preprocessing:
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0, got {self.std}")
 
-    def _per_channel(self, name: str, values: tuple[float, ...]) -> tuple[float, ...]:
+    def _per_channel(self, name: str, values: Any) -> tuple[float, ...]:
         channels = _CHANNELS[self.colour_order]
-        numbers = tuple(float(value) for value in values)
+        # A text is a sequence too, whose digits would be taken for channels.
+        if isinstance(values, (str, bytes)) or any(isinstance(value, (str, bytes)) for value in values):
+            raise ValueError(f"{name} must be numbers, got the text {values!r}")
+        try:
+            numbers = tuple(float(value) for value in values)
+        except OverflowError:
+            numbers = ()
         if len(numbers) not in (1, channels) or not all(math.isfinite(value) for value in numbers):
             count = "1 finite number" if channels == 1 else f"1 or {channels} finite numbers"
             raise ValueError(f"{name} must be {count} for {self.colour_order}, got {values!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from typing import BinaryIO
 
@@ -17,9 +18,12 @@ from .zip_layout import read_entries
 
 # A fingerprint's provenance has some 2 kB; what is parsed as JSON twice costs many times its own size.
 _MAX_METADATA = 2 << 20
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
+def read_recorded(
+    format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None
+) -> tuple[torch.Tensor, str | None]:
     """Read recorded outputs of any format but safetensors.
 
     Args:
@@ -30,22 +34,22 @@ def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key:
         key: which array, where a file holds several.
 
     Returns:
-        float32 or float64 ``(n, k)``.
+        float32 or float64 ``(n, k)``, and the hash of the probes where the file states it.
 
     Raises:
         ModelRefusedError: no recorded outputs, or not to be read safely.
     """
     handle.seek(0)
     if format == "npy":
-        return read_npy(handle, name, limits, file_size(handle))
+        return read_npy(handle, name, limits, file_size(handle)), None
     if format == "npz":
-        return _read_npz(handle, name, limits, key)
+        return _read_npz(handle, name, limits, key), None
     if format == "csv":
-        return read_csv(handle, name, limits)
+        return read_csv(handle, name, limits), None
     if format == "hdf5":
         from .hdf5_file import read_hdf5_outputs
 
-        return read_hdf5_outputs(handle, name, limits, key)
+        return read_hdf5_outputs(handle, name, limits, key), None
     if format == "fingerprint":
         return read_fingerprint(handle, name, limits)
     if format == "probes":
@@ -85,8 +89,8 @@ def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> t
         refuse("malformed", f"{name} must be a sound .npz file, got {type(error).__name__}: {error}", error)
 
 
-def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> torch.Tensor:
-    """The outputs of a fingerprint file, its seal checked.
+def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch.Tensor, str]:
+    """The outputs of a fingerprint file, its seal checked, and the hash of the probes that they answer.
 
     Raises:
         ModelRefusedError: damaged, or not such a file.
@@ -98,12 +102,18 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> torch.Tenso
         refuse("malformed", f"{name} must be a fingerprint with one array outputs, got {sorted(header.tensors)[:5]}")
     try:
         # The same open file by another name, so that it is not another one by now.
-        arrays, _ = load_container(f"/proc/self/fd/{handle.fileno()}", "fingerprint")
+        arrays, metadata = load_container(f"/proc/self/fd/{handle.fileno()}", "fingerprint")
     except ModelRefusedError:
         raise
     except FileFormatError as error:
         refuse("damaged", str(error).replace(f"'/proc/self/fd/{handle.fileno()}'", name), error)
+    if set(arrays) != {"outputs"}:
+        refuse("malformed", f"{name} must stay as it is while it is read, got other arrays than before")
     outputs = torch.from_numpy(arrays["outputs"].copy())
     if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
         refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
-    return outputs
+    provenance = metadata.get("provenance")
+    probe_hash = provenance.get("probe_hash") if isinstance(provenance, dict) else None
+    if not isinstance(probe_hash, str) or not _HASH.fullmatch(probe_hash):
+        refuse("malformed", f'{name} must state its probes as "sha256:" and 64 digits, got {str(probe_hash)[:80]!r}')
+    return outputs, probe_hash

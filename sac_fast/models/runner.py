@@ -87,7 +87,8 @@ def run_inputs(
 ) -> torch.Tensor:
     """What `run_model` does after the preprocessing: the model's answers to inputs that are ready.
 
-    Nothing is moved or converted: the inputs must be on the model's device and in its dtype.
+    Nothing is moved or converted: the inputs must be on the model's device and in its dtype. The model gets copies, a
+    batch at a time: one that writes into its inputs, by whatever way, changes none but its own.
 
     Args:
         model: an `nn.Module`, or any callable from a batch of inputs to answers (tensors or NumPy arrays).
@@ -107,7 +108,8 @@ def run_inputs(
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
     if not inputs.ndim or not len(inputs):
         raise ValueError(f"inputs must be (n, ...) with n at least 1, got {tuple(inputs.shape)}")
-    batches = (batch.to(memory_format=memory_format) for batch in torch.split(inputs, batch_size))
+    # Tensors count their in-place changes, but not those made through x.data or x.numpy(): only a copy is safe.
+    batches = (batch.clone(memory_format=memory_format) for batch in torch.split(inputs, batch_size))
     return _run(model, batches, output)
 
 

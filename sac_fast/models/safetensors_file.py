@@ -224,7 +224,8 @@ class _Parser:
         self.limits.check_tensor(self.name, key, size, self.total)
         if offsets[1] - offsets[0] != size:
             self._wrong(f"tensor {key!r} of {size:,} bytes at bytes {offsets}")
-        if any(side >= 1 << 63 for side in shape):
+        # A side of 0 leaves no bytes, but torch counts the strides of the others all the same.
+        if math.prod(max(1, side) for side in shape) * _DTYPES[dtype].itemsize >= 1 << 63:
             self._wrong(f"tensor {key!r} of shape {shape}")
         return StoredTensor(_DTYPES[dtype], tuple(shape), *offsets)
 

@@ -17,6 +17,7 @@ from .torch_pickle import Storage, check_tensors, read_pickle, state_dict_of
 from .zip_layout import STORED, ZipEntry, read_entries, read_entry
 
 StateDict = dict[str, torch.Tensor]
+Tensors = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 
 #: The first pickle of a checkpoint of torch before 1.6, its magic number.
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -64,9 +65,9 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     handle.seek(0)
     head = handle.read(len(LEGACY_MAGIC))
     if head[:2] == b"PK":
-        _check_zip(handle, name, limits)
+        checked = _check_zip(handle, name, limits)
     elif head == LEGACY_MAGIC:
-        _check_legacy(handle, name, limits)
+        checked = _check_legacy(handle, name, limits)
     elif head[:1] == b"\x80" and head[1:2] in b"\x00\x01\x02\x03\x04\x05":
         refuse(
             "pickle",
@@ -86,10 +87,18 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     for key, value in state.items():
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
             refuse("not-dense", f"{name} must hold dense tensors only, got {type(value).__name__} at {key!r}")
+    found = {key: (value.dtype, tuple(value.shape)) for key, value in state.items()}
+    if found != checked:
+        differs = next(key for key in (*checked, *found) if checked.get(key) != found.get(key))
+        refuse(
+            "malformed",
+            f"{name} must be a file of weights, got one of which torch reads {found.get(differs)} at {differs!r} where "
+            f"its pickle says {checked.get(differs)}",
+        )
     return {key: value.detach() for key, value in state.items()}
 
 
-def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> None:
+def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> Tensors:
     entries = read_entries(handle, name, limits)
     kind = zip_kind(entries)
     if kind in ("torchscript", "pt2"):
@@ -106,6 +115,11 @@ def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> None:
     pickled = entries.get(f"{root}/data.pkl")
     if pickled is None:
         refuse("malformed", f"{name} must be what torch.save writes, got an archive without {root}/data.pkl")
+    if len({entry.lower() for entry in entries}) != len(entries):
+        # torch's reader takes either for the other, and maybe not the one that is checked here.
+        refuse(
+            "duplicate-keys", f"{name} must be what torch.save writes, got two entries whose names differ in case only"
+        )
     limits.check_header(name, pickled.stored, "a pickle")
     value, storages = _read(io.BytesIO(read_entry(handle, pickled)), name)
     for storage in storages.values():
@@ -119,10 +133,10 @@ def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> None:
                 f"{name} must be a file of weights, got storage {storage.key!r} of {storage.size:,} bytes in a record "
                 f"of {record.size:,}",
             )
-    check_tensors(value, name, limits, os.fstat(handle.fileno()).st_size)
+    return check_tensors(value, name, limits, os.fstat(handle.fileno()).st_size)
 
 
-def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> None:
+def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> Tensors:
     """Four pickles (magic, version, system, object), one of keys, then each storage as its length and its values."""
     size = os.fstat(handle.fileno()).st_size
     handle.seek(0)
@@ -143,7 +157,7 @@ def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> None:
             refuse("truncated", f"{name} must be a file of weights, got its end within storage {key!r}")
         if struct.unpack("<q", length)[0] != storage.count:
             refuse("malformed", f"{name} must be a file of weights, got storage {key!r} of two sizes")
-    check_tensors(value, name, limits, size)
+    return check_tensors(value, name, limits, size)
 
 
 def _read(stream: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]:

@@ -19,6 +19,7 @@ import torch
 
 from ..errors import ModelRefusedError
 from .limits import Limits, refuse
+from .pickle_keys import MAX_KEY_PARTS, KeyParts
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -52,6 +53,7 @@ _NOT_DENSE = {
 }
 # One step of a pickle makes at most some 100 bytes: an empty dict and its place in the memo.
 _MAX_STEPS = 1_500_000
+_MAX_DIMENSIONS = 64
 
 
 class _Inert:
@@ -63,11 +65,18 @@ class _Inert:
         self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
-        """Attributes do not matter here."""
+        """A tensor's state is a storage and a shape, which torch would believe unchecked."""
+        raise pickle.UnpicklingError(f"{self.name} must have no state, got {type(state).__name__}")
 
 
 class _Dict(dict[Any, Any]):
     """An OrderedDict or Counter."""
+
+    def __init__(self, items: Any = ()) -> None:
+        # Python 2 wrote a list of pairs, whose keys `KeyParts` does not see.
+        if not isinstance(items, Mapping) and not all(isinstance(key, (str, bytes)) for key, _ in items):
+            raise pickle.UnpicklingError("pairs must be of a text and a value")
+        super().__init__(items)
 
     def __setstate__(self, state: Any) -> None:
         """State dicts carry ``_metadata``, which does not matter here."""
@@ -124,13 +133,14 @@ class _Reader(pickle.Unpickler):
         return self.named.setdefault(name, type("_Named", (_Inert,), {"name": name}))
 
     def persistent_load(self, pid: Any) -> Any:
+        # Never shown: what is short in a pickle may have terabytes of text.
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-            self._wrong(f"the storage {str(pid)[:80]}")
+            self._wrong("a reference to something else than a storage")
         kind, key, count = pid[1], pid[2], pid[4]
         type_name = getattr(kind, "name", None)
         dtype = torch.uint8 if type_name == "UntypedStorage" else _STORAGES.get(type_name or "")
         if dtype is None or not isinstance(key, str) or type(count) is not int or count < 0:
-            self._wrong(f"the storage {str(pid)[:80]}")
+            self._wrong("a storage without kind, key or number of values")
         if len(pid) == 6 and pid[5] is not None:
             self._wrong("a view of a storage, as very old versions of torch wrote it")
         found = Storage(key, dtype, count)
@@ -157,13 +167,16 @@ def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]
     """
     start = handle.tell()
     try:
-        steps = 0
+        keys = KeyParts()
         for steps, (code, argument, _) in enumerate(pickletools.genops(handle)):
             # The C unpickler makes room for the largest place in the memo at once.
             if steps > _MAX_STEPS or (code.name == "LONG_BINPUT" and int(argument or 0) > _MAX_STEPS):
                 refuse("too-large", f"{name} must have a pickle of at most {_MAX_STEPS:,} steps, got more")
             if code.name in ("PUT", "GET", "INT", "LONG", "LONG4", "EXT1", "EXT2", "EXT4", "PERSID", "BINBYTES8"):
                 refuse("pickle", f"{name} must be a file of weights, got a pickle with {code.name}")
+            keys.step(code, argument)
+            if keys.count > MAX_KEY_PARTS:
+                refuse("too-large", f"{name} must have keys of at most {MAX_KEY_PARTS:,} parts in its pickle, got more")
     except ModelRefusedError:
         raise
     except (ValueError, OverflowError, MemoryError) as error:
@@ -201,7 +214,9 @@ def state_dict_of(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> None:
+def check_tensors(
+    value: Any, name: str, limits: Limits, file_bytes: int
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """Check every tensor of the state dict against the storage that it lies in.
 
     Args:
@@ -210,12 +225,16 @@ def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Non
         limits: on number and sizes.
         file_bytes: of the whole file.
 
+    Returns:
+        Dtype and shape of each.
+
     Raises:
         ModelRefusedError: an entry that is no dense tensor inside its storage, or a limit.
     """
     state = state_dict_of(value, name)
     limits.check_count(name, len(state))
     total = 0
+    found: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
     for key, entry in state.items():
         dtype, shape, stride, offset, storage = _tensor(entry, key, name)
         count = math.prod(shape)
@@ -231,12 +250,14 @@ def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Non
         last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if count else -1
         if (last + 1) * dtype.itemsize > storage.size:
             refuse("malformed", f"{name} must hold tensors inside their storage, got {key!r} beyond its end")
+        found[key] = (dtype, shape)
+    return found
 
 
 def _tensor(entry: Any, key: str, name: str) -> tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int, Storage]:
+    while isinstance(entry, _Inert) and entry.name in ("_rebuild_parameter", "Parameter") and entry.arguments:
+        entry = entry.arguments[0]
     what = entry.name if isinstance(entry, _Inert) else type(entry).__name__
-    if what in ("_rebuild_parameter", "Parameter") and entry.arguments:
-        return _tensor(entry.arguments[0], key, name)
     if what == "_rebuild_sparse_tensor":
         refuse("sparse", f"{name} must hold dense tensors only, got a sparse one at {key!r}")
     if what not in _REBUILD:
@@ -249,7 +270,11 @@ def _tensor(entry: Any, key: str, name: str) -> tuple[torch.dtype, tuple[int, ..
     if what == "_rebuild_tensor_v3":
         dtype = _DTYPES.get(getattr(arguments[6] if len(arguments) > 6 else None, "name", ""))
     shape = shape.arguments[0] if isinstance(shape, _Inert) and shape.arguments else shape
-    sound = all(isinstance(part, tuple) and all(type(x) is int and x >= 0 for x in part) for part in (shape, stride))
-    if not sound or len(shape) != len(stride) or type(offset) is not int or offset < 0 or dtype is None:
+    sound = all(isinstance(part, tuple) and len(part) <= _MAX_DIMENSIONS for part in (shape, stride))
+    if not sound or len(shape) != len(stride) or not all(map(_is_size, (*shape, *stride, offset))) or dtype is None:
         refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got another at {key!r}")
     return dtype, shape, stride, offset, storage
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63

@@ -84,6 +84,8 @@ def read_entries(handle: BinaryIO, name: str, limits: Limits) -> dict[str, ZipEn
         if method == STORED and stored != inflated:
             _wrong(name, "a stored entry of two sizes")
         text = raw_name.decode("utf-8", "replace")
+        if "\0" in text:  # where readers in C end a name
+            _wrong(name, f"the entry {text!r} with NUL in its name")
         data_start = _check_local(handle, name, offset, raw_name, (flags, method, stored, inflated))
         if data_start + stored > directory_start:
             _wrong(name, f"the entry {text!r} outside of the archive", "truncated")

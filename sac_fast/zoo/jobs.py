@@ -18,7 +18,8 @@ CPU_BATCH_SIZE = 64
 #: Reason of a model whose arguments JSON cannot hold.
 BAD_ARGUMENTS = "bad-arguments"
 
-_OURS = "sac_fast.demo.architectures:"
+# Whole specs, never a beginning: what the demo's module has imported is none of them.
+_OURS = frozenset(f"sac_fast.demo.architectures:{name}" for name in ("plain", "residual", "inception"))
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class WorkerSettings:
     def refusal(self, entry: ModelEntry) -> Answer | None:
         """Why an entry is not even opened; None: it may be."""
         spec = entry.architecture
-        if spec is None or self.trusted is None or spec.startswith(_OURS):
+        if spec is None or self.trusted is None or spec in _OURS:
             return None
         if spec in [*self.trusted, *(split_architecture(text)[0] for text in self.architectures)]:
             return None

@@ -173,6 +173,7 @@ class _Scan:
                     else:
                         self.executor.submit(job)
                 for job, answer in self.executor.poll(_POLL_SECONDS):
+                    answer = answer.checked(self.probe_hash)
                     writer.add(self._record(job, answer), answer)
                 self._count(writer.poll())
             self._count(writer.flush())
