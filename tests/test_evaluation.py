@@ -330,6 +330,18 @@ def test_a_zoo_of_many_classes(tmp_path, monkeypatch, small_grid):
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"probe_resamples": 1}, "probe_resamples must be 0 or at least 2, got 1"),
+        ({"false_accusation_rate": 1e-300}, "false_accusation_rate must be at least 1e-12, got 1e-300"),
+    ],
+)
+def test_options_are_refused_before_anything_is_read(options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate("nowhere", **options)
+
+
 def test_the_quality_is_asked_of_the_presets_wanted(results, zoo):
     assert list(results["auc_by_quality"]) == ["sac-jc's measure", "robust's measure"]
     found, _ = evaluate(zoo.folder, presets=["sac-jc"], resamples=10)
@@ -402,9 +414,15 @@ def test_intervals_over_probes(answers):
         assert values.shape == (30,)
         assert abs(values.mean() - point[name]) < 0.1
     assert resampled_distances(answers, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
-    summary = summarise(point, answers.suspects, resamples=20, resampled=regression)
-    interval = summary["non_adaptive"]["mean_over_attacks"]["auc"]["over_probes"]
-    assert interval["low"] <= interval["high"]
+    cosine = score_method(answers, Score.parse("raw/cosine/l1@plain")).distances
+    auc = summarise(cosine, answers.suspects, resamples=20, resampled=drawn)["non_adaptive"]["mean_over_attacks"]["auc"]
+    assert auc["over_probes"]["low"] < auc["value"] < auc["over_probes"]["high"]
+    # the regression separates all of them whatever the probes, which says nothing of how sure that is
+    auc = summarise(point, answers.suspects, resamples=20, resampled=regression)["non_adaptive"]["mean_over_attacks"][
+        "auc"
+    ]
+    assert (auc["value"], auc["over_probes"]) == (1.0, None)
+    assert "no interval over probes" in auc["note"]
 
 
 def test_the_source_is_timed(tmp_path):

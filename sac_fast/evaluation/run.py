@@ -17,6 +17,7 @@ from ..container import StrPath, package_version
 from ..labelled_zoo import LabelledZoo
 from ..progress import track
 from ..scores import FIXED, PRESETS, Score, preset_probes
+from ..verdict import checks
 from .answers import ZooAnswers, is_adaptive
 from .curves import auc_by_count, auc_by_quality, grid
 from .methods import Method, preset_method, read_peers, score_method
@@ -54,7 +55,7 @@ def evaluate(
         time_queries: run the source on the probes, so that times hold the answering too; it imports the callable that
             zoo.json names.
         false_accusation_rate, resamples, seed: see `evaluate_distances`.
-        probe_resamples: of the probes, for intervals over probes of the fixed presets; 0: none.
+        probe_resamples: of the probes, for intervals over probes of the fixed presets, at least 2; 0: none.
         progress: bars on stderr.
 
     Returns:
@@ -62,9 +63,14 @@ def evaluate(
 
     Raises:
         FileFormatError: a damaged zoo or file of peers.
-        ValueError: an unknown preset or score, or a score on probes that the zoo lacks.
+        ValueError: an unknown preset or score, a rate or number of resamples out of range, or a score on probes that
+            the zoo lacks.
     """
     start = time.perf_counter()
+    # what can be refused at once is, before anything is read
+    checks.rate("false_accusation_rate", false_accusation_rate)
+    if probe_resamples < 0 or probe_resamples == 1:
+        raise ValueError(f"probe_resamples must be 0 or at least 2, got {probe_resamples}")
     for preset in presets:
         preset_probes(preset)
     further = [Score.parse(name) for name in scores]
