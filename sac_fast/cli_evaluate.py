@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,8 +67,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate scores on a zoo of stolen and independent models: tables, figures, and a calibration."""
-    from .container import atomic_write
-    from .evaluation import FigureError, csv_rows, fit_zoo, markdown, write_figures
+    from .evaluation import FigureError, fit_zoo, markdown, write_figures
     from .evaluation import evaluate as run
     from .labelled_zoo import LabelledZoo
     from .scores import PRESETS
@@ -78,6 +77,8 @@ def evaluate(
     if not 0 < false_accusation_rate < 1:
         raise typer.BadParameter(f"must be between 0 and 1, got {false_accusation_rate}", param_hint="--alpha")
     # Refuse before the work is done, not after.
+    if not 0 <= null_share < 1:
+        raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
     free(out / RESULTS, force) if out.is_dir() else free(out, force)
     if fit is not None:
         free(fit, force)
@@ -86,6 +87,8 @@ def evaluate(
     if zoo is None:
         zoo = out / "testbed"
         _train_quick(zoo, seed, not quiet)
+    # One fit takes seconds, the evaluation (many of them) minutes: what the zoo is too small for is known first.
+    fitted = None if fit is None else fit_zoo(LabelledZoo.load(zoo), null_share=null_share, progress=not quiet)
     results, answers = run(
         zoo,
         presets=preset or PRESETS,
@@ -100,10 +103,11 @@ def evaluate(
         progress=not quiet,
     )
     results["command"] = shlex.join(["sac-fast", *sys.argv[1:]])
-    if fit is not None:
-        fit_zoo(LabelledZoo.load(zoo), null_share=null_share, progress=not quiet).save(fit)
-        results["calibration"] = fit.name
     results["figures"] = []
+    _write(out, results)
+    if fit is not None and fitted is not None:
+        fitted.save(fit)
+        results["calibration"] = fit.name
     if figures:
         try:
             results["figures"] = [path.name for path in write_figures(results, answers, out)]
@@ -111,6 +115,16 @@ def evaluate(
             # The figures are an extra; hours of fingerprints shall not be lost for want of it.
             results["figures_note"] = str(error)
             print(f"sac-fast: no figures: {error}", file=sys.stderr)
+    # once more, with what was made of them
+    _write(out, results)
+    print(json.dumps(results, indent=2, allow_nan=False) if as_json else markdown(results), end="\n" if as_json else "")
+
+
+def _write(out: Path, results: dict[str, Any]) -> None:
+    """Write results.json, results.md and results.csv, each all or nothing."""
+    from .container import atomic_write
+    from .evaluation import csv_rows, markdown
+
     for name, text in (
         (RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n"),
         (TABLE, markdown(results)),
@@ -118,7 +132,6 @@ def evaluate(
     ):
         with atomic_write(out / name) as handle:
             handle.write(text.encode())
-    print(json.dumps(results, indent=2, allow_nan=False) if as_json else markdown(results), end="\n" if as_json else "")
 
 
 def _train_quick(folder: Path, seed: int, progress: bool) -> None:

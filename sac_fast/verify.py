@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,8 +108,9 @@ def refuse_same_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequenc
 
 
 def different_name(name: str, taken: Collection[str]) -> str:
-    """The name, with a number where it is taken."""
-    return name if name not in taken else f"{name} ({len(taken) + 1})"
+    """The name, where it is taken with a number that makes it another."""
+    numbered = (f"{name} ({number})" for number in itertools.count(len(taken) + 1))
+    return next(one for one in itertools.chain([name], numbered) if one not in taken)
 
 
 def preprocessing_warnings(source: Fingerprint, others: Sequence[Fingerprint]) -> tuple[str, ...]:

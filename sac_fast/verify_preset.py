@@ -74,8 +74,8 @@ def verify_calibrated(
 
     Raises:
         FileFormatError: not a calibration.
-        FingerprintError: fingerprints of other probes, another source, or a suspect or null that the score was fitted
-            on.
+        FingerprintError: fingerprints of other probes, another source, or a source, suspect or null that is among
+            the calibration's cohort, thefts or nulls.
         ValueError: a rate outside (0, 1).
     """
     fitted = Calibration.load(calibration)
@@ -87,7 +87,8 @@ def verify_calibrated(
     if not torch.equal(source.outputs, fitted.source[probes]):
         raise FingerprintError(f"the calibration must be of the source {source.name!r}, got one of another model")
     inside = {**fitted.used_hashes, **fitted.null_hashes}
-    for role, group in (("a null", nulls), ("the suspect", [suspect])):
+    # The source among the nulls of a file would make every suspect look far.
+    for role, group in (("the source", [source]), ("a null", nulls), ("the suspect", [suspect])):
         for fp in group:
             if fp.model_hash in inside:
                 raise FingerprintError(

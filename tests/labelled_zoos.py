@@ -41,7 +41,7 @@ def answers(member, truth, own_share, generator, source):
     if member.role == "independent":
         return task + alone
     mixed = task + 0.8 * (source - task) + 0.4 * alone
-    return np.maximum(mixed[:, :3], mixed[:, 2:]) if member.origin == "transfer-all" else mixed
+    return np.maximum(mixed[:, :3], mixed[:, 2:5]) if member.origin == "transfer-all" else mixed
 
 
 def make_zoo(folder, n=80, seed=0, **sizes):

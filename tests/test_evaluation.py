@@ -6,6 +6,7 @@ import io
 import json
 import math
 
+import labelled_zoos
 import numpy as np
 import pytest
 from labelled_zoos import make_zoo, members
@@ -27,6 +28,7 @@ from sac_fast.evaluation import (
     read_peers,
     score_method,
     summarise,
+    write_figures,
 )
 from sac_fast.evaluation.curves import grid, limited
 from sac_fast.evaluation.query_time import seconds_a_probe
@@ -296,6 +298,93 @@ def test_the_grid_is_sorted(answers, monkeypatch):
     assert row["mean_auc_same_data"] == mean_auc(distances, answers.suspects, near)
 
 
+@pytest.fixture
+def small_grid(monkeypatch):
+    monkeypatch.setattr("sac_fast.evaluation.curves.GRID_TRANSFORMS", ("raw",))
+    monkeypatch.setattr("sac_fast.evaluation.curves.GRID_METRICS", ("cosine",))
+
+
+def test_a_zoo_of_many_classes(tmp_path, monkeypatch, small_grid):
+    """A regression on 30 outputs needs 32 probes: the curve of `robust` starts there, the grid names none of fewer."""
+    monkeypatch.setattr(labelled_zoos, "CLASSES", 30)
+    many, few = (make_zoo(tmp_path / str(n), n=n, independents=4, thieves=1) for n in (32, 31))
+    presets = ["sac-jc", "robust"]
+    found, answers = evaluate(many.folder, presets=presets, scores=["raw/regression@plain:31"], with_grid=True,
+                              resamples=10)  # fmt: skip
+    assert [m["name"] for m in found["methods"]] == presets
+    assert "at least 32 rows" in found["not_evaluated"]["raw/regression@plain:31"]
+    assert "Not evaluated: raw/regression@plain:31" in markdown(found)
+    assert {name: [n for n, _ in curve] for name, curve in found["auc_by_count"].items()} == {
+        "sac-jc": [25, 32], "robust": [32]
+    }  # fmt: skip
+    assert [quality for quality, _ in found["auc_by_quality"]["robust's measure"]] == [7, 15]
+    assert sum("regression" in row["score"] for row in found["grid"]) == 4
+    # resamples of 32 probes hold fewer than 32 different ones, which would explain everything
+    assert resampled_distances(answers, Score.parse("raw/regression@plain"), resamples=5) is None
+
+    found, answers = evaluate(few.folder, presets=presets, with_grid=True, resamples=10)
+    assert list(found["not_evaluated"]) == ["robust"]
+    assert list(found["auc_by_quality"]) == ["sac-jc's measure"]
+    assert len(found["grid"]) == 4 * (4 + 3)
+    assert not any("regression" in row["score"] for row in found["grid"])
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"probe_resamples": 1}, "probe_resamples must be 0 or at least 2, got 1"),
+        ({"false_accusation_rate": 1e-300}, "false_accusation_rate must be at least 1e-12, got 1e-300"),
+    ],
+)
+def test_options_are_refused_before_anything_is_read(options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate("nowhere", **options)
+
+
+def test_the_quality_is_asked_of_the_presets_wanted(results, zoo):
+    assert list(results["auc_by_quality"]) == ["sac-jc's measure", "robust's measure"]
+    found, _ = evaluate(zoo.folder, presets=["sac-jc"], resamples=10)
+    assert list(found["auc_by_quality"]) == ["sac-jc's measure"]
+
+
+def test_a_zoo_of_adaptive_thefts_alone(tmp_path, small_grid):
+    zoo = make_zoo(tmp_path, n=30, independents=4, thieves=2)
+    kept = tuple(m for m in zoo.members if m.role != "stolen" or m.origin.startswith("adaptive-"))
+    dataclasses.replace(zoo, members=kept).save()
+    found, answers = evaluate(tmp_path, presets=["sac-jc"], with_grid=True, resamples=10)
+    json.dumps(found, allow_nan=False)
+    (method,) = found["methods"]
+    assert method["mean_auc"] is None
+    assert set(method["mean_tpr"].values()) == set(method["mean_auc_by_kind"].values()) == {None}
+    assert found["auc_by_count"] == {"sac-jc": [(25, None), (30, None)]}
+    assert {row["mean_auc"] for row in found["grid"]} == {None}
+    assert 0 <= method["adaptive"]["mean_over_attacks"]["auc"]["value"] <= 1
+    row = next(line for line in markdown(found).splitlines() if line.startswith("| sac-jc"))
+    assert row.count("–") == 6
+    pytest.importorskip("matplotlib")
+    assert [path.stem for path in write_figures(found, answers, tmp_path)] == ["distances", "heatmap"]
+
+
+def test_an_independent_of_another_number_of_outputs(tmp_path, small_grid):
+    zoo = make_zoo(tmp_path, n=30, independents=4, thieves=1)
+    for name in zoo.probes:
+        fp = zoo.load_fingerprint(name, "independent-0")
+        Fingerprint(fp.outputs[:, :4], fp.provenance).save(zoo.fingerprint_file(name, "independent-0"))
+    answers = ZooAnswers.load(tmp_path)
+    scores = {m.name: None if m.name == "independent-0" else 0.5 for m in answers.suspects}
+    peers = peers_file(tmp_path / "p.json", answers, scores=scores)
+    found, _ = evaluate(tmp_path, presets=["sac-jc"], scores=["agreement@plain"], peers=peers, with_grid=True,
+                        resamples=10)  # fmt: skip
+    assert [m["name"] for m in found["methods"]] == ["sac-jc"]
+    reason = "distances of all independents are needed, and that of 'independent-0' is not defined"
+    assert found["not_evaluated"] == {"agreement@plain": reason, "AKH, 100 queries": reason}
+    # scores of answers have no figures and come last; 4 regressions and 16 correlations have
+    assert [row["mean_auc"] is None for row in found["grid"]] == [False] * 20 + [True] * 12
+    assert {row["mean_tpr_5"] for row in found["grid"][20:]} == {None}
+    json.dumps(found, allow_nan=False)
+
+
 def test_fewer_probes_for_the_trained_score(answers):
     assert {s.count for s in limited(CALIBRATED, 40, answers)} == {40}
     assert {s.count for s in limited(CALIBRATED, 4000, answers)} == {80}
@@ -325,9 +414,15 @@ def test_intervals_over_probes(answers):
         assert values.shape == (30,)
         assert abs(values.mean() - point[name]) < 0.1
     assert resampled_distances(answers, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
-    summary = summarise(point, answers.suspects, resamples=20, resampled=regression)
-    interval = summary["non_adaptive"]["mean_over_attacks"]["auc"]["over_probes"]
-    assert interval["low"] <= interval["high"]
+    cosine = score_method(answers, Score.parse("raw/cosine/l1@plain")).distances
+    auc = summarise(cosine, answers.suspects, resamples=20, resampled=drawn)["non_adaptive"]["mean_over_attacks"]["auc"]
+    assert auc["over_probes"]["low"] < auc["value"] < auc["over_probes"]["high"]
+    # the regression separates all of them whatever the probes, which says nothing of how sure that is
+    auc = summarise(point, answers.suspects, resamples=20, resampled=regression)["non_adaptive"]["mean_over_attacks"][
+        "auc"
+    ]
+    assert (auc["value"], auc["over_probes"]) == (1.0, None)
+    assert "no interval over probes" in auc["note"]
 
 
 def test_the_source_is_timed(tmp_path):

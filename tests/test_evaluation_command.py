@@ -93,7 +93,7 @@ def test_without_matplotlib_the_results_are_written(tmp_path, zoo, run, no_matpl
         (("ZOO", "--score", "raw/cosine/l1@cutmix"), 1, "needs a probe set of plain"),
         (("ZOO", "--peers", "ZOO/zoo.json"), 1, "must hold the results of bench_baselines"),
         (("ZOO", "--fit", "ZOO/zoo.json"), 1, "must not exist yet"),
-        (("ZOO", "--null-share", "2", "--fit", "OUT.cal"), 1, "null_share must be at least 0"),
+        (("--quick", "--null-share", "5"), 2, "must be at least 0 and below 1, got 5"),
     ],
 )
 def test_nonsense_is_refused(tmp_path, zoo, run, arguments, code, message):
@@ -103,6 +103,33 @@ def test_nonsense_is_refused(tmp_path, zoo, run, arguments, code, message):
     assert message in " ".join(err.split()).replace("│ ", "")
     assert text == ""
     assert not (tmp_path / "out/results.json").exists()
+
+
+def test_a_fit_that_cannot_be_is_refused_before_the_work(tmp_path, zoo, run, monkeypatch):
+    def evaluated(*arguments, **keywords):
+        raise AssertionError("the evaluation was begun")
+
+    monkeypatch.setattr("sac_fast.evaluation.evaluate", evaluated)
+    code, text, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--fit", tmp_path / "c", "--null-share",
+                          "0.9", "-q")  # fmt: skip
+    assert (code, text) == (1, "")
+    assert "a fit needs at least 4 independents besides the nulls" in err
+
+
+@pytest.mark.parametrize("step", ["sac_fast.evaluation.write_figures", "sac_fast.scores.Calibration.save"])
+def test_what_fails_after_the_evaluation_leaves_its_results(tmp_path, zoo, run, monkeypatch, step):
+    def failing(*arguments, **keywords):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(step, failing)
+    code, _, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--preset", "sac-jc", "--fit", tmp_path / "c",
+                       "--quick", "-q")  # fmt: skip
+    assert code == 1
+    assert "no space left" in err
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert [m["name"] for m in results["methods"]] == ["sac-jc"]
+    assert (tmp_path / "out/results.md").is_file()
+    assert (tmp_path / "out/results.csv").is_file()
 
 
 def test_results_are_not_replaced_unasked(tmp_path, zoo, run):

@@ -216,7 +216,66 @@ def test_nulls_have_no_part_in_the_fit(zoo, fitted):
     with pytest.raises(FingerprintError, match="a null must have no part in the fit"):
         fitted.with_null({name: {"misclassified": zoo.load_fingerprint("misclassified", name)}})
     with pytest.raises(ValueError, match="must be to misclassified, missing 'misclassified'"):
-        fitted.with_null({"x": {"plain": zoo.load_fingerprint("plain", "source")}})
+        fitted.with_null({"x": {"plain": zoo.load_fingerprint("plain", next(iter(fitted.null)))}})
+
+
+def test_neither_the_source_nor_a_model_twice_is_a_null(zoo, fitted):
+    source, one, other = prints(zoo, "source", *list(fitted.null)[:2])
+    with pytest.raises(FingerprintError, match="a null must be no copy of the source, got 'copy'"):
+        fitted.with_null({"copy": {"misclassified": source}})
+    with pytest.raises(FingerprintError, match="must all be different models, got the null 'a' and the null 'b'"):
+        fitted.with_null({"a": {"misclassified": one}, "b": {"misclassified": one}})
+    assert len(fitted.with_null({"a": {"misclassified": one}, "b": {"misclassified": other}}).null) == 2
+    # what has no hash cannot be told apart
+    unknown = dataclasses.replace(one, provenance={**one.provenance, "model_hash": None})
+    twice = fitted.with_null({"a": {"misclassified": unknown}, "b": {"misclassified": unknown}})
+    assert (len(twice.null), twice.null_hashes) == (2, {})
+
+
+@pytest.mark.parametrize(
+    ("of", "copy", "message"),
+    [
+        ("source", "independent-0", "got the source and the independent 'independent-0'"),
+        ("source", "finetune-all-0", "got the source and the stolen 'finetune-all-0'"),
+        ("finetune-all-1", "finetune-all-0", "got the stolen 'finetune-all-0' and the stolen 'finetune-all-1'"),
+        ("COHORT", "finetune-all-0", "got the independent 'COHORT' and the stolen 'finetune-all-0'"),
+        ("COHORT", "NULL", "a null must have no part in the fit, got 'NULL' with the weights of 'COHORT'"),
+        ("source", "NULL", "a null must be no copy of the source, got 'NULL'"),
+    ],
+)
+def test_a_zoo_with_a_copied_model_is_refused(tmp_path, fitted, of, copy, message):
+    """Both names are told, though the copied file bears the name of the other."""
+    names = {"COHORT": next(iter(fitted.cohort["misclassified"])), "NULL": next(iter(fitted.null))}
+    for word, name in names.items():
+        of, copy, message = (text.replace(word, name) for text in (of, copy, message))
+    zoo = make_zoo(tmp_path)
+    target = zoo.fingerprint_file("misclassified", copy)
+    target.unlink()
+    target.symlink_to(zoo.fingerprint_file("misclassified", of))
+    with pytest.raises(FingerprintError, match=message):
+        fit_zoo(zoo, statistics=STATISTICS)
+
+
+def test_a_file_that_holds_the_source_as_a_null_is_refused(tmp_path, zoo, fitted):
+    """Such files were written once."""
+    source, suspect = prints(zoo, "source", "adaptive-correlation-0")
+    path = tmp_path / "c.safetensors"
+    null_hashes = {**fitted.null_hashes, source.model_hash: "copy"}
+    dataclasses.replace(fitted, null={**fitted.null, "copy": 0.0}, null_hashes=null_hashes).save(path)
+    with pytest.raises(FingerprintError, match=r"the source must be no model .* got 'source' \(there: 'copy'\)"):
+        verify_calibrated(path, source, suspect)
+
+
+def test_nulls_of_the_file_are_not_replaced_by_later_ones(tmp_path, zoo, fitted):
+    source, suspect, one, two, three = prints(
+        zoo, "source", "adaptive-correlation-0", *list(fitted.null)[:2], "adaptive-correlation-1"
+    )
+    # the third null, were it not taken, would be called "n (3)"
+    fitted.with_null({"n (3)": {"misclassified": one}, "n": {"misclassified": two}}).save(tmp_path / "c")
+    later = dataclasses.replace(three, provenance={**three.provenance, "name": "n"})
+    result = verify_calibrated(tmp_path / "c", source, suspect, [later])
+    assert result.verdict.null_count == 3
+    assert len(set(result.null_distances.values())) == 3
 
 
 @pytest.mark.parametrize(

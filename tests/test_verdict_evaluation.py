@@ -131,6 +131,16 @@ def test_rate_intervals_are_percentiles_of_resampled_models(figure, single):
     assert ours.method == "percentile"
 
 
+def test_f1_has_an_interval_with_just_enough_nulls():
+    """19 nulls are the fewest for α = 0.05: one fewer, as the rows for BCa have it, would leave F1 undefined."""
+    near, far = np.random.default_rng(3).normal(0, 1, 30), np.random.default_rng(4).normal(1, 1, 20)
+    for nulls in (19, 20):
+        f1 = evaluate_distances({"a": near}, {"k": far[:nulls]}, resamples=200, splits=1).overall.f1
+        assert f1.over_models.method == "percentile"
+        assert f1.over_models.low < f1.value < f1.over_models.high
+        assert f1.note is None
+
+
 def test_groups_are_resampled_by_themselves():
     """Two attacks that never differ within themselves: a resample of each leaves every figure as it is."""
     result = evaluate_distances({"a": [1.0] * 4, "b": [3.0] * 8}, {"k": [2.0] * 20}, resamples=100)
@@ -159,6 +169,18 @@ def test_perfect_separation_is_no_certainty():
         # three agreed: the lower end solves p³ = 0.025
         assert figure.over_models.low == pytest.approx(0.025 ** (1 / 3))
         assert figure.over_models.high == 1.0
+
+
+def test_replicates_that_agree_are_no_certainty_over_probes():
+    near, far = np.array([0.1, 0.2]), np.arange(1.0, 31.0)
+    drawn = np.random.default_rng(0).uniform(-0.05, 0.05, 20)
+    result = evaluate_distances(
+        {"a": near}, {"k": far}, resamples=20, splits=1,
+        stolen_replicates={"a": near[:, None] + drawn}, independent_replicates={"k": far[:, None] + drawn},
+    )  # fmt: skip
+    for figure in (result.overall.auc, result.overall.f1, result.mean_over_attacks["auc"]):
+        assert figure.over_probes is None
+        assert "no interval over probes: no resample of them differs" in figure.note
 
 
 def test_probe_intervals_are_figures_of_the_replicates():

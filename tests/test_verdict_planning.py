@@ -39,6 +39,18 @@ def test_nulls_for_a_ceiling_literal():
     assert nulls_needed(0.1, ceiling=0.2, confidence=0.95) == 14
 
 
+def test_nulls_for_a_ceiling_stay_within_the_limit():
+    # the smallest null counts from 99 to 198 nulls: 1 − 0.98^m ≥ 0.95 from m = 149 on
+    assert nulls_needed(0.01, ceiling=0.02, most=149) == 149
+    with pytest.raises(ValueError, match="ceiling must be reachable with 148 nulls"):
+        nulls_needed(0.01, ceiling=0.02, most=148)
+
+
+def test_the_smallest_rate():
+    assert nulls_needed(1e-12) == 999_999_999_999
+    assert NullPool([1.0]).judge(0.5, 1e-12).verdict == "inconclusive"
+
+
 def test_realised_rate_of_simulated_pools():
     rng, m, rate = np.random.default_rng(1), 59, 0.05
     # uniform distances: the rate that a threshold has is the threshold
@@ -139,6 +151,9 @@ def test_transfer_p_value_is_exact():
     ("call", "error", "words"),
     [
         (lambda: nulls_needed(0.0), ValueError, "false_accusation_rate must lie strictly"),
+        # one once overflowed, the other counted up to 10²⁶
+        (lambda: nulls_needed(1e-310), ValueError, "false_accusation_rate must be at least 1e-12, got 1e-310"),
+        (lambda: NullPool([1.0]).judge(0.5, 1e-26), ValueError, "false_accusation_rate must be at least 1e-12"),
         (lambda: nulls_needed(0.05, ceiling=0.05), ValueError, "ceiling must lie above .* 0.05, got 0.05"),
         (lambda: nulls_needed(0.05, ceiling=0.0501, most=1000), ValueError, "ceiling must be reachable with 1,000"),
         (lambda: realised_rate(-1, 0.1), ValueError, "null_count must not be negative, got -1"),
@@ -148,6 +163,7 @@ def test_transfer_p_value_is_exact():
         (lambda: probes_needed(0.1, 0.1, 1), ValueError, "probes must be at least 2, got 1"),
         (lambda: probes_needed(0.1, 0.1, 100, power=0.4), ValueError, "power must be at least 0.5, got 0.4"),
         (lambda: probes_needed(1e-9, 1.0, 100), ValueError, "margin must be reachable with 1,000,000,000 probes"),
+        (lambda: probes_needed(1e-80, 1e80, 100), ValueError, "margin must be reachable with 1,000,000,000 probes"),
         (lambda: random_split_check([1.0], 0.1), ValueError, "independents must hold at least 2 distances, got 1"),
         (lambda: random_split_check([1.0, math.nan], 0.1), ValueError, "independents must be finite, got nan"),
         (lambda: random_split_check([1.0, 2.0], 0.1, splits=0), ValueError, "splits must be at least 1, got 0"),

@@ -148,7 +148,7 @@ BAD_CALLS = [
     (lambda: probe_bootstrap(GOOD, [GOOD]), ValueError, "suspects must map .* got list"),
     (lambda: probe_bootstrap(GOOD, {"s": GOOD[:4]}), ValueError, r"suspects\['s'\]: b must have 5 rows like a, got 4"),
     (lambda: probe_bootstrap(GOOD, {"s": GOOD * math.nan}), ValueError, r"suspects\['s'\]: b must be finite"),
-    (lambda: probe_bootstrap(GOOD, {"s": GOOD}, resamples=0), ValueError, "resamples must be at least 1, got 0"),
+    (lambda: probe_bootstrap(GOOD, {"s": GOOD}, resamples=1), ValueError, "resamples must be at least 2, got 1"),
     (lambda: probe_bootstrap(GOOD, {"s": GOOD}, confidence=1.0), ValueError, "confidence must lie strictly"),
     (lambda: probe_bootstrap(GOOD, {"s": GOOD}, metric="l3"), ValueError, "metric must be one of"),
     (lambda: probe_bootstrap(GOOD, {"s": GOOD}, backend="cuda"), BackendError, "needs tensors on a cuda device"),

@@ -44,6 +44,14 @@ def test_nulls_of_one_name_are_all_kept():
     assert len(set(result.null_distances.values())) == 3
 
 
+def test_a_null_that_bears_a_numbered_name_is_kept():
+    # "a (3)" is what the second "a" would be called, being the third null
+    result = verify_fingerprints(made(0), made(1), [made(2, "a (3)"), made(3, "a"), made(4, "a")])
+    assert result.verdict.null_count == 3
+    assert list(result.null_distances)[:2] == ["a (3)", "a"]
+    assert len(set(result.null_distances.values())) == 3
+
+
 def test_null_that_is_no_model_of_its_own():
     one, two = ("sha256:" + digit * 64 for digit in "12")
     with pytest.raises(FingerprintError, match="got 'n' with the weights of the source"):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ..progress import track
 from ..scores import CALIBRATED, FIXED, CohortStatistic, Score
 from .answers import ZooAnswers
-from .methods import calibrated_method, score_method
-from .summary import attack_aucs, mean_auc, mean_tpr
+from .methods import calibrated_method, is_defined, score_method
+from .summary import attack_aucs, mean_auc, mean_tpr, or_none
 
 COUNTS = (25, 50, 100, 200, 400, 800, 1600, 2000)
 _QUALITY = re.compile(r"jpeg-q([0-9]{1,3})")
@@ -32,19 +34,25 @@ GRID_COMPARISONS = ("l1", "l2", "rsa", "cka")
 
 def auc_by_count(
     answers: ZooAnswers, presets: tuple[str, ...], *, progress: bool = False
-) -> dict[str, list[tuple[int, float]]]:
-    """Mean AUC over the non-adaptive attacks against the number of probes in all, for each preset."""
-    curves: dict[str, list[tuple[int, float]]] = {}
+) -> dict[str, list[tuple[int, float | None]]]:
+    """Mean AUC over the non-adaptive attacks against the number of probes in all, for each preset.
+
+    Without the numbers that a regression on the source's outputs cannot do with; None where the zoo has no such attack.
+    """
+    curves: dict[str, list[tuple[int, float | None]]] = {}
     jobs = [(preset, count) for preset in presets for count in COUNTS]
     for preset, count in track(jobs, "counting probes", enabled=progress):
         if preset == "calibrated":
             method = calibrated_method(answers, limited(CALIBRATED, count, answers))
         else:
-            method = score_method(answers, dataclasses.replace(FIXED[preset], count=count))
+            score = dataclasses.replace(FIXED[preset], count=count)
+            if not is_defined(answers, score):
+                continue
+            method = score_method(answers, score)
         curve = curves.setdefault(preset, [])
         # The sets end somewhere: a larger number changes nothing there.
         if not curve or method.queries > curve[-1][0]:
-            curve.append((method.queries, mean_auc(method.distances, answers.suspects)))
+            curve.append((method.queries, or_none(mean_auc(method.distances, answers.suspects))))
     return curves
 
 
@@ -55,15 +63,23 @@ def limited(statistics: tuple[CohortStatistic, ...], count: int, answers: ZooAns
     return tuple(dataclasses.replace(s, count=max(2, round(sizes[s.probes] * share))) for s in statistics)
 
 
-def auc_by_quality(answers: ZooAnswers, *, progress: bool = False) -> dict[str, list[tuple[int, float]]]:
-    """Mean AUC of the fixed presets' measures on JPEG probes of every quality there is."""
+def auc_by_quality(
+    answers: ZooAnswers, presets: Sequence[str] = tuple(FIXED), *, progress: bool = False
+) -> dict[str, list[tuple[int, float | None]]]:
+    """Mean AUC of the fixed presets' measures on JPEG probes of every quality there is, where they are defined."""
     found = {name: match for name in answers.outputs if (match := _QUALITY.fullmatch(name))}
     qualities = sorted((int(match[1]), name) for name, match in found.items())
-    curves: dict[str, list[tuple[int, float]]] = {}
-    jobs = [(preset, quality, name) for preset in FIXED for quality, name in qualities]
-    for preset, quality, name in track(jobs, "JPEG qualities", enabled=progress):
-        method = score_method(answers, dataclasses.replace(FIXED[preset], probes=name))
-        curves.setdefault(f"{preset}'s measure", []).append((quality, mean_auc(method.distances, answers.suspects)))
+    curves: dict[str, list[tuple[int, float | None]]] = {}
+    scores = [
+        (preset, quality, dataclasses.replace(FIXED[preset], probes=name))
+        for preset in dict.fromkeys(presets)
+        if preset in FIXED
+        for quality, name in qualities
+    ]
+    jobs = [job for job in scores if is_defined(answers, job[2])]
+    for preset, quality, score in track(jobs, "JPEG qualities", enabled=progress):
+        found_auc = mean_auc(score_method(answers, score).distances, answers.suspects)
+        curves.setdefault(f"{preset}'s measure", []).append((quality, or_none(found_auc)))
     return curves
 
 
@@ -72,7 +88,8 @@ def grid(answers: ZooAnswers, *, progress: bool = False) -> list[dict[str, Any]]
 
     Returns:
         One row a score, the best first: ``score``, ``mean_auc`` (non-adaptive attacks, all independents),
-        ``mean_auc_same_data`` (independents of the source's data alone), ``mean_tpr_5`` and ``attacks``.
+        ``mean_auc_same_data`` (independents of the source's data alone), ``mean_tpr_5`` and ``attacks``. Regressions on
+        more outputs than there are probes for are left out; figures that are not defined are None, and last.
     """
     measures: list[tuple[str, str | None, str | None]] = [
         *itertools.product(GRID_TRANSFORMS, GRID_METRICS, GRID_COMPARISONS),
@@ -82,17 +99,18 @@ def grid(answers: ZooAnswers, *, progress: bool = False) -> list[dict[str, Any]]
     ]
     scores = [Score(*measure, probes) for probes in answers.outputs for measure in measures]
     scores += [Score("shared-errors", None, None, p) for p, labels in answers.labels.items() if labels is not None]
-    rows = []
+    scores = [score for score in scores if is_defined(answers, score)]
+    rows: list[dict[str, Any]] = []
     kinds = sorted({m.origin for m in answers.independents} - {"other-data"})
     for score in track(scores, "grid of scores", enabled=progress):
         distances = score_method(answers, score).distances
         rows.append(
             {
                 "score": score.name,
-                "mean_auc": mean_auc(distances, answers.suspects),
-                "mean_auc_same_data": mean_auc(distances, answers.suspects, kinds) if kinds else None,
-                "mean_tpr_5": mean_tpr(distances, answers.suspects, 0.05),
+                "mean_auc": or_none(mean_auc(distances, answers.suspects)),
+                "mean_auc_same_data": or_none(mean_auc(distances, answers.suspects, kinds)) if kinds else None,
+                "mean_tpr_5": or_none(mean_tpr(distances, answers.suspects, 0.05)),
                 "attacks": attack_aucs(distances, answers.suspects),
             }
         )
-    return sorted(rows, key=lambda row: -row["mean_auc"])
+    return sorted(rows, key=lambda row: -math.inf if row["mean_auc"] is None else row["mean_auc"], reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,14 @@ def _chosen(results: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
     for method in results["methods"]:
         if method["from"] != "sac_fast":
             known = best.get(method["from"])
-            if known is None or method["mean_auc"] > known["mean_auc"]:
+            if known is None or _mean_auc(method) > _mean_auc(known):
                 best[method["from"]] = method
-    return (ours + sorted(best.values(), key=lambda method: -method["mean_auc"]) + others)[:most]
+    return (ours + sorted(best.values(), key=_mean_auc, reverse=True) + others)[:most]
+
+
+def _mean_auc(method: Mapping[str, Any]) -> float:
+    """For comparisons: a zoo without non-adaptive attacks has none."""
+    return -math.inf if method["mean_auc"] is None else float(method["mean_auc"])
 
 
 def _groups(method: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[list[float], list[float]]:
@@ -96,12 +102,13 @@ def _groups(method: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[list
 
 
 def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
+    drawn = [(method, *_groups(method, results)) for method in _chosen(results, _MOST_ROC_CURVES)]
+    drawn = [(method, near, far) for method, near, far in drawn if near and far]
+    if not drawn:
+        return False
     axes = figure.subplots()
     inset = axes.inset_axes((0.47, 0.14, 0.5, 0.5))
-    for number, method in enumerate(_chosen(results, _MOST_ROC_CURVES)):
-        near, far = _groups(method, results)
-        if not near or not far:
-            continue
+    for number, (method, near, far) in enumerate(drawn):
         curve = roc_curve(near, far)
         for where in (axes, inset):
             where.plot(curve.false_positive_rate, curve.true_positive_rate, label=method["name"],
@@ -162,8 +169,14 @@ def _lines(axes: Any, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
+def _defined(curves: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[Sequence[Any]]]:
+    """The points that have an AUC, and the curves that have points."""
+    known = {name: [point for point in points if point[1] is not None] for name, points in curves.items()}
+    return {name: points for name, points in known.items() if points}
+
+
 def _probes(figure: Any, results: Mapping[str, Any]) -> bool:
-    curves = {name: points for name, points in results["auc_by_count"].items() if points}
+    curves = _defined(results["auc_by_count"])
     if not curves:
         return False
     axes = figure.subplots()
@@ -178,7 +191,7 @@ def _probes(figure: Any, results: Mapping[str, Any]) -> bool:
 
 
 def _quality(figure: Any, results: Mapping[str, Any]) -> bool:
-    curves = {name: points for name, points in results["auc_by_quality"].items() if points}
+    curves = _defined(results["auc_by_quality"])
     if not curves:
         return False
     axes = figure.subplots()
@@ -190,7 +203,8 @@ def _quality(figure: Any, results: Mapping[str, Any]) -> bool:
 
 
 def _time(figure: Any, results: Mapping[str, Any]) -> bool:
-    timed = [m for m in results["methods"] if (m["query_seconds"] or 0) + (m["compare_seconds"] or 0) > 0]
+    known = (m for m in results["methods"] if m["mean_auc"] is not None)
+    timed = [m for m in known if (m["query_seconds"] or 0) + (m["compare_seconds"] or 0) > 0]
     if not timed:
         return False
     axes = figure.subplots()

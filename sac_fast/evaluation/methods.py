@@ -16,6 +16,8 @@ from ..container import StrPath, open_regular
 from ..errors import FileFormatError
 from ..labelled_zoo import ZooMember
 from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
+from ..scores.regression import fewest_probes
+from ..scores.score import REGRESSION
 from .answers import ZooAnswers
 from .crossfit import cross_fit
 
@@ -53,6 +55,15 @@ class Method:
         """A suspect, from images to distance."""
         known = [s for s in (self.compare_seconds, self.query_seconds) if s is not None]
         return sum(known) if known else None
+
+
+def is_defined(answers: ZooAnswers, score: Score) -> bool:
+    """Whether the zoo has as many probes as the score needs; only a regression needs more than two."""
+    if score.comparison != REGRESSION:
+        return True
+    there = answers.count(score.probes)
+    outputs = answers.outputs[score.probes][answers.source].shape[1]
+    return min(there, score.count or there) >= fewest_probes(outputs)
 
 
 def score_method(answers: ZooAnswers, score: Score, name: str | None = None) -> Method:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..scores import Score, transform_rows, unexplained_shares_weighted
+from ..scores.regression import fewest_probes
 from ..scores.score import spread
 from ..verdict.probes import probe_bootstrap, probe_counts
 from .answers import ZooAnswers
@@ -26,7 +27,7 @@ def resampled_distances(
         seed: of the resamples.
 
     Returns:
-        By member (R,); None for other scores.
+        By member (R,); None for other scores, and where a resample has fewer different probes than a regression needs.
     """
     if score.comparison not in ("l1", "regression"):
         return None
@@ -39,5 +40,7 @@ def resampled_distances(
         drawn = probe_bootstrap(mine, transformed, metric=score.metric, resamples=resamples, seed=seed)
         return dict(zip(names, drawn.replicates, strict=True))
     counts = torch.from_numpy(probe_counts(len(rows), resamples, seed))
+    if int((counts > 0).sum(dim=1).min()) < fewest_probes(mine.shape[1]):
+        return None
     shares = unexplained_shares_weighted(mine, list(transformed.values()), counts).numpy()
     return dict(zip(names, shares, strict=True))

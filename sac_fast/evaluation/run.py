@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..container import StrPath, package_version
 from ..labelled_zoo import LabelledZoo
 from ..progress import track
 from ..scores import FIXED, PRESETS, Score, preset_probes
+from ..verdict import checks
 from .answers import ZooAnswers, is_adaptive
 from .curves import auc_by_count, auc_by_quality, grid
 from .methods import Method, preset_method, read_peers, score_method
@@ -46,14 +48,14 @@ def evaluate(
     Args:
         folder: of the zoo; members without answers yet are left out and named.
         presets: of `sac_fast.scores.PRESETS`. One that the zoo is too small for, or lacks the probes for, is left out,
-            with the reason under ``not_evaluated``.
+            with the reason under ``not_evaluated``; and so are scores and peers that the zoo does not suit.
         scores: names of further fixed scores, see `Score.parse`.
         peers: JSON of `benchmarks/bench_baselines.py` on the same zoo.
         with_grid: also every fixed score there is (minutes).
         time_queries: run the source on the probes, so that times hold the answering too; it imports the callable that
             zoo.json names.
         false_accusation_rate, resamples, seed: see `evaluate_distances`.
-        probe_resamples: of the probes, for intervals over probes of the fixed presets; 0: none.
+        probe_resamples: of the probes, for intervals over probes of the fixed presets, at least 2; 0: none.
         progress: bars on stderr.
 
     Returns:
@@ -61,26 +63,41 @@ def evaluate(
 
     Raises:
         FileFormatError: a damaged zoo or file of peers.
-        ValueError: an unknown preset or score, or a score on probes that the zoo lacks.
+        ValueError: an unknown preset or score, a rate or number of resamples out of range, or a score on probes that
+            the zoo lacks.
     """
     start = time.perf_counter()
+    # what can be refused at once is, before anything is read
+    checks.rate("false_accusation_rate", false_accusation_rate)
+    if probe_resamples < 0 or probe_resamples == 1:
+        raise ValueError(f"probe_resamples must be 0 or at least 2, got {probe_resamples}")
     for preset in presets:
         preset_probes(preset)
     further = [Score.parse(name) for name in scores]
     answers = ZooAnswers.load(folder, progress=progress)
+    for score in further:
+        if score.probes not in answers.outputs:
+            raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(answers.outputs)}")
     methods: list[Method] = []
     reasons: dict[str, str] = {}
-    for preset in dict.fromkeys(presets):
+    asked: list[tuple[str, Callable[[], Method]]] = [
+        *((preset, partial(preset_method, answers, preset)) for preset in dict.fromkeys(presets)),
+        *((score.name, partial(score_method, answers, score)) for score in further),
+    ]
+    for name, measure in asked:
         try:
-            methods.append(preset_method(answers, preset))
+            methods.append(measure())
         except ValueError as error:
-            reasons[preset] = str(error)
-    methods += [score_method(answers, score) for score in further]
+            reasons[name] = str(error)
     if time_queries and methods:
         each = seconds_a_probe(answers.zoo, next(iter(answers.outputs)))
         methods = [dataclasses.replace(method, query_seconds=each * method.queries) for method in methods]
     if peers is not None:
         methods += read_peers(peers, answers.suspects)
+    for method in methods:
+        if lost := [m.name for m in answers.independents if not np.isfinite(method.distances[m.name])]:
+            reasons[method.name] = f"distances of all independents are needed, and that of {lost[0]!r} is not defined"
+    methods = [method for method in methods if method.name not in reasons]
     if probe_resamples:
         methods = [
             dataclasses.replace(method, resampled=_resampled(answers, method, probe_resamples, seed))
@@ -123,7 +140,7 @@ def evaluate(
         )
     evaluated = tuple(method.name for method in methods if method.name in PRESETS)
     results["auc_by_count"] = auc_by_count(answers, evaluated, progress=progress)
-    results["auc_by_quality"] = auc_by_quality(answers, progress=progress)
+    results["auc_by_quality"] = auc_by_quality(answers, presets, progress=progress)
     if with_grid:
         results["grid"] = grid(answers, progress=progress)
     results["machine"] = {

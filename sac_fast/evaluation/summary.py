@@ -33,7 +33,7 @@ def mean_auc(
         kinds: of independents; None: all.
 
     Returns:
-        0 … 1; NaN without such attacks or independents.
+        0 … 1; NaN without such attacks or independents, or where an independent cannot be compared.
     """
     figures = [value for origin, value in attack_aucs(distances, suspects, kinds).items() if not is_adaptive(origin)]
     return float(np.mean(figures)) if figures else math.nan
@@ -53,14 +53,24 @@ def attack_aucs(
 
 
 def mean_tpr(distances: Mapping[str, float], suspects: Sequence[ZooMember], rate: float) -> float:
-    """Mean over the non-adaptive attacks of `tpr_at_fpr` against all independents; 0 where a method cannot compare."""
+    """Mean over the non-adaptive attacks of `tpr_at_fpr` against all independents; 0 where a method cannot compare.
+
+    NaN as `mean_auc`.
+    """
     far = [distances[m.name] for m in suspects if m.role == "independent"]
+    if not far or not np.isfinite(far).all():
+        return math.nan
     figures = [
         tpr_at_fpr(near, far, rate) if np.isfinite(near).all() else 0.0
         for origin, near in _by_origin(distances, suspects, "stolen").items()
         if not is_adaptive(origin)
     ]
     return float(np.mean(figures)) if figures else math.nan
+
+
+def or_none(value: float) -> float | None:
+    """What is not defined as JSON can hold it."""
+    return None if math.isnan(value) else value
 
 
 def summarise(
@@ -85,7 +95,8 @@ def summarise(
     Returns:
         ``non_adaptive`` and ``adaptive``: `Evaluation.to_dict` of those attacks, None where there are none;
         ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot judge; ``mean_auc``
-        and ``mean_tpr`` (by rate) over the non-adaptive attacks, where such an attack counts ½ and 0.
+        and ``mean_tpr`` (by rate) over the non-adaptive attacks, where such an attack counts ½ and 0; None where there
+        are none.
     """
     independents = _by_origin(distances, suspects, "independent")
     stolen = _by_origin(distances, suspects, "stolen")
@@ -112,9 +123,9 @@ def summarise(
             result[key] = evaluated
     far = np.concatenate(list(independents.values()))
     result["random_splits"] = [dataclasses.asdict(split) for split in split_checks(far, seed)]
-    result["mean_auc"] = mean_auc(distances, suspects)
-    result["mean_auc_by_kind"] = {kind: mean_auc(distances, suspects, [kind]) for kind in independents}
-    result["mean_tpr"] = {f"{rate:g}": mean_tpr(distances, suspects, rate) for rate in RATES}
+    result["mean_auc"] = or_none(mean_auc(distances, suspects))
+    result["mean_auc_by_kind"] = {kind: or_none(mean_auc(distances, suspects, [kind])) for kind in independents}
+    result["mean_tpr"] = {f"{rate:g}": or_none(mean_tpr(distances, suspects, rate)) for rate in RATES}
     return result
 
 

@@ -103,8 +103,8 @@ def _attacks(results: Mapping[str, Any]) -> list[tuple[str, int]]:
     return [(g["origin"], g["count"]) for g in sorted(groups, key=lambda g: (g["adaptive"], g["origin"]))]
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _estimate(estimate: Mapping[str, Any] | None, digits: int = 2) -> str:
@@ -126,7 +126,7 @@ def _mean(method: Mapping[str, Any], key: str, plain: str) -> str:
 def _tpr(method: Mapping[str, Any], rate: str) -> str:
     evaluated = method["non_adaptive"]
     if evaluated is None or any(not is_adaptive(attack) for attack in method["not_comparable"]):
-        return f"{method['mean_tpr'][rate]:.2f}"
+        return _number(method["mean_tpr"][rate], 2)
     return _estimate(evaluated["mean_over_attacks"][f"tpr_at_fpr:{rate}"])
 
 

@@ -80,7 +80,7 @@ class Calibration:
             The score, with no nulls yet: see `with_null`.
 
         Raises:
-            FingerprintError: answers to different probes.
+            FingerprintError: answers to different probes, or one model (by the hash of its weights) in two places.
             ValueError: a probe set or a model that is missing, or too few of them.
         """
         wanted = tuple(dict.fromkeys(statistic.probes for statistic in statistics))
@@ -89,6 +89,9 @@ class Calibration:
         outputs: dict[str, dict[str, Tensor]] = {}
         hashes: dict[str, str] = {}
         used: dict[str, str] = {}
+        known: dict[str, str] = {}
+        who = {_SOURCE: "the source"}
+        who |= {f"i/{n}": f"the independent {n!r}" for n in names} | {f"s/{n}": f"the stolen {n!r}" for n in stolen}
         for probes in wanted:
             everybody = {_SOURCE: source[probes]}
             everybody |= {f"i/{n}": cohort[probes][n] for n in names} | {f"s/{n}": thefts[probes][n] for n in stolen}
@@ -98,8 +101,10 @@ class Calibration:
                     raise FingerprintError(
                         f"answers of {name!r} must be to the probes {hashes[probes]}, got {fp.probe_hash}"
                     )
+                sound.one_place_each(known, fp.model_hash, who[name])
                 if fp.model_hash is not None and name != _SOURCE:
-                    used[fp.model_hash] = fp.name
+                    # as they are called here: a copied fingerprint bears the name of the one it was copied from
+                    used[fp.model_hash] = name[2:]
             outputs[probes] = {name: fp.outputs for name, fp in everybody.items()}
         features = CohortFeatures(outputs, list(outputs[wanted[0]]), statistics, labels)
         independents, suspects = [f"i/{n}" for n in names], [f"s/{n}" for n in stolen]
@@ -133,20 +138,29 @@ class Calibration:
             nulls: by name, by probe set: their fingerprints.
 
         Raises:
-            FingerprintError: answers to other probes, or a model that had a part in the fit.
+            FingerprintError: answers to other probes; by the hash of the weights the source, a model that had a part in
+                the fit, or one model under two names.
             ValueError: a probe set that is missing.
         """
         hashes: dict[str, str] = {}
+        known: dict[str, str] = {}
         for name, prints in nulls.items():
             for probes, fp in prints.items():
                 if fp.probe_hash != self.probe_hashes.get(probes, fp.probe_hash):
                     raise FingerprintError(
                         f"answers of {name!r} must be to the probes {self.probe_hashes[probes]}, got {fp.probe_hash}"
                     )
+                if fp.model_hash is None:
+                    continue
+                if fp.model_hash == self.source_hash:
+                    raise FingerprintError(f"a null must be no copy of the source, got {name!r}")
                 if fp.model_hash in self.used_hashes:
-                    raise FingerprintError(f"a null must have no part in the fit, got {name!r}")
-                if fp.model_hash is not None:
-                    hashes[fp.model_hash] = name
+                    raise FingerprintError(
+                        f"a null must have no part in the fit, got {name!r} with the weights of "
+                        f"{self.used_hashes[fp.model_hash]!r}"
+                    )
+                sound.one_place_each(known, fp.model_hash, f"the null {name!r}")
+                hashes[fp.model_hash] = name
         answers = {name: {probes: fp.outputs for probes, fp in prints.items()} for name, prints in nulls.items()}
         return dataclasses.replace(self, null=self.distances(answers), null_hashes=hashes)
 

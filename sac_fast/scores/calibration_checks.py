@@ -1,4 +1,7 @@
-"""Checks of what a calibration file claims: each returns the value, or raises a ValueError or TypeError."""
+"""Checks of what a calibration file claims: each returns the value, or raises a ValueError or TypeError.
+
+And of the models that it is made of.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from .weights import Floats
 
@@ -66,3 +70,16 @@ def labels(array: Any, rows: int) -> Tensor:
     if array.dtype != np.int64 or array.shape != (rows,) or array.min() < 0:
         raise ValueError(f"labels must be {rows} numbers of at least 0 (int64), got {array.dtype} {array.shape}")
     return torch.from_numpy(array.copy())
+
+
+def one_place_each(known: dict[str, str], model_hash: str | None, place: str) -> None:
+    """Remember in `known` whose weights these are; raise a FingerprintError where they are another's already.
+
+    A model that counts twice, or as two things, makes a score or a pool of nulls that claims more than it saw. What has
+    no hash cannot be told apart.
+    """
+    if model_hash is not None and known.setdefault(model_hash, place) != place:
+        raise FingerprintError(
+            f"source, cohort, thefts and nulls must all be different models, got {known[model_hash]} and {place} "
+            "with the same weights"
+        )

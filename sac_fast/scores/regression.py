@@ -11,6 +11,11 @@ from torch import Tensor
 _SMALLEST_SHARE = 1e-12
 
 
+def fewest_probes(outputs: int) -> int:
+    """How many probes a regression on so many outputs needs: with fewer everything would be explained."""
+    return outputs + 2
+
+
 def unexplained_share(source: Tensor, suspect: Tensor) -> float:
     """Share of the suspect's variance over the probes that no linear function of the source's outputs explains.
 
@@ -34,8 +39,8 @@ def unexplained_share(source: Tensor, suspect: Tensor) -> float:
     n, k = source.shape
     if len(suspect) != n:
         raise ValueError(f"suspect must have {n} rows like source, got {len(suspect)}")
-    if n < k + 2:
-        raise ValueError(f"source must have at least {k + 2} rows (probes) for a regression on {k} outputs, got {n}")
+    if n < (least := fewest_probes(k)):
+        raise ValueError(f"source must have at least {least} rows (probes) for a regression on {k} outputs, got {n}")
     if torch.equal(source, suspect):
         return 0.0
     mine, theirs = (_centred(x) for x in (source, suspect))

@@ -25,7 +25,8 @@ class Interval:
     Attributes:
         low, high: its ends.
         method: ``"bca"`` (bias-corrected and accelerated), ``"bias-corrected"``, ``"percentile"``, or
-            ``"clopper-pearson"``: for shares, and where all resamples agree and a bootstrap would claim certainty.
+            ``"clopper-pearson"``: for shares, and where all resamples of the models agree and a bootstrap would claim
+            certainty.
     """
 
     low: float
@@ -72,7 +73,9 @@ class ModelResamples:
         Without `bca`, or where BCa is not defined, the percentiles of the resamples.
         """
         value, drawn = figures[0], figures[1 : 1 + self.resamples]
-        if not np.isfinite(figures).all() or np.ptp(drawn) == 0:
+        # Percentiles need no rows that leave one out: with as many nulls as α asks for just so, F1 has none there.
+        used = figures if bca else figures[: 1 + self.resamples]
+        if not np.isfinite(used).all() or np.ptp(drawn) == 0:
             return None
         if not bca:
             return percentile_interval(drawn, confidence)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Values = NDArray[np.float64]
+#: A smaller rate asks for more nulls than anybody has, and in the end for more than float64 can count.
+SMALLEST_RATE = 1e-12
 
 
 def number(name: str, value: float) -> float:
@@ -54,13 +56,15 @@ def groups(name: str, given: Mapping[str, ArrayLike], ndim: int = 1) -> dict[str
 
 
 def rate(name: str, value: float) -> float:
-    """Return `value` as a float strictly between 0 and 1."""
+    """Return `value` as a float strictly between 0 and 1, and not below `SMALLEST_RATE`."""
     try:
         checked = float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} must be a number, got {value!r}") from error
     if not 0 < checked < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1, got {checked}")
+    if checked < SMALLEST_RATE:
+        raise ValueError(f"{name} must be at least {SMALLEST_RATE:g}, got {checked:g}")
     return checked
 
 

@@ -20,7 +20,8 @@ class Estimate:
     Attributes:
         value: None where it is not defined; `note` says why.
         over_models: interval over other models of the same kinds.
-        over_probes: interval over other probes; None where no distances under resampled probes were given.
+        over_probes: interval over other probes; None where no distances under resampled probes were given, and where
+            all of them give the same figure, which is no certainty.
         note: what to know about it.
     """
 
@@ -160,7 +161,11 @@ class Comparer:
             interval = clopper_pearson(round(value) * trials, trials, self.confidence)
         elif interval is None:
             note = "; ".join(filter(None, [note, "no interval: no resample of the models differs"]))
-        probes = None if over_probes is None else bca_interval(value, over_probes, [], self.confidence)
+        probes = None
+        if over_probes is not None and np.ptp(over_probes) > 0:
+            probes = bca_interval(value, over_probes, [], self.confidence)
+        elif over_probes is not None:
+            note = "; ".join(filter(None, [note, "no interval over probes: no resample of them differs"]))
         return Estimate(value, interval, probes, note)
 
     def _pooled(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[Values, Values]:

@@ -107,7 +107,7 @@ def calibrated_threshold(null: ArrayLike, false_accusation_rate: float) -> float
 
 
 def smallest_null_count(rate: float) -> int:
-    """The smallest m with ``1 / (1 + m) <= rate``; `rate` lies between 0 and 1."""
+    """The smallest m with ``1 / (1 + m) <= rate``; `rate` is one of `checks.rate`."""
     # Correctly rounded quotients once more.
     needed = max(1, math.floor(1 / rate) - 2)
     while 1 / (1 + needed) > rate:
@@ -185,7 +185,7 @@ class NullPool:
         Args:
             distance: of the suspect to the source, finite; under the same metric, comparison and
                 probes as the pool.
-            false_accusation_rate: α, strictly between 0 and 1.
+            false_accusation_rate: α, strictly between 0 and 1, at least 1e-12.
 
         Returns:
             The verdict.

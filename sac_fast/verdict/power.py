@@ -77,10 +77,10 @@ def nulls_needed(
     where r rises: `realised_rate` tells of any m.
 
     Args:
-        false_accusation_rate: α, strictly between 0 and 1.
+        false_accusation_rate: α, strictly between 0 and 1, at least 1e-12.
         ceiling: above α and below 1; None asks for p-values that can reach α, and no more.
         confidence: with which one pool keeps below the ceiling.
-        most: give up beyond so many.
+        most: with a ceiling, give up beyond so many.
 
     Returns:
         m, at least 1.
@@ -106,6 +106,7 @@ def nulls_needed(
         first, last = (_smallest_size(rate, rank), _smallest_size(rate, rank + 1) - 1)
         if first > most:
             raise ValueError(f"ceiling must be reachable with {most:,} nulls, got {highest:g} for the rate {rate:g}")
+        last = min(last, most)
         if last >= first and kept(last, rank):
             while first < last:
                 middle = (first + last) // 2
@@ -158,7 +159,8 @@ def probes_needed(
         raise ValueError(f"standard_error must not be negative, got {error:g}")
     if share < 0.5:
         raise ValueError(f"power must be at least 0.5, got {share:g}")
-    needed = count * (float(norm.ppf(share)) * error / gap) ** 2
+    ratio = float(norm.ppf(share)) * error / gap
+    needed = count * ratio * ratio  # a product becomes infinite where a power would raise
     if needed > most:
         raise ValueError(
             f"margin must be reachable with {most:,} probes, got {gap:g} with a standard error of {error:g}"

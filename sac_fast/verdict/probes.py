@@ -154,7 +154,7 @@ def probe_bootstrap(
         suspects: by name, (n, k_s) outputs on the same probes; at least one.
         metric: "cosine", "pearson", "spearman" or "rbf".
         sigma: bandwidth of "rbf"; None: its default.
-        resamples: R.
+        resamples: R, at least 2.
         confidence: of the intervals.
         seed: of the resamples.
         backend: as for `sac_fast.correlation_distance_weighted`.
@@ -175,6 +175,7 @@ def probe_bootstrap(
     from ..ops import correlation_distance, correlation_distance_weighted
 
     confidence = checks.rate("confidence", confidence)
+    resamples = checks.count("resamples", resamples, least=2)  # one alone has no standard error
     if not isinstance(suspects, Mapping) or not suspects:
         got = "none" if isinstance(suspects, Mapping) else type(suspects).__name__
         raise ValueError(f"suspects must map at least one name to outputs, got {got}")
