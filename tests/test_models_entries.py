@@ -40,6 +40,15 @@ b.npy,second,,,,logits,independent x
 """
 
 
+def test_a_store_inside_the_folder_is_not_searched(tmp_path: Path) -> None:
+    for name in ("a.npy", "zoo/store/outputs/ab/x.safetensors", "zoo/store/aside/y.bin", "zoo/b.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert len(list_entries(tmp_path)) == 4
+    (tmp_path / "zoo" / "store" / "zoo.sqlite").write_bytes(b"")
+    assert [entry.name for entry in list_entries(tmp_path)] == ["a.npy", "zoo/b.npy"]
+
+
 def test_folders_are_searched(tmp_path: Path) -> None:
     for name in ("b.npy", "a", "sub/deep/c.pth", ".hidden", "sub/.git/x", "README.md", "config.json", "sub/empty.PT"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
