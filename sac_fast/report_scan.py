@@ -59,6 +59,8 @@ class ScanReport:
             "time": f"{summary.seconds:.1f} s, {summary.models_per_second:.1f} models/s",
             "store": str(store),
         }
+        if summary.retagged:
+            rows["tags"] = f"{summary.retagged:,} known models got new ones"
         if summary.reasons:
             counted = sorted(summary.reasons.items(), key=lambda item: (-item[1], item[0]))
             rows["reasons"] = ", ".join(f"{reason} {count:,}" for reason, count in counted)

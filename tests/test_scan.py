@@ -176,6 +176,23 @@ def test_what_is_known_is_not_opened_again(folder, store, pool):
     assert pool.submitted == 11
 
 
+def test_new_tags_of_known_models_are_stored_without_running_them(folder, store, pool):
+    entries = [entry(folder, "good"), entry(folder, "bad", does="raise"), entry(folder, "same")]
+    told(entries, store, pool)
+    before = {e.name: store.record_for(e.name) for e in entries}
+    tagged = [dataclasses.replace(e, tags=("independent", e.name)) for e in entries[:2]] + entries[2:]
+    summary, events = told(tagged, store, pool)
+    assert (pool.submitted, summary.known, summary.retagged, summary.done) == (3, 3, 2, 0)
+    assert events["good"]["known"]
+    for name in ("good", "bad"):
+        assert store.record_for(name) == dataclasses.replace(before[name], tags=("independent", name))
+    assert store.record_for("same") == before["same"]
+    summary, _ = told(tagged, store, pool)
+    assert (summary.known, summary.retagged) == (3, 0)
+    told(entries, store, pool)
+    assert store.record_for("good").tags == ()
+
+
 def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
     entries = [entry(folder, f"good{seed}", seed) for seed in range(5)]
     told(entries[:2], store, pool)

@@ -126,6 +126,7 @@ class _Scan:
     summary: ScanSummary
     stamps: dict[int, FileStamp | None] = field(default_factory=dict)
     requests: dict[int, str] = field(default_factory=dict)
+    retagged: list[ModelRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.probe_hash = self.probes if isinstance(self.probes, str) else self.probes.content_hash
@@ -176,6 +177,7 @@ class _Scan:
                     writer.add(self._record(job, answer), answer)
                 self._count(writer.poll())
             self._count(writer.flush())
+            self._write_tags()
             if not self.signals.received:
                 writer.relate_known(self.known.union(related), self.probe_hash)
             return dict(writer.seconds)
@@ -187,6 +189,7 @@ class _Scan:
             # Many at once: the store is busy while results are written, and the workers shall not wait for it.
             records = self.store.records_for((entry.name for entry in some), self.probe_hash)
             yield from self._new_jobs(some, numbers, records)
+            self._write_tags()
 
     def _new_jobs(
         self, entries: Iterable[ModelEntry], numbers: Iterator[int], records: Mapping[str, ModelRecord]
@@ -203,6 +206,8 @@ class _Scan:
             if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
                 self.summary.known += 1
                 self.summary.known_failed += known.status == "failed"
+                if known.tags != entry.tags:
+                    self.retagged.append(dataclasses.replace(known, tags=entry.tags))
                 if known.status == "done":
                     self.known.add(known.name)
                 event = failed_event(known) if known.status == "failed" else done_event(known)
@@ -211,6 +216,13 @@ class _Scan:
             self.stamps[job.number] = stamp
             self.requests[job.number] = request
             yield job
+
+    def _write_tags(self) -> None:
+        """Tags change no answer, so they are no part of a request, and known models need no run for them."""
+        if self.retagged:
+            self.store.retag(self.retagged)
+            self.summary.retagged += len(self.retagged)
+            self.retagged.clear()
 
     def _record(self, job: Job, answer: Answer) -> ModelRecord:
         entry, recorded = job.entry, answer.recorded
