@@ -1,6 +1,7 @@
 """Scans with real worker processes: outputs, failures with their reasons, what is known, and distances."""
 
 import dataclasses
+import datetime
 import json
 import os
 import signal
@@ -303,6 +304,49 @@ def test_architectures_named_inside_a_folder_are_not_run(folder, store, pool, tm
     assert store.record_for("found").architecture == scan_models.SPEC  # by fit
 
 
+def test_an_entry_that_no_store_can_hold_costs_no_other_model(folder, store, pool):
+    first = entry(folder, "good")
+    bad = {
+        "date": dataclasses.replace(first, kwargs={"a": datetime.date(2020, 1, 1)}),
+        "nan": dataclasses.replace(first, kwargs={"a": float("nan")}),
+        "refused date": dataclasses.replace(first, architecture="os:x", kwargs={"a": datetime.date(2020, 1, 1)}),
+        "refused nan": dataclasses.replace(first, architecture="os:x", kwargs={"a": float("nan")}),
+        "output": dataclasses.replace(first, output="o" * 5000),
+        "arguments": dataclasses.replace(first, kwargs={"a": "a" * (1 << 20)}),
+    }
+    entries = [
+        first,
+        *(dataclasses.replace(e, name=name, tags=("t",)) for name, e in bad.items()),
+        entry(folder, "last"),
+    ]
+    settings = dataclasses.replace(SETTINGS, trusted=())
+    for known in (0, 8):
+        summary = scan(entries, PROBES, store, executor=pool, settings=settings)
+        assert (summary.done + summary.failed, summary.known) == (8 - known, known)
+    assert {name: store.record_for(name).reason for name in bad} == {
+        **dict.fromkeys(("date", "nan", "output", "arguments"), "bad-arguments"),
+        **dict.fromkeys(("refused date", "refused nan"), "untrusted-architecture"),
+    }
+    assert all(store.record_for(name).tags == ("t",) for name in bad)
+    assert store.record_for("good").status == store.record_for("last").status == "done"
+
+
+def test_recorded_outputs_of_other_rows_than_the_sources_fail_alone(folder, store):
+    rng = np.random.default_rng(0)
+    for name, rows in (("a", 6), ("b", 6), ("short", 5), ("known", 5)):
+        np.save(folder / f"{name}.npy", rng.standard_normal((rows, 4)).astype(np.float32))
+    entries = list_entries(folder)
+    digits = "sha256:" + "0" * 64
+    summary = scan([e for e in entries if e.name == "known.npy"], digits, store, workers=1, settings=SETTINGS)
+    assert summary.done == 1
+    summary = scan(entries, digits, store, sources=["a.npy"], workers=1, settings=SETTINGS)
+    assert (summary.done, summary.known, summary.reasons) == (2, 1, {"wrong-shape": 1})
+    assert store.record_for("short.npy").message == "outputs must have 6 rows like the sources, got 5"
+    assert {row.name for row in store.distances()} == {"a.npy", "b.npy"}
+    with pytest.raises(ScanError, match=r"same number of probes, got \[5, 6\]"):
+        scan(entries, digits, store, sources=["a.npy", "known.npy"], workers=1, settings=SETTINGS)
+
+
 def test_devices_and_names_are_checked(folder, store, pool):
     assert device_list("cpu", 3) == ["cpu"] * 3
     assert len(device_list("cpu", None)) == len(os.sched_getaffinity(0))
@@ -313,6 +357,10 @@ def test_devices_and_names_are_checked(folder, store, pool):
     twice = [entry(folder, "a"), entry(folder, "a")]
     with pytest.raises(ValueError, match="different names, got 'a' 2 times"):
         told(twice, store, pool)
+    with pytest.raises(ValueError, match=r"entry 'nnn.*name must be a text of at most 4,096 characters, got 5,000"):
+        told([dataclasses.replace(twice[0], name="n" * 5000)], store, pool)
+    with pytest.raises(ValueError, match=r"entry 'a': tags must have at most 32,768 characters together, got 40,000"):
+        told([dataclasses.replace(twice[0], tags=("t" * 40_000,))], store, pool)
 
 
 def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):

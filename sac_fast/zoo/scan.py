@@ -22,12 +22,13 @@ from ..container import package_version
 from ..fingerprint import Fingerprint
 from ..models import ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
-from ..models.child_wire import Answer
+from ..models.child_wire import Answer, failed
+from ..models.manifest import check_lengths
 from ..probes import ProbeSet
 from .jobs import BAD_ARGUMENTS, Executor, Job, WorkerSettings, request_hash
 from .nursery import ScanError
 from .pool import WorkerPool
-from .records import FileStamp, ModelRecord
+from .records import MAX_TEXT, FileStamp, ModelRecord
 from .scan_place import default_memory, device_list
 from .scan_progress import ScanProgress
 from .scan_results import Event, Kin, ResultWriter, done_event, failed_event
@@ -37,6 +38,8 @@ from .store import ZooStore
 
 _POLL_SECONDS = 0.1
 _LOOKED_UP = 500
+# Failures before anything was built, so that nobody looked at the arguments yet.
+_NOT_OPENED = (BAD_ARGUMENTS, "untrusted-architecture")
 
 
 def scan(
@@ -135,6 +138,7 @@ class _Scan:
         self.loading = self.answering = 0.0
         self.begun = time.perf_counter()
         self.starting: float | None = None
+        self.rows: int | None = None  # of the sources, which all outputs must have
 
     def run(
         self, entries: Sequence[ModelEntry], sources: Sequence[Fingerprint | str], metric: str, comparison: str
@@ -147,6 +151,7 @@ class _Scan:
             phases.update(self._answer_all(first, numbers, ResultWriter(self.store, Kin((), metric, comparison))))
         if not self.signals.received:
             kin = Kin([self._source(source) for source in sources], metric, comparison)
+            self.rows = _rows_of(kin.sources)
             rest = [entry for entry in entries if entry.name not in named] if named else entries
             phases.update(self._answer_all(rest, numbers, ResultWriter(self.store, kin), named))
         self.summary.interrupted = self.signals.received
@@ -170,11 +175,11 @@ class _Scan:
                     if job is None:
                         more = False
                     elif (refusal := self.settings.refusal(job.entry)) is not None:
-                        writer.add(self._record(job, refusal), refusal)
+                        writer.add(*self._recorded(job, refusal))
                     else:
                         self.executor.submit(job)
                 for job, answer in self.executor.poll(_POLL_SECONDS):
-                    writer.add(self._record(job, answer), answer)
+                    writer.add(*self._recorded(job, answer))
                 self._count(writer.poll())
             self._count(writer.flush())
             self._write_tags()
@@ -224,13 +229,35 @@ class _Scan:
             self.summary.retagged += len(self.retagged)
             self.retagged.clear()
 
-    def _record(self, job: Job, answer: Answer) -> ModelRecord:
+    def _recorded(self, job: Job, answer: Answer) -> tuple[ModelRecord, Answer]:
+        """The record of an answer; an entry or answer that no record can hold is a failure of that model alone."""
+        stamp, request = self.stamps.pop(job.number), self.requests.pop(job.number)
+        rows = None if answer.outputs is None else len(answer.outputs)
+        if rows is not None and self.rows is not None and rows != self.rows:
+            words = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
+            answer = failed("wrong-shape", words, answer.format)
+        try:
+            return self._record(job, answer, stamp, request), answer
+        except (TypeError, ValueError) as error:
+            answer = failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
+        entry = job.entry
+        bare = ModelRecord(
+            name=entry.name,
+            path=str(entry.path)[:MAX_TEXT],
+            probe_hash=self.probe_hash,
+            tags=entry.tags,
+            file=stamp,
+            request=request,
+        )
+        return bare, answer
+
+    def _record(self, job: Job, answer: Answer, stamp: FileStamp | None, request: str) -> ModelRecord:
         entry, recorded = job.entry, answer.recorded
         preprocessing = entry.preprocessing or self.preprocessing
         architecture, kwargs = entry.architecture, dict(entry.kwargs)
         if answer.inferred is not None:
             architecture, kwargs = split_architecture(self.settings.architectures[answer.inferred])
-        if recorded or architecture is None or answer.reason == BAD_ARGUMENTS:
+        if recorded or architecture is None or answer.reason in _NOT_OPENED:
             kwargs = {}
         dtype = self.settings.dtype
         if dtype is None or recorded:
@@ -254,8 +281,8 @@ class _Scan:
             preprocessing_hash="" if recorded else preprocessing.hash,
             code_version="" if recorded else self.code_version,
             dtype=dtype,
-            file=self.stamps.pop(job.number),
-            request=self.requests.pop(job.number),
+            file=stamp,
+            request=request,
             seconds=sum(answer.seconds),
         )
 
@@ -302,7 +329,19 @@ def _stamp(path: Path) -> FileStamp | None:
     return None
 
 
+def _rows_of(sources: Sequence[Fingerprint]) -> int | None:
+    rows = {len(source) for source in sources}
+    if len(rows) > 1:
+        raise ScanError(f"sources must have answered the same number of probes, got {sorted(rows)}")
+    return rows.pop() if rows else None
+
+
 def _check_names(entries: Sequence[ModelEntry]) -> None:
     names = collections.Counter(entry.name for entry in entries)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"entries must have different names, got {twice[0]!r} {names[twice[0]]} times")
+    for entry in entries:
+        try:
+            check_lengths(entry.name, entry.tags)
+        except ValueError as error:
+            raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
