@@ -30,6 +30,7 @@ from .cli_options import (
     preprocessing_of,
 )
 from .errors import SacFastError
+from .terminal import plain_name
 
 app = typer.Typer(
     name="sac-fast",
@@ -215,5 +216,7 @@ def main() -> None:
     try:
         app()
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
-        print(f"sac-fast: {type(error).__name__}: {error}", file=sys.stderr)
+        # What strangers wrote into a file may stand in a message; its own lines stay lines.
+        told = "\n".join(map(plain_name, str(error).expandtabs(4).split("\n")))
+        print(f"sac-fast: {type(error).__name__}: {told}", file=sys.stderr)
         sys.exit(1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .cli_options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
+from .terminal import plain_name
 
 if TYPE_CHECKING:
     from .probes import ProbeSet
@@ -202,7 +203,7 @@ def _show(summary: dict[str, Any], as_json: bool) -> None:
         f"in {summary['folder']}"
     )
     for name, reason in {**summary["left_out"], **summary["failed"]}.items():
-        print(f"sac-fast: {name}: {reason}", file=sys.stderr)
+        print(plain_name(f"sac-fast: {name}: {reason}"), file=sys.stderr)
 
 
 def _range(members: list[dict[str, Any]], key: str, digits: int) -> str:

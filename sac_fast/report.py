@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from .terminal import console, print_json
+from .terminal import console, plain_name, print_json
 
 if TYPE_CHECKING:
     from .fingerprint import Fingerprint
@@ -22,7 +22,7 @@ _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yello
 def _pairs(rows: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(str(value)))
+        table.add_row(Text(name, style="bold"), Text(plain_name(str(value))))
     console().print(table)
 
 
@@ -122,11 +122,11 @@ def show_remade(result: Remade, as_json: bool) -> None:
         print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
         return
     for image in result.images:
-        print(f"{image.name}: {'equal' if image.equal else image.reason}")
+        print(plain_name(f"{image.name}: {'equal' if image.equal else image.reason}"))
     for line in result.selection:
-        print(f"selection: {line}")
+        print(plain_name(f"selection: {line}"))
     for line in result.notes:
-        print(f"note: {line}")
+        print(plain_name(f"note: {line}"))
     print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
 
 
@@ -152,7 +152,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
     verdict = result.verdict
     out = console()
     out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
-    out.print(Text(verdict.reason))
+    out.print(Text(plain_name(verdict.reason)))
     nulls = sorted(result.null_distances.values())
     _pairs(
         {
@@ -165,7 +165,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
         }
     )
     for warning in result.warnings:
-        out.print(Text(f"note: {warning}", style="yellow"))
+        out.print(Text(plain_name(f"note: {warning}"), style="yellow"))
 
 
 def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
