@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import hostile_files
 import numpy as np
@@ -15,12 +16,14 @@ import torch
 
 from sac_fast import correlation_distance, fingerprint
 from sac_fast.models import ModelEntry, list_entries
+from sac_fast.report_scan import ScanReport
 from sac_fast.zoo import ZooStore
 from sac_fast.zoo.jobs import WorkerSettings
 from sac_fast.zoo.nursery import ScanError
 from sac_fast.zoo.pool import WorkerPool
 from sac_fast.zoo.scan import scan
 from sac_fast.zoo.scan_place import default_memory, device_list
+from sac_fast.zoo.scan_summary import ScanSummary
 
 PROBES = scan_models.probes()
 SETTINGS = WorkerSettings(timeout=60, memory_bytes=600 << 20, architectures=(scan_models.SPEC,))
@@ -220,6 +223,8 @@ def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
     }
     with pytest.raises(ScanError, match="no model of that name"):
         told(entries, store, pool, sources=["nobody"])
+    with pytest.raises(ValueError, match="sources must have different names, got 'owner' 2 times"):
+        told(entries, store, pool, sources=[owner, fingerprint(scan_models.Tiny(), PROBES, name="owner")])
     foreign = fingerprint(scan_models.Tiny(), scan_models.probes(5), name="foreign")
     with pytest.raises(ScanError, match="must be of the scan's probes"):
         told(entries, store, pool, sources=[foreign])
@@ -394,6 +399,8 @@ def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
         (("--probe-hash", "md5:12"), "64 digits"),
         (("--probe-hash", "sha256:" + "0" * 64, "--device", "tpu"), "device must be"),
         (("--probe-hash", "sha256:" + "0" * 64, "--size", "big"), "N or HxW"),
+        (("--probe-hash", "sha256:" + "0" * 64, "--memory", "inf"), "less than or equal to 1000000000"),
+        (("--probe-hash", "sha256:" + "0" * 64, "--timeout", "nan"), "less than or equal to 1000000000"),
     ],
 )
 def test_the_command_refuses_nonsense(folder, tmp_path, run, options, words):
@@ -401,6 +408,17 @@ def test_the_command_refuses_nonsense(folder, tmp_path, run, options, words):
     assert code == 2
     assert words in " ".join(err.replace("│", " ").split())
     assert not (tmp_path / "s").exists()
+
+
+def test_names_cannot_give_orders_to_the_terminal(capsys):
+    report = ScanReport(as_json=False)
+    report.take({"status": "failed", "name": "\x1b[2Ja\ud800", "reason": "odd", "message": "\u202eno"})
+    report.finish(ScanSummary(1, failed=1, reasons={"\x1b]0;": 1}), Path("s\x1b[1m"))
+    out = capsys.readouterr().out
+    assert "\\x1b[2Ja\\ud800: odd: \\u202eno" in out
+    assert "\\x1b]0; 1" in out
+    assert "s\\x1b[1m" in out
+    assert not set("\x1b\ud800\u202e") & set(out)
 
 
 def test_a_folder_of_hostile_files_beside_good_models(folder, store, pool):

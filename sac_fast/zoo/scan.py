@@ -92,6 +92,7 @@ def scan(
     """
     settings = settings or WorkerSettings()
     _check_names(entries)
+    _check_sources(sources)
     devices = device_list(device, workers)
     if executor is None:
         if settings.memory_bytes is None:
@@ -327,6 +328,12 @@ def _stamp(path: Path) -> FileStamp | None:
     with contextlib.suppress(OSError, ValueError):
         return FileStamp.of(path)
     return None
+
+
+def _check_sources(sources: Sequence[Fingerprint | str]) -> None:
+    names = collections.Counter(source if isinstance(source, str) else source.name for source in sources)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"sources must have different names, got {twice[0]!r} {names[twice[0]]} times")
 
 
 def _rows_of(sources: Sequence[Fingerprint]) -> int | None:
