@@ -15,6 +15,7 @@ import typer.core
 from .cli_options import Comparison, Layout, Mean, Metric, Quiet, Std, preprocessing_of
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
+_MOST = 1e9  # seconds or GB: more than anybody has, and still a number for the kernel
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -69,9 +70,10 @@ def scan(
         Literal["float32", "float64", "float16", "bfloat16"] | None,
         typer.Option(help="Run the models in this dtype; default: their own."),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a model may take.")] = 600.0,
+    timeout: Annotated[float, typer.Option(min=0.1, max=_MOST, help="Seconds that a model may take.")] = 600.0,
     memory: Annotated[
-        float | None, typer.Option(min=0.01, help="GB that a worker may take; default: its share of the machine.")
+        float | None,
+        typer.Option(min=0.01, max=_MOST, help="GB that a worker may take; default: its share of the machine."),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try models again that failed before.")] = False,
     ray: Annotated[
@@ -89,7 +91,9 @@ def scan(
     """Let all models of a zoo answer the probes; keep the answers in a store.
 
     Models are other people's files: they are opened in worker processes with limits, and one that fails is recorded
-    with its reason. Interrupt it at any time; the same command goes on. Exit code 130 after Ctrl-C.
+    with its reason. Interrupt it at any time; the same command goes on. Exit code 130 after Ctrl-C. A model counts as
+    known while its file and what is asked of it stay the same. The code of an architecture is not looked at: after a
+    change of it, take the models out of the store (`sac-fast zoo rm`) or begin a new one.
     """
     from .models import list_entries
     from .probes import ProbeSet

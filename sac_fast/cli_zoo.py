@@ -103,10 +103,16 @@ def export(
     free(out, force)
     with ZooStore.open(store, write=False) as zoo:
         if model is not None:
-            record = zoo.record_for(model, None if probes is None else zoo.complete_probe_hash(probes))
-            if record is None:
+            wanted = None if probes is None else zoo.complete_probe_hash(probes)
+            found = [record for record in zoo.records_of(model) if wanted in (None, record.probe_hash)]
+            if not found:
                 raise typer.BadParameter(f"must be a model of the store, got {model!r}", param_hint="--model")
-            zoo.fingerprint(record).save(out)
+            if len(found) > 1:
+                listed = ", ".join(record.probe_hash for record in found)
+                raise typer.BadParameter(
+                    f"must pick one of the model's probe sets ({listed}), got none", param_hint="--probes"
+                )
+            zoo.fingerprint(found[0]).save(out)
             rows = 1
         elif probes is not None:
             raise typer.BadParameter("goes with --model: tables name each row's probes", param_hint="--probes")

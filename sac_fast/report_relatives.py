@@ -55,4 +55,4 @@ def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_j
     else:
         out.print(Text("no p-values: tag models that are known to be independent (zoo.toml, zoo.csv)"))
     for note in (*notes, *found.notes):
-        out.print(Text(f"note: {note}"))
+        out.print(Text(plain_name(f"note: {note}")))

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .zoo.printable import printable
+
 if TYPE_CHECKING:
     from .zoo.scan_summary import ScanSummary
 
@@ -59,15 +61,18 @@ class ScanReport:
             "time": f"{summary.seconds:.1f} s, {summary.models_per_second:.1f} models/s",
             "store": str(store),
         }
+        if summary.retagged:
+            rows["tags"] = f"{summary.retagged:,} known models got new ones"
         if summary.reasons:
             counted = sorted(summary.reasons.items(), key=lambda item: (-item[1], item[0]))
             rows["reasons"] = ", ".join(f"{reason} {count:,}" for reason, count in counted)
         pairs = Table(show_header=False, box=None, pad_edge=False)
         for name, value in rows.items():
-            pairs.add_row(Text(name, style="bold"), Text(value))
+            pairs.add_row(Text(name, style="bold"), Text(printable(value)))
         console.print(pairs)
         for event in self._failures:
-            console.print(Text(f"{event['name']}: {event['reason']}: {event['message']}", style="red"))
+            told = ": ".join(printable(str(event[key])) for key in ("name", "reason", "message"))
+            console.print(Text(told, style="red"))
         if failed > len(self._failures):
             console.print(Text(f"and {failed - len(self._failures):,} more (sac-fast zoo ls lists them)", style="red"))
         if summary.interrupted:

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import sac_fast
-from sac_fast import report
+from sac_fast import cli, report
 from sac_fast.probes import ImageCheck, Remade
 from sac_fast.verify import verify_fingerprints
 
@@ -257,3 +257,24 @@ def test_every_command_has_help(run):
 
 def test_version(run):
     assert run("--version") == (0, f"sac-fast {sac_fast.container.package_version()}\n", "")
+
+
+def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):
+    def fails():
+        raise ValueError("a \x1b[2J name\n\tand its\ud800second line")
+
+    monkeypatch.setattr(cli, "app", fails)
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert err == "sac-fast: ValueError: a \ufffd[2J name\n    and its\ufffdsecond line\n"
+
+
+def test_a_verdict_prints_strangers_names_without_tricks(run, tmp_path):
+    outputs = torch.arange(12.0).reshape(4, 3) ** 2
+    for number, name in enumerate(("\x1b[2Jmine", "theirs\ud800\u202e")):
+        provenance = {"name": name, "probe_hash": "sha256:" + "0" * 64, "model_hash": None}
+        sac_fast.Fingerprint(outputs + number, provenance).save(tmp_path / f"{number}.safetensors")
+    code, out, err = run("verify", tmp_path / "0.safetensors", tmp_path / "1.safetensors")
+    assert code == 0, err
+    assert "\ufffd[2Jmine" in out
+    assert "theirs\ufffd\ufffd" in out

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 
@@ -230,6 +231,32 @@ def test_svg_is_xml_with_every_model_of_the_forest(drawn, tmp_path):
     assert sum(word.startswith("first/") for word in words) == 5
     ends = {end for a, b, _ in drawn.forest for end in (a, b)}
     assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) == len(ends)
+
+
+@pytest.mark.parametrize("ending", ["graphml", "json", "dot", "svg"])
+def test_names_that_print_alike_stay_nodes_of_their_own(drawn, tmp_path, ending):
+    strange = dataclasses.replace(
+        drawn,
+        independents=("a\x02",),
+        groups=(("a\x01", "b"), ("a\x02", "c"), ("a\ufffd", "a\ud800")),
+        forest=(("a\x01", "b", 0.1), ("a\x02", "c", 0.2), ("a\ufffd", "a\ud800", 0.3)),
+    )
+    path = tmp_path / f"g.{ending}"
+    save_graph(path, strange, sources=["a\x01"])
+    nodes = {"a\ufffd", "a\ufffd (2)", "a\ufffd (3)", "a\ufffd (4)", "b", "c"}
+    if ending in ("graphml", "json"):
+        text = path.read_text()
+        graph = nx.parse_graphml(text) if ending == "graphml" else nx.node_link_graph(json.loads(text), edges="edges")
+        assert set(graph.nodes) == nodes
+        assert sorted(len(tree) for tree in nx.connected_components(graph)) == [2, 2, 2]
+        assert [name for name, data in graph.nodes(data=True) if data["source"]] == ["a\ufffd (2)"]
+        assert graph.edges["a\ufffd (2)", "b"]["distance"] == 0.1
+        assert [name for name, data in graph.nodes(data=True) if data["independent"]] == ["a\ufffd (3)"]
+    elif ending == "dot":
+        assert path.read_text().count(" -- ") == 3
+    else:
+        assert path.read_text().count("<circle") == 6
+        assert path.read_text().count('class="s"') == path.read_text().count('class="i"') == 1
 
 
 def test_dot_quotes_names(drawn, tmp_path):

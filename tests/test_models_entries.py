@@ -41,6 +41,37 @@ b.npy,second,,,,logits,independent x
 """
 
 
+def test_a_store_inside_the_folder_is_not_searched(tmp_path: Path) -> None:
+    for name in ("a.npy", "zoo/store/outputs/ab/x.safetensors", "zoo/store/aside/y.bin", "zoo/b.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert len(list_entries(tmp_path)) == 4
+    (tmp_path / "zoo" / "store" / "zoo.sqlite").write_bytes(b"")
+    assert [entry.name for entry in list_entries(tmp_path)] == ["a.npy", "zoo/b.npy"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("path", "d/" * 3000, "path must be a text of at most 4,096 characters, got 6,000"),
+        ("name", "n" * 5000, "name must be a text of at most 4,096 characters, got 5,000"),
+        ("architecture", "m:" + "a" * 4095, "architecture must be a text of at most 4,096 characters, got 4,097"),
+        ("output", "o" * 5000, "output must be a text of at most 4,096 characters, got 5,000"),
+        ("tags", "t" * 40_000, "tags must have at most 32,768 characters together, got 40,000"),
+    ],
+)
+def test_what_no_store_could_hold_is_refused_by_the_models_name(
+    tmp_path: Path, key: str, value: str, words: str
+) -> None:
+    row = {"path": "a.npy", "name": "mine", key: value}
+    (tmp_path / "zoo.csv").write_text(
+        ",".join(row) + "\nb.npy,other" + "," * (len(row) - 2) + "\n" + ",".join(row.values())
+    )
+    named = "nnnn" if key == "name" else "mine"
+    with pytest.raises(FileFormatError, match=f"model 2 of .*'{named}.*{words}"):
+        list_entries(tmp_path)
+
+
 def test_folders_are_searched(tmp_path: Path) -> None:
     for name in ("b.npy", "a", "sub/deep/c.pth", ".hidden", "sub/.git/x", "README.md", "config.json", "sub/empty.PT"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

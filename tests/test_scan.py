@@ -1,10 +1,12 @@
 """Scans with real worker processes: outputs, failures with their reasons, what is known, and distances."""
 
 import dataclasses
+import datetime
 import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import hostile_files
 import numpy as np
@@ -16,12 +18,14 @@ from sac_fast import ProbeSet, correlation_distance, fingerprint
 from sac_fast.demo import architectures
 from sac_fast.demo.zoo import FULL
 from sac_fast.models import ModelEntry, list_entries
+from sac_fast.report_scan import ScanReport
 from sac_fast.zoo import ZooStore
 from sac_fast.zoo.jobs import WorkerSettings
 from sac_fast.zoo.nursery import ScanError
 from sac_fast.zoo.pool import WorkerPool
 from sac_fast.zoo.scan import scan
 from sac_fast.zoo.scan_place import default_memory, device_list
+from sac_fast.zoo.scan_summary import ScanSummary
 
 PROBES = scan_models.probes()
 SETTINGS = WorkerSettings(timeout=60, memory_bytes=600 << 20, architectures=(scan_models.SPEC,))
@@ -178,6 +182,23 @@ def test_what_is_known_is_not_opened_again(folder, store, pool):
     assert pool.submitted == 11
 
 
+def test_new_tags_of_known_models_are_stored_without_running_them(folder, store, pool):
+    entries = [entry(folder, "good"), entry(folder, "bad", does="raise"), entry(folder, "same")]
+    told(entries, store, pool)
+    before = {e.name: store.record_for(e.name) for e in entries}
+    tagged = [dataclasses.replace(e, tags=("independent", e.name)) for e in entries[:2]] + entries[2:]
+    summary, events = told(tagged, store, pool)
+    assert (pool.submitted, summary.known, summary.retagged, summary.done) == (3, 3, 2, 0)
+    assert events["good"]["known"]
+    for name in ("good", "bad"):
+        assert store.record_for(name) == dataclasses.replace(before[name], tags=("independent", name))
+    assert store.record_for("same") == before["same"]
+    summary, _ = told(tagged, store, pool)
+    assert (summary.known, summary.retagged) == (3, 0)
+    told(entries, store, pool)
+    assert store.record_for("good").tags == ()
+
+
 def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
     entries = [entry(folder, f"good{seed}", seed) for seed in range(5)]
     told(entries[:2], store, pool)
@@ -204,6 +225,8 @@ def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
     }
     with pytest.raises(ScanError, match="no model of that name"):
         told(entries, store, pool, sources=["nobody"])
+    with pytest.raises(ValueError, match="sources must have different names, got 'owner' 2 times"):
+        told(entries, store, pool, sources=[owner, fingerprint(scan_models.Tiny(), PROBES, name="owner")])
     foreign = fingerprint(scan_models.Tiny(), scan_models.probes(5), name="foreign")
     with pytest.raises(ScanError, match="must be of the scan's probes"):
         told(entries, store, pool, sources=[foreign])
@@ -316,6 +339,49 @@ def test_the_trusted_architectures_are_those_that_the_demo_writes():
         assert refused(spec)
 
 
+def test_an_entry_that_no_store_can_hold_costs_no_other_model(folder, store, pool):
+    first = entry(folder, "good")
+    bad = {
+        "date": dataclasses.replace(first, kwargs={"a": datetime.date(2020, 1, 1)}),
+        "nan": dataclasses.replace(first, kwargs={"a": float("nan")}),
+        "refused date": dataclasses.replace(first, architecture="os:x", kwargs={"a": datetime.date(2020, 1, 1)}),
+        "refused nan": dataclasses.replace(first, architecture="os:x", kwargs={"a": float("nan")}),
+        "output": dataclasses.replace(first, output="o" * 5000),
+        "arguments": dataclasses.replace(first, kwargs={"a": "a" * (1 << 20)}),
+    }
+    entries = [
+        first,
+        *(dataclasses.replace(e, name=name, tags=("t",)) for name, e in bad.items()),
+        entry(folder, "last"),
+    ]
+    settings = dataclasses.replace(SETTINGS, trusted=())
+    for known in (0, 8):
+        summary = scan(entries, PROBES, store, executor=pool, settings=settings)
+        assert (summary.done + summary.failed, summary.known) == (8 - known, known)
+    assert {name: store.record_for(name).reason for name in bad} == {
+        **dict.fromkeys(("date", "nan", "output", "arguments"), "bad-arguments"),
+        **dict.fromkeys(("refused date", "refused nan"), "untrusted-architecture"),
+    }
+    assert all(store.record_for(name).tags == ("t",) for name in bad)
+    assert store.record_for("good").status == store.record_for("last").status == "done"
+
+
+def test_recorded_outputs_of_other_rows_than_the_sources_fail_alone(folder, store):
+    rng = np.random.default_rng(0)
+    for name, rows in (("a", 6), ("b", 6), ("short", 5), ("known", 5)):
+        np.save(folder / f"{name}.npy", rng.standard_normal((rows, 4)).astype(np.float32))
+    entries = list_entries(folder)
+    digits = "sha256:" + "0" * 64
+    summary = scan([e for e in entries if e.name == "known.npy"], digits, store, workers=1, settings=SETTINGS)
+    assert summary.done == 1
+    summary = scan(entries, digits, store, sources=["a.npy"], workers=1, settings=SETTINGS)
+    assert (summary.done, summary.known, summary.reasons) == (2, 1, {"wrong-shape": 1})
+    assert store.record_for("short.npy").message == "outputs must have 6 rows like the sources, got 5"
+    assert {row.name for row in store.distances()} == {"a.npy", "b.npy"}
+    with pytest.raises(ScanError, match=r"same number of probes, got \[5, 6\]"):
+        scan(entries, digits, store, sources=["a.npy", "known.npy"], workers=1, settings=SETTINGS)
+
+
 def test_devices_and_names_are_checked(folder, store, pool):
     assert device_list("cpu", 3) == ["cpu"] * 3
     assert len(device_list("cpu", None)) == len(os.sched_getaffinity(0))
@@ -326,6 +392,10 @@ def test_devices_and_names_are_checked(folder, store, pool):
     twice = [entry(folder, "a"), entry(folder, "a")]
     with pytest.raises(ValueError, match="different names, got 'a' 2 times"):
         told(twice, store, pool)
+    with pytest.raises(ValueError, match=r"entry 'nnn.*name must be a text of at most 4,096 characters, got 5,000"):
+        told([dataclasses.replace(twice[0], name="n" * 5000)], store, pool)
+    with pytest.raises(ValueError, match=r"entry 'a': tags must have at most 32,768 characters together, got 40,000"):
+        told([dataclasses.replace(twice[0], tags=("t" * 40_000,))], store, pool)
 
 
 def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
@@ -359,6 +429,8 @@ def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
         (("--probe-hash", "md5:12"), "64 digits"),
         (("--probe-hash", "sha256:" + "0" * 64, "--device", "tpu"), "device must be"),
         (("--probe-hash", "sha256:" + "0" * 64, "--size", "big"), "N or HxW"),
+        (("--probe-hash", "sha256:" + "0" * 64, "--memory", "inf"), "less than or equal to 1000000000"),
+        (("--probe-hash", "sha256:" + "0" * 64, "--timeout", "nan"), "less than or equal to 1000000000"),
     ],
 )
 def test_the_command_refuses_nonsense(folder, tmp_path, run, options, words):
@@ -366,6 +438,17 @@ def test_the_command_refuses_nonsense(folder, tmp_path, run, options, words):
     assert code == 2
     assert words in " ".join(err.replace("│", " ").split())
     assert not (tmp_path / "s").exists()
+
+
+def test_names_cannot_give_orders_to_the_terminal(capsys):
+    report = ScanReport(as_json=False)
+    report.take({"status": "failed", "name": "\x1b[2Ja\ud800", "reason": "odd", "message": "\u202eno"})
+    report.finish(ScanSummary(1, failed=1, reasons={"\x1b]0;": 1}), Path("s\x1b[1m"))
+    out = capsys.readouterr().out
+    assert "\\x1b[2Ja\\ud800: odd: \\u202eno" in out
+    assert "\\x1b]0; 1" in out
+    assert "s\\x1b[1m" in out
+    assert not set("\x1b\ud800\u202e") & set(out)
 
 
 def test_a_folder_of_hostile_files_beside_good_models(folder, store, pool):

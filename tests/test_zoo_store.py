@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -60,6 +61,36 @@ def test_key_digest_is_sha256_of_canonical_json():
     )
     assert key.digest == hashlib.sha256(text.encode()).hexdigest()
     assert ResultKey.from_json(text) == key
+
+
+def test_large_outputs_keep_no_descriptors(store):
+    count, large = 24, torch.arange(512 * 513, dtype=torch.float32).reshape(512, 513)  # just over 1 MiB
+    for number in range(count):
+        key, record, _ = result(number)
+        store.add_result(key, record, large + number)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
+    try:
+        held = [store.outputs(record) for record in store.records()]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(held) == count
+    for number, outputs in enumerate(held):
+        assert torch.equal(outputs, large + number)
+    held[0][0, 0] = -1.0  # copy on write
+    assert store.outputs(next(store.records()))[0, 0] == 0.0
+
+
+def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
+    key, record, _ = result(1)
+    large = torch.arange(512 * 513, dtype=torch.float64).reshape(512, 513)
+    store.add_result(key, record, large)
+
+    def full(*arguments, **options):
+        raise RuntimeError("unable to mmap 1050753 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "from_file", full)
+    assert torch.equal(store.outputs(store.record_for("model-0001")), large)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -53,6 +54,34 @@ def statuses(folder: Path) -> dict[str, str]:
 def test_a_sound_store(folder):
     report = check_store(folder)
     assert (report.clean, report.results, report.notes) == (True, 3, ())
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EACCES])
+@pytest.mark.parametrize("orphaned", [False, True])
+def test_what_cannot_be_read_now_is_no_damage(folder, monkeypatch, code, orphaned):
+    path = file_of(folder, "model-0002")
+    if orphaned:
+        change(folder, "DELETE FROM results", "DELETE FROM models")
+    before, known = path.read_bytes(), statuses(folder)
+    real = os.open
+
+    def failing(name, *arguments, **options):
+        if name == path.name:
+            raise OSError(code, os.strerror(code))
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(StoreError, match=f"cannot read.*{os.strerror(code)}.*left as it is"):
+        check_store(folder, repair=True)
+    if not orphaned:
+        with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match=os.strerror(code)) as caught:
+            store.outputs(store.record_for("model-0002"))
+        assert "damaged" not in str(caught.value)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert not (folder / "aside").exists()
+    assert statuses(folder) == known
+    assert check_store(folder, repair=True).sound
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged", "truncated", "link", "pipe", "folder"])

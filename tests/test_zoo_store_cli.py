@@ -78,6 +78,22 @@ def test_export(folder, run, tmp_path):
         assert run("zoo", "export", folder, *wrong)[0] == 2
 
 
+def test_export_of_a_model_under_two_probe_sets_wants_one_of_them_named(folder, run, tmp_path):
+    other = model(2, probe_hash="sha256:" + "a" * 64)
+    with ZooStore.open(folder, write=True) as store:
+        store.add_result(other.key, other, result(2)[2] + 1)
+    wanted = ("zoo", "export", folder, tmp_path / "m.safetensors", "--model", "model-0002")
+    code, _, err = run(*wanted)
+    assert code == 2
+    words = "".join(err.replace("│", " ").split())
+    assert "--probes" in words
+    assert PROBES in words
+    assert other.probe_hash in words
+    assert not (tmp_path / "m.safetensors").exists()
+    assert run(*wanted, "--probes", "aaaa")[0] == 0
+    assert sac_fast.Fingerprint.load(tmp_path / "m.safetensors").probe_hash == other.probe_hash
+
+
 def test_check(folder, run):
     assert run("zoo", "check", folder, "-q")[:2] == (0, "2 results, all as they were written\n")
     (path, _) = (folder / "outputs").rglob("*.safetensors")

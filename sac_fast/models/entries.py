@@ -22,6 +22,7 @@ _MODEL_SUFFIXES = frozenset(
     (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".npy", ".npz", ".csv", ".h5", ".hdf5")
 )
 _MANIFESTS = ("zoo.toml", "zoo.csv", "zoo.json")
+_STORE = "zoo.sqlite"  # as `sac_fast.zoo.database` names it
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def list_entries(
     """List models without opening them.
 
     A folder with a manifest (zoo.toml, zoo.csv, or the zoo.json of a `LabelledZoo`) means what the manifest says.
-    Any other folder is searched with its sub-folders; hidden names, texts and pictures are left out, folders behind
-    links are not entered. What is no regular file but might be taken for a model is listed, to be refused by name.
+    Any other folder is searched with its sub-folders; hidden names, texts, pictures and zoo stores are left out,
+    folders behind links are not entered. What is no regular file but might be taken for a model is listed, to be
+    refused by name.
 
     Args:
         source: a folder, a model file or a manifest.
@@ -106,6 +108,9 @@ def _search(root: Path, defaults: ModelEntry) -> list[ModelEntry]:
     found = []
     for folder, folders, files in os.walk(root, followlinks=False, onerror=_raise):
         here = Path(folder)
+        if _STORE in files:  # a zoo store holds answers, not models: a scan that keeps it here would scan itself
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # A folder with a model's name was meant as one, and a link to a folder is not entered: both are told of.
         listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODEL_SUFFIXES]

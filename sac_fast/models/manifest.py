@@ -24,7 +24,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +34,9 @@ from .entries import ModelEntry
 from .preprocessing import Preprocessing
 
 MAX_BYTES = 64 << 20
+#: Longest name, path, architecture or output, in characters, and longest tags together: what a zoo store holds.
+MAX_TEXT = 4096
+MAX_TAGS = 1 << 15
 _KEYS = ("path", "name", "architecture", "kwargs", "preprocessing", "output", "tags")
 _LABELLED = "sac_fast labelled zoo"
 
@@ -153,8 +156,15 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
     if not isinstance(output, (int, str, type(None))) or isinstance(output, bool):
         raise ValueError(f"output must be a position or a name, got {output!r}")
     preprocessing = row.get("preprocessing")
+    name = _text(row, "name") if "name" in row else str(path)
+    try:
+        check_lengths(name, tags)
+        for key in ("path", "architecture", "output"):
+            _check_length(key, row.get(key))
+    except ValueError as error:
+        raise ValueError(f"{name[:80]!r}: {error}") from None
     return ModelEntry(
-        name=_text(row, "name") if "name" in row else str(path),
+        name=name,
         path=folder / path,
         architecture=_text(row, "architecture") if "architecture" in row else defaults.architecture,
         kwargs=kwargs,
@@ -163,6 +173,22 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
         tags=tuple(dict.fromkeys([*tags, *defaults.tags])),
         root=Path(os.path.abspath(folder)),
     )
+
+
+def check_lengths(name: str, tags: Sequence[str]) -> None:
+    """Refuse a name or tags of a model that are longer than a zoo store holds.
+
+    Raises:
+        ValueError: they are.
+    """
+    _check_length("name", name)
+    if (total := sum(map(len, tags))) > MAX_TAGS:
+        raise ValueError(f"tags must have at most {MAX_TAGS:,} characters together, got {total:,}")
+
+
+def _check_length(key: str, value: object) -> None:
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ValueError(f"{key} must be a text of at most {MAX_TEXT:,} characters, got {len(value):,}")
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:

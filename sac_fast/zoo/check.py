@@ -16,7 +16,7 @@ from ..progress import track
 from .aside import set_aside
 from .database import NAME, bound, create_database, damaged
 from .lock import WriterLock, writer_of
-from .output_files import FOLDER, INCOMING, SUFFIX
+from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
 from .records import ResultKey
 from .rows import SELECT, record_of
 from .store import ZooStore
@@ -86,7 +86,8 @@ def check_store(folder: StrPath, *, repair: bool = False, progress: bool = False
 
     Raises:
         StoreLockedError: ``repair`` while somebody writes.
-        StoreError: no store, of another version, or a repair that failed.
+        StoreError: no store, of another version, a file that cannot be read for reasons that are not its own, or a
+            repair that failed.
     """
     path = Path(folder)
     try:
@@ -155,8 +156,10 @@ def _check_result(store: ZooStore, row: tuple[object, ...], repair: bool) -> Ite
         return
     except FileNotFoundError:
         kind, detail = "missing", "the file of a result is not there"
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         kind, detail = "damaged", str(error)
+    except OSError as error:
+        raise unreadable(str(file), error) from error
     if not repair:
         # A model that was removed just now is none to miss.
         if store.rows("SELECT 1 FROM results WHERE digest = ?", digest):
@@ -213,7 +216,9 @@ def _adopt(store: ZooStore, name: str) -> str:
     """Take up a result whose row is lost, or get rid of the file."""
     try:
         key, outputs = store.files.read(name)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unreadable(name, error) from error
+    except ValueError as error:
         return f"moved to {set_aside(store.files.root, (FOLDER, name[:2], name + SUFFIX))}: {error}"
     if store.has_result(key):
         store.files.remove([name])

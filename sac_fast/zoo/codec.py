@@ -6,7 +6,6 @@ The bytes depend on key and outputs alone. Since the key is inside, lost rows of
 from __future__ import annotations
 
 import json
-import mmap
 
 import numpy as np
 import safetensors.numpy
@@ -48,11 +47,14 @@ def encode(key: ResultKey, outputs: torch.Tensor) -> bytes:
     return safetensors.numpy.save({_TENSOR: array}, {_METADATA: head})
 
 
-def decode(data: bytes | mmap.mmap) -> tuple[ResultKey, torch.Tensor]:
+def decode(data: bytes | memoryview) -> tuple[ResultKey, torch.Tensor]:
     """The inverse of `encode`, for bytes of a stranger.
 
+    Args:
+        data: of the file; a writable view of memory, or bytes.
+
     Returns:
-        The key and the tensor, which shares memory with ``data``.
+        The key and the tensor, which shares memory with a view.
 
     Raises:
         ValueError: anything else.
@@ -62,7 +64,7 @@ def decode(data: bytes | mmap.mmap) -> tuple[ResultKey, torch.Tensor]:
     if size < 8 or not 2 <= length <= min(size - 8, _MAX_HEADER):
         raise ValueError(f"header claims {length:,} bytes of a file of {size:,}")
     try:
-        table = json.loads(data[8 : 8 + length])
+        table = json.loads(bytes(data[8 : 8 + length]))
         head = json.loads(table["__metadata__"][_METADATA])
         entry = table[_TENSOR]
         if set(table) != {"__metadata__", _TENSOR} or head["kind"] != _KIND or head["format"] != 1:
@@ -76,5 +78,5 @@ def decode(data: bytes | mmap.mmap) -> tuple[ResultKey, torch.Tensor]:
         raise ValueError(f"shape {(n, k)} and offsets {(begin, end)} do not fit each other")
     if end != size - 8 - length:
         raise ValueError(f"it must hold {end:,} bytes of data, got {size - 8 - length:,}")
-    buffer = data if isinstance(data, mmap.mmap) else bytearray(data)
+    buffer = data if isinstance(data, memoryview) else bytearray(data)
     return key, torch.frombuffer(buffer, dtype=dtype, count=n * k, offset=8 + length).reshape(n, k)

@@ -62,18 +62,33 @@ def _graph(lineage: Lineage, sources: Collection[str]) -> Any:
 
     group_of = {name: number for number, group in enumerate(lineage.groups) for name in group}
     members = dict.fromkeys([*group_of, *(end for a, b, _ in lineage.forest for end in (a, b))])
+    label_of = _labels(members)
     graph = nx.Graph()
     independents = set(lineage.independents)
     for name in sorted(members):
         graph.add_node(
-            plain_name(name),
+            label_of[name],
             group=group_of.get(name, -1),
             independent=name in independents,
             source=name in sources,
         )
     for a, b, distance in lineage.forest:
-        graph.add_edge(plain_name(a), plain_name(b), distance=distance)
+        graph.add_edge(label_of[a], label_of[b], distance=distance)
     return graph
+
+
+def _labels(names: Collection[str]) -> dict[str, str]:
+    """A plain name for each, no two alike: XML holds no control characters, and strangers must not become one node."""
+    labels: dict[str, str] = {}
+    # Names that are plain keep themselves, whatever others look like.
+    for name in sorted(names, key=lambda name: (plain_name(name) != name, name)):
+        plain = label = plain_name(name)
+        count = 1
+        while label in labels:
+            count += 1
+            label = f"{plain} ({count})"
+        labels[label] = name
+    return {name: label for label, name in labels.items()}
 
 
 def _graphml(lineage: Lineage, sources: Collection[str]) -> str:
@@ -109,13 +124,13 @@ def _dot(lineage: Lineage, sources: Collection[str]) -> str:
 def _svg(lineage: Lineage, sources: Collection[str]) -> str:
     """Each tree as an indented list: a row a model, its distance to the one that it hangs on beside it."""
     graph = _graph(lineage, sources)
-    independents = {plain_name(name) for name in lineage.independents}
-    roots = {plain_name(name) for name in sources}
+    independents = {label for label, data in graph.nodes(data=True) if data["independent"]}
+    roots = {label for label, data in graph.nodes(data=True) if data["source"]}
     parts: list[str] = []
     y, width = _MARGIN + 8, 640.0
     title = (
         f"{len(lineage.names)} models, {lineage.metric}; pairs nearer than {lineage.threshold:.4g} "
-        f"(α = {lineage.alpha:g} of the distances between {len(independents)} independents)"
+        f"(α = {lineage.alpha:g} of the distances between {len(lineage.independents)} independents)"
     )
     parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{escape(title)}</text>')
     y += 2 * _ROW

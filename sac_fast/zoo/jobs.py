@@ -119,7 +119,11 @@ class WorkerSettings:
 
 
 def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
-    """``"sha256:…"`` of whatever could change the answer, or the failure, of an unchanged file."""
+    """``"sha256:…"`` of all that is asked of a model: another request may have another answer, or failure.
+
+    Not in it: tags, which change no answer, and the code of architectures, which could only be found by importing it.
+    Who edits an architecture removes its models from the store, or begins a new one.
+    """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
     for name in ("timeout", "memory_bytes"):

@@ -7,8 +7,8 @@ incoming/…                       files that are being written; whatever lies h
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import mmap
 import os
 import secrets
 import stat
@@ -32,6 +32,8 @@ SUFFIX = ".safetensors"
 _MAP_FROM = 1 << 20
 # A journaling file system commits the fsyncs that wait together: 64 threads are many times as fast as one.
 _WRITERS = 64
+# What opening says of a link, a socket or a device; every other error may be gone the next time.
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
 
 
 class OutputFiles:
@@ -150,7 +152,7 @@ class OutputFiles:
 
         Raises:
             FileNotFoundError: there is none.
-            OSError: it cannot be read.
+            OSError: it cannot be read now, which says nothing of the file.
             ValueError: it is damaged, a link, or no file of outputs.
         """
         data = self._bytes(name)
@@ -159,22 +161,34 @@ class OutputFiles:
             raise ValueError(f"its bytes must have the hash {name}, got {found}")
         return decode(data)
 
-    def _bytes(self, name: str) -> bytes | mmap.mmap:
+    def _bytes(self, name: str) -> bytes | memoryview:
         if not is_digest(name):
             raise ValueError(f"name must be 64 hexadecimal digits, got {name!r}")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        shard = self._open_shard(name[:2])
         try:
-            descriptor = os.open(name + SUFFIX, flags, dir_fd=shard)
-        finally:
-            os.close(shard)
-        with os.fdopen(descriptor, "rb") as handle:
+            shard = self._open_shard(name[:2])
+            try:
+                descriptor = os.open(name + SUFFIX, flags, dir_fd=shard)
+            finally:
+                os.close(shard)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise ValueError(f"it must be a regular file in a folder, got {error.strerror}") from error
+            raise
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, descriptor)
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError("it must be a regular file, got a folder, a pipe or a device")
+            handle = stack.enter_context(os.fdopen(descriptor, "rb", closefd=False))
             if found.st_size < _MAP_FROM:
                 return handle.read(_MAP_FROM)
-            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+            # Not mmap.mmap, which keeps a descriptor for each file: a process has about a thousand of them.
+            try:
+                mapped = torch.from_file(f"/dev/fd/{descriptor}", shared=False, size=found.st_size, dtype=torch.uint8)
+            except RuntimeError:  # Linux maps 65,530 places a process
+                return memoryview(bytearray(handle.read()))
+            return mapped.numpy().data
 
     def _open_shard(self, shard: str) -> int:
         return os.open(shard, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._outputs)
@@ -227,6 +241,14 @@ class OutputFiles:
         for name in self.left_over():
             with contextlib.suppress(IsADirectoryError, PermissionError):
                 os.unlink(name, dir_fd=self._incoming)
+
+
+def unreadable(name: str, error: OSError) -> StoreError:
+    """The error for a file of outputs that cannot be read now, for want of descriptors, memory or rights, say."""
+    return StoreError(
+        f"cannot read {FOLDER}/{name[:2]}/{name}{SUFFIX}: {error.strerror or error}; that says nothing of the file, "
+        "which is left as it is: see to the cause and start again"
+    )
 
 
 def _finish(jobs: Sequence[Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from ..errors import StoreError
 from ..fingerprint import Fingerprint
 from .database import bound
-from .output_files import FOLDER, SUFFIX
+from .output_files import FOLDER, SUFFIX, unreadable
 from .records import ModelRecord, ResultKey, Status
 from .rows import SELECT, record_of
 from .session import StoreSession
@@ -93,7 +93,7 @@ class ModelQueries(StoreSession):
         """A model's outputs ``(n, k)`` on the CPU, after checking the hash of their file; large ones are mapped.
 
         Raises:
-            StoreError: the record has none, or the file is missing or damaged.
+            StoreError: the record has none, or the file is missing, damaged, or cannot be read now.
         """
         self.check_open()
         if record.outputs_file is None:
@@ -102,12 +102,14 @@ class ModelQueries(StoreSession):
             key, outputs = self.files.read(record.outputs_file)
             if key != record.key or tuple(outputs.shape) != (record.n, record.k):
                 raise ValueError(f"it must hold {(record.n, record.k)} outputs of {record.key}, got {key}")
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
             file = f"{FOLDER}/{record.outputs_file[:2]}/{record.outputs_file}{SUFFIX}"
             raise StoreError(
                 f"the outputs of {record.name!r} are missing or damaged ({file}: {error}); `sac-fast zoo check "
                 "--repair` marks the model, the next scan runs it again"
             ) from error
+        except OSError as error:
+            raise unreadable(record.outputs_file, error) from error
         return outputs
 
     def fingerprint(self, record: ModelRecord) -> Fingerprint:

@@ -22,12 +22,13 @@ from ..container import package_version
 from ..fingerprint import Fingerprint
 from ..models import ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
-from ..models.child_wire import Answer
+from ..models.child_wire import Answer, failed
+from ..models.manifest import check_lengths
 from ..probes import ProbeSet
 from .jobs import BAD_ARGUMENTS, Executor, Job, WorkerSettings, request_hash
 from .nursery import ScanError
 from .pool import WorkerPool
-from .records import FileStamp, ModelRecord
+from .records import MAX_TEXT, FileStamp, ModelRecord
 from .scan_place import default_memory, device_list
 from .scan_progress import ScanProgress
 from .scan_results import Event, Kin, ResultWriter, done_event, failed_event
@@ -37,6 +38,8 @@ from .store import ZooStore
 
 _POLL_SECONDS = 0.1
 _LOOKED_UP = 500
+# Failures before anything was built, so that nobody looked at the arguments yet.
+_NOT_OPENED = (BAD_ARGUMENTS, "untrusted-architecture")
 
 
 def scan(
@@ -89,6 +92,7 @@ def scan(
     """
     settings = settings or WorkerSettings()
     _check_names(entries)
+    _check_sources(sources)
     devices = device_list(device, workers)
     if executor is None:
         if settings.memory_bytes is None:
@@ -126,6 +130,7 @@ class _Scan:
     summary: ScanSummary
     stamps: dict[int, FileStamp | None] = field(default_factory=dict)
     requests: dict[int, str] = field(default_factory=dict)
+    retagged: list[ModelRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.probe_hash = self.probes if isinstance(self.probes, str) else self.probes.content_hash
@@ -134,6 +139,7 @@ class _Scan:
         self.loading = self.answering = 0.0
         self.begun = time.perf_counter()
         self.starting: float | None = None
+        self.rows: int | None = None  # of the sources, which all outputs must have
 
     def run(
         self, entries: Sequence[ModelEntry], sources: Sequence[Fingerprint | str], metric: str, comparison: str
@@ -146,6 +152,7 @@ class _Scan:
             phases.update(self._answer_all(first, numbers, ResultWriter(self.store, Kin((), metric, comparison))))
         if not self.signals.received:
             kin = Kin([self._source(source) for source in sources], metric, comparison)
+            self.rows = _rows_of(kin.sources)
             rest = [entry for entry in entries if entry.name not in named] if named else entries
             phases.update(self._answer_all(rest, numbers, ResultWriter(self.store, kin), named))
         self.summary.interrupted = self.signals.received
@@ -169,14 +176,15 @@ class _Scan:
                     if job is None:
                         more = False
                     elif (refusal := self.settings.refusal(job.entry)) is not None:
-                        writer.add(self._record(job, refusal), refusal)
+                        writer.add(*self._recorded(job, refusal))
                     else:
                         self.executor.submit(job)
                 for job, answer in self.executor.poll(_POLL_SECONDS):
                     answer = answer.checked(self.probe_hash)
-                    writer.add(self._record(job, answer), answer)
+                    writer.add(*self._recorded(job, answer))
                 self._count(writer.poll())
             self._count(writer.flush())
+            self._write_tags()
             if not self.signals.received:
                 writer.relate_known(self.known.union(related), self.probe_hash)
             return dict(writer.seconds)
@@ -188,6 +196,7 @@ class _Scan:
             # Many at once: the store is busy while results are written, and the workers shall not wait for it.
             records = self.store.records_for((entry.name for entry in some), self.probe_hash)
             yield from self._new_jobs(some, numbers, records)
+            self._write_tags()
 
     def _new_jobs(
         self, entries: Iterable[ModelEntry], numbers: Iterator[int], records: Mapping[str, ModelRecord]
@@ -204,6 +213,8 @@ class _Scan:
             if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
                 self.summary.known += 1
                 self.summary.known_failed += known.status == "failed"
+                if known.tags != entry.tags:
+                    self.retagged.append(dataclasses.replace(known, tags=entry.tags))
                 if known.status == "done":
                     self.known.add(known.name)
                 event = failed_event(known) if known.status == "failed" else done_event(known)
@@ -213,13 +224,42 @@ class _Scan:
             self.requests[job.number] = request
             yield job
 
-    def _record(self, job: Job, answer: Answer) -> ModelRecord:
+    def _write_tags(self) -> None:
+        """Tags change no answer, so they are no part of a request, and known models need no run for them."""
+        if self.retagged:
+            self.store.retag(self.retagged)
+            self.summary.retagged += len(self.retagged)
+            self.retagged.clear()
+
+    def _recorded(self, job: Job, answer: Answer) -> tuple[ModelRecord, Answer]:
+        """The record of an answer; an entry or answer that no record can hold is a failure of that model alone."""
+        stamp, request = self.stamps.pop(job.number), self.requests.pop(job.number)
+        rows = None if answer.outputs is None else len(answer.outputs)
+        if rows is not None and self.rows is not None and rows != self.rows:
+            words = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
+            answer = failed("wrong-shape", words, answer.format)
+        try:
+            return self._record(job, answer, stamp, request), answer
+        except (TypeError, ValueError) as error:
+            answer = failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
+        entry = job.entry
+        bare = ModelRecord(
+            name=entry.name,
+            path=str(entry.path)[:MAX_TEXT],
+            probe_hash=self.probe_hash,
+            tags=entry.tags,
+            file=stamp,
+            request=request,
+        )
+        return bare, answer
+
+    def _record(self, job: Job, answer: Answer, stamp: FileStamp | None, request: str) -> ModelRecord:
         entry, recorded = job.entry, answer.recorded
         preprocessing = entry.preprocessing or self.preprocessing
         architecture, kwargs = entry.architecture, dict(entry.kwargs)
         if answer.inferred is not None:
             architecture, kwargs = split_architecture(self.settings.architectures[answer.inferred])
-        if recorded or architecture is None or answer.reason == BAD_ARGUMENTS:
+        if recorded or architecture is None or answer.reason in _NOT_OPENED:
             kwargs = {}
         dtype = self.settings.dtype
         if dtype is None or recorded:
@@ -243,8 +283,8 @@ class _Scan:
             preprocessing_hash="" if recorded else preprocessing.hash,
             code_version="" if recorded else self.code_version,
             dtype=dtype,
-            file=self.stamps.pop(job.number),
-            request=self.requests.pop(job.number),
+            file=stamp,
+            request=request,
             seconds=sum(answer.seconds),
         )
 
@@ -291,7 +331,25 @@ def _stamp(path: Path) -> FileStamp | None:
     return None
 
 
+def _check_sources(sources: Sequence[Fingerprint | str]) -> None:
+    names = collections.Counter(source if isinstance(source, str) else source.name for source in sources)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"sources must have different names, got {twice[0]!r} {names[twice[0]]} times")
+
+
+def _rows_of(sources: Sequence[Fingerprint]) -> int | None:
+    rows = {len(source) for source in sources}
+    if len(rows) > 1:
+        raise ScanError(f"sources must have answered the same number of probes, got {sorted(rows)}")
+    return rows.pop() if rows else None
+
+
 def _check_names(entries: Sequence[ModelEntry]) -> None:
     names = collections.Counter(entry.name for entry in entries)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"entries must have different names, got {twice[0]!r} {names[twice[0]]} times")
+    for entry in entries:
+        try:
+            check_lengths(entry.name, entry.tags)
+        except ValueError as error:
+            raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None

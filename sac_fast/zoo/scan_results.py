@@ -144,7 +144,7 @@ class ResultWriter:
         """The distances that are still missing of models that were in the store already."""
         for source in self._kin.sources:
             records = self._store.records(probe_hash, "done")
-            keys = (record.key for record in records if record.name in names)
+            keys = (r.key for r in records if r.name in names and r.n == len(source))
             missing = self._store.missing_distances(source, self._kin.metric, self._kin.comparison, keys)
             for start in range(0, len(missing), _MOST_WAITING):
                 some = missing[start : start + _MOST_WAITING]

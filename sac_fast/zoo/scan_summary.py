@@ -15,6 +15,7 @@ class ScanSummary:
         models: how many it was asked for.
         done, failed: how many it ran, and with what end.
         known: how many were in the store already, of which `known_failed` as failed.
+        retagged: how many of the known got other tags than the store had.
         reasons: number of failures by reason.
         interrupted: None, or the signal that stopped it (``"SIGINT"``).
         seconds: wall-clock time.
@@ -27,6 +28,7 @@ class ScanSummary:
     failed: int = 0
     known: int = 0
     known_failed: int = 0
+    retagged: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     interrupted: str | None = None
     seconds: float = 0.0

@@ -181,6 +181,22 @@ class ZooStore(ModelQueries, DistanceRows):
         with self.writing() as connection, self.transaction():
             put_record(connection, as_failed(record, reason, message), None)
 
+    def retag(self, records: Iterable[ModelRecord]) -> None:
+        """Write the tags of records that are in the store already; results, failures and times stay as they are.
+
+        Args:
+            records: as the store gave them, tags aside.
+
+        Raises:
+            StoreError: the disk is full or fails.
+        """
+        with self.writing() as connection, self.transaction():
+            for record in records:
+                connection.execute(
+                    "UPDATE models SET details = ? WHERE name = CAST(? AS TEXT) AND probe_hash = ?",
+                    (record.details, bound(record.name), record.probe_hash),
+                )
+
     def remove(self, name: str, probe_hash: str | None = None) -> int:
         """Forget a model, and its outputs and distances unless a copy of it stays.
 
