@@ -80,7 +80,7 @@ def evaluate(
     # Refuse before the work is done, not after.
     free(out / RESULTS, force) if out.is_dir() else free(out, force)
     if fit is not None:
-        free(fit, force)
+        free(fit, force, "--fit")
     out.mkdir(exist_ok=True)
     trained = zoo is None
     if zoo is None:
