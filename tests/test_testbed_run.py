@@ -226,7 +226,11 @@ def test_one_failure_costs_no_other_model(made, task, tmp_path, here):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"seed": -1}, "seed must be an integer of at least 0, got -1"), ({"workers": 0}, "workers must be an integer")],
+    [
+        ({"seed": -1}, "seed must be an integer in 0…281474976710655, got -1"),
+        ({"seed": 2**48}, "seed must be an integer in 0…281474976710655, got 281474976710656"),
+        ({"workers": 0}, "workers must be an integer"),
+    ],
 )
 def test_wrong_arguments_touch_nothing(task, tmp_path, options, words):
     with pytest.raises(ValueError, match=words):

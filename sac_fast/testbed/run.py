@@ -21,7 +21,7 @@ from ..progress import track
 from ..zoo.lock import NAME as LOCK
 from ..zoo.lock import WriterLock
 from .plan import ARCHITECTURES, FULL, Planned, Size, plan
-from .pool import check_workers, in_processes, one_thread
+from .pool import check_seed, check_workers, in_processes, one_thread
 from .probes import REFERENCES, candidates, make_probes, references
 from .task import Task
 from .work import Failure, Setting, make_member, start_worker, thefts
@@ -56,7 +56,7 @@ def run_testbed(
         out: folder; missing, empty, or with this very test bed, unfinished or not.
         task: see `sac_fast.testbed.patches.make_patches`.
         size: how many models, how long they are trained, how many probes.
-        seed: ≥ 0; of all models.
+        seed: 0 … 2⁴⁸ − 1; of all models.
         workers: number of processes, ≥ 1; None: one a core, at most 8.
         device: torch device to train on; None: a GPU where there is one, else the CPU.
         architectures: names in `sac_fast.testbed.architectures` and their arguments; the first is the source's.
@@ -70,8 +70,7 @@ def run_testbed(
         TestbedFolderError: the folder holds something else, or another test bed.
         ModelError: a training failed, or a process died.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    check_seed(seed)
     check_workers(workers)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = Path(out)
