@@ -33,6 +33,7 @@ _NO_SEAL = "sha256:" + "0" * 64
 # escaped.
 _SEAL = re.compile(rb'\\"file_hash\\":\\"sha256:([0-9a-f]{64})\\"')
 _CHUNK = 1 << 20
+_LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
 
 StrPath = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -85,6 +86,11 @@ def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether this is a file that `atomic_write` leaves behind where the process was killed in the middle."""
+    return _LEFTOVER.fullmatch(path.name) is not None and path.is_file()
 
 
 def open_regular(path: StrPath) -> BinaryIO:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..container import StrPath
+from ..container import StrPath, is_leftover
 from ..errors import ModelError, SacFastError, StoreLockedError
 from ..fingerprint import fingerprint
 from ..labelled_zoo import INDEX, LabelledZoo, ZooMember
@@ -23,6 +23,7 @@ from ..zoo.lock import WriterLock
 from .plan import ARCHITECTURES, FULL, Planned, Size, plan
 from .pool import check_seed, check_workers, in_processes, one_thread
 from .probes import REFERENCES, candidates, make_probes, references
+from .summary import check_task
 from .task import Task
 from .work import Failure, Setting, make_member, start_worker, thefts
 
@@ -221,7 +222,11 @@ def _resume(out: Path, about: Mapping[str, Any]) -> LabelledZoo | None:
     if not (out / INDEX).exists():
         # What a run leaves that was stopped before its source was trained.
         ours = (out / "models", out / "models/source.safetensors", out / LOCK)
-        strange = [path for path in out.rglob("*") if path not in ours]
+        strange = [
+            path
+            for path in out.rglob("*")
+            if path not in ours and not (path.parent in (out, out / "models") and is_leftover(path))
+        ]
         if strange:
             raise TestbedFolderError(
                 f"out must be a new or empty folder, or one with an unfinished test bed, got {out} with "
@@ -231,6 +236,7 @@ def _resume(out: Path, about: Mapping[str, Any]) -> LabelledZoo | None:
     zoo = LabelledZoo.load(out)
     wanted = json.loads(json.dumps(about))
     if zoo.task != wanted:
+        check_task(zoo)
         differs = [key for key in wanted if zoo.task.get(key) != wanted[key]] or sorted(set(zoo.task) - set(wanted))
         raise TestbedFolderError(
             f"out must hold this very test bed to be gone on with, got {out}, another one: it differs in "

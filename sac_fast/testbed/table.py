@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import console, print_json
+from ..terminal import console, plain_name, print_json
 
 
 def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
@@ -29,7 +29,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         seconds = group["seconds_mean"]
         table.add_row(
             group["role"],
-            Text(group["origin"]),
+            Text(plain_name(group["origin"])),
             str(group["count"]),
             _percent(group["accuracy_min"]),
             _percent(group["accuracy_mean"]),
@@ -45,7 +45,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         )
     )
     for row in summary.get("left_out", ()):
-        screen.print(Text(f"left out: {row['file']}: {row['reason']}"))
+        screen.print(Text(plain_name(f"left out: {row['file']}: {row['reason']}")))
     for row in summary["below"]:
         screen.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
 
