@@ -207,3 +207,11 @@ def test_memory_layout_is_the_given_models():
     model = copy.deepcopy(net())
     stolen = prune_magnitude(model, IMAGES, LABELS, recipe=RECIPE)
     assert stolen[3].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("attack", [prune_magnitude, fine_prune, prune_taylor])
+@pytest.mark.parametrize("normalise", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
+def test_weights_that_are_computed_are_refused_by_name(attack, normalise):
+    model = nn.Sequential(nn.Flatten(), normalise(nn.Linear(36, 8)), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(ModelError, match="weight of layer '1' must be a parameter to be pruned"):
+        attack(model, IMAGES, LABELS)
