@@ -6,7 +6,10 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0 the job is fi
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,6 +34,7 @@ from .cli_options import (
 )
 from .errors import SacFastError
 from .terminal import plain_name
+from .testbed import MAX_SEED
 
 app = typer.Typer(
     name="sac-fast",
@@ -62,7 +66,7 @@ def info(as_json: Json = False) -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("sac-fast-demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of patches and models.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of patches and models.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer models, 20 % false-accusation rate.")] = False,
     metric: Metric = "pearson",
     comparison: Comparison = "l1",
@@ -117,20 +121,34 @@ def fingerprint(
     """Run a model on probes and keep its answers."""
     from .fingerprint import fingerprint as make_fingerprint
     from .models import ModelEntry, load_model, open_model
+    from .models.architectures import split_architecture
     from .probes import ProbeSet
 
     arguments = json_object(model_args)
+    given = Path(model)
+    if given.exists() and weights is not None:
+        raise typer.BadParameter(f"goes with package.module:callable, got the file {model!r}", param_hint="--weights")
+    if given.exists() and arguments and not architecture:
+        raise typer.BadParameter(
+            f"goes with package.module:callable, or --architecture, got the file {model!r} alone",
+            param_hint="--model-args",
+        )
+    if architecture and not given.exists():
+        raise typer.BadParameter(f"goes with a file of weights as MODEL, got {model!r}", param_hint="--architecture")
     preprocessing = preprocessing_of("fingerprint", mean, std, size, colour_order, layout)
     free(out, force)
     probe_set = ProbeSet.load(probes_file)
     # as `python -m` does: a model beside the user is found
     sys.path.insert(0, os.getcwd())
-    which = int(output) if output is not None and output.lstrip("-").isdecimal() else output
-    given = Path(model)
-    is_file = given.exists() and weights is None and not arguments
+    which = int(output) if output is not None and re.fullmatch("-?[0-9]{1,9}", output) else output
+    architectures = architecture or []
+    if arguments:  # of all of them, beside those that one has of its own
+        architectures = [
+            f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
+        ]
     made = make_fingerprint(
-        open_model(ModelEntry(given.name, given, output=which), architectures=architecture or ())
-        if is_file
+        open_model(ModelEntry(given.name, given, output=which), architectures=architectures)
+        if given.exists()
         else load_model(model, weights=weights, kwargs=arguments),
         probe_set,
         preprocessing=preprocessing,
@@ -146,6 +164,7 @@ def fingerprint(
 
 @app.command()
 def verify(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Fingerprint of your model.")],
     suspect: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Fingerprint of the suspect.")],
     null: Annotated[
@@ -167,6 +186,14 @@ def verify(
 
     if not 0 < false_accusation_rate < 1:
         raise typer.BadParameter(f"must be between 0 and 1, got {false_accusation_rate}", param_hint="--alpha")
+    if calibration is not None and preset is None:
+        raise typer.BadParameter("goes with --preset calibrated, got no --preset", param_hint="--calibration")
+    for option in ("metric", "comparison"):
+        how = context.get_parameter_source(option)
+        if preset is not None and how is not None and how.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"goes without --preset, which has its own, got --preset {preset}", param_hint=f"--{option}"
+            )
     files: list[Path] = []
     for path in null or []:
         inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
@@ -216,6 +243,9 @@ def main() -> None:
 
     KeyError, AttributeError and the like are bugs of ours, and keep their traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Half a result and a traceback for one α is worse than a question mark where the terminal has no α.
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:

@@ -81,7 +81,7 @@ def evaluate(
         raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
     free(out / RESULTS, force) if out.is_dir() else free(out, force)
     if fit is not None:
-        free(fit, force)
+        free(fit, force, "--fit")
     out.mkdir(exist_ok=True)
     trained = zoo is None
     if zoo is None:

@@ -77,9 +77,11 @@ def json_object(text: str | None) -> dict[str, Any]:
     return value
 
 
-def free(out: Path, force: bool) -> None:
-    """Refuse before the work is done, not after."""
+def free(out: Path, force: bool, option: str = "--out") -> None:
+    """Refuse before the work is done, not after, what cannot be written or must not be replaced."""
+    if out.exists() and not out.is_file():
+        raise FileExistsError(f"{option} must name a file, got {str(out)!r}, a folder or a device")
     if out.exists() and not force:
-        raise FileExistsError(f"--out must not exist yet, got {str(out)!r} (--force replaces it)")
+        raise FileExistsError(f"{option} must not exist yet, got {str(out)!r} (--force replaces it)")
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"the folder of --out must exist, got {str(out.parent)!r}")
+        raise FileNotFoundError(f"the folder of {option} must exist, got {str(out.parent)!r}")

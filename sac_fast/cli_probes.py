@@ -58,7 +58,9 @@ def make(
     loader: Annotated[Literal["pillow", "dali"], typer.Option(help="Who decodes and resizes.")] = "pillow",
     size: Annotated[str | None, typer.Option(help="Resize to N or HxW pixels (folders).")] = None,
     fit: Annotated[Literal["crop", "stretch", "pad"], typer.Option(help="How images fit the size.")] = "crop",
-    resample: Annotated[str, typer.Option(help="Resize filter, as Pillow names it.")] = "bilinear",
+    resample: Annotated[
+        Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"], typer.Option(help="Pillow's filter.")
+    ] = "bilinear",
     labels: Annotated[Literal["none", "folder"], typer.Option(help="folder: one class a sub-folder.")] = "none",
     layout: Annotated[Layout | None, typer.Option(help="Of an HDF5 file whose shape is not clear.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many images.")] = None,

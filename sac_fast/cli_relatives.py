@@ -39,6 +39,7 @@ def relatives(
 ) -> None:
     """Nearest relatives of the models of a zoo with p-values, groups of relatives, and the forest that joins them."""
     from .report_relatives import show_relatives
+    from .verdict.pool import smallest_null_count
     from .zoo import ZooStore
     from .zoo.graph_files import check_ending, save_graph
     from .zoo.lineage import find_relatives
@@ -47,19 +48,30 @@ def relatives(
     if not 0 < alpha < 1:
         raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
     for path in graph or []:
-        check_ending(path)
-        free(path, force)
+        try:
+            check_ending(path)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--graph") from None
+        free(path, force, "--graph")
     with ZooStore.open(zoo, write=False) as store:
         stored = stored_outputs(store, probes, progress=not quiet)
-    strangers = sorted(set([*(model or []), *(among or []), *(source or [])]) - set(stored.names))
-    if strangers:
-        raise ValueError(
-            f"--model, --among and --source must name models with outputs in {str(zoo)!r}, got {strangers[0]!r}"
+    for option, given in (("--model", model), ("--among", among), ("--source", source)):
+        if strangers := sorted(set(given or []) - set(stored.names)):
+            raise typer.BadParameter(
+                f"must name models with outputs in {str(zoo)!r}, got {strangers[0]!r}", param_hint=option
+            )
+    independents = [name for name, tags in zip(stored.names, stored.tags, strict=True) if independent in tags]
+    pairs, needed = len(independents) * (len(independents) - 1) // 2, smallest_null_count(alpha)
+    if graph and pairs < needed:
+        raise typer.BadParameter(
+            f"needs models tagged {independent!r} (zoo.csv, zoo.toml) with at least {needed} distances between them at "
+            f"α = {alpha:g}, got {len(independents)} models with {pairs}",
+            param_hint="--graph",
         )
     found = find_relatives(
         stored.names,
         stored.outputs,
-        independents=[name for name, tags in zip(stored.names, stored.tags, strict=True) if independent in tags],
+        independents=independents,
         models=model,
         among=among,
         top=top,
@@ -67,6 +79,7 @@ def relatives(
         metric=metric,
         progress=not quiet,
     )
+    # The table first: it shall not be lost for a drawing that cannot be written.
+    show_relatives(found, stored.probe_hash, stored.notes, as_json)
     for path in graph or []:
         save_graph(path, found, sources=source or ())
-    show_relatives(found, stored.probe_hash, stored.notes, as_json)

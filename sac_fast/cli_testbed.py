@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from .cli_options import Json, Mean, Quiet, Std, json_object, preprocessing_of
+from .testbed import MAX_SEED
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,7 +25,7 @@ def train_command(
         typer.Option(help="patches or faces (of scikit-image), or your images' PATH."),
     ] = "patches",
     quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, trained for minutes.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of images and models.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of images and models.")] = 0,
     image_size: Annotated[int, typer.Option(help="Of images of yours: scaled to N x N, a multiple of 8.")] = 32,
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Of images of yours: at most so many a class and side to train on.")

@@ -35,6 +35,7 @@ _SEAL = re.compile(rb'\\"file_hash\\":\\"sha256:([0-9a-f]{64})\\"')
 _CHUNK = 1 << 20
 # Files up to this size are read before their seal is checked.
 _READ_AT_ONCE = 64 << 20
+_LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
 
 StrPath = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -87,6 +88,11 @@ def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether this is a file that `atomic_write` leaves behind where the process was killed in the middle."""
+    return _LEFTOVER.fullmatch(path.name) is not None and path.is_file()
 
 
 def open_regular(path: StrPath) -> BinaryIO:

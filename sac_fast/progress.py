@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None, enabled: bool = True) -> Iterator[T]:
-    """Pass the items through and show a bar on stderr while they are consumed.
+    """Pass the items through and show a bar on stderr, where that is a terminal, while they are consumed.
 
     Args:
         iterable: what to loop over.
@@ -26,5 +26,9 @@ def track(iterable: Iterable[T], description: str, total: int | None = None, ena
     from rich.console import Console  # not at import time: rich is slow to import
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    if not (console.is_terminal or console.is_jupyter):  # a log; rich would leave an empty line there for every bar
+        yield from iterable
+        return
+    with Progress(console=console, transient=True) as bar:
         yield from bar.track(iterable, total=total, description=description)

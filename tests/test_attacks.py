@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune, spectral_norm
 
 from sac_fast.attacks import (
     Recipe,
@@ -227,6 +228,42 @@ def test_train_independent_refuses_weights_it_cannot_renew():
 
     with pytest.raises(ModelError, match=r"module 'Own' must have reset_parameters\(\)"):
         train_independent(Own(), IMAGES, LABELS)
+
+
+class Scaled(nn.Linear):
+    """Its own reset leaves the scale, one number, and the running mean as they are."""
+
+    def __init__(self, what):
+        super().__init__(36, 3)
+        if what == "scale":
+            self.scale = nn.Parameter(torch.ones(()))
+        else:
+            self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x):
+        return super().forward(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("make_model", "kept"),
+    [
+        (lambda: nn.Sequential(nn.Flatten(), spectral_norm(nn.Linear(36, 3))), "'1.weight_orig' left .* by a Linear"),
+        (lambda: Scaled("scale"), "'scale' left .* by a Scaled"),
+        (lambda: Scaled("mean"), "'mean' left .* by a Scaled"),
+    ],
+    ids=["spectral_norm", "number", "buffer"],
+)
+def test_train_independent_refuses_weights_that_a_reset_leaves(make_model, kept):
+    with pytest.raises(ModelError, match=kept):
+        train_independent(make_model(), IMAGES, LABELS, recipe=SHORT)
+
+
+@pytest.mark.parametrize("attack", [run_train, run_train_independent, run_finetune_all, run_finetune_last])
+def test_a_model_that_cannot_be_copied_is_refused_with_the_reason(attack):
+    model = make()
+    prune.l1_unstructured(model[6], "weight", 0.3)
+    with pytest.raises(ModelError, match=r"copy\.deepcopy can copy, got RuntimeError.*prune\.remove"):
+        attack(model, recipe=SHORT)
 
 
 class Constant(nn.Module):

@@ -24,6 +24,7 @@ from sac_fast.attacks import (
     weight_noise,
 )
 from sac_fast.attacks.adaptive import correlation_gap, far_features, mix_with_farthest
+from sac_fast.attacks.extract import pack, unpack
 from sac_fast.attacks.training import ask
 from sac_fast.attacks.transfer import with_head
 from sac_fast.errors import ModelError
@@ -92,6 +93,23 @@ def test_distillation_takes_the_sources_labels_unless_own_are_given():
     misled = extract_distilled(SOURCE, make(1), IMAGES, wrong, alpha=0.1, recipe=recipe)
     assert accuracy(copied, IMAGES, LABELS) > 0.95
     assert accuracy(misled, IMAGES, wrong) > 0.9
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_packed_labels_are_whole_in_every_precision(dtype):
+    labels = torch.arange(1000)
+    logits = torch.nn.functional.one_hot(labels).to(dtype)
+    for given in (labels, None):
+        answers, got = unpack(pack(logits, given))
+        assert torch.equal(got, labels)
+        assert torch.equal(answers, logits.to(answers.dtype))
+
+
+def test_distillation_trains_a_student_in_low_precision():
+    source, student = make(0).bfloat16(), make(1).bfloat16()
+    stolen = extract_distilled(source, student, IMAGES.bfloat16(), recipe=Recipe(epochs=1, batch_size=16))
+    assert all(parameter.dtype == torch.bfloat16 for parameter in stolen.parameters())
+    assert not same(stolen, student)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -208,6 +226,18 @@ def test_int8_does_not_depend_on_folding_batch_normalisation():
     assert torch.equal(
         quantize_int8(nn.Sequential(folded))[0].weight, plain * torch.tensor([2.0, 0.5, 8.0, 0.25]).reshape(4, 1, 1, 1)
     )
+
+
+@pytest.mark.parametrize("attack", [quantize_int8, weight_noise])
+def test_normalisation_of_whole_maps_is_spared(attack):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.LayerNorm([2, 3, 3]), nn.RMSNorm([3, 3]))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    changed = attack(model)
+    different = [
+        name for name, value in changed.named_parameters() if not torch.equal(value, model.get_parameter(name))
+    ]
+    assert different == ["0.weight"]
 
 
 def test_noise_has_the_wanted_size_and_spares_biases():

@@ -66,6 +66,18 @@ def test_magnitude_removes_the_smallest_of_all_layers_together():
     assert layers[1].weight_mask.tolist() == [[0, 1], [0, 0]]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_magnitude_tells_the_smallest_apart_in_low_precision(dtype):
+    """These powers of 2 differ in every dtype, but not all of them once 1 is added."""
+    layer = nn.Linear(5, 1, bias=False).to(dtype)
+    layer.weight.data = torch.tensor([[2**-12, -(2**-13), 0.0, 2**-3, 2**-24]], dtype=dtype)
+    gone = []
+    for count in (1, 2, 3, 4):
+        _mask_smallest([layer], count)
+        gone.append((layer.weight_mask == 0).flatten().nonzero().flatten().tolist())
+    assert gone == [[2], [2, 4], [1, 2, 4], [0, 1, 2, 4]]
+
+
 def test_mean_activation_is_that_of_the_normalised_rectified_output():
     """One 1×1 filter doubles, one negates; batch normalisation of fixed statistics adds 1 to the second."""
     conv = nn.Conv2d(1, 2, 1, bias=False)
@@ -195,3 +207,11 @@ def test_memory_layout_is_the_given_models():
     model = copy.deepcopy(net())
     stolen = prune_magnitude(model, IMAGES, LABELS, recipe=RECIPE)
     assert stolen[3].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("attack", [prune_magnitude, fine_prune, prune_taylor])
+@pytest.mark.parametrize("normalise", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm])
+def test_weights_that_are_computed_are_refused_by_name(attack, normalise):
+    model = nn.Sequential(nn.Flatten(), normalise(nn.Linear(36, 8)), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(ModelError, match="weight of layer '1' must be a parameter to be pruned"):
+        attack(model, IMAGES, LABELS)

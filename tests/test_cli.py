@@ -1,6 +1,7 @@
 """The command line as a user types it: stdout, stderr, exit codes, files."""
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -137,6 +138,43 @@ def test_output_is_chosen(made, run):
     code, out, _ = run(*arguments, "--output", "other", "--json")
     assert code == 0
     assert json.loads(out)["outputs"] == 192
+    for text in ("--3", "9" * 5000):  # no numbers, so keys
+        code, _, err = run(*arguments, f"--output={text}", "--force")
+        assert (code, err.startswith("sac-fast: ModelError: ")) == (1, True)
+        assert text in err
+
+
+def test_arguments_of_the_architecture_that_fits_a_file(made, run):
+    """--model-args are those of every architecture, beside its own; the answers are the callable's."""
+    file = ("fingerprint", "weights0.safetensors", "--probes", "probes.safetensors", "--mean", "0.5", "--std", "0.25")
+    for given in (
+        ["cli_models:Net", "--model-args", '{"classes": 5}'],
+        ['cli_models:Net {"classes": 5}', "--model-args", '{"classes": 4}'],
+    ):
+        code, _, err = run(*file, "--out", "x.safetensors", "--force", "-q", "--architecture", *given)
+        assert (code, err) == (0, "")
+        wanted = sac_fast.Fingerprint.load("0.safetensors")
+        assert torch.equal(sac_fast.Fingerprint.load("x.safetensors").outputs, wanted.outputs)
+    code, _, err = run(
+        *file, "--out", "y.safetensors", "--architecture", "cli_models:Net", "--model-args", '{"classes": 4}'
+    )
+    assert (code, 'cli_models:Net {"classes": 4}' in err) == (1, True)
+
+
+def test_a_terminal_without_the_letters_gets_the_whole_result(made, monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(sys, "argv", ["sac-fast", "verify", "0.safetensors", "1.safetensors", "--null", "null"])
+    with pytest.raises(SystemExit) as caught:
+        sys.exit(sac_fast.cli.main())
+    stdout.flush()
+    assert not caught.value.code
+    last = stdout.buffer.getvalue().decode("ascii").splitlines()[-1]
+    assert last.startswith("nulls ")
+    assert " ? " in last  # of "…"
+
+
+FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +193,31 @@ def test_output_is_chosen(made, run):
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--std", "0"], "std must be above 0"),
         (["verify", "cli_models.py", "cli_models.py", "--alpha", "1.5"], "must be between 0 and 1, got 1.5"),
         (["verify", "cli_models.py", "cli_models.py", "--metric", "euclid"], "--metric"),
+        (
+            ["verify", "cli_models.py", "cli_models.py", "--preset", "sac-jc", "--metric", "pearson"],
+            "--metric: goes without",
+        ),
+        (
+            ["verify", "cli_models.py", "cli_models.py", "--preset", "robust", "--comparison", "l1"],
+            "--comparison: goes without",
+        ),
+        (["verify", "cli_models.py", "cli_models.py", "--calibration", "cli_models.py"], "got no --preset"),
+        (
+            [*FINGERPRINT, "weights0.safetensors", "--model-args", '{"classes": 5}'],
+            "got the file 'weights0.safetensors' alone",
+        ),
+        (
+            [*FINGERPRINT, "weights0.safetensors", "--weights", "weights0.safetensors"],
+            "got the file 'weights0.safetensors'",
+        ),
+        (
+            [*FINGERPRINT, "cli_models:Net", "--architecture", "cli_models:Net"],
+            "file of weights as MODEL, got 'cli_models:Net'",
+        ),
+        (["probes", "images", "--normal", "--out", "p", "--resample", "nonsense"], "--resample"),
         (["demo", "--seed", "-1"], "--seed"),
+        (["demo", "--seed", "99999999999999999999"], "--seed"),
+        (["testbed", "train", "--out", "bed", "--seed", "99999999999999999999"], "--seed"),
     ],
 )
 def test_bad_usage_is_exit_code_2(folder, run, arguments, message):
@@ -193,6 +255,7 @@ def test_failures_are_exit_code_1_and_leave_no_file(made, run):
             "FileFormatError",
             "damaged.safetensors",
         ),
+        (["probes", "images", "--normal", "--out", "bad", "--force"], "FileExistsError", "--out must name a file"),
         (["verify", "probes.safetensors", "1.safetensors"], "FileFormatError", "probes.safetensors"),
         (["verify", "0.safetensors", "1.safetensors", "--null", "empty"], "FileNotFoundError", "empty"),
     ]

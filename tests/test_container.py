@@ -292,9 +292,17 @@ def test_save_container_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_track_passes_items_and_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_track_passes_items_and_writes_to_stderr_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert list(track(iter("abc"), "letters", total=3)) == ["a", "b", "c"]
-    assert capsys.readouterr().out == ""
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""  # stderr is no terminal: not even an empty line for a log
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes it for one
+    assert list(track([1, 2], "shown", total=2)) == [1, 2]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "shown" in captured.err
     assert list(track([1, 2], "numbers", enabled=False)) == [1, 2]
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""

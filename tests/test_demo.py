@@ -262,8 +262,9 @@ def test_results_json_of_a_stranger_removes_nothing_else(tmp_path, name):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
-        ({"seed": 0.5}, "seed must be an integer of at least 0, got 0.5"),
+        ({"seed": -1}, "seed must be an integer in 0…281474976710655, got -1"),
+        ({"seed": 0.5}, "seed must be an integer in 0…281474976710655, got 0.5"),
+        ({"seed": 2**48}, "seed must be an integer in 0…281474976710655, got 281474976710656"),
         ({"workers": 0}, "workers must be an integer of at least 1, got 0"),
         ({"metric": "pearsn"}, "metric must .*pearsn"),
         ({"comparison": "l3"}, "comparison must .*l3"),

@@ -141,12 +141,21 @@ def test_results_are_not_replaced_unasked(tmp_path, zoo, run):
     assert run(*arguments, "--force")[0] == 0
 
 
+def test_a_calibration_that_cannot_be_written_is_refused_first(tmp_path, zoo, run):
+    (tmp_path / "old").write_bytes(b"")
+    for fit, message in ((tmp_path, "--fit must name a file"), (tmp_path / "old", "--fit must not exist yet")):
+        code, out, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--fit", fit)
+        assert (code, out) == (1, "")
+        assert message in err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--preset", "best"), "must be one of sac-jc, robust, calibrated"),
         (("--preset", "calibrated"), "goes with --preset calibrated"),
-        (("--calibration", "FILE"), "must be one of sac-jc, robust, calibrated"),
+        (("--calibration", "FILE"), "--calibration: goes with --preset calibrated, got no --preset"),
         (("--preset", "robust", "--calibration", "FILE"), "goes with --preset calibrated"),
     ],
 )

@@ -67,8 +67,16 @@ def test_the_table_and_the_drawing(run, store, tmp_path):
     [
         ((), "probes must pick one of the store's probe sets", 1),
         (("--probes", "c"), "0 fit", 1),
-        (("--probes", "a", "--model", "nobody"), "got 'nobody'", 1),
-        (("--probes", "a", "--graph", "x.png"), "graph must end in .graphml, .dot, .json, .svg, got 'x.png'", 1),
+        (("--probes", "a", "--model", "nobody"), "for --model: must name models with outputs in", 2),
+        (("--probes", "a", "--among", "nobody"), "for --among: must name", 2),
+        (("--probes", "a", "--source", "nobody"), "for --source: must name", 2),
+        (("--probes", "a", "--graph", "x.png"), "graph must end in .graphml, .dot, .json, .svg, got 'x.png'", 2),
+        (
+            ("--probes", "a", "--independent", "unknown", "--graph", "x.svg"),
+            "for --graph: needs models tagged 'unknown' (zoo.csv, zoo.toml) with at least 99 distances between them",
+            2,
+        ),
+        (("--probes", "a", "--graph", "missing/x.svg"), "the folder of --graph must exist, got 'missing'", 1),
         (("--probes", "a", "--alpha", "0"), "must be between 0 and 1", 2),
         (("--probes", "b"), "at least two models", 1),
     ],
@@ -77,6 +85,26 @@ def test_what_is_wrong_is_said(run, store, arguments, message, expected):
     code, _, err = run("relatives", store, *arguments)
     assert code == expected
     assert message in " ".join(err.split())
+
+
+def test_a_drawing_takes_as_many_independents_as_the_threshold(run, store, tmp_path):
+    """20 independents have 190 distances: α = 1/191 has a threshold, a smaller one none."""
+    graph = ("relatives", store, "--probes", "a", "--graph", tmp_path / "x.svg", "--quiet", "--alpha")
+    assert run(*graph, 1 / 191)[0] == 0
+    assert (tmp_path / "x.svg").exists()
+    code, out, err = run(*graph, 1 / 192, "--force")
+    assert (code, out) == (2, "")
+    assert "with at least 191 distances" in " ".join(err.split())
+
+
+def test_the_table_is_not_lost_for_a_drawing_that_fails(run, store, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("sac_fast.zoo.graph_files.atomic_write", full)
+    code, out, err = run("relatives", store, "--probes", "a", "--graph", tmp_path / "x.svg", "--quiet")
+    assert (code, err) == (1, "sac-fast: OSError: disk full\n")
+    assert "group 1: source, stolen-1, stolen-2" in out
 
 
 def test_a_folder_that_is_no_store(run, tmp_path):

@@ -115,6 +115,22 @@ def test_a_model_saved_whole_is_refused_or_left_out_but_never_run(scripts, image
     assert len(adopted.zoo.members) == len(FILES)
 
 
+def test_names_that_no_member_can_have_are_refused_or_left_out(scripts, images, tmp_path):
+    bad = ["irrelevant0.pt", "network (2).pth", "network\x1b[31m.pth"]
+    for name in bad:
+        (scripts / "irrelevant" / name).write_bytes((scripts / "irrelevant/irrelevant0.pth").read_bytes())
+    with pytest.raises(FileFormatError, match=r"irrelevant0\.pth' must have a name of its own"):
+        made(scripts, tmp_path / "zoo", images)
+    adopted = made(scripts, tmp_path / "zoo", images, skip_bad=True)
+    # Of the two of one name the first in the order of names is taken.
+    assert {file: "must be renamed" in reason for file, reason in adopted.left_out} == {
+        "irrelevant/irrelevant0.pth": False,
+        "irrelevant/network (2).pth": True,
+        "irrelevant/network\x1b[31m.pth": True,
+    }
+    assert len(adopted.zoo.members) == len(FILES)
+
+
 def test_weights_that_fit_nothing_are_named_with_every_try(scripts, images, tmp_path):
     torch.save({"weight": torch.zeros(2)}, scripts / "irrelevant" / "irrelevant1.pth")
     with pytest.raises(ModelError, match=r"irrelevant1\.pth' must fit one of the architectures.*:vgg.*:resnet"):

@@ -42,6 +42,11 @@ def test_kinds_mean_what_they_say():
             assert m.architecture != members[0].architecture
 
 
+def test_torch_takes_the_seeds_of_the_largest_seed():
+    for planned in plan.plan(plan.FULL, 2**48 - 1):
+        torch.Generator().manual_seed(planned.seed)
+
+
 def test_names_and_seeds_differ_and_those_of_a_smaller_plan_stay():
     full = {m.name: m for m in plan.plan(plan.FULL, 2)}
     other = plan.plan(plan.FULL, 3)

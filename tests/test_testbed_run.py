@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from sac_fast.attacks.registry import ATTACKS
-from sac_fast.errors import ModelError
+from sac_fast.errors import FileFormatError, ModelError
 from sac_fast.fingerprint import fingerprint
 from sac_fast.labelled_zoo import LabelledZoo
 from sac_fast.models import load_model, weights_hash
 from sac_fast.testbed import patches, plan, probes, run, work
 from sac_fast.testbed.summary import summarise
+from sac_fast.testbed.table import show_zoo
 
 COUNTS = patches.Counts(
     defender=12, attacker=12, test=6, pool=40, surrogate=4, transfer=8, transfer_test=6
@@ -195,6 +196,22 @@ def test_another_test_bed_in_the_folder_is_refused(made, task, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_what_a_killed_run_left_of_a_file_is_no_stranger(made, task, tmp_path, here):
+    """Killed while it wrote the source's weights, and another one while it wrote the first zoo.json."""
+    for folder in (tmp_path / "models", tmp_path):
+        folder.mkdir(exist_ok=True)
+        (folder / ".sac_fast-0123456789abcdef.tmp").write_bytes(b"half")
+    for stranger in (".sac_fast-0123456789abcdeg.tmp", "models/deeper/.sac_fast-0123456789abcdef.tmp"):
+        path = tmp_path / stranger
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"not ours")
+        with pytest.raises(run.TestbedFolderError, match=r"got .* with '\.sac_fast-|with 'deeper'"):
+            train(tmp_path, task)
+        path.unlink()
+    (tmp_path / "models/deeper").rmdir()
+    assert run._resume(tmp_path, {}) is None
+
+
 def test_one_run_at_a_time(made, task, tmp_path):
     from sac_fast.zoo.lock import WriterLock
 
@@ -226,7 +243,11 @@ def test_one_failure_costs_no_other_model(made, task, tmp_path, here):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"seed": -1}, "seed must be an integer of at least 0, got -1"), ({"workers": 0}, "workers must be an integer")],
+    [
+        ({"seed": -1}, "seed must be an integer in 0…281474976710655, got -1"),
+        ({"seed": 2**48}, "seed must be an integer in 0…281474976710655, got 281474976710656"),
+        ({"workers": 0}, "workers must be an integer"),
+    ],
 )
 def test_wrong_arguments_touch_nothing(task, tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
@@ -253,6 +274,25 @@ def test_summary_counts_and_names_what_is_below(made):
     low = {m.name for m in made.members if m.accuracy < (0.8 if m.role == "stolen" else 0.85)}
     assert {row["name"] for row in found["below"]} == low
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_strangers_zoo_writes_nothing_to_the_terminal_but_text(made, task, tmp_path, run, capsys):
+    zoo = copied(made, tmp_path / "bed")
+    index = json.loads((zoo.folder / "zoo.json").read_text())
+    index["members"][-1] |= {"origin": "x\x1b]0;title\x07\u202e"}
+    (zoo.folder / "zoo.json").write_text(json.dumps(index))
+    code, out, _ = run("testbed", "show", zoo.folder)
+    assert code == 0
+    assert "x\ufffd]0;title\ufffd\ufffd" in out
+    show_zoo({**summarise(made), "left_out": [{"file": "a\x1b[31m", "reason": "b\x1b[0m"}]}, False)
+    assert "left out: a\ufffd[31m: b\ufffd[0m\n" in capsys.readouterr().out
+    index["task"] = [1]
+    (zoo.folder / "zoo.json").write_text(json.dumps(index))
+    code, out, err = run("testbed", "show", zoo.folder)
+    assert (code, out) == (1, "")
+    assert "must be a JSON object, got list" in err
+    with pytest.raises(FileFormatError, match="must be a JSON object, got list"):
+        train(zoo.folder, task)
 
 
 def test_command_line_shows_a_zoo_and_refuses_nonsense(made, tmp_path, run):

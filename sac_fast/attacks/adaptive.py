@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Literal, TypeVar
 
 import torch
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .copies import copied
 from .extract import ask_both, pack, unpack
 from .finetune import last_layer_name
 from .training import Progress, Recipe, check_labels, fit
@@ -81,7 +81,7 @@ def adaptive_correlation(
     if metric not in ("pearson", "cosine"):
         raise ValueError(f"metric must be 'pearson' or 'cosine', got {metric!r}")
     recipe = recipe or TUNING
-    stolen = copy.deepcopy(model)
+    stolen = copied(model)
     answers, mirrored = ask_both(model, stolen, images, recipe)
     own = None if labels is None else check_labels(labels, len(images), answers.shape[1]).to(images.device)
 
@@ -155,7 +155,7 @@ def adaptive_removalnet(
         if not good:
             raise ValueError(f"{name} is out of range, got {value!r}")
     recipe = recipe or TUNING
-    stolen = copy.deepcopy(model)
+    stolen = copied(model)
     answers, mirrored = ask_both(model, stolen, images, recipe)
     head = dict(stolen.named_modules())[last_layer_name(stolen)]
     if not isinstance(head, nn.Linear):

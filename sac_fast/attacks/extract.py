@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TypeVar
 
 import torch
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .copies import copied
 from .training import Progress, Recipe, ask, check_images, check_labels, fit
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -27,9 +27,13 @@ def ask_both(source: nn.Module, student: nn.Module, images: Tensor, recipe: Reci
 
 
 def pack(logits: Tensor, labels: Tensor | None) -> Tensor:
-    """Logits and labels (None: the logits' own) as one tensor of targets (n, k + 1), as `fit` takes it."""
+    """Logits and labels (None: the logits' own) as one tensor of targets (n, k + 1), as `fit` takes it.
+
+    It is float32 at least: bfloat16 has no labels above 256 but even ones, float16 none above 65,504.
+    """
     column = logits.argmax(dim=1) if labels is None else labels
-    return torch.cat([logits, column[:, None].to(logits.dtype)], dim=1)
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return torch.cat([logits.to(wide), column[:, None].to(wide)], dim=1)
 
 
 def unpack(wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +72,7 @@ def extract_labels(
     """
     recipe = recipe or Recipe()
     answers, mirrored = ask_both(source, student, images, recipe)
-    stolen = copy.deepcopy(student)
+    stolen = copied(student)
     fit(
         stolen, images, answers.argmax(dim=1), mirrored.argmax(dim=1), F.cross_entropy, recipe, seed,
         progress=progress, description="extracting by labels",
@@ -121,7 +125,7 @@ def extract_probabilities(
     def distillation(outputs: Tensor, wanted: Tensor) -> Tensor:
         return temperature**2 * F.kl_div(torch.log_softmax(outputs / temperature, dim=1), wanted, reduction="batchmean")
 
-    stolen = copy.deepcopy(student)
+    stolen = copied(student)
     fit(
         stolen, images, softened, softened_mirrored, distillation, recipe, seed,
         progress=progress, description="extracting by probabilities",
@@ -197,7 +201,7 @@ def extract_distilled(
     def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
         return distillation_loss(outputs, *unpack(wanted), temperature, alpha)
 
-    stolen = copy.deepcopy(student)
+    stolen = copied(student)
     fit(
         stolen, images, pack(answers, own), pack(mirrored, own), loss, recipe, seed,
         progress=progress, description="extracting by distillation",

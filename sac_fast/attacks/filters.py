@@ -22,15 +22,25 @@ def prunable(model: nn.Module) -> list[tuple[str, Layer]]:
 
     Those inside `nn.MultiheadAttention` are left out: it reads their weights without calling them, and the masks
     of `torch.nn.utils.prune` act on a call.
+
+    Raises:
+        ModelError: a layer's weight is computed from others (spectral_norm, parametrizations), which masks cannot hold.
     """
     hidden = {
         part for module in model.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()
     }
-    return [
+    layers = [
         (name, module)
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and module not in hidden
     ]
+    for name, module in layers:
+        if not isinstance(module.weight, nn.Parameter):
+            raise ModelError(
+                f"weight of layer {name!r} must be a parameter to be pruned, got one that is computed from others "
+                "(spectral_norm, weight_norm or another parametrization): take that off first"
+            )
+    return layers
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .copies import copied
 from .training import Progress, Recipe, fit_labels
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -43,7 +43,7 @@ def finetune_all(
         ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
     """
     return fit_labels(
-        copy.deepcopy(model), images, labels, recipe or _RECIPE, seed,
+        copied(model), images, labels, recipe or _RECIPE, seed,
         progress=progress, description="fine-tuning all layers",
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def finetune_last(
         ModelError: no such layer, the model's answer is not (n, classes) finite logits, or the loss diverged.
     """
     name = last_layer_name(model) if layer is None else layer
-    stolen = copy.deepcopy(model)
+    stolen = copied(model)
     modules = dict(stolen.named_modules())
     if name not in modules:
         raise ModelError(f"layer must name a module of the model, got {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TypeVar
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from ..errors import ModelError
+from .copies import copied
 from .filters import Layer, prunable
 from .training import Progress, Recipe, fit_labels, stages
 
@@ -54,7 +54,7 @@ def prune_magnitude(
     """
     check_schedule(ratio, rounds)
     recipe = recipe or TUNING
-    working = copy.deepcopy(model)
+    working = copied(model)
     layers = [module for _, module in prunable(working)]
     if not layers:
         raise ModelError("model must have a linear or convolutional layer to prune, got none")
@@ -70,8 +70,11 @@ def _mask_smallest(layers: list[Layer], count: int) -> None:
 
     torch's ``global_unstructured`` does the same, but fails on weights with the channels last.
     """
-    # A masked weight is 0, and so may another be; the mask, 1 where a weight is left, tells them apart.
-    sizes = [layer.weight.detach().abs() + getattr(layer, "weight_mask", 0.0) for layer in layers]
+    # A masked weight is 0, and so may another be: -1, below all sizes, tells them apart and rounds none of these.
+    sizes = []
+    for layer in layers:
+        size, mask = layer.weight.detach().abs(), getattr(layer, "weight_mask", None)
+        sizes.append(size if mask is None else size.masked_fill(mask == 0, -1))
     smallest = torch.argsort(torch.cat([size.flatten() for size in sizes]), stable=True)[:count]
     flat = torch.ones(sum(size.numel() for size in sizes), dtype=sizes[0].dtype, device=sizes[0].device)
     flat[smallest] = 0
@@ -93,6 +96,6 @@ def permanent(working: nn.Module, model: _Model) -> _Model:
         for name in [key.removesuffix("_mask") for key, _ in module.named_buffers(recurse=False) if "_mask" in key]:
             if hasattr(module, f"{name}_orig"):
                 prune.remove(module, name)  # type: ignore[no-untyped-call]
-    stolen = copy.deepcopy(model)
+    stolen = copied(model)
     stolen.load_state_dict(working.state_dict())
     return stolen.eval()

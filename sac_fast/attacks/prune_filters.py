@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TypeVar
 
 import torch
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .copies import copied
 from .filters import Filters, find_filters
 from .prune import TUNING, check_schedule, permanent
 from .training import Progress, Recipe, ask, check_images, check_labels, device_of, fit_labels, stages
@@ -89,7 +89,7 @@ def fine_prune(
     check_schedule(ratio, rounds)
     check_images(images)
     recipe = recipe or TUNING
-    working = copy.deepcopy(model)
+    working = copied(model)
     chosen = _layer(find_filters(working, images), layer)
     wanted = min(round(ratio * chosen.count), chosen.count - 1)
     gone: set[int] = set()
@@ -196,7 +196,7 @@ def prune_taylor(
     check_schedule(ratio, rounds)
     check_images(images)
     recipe = recipe or TUNING
-    working = copy.deepcopy(model)
+    working = copied(model)
     filters = find_filters(working, images)
     classes = ask(working, images[:1]).shape[1]
     targets = check_labels(labels, len(images), classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..progress import track
+from .copies import copied, renewed
 
 #: ``True`` draws a bar on stderr; a callable gets (steps done, steps in all) after every step.
 Progress = bool | Callable[[int, int], None]
@@ -277,7 +277,7 @@ def train(
         TypeError, ValueError: images or labels of the wrong type, shape or range.
         ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
     """
-    return fit_labels(copy.deepcopy(model), images, labels, recipe or Recipe(), seed, progress=progress)
+    return fit_labels(copied(model), images, labels, recipe or Recipe(), seed, progress=progress)
 
 
 def train_independent(
@@ -303,17 +303,9 @@ def train_independent(
 
     Raises:
         TypeError, ValueError, ModelError: as ``train``; ModelError also for a module that holds
-            parameters or buffers of its own and has no ``reset_parameters``.
+            parameters or buffers of its own and has no ``reset_parameters``, or one that leaves some of
+            them as they are (``torch.nn.utils.spectral_norm`` and other hooks).
     """
-    fresh = copy.deepcopy(model)
-    with seeded(seed, device_of(fresh)):
-        for name, module in fresh.named_modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-            elif [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
-                raise ModelError(
-                    f"module {name or type(module).__name__!r} must have reset_parameters(), so that no "
-                    f"given weight remains, got a {type(module).__name__} without; use train() on a new model"
-                )
+    with seeded(seed, device_of(model)):
+        fresh = renewed(model)
     return fit_labels(fresh, images, labels, recipe or Recipe(), seed, progress=progress)

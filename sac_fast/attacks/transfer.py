@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..models import load_model
+from .copies import copied
 from .finetune import finetune_all, finetune_last, last_layer_name
 from .training import Progress, Recipe, device_of, seeded
 
@@ -35,7 +35,7 @@ def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | Non
     if not isinstance(outputs, int) or outputs < 1:
         raise ValueError(f"outputs must be an integer of at least 1, got {outputs!r}")
     name = last_layer_name(model) if layer is None else layer
-    new = copy.deepcopy(model)
+    new = copied(model)
     old = dict(new.named_modules()).get(name)
     if not name or not isinstance(old, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
         raise ModelError(

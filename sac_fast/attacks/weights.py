@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TypeVar
 
 import torch
 from torch import nn
 
+from .copies import copied
 from .training import device_of, seeded
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -38,7 +38,7 @@ def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
     if not isinstance(bits, int) or not 2 <= bits <= 8:
         raise ValueError(f"bits must be an integer in 2…8, got {bits!r}")
     most = 2 ** (bits - 1) - 1
-    quantized = copy.deepcopy(model).eval()
+    quantized = copied(model).eval()
     with torch.no_grad():
         for weight in _weights(quantized):
             rows = weight.flatten(1)
@@ -66,7 +66,7 @@ def weight_noise(model: _Model, *, level: float = 0.1, seed: int = 0) -> _Model:
     """
     if not 0 <= level < float("inf"):
         raise ValueError(f"level must be at least 0 and finite, got {level!r}")
-    noisy = copy.deepcopy(model).eval()
+    noisy = copied(model).eval()
     with torch.no_grad(), seeded(seed, device_of(noisy)):
         for weight in _weights(noisy):
             # Drawn on the CPU, so that one seed is one model on every device.
@@ -76,5 +76,16 @@ def weight_noise(model: _Model, *, level: float = 0.1, seed: int = 0) -> _Model:
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:
-    """Every weight of two or more dimensions, once: linear, convolutional, attention; not normalisation."""
-    return [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    """Every weight of two or more dimensions, once: linear, convolutional, attention; not normalisation.
+
+    The normalisation of whole maps, ``LayerNorm([c, h, w])``, has weights of several dimensions too.
+    """
+    norms = (nn.LayerNorm, nn.RMSNorm)
+    weights = [
+        parameter
+        for module in model.modules()
+        if not isinstance(module, norms)
+        for parameter in module.parameters(recurse=False)
+        if parameter.ndim >= 2
+    ]
+    return list(dict.fromkeys(weights))

@@ -19,7 +19,7 @@ from ..models import load_model
 from ..ops import correlation_distance
 from ..probes import ProbeSet
 from ..progress import track
-from ..testbed.pool import check_workers, in_processes, one_thread
+from ..testbed.pool import check_seed, check_workers, in_processes, one_thread
 from .data import Task, make_task
 from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_manifest, write_results
 from .results import WHY, judge, manifest_rows, model_spec, reproduce, settings
@@ -47,7 +47,7 @@ def run_demo(
     Args:
         out: the folder to write to: probes.safetensors, zoo.csv, fingerprints/, models/, results.json. It may be
             missing, empty, or hold an earlier demo, whose files are then replaced.
-        seed: ≥ 0; of the patches and of all models.
+        seed: 0 … 2⁴⁸ − 1; of the patches and of all models.
         quick: fewer models and a false-accusation rate of 20 % instead of 10 %.
         metric, comparison: as `correlation_distance` takes them.
         workers: number of processes, ≥ 1; None: one a core, at most 8.
@@ -74,8 +74,7 @@ def _run(
     workers: int | None,
     progress: bool,
 ) -> dict[str, Any]:
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    check_seed(seed)
     check_workers(workers)
     # A misspelt metric shall not cost the training first.
     tiny = torch.tensor([[1.0, 2.0, 4.0], [3.0, 1.0, 2.0], [2.0, 5.0, 1.0], [0.0, 1.0, 7.0]])

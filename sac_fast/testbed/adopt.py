@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def adopt(
         null_kind: what the models in ``irrelevant`` share with the teacher: only their maker knows.
         preprocessing: of all models; None: pixels in 0 … 1.
         probes: at most so many in a probe set.
-        skip_bad: leave out what cannot be read or fits no architecture, instead of failing.
+        skip_bad: leave out what cannot be read, fits no architecture or has an impossible name, instead of failing.
         progress: a bar on stderr.
 
     Returns:
@@ -111,7 +111,8 @@ def adopt(
     Raises:
         ValueError: an unknown null kind, no architecture.
         FileExistsError: ``out`` is not empty.
-        FileFormatError, ModelError: no teacher or several, a checkpoint that cannot be read or fits no architecture.
+        FileFormatError, ModelError: no teacher or several, a checkpoint that cannot be read, fits no architecture or
+            has a name that no member can have.
     """
     if null_kind not in NULL_KINDS:
         raise ValueError(f"null_kind must be one of {', '.join(NULL_KINDS)}, got {null_kind!r}")
@@ -127,6 +128,7 @@ def adopt(
     left_out: list[tuple[str, str]] = []
     for path, role, origin in track(files, "reading checkpoints", enabled=progress):
         try:
+            name = "source" if role == "source" else _member_name(path, {member.name for member, _ in found})
             model, architecture = _fitting(path, architectures)
             rows = run_model(model, _probe_set(images), preprocessing=preprocessing)
         except (FileFormatError, ModelError) as error:
@@ -137,7 +139,6 @@ def adopt(
         # A transferred or otherwise changed label set has no accuracy on these labels.
         same = rows.shape[1] == len(classes)
         accuracy = float((rows.argmax(1).numpy() == images.labels).mean()) if same else None
-        name = "source" if role == "source" else f"{path.parent.name}-{path.stem}"
         member = ZooMember(
             name, role, origin, architecture.spec, architecture.arguments, 0, accuracy, None,
             {"file": str(path.relative_to(folder))},
@@ -163,6 +164,18 @@ def _files(folder: Path, null_kind: NullKind) -> list[tuple[Path, Role, str]]:
             f"{str(folder / _TEACHER)!r} must hold one checkpoint ({', '.join(_ENDINGS)}), got {len(teachers)}"
         )
     return sorted(files, key=lambda file: file[1] != "source")
+
+
+def _member_name(path: Path, taken: Collection[str]) -> str:
+    """The folder's and the file's name as that of a member; refused where a zoo cannot have it."""
+    name = f"{path.parent.name}-{path.stem}"
+    try:
+        ZooMember(name, "stolen", "adopted", "none:none")  # for its check of names
+    except ValueError as error:
+        raise FileFormatError(f"{str(path)!r} must be renamed to become a member of a zoo: {error}") from error
+    if name in taken:
+        raise FileFormatError(f"{str(path)!r} must have a name of its own whatever its ending, got a second {name!r}")
+    return name
 
 
 def _fitting(path: Path, architectures: Sequence[Architecture]) -> tuple[nn.Module, Architecture]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from ..errors import ModelError
+from . import MAX_SEED
 
 _MOST_WORKERS = 8  # each holds torch and the task, some 500 MB
 
@@ -49,6 +50,16 @@ def check_workers(workers: int | None) -> None:
     """
     if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
         raise ValueError(f"workers must be an integer of at least 1, got {workers!r}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed whose models would have seeds that torch does not take.
+
+    Raises:
+        ValueError: not an integer in 0 … `MAX_SEED`.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be an integer in 0…{MAX_SEED}, got {seed!r}")
 
 
 def quiet_worker() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..container import StrPath
+from ..container import StrPath, is_leftover
 from ..errors import ModelError, SacFastError, StoreLockedError
 from ..fingerprint import fingerprint
 from ..labelled_zoo import INDEX, LabelledZoo, ZooMember
@@ -21,8 +21,9 @@ from ..progress import track
 from ..zoo.lock import NAME as LOCK
 from ..zoo.lock import WriterLock
 from .plan import ARCHITECTURES, FULL, Planned, Size, plan
-from .pool import check_workers, in_processes, one_thread
+from .pool import check_seed, check_workers, in_processes, one_thread
 from .probes import REFERENCES, candidates, make_probes, references
+from .summary import check_task
 from .task import Task
 from .work import Failure, Setting, make_member, start_worker, thefts
 
@@ -56,7 +57,7 @@ def run_testbed(
         out: folder; missing, empty, or with this very test bed, unfinished or not.
         task: see `sac_fast.testbed.patches.make_patches`.
         size: how many models, how long they are trained, how many probes.
-        seed: ≥ 0; of all models.
+        seed: 0 … 2⁴⁸ − 1; of all models.
         workers: number of processes, ≥ 1; None: one a core, at most 8.
         device: torch device to train on; None: a GPU where there is one, else the CPU.
         architectures: names in `sac_fast.testbed.architectures` and their arguments; the first is the source's.
@@ -70,8 +71,7 @@ def run_testbed(
         TestbedFolderError: the folder holds something else, or another test bed.
         ModelError: a training failed, or a process died.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    check_seed(seed)
     check_workers(workers)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = Path(out)
@@ -222,7 +222,11 @@ def _resume(out: Path, about: Mapping[str, Any]) -> LabelledZoo | None:
     if not (out / INDEX).exists():
         # What a run leaves that was stopped before its source was trained.
         ours = (out / "models", out / "models/source.safetensors", out / LOCK)
-        strange = [path for path in out.rglob("*") if path not in ours]
+        strange = [
+            path
+            for path in out.rglob("*")
+            if path not in ours and not (path.parent in (out, out / "models") and is_leftover(path))
+        ]
         if strange:
             raise TestbedFolderError(
                 f"out must be a new or empty folder, or one with an unfinished test bed, got {out} with "
@@ -232,6 +236,7 @@ def _resume(out: Path, about: Mapping[str, Any]) -> LabelledZoo | None:
     zoo = LabelledZoo.load(out)
     wanted = json.loads(json.dumps(about))
     if zoo.task != wanted:
+        check_task(zoo)
         differs = [key for key in wanted if zoo.task.get(key) != wanted[key]] or sorted(set(zoo.task) - set(wanted))
         raise TestbedFolderError(
             f"out must hold this very test bed to be gone on with, got {out}, another one: it differs in "

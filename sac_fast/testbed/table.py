@@ -29,7 +29,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         seconds = group["seconds_mean"]
         table.add_row(
             group["role"],
-            Text(group["origin"]),
+            Text(plain_name(group["origin"])),
             str(group["count"]),
             _percent(group["accuracy_min"]),
             _percent(group["accuracy_mean"]),
