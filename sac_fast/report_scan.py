@@ -62,7 +62,7 @@ class ScanReport:
             "store": str(store),
         }
         if summary.retagged:
-            rows["tags"] = f"{summary.retagged:,} known models got new ones"
+            rows["tags"] = f"of {summary.retagged:,} known changed"
         if summary.reasons:
             counted = sorted(summary.reasons.items(), key=lambda item: (-item[1], item[0]))
             rows["reasons"] = ", ".join(f"{reason} {count:,}" for reason, count in counted)

@@ -443,11 +443,12 @@ def test_the_command_refuses_nonsense(folder, tmp_path, run, options, words):
 def test_names_cannot_give_orders_to_the_terminal(capsys):
     report = ScanReport(as_json=False)
     report.take({"status": "failed", "name": "\x1b[2Ja\ud800", "reason": "odd", "message": "\u202eno"})
-    report.finish(ScanSummary(1, failed=1, reasons={"\x1b]0;": 1}), Path("s\x1b[1m"))
+    report.finish(ScanSummary(1, failed=1, retagged=2, reasons={"\x1b]0;": 1}), Path("s\x1b[1m"))
     out = capsys.readouterr().out
     assert "\\x1b[2Ja\\ud800: odd: \\u202eno" in out
     assert "\\x1b]0; 1" in out
     assert "s\\x1b[1m" in out
+    assert "of 2 known changed" in out
     assert not set("\x1b\ud800\u202e") & set(out)
 
 

@@ -23,12 +23,13 @@ from ..fingerprint import Fingerprint
 from ..models import ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
 from ..models.child_wire import Answer, failed
-from ..models.manifest import check_lengths
 from ..probes import ProbeSet
+from .external import external_files, names_of, with_external
 from .jobs import BAD_ARGUMENTS, Executor, Job, WorkerSettings, request_hash
 from .nursery import ScanError
 from .pool import WorkerPool
 from .records import MAX_TEXT, FileStamp, ModelRecord
+from .scan_checks import check_names, check_sources, rows_of
 from .scan_place import default_memory, device_list
 from .scan_progress import ScanProgress
 from .scan_results import Event, Kin, ResultWriter, done_event, failed_event
@@ -91,8 +92,8 @@ def scan(
         KeyboardInterrupt: the second SIGINT.
     """
     settings = settings or WorkerSettings()
-    _check_names(entries)
-    _check_sources(sources)
+    check_names(entries)
+    check_sources(sources)
     devices = device_list(device, workers)
     if executor is None:
         if settings.memory_bytes is None:
@@ -152,7 +153,7 @@ class _Scan:
             phases.update(self._answer_all(first, numbers, ResultWriter(self.store, Kin((), metric, comparison))))
         if not self.signals.received:
             kin = Kin([self._source(source) for source in sources], metric, comparison)
-            self.rows = _rows_of(kin.sources)
+            self.rows = rows_of(kin.sources)
             rest = [entry for entry in entries if entry.name not in named] if named else entries
             phases.update(self._answer_all(rest, numbers, ResultWriter(self.store, kin), named))
         self.summary.interrupted = self.signals.received
@@ -209,7 +210,10 @@ class _Scan:
             job = Job(next(numbers), entry)
             stamp, known = _stamp(entry.path), records.get(entry.name)
             request = request_hash(job, self.settings, self.code_version)
-            unchanged = known is not None and stamp is not None and known.is_unchanged(stamp, request)
+            before = with_external(request, entry.path, names_of(known.request)) if known is not None else None
+            unchanged = (
+                known is not None and stamp is not None and before is not None and known.is_unchanged(stamp, before)
+            )
             if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
                 self.summary.known += 1
                 self.summary.known_failed += known.status == "failed"
@@ -220,6 +224,10 @@ class _Scan:
                 event = failed_event(known) if known.status == "failed" else done_event(known)
                 self._tell({**event, "known": True})
                 continue
+            if entry.path.suffix.lower() == ".onnx":
+                # Before it is run: weights that change meanwhile are noticed the next time.
+                full = with_external(request, entry.path, external_files(entry.path))
+                stamp, request = (None, request) if full is None else (stamp, full)
             self.stamps[job.number] = stamp
             self.requests[job.number] = request
             yield job
@@ -234,6 +242,9 @@ class _Scan:
     def _recorded(self, job: Job, answer: Answer) -> tuple[ModelRecord, Answer]:
         """The record of an answer; an entry or answer that no record can hold is a failure of that model alone."""
         stamp, request = self.stamps.pop(job.number), self.requests.pop(job.number)
+        entry = job.entry
+        if answer.format == "onnx" and entry.path.suffix.lower() != ".onnx" and external_files(entry.path) != ():
+            stamp = None  # nobody looked for its weights in time: it is run again by every scan
         rows = None if answer.outputs is None else len(answer.outputs)
         if rows is not None and self.rows is not None and rows != self.rows:
             words = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
@@ -242,7 +253,6 @@ class _Scan:
             return self._record(job, answer, stamp, request), answer
         except (TypeError, ValueError) as error:
             answer = failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
-        entry = job.entry
         bare = ModelRecord(
             name=entry.name,
             path=str(entry.path)[:MAX_TEXT],
@@ -329,27 +339,3 @@ def _stamp(path: Path) -> FileStamp | None:
     with contextlib.suppress(OSError, ValueError):
         return FileStamp.of(path)
     return None
-
-
-def _check_sources(sources: Sequence[Fingerprint | str]) -> None:
-    names = collections.Counter(source if isinstance(source, str) else source.name for source in sources)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"sources must have different names, got {twice[0]!r} {names[twice[0]]} times")
-
-
-def _rows_of(sources: Sequence[Fingerprint]) -> int | None:
-    rows = {len(source) for source in sources}
-    if len(rows) > 1:
-        raise ScanError(f"sources must have answered the same number of probes, got {sorted(rows)}")
-    return rows.pop() if rows else None
-
-
-def _check_names(entries: Sequence[ModelEntry]) -> None:
-    names = collections.Counter(entry.name for entry in entries)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"entries must have different names, got {twice[0]!r} {names[twice[0]]} times")
-    for entry in entries:
-        try:
-            check_lengths(entry.name, entry.tags)
-        except ValueError as error:
-            raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
