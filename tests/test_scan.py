@@ -335,6 +335,14 @@ def test_the_trusted_architectures_are_those_that_the_demo_writes():
     module = architectures.__name__
     names = tuple(name for name in vars(architectures) if not refused(f"{module}:{name}"))
     assert names == FULL.architectures == ("plain", "residual", "inception")
+    head = "sac_fast.attacks.transfer:with_head"
+    for model, wrong in ((f"{module}:plain", False), ("os:system", True), ({"a": 1}, False), (head, True)):
+        arguments = {"model": model, "outputs": 3, "model_args": {"model": "os:system"}}
+        entry = ModelEntry("a", "a", architecture=head, kwargs=arguments)
+        answer = WorkerSettings(trusted=(head,)).refusal(entry)
+        assert (answer is not None) == wrong
+        assert answer is None or "'os:system'" in answer.message
+        assert refused(head)
     for spec in (f"{module}:plain.__init__", f"{module}:torch.os.mkdir", f" {module}:plain", f"{module}.x:plain"):
         assert refused(spec)
 

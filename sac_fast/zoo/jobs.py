@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +20,8 @@ BAD_ARGUMENTS = "bad-arguments"
 
 # Whole specs, never a beginning: what the demo's module has imported is none of them.
 _OURS = frozenset(f"sac_fast.demo.architectures:{name}" for name in ("plain", "residual", "inception"))
+# Builds the model that its argument `model` names, with `model_args`.
+_WITH_HEAD = "sac_fast.attacks.transfer:with_head"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ def request_of(job: Job) -> dict[str, Any]:
     }
 
 
+def _callables(spec: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The architecture, and those that it is told to build."""
+    yield spec
+    inner, options = arguments.get("model"), arguments.get("model_args")
+    if spec == _WITH_HEAD and isinstance(inner, str):  # anything else is refused when it is called
+        yield from _callables(inner, options if isinstance(options, Mapping) else {})
+
+
 @dataclass(frozen=True)
 class WorkerSettings:
     """What all workers of a scan have in common.
@@ -76,16 +86,17 @@ class WorkerSettings:
 
     def refusal(self, entry: ModelEntry) -> Answer | None:
         """Why an entry is not even opened; None: it may be."""
-        spec = entry.architecture
-        if spec is None or self.trusted is None or spec in _OURS:
+        if entry.architecture is None or self.trusted is None:
             return None
-        if spec in [*self.trusted, *(split_architecture(text)[0] for text in self.architectures)]:
-            return None
-        return failed(
-            "untrusted-architecture",
-            f"a manifest inside the folder names the architecture {spec!r}, whose code would be run: if you trust it, "
-            "name it yourself, or scan the manifest instead of the folder",
-        )
+        trusted = {*_OURS, *self.trusted, *(split_architecture(text)[0] for text in self.architectures)}
+        for spec in _callables(entry.architecture, entry.kwargs):
+            if spec not in trusted:
+                return failed(
+                    "untrusted-architecture",
+                    f"a manifest inside the folder names the architecture {spec!r}, whose code would be run: if you "
+                    "trust it, name it yourself, or scan the manifest instead of the folder",
+                )
+        return None
 
     def batch_size_on(self, device: str) -> int | None:
         """The batch size on a device; None: it has to be found."""
