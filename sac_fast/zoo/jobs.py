@@ -54,10 +54,12 @@ def request_of(job: Job) -> dict[str, Any]:
 
 def _callables(spec: str, arguments: Mapping[str, Any]) -> Iterator[str]:
     """The architecture, and those that it is told to build."""
-    yield spec
-    inner, options = arguments.get("model"), arguments.get("model_args")
-    if spec == _WITH_HEAD and isinstance(inner, str):  # anything else is refused when it is called
-        yield from _callables(inner, options if isinstance(options, Mapping) else {})
+    while True:
+        yield spec
+        inner, options = arguments.get("model"), arguments.get("model_args")
+        if spec != _WITH_HEAD or not isinstance(inner, str):  # refused when it is called
+            return
+        spec, arguments = inner, options if isinstance(options, Mapping) else {}
 
 
 @dataclass(frozen=True)
