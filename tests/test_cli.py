@@ -329,7 +329,7 @@ def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):
     monkeypatch.setattr(cli, "app", fails)
     code, out, err = run()
     assert (code, out) == (1, "")
-    assert err == "sac-fast: ValueError: a \ufffd[2J name\n    and its\ufffdsecond line\n"
+    assert err == "sac-fast: ValueError: a \ufffd[2J name and its\ufffdsecond line\n"
 
 
 def test_a_verdict_prints_strangers_names_without_tricks(run, tmp_path):

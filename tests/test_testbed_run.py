@@ -290,8 +290,8 @@ def test_a_strangers_zoo_writes_nothing_to_the_terminal_but_text(made, task, tmp
     (zoo.folder / "zoo.json").write_text(json.dumps(index))
     code, out, err = run("testbed", "show", zoo.folder)
     assert (code, out) == (1, "")
-    assert "must be a JSON object, got list" in err
-    with pytest.raises(FileFormatError, match="must be a JSON object, got list"):
+    assert "task must be a mapping, got [1]" in err
+    with pytest.raises(FileFormatError, match=r"task must be a mapping, got \[1\]"):
         train(zoo.folder, task)
 
 

@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import FileFormatError
-from ..labelled_zoo import INDEX, LabelledZoo, ZooMember
+from ..labelled_zoo import LabelledZoo, ZooMember
 
 #: What the models of a test bed should reach, by role.
 ACCURACY_GOALS: Mapping[str, float] = {"source": 0.85, "independent": 0.85, "stolen": 0.8}
-
-
-def check_task(zoo: LabelledZoo) -> None:
-    """Refuse an index whose task is no JSON object.
-
-    Raises:
-        FileFormatError: it is something else.
-    """
-    if not isinstance(zoo.task, Mapping):
-        raise FileFormatError(
-            f"task in {str(zoo.folder / INDEX)!r} must be a JSON object, got {type(zoo.task).__name__}"
-        )
 
 
 def summarise(zoo: LabelledZoo) -> dict[str, Any]:
@@ -34,11 +21,7 @@ def summarise(zoo: LabelledZoo) -> dict[str, Any]:
         What JSON can hold: ``task``, ``folder``, ``probes``, ``models``, ``seconds`` (of training, all together),
         ``groups`` (one of ``role, origin, count, accuracy_min, accuracy_mean, seconds_mean`` each, in order of first
         appearance by role) and ``below`` (``name, origin, accuracy, goal``). Numbers that were not measured are None.
-
-    Raises:
-        FileFormatError: the index says of the task what no test bed says.
     """
-    check_task(zoo)
     groups: dict[tuple[str, str], list[ZooMember]] = {}
     for role in ("source", "independent", "stolen"):
         for member in sorted(zoo.of_role(role), key=lambda member: member.origin):
