@@ -33,7 +33,7 @@ from .cli_options import (
     preprocessing_of,
 )
 from .errors import SacFastError
-from .terminal import plain_name
+from .terminal import one_line
 from .testbed import MAX_SEED
 
 app = typer.Typer(
@@ -249,7 +249,5 @@ def main() -> None:
     try:
         app()
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
-        # an error can repeat a stranger's words
-        line = plain_name(" ".join(part.strip() for part in str(error).splitlines()))
-        print(f"sac-fast: {type(error).__name__}: {line}", file=sys.stderr)
+        print(f"sac-fast: {type(error).__name__}: {one_line(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .cli_options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
-from .terminal import plain_name
+from .terminal import one_line
 
 if TYPE_CHECKING:
     from .probes import ProbeSet
@@ -210,9 +210,7 @@ def _show(summary: dict[str, Any], as_json: bool) -> None:
         f"in {summary['folder']}"
     )
     for name, reason in {**summary["left_out"], **summary["failed"]}.items():
-        # a student's own words, on one line
-        told = plain_name(" ".join(part.strip() for part in f"{name}: {reason}".splitlines()))
-        print(f"sac-fast: {told}", file=sys.stderr)
+        print(f"sac-fast: {one_line(f'{name}: {reason}')}", file=sys.stderr)
 
 
 def _range(members: list[dict[str, Any]], key: str, digits: int) -> str:

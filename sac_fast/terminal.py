@@ -30,3 +30,8 @@ def print_json(value: Any) -> None:
 def plain_name(name: str) -> str:
     """A stranger's name with control and format characters as U+FFFD: no escape sequences, no reversed writing."""
     return "".join("\ufffd" if unicodedata.category(letter) in _NOT_TEXT else letter for letter in name)
+
+
+def one_line(text: str) -> str:
+    """A message that may repeat a stranger's words, its lines joined, as `plain_name` shows it."""
+    return plain_name(" ".join(part.strip() for part in text.splitlines()))
