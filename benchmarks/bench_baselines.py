@@ -30,7 +30,7 @@ from baselines.summary import table
 from sac_fast.bench.files import write_json
 from sac_fast.bench.machine import describe
 from sac_fast.errors import SacFastError
-from sac_fast.labelled_zoo import LabelledZoo
+from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.probes import ProbeSet
 
 HELD_OUT, ERRORS = "plain", "misclassified"

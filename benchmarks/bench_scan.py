@@ -32,7 +32,7 @@ import torch
 from sac_fast import ProbeSet, nearest_models, save_weights
 from sac_fast.bench.machine import describe
 from sac_fast.demo.architectures import plain
-from sac_fast.zoo import ZooStore
+from sac_fast.store import ZooStore
 
 SPEC = "sac_fast.demo.architectures:plain"
 TOLERANCE = 1e-5

@@ -36,7 +36,7 @@ from gpu_scan import check_scan
 
 from sac_fast import capabilities
 from sac_fast.bench.machine import describe
-from sac_fast.ops import cuda_tiles
+from sac_fast.ops.cuda import tiles
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = ("checks", "ceilings", "times", "sanitizer", "tests")
@@ -128,7 +128,7 @@ def parts_of(step: str, options: argparse.Namespace) -> dict[str, Callable[[], I
 
 def choose_kernel(kernel: str | None) -> None:
     if kernel is not None:
-        cuda_tiles.KERNEL = kernel
+        tiles.KERNEL = kernel
         gpu_check_results.KERNELS = (kernel,)
 
 

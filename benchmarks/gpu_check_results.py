@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import sac_fast
-from sac_fast import reference
-from sac_fast.ops import cuda_tiles
+from sac_fast.ops import reference
+from sac_fast.ops.cuda import tiles
 
 Row = dict[str, Any]
 METRICS = ("cosine", "pearson", "spearman", "rbf")
@@ -39,8 +39,8 @@ def row(case: str, error: float, tolerance: float, also: bool = True) -> Row:
 def kernels(device: str) -> Iterator[str]:
     """The kinds of tile kernels that are to be checked; the one that is chosen last stays chosen."""
     hopper = device == "cuda" and torch.cuda.get_device_capability() == (9, 0)
-    for cuda_tiles.KERNEL in KERNELS or (("warp", "warpgroup", "automatic") if hopper else ("automatic",)):
-        yield cuda_tiles.KERNEL
+    for tiles.KERNEL in KERNELS or (("warp", "warpgroup", "automatic") if hopper else ("automatic",)):
+        yield tiles.KERNEL
 
 
 def check_pairs(device: str, backend: str) -> Iterator[Row]:
@@ -102,9 +102,9 @@ def check_many(device: str, backend: str) -> Iterator[Row]:
                     got = sac_fast.correlation_distances(there[0], there, metric=metric, backend=backend)
                     error = float((got.cpu().double() - expected).abs().max())
                     yield row(f"correlation_distances {name} {kernel}", error, tolerance, float(got[0]) == 0.0)
-                slab, cuda_tiles.SLAB_BYTES = cuda_tiles.SLAB_BYTES, 1
+                slab, tiles.SLAB_BYTES = tiles.SLAB_BYTES, 1
                 got = sac_fast.correlation_distances(there[0], there, metric=metric, backend=backend)
-                cuda_tiles.SLAB_BYTES = slab
+                tiles.SLAB_BYTES = slab
                 error = float((got.cpu().double() - expected).abs().max())
                 yield row(f"correlation_distances {name} slabs", error, tolerance)
                 few = slice(0, 9)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 import sac_fast
-from sac_fast import reference
 from sac_fast.bench.peers import naive, naive_loop, naive_loop_source_kept, tiled
+from sac_fast.ops import reference
 
 Row = dict[str, Any]
 L2_BYTES = 192 << 20  # more than any card has today

@@ -17,8 +17,8 @@ import torch
 from sac_fast import ProbeSet, correlation_distance, save_weights
 from sac_fast.demo.architectures import inception, plain, residual
 from sac_fast.models import list_entries
-from sac_fast.zoo import ZooStore
-from sac_fast.zoo.scan import scan
+from sac_fast.scan.run import scan
+from sac_fast.store import ZooStore
 
 # cuDNN may multiply in TF32, which torch allows it by default: 11 bits of every factor.
 TOLERANCE = 1e-3

@@ -14,13 +14,12 @@ from .errors import (
     StoreLockedError,
 )
 from .fingerprint import Fingerprint, fingerprint
-from .jpeg_ops import jpeg_roundtrip
+from .formats.identify import identify
 from .models import (
     Limits,
     ModelEntry,
     OpenedModel,
     Preprocessing,
-    identify,
     list_entries,
     load_model,
     load_weights,
@@ -38,6 +37,7 @@ from .ops import (
     nearest_models,
     pairwise_correlation_distances,
 )
+from .ops.jpeg_roundtrip import jpeg_roundtrip
 from .probes import ProbeSet
 from .verdict import (
     NullPool,
@@ -48,7 +48,7 @@ from .verdict import (
     evaluate_distances,
     probe_bootstrap,
 )
-from .verify import Verification, verify_fingerprints
+from .verify.fingerprints import Verification, verify_fingerprints
 
 __all__ = [
     "BackendError",

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .container import StrPath, load_container, package_version, save_container
 from .errors import FileFormatError, FingerprintError, ModelError
+from .io.container import StrPath, load_container, package_version, save_container
 from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance

@@ -3,7 +3,8 @@ import sys
 import pytest
 import torch
 
-from sac_fast import _backend, cli
+from sac_fast import _backend
+from sac_fast.cli import main as cli
 
 
 def pytest_addoption(parser):

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from sac_fast.container import save_container
 from sac_fast.errors import FileFormatError, FingerprintError, ModelError
 from sac_fast.fingerprint import Fingerprint, fingerprint
+from sac_fast.io.container import save_container
 from sac_fast.models import Preprocessing, weights_hash
 from sac_fast.probes import ProbeSet
 

@@ -43,12 +43,12 @@ def test_works_without_the_compiled_module(tmp_path):
     ignore = shutil.ignore_patterns("_C.*.so", "__pycache__")
     shutil.copytree(PACKAGE, tmp_path / "sac_fast", ignore=ignore)
     code = (
-        "import torch, sac_fast, sac_fast.cli, sys\n"
+        "import torch, sac_fast, sac_fast.cli.main, sys\n"
         "a, b = torch.eye(2), torch.ones(2, 2)\n"
         "print(sac_fast.correlation_distance(a, b).item())\n"
         "try: sac_fast.correlation_distance(a, b, backend='cpu')\n"
         "except sac_fast.BackendError as error: print(error)\n"
-        "sys.argv = ['sac-fast', 'info']; sac_fast.cli.main()\n"
+        "sys.argv = ['sac-fast', 'info']; sac_fast.cli.main.main()\n"
     )
     run = python("-c", code, cwd=tmp_path, check=True)
     distance, error, *info = run.stdout.splitlines()
@@ -78,7 +78,7 @@ def test_compiled_module_links_neither_torch_nor_a_driver():
 
 
 def test_version_is_one(capsys):
-    assert _backend.compiled().version == sac_fast.container.package_version()
+    assert _backend.compiled().version == sac_fast.io.container.package_version()
 
 
 def readme_blocks(language):

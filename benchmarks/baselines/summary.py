@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sac_fast.labelled_zoo import NULL_KINDS, ZooMember
+from sac_fast.labelled_zoo.folder import NULL_KINDS, ZooMember
 from sac_fast.verdict import auc
 
 

@@ -89,8 +89,7 @@ def _resident(field: str) -> int:
 def _main(n: int, k: int, threads: int) -> None:
     import torch
 
-    from .. import reference
-    from ..ops import correlation_distance
+    from ..ops import correlation_distance, reference
     from .machine import KERNEL_THREADS, environment
 
     generator = torch.Generator().manual_seed(0)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import reference
-from ..ops import correlation_distance, correlation_distances
+from ..ops import correlation_distance, correlation_distances, reference
 from . import peers, targets
 from .harness import OURS, Case, Implementation, Target
 from .limits import MATRIX_PRODUCT

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..container import atomic_write
 from ..errors import SacFastError
+from ..io.container import atomic_write
 from .harness import OURS
 from .peers import available
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..progress import track
+from ..io.progress import track
 from . import peers
 from .harness import measure
 from .limits import measure_limits

@@ -8,8 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .. import reference
-from ..ops import correlation_distance, correlation_distance_weighted
+from ..ops import correlation_distance, correlation_distance_weighted, reference
 from . import peers, targets
 from .harness import OURS, Case, Implementation
 from .limits import MATRIX_PRODUCT

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import reference
-from ..ops import correlation_vector, nearest_models, pairwise_correlation_distances
+from ..ops import correlation_vector, nearest_models, pairwise_correlation_distances, reference
 from . import peers, targets
 from .harness import OURS, Case, Implementation
 from .limits import BYTE_DIFFERENCES, DIFFERENCES

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..container import atomic_write
 from ..errors import SacFastError
+from ..io.container import atomic_write
 from .zoo import Member
 
 KIND = "sac_fast demo"

@@ -13,13 +13,13 @@ import numpy as np
 import PIL
 import torch
 
-from ..container import package_version
 from ..fingerprint import Fingerprint, fingerprint
+from ..io.container import package_version
+from ..io.progress import track
+from ..labelled_zoo.training_pool import check_seed, check_workers, in_processes, one_thread
 from ..models import load_model
 from ..ops import correlation_distance
 from ..probes import ProbeSet
-from ..progress import track
-from ..testbed.pool import check_seed, check_workers, in_processes, one_thread
 from .data import Task, make_task
 from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_manifest, write_results
 from .results import WHY, judge, manifest_rows, model_spec, reproduce, settings

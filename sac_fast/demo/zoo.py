@@ -12,16 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..attacks import (
-    Recipe,
-    extract_labels,
-    extract_probabilities,
-    finetune_all,
-    finetune_last,
-    train,
-)
+from ..attacks import Recipe, extract_labels, extract_probabilities, finetune_all, finetune_last, train
+from ..labelled_zoo.training_pool import StoppedError, quiet_worker
 from ..models import Preprocessing, load_model, save_weights
-from ..testbed.pool import StoppedError, quiet_worker
 from . import architectures
 from .data import Patches, Task
 

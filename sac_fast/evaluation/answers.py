@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..container import StrPath
 from ..errors import FileFormatError, FingerprintError
-from ..labelled_zoo import ROLES, LabelledZoo, ZooMember
-from ..progress import track
+from ..io.container import StrPath
+from ..io.progress import track
+from ..labelled_zoo.folder import ROLES, LabelledZoo, ZooMember
 
 
 def is_adaptive(origin: str) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..labelled_zoo import ZooMember
+from ..labelled_zoo.folder import ZooMember
 from ..scores.statistic import CohortFeatures, CohortStatistic
 from ..scores.weights import Weights, fit_weights
 from .answers import ZooAnswers, is_adaptive

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..progress import track
+from ..io.progress import track
 from ..scores import CALIBRATED, FIXED, CohortStatistic, Score
 from .answers import ZooAnswers
 from .methods import calibrated_method, is_defined, score_method

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..container import atomic_write
 from ..errors import SacFastError
+from ..io.container import atomic_write
 from ..scores import PRESETS
 from ..verdict import roc_curve
 from .answers import ZooAnswers, is_adaptive

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..fingerprint import Fingerprint
-from ..labelled_zoo import LabelledZoo, ZooMember
-from ..progress import track
+from ..io.progress import track
+from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..scores import CALIBRATED, REGULARISATION, Calibration, CohortStatistic
 from .answers import is_adaptive, true_labels
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..container import StrPath, open_regular
 from ..errors import FileFormatError
-from ..labelled_zoo import ZooMember
+from ..io.container import StrPath, open_regular
+from ..labelled_zoo.folder import ZooMember
 from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
 from ..scores.regression import fewest_probes
 from ..scores.score import REGRESSION

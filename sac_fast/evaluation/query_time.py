@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..labelled_zoo import LabelledZoo
+from ..labelled_zoo.folder import LabelledZoo
 from ..models import Preprocessing, load_model, run_model
 
 

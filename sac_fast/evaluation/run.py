@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from .. import _backend
-from ..container import StrPath, package_version
-from ..labelled_zoo import LabelledZoo
-from ..progress import track
+from ..io.container import StrPath, package_version
+from ..io.progress import track
+from ..labelled_zoo.folder import LabelledZoo
 from ..scores import FIXED, PRESETS, Score, preset_probes
 from ..verdict import checks
 from .answers import ZooAnswers, is_adaptive

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labelled_zoo import ZooMember
+from ..labelled_zoo.folder import ZooMember
 from ..verdict import SplitCheck, auc, evaluate_distances, random_split_check, tpr_at_fpr
 from .answers import is_adaptive
 

@@ -1,10 +1,12 @@
 """Models: anything that answers probes."""
 
+from ..formats.identify import identify
+from ..formats.limits import REASONS, Limits
 from .checkpoint import load_model, load_weights, save_weights, weights_hash
-from .entries import ModelEntry, list_entries
-from .identify import identify
-from .limits import REASONS, Limits
-from .opened import OpenedModel, open_model
+from .entries import list_entries
+from .entry import ModelEntry
+from .opened import open_model
+from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
 from .reference_similarity import PairwiseSimilarity, ReferenceSimilarity, similarities
 from .runner import run_inputs, run_model

@@ -11,13 +11,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..container import StrPath, atomic_write, hash_entries
 from ..errors import ModelError
-from .identify import open_model_file
-from .limits import Limits, refuse
-from .loading import StateDict, call_spec, check_fit, told, without_prefix
-from .safetensors_file import Header, looks_like_safetensors, read_header, read_tensors
-from .torch_file import read_torch
+from ..formats.identify import open_model_file
+from ..formats.limits import Limits, refuse
+from ..formats.safetensors import Header, looks_like_safetensors, read_header, read_tensors
+from ..formats.torch_file import read_torch
+from ..io.container import StrPath, atomic_write, hash_entries
+from .architectures import StateDict, call_spec, check_fit, told, without_prefix
 
 _HASH_KEY = "sac_fast.weights_hash"
 

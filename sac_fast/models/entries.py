@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from .entry import ModelEntry
+from .manifest import is_manifest, read_manifest
 from .preprocessing import Preprocessing
 
 # Texts and pictures that lie beside models; everything else is told by content when it is opened.
@@ -22,42 +23,7 @@ _MODEL_SUFFIXES = frozenset(
     (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".npy", ".npz", ".csv", ".h5", ".hdf5")
 )
 _MANIFESTS = ("zoo.toml", "zoo.csv", "zoo.json")
-_STORE = "zoo.sqlite"  # as `sac_fast.zoo.database` names it
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One model of a zoo and how to run it.
-
-    Attributes:
-        name: unique in a scan; of a folder's files the POSIX path relative to the folder.
-        path: the file.
-        architecture: ``"package.module:callable"`` or ``"timm:NAME"``; None: inferred, or none needed.
-        kwargs: keyword arguments of the architecture.
-        preprocessing: from pixels to inputs; None: the scan's.
-        output: which of several answers, see `run_model`; of recorded outputs the array's name.
-        tags: ``"independent"`` marks a model known to be independent; free otherwise.
-        root: a folder that links may not lead out of; None: anywhere.
-
-    Raises:
-        ModelError: an empty name.
-    """
-
-    name: str
-    path: Path
-    architecture: str | None = None
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    preprocessing: Preprocessing | None = None
-    output: int | str | None = None
-    tags: tuple[str, ...] = ()
-    root: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ModelError(f"name of a model must be a text of at least 1 character, got {self.name!r}")
-        object.__setattr__(self, "path", Path(self.path))
-        object.__setattr__(self, "tags", tuple(self.tags))
-        object.__setattr__(self, "kwargs", dict(self.kwargs))
+_STORE = "zoo.sqlite"  # as `sac_fast.store.database` names it
 
 
 def list_entries(
@@ -88,8 +54,6 @@ def list_entries(
         FileFormatError: a manifest that cannot be read.
         ModelError: there is no such file or folder, or two models have one name.
     """
-    from .manifest import is_manifest, read_manifest
-
     source = Path(source)
     defaults = ModelEntry("default", source, architecture, kwargs or {}, preprocessing, output, tuple(tags))
     if source.is_dir():

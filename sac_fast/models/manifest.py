@@ -28,9 +28,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..container import open_regular
 from ..errors import FileFormatError
-from .entries import ModelEntry
+from ..io.container import open_regular
+from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
 MAX_BYTES = 64 << 20

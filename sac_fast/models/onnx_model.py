@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..container import canonical_json, sha256_stream
 from ..errors import ModelError
-from .entries import ModelEntry
-from .limits import Limits, refuse
-from .onnx_graph import check_graph, parse_graph
-from .opened import OpenedModel
+from ..formats.limits import Limits, refuse
+from ..formats.onnx_graph import check_graph, parse_graph
+from ..io.container import canonical_json, sha256_stream
+from .entry import ModelEntry
+from .opened_model import OpenedModel
 from .runner import Model, run_inputs
 
 _INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}

@@ -3,87 +3,26 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..container import content_hash
 from ..errors import ModelError
-from .architectures import build_architecture, infer_architecture
+from ..formats.identify import identify_open, open_model_file
+from ..formats.limits import Limits, refuse
+from ..formats.recorded import read_recorded
+from ..formats.safetensors import read_header, read_tensors
+from ..formats.torch_file import read_torch
+from ..io.container import content_hash
+from .architectures import build_architecture, check_fit, infer_architecture, told, without_prefix
 from .checkpoint import check_weights_hash, weights_hash
-from .entries import ModelEntry
-from .identify import identify_open, open_model_file
-from .limits import Limits, refuse
-from .loading import check_fit, told, without_prefix
-from .memory_format import use_fastest_memory_format
-from .recorded import read_recorded
-from .runner import Model, run_inputs
-from .safetensors_file import read_header, read_tensors
-from .torch_file import read_torch
+from .entry import ModelEntry
+from .onnx_model import open_onnx
+from .opened_model import OpenedModel
+from .runner import Model, run_inputs, use_fastest_memory_format
 
 _OUTPUTS = "outputs"
-
-
-class OpenedModel(ABC):
-    """A model that is loaded and answers.
-
-    Attributes:
-        format: what `identify` said of the file.
-        model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
-            external data), `content_hash` of recorded outputs.
-        recorded: whether the answers are recorded, so that no inputs are needed.
-        probe_hash: of the probes that recorded answers say they are to, ``"sha256:…"``; None where they do not say.
-        architecture: the spec that was used, inferred or given; None where none is needed.
-        kwargs: the architecture's keyword arguments.
-    """
-
-    format: str
-    model_hash: str
-    recorded: bool = False
-    probe_hash: str | None = None
-    architecture: str | None = None
-
-    def __init__(self) -> None:
-        self.kwargs: dict[str, object] = {}
-
-    @abstractmethod
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        """The model's answers.
-
-        Args:
-            inputs: ``(n, ...)``, preprocessed, on the model's device and in its dtype; recorded outputs ignore them.
-            batch_size: inputs a call.
-
-        Returns:
-            ``(n, k)`` float32 or float64 on the CPU, finite.
-
-        Raises:
-            ModelError: the model fails or its answer cannot be used.
-        """
-
-    @abstractmethod
-    def runnable(self) -> Model:
-        """What `run_model` can run: the network, or a callable.
-
-        Raises:
-            ModelError: the outputs are recorded, or the model was closed.
-        """
-
-    @abstractmethod
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
-        """Move and convert the model in place where that means something; returns itself."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of weights and sessions; the model answers no more."""
-
-    def __enter__(self) -> OpenedModel:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Network(OpenedModel):
@@ -179,8 +118,6 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
         if format in ("torch", "torch-legacy", "pickle", "torchscript", "pt2"):
             return _network(format, read_torch(handle, name, limits), entry, architectures, name)
         if format == "onnx":
-            from .onnx_model import open_onnx
-
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
         outputs, probe_hash = read_recorded(format, handle, name, limits, key)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import one_of
 from ..errors import ModelError
+from ..ops.arguments import one_of
 from ..probes import ProbeSet
 from .preprocessing import Preprocessing
 from .runner import run_model

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
+from ..io.progress import track
 from ..probes import ProbeSet
-from ..progress import track
 from .preprocessing import Preprocessing
 
 Model = nn.Module | Callable[[torch.Tensor], Any]
@@ -254,3 +254,53 @@ def _checked(answer: torch.Tensor, count: int, start: int) -> torch.Tensor:
         value = rows[index][~torch.isfinite(rows[index])][0].item()
         raise ModelError(f"model must return finite numbers, got {value} for probe {start + index}")
     return rows
+
+
+#: Trying it out must not cost more than it brings.
+LEAST_INPUTS = 32
+_TRIED = 4
+_TOLERANCE = 1e-4
+
+
+def use_fastest_memory_format(
+    module: nn.Module, inputs: torch.Tensor, *, output: int | str | None = None
+) -> torch.memory_format:
+    """Convert a network to channels last where it has convolutions to gain and its answers stay the same.
+
+    Strides are no part of what a model computes, but one that calls ``.view`` or ``.as_strided`` may see them. So the
+    network answers the first few inputs in both formats; if it fails in the new one, or answers something else, it
+    stays as it was. The choice depends on the network and the inputs alone, never on the time anything took.
+
+    Args:
+        module: changed in place: the strides of its four-dimensional parameters.
+        inputs: ``(n, C, H, W)`` on the module's device.
+        output: of `run_inputs`.
+
+    Returns:
+        ``torch.channels_last`` or ``torch.contiguous_format``: what its inputs shall have.
+    """
+    if inputs.device.type != "cpu" or inputs.dtype != torch.float32 or inputs.ndim != 4 or len(inputs) < LEAST_INPUTS:
+        return torch.contiguous_format
+    if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
+        return torch.contiguous_format
+    few = inputs[:_TRIED]
+    with torch.random.fork_rng(devices=[]):
+        state = torch.get_rng_state()
+        try:
+            expected = run_inputs(module, few, batch_size=_TRIED, output=output, memory_format=torch.contiguous_format)
+            _convert(module, torch.channels_last)
+            torch.set_rng_state(state)
+            actual = run_inputs(module, few, batch_size=_TRIED, output=output, memory_format=torch.channels_last)
+        except (ModelError, RuntimeError):
+            same = False
+        else:
+            error = (actual - expected).abs().max() if actual.shape == expected.shape else torch.tensor(torch.inf)
+            same = bool(error <= _TOLERANCE * expected.abs().max())
+    if not same:
+        _convert(module, torch.contiguous_format)
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def _convert(module: nn.Module, memory_format: torch.memory_format) -> None:
+    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # documented, missing from its stub

@@ -1,10 +1,10 @@
 """The ops: check the arguments, choose the backend, call it."""
 
-from .nearest import NearestModels, nearest_models
+from .batch import correlation_distances, pairwise_correlation_distances
+from .correlation_distance_weighted import correlation_distance_weighted
+from .correlation_vector import VECTOR_DTYPES, correlation_vector
+from .nearest_models import NearestModels, nearest_models
 from .pair import correlation_distance, correlation_matrix
-from .vectors import VECTOR_DTYPES, correlation_vector
-from .weighted import correlation_distance_weighted
-from .zoo import correlation_distances, pairwise_correlation_distances
 
 __all__ = [
     "VECTOR_DTYPES",

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import _backend, reference
-from ..arguments import (
+from .. import _backend
+from . import reference
+from .arguments import (
     COMPARISONS,
     DEFAULT_SIGMA,
     METRICS,
@@ -24,8 +25,8 @@ from ..arguments import (
     outputs_tensor,
     result_dtype,
 )
-from . import cuda_tiles
-from .boundary import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
+from .cuda import tiles as cuda_tiles
+from .dispatch import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
 from .moments import comparison_from_rows
 
 

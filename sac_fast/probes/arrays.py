@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..container import StrPath, open_regular, sha256_stream
 from ..errors import FileFormatError, ProbeError
+from ..io.container import StrPath, open_regular, sha256_stream
 from .integers import integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from ..container import StrPath
 from ..errors import ProbeError
-from ..progress import track
+from ..io.container import StrPath
+from ..io.progress import track
 from .image import FITS
 from .items import Item, check_header, list_items
 from .jpeg import Pixels, resolve_quality

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..container import StrPath
 from ..errors import ProbeError
+from ..io.container import StrPath
 from .dali import DaliLoader, version
 from .integers import integer
 from .probe_set import ProbeSet

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from .. import _backend
-from ..container import package_version
 from ..errors import ProbeError
-from ..jpeg_ops import jpeg_roundtrip
+from ..io.container import package_version
+from ..ops.jpeg_roundtrip import jpeg_roundtrip
 from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact
 
 ENGINES = ("native", "pillow", "dali")

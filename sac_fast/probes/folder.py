@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..container import StrPath, open_regular, sha256_stream
 from ..errors import FileFormatError, ProbeError
-from ..progress import track
+from ..io.container import StrPath, open_regular, sha256_stream
+from ..io.progress import track
 from .committed_draw import committed_order, committed_record
 from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, read_image
 from .integers import as_integer, integer

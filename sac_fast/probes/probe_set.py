@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..container import StrPath, content_hash, load_container, save_container
 from ..errors import FileFormatError, ProbeError
+from ..io.container import StrPath, content_hash, load_container, save_container
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
 from .folder import read_folder

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..container import StrPath
 from ..errors import ProbeError
-from ..progress import track
+from ..io.container import StrPath
+from ..io.progress import track
 from .arrays import read_hdf5, to_pixels
 from .corruptions import apply_corruption
 from .cutmix import paste

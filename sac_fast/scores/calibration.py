@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..container import StrPath, load_container, save_container
 from ..errors import FileFormatError, FingerprintError
 from ..fingerprint import Fingerprint
+from ..io.container import StrPath, load_container, save_container
 from . import calibration_checks as sound
 from .statistic import CohortFeatures, CohortStatistic
 from .weights import Weights, fit_weights

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..arguments import one_of, outputs_list
-from ..reference.pair import normalised_rows
+from ..ops.arguments import one_of, outputs_list
+from ..ops.reference.pair import normalised_rows
 from .transforms import centred_within, transform_rows
 
 Floats = NDArray[np.float64]

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..arguments import COMPARISONS, METRICS, outputs_list, outputs_tensor
 from ..ops import correlation_distance, correlation_distances
+from ..ops.arguments import COMPARISONS, METRICS, outputs_list, outputs_tensor
 from .answers import ANSWER_SCORES, NEED_LABELS, answer_distance
 from .regression import unexplained_share
 from .transforms import parse_transform, transform_rows

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..arguments import finite_rows
+from ..ops.arguments import finite_rows
 
 _STEP = re.compile(r"([a-z-]+)(?:\(([^()]*)\))?")
 #: The value of the classes that are not a hard-label service's answer; the answer itself is 1 (reference scripts).

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..attacks.registry import ATTACKS, Attack
 from ..attacks.training import Recipe
-from ..container import canonical_json
 from ..errors import ModelError, ProbeError
-from ..labelled_zoo import NullKind, Role
+from ..io.container import canonical_json
+from ..labelled_zoo.folder import NullKind, Role
 from ..models import Preprocessing
 from ..probes import ProbeSet
 

@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ..attacks.training import ask
-from ..container import open_regular
 from ..errors import FileFormatError, SacFastError
-from ..labelled_zoo import INDEX, LabelledZoo, ZooMember
+from ..io.container import open_regular
+from ..io.progress import track
+from ..labelled_zoo.folder import INDEX, LabelledZoo, ZooMember
+from ..labelled_zoo.training_pool import check_workers, in_processes
 from ..models import save_weights, weights_hash
 from ..probes import ProbeSet
-from ..progress import track
-from ..testbed.pool import check_workers, in_processes
 from .plan import Planned, Setting
 from .work import Failure, Worker, make_member, start_worker
 

@@ -17,10 +17,10 @@ from ..attacks import train
 from ..attacks.registry import ATTACKS, AttackContext
 from ..attacks.training import seeded
 from ..fingerprint import fingerprint
-from ..labelled_zoo import LabelledZoo, ZooMember
+from ..labelled_zoo.folder import LabelledZoo, ZooMember
+from ..labelled_zoo.training_pool import StoppedError, quiet_worker
 from ..models import load_model, save_weights
 from ..probes import ProbeSet
-from ..testbed.pool import StoppedError, quiet_worker
 from .plan import Architecture, Images, Planned, Setting
 
 _BATCH = 256

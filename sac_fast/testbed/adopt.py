@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ..container import StrPath
 from ..errors import FileFormatError, ModelError
 from ..fingerprint import fingerprint
-from ..labelled_zoo import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
+from ..io.container import StrPath
+from ..io.progress import track
+from ..labelled_zoo.folder import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
 from ..models import Preprocessing, load_model, load_weights, run_model, save_weights
 from ..probes import ProbeSet
-from ..progress import track
 from .probes import candidates, make_probes
 from .task import Images, Task
 

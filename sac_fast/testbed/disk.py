@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..container import StrPath
 from ..errors import ProbeError
+from ..io.container import StrPath
 from .images import Found, read_images, scale
 from .patches import CLASSES, PREPROCESSING, Counts, make_patches
 from .plan import ARCHITECTURES, Size

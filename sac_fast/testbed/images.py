@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..container import StrPath, open_regular
 from ..errors import FileFormatError, ProbeError
+from ..io.container import StrPath, open_regular
 from ..probes import ProbeSet
 from .cifar import CLASSES as CIFAR_CLASSES
 from .cifar import find_cifar10, read_cifar10

@@ -9,7 +9,7 @@ from typing import Any
 from ..attacks import Recipe
 from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
-from ..labelled_zoo import NULL_KINDS, NullKind, Role
+from ..labelled_zoo.folder import NULL_KINDS, NullKind, Role
 from . import architectures
 
 #: The first one is the source's.

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..container import StrPath, is_leftover
 from ..errors import ModelError, SacFastError, StoreLockedError
 from ..fingerprint import fingerprint
-from ..labelled_zoo import INDEX, LabelledZoo, ZooMember
+from ..io.container import StrPath, is_leftover
+from ..io.progress import track
+from ..labelled_zoo.folder import INDEX, LabelledZoo, ZooMember
+from ..labelled_zoo.training_pool import check_seed, check_workers, in_processes, one_thread
 from ..models import load_model
-from ..progress import track
-from ..zoo.lock import NAME as LOCK
-from ..zoo.lock import WriterLock
+from ..store.lock import NAME as LOCK
+from ..store.lock import WriterLock
 from .plan import ARCHITECTURES, FULL, Planned, Size, plan
-from .pool import check_seed, check_workers, in_processes, one_thread
 from .probes import REFERENCES, candidates, make_probes, references
 from .task import Task
 from .work import Failure, Setting, make_member, start_worker, thefts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..labelled_zoo import LabelledZoo, ZooMember
+from ..labelled_zoo.folder import LabelledZoo, ZooMember
 
 #: What the models of a test bed should reach, by role.
 ACCURACY_GOALS: Mapping[str, float] = {"source": 0.85, "independent": 0.85, "stolen": 0.8}

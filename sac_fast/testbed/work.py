@@ -17,11 +17,11 @@ from ..attacks import transfer as transfer_attacks
 from ..attacks.attack import Attack, AttackContext
 from ..attacks.registry import ATTACKS
 from ..fingerprint import fingerprint
-from ..labelled_zoo import LabelledZoo, ZooMember
+from ..labelled_zoo.folder import LabelledZoo, ZooMember
+from ..labelled_zoo.training_pool import StoppedError, quiet_worker
 from ..models import ReferenceSimilarity, load_model, save_weights
 from ..probes import ProbeSet
 from .plan import Planned, Size, model_spec, recipe, tuning
-from .pool import StoppedError, quiet_worker
 from .probes import references
 from .task import Images, Task, inputs
 from .verification import VERIFIER_ATTACKS, embedder, verification_accuracy

@@ -9,14 +9,7 @@ from .evaluation import Evaluation, evaluate_distances
 from .false_accusation import SplitCheck, TransferCheck, random_split_check, transfer_check
 from .metrics import RocCurve, auc, f1_at_rate, f1_at_threshold, roc_curve, tpr_at_fpr, welch_p_value
 from .multiple import benjamini_hochberg, holm
-from .pool import (
-    NullPool,
-    Verdict,
-    VerdictName,
-    attainable_p_value,
-    calibrated_threshold,
-    conformal_p_value,
-)
+from .pool import NullPool, Verdict, VerdictName, attainable_p_value, calibrated_threshold, conformal_p_value
 from .power import RealisedRate, nulls_needed, probes_needed, realised_rate
 from .probes import ProbeBootstrap, half_samples, probe_bootstrap, probe_counts
 

@@ -171,8 +171,8 @@ def probe_bootstrap(
     """
     import torch
 
-    from ..arguments import DEFAULT_SIGMA, outputs_pair
     from ..ops import correlation_distance, correlation_distance_weighted
+    from ..ops.arguments import DEFAULT_SIGMA, outputs_pair
 
     confidence = checks.rate("confidence", confidence)
     resamples = checks.count("resamples", resamples, least=2)  # one alone has no standard error
@@ -203,7 +203,7 @@ def _diagonal(a: Tensor, b: Tensor, metric: str) -> Tensor:
     """D_ii: 1 where exactly one of the rows has no direction, else 0; for rbf always 0."""
     import torch
 
-    from ..reference import normalised_rows
+    from ..ops.reference import normalised_rows
 
     if metric == "rbf":
         return torch.zeros(len(a), dtype=torch.float64, device=a.device)

@@ -1,0 +1,222 @@
+"""What the command line prints: tables for people, or one JSON document for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ...io.text import plain_name
+from .console import console, print_json
+
+if TYPE_CHECKING:
+    from ...fingerprint import Fingerprint
+    from ...probes import EngineDifference, ProbeSet, Remade
+    from ...verify.fingerprints import Verification
+
+_STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
+
+
+def _pairs(rows: dict[str, Any]) -> None:
+    """Print names and values, of which any may be a stranger's words."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows.items():
+        table.add_row(Text(name, style="bold"), Text(plain_name(str(value))))
+    console().print(table)
+
+
+def installation() -> dict[str, Any]:
+    """Versions and capabilities of this installation, JSON-able."""
+    import importlib.metadata
+    import platform
+
+    import numpy
+    import PIL
+    import torch
+    from PIL import features
+
+    from ..._backend import capabilities
+    from ...io.container import package_version
+
+    def version(package: str) -> str | None:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    turbo = features.check_feature("libjpeg_turbo")
+    return {
+        "sac_fast": package_version(),
+        **capabilities(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "pillow": PIL.__version__,
+        "libjpeg_turbo": features.version_feature("libjpeg_turbo") if turbo else None,
+        "dali": version("nvidia-dali-cuda130") or version("nvidia-dali-cuda120"),
+    }
+
+
+def show_info(info: dict[str, Any], as_json: bool) -> None:
+    """Print `installation()`."""
+    if as_json:
+        print_json(info)
+        return
+
+    def listed(value: Any) -> str:
+        if isinstance(value, list):
+            return ", ".join(str(item) for item in value) or "none"
+        return "no" if value in (None, False) else "yes" if value is True else str(value)
+
+    rows = {name.replace("_", " "): listed(value) for name, value in info.items()}
+    if not info["compiled"]:
+        rows["compiled"] = f"no ({info['load_error']}); everything runs on the backend 'reference'"
+    del rows["load error"]
+    _pairs(rows)
+
+
+def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
+    """Print what a probe file holds."""
+    n, height, width, _ = probes.images.shape
+    steps = [step for step in probes.provenance.get("augmentation", []) if step.get("kind") == "jpeg"]
+    skipped = probes.provenance.get("source", {}).get("skipped", [])
+    result = {
+        "file": str(out),
+        "probes": n,
+        "height": height,
+        "width": width,
+        "kind": probes.provenance.get("kind"),
+        "jpeg_quality": steps[-1].get("quality") if steps else None,
+        "jpeg_engine": steps[-1].get("engine") if steps else None,
+        "exact": steps[-1].get("exact") if steps else None,
+        "skipped": len(skipped),
+        "labelled": probes.labels is not None,
+        "probe_hash": probes.content_hash,
+    }
+    print_json(result) if as_json else _pairs(result)
+
+
+def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
+    """Print how far each JPEG engine is from Pillow."""
+    if as_json:
+        print_json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("engine", "device", "values that differ", "mean", "largest", "PSNR", "model's distance"):
+        table.add_column(column)
+    for row in found:
+        if row.unavailable is not None or row.share is None:
+            table.add_row(row.engine, row.device, Text(f"did not run: {row.unavailable}"))
+            continue
+        psnr = "∞" if row.psnr is None else f"{row.psnr:.2f} dB"
+        apart = "" if row.distance is None else f"{row.distance:.3g}"
+        table.add_row(row.engine, row.device, f"{row.share:.2%}", f"{row.mean:.3g}", str(row.largest), psnr, apart)
+    console().print(table)
+
+
+def show_remade(result: Remade, as_json: bool) -> None:
+    """Print of every probe whether its recipe makes it again."""
+    equal = sum(image.equal for image in result.images)
+    if as_json:
+        print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
+        return
+    # names, reasons and notes repeat what the recipe says, which may be a stranger's
+    for image in result.images:
+        print(plain_name(f"{image.name}: {'equal' if image.equal else image.reason}"))
+    for line in result.selection:
+        print(plain_name(f"selection: {line}"))
+    for line in result.notes:
+        print(plain_name(f"note: {line}"))
+    print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
+
+
+def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None:
+    """Print what a fingerprint file holds."""
+    n, k = fingerprint.outputs.shape
+    result = {
+        "file": str(out),
+        "name": fingerprint.name,
+        "probes": n,
+        "outputs": k,
+        "model_hash": fingerprint.model_hash,
+        "probe_hash": fingerprint.probe_hash,
+    }
+    print_json(result) if as_json else _pairs(result)
+
+
+def show_verification(result: Verification, as_json: bool) -> None:
+    """Print a verdict and its ground."""
+    if as_json:
+        print_json(result.to_dict())
+        return
+    verdict = result.verdict
+    out = console()
+    out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
+    out.print(Text(plain_name(verdict.reason)))
+    nulls = sorted(result.null_distances.values())
+    _pairs(
+        {
+            "source": result.source,
+            "suspect": result.suspect,
+            "distance": f"{verdict.distance:.6g} ({result.metric}, {result.comparison})",
+            "p-value": f"{verdict.p_value:.4g} (smallest attainable: {verdict.attainable_p_value:.4g})",
+            "false-accusation rate": f"{verdict.false_accusation_rate:g}",
+            "nulls": f"{len(nulls)}, distances {nulls[0]:.6g} … {nulls[-1]:.6g}" if nulls else "none",
+        }
+    )
+    for warning in result.warnings:
+        out.print(Text(plain_name(f"note: {warning}"), style="yellow"))
+
+
+def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
+    """Print the demo's table, its summary and the commands that reproduce a row."""
+    if as_json:
+        print_json(results)
+        return
+    shown = console()
+    source = results["source"]
+    shown.print(
+        Text(
+            f"source: {source['architecture']}, {source['accuracy']:.1%} of the test patches right; "
+            f"{results['metric']} correlation, {results['comparison']} comparison"
+        )
+    )
+    if results["why"]:
+        shown.print(Text(f"why {results['metric']}: {results['why']}."))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", "how it came about", "architecture"):
+        table.add_column(column, overflow="fold")
+    for column in ("accuracy", "distance", "p"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("right?", no_wrap=True)
+    for row in sorted(results["models"], key=lambda row: row["distance"]):
+        judged = row["verdict"] is not None
+        table.add_row(
+            Text(row["name"]),
+            Text(row["origin"]),
+            Text(row["architecture"]),
+            f"{row['accuracy']:.1%}",
+            f"{row['distance']:.4f}",
+            f"{row['p_value']:.3f}" if judged else "",
+            Text(row["verdict"], style=_STYLES[row["verdict"]]) if judged else Text("calibration", style="dim"),
+            ("right" if row["correct"] else "wrong") if judged else "",
+        )
+    shown.print(table)
+    by_theft = ", ".join(f"{name} {value:.2f}" for name, value in results["auc_by_theft"].items())
+    by_metric = ", ".join(f"{name} {value:.2f}" for name, value in results["auc_by_metric"].items())
+    held_out = sum(row["role"] == "held-out" for row in results["models"])
+    shown.print(
+        Text(
+            f"AUC, all derived against {held_out} held-out independents: {results['auc']:.3f} ({by_theft})\n"
+            f"the same under other correlations: {by_metric}\n"
+            f"{results['null_count']} independents calibrate; false-accusation rate "
+            f"{results['false_accusation_rate']:.0%}; everything is in {out} (results.json)\n"
+            f"one row again, by hand:"
+        )
+    )
+    for command in results["reproduce"]:
+        print("  " + command)

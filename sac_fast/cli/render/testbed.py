@@ -1,0 +1,55 @@
+"""Print what `summarise` found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ...io.text import plain_name
+from .console import console, print_json
+
+
+def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
+    """Print the groups of a labelled zoo, and which models are below the goals.
+
+    Args:
+        summary: of `sac_fast.testbed.summary.summarise`.
+        as_json: one JSON document instead of the table.
+    """
+    if as_json:
+        print_json(summary)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("role", "origin"):
+        table.add_column(column)
+    for column in ("models", "accuracy, least", "mean", "seconds each"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for group in summary["groups"]:
+        seconds = group["seconds_mean"]
+        table.add_row(
+            group["role"],
+            Text(plain_name(group["origin"])),
+            str(group["count"]),
+            _percent(group["accuracy_min"]),
+            _percent(group["accuracy_mean"]),
+            "" if seconds is None else f"{seconds:.1f}",
+        )
+    screen = console()
+    screen.print(table)
+    probes = ", ".join(summary["probes"]) or "none yet"
+    screen.print(
+        Text(
+            f"{summary['models']} models in {summary['folder']}, trained in {summary['seconds']:.0f} s; "
+            f"probes: {probes}"
+        )
+    )
+    for row in summary.get("left_out", ()):
+        screen.print(Text(plain_name(f"left out: {row['file']}: {row['reason']}")))
+    for row in summary["below"]:
+        screen.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

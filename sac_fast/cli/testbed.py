@@ -1,0 +1,119 @@
+"""`sac-fast testbed`: a zoo of stolen and independent models, trained on the spot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..labelled_zoo.training_pool import MAX_SEED
+from .options import Json, Mean, Quiet, Std, json_object, preprocessing_of
+
+app = typer.Typer(no_args_is_help=True)
+
+Zoo = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with zoo.json.")]
+
+
+@app.command("train")
+def train_command(
+    out: Annotated[Path, typer.Option(help="Folder of the zoo; a stopped run goes on in it.")],
+    task: Annotated[
+        str,
+        typer.Option(help="patches or faces (of scikit-image), or your images' PATH."),
+    ] = "patches",
+    quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, trained for minutes.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of images and models.")] = 0,
+    image_size: Annotated[int, typer.Option(help="Of images of yours: scaled to N x N, a multiple of 8.")] = 32,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, help="Of images of yours: at most so many a class and side to train on.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: one a core.")] = None,
+    device: Annotated[str | None, typer.Option(help="Torch device; default: a GPU, else the CPU.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a source, steal it in every way there is, train independents, and fingerprint them all."""
+    from ..testbed.run import run_testbed
+    from ..testbed.summary import summarise
+    from ..testbed.tasks import make_task
+    from .render.testbed import show_zoo
+
+    made, size, architectures = make_task(task, quick=quick, seed=seed, image_size=image_size, per_class=per_class)
+    zoo = run_testbed(
+        out,
+        made,
+        size=size,
+        seed=seed,
+        workers=workers,
+        device=device,
+        architectures=architectures,
+        progress=not quiet,
+    )
+    show_zoo(summarise(zoo), as_json)
+
+
+@app.command("adopt")
+def adopt_command(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With teacher/, irrelevant/, …")],
+    out: Annotated[Path, typer.Option(help="Folder of the zoo to make.")],
+    images: Annotated[Path, typer.Option(exists=True, help="Labelled images that no model was trained on.")],
+    model: Annotated[list[str], typer.Option(help="package.module:callable; repeatable, the first that fits.")],
+    null_kind: Annotated[
+        Literal["other-data", "same-data", "same-data-same-architecture"],
+        typer.Option(help="What the models in irrelevant/ share with the teacher."),
+    ],
+    model_args: Annotated[
+        list[str] | None, typer.Option(help="A JSON object each, or one for all: the callables' arguments.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=1, help="Images are scaled to N x N.")] = 32,
+    mean: Mean = "0",
+    std: Std = "1",
+    probes: Annotated[int, typer.Option(min=2, help="At most so many in a probe set.")] = 800,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a zoo of checkpoints in the reference scripts' folders (teacher/, irrelevant/, model_extract/, …)."""
+    from ..testbed.adopt import Architecture, adopt
+    from ..testbed.images import test_images
+    from ..testbed.summary import summarise
+    from .render.testbed import show_zoo
+
+    given = [json_object(text) for text in model_args or ["{}"]]
+    if len(given) == 1:
+        given *= len(model)
+    if len(given) != len(model):
+        raise typer.BadParameter(
+            f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
+        )
+    sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
+    preprocessing = preprocessing_of("testbed adopt", mean, std)
+    pool, classes = test_images(images, image_size)
+    adopted = adopt(
+        folder,
+        out,
+        pool,
+        classes,
+        [Architecture(spec, arguments) for spec, arguments in zip(model, given, strict=True)],
+        null_kind=null_kind,
+        preprocessing=preprocessing,
+        probes=probes,
+        skip_bad=skip_bad,
+        progress=not quiet,
+    )
+    summary = summarise(adopted.zoo)
+    summary["left_out"] = [{"file": file, "reason": reason} for file, reason in adopted.left_out]
+    show_zoo(summary, as_json)
+
+
+@app.command("show")
+def show_command(zoo: Zoo, as_json: Json = False) -> None:
+    """Count, accuracy and training time of the models of a zoo, finished or not."""
+    from ..labelled_zoo.folder import LabelledZoo
+    from ..testbed.summary import summarise
+    from .render.testbed import show_zoo
+
+    show_zoo(summarise(LabelledZoo.load(zoo)), as_json)

@@ -1,0 +1,102 @@
+"""Recorded outputs in HDF5 files: one dataset (n, k), stored in the file itself and stored in full."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, BinaryIO
+
+import torch
+
+from ..errors import ModelRefusedError
+from .limits import Limits, refuse
+from .npy import check_output_shape, file_size, output_dtype
+
+# deflate, shuffle, fletcher32: what h5py writes without plug-ins. Others would load a library that the file names.
+_FILTERS = {1, 2, 3}
+_MAX_CHUNK_BYTES = 32 << 20
+_PIECE_BYTES = 8 << 20
+
+
+def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
+    """Read ``/outputs``, or the only dataset at the top, or the one that ``key`` names.
+
+    Args:
+        handle: the open file.
+        name: what messages call it.
+        limits: on sizes.
+        key: path of the dataset; None: see above.
+
+    Returns:
+        float32 or float64 ``(n, k)``.
+
+    Raises:
+        ModelRefusedError: links, other files, filters that need plug-ins, values that are declared but not stored.
+    """
+    import h5py  # not at import time: it is slow to import
+
+    try:
+        # The same open file by another name, so that it is not another one by now.
+        with h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file:
+            found = _find(file, key, name, limits)
+            return _read(file[found], found, name, limits, file_size(handle))
+    except ModelRefusedError:
+        raise
+    except Exception as error:  # h5py raises almost anything on damaged files
+        refuse("malformed", f"{name} must be a sound HDF5 file, got {type(error).__name__}: {error}", error)
+
+
+def _find(file: Any, key: str | None, name: str, limits: Limits) -> str:
+    import h5py
+
+    limits.check_count(name, len(file), "names at the top")
+    if key is None:
+        # Listing names follows no link.
+        names = [text for text in file if text == "outputs"] or list(file)
+        if len(names) != 1:
+            refuse(
+                "which-array", f"{name} must have the dataset /outputs or one only, got {names[:5]}; name it as output"
+            )
+        key = names[0]
+    group = file
+    parts = [part for part in key.split("/") if part]
+    for part in parts:
+        if not isinstance(group, h5py.Group) or not group.id.links.exists(part.encode()):
+            refuse("which-array", f"{name} must have the dataset {key!r}, got none")
+        # A link could name any file of this machine, or lead in circles.
+        if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+            refuse("external-link", f"{name} must store {key!r} itself, got a soft or external link")
+        group = group[part]
+    if not isinstance(group, h5py.Dataset):
+        refuse("which-array", f"{name} must have a dataset at {key!r}, got {type(group).__name__}")
+    return "/".join(parts)
+
+
+def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) -> torch.Tensor:
+    if dataset.is_virtual or dataset.external:
+        refuse("external-link", f"{name} must store {key!r} itself, got a dataset whose values lie in other files")
+    target = output_dtype(dataset.dtype, name, key)
+    check_output_shape(dataset.shape or (), name, key)
+    plan = dataset.id.get_create_plist()
+    filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
+    if not filters <= _FILTERS:
+        refuse(
+            "filter", f"{name} must use no filters but gzip, shuffle and fletcher32 at {key!r}, got {sorted(filters)}"
+        )
+    values = math.prod(dataset.shape)
+    declared, stored = values * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    limits.check_tensor(name, key, values * target.itemsize, values * target.itemsize)
+    limits.check_expansion(name, key, values * target.itemsize, file_bytes)
+    if dataset.chunks:
+        if math.prod(dataset.chunks) * dataset.dtype.itemsize > _MAX_CHUNK_BYTES:
+            refuse("too-large", f"{name} must have chunks of at most {_MAX_CHUNK_BYTES:,} bytes at {key!r}, got larger")
+        wanted = math.prod(math.ceil(n / c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+        complete = dataset.id.get_num_chunks() == wanted
+    else:
+        complete = stored == declared
+    if not complete:
+        refuse("expanded", f"{name} must store every value of {key!r}, got {stored:,} bytes stored of {declared:,}")
+    result = torch.empty(dataset.shape, dtype=target)
+    rows = max(1, _PIECE_BYTES // max(1, dataset.shape[1] * dataset.dtype.itemsize))
+    for start in range(0, dataset.shape[0], rows):
+        result[start : start + rows].numpy()[...] = dataset[start : start + rows]
+    return result

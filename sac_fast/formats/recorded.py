@@ -1,0 +1,119 @@
+"""Recorded outputs: what stands for a model that was run elsewhere."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from typing import BinaryIO
+
+import torch
+
+from ..errors import FileFormatError, ModelRefusedError
+from ..io.container import load_container
+from .csv_table import read_csv
+from .limits import Limits, refuse
+from .npy import file_size, read_npy
+from .safetensors import read_header
+from .zip_layout import read_entries
+
+# A fingerprint's provenance has some 2 kB; what is parsed as JSON twice costs many times its own size.
+_MAX_METADATA = 2 << 20
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def read_recorded(
+    format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None
+) -> tuple[torch.Tensor, str | None]:
+    """Read recorded outputs of any format but safetensors.
+
+    Args:
+        format: of `identify`.
+        handle: the open file.
+        name: what messages call it.
+        limits: on sizes.
+        key: which array, where a file holds several.
+
+    Returns:
+        float32 or float64 ``(n, k)``, and the hash of the probes where the file states it.
+
+    Raises:
+        ModelRefusedError: no recorded outputs, or not to be read safely.
+    """
+    handle.seek(0)
+    if format == "npy":
+        return read_npy(handle, name, limits, file_size(handle)), None
+    if format == "npz":
+        return _read_npz(handle, name, limits, key), None
+    if format == "csv":
+        return read_csv(handle, name, limits), None
+    if format == "hdf5":
+        from .hdf5 import read_hdf5_outputs
+
+        return read_hdf5_outputs(handle, name, limits, key), None
+    if format == "fingerprint":
+        return read_fingerprint(handle, name, limits)
+    if format == "probes":
+        refuse("not-a-model", f"{name} must hold a model, got a probe set")
+    refuse(
+        "unknown-format",
+        f"{name} must be safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint, "
+        f"got {'another zip archive' if format == 'zip' else 'something else'}",
+    )
+
+
+def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
+    entries = read_entries(handle, name, limits)
+    if key is None and "outputs.npy" not in entries and len(entries) != 1:
+        arrays = [entry.removesuffix(".npy") for entry in entries][:5]
+        refuse("which-array", f"{name} must hold the array outputs or one only, got {arrays}; name it as output")
+    wanted = f"{key}.npy" if key is not None else "outputs.npy" if "outputs.npy" in entries else next(iter(entries))
+    if wanted not in entries:
+        refuse("which-array", f"{name} must hold the array {key!r}, got none")
+    try:
+        # The directory is checked by now; the library inflates piece by piece and compares the checksum.
+        with zipfile.ZipFile(handle) as archive, archive.open(wanted) as stream:
+            outputs = read_npy(
+                stream,  # type: ignore[arg-type]
+                name,
+                limits,
+                entries[wanted].size,
+                wanted.removesuffix(".npy"),
+                file_bytes=file_size(handle),
+            )
+            if stream.read(1):
+                refuse("malformed", f"{name} must hold as many bytes at {wanted!r} as it says, got more")
+            return outputs
+    except ModelRefusedError:
+        raise
+    except Exception as error:  # zipfile and zlib have errors of their own
+        refuse("malformed", f"{name} must be a sound .npz file, got {type(error).__name__}: {error}", error)
+
+
+def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch.Tensor, str]:
+    """The outputs of a fingerprint file, its seal checked, and the hash of the probes that they answer.
+
+    Raises:
+        ModelRefusedError: damaged, or not such a file.
+    """
+    header = read_header(handle, name, limits)
+    if header.data_start > _MAX_METADATA:
+        refuse("too-large", f"{name} must be a fingerprint with a header of at most {_MAX_METADATA:,} bytes, got more")
+    if set(header.tensors) != {"outputs"}:
+        refuse("malformed", f"{name} must be a fingerprint with one array outputs, got {sorted(header.tensors)[:5]}")
+    try:
+        # The same open file by another name, so that it is not another one by now.
+        arrays, metadata = load_container(f"/proc/self/fd/{handle.fileno()}", "fingerprint")
+    except ModelRefusedError:
+        raise
+    except FileFormatError as error:
+        refuse("damaged", str(error).replace(f"'/proc/self/fd/{handle.fileno()}'", name), error)
+    if set(arrays) != {"outputs"}:
+        refuse("malformed", f"{name} must stay as it is while it is read, got other arrays than before")
+    outputs = torch.from_numpy(arrays["outputs"].copy())
+    if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
+        refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
+    provenance = metadata.get("provenance")
+    probe_hash = provenance.get("probe_hash") if isinstance(provenance, dict) else None
+    if not isinstance(probe_hash, str) or not _HASH.fullmatch(probe_hash):
+        refuse("malformed", f'{name} must state its probes as "sha256:" and 64 digits, got {str(probe_hash)[:80]!r}')
+    return outputs, probe_hash

@@ -1,0 +1,1 @@
+"""Sealed container, atomic files, hashing, text for terminals, progress."""

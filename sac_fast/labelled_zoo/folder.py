@@ -1,0 +1,214 @@
+"""A folder of models of which it is known how they came about: what simulations write and evaluations read.
+
+    zoo.json                            all that is known of task, probe sets and members
+    models/NAME.safetensors             weights (`save_weights`)
+    probes/PROBES.safetensors           probe sets (`ProbeSet.save`)
+    fingerprints/PROBES/NAME.safetensors  answers of member NAME to the probe set PROBES (`Fingerprint.save`)
+
+Statistics need zoo.json and the fingerprints only, so they can be redone without the models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import FileFormatError
+from ..fingerprint import Fingerprint
+from ..io.container import StrPath, atomic_write, open_regular
+from ..probes import ProbeSet
+
+KIND = "sac_fast labelled zoo"
+FORMAT_VERSION = 1
+INDEX = "zoo.json"
+MAX_INDEX_BYTES = 64 << 20
+
+Role = Literal["source", "stolen", "independent"]
+ROLES: tuple[Role, ...] = ("source", "stolen", "independent")
+#: What an independent model shares with the source; a verdict holds for the kind that served as null.
+NullKind = Literal["other-data", "same-data", "same-data-same-architecture"]
+NULL_KINDS: tuple[NullKind, ...] = ("other-data", "same-data", "same-data-same-architecture")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
+
+@dataclass(frozen=True)
+class ZooMember:
+    """One model and how it came about.
+
+    Attributes:
+        name: of its files: letters, digits and ``._+-``, the first one a letter or a digit.
+        role: ``"source"``, ``"stolen"`` or ``"independent"``.
+        origin: of a stolen model the attack (``"finetune-all"``, ``"extract-labels"``, …); of an independent one its
+            `NullKind`; ``"source"`` of the source.
+        architecture: ``"package.module:callable"``.
+        architecture_args: the callable's keyword arguments.
+        seed: of initialisation and training.
+        accuracy: on the task's test images, 0 … 1; None where it was not measured.
+        seconds: that the training took; None where it is not known.
+        details: anything else of interest (ratio of pruning, temperature, …), as JSON can hold it.
+
+    Raises:
+        ValueError: a name, role or origin that is none, or a value of another type.
+    """
+
+    name: str
+    role: Role
+    origin: str
+    architecture: str
+    architecture_args: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    accuracy: float | None = None
+    seconds: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or ".." in self.name:
+            raise ValueError(f"name must be letters, digits and ._+- of at most 128, got {self.name!r}")
+        if self.role not in ROLES:
+            raise ValueError(f"role of {self.name!r} must be one of {', '.join(ROLES)}, got {self.role!r}")
+        if self.role == "independent" and self.origin not in NULL_KINDS:
+            raise ValueError(
+                f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}, got {self.origin!r}"
+            )
+        if not isinstance(self.origin, str) or not self.origin or (self.role == "source") != (self.origin == "source"):
+            raise ValueError(f"origin of the {self.role} {self.name!r} must say how it came about, got {self.origin!r}")
+        if not isinstance(self.architecture, str) or not self.architecture:
+            raise ValueError(f"architecture of {self.name!r} must be a text, got {self.architecture!r}")
+        if type(self.seed) is not int:
+            raise ValueError(f"seed of {self.name!r} must be a whole number, got {self.seed!r}")
+        for name in ("accuracy", "seconds"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            if value is not None and not number:
+                raise ValueError(f"{name} of {self.name!r} must be a finite number or None, got {value!r}")
+        for name in ("architecture_args", "details"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} of {self.name!r} must be a mapping, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class LabelledZoo:
+    """The folder, as zoo.json describes it.
+
+    Attributes:
+        folder: where it is.
+        task: what the models were trained for, as JSON can hold it (``name``, ``classes``, …).
+        preprocessing: `Preprocessing.to_dict` of all members.
+        members: exactly one of them the source.
+        probes: names of the probe sets, the files of which are in ``probes/``.
+
+    Raises:
+        ValueError: no or several sources, or a name given twice.
+    """
+
+    folder: Path
+    task: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    members: tuple[ZooMember, ...]
+    probes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for what in ("task", "preprocessing"):
+            if not isinstance(getattr(self, what), Mapping):
+                raise ValueError(f"{what} must be a mapping, got {getattr(self, what)!r}")
+        names = [member.name for member in self.members]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"members must have different names, got {twice[0]!r} twice")
+        sources = [member.name for member in self.members if member.role == "source"]
+        if len(sources) != 1:
+            raise ValueError(f"members must hold exactly one source, got {len(sources)}: {', '.join(sources)}")
+        for name in self.probes:
+            if not _NAME.fullmatch(name) or ".." in name:
+                raise ValueError(f"probes must be named by letters, digits and ._+-, got {name!r}")
+
+    @property
+    def source(self) -> ZooMember:
+        """The model from which the others are stolen."""
+        return next(member for member in self.members if member.role == "source")
+
+    def of_role(self, role: Role) -> tuple[ZooMember, ...]:
+        """The members of one role, in their order."""
+        return tuple(member for member in self.members if member.role == role)
+
+    def weights_file(self, member: ZooMember | str) -> Path:
+        """Where a member's weights are."""
+        return self.folder / "models" / f"{_name(member)}.safetensors"
+
+    def probes_file(self, probes: str) -> Path:
+        """Where a probe set is."""
+        return self.folder / "probes" / f"{probes}.safetensors"
+
+    def fingerprint_file(self, probes: str, member: ZooMember | str) -> Path:
+        """Where a member's answers to a probe set are."""
+        return self.folder / "fingerprints" / probes / f"{_name(member)}.safetensors"
+
+    def load_probes(self, probes: str) -> ProbeSet:
+        """Read a probe set, its hashes checked."""
+        return ProbeSet.load(self.probes_file(probes))
+
+    def load_fingerprint(self, probes: str, member: ZooMember | str) -> Fingerprint:
+        """Read a member's answers to a probe set, their hash checked."""
+        return Fingerprint.load(self.fingerprint_file(probes, member))
+
+    def save(self) -> None:
+        """Write zoo.json, all or nothing; the folder and its sub-folders are made where they are missing.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        for inside in ("models", "probes", *(f"fingerprints/{name}" for name in self.probes)):
+            (self.folder / inside).mkdir(parents=True, exist_ok=True)
+        text = json.dumps(
+            {
+                "kind": KIND,
+                "format": FORMAT_VERSION,
+                "task": dict(self.task),
+                "preprocessing": dict(self.preprocessing),
+                "probes": list(self.probes),
+                "members": [dataclasses.asdict(member) for member in self.members],
+            },
+            indent=1,
+            allow_nan=False,
+        )
+        with atomic_write(self.folder / INDEX) as handle:
+            handle.write(text.encode() + b"\n")
+
+    @classmethod
+    def load(cls, folder: StrPath) -> LabelledZoo:
+        """Read zoo.json.
+
+        Raises:
+            FileFormatError: not such a folder, or an index that is damaged.
+        """
+        path = Path(folder) / INDEX
+        with open_regular(path) as handle:
+            text = handle.read(MAX_INDEX_BYTES + 1)
+        if len(text) > MAX_INDEX_BYTES:
+            raise FileFormatError(f"{str(path)!r} must stay under {MAX_INDEX_BYTES:,} bytes, got more")
+        try:
+            index = json.loads(text)
+            if index["kind"] != KIND or index["format"] != FORMAT_VERSION:
+                raise ValueError(f"kind {index['kind']!r}, format {index['format']!r}")
+            members = tuple(ZooMember(**member) for member in index["members"])
+            return cls(Path(folder), index["task"], index["preprocessing"], members, tuple(_strings(index["probes"])))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            raise FileFormatError(
+                f"{str(path)!r} must be the index of a labelled zoo (format {FORMAT_VERSION}), got "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _name(member: ZooMember | str) -> str:
+    return member if isinstance(member, str) else member.name
+
+
+def _strings(values: Sequence[Any]) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"probes must be a list of names, got {values!r}")
+    return values

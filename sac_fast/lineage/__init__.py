@@ -1,0 +1,1 @@
+"""Relatives among many models: neighbours, groups, forest and graph files."""

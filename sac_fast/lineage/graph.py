@@ -1,0 +1,189 @@
+"""The minimum spanning forest as GraphML, DOT, JSON, or drawn as SVG; the kind is told by the file's ending."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Collection
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..io.container import StrPath, atomic_write
+from ..io.text import plain_name
+from .relatives import Lineage
+
+ENDINGS = (".graphml", ".dot", ".json", ".svg")
+_ROW, _INDENT, _MARGIN, _LETTER = 20, 26, 24, 7.3  # pixels; the last: the width of a letter at 12 px
+_STYLE = (
+    "text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1a1a1a}"
+    ".d{fill:#666}.h{font-weight:bold}path{fill:none;stroke:#888}circle{fill:#fff;stroke:#1a1a1a}"
+    "circle.s{fill:#c0392b;stroke:#c0392b}circle.i{fill:#1a1a1a}"
+)
+
+
+def check_ending(path: StrPath) -> str:
+    """The ending of a graph's file, in lower case.
+
+    Raises:
+        ValueError: it stands for no form of graph.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"graph must end in {', '.join(ENDINGS)}, got {str(path)!r}")
+    return ending
+
+
+def save_graph(path: StrPath, lineage: Lineage, *, sources: Collection[str] = ()) -> None:
+    """Write the forest, all or nothing.
+
+    Nodes are all models that have a relative, with attributes ``group`` (number, −1: none), ``independent`` and
+    ``source``; edges have ``distance``.
+
+    Args:
+        path: ends in ``.graphml``, ``.dot``, ``.json`` or ``.svg``.
+        lineage: with a threshold.
+        sources: names of models that the drawing takes as the roots of their trees.
+
+    Raises:
+        ValueError: another ending, or a lineage without a threshold.
+        OSError: the folder cannot be written to.
+    """
+    writer = {".graphml": _graphml, ".dot": _dot, ".json": _json, ".svg": _svg}[check_ending(path)]
+    if lineage.threshold is None:
+        raise ValueError(f"graph needs a threshold, got none: {'; '.join(lineage.notes)}")
+    text = writer(lineage, sources)
+    with atomic_write(path) as handle:
+        handle.write(text.encode())
+
+
+def _graph(lineage: Lineage, sources: Collection[str]) -> Any:
+    import networkx as nx
+
+    group_of = {name: number for number, group in enumerate(lineage.groups) for name in group}
+    members = dict.fromkeys([*group_of, *(end for a, b, _ in lineage.forest for end in (a, b))])
+    label_of = _labels(members)
+    graph = nx.Graph()
+    independents = set(lineage.independents)
+    for name in sorted(members):
+        graph.add_node(
+            label_of[name],
+            group=group_of.get(name, -1),
+            independent=name in independents,
+            source=name in sources,
+        )
+    for a, b, distance in lineage.forest:
+        graph.add_edge(label_of[a], label_of[b], distance=distance)
+    return graph
+
+
+def _labels(names: Collection[str]) -> dict[str, str]:
+    """A plain name for each, no two alike: XML holds no control characters, and strangers must not become one node."""
+    labels: dict[str, str] = {}
+    # Names that are plain keep themselves, whatever others look like.
+    for name in sorted(names, key=lambda name: (plain_name(name) != name, name)):
+        plain = label = plain_name(name)
+        count = 1
+        while label in labels:
+            count += 1
+            label = f"{plain} ({count})"
+        labels[label] = name
+    return {name: label for label, name in labels.items()}
+
+
+def _graphml(lineage: Lineage, sources: Collection[str]) -> str:
+    import networkx as nx
+
+    buffer = io.BytesIO()
+    nx.write_graphml(_graph(lineage, sources), buffer)
+    return buffer.getvalue().decode() + "\n"
+
+
+def _json(lineage: Lineage, sources: Collection[str]) -> str:
+    import networkx as nx
+
+    return json.dumps(nx.node_link_data(_graph(lineage, sources), edges="edges"), indent=1) + "\n"
+
+
+def _dot(lineage: Lineage, sources: Collection[str]) -> str:
+    def quoted(name: str) -> str:
+        return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    graph = _graph(lineage, sources)
+    lines = ["graph relatives {", "  node [shape=box];"]
+    for name, data in graph.nodes(data=True):
+        style = ", style=bold" if data["source"] else ", style=dashed" if data["independent"] else ""
+        lines.append(f"  {quoted(name)} [group={data['group']}{style}];")
+    lines += [
+        f'  {quoted(a)} -- {quoted(b)} [len={data["distance"]:.6g}, label="{data["distance"]:.4f}"];'
+        for a, b, data in graph.edges(data=True)
+    ]
+    return "\n".join([*lines, "}", ""])
+
+
+def _svg(lineage: Lineage, sources: Collection[str]) -> str:
+    """Each tree as an indented list: a row a model, its distance to the one that it hangs on beside it."""
+    graph = _graph(lineage, sources)
+    independents = {label for label, data in graph.nodes(data=True) if data["independent"]}
+    roots = {label for label, data in graph.nodes(data=True) if data["source"]}
+    parts: list[str] = []
+    y, width = _MARGIN + 8, 640.0
+    title = (
+        f"{len(lineage.names)} models, {lineage.metric}; pairs nearer than {lineage.threshold:.4g} "
+        f"(α = {lineage.alpha:g} of the distances between {len(lineage.independents)} independents)"
+    )
+    parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{escape(title)}</text>')
+    y += 2 * _ROW
+    for tree in _trees(graph):
+        place: dict[str, tuple[float, float]] = {}
+        for name, depth, above in _rows(graph, tree, roots):
+            x = _MARGIN + depth * _INDENT
+            place[name] = (x, y)
+            told = ""
+            if above is not None:
+                start = place[above]
+                parts.append(f'<path d="M{start[0]:g} {start[1]:g}V{y:g}H{x:g}"/>')
+                told = f"{graph.edges[above, name]['distance']:.4f}"
+            kind = "s" if name in roots else "i" if name in independents else ""
+            parts.append(f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="4"/>')
+            parts.append(f'<text x="{x + 10:g}" y="{y + 4:g}">{escape(name)} <tspan class="d">{told}</tspan></text>')
+            width = max(width, x + 10 + _LETTER * (len(name) + 9) + _MARGIN)
+            y += _ROW
+        y += _ROW // 2
+    alone = len(lineage.names) - graph.number_of_nodes()
+    legend = f"{alone} models without a relative. Red: source. Black: declared independent. Numbers: distances."
+    parts.append(f'<text class="d" x="{_MARGIN}" y="{y + 4:g}">{escape(legend)}</text>')
+    width, height = max(width, 2 * _MARGIN + _LETTER * max(len(title), len(legend))), y + _MARGIN
+    # Lines first, so that the circles lie on them.
+    parts.sort(key=lambda part: not part.startswith("<path"))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}"><style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>'
+        + "\n".join(parts)
+        + "</svg>\n"
+    )
+
+
+def _trees(graph: Any) -> list[list[str]]:
+    import networkx as nx
+
+    return sorted((sorted(tree) for tree in nx.connected_components(graph)), key=lambda tree: (-len(tree), tree[0]))
+
+
+def _rows(graph: Any, tree: list[str], roots: set[str]) -> list[tuple[str, int, str | None]]:
+    """(name, depth, parent) in the order of drawing: a source, or the model with most neighbours, is the root."""
+    root = min(tree, key=lambda name: (name not in roots, -graph.degree[name], name))
+    rows: list[tuple[str, int, str | None]] = []
+    waiting: list[tuple[str, int, str | None]] = [(root, 0, None)]
+    seen = {root}
+    while waiting:
+        name, depth, above = waiting.pop()
+        rows.append((name, depth, above))
+        near = sorted(
+            (other for other in graph[name] if other not in seen),
+            key=lambda other: (graph.edges[name, other]["distance"], other),
+            reverse=True,
+        )
+        seen.update(near)
+        waiting += [(other, depth + 1, name) for other in near]
+    return rows

@@ -1,0 +1,275 @@
+"""Who descends from whom: the nearest relatives of every model, with p-values, and groups of relatives.
+
+Everything here takes the models' outputs; where they are kept is the business of `sac_fast.store.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..io.progress import track
+from ..ops import nearest_models, pairwise_correlation_distances
+from ..ops.arguments import METRICS, one_of
+from ..verdict import attainable_p_value, calibrated_threshold
+
+Floats = NDArray[np.float64]
+# Fewer models than this are compared exactly; more of them by the 8-bit sweep with an exact ranking.
+_EXACT = 2_000
+_BLOCK = 1_024  # queries a call, so that progress shows and Ctrl-C is heard
+
+
+@dataclass(frozen=True)
+class Relative:
+    """One of a model's nearest.
+
+    Attributes:
+        name: of the relative.
+        distance: to it.
+        p_value: conformal, from the distances of the model to the declared independents (neither of the two
+            among them); None where there are none.
+        p_holm: Holm's adjusted p-value over all candidates of this model; None likewise.
+    """
+
+    name: str
+    distance: float
+    p_value: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What the distances within a zoo say.
+
+    Attributes:
+        names: of the m models.
+        relatives: for each model in question its nearest, by name of model.
+        threshold: below it two models are related: the α quantile of the distances between independents; None where
+            there are too few of these.
+        alpha: α.
+        independents: names of the models that served as null.
+        attainable_p_value: the smallest p-value that they allow.
+        groups: names of related models, two or more each, the largest group first; empty without a threshold.
+        forest: the minimum spanning forest of the pairs below the threshold: (name, name, distance).
+        metric: of the distances.
+        notes: what a reader should know.
+    """
+
+    names: tuple[str, ...]
+    relatives: dict[str, tuple[Relative, ...]]
+    threshold: float | None
+    alpha: float
+    independents: tuple[str, ...]
+    attainable_p_value: float | None
+    groups: tuple[tuple[str, ...], ...]
+    forest: tuple[tuple[str, str, float], ...]
+    metric: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        return {
+            "models": len(self.names),
+            "metric": self.metric,
+            "alpha": self.alpha,
+            "threshold": self.threshold,
+            "independents": list(self.independents),
+            "attainable_p_value": self.attainable_p_value,
+            "relatives": {
+                name: [vars(relative) for relative in relatives] for name, relatives in self.relatives.items()
+            },
+            "groups": [list(group) for group in self.groups],
+            "forest": [{"a": a, "b": b, "distance": distance} for a, b, distance in self.forest],
+            "notes": list(self.notes),
+        }
+
+
+def find_relatives(
+    names: Sequence[str],
+    outputs: Sequence[Tensor],
+    *,
+    independents: Sequence[str] = (),
+    models: Sequence[str] | None = None,
+    among: Sequence[str] | None = None,
+    top: int = 10,
+    alpha: float = 0.01,
+    metric: str = "cosine",
+    progress: bool = False,
+) -> Lineage:
+    """Nearest relatives with p-values, groups and a minimum spanning forest, without m×m distances in memory.
+
+    For a model a and a candidate b: ``p = (1 + #{i : d(a, i) ≤ d(a, b)}) / (1 + #independents)`` over the declared
+    independents i other than a and b, and Holm's correction over all candidates but a itself. Two models are
+    related where their distance lies below the α quantile of the distances between independents (pairs of one pool
+    depend on each other, so α is approximate). Groups: average linkage, cut at that threshold.
+
+    Args:
+        names: m different names, m ≥ 2.
+        outputs: m times (n, k_i).
+        independents: names of models known to be independent of each other and of all others.
+        models: whose relatives are asked for; None: everyone's.
+        among: the candidates, say the models that may have been stolen; None: all. Thefts of one source are often
+            nearer to each other than to the source.
+        top: number of relatives; all candidates where there are fewer.
+        alpha: α, strictly between 0 and 1; of the pairs of unrelated models so many are taken for related.
+        metric: see `sac_fast.correlation_distance`.
+        progress: bars on stderr.
+
+    Returns:
+        The lineage.
+
+    Raises:
+        ValueError: fewer than two models, names that are not different or not there, or a wrong α, top or metric.
+    """
+    from .forest import FIRST, groups_of, related_pairs, spanning_forest
+
+    names, outputs = tuple(names), list(outputs)
+    _check(names, outputs, independents, models, among, top, alpha, metric)
+    row_of = {name: row for row, name in enumerate(names)}
+    known = [row_of[name] for name in independents]
+    asked = range(len(names)) if models is None else [row_of[name] for name in models]
+    notes: list[str] = []
+    null = _null_distances(outputs, known, asked, metric, progress)
+    relatives: dict[str, tuple[Relative, ...]] = {}
+    candidates = np.arange(len(names)) if among is None else np.array([row_of[name] for name in among], np.int64)
+    first_pass = "none" if len(candidates) < _EXACT else "uint8"
+    if first_pass == "uint8":
+        notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
+    # One more than asked for, since the model itself may be a candidate; a twin of it may come before it.
+    most = min(top + 1, len(candidates))
+    is_everything = models is None and among is None
+    if is_everything:  # then the search for pairs need not begin anew
+        most = min(max(most, FIRST), len(candidates))
+    values, others = _neighbours(outputs, asked, candidates, most, metric, first_pass, progress)
+    for row, distances, near in zip(asked, values, others, strict=True):
+        keep = np.flatnonzero(near != row)[:top]
+        tests = len(candidates) - (row in candidates)
+        relatives[names[row]] = _judged(names, row, distances[keep], near[keep], tests, null.get(row), known)
+    threshold = None
+    if len(known) >= 2:
+        between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
+        threshold = calibrated_threshold(between[np.triu_indices(len(known), 1)], alpha)
+    if threshold is None:
+        pairs = len(known) * (len(known) - 1) // 2
+        notes.append(
+            f"no groups: {len(known)} independents give {pairs} distances between them; α = {alpha:g} needs "
+            f"{int(np.ceil(1 / alpha)) - 1}"
+        )
+        groups: list[list[int]] = []
+        forest: list[tuple[int, int, float]] = []
+    else:
+        sweep = "none" if len(names) < _EXACT else "uint8"
+        nearest = (values, others) if is_everything else None
+        pairs_below = related_pairs(outputs, threshold, metric, sweep, progress, nearest)
+        forest = spanning_forest(len(names), pairs_below)
+        groups = groups_of(outputs, pairs_below, threshold, metric, notes)
+    return Lineage(
+        names,
+        relatives,
+        threshold,
+        alpha,
+        tuple(independents),
+        attainable_p_value(len(known)) if known else None,
+        tuple(tuple(names[row] for row in group) for group in groups),
+        tuple((names[a], names[b], distance) for a, b, distance in forest),
+        metric,
+        tuple(notes),
+    )
+
+
+def _check(
+    names: tuple[str, ...],
+    outputs: list[Tensor],
+    independents: Sequence[str],
+    models: Sequence[str] | None,
+    among: Sequence[str] | None,
+    top: int,
+    alpha: float,
+    metric: str,
+) -> None:
+    one_of("metric", metric, METRICS)
+    if len(names) != len(outputs) or len(names) < 2:
+        raise ValueError(f"names and outputs must be of the same two or more models, got {len(names)}, {len(outputs)}")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"names must be different, got {twice!r} twice")
+    for argument, given in (("independents", independents), ("models", models or ()), ("among", among or ())):
+        if strangers := sorted(set(given) - set(names)):
+            raise ValueError(f"{argument} must be among the {len(names)} models, got {strangers[0]!r}")
+        if len(set(given)) != len(given):
+            raise ValueError(f"{argument} must be different, got {sorted(given)}")
+    if among is not None and not among:
+        raise ValueError("among must name at least one model, got none")
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise ValueError(f"top must be an integer of at least 1, got {top!r}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
+
+
+def _blocks(rows: Sequence[int], words: str, progress: bool) -> Any:
+    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    return track(blocks, words, enabled=progress)
+
+
+def _neighbours(
+    outputs: list[Tensor],
+    rows: Sequence[int],
+    candidates: NDArray[np.int64],
+    most: int,
+    metric: str,
+    first_pass: str,
+    progress: bool,
+) -> tuple[Floats, NDArray[np.int64]]:
+    """For each row the distances to its nearest candidates, itself among them, and their rows."""
+    pool = [outputs[row] for row in candidates]
+    values, others = [], []
+    for block in _blocks(rows, "nearest models", progress):
+        found = nearest_models(pool, [outputs[row] for row in block], most, metric=metric, first_pass=first_pass)
+        values.append(found.values.double().numpy())
+        others.append(candidates[found.indices.numpy()])
+    return np.concatenate(values), np.concatenate(others)
+
+
+def _null_distances(
+    outputs: list[Tensor], known: list[int], rows: Sequence[int], metric: str, progress: bool
+) -> dict[int, tuple[Floats, NDArray[np.int64]]]:
+    """For each row its distances to all independents, ascending, and which these are (positions in ``known``)."""
+    if not known:
+        return {}
+    pool = [outputs[row] for row in known]
+    null = {}
+    for block in _blocks(rows, "distances to independents", progress):
+        found = nearest_models(pool, [outputs[row] for row in block], len(pool), metric=metric)
+        for row, values, indices in zip(block, found.values.double().numpy(), found.indices.numpy(), strict=True):
+            null[row] = (values, indices)
+    return null
+
+
+def _judged(
+    names: tuple[str, ...],
+    row: int,
+    values: Floats,
+    indices: NDArray[np.int64],
+    tests: int,
+    null: tuple[Floats, NDArray[np.int64]] | None,
+    known: list[int],
+) -> tuple[Relative, ...]:
+    """The p-values of one model's nearest; ascending distances have ascending p-values, as Holm's method takes them."""
+    result: list[Relative] = []
+    largest = 0.0
+    places = np.asarray(known, dtype=np.int64)
+    for rank, (distance, other) in enumerate(zip(values.tolist(), indices.tolist(), strict=True)):
+        p = holm = None
+        if null is not None:
+            who = places[null[1]]
+            pool = null[0][(who != row) & (who != other)]
+            p = (1 + int((pool <= distance).sum())) / (1 + len(pool))
+            largest = max(largest, min(1.0, (tests - rank) * p))
+            holm = largest
+        result.append(Relative(names[other], distance, p, holm))
+    return tuple(result)

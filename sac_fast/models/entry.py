@@ -1,0 +1,46 @@
+"""ModelEntry: one model and how to run it, before it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from .preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model of a zoo and how to run it.
+
+    Attributes:
+        name: unique in a scan; of a folder's files the POSIX path relative to the folder.
+        path: the file.
+        architecture: ``"package.module:callable"`` or ``"timm:NAME"``; None: inferred, or none needed.
+        kwargs: keyword arguments of the architecture.
+        preprocessing: from pixels to inputs; None: the scan's.
+        output: which of several answers, see `run_model`; of recorded outputs the array's name.
+        tags: ``"independent"`` marks a model known to be independent; free otherwise.
+        root: a folder that links may not lead out of; None: anywhere.
+
+    Raises:
+        ModelError: an empty name.
+    """
+
+    name: str
+    path: Path
+    architecture: str | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
+    output: int | str | None = None
+    tags: tuple[str, ...] = ()
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ModelError(f"name of a model must be a text of at least 1 character, got {self.name!r}")
+        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "tags", tuple(self.tags))
+        object.__setattr__(self, "kwargs", dict(self.kwargs))

@@ -1,0 +1,70 @@
+"""OpenedModel: a model that is loaded and gives outputs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from .runner import Model
+
+
+class OpenedModel(ABC):
+    """A model that is loaded and answers.
+
+    Attributes:
+        format: what `identify` said of the file.
+        model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
+            external data), `content_hash` of recorded outputs.
+        recorded: whether the answers are recorded, so that no inputs are needed.
+        probe_hash: of the probes that recorded answers say they are to, ``"sha256:…"``; None where they do not say.
+        architecture: the spec that was used, inferred or given; None where none is needed.
+        kwargs: the architecture's keyword arguments.
+    """
+
+    format: str
+    model_hash: str
+    recorded: bool = False
+    probe_hash: str | None = None
+    architecture: str | None = None
+
+    def __init__(self) -> None:
+        self.kwargs: dict[str, object] = {}
+
+    @abstractmethod
+    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        """The model's answers.
+
+        Args:
+            inputs: ``(n, ...)``, preprocessed, on the model's device and in its dtype; recorded outputs ignore them.
+            batch_size: inputs a call.
+
+        Returns:
+            ``(n, k)`` float32 or float64 on the CPU, finite.
+
+        Raises:
+            ModelError: the model fails or its answer cannot be used.
+        """
+
+    @abstractmethod
+    def runnable(self) -> Model:
+        """What `run_model` can run: the network, or a callable.
+
+        Raises:
+            ModelError: the outputs are recorded, or the model was closed.
+        """
+
+    @abstractmethod
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
+        """Move and convert the model in place where that means something; returns itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of weights and sessions; the model answers no more."""
+
+    def __enter__(self) -> OpenedModel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

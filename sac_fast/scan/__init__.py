@@ -1,0 +1,1 @@
+"""Running many models in worker processes with limits."""

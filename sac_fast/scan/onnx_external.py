@@ -1,0 +1,107 @@
+"""The files beside an ONNX file that hold its weights: its own stamp does not change when they do.
+
+Their names are found among the file's bytes, without parsing a stranger's protobuf in the process of the scan: an entry
+of ``TensorProto.external_data`` is the field 13 with a key, the text "location", and a value.
+Source: https://onnx.ai/onnx/repo-docs/ExternalData.html, onnx.proto, https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import FileFormatError
+from ..io.container import canonical_json, open_regular
+from ..store.records import MAX_TEXT
+
+_PIECE = 1 << 20
+_MOST_BYTES = 256 << 20  # read at once; the graphs of files with external weights are small
+_LENGTH = rb"([\x00-\x7f]|[\x80-\xff][\x01-\x7f])"
+_ENTRY = re.compile(rb"\x6a" + _LENGTH + rb"\x0a\x08location\x12" + _LENGTH, re.DOTALL)
+# The text "location" as a field of its own, however its length of 8 is written.
+_KEY = re.compile(rb"[\x08\x00]location")
+
+
+def external_files(path: Path) -> tuple[str, ...] | None:
+    """The external files that an ONNX file names, as it names them.
+
+    Args:
+        path: any file; one that cannot be opened names none.
+
+    Returns:
+        Their names, sorted; None: there may be some, but they cannot be told.
+    """
+    try:
+        with open_regular(path) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if not _has_key(handle, size):
+                return ()
+            if size > _MOST_BYTES or path.is_symlink():
+                return None
+            handle.seek(0)
+            data = handle.read(size)
+    except FileFormatError:
+        return ()
+    except OSError:
+        return None
+    names = set()
+    entries = 0
+    for found in _ENTRY.finditer(data):
+        whole, length = (_number(text) for text in found.groups())
+        if whole == found.end() - found.start(2) + 11 + length:  # 11: the key, and the tag of the value
+            entries += 1
+            names.add(data[found.end() : found.end() + length])
+    if entries != len(_KEY.findall(data)):
+        return None  # written as nobody's exporter does, or a tensor is called so
+    try:
+        return tuple(sorted(name.decode() for name in names))
+    except UnicodeDecodeError:
+        return None
+
+
+def with_external(request: str, path: Path, names: tuple[str, ...] | None) -> str | None:
+    """A request for a file with external weights: the request, a hash of their stamps as they are now, their names.
+
+    Returns:
+        The text that `ModelRecord.request` keeps; None: names that are not known, or too many.
+    """
+    if not names:
+        return None if names is None else request
+    stamps = hashlib.sha256(canonical_json([_stamp(path.parent, name) for name in names]).encode()).hexdigest()
+    text = f"{request} {stamps} {canonical_json(list(names))}"
+    return text if len(text) <= MAX_TEXT else None
+
+
+def names_of(request: str | None) -> tuple[str, ...]:
+    """The names that `with_external` wrote into a request, a stranger's store included."""
+    parts = (request or "").split(" ", 2)
+    try:
+        return tuple(map(str, json.loads(parts[2])))
+    except (IndexError, ValueError, TypeError, RecursionError):
+        return ()
+
+
+def _has_key(handle: BinaryIO, size: int) -> bool:
+    tail = b""
+    while size > 0 and (piece := handle.read(min(size, _PIECE))):
+        if _KEY.search(tail + piece):
+            return True
+        tail = piece[-8:]
+        size -= len(piece)
+    return False
+
+
+def _number(text: bytes) -> int:
+    return text[0] if len(text) == 1 else (text[0] & 0x7F) + (text[1] << 7)
+
+
+def _stamp(folder: Path, name: str) -> list[str | int] | None:
+    try:
+        found = os.lstat(folder / name)
+    except (OSError, ValueError):  # ValueError: a NUL character
+        return None
+    return [name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, str(found.st_ino)]

@@ -1,0 +1,217 @@
+"""The worker processes of a scan: they load and run strangers' models, with limits, and send back raw arrays.
+
+One process imports everything once and then forks a worker whenever the scan asks for one: a worker that crashed is
+replaced in milliseconds, and all of them share the memory of the imports. Workers die with that process, and it dies
+with the scan. What a worker is asked and what it answers goes through a socket as `child_wire` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import mmap
+import os
+import queue
+import resource
+import selectors
+import signal
+import socket
+import stat
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..formats.limits import Limits
+from .protocol import failed, receive, reply_of, send
+from .worker import Answerer, Opened, PreparedProbes
+
+_PR_SET_PDEATHSIG = 1
+_CONTROL_BYTES = 1 << 16
+#: How often to look for workers that ended, should a signal be lost.
+_LOOK_SECONDS = 0.5
+
+
+def main(control_fd: int, parent: int) -> None:
+    """Fork workers on request until the other side of the control socket goes away.
+
+    Messages are JSON, one a packet: ``{"ready": pid}`` after the imports; ``{"spawn": serial}`` with the descriptors
+    of the worker's socket and of the probes' pixels gives ``{"spawned": serial, "pid": pid}``; ``{"kill": pid}``;
+    ``{"ended": pid, "status": s}`` comes by itself, s as `os.waitstatus_to_exitcode` gives it.
+    """
+    _die_with_parent(parent)
+    torch.set_num_threads(1)
+    control = socket.socket(fileno=control_fd)
+    woken, wake = socket.socketpair()
+    for end in (woken, wake):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    # What is there now is never garbage: the collector need not touch it, so that it stays shared.
+    gc.collect()
+    gc.freeze()
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    children: set[int] = set()
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        while True:
+            selector.select(_LOOK_SECONDS)
+            with contextlib.suppress(BlockingIOError):
+                woken.recv(4096)
+            _reap(control, children)
+            try:
+                message, descriptors, _, _ = socket.recv_fds(control, _CONTROL_BYTES, 2, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            if not message:
+                break
+            request = json.loads(message)
+            if "spawn" in request:
+                parent = os.getpid()
+                pid = os.fork()
+                if pid == 0:
+                    _become_worker(parent, descriptors, (control, woken, wake))
+                children.add(pid)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                control.send(json.dumps({"spawned": request["spawn"], "pid": pid}).encode())
+            elif request.get("kill") in children:  # not reaped yet, so the number is still its own
+                _kill_group(request["kill"])
+    for pid in children:
+        _kill_group(pid)
+    os._exit(0)  # there is nothing to finish, and torch takes its time
+
+
+def _reap(control: socket.socket, children: set[int]) -> None:
+    for pid in list(children):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            children.discard(pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # what it may have started itself
+            with contextlib.suppress(BrokenPipeError):  # at the end nobody listens
+                control.send(json.dumps({"ended": pid, "status": os.waitstatus_to_exitcode(status)}).encode())
+
+
+def _kill_group(pid: int) -> None:
+    # Until it has called setsid the worker is in no group of its own.
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the parent dies; go at once if it is gone already."""
+    prctl = getattr(ctypes.CDLL(None, use_errno=True), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _become_worker(parent: int, descriptors: list[int], inherited: tuple[socket.socket, ...]) -> None:
+    """What a forked process does; it never returns."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for end in inherited:
+            end.close()
+        os.setsid()
+        _die_with_parent(parent)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nowhere, standard)
+        connection = socket.socket(fileno=descriptors[0])
+        _work(connection, descriptors[1] if len(descriptors) > 1 else None)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _work(connection: socket.socket, probes_fd: int | None) -> None:
+    first = receive(connection)
+    if first is None:
+        return
+    setup = first[0]
+    device = torch.device(setup["device"])
+    # CUDA takes address space of every kind; there the scan watches the resident memory alone.
+    _set_limits(setup["memory_bytes"] if device.type == "cpu" else None)
+    torch.backends.cudnn.deterministic = True
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000))
+    answerer = Answerer(
+        PreparedProbes(_mapped(probes_fd, setup["probes_shape"]), device),
+        batch_size=setup["batch_size"],
+        dtype=None if setup["dtype"] is None else getattr(torch, setup["dtype"]),
+        architectures=setup["architectures"],
+        limits=Limits(**setup["limits"]),
+    )
+    overlap: bool = setup["overlap"]
+    requests: queue.Queue[tuple[dict[str, Any], Opened | None]] = queue.Queue(maxsize=1)
+
+    def read_requests() -> None:
+        try:
+            while (frame := receive(connection)) is not None:
+                request = frame[0]
+                _read_ahead(request["path"])
+                requests.put((request, answerer.open(request) if overlap else None))
+        finally:
+            os._exit(0)  # the scan is gone; the model in hand is of no use to anybody
+
+    threading.Thread(target=read_requests, daemon=True).start()
+    while True:
+        request, opened = requests.get()
+        answer = answerer.answer(request, opened if opened is not None else answerer.open(request))
+        header, body = reply_of(answer, request["number"])
+        if body.nbytes > setup["max_body_bytes"]:
+            answer = failed(
+                "too-large", f"outputs must stay under {setup['max_body_bytes']:,} bytes, got {body.nbytes:,}"
+            )
+            header, body = reply_of(answer, request["number"])
+        send(connection, header, body)
+        del answer, opened, body
+
+
+def _set_limits(memory_bytes: int | None) -> None:
+    """Limits of the kernel's: memory of its own, no core dumps, no files of any size."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A worker has nothing to write; sockets are not files.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if memory_bytes is not None:
+        # Private writable memory only: address space (RLIMIT_AS) is taken by libraries by the gigabyte, unused.
+        most = _own_data_bytes() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _own_data_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _mapped(descriptor: int | None, shape: list[int] | None) -> torch.Tensor | None:
+    """The pixels, shared with all other workers until somebody writes to them."""
+    if descriptor is None or shape is None:
+        return None
+    mapped = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    os.close(descriptor)
+    return torch.frombuffer(mapped, dtype=torch.uint8).reshape(shape)
+
+
+def _read_ahead(path: str) -> None:
+    """Let the kernel fetch the file while another model runs."""
+    with contextlib.suppress(OSError, ValueError):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,251 @@
+"""Finding and repairing what is wrong with a store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import StoreDamagedError, StoreError
+from ..io.container import StrPath
+from ..io.progress import track
+from .database import NAME, bound, create_database, damaged
+from .lock import WriterLock, writer_of
+from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
+from .quarantine import set_aside
+from .records import ResultKey
+from .rows import SELECT, record_of
+from .store import ZooStore
+
+Kind = Literal["database", "row", "missing", "damaged", "orphaned", "foreign", "left-over"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: ``"database"`` damaged; ``"row"`` of a model damaged; a result's file ``"missing"`` or ``"damaged"``; a
+            file ``"orphaned"`` (without a row), ``"foreign"`` (none of a store's) or ``"left-over"`` (half written).
+        what: the file, or the model's name.
+        detail: what is wrong with it.
+        repair: what was done about it; None: nothing yet.
+    """
+
+    kind: Kind
+    what: str
+    detail: str
+    repair: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        folder: the store.
+        results: how many results were read and hashed.
+        findings: what is, or was, wrong.
+        notes: what is right but worth a word.
+    """
+
+    folder: Path
+    results: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.findings
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong any more."""
+        return all(finding.repair is not None for finding in self.findings)
+
+
+def check_store(folder: StrPath, *, repair: bool = False, progress: bool = False) -> CheckReport:
+    """Check a store's database and every file of it.
+
+    A repair deletes half-written files, takes up results whose rows are lost (their files name the key), and moves
+    whatever is damaged or foreign to ``aside/``. A model whose outputs are lost gets the status ``"redo"``. A damaged
+    database is set aside; the results come back from their files, names and failures with the next scan.
+
+    Args:
+        folder: the store.
+        repair: needs the store to have no writer.
+        progress: show a bar on stderr.
+
+    Returns:
+        What was found, and done.
+
+    Raises:
+        StoreLockedError: ``repair`` while somebody writes.
+        StoreError: no store, of another version, a file that cannot be read for reasons that are not its own, or a
+            repair that failed.
+    """
+    path = Path(folder)
+    try:
+        with ZooStore._open(path, write=repair, sweep=False) as store:
+            return check_open_store(store, repair=repair, progress=progress)
+    except StoreDamagedError as error:
+        broken = Finding("database", NAME, str(error))
+        if not repair:
+            return CheckReport(path, 0, (broken,))
+    moved = _set_database_aside(path)
+    with ZooStore._open(path, write=True, sweep=False) as store:
+        found = check_open_store(store, repair=True, progress=progress)
+    done = f"set aside as {', '.join(moved)}; made anew" if moved else "made anew"
+    first = Finding(broken.kind, broken.what, broken.detail, done)
+    return CheckReport(path, found.results, (first, *found.findings), found.notes)
+
+
+def check_open_store(store: ZooStore, *, repair: bool, progress: bool = False) -> CheckReport:
+    """`check_store` of a store that is open; with ``repair``, for writing."""
+    with contextlib.ExitStack() as stack:
+        if repair:
+            stack.enter_context(store.writing())
+        verdict = [str(row[0]) for row in store.rows("PRAGMA integrity_check(10)")]
+        if verdict != ["ok"]:
+            raise damaged(store.folder / NAME, "; ".join(verdict)[:500])
+        findings = list(_left_over(store, repair))
+        results = store.rows("SELECT digest, key, n, k, outputs_file FROM results ORDER BY outputs_file")
+        for row in track(results, "checking outputs", enabled=progress):
+            findings += _check_result(store, row, repair)
+        findings += _check_models(store, repair)
+        findings += _check_files(store, {row[4] for row in results}, repair)
+        notes = []
+        (unused,) = store.rows(
+            "SELECT count(*) FROM results WHERE digest NOT IN (SELECT digest FROM models WHERE digest NOT NULL)"
+        )
+        if unused[0]:
+            notes.append(f"{unused[0]} results belong to no model at present (`sac-fast zoo rm --unused` deletes them)")
+        if not store.is_writer and (pid := writer_of(store.folder)) is not None:
+            # What it is just writing looks orphaned or half written, and is neither.
+            findings = [found for found in findings if found.kind not in ("orphaned", "left-over")]
+            notes.append(f"process {pid or '?'} writes to the store: orphaned and half-written files were not judged")
+        return CheckReport(store.folder, len(results), tuple(findings), tuple(notes))
+
+
+def _left_over(store: ZooStore, repair: bool) -> Iterator[Finding]:
+    names = store.files.left_over()
+    if repair:
+        store.files.sweep()
+    rest = set(store.files.left_over()) if repair else set(names)
+    for name in names:
+        done = None
+        if repair:
+            done = f"moved to {set_aside(store.files.root, (INCOMING, name))}" if name in rest else "deleted"
+        yield Finding("left-over", f"{INCOMING}/{name}", "somebody was stopped while writing it", done)
+
+
+def _check_result(store: ZooStore, row: tuple[object, ...], repair: bool) -> Iterator[Finding]:
+    """One row of results and its file."""
+    digest, text, n, k, file = row
+    what = f"{FOLDER}/{str(file)[:2]}/{str(file)[:100]}{SUFFIX}"
+    kind: Kind
+    try:
+        key, outputs = store.files.read(str(file))
+        if key.json != text or key.digest != digest or tuple(outputs.shape) != (n, k):
+            raise ValueError("it must be the file of the row that names it, got another result's")
+        return
+    except FileNotFoundError:
+        kind, detail = "missing", "the file of a result is not there"
+    except ValueError as error:
+        kind, detail = "damaged", str(error)
+    except OSError as error:
+        raise unreadable(str(file), error) from error
+    if not repair:
+        # A model that was removed just now is none to miss.
+        if store.rows("SELECT 1 FROM results WHERE digest = ?", digest):
+            yield Finding(kind, what, detail)
+        return
+    reason = f"outputs-{kind}"
+    with store.transaction():
+        count = store.connection.execute(
+            "UPDATE models SET status = 'redo', digest = NULL, reason = ?, message = ? WHERE digest = ?",
+            (reason, detail[:200], digest),
+        ).rowcount
+        store.connection.execute("DELETE FROM results WHERE digest = ?", (digest,))
+        store.connection.execute("DELETE FROM distances WHERE digest = ?", (digest,))
+    done = f"{count} model{'' if count == 1 else 's'} marked to be run again"
+    if kind == "damaged":
+        with contextlib.suppress(OSError):  # its name may be no name at all: then there is nothing to move
+            done = f"moved to {set_aside(store.files.root, (FOLDER, str(file)[:2], str(file) + SUFFIX))}; {done}"
+    yield Finding(kind, what, detail, done)
+
+
+def _check_models(store: ZooStore, repair: bool) -> Iterator[Finding]:
+    for row in store.rows(SELECT + "ORDER BY m.name, m.probe_hash"):
+        try:
+            record_of(row)
+            continue
+        except StoreError as error:
+            detail = str(error)
+        if repair:
+            where = "WHERE CAST(name AS BLOB) = ? AND CAST(probe_hash AS BLOB) = ?"  # they may be of any type
+            keys = tuple(value if isinstance(value, bytes) else bound(str(value)) for value in row[:2])
+            with store.transaction():
+                for table in ("models", "visits"):
+                    store.connection.execute(f"DELETE FROM {table} {where}", keys)
+        yield Finding(
+            "row", str(row[0])[:200], detail, "deleted: the next scan sees the model anew" if repair else None
+        )
+
+
+def _check_files(store: ZooStore, known: set[object], repair: bool) -> Iterator[Finding]:
+    """Everything in outputs/ that no row of results names."""
+    for path, name in store.files.names():
+        if name is None:
+            done = f"moved to {set_aside(store.files.root, (FOLDER, *path.split('/')))}" if repair else None
+            yield Finding("foreign", f"{FOLDER}/{path}", "no store makes such a file", done)
+        elif name not in known:
+            if store.rows("SELECT 1 FROM results WHERE outputs_file = ?", name):
+                continue  # written since
+            yield Finding(
+                "orphaned", f"{FOLDER}/{path}", "no row names this file", _adopt(store, name) if repair else None
+            )
+
+
+def _adopt(store: ZooStore, name: str) -> str:
+    """Take up a result whose row is lost, or get rid of the file."""
+    try:
+        key, outputs = store.files.read(name)
+    except OSError as error:
+        raise unreadable(name, error) from error
+    except ValueError as error:
+        return f"moved to {set_aside(store.files.root, (FOLDER, name[:2], name + SUFFIX))}: {error}"
+    if store.has_result(key):
+        store.files.remove([name])
+        return "deleted: its key has a result already"
+    _insert(store.connection, key, tuple(outputs.shape), name)
+    return "taken up: known again when its model is scanned"
+
+
+def _insert(connection: sqlite3.Connection, key: ResultKey, shape: tuple[int, ...], name: str) -> None:
+    connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", (key.digest, key.json, *shape, name))
+
+
+def _set_database_aside(folder: Path) -> list[str]:
+    lock = WriterLock(folder)
+    try:
+        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # The database first: without it, a log that stays behind by a crash is never taken for the new one's.
+            moved = []
+            for name in (NAME, NAME + "-wal", NAME + "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    moved.append(set_aside(root, (name,)))
+        finally:
+            os.close(root)
+        create_database(folder)
+    except OSError as error:
+        raise StoreError(f"cannot set the database of {str(folder)!r} aside: {error}") from error
+    finally:
+        lock.release()
+    return moved

@@ -1,0 +1,82 @@
+"""The bytes of a file of outputs: safetensors, one tensor "outputs" (n, k), and the result's key in the metadata.
+
+The bytes depend on key and outputs alone. Since the key is inside, lost rows of the database can be taken up again.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import safetensors.numpy
+import torch
+
+from ..io.container import canonical_json
+from .records import ResultKey
+
+_KIND = "zoo outputs"
+_TENSOR = "outputs"
+_METADATA = "sac_fast"
+_DTYPES = {"F32": torch.float32, "F64": torch.float64}
+_MAX_HEADER = 4 << 20
+
+
+def encode(key: ResultKey, outputs: torch.Tensor) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        key: of the result.
+        outputs: float32 or float64 ``(n, k)``, finite.
+
+    Returns:
+        A safetensors file; the same bytes for the same arguments.
+
+    Raises:
+        ValueError: other outputs.
+    """
+    tensor = outputs.detach().cpu()
+    if tensor.dtype not in _DTYPES.values() or tensor.ndim != 2 or 0 in tensor.shape:
+        raise ValueError(
+            f"outputs must be float32 or float64 (n, k), n and k at least 1, got {tensor.dtype} {tuple(tensor.shape)}"
+        )
+    array = np.asarray(tensor.numpy(), order="C")
+    if not np.isfinite(array).all():
+        raise ValueError("outputs must be finite, got NaN or Inf")
+    # One entry of metadata: several would come in any order.
+    head = canonical_json({"format": 1, "kind": _KIND, "key": json.loads(key.json)})
+    return safetensors.numpy.save({_TENSOR: array}, {_METADATA: head})
+
+
+def decode(data: bytes | memoryview) -> tuple[ResultKey, torch.Tensor]:
+    """The inverse of `encode`, for bytes of a stranger.
+
+    Args:
+        data: of the file; a writable view of memory, or bytes.
+
+    Returns:
+        The key and the tensor, which shares memory with a view.
+
+    Raises:
+        ValueError: anything else.
+    """
+    size = len(data)
+    length = int.from_bytes(data[:8], "little")
+    if size < 8 or not 2 <= length <= min(size - 8, _MAX_HEADER):
+        raise ValueError(f"header claims {length:,} bytes of a file of {size:,}")
+    try:
+        table = json.loads(bytes(data[8 : 8 + length]))
+        head = json.loads(table["__metadata__"][_METADATA])
+        entry = table[_TENSOR]
+        if set(table) != {"__metadata__", _TENSOR} or head["kind"] != _KIND or head["format"] != 1:
+            raise ValueError("it is of another kind")
+        key = ResultKey.from_json(canonical_json(head["key"]))
+        dtype, (n, k) = _DTYPES[entry["dtype"]], entry["shape"]
+        begin, end = entry["data_offsets"]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ValueError(f"header is not that of a file of outputs ({type(error).__name__}: {error})") from error
+    if not all(type(side) is int and side > 0 for side in (n, k)) or (begin, end) != (0, n * k * dtype.itemsize):
+        raise ValueError(f"shape {(n, k)} and offsets {(begin, end)} do not fit each other")
+    if end != size - 8 - length:
+        raise ValueError(f"it must hold {end:,} bytes of data, got {size - 8 - length:,}")
+    buffer = data if isinstance(data, memoryview) else bytearray(data)
+    return key, torch.frombuffer(buffer, dtype=dtype, count=n * k, offset=8 + length).reshape(n, k)

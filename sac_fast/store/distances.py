@@ -1,0 +1,119 @@
+"""Distances of the zoo's models to given sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ..errors import StoreError
+from ..fingerprint import Fingerprint
+from ..io.container import content_hash
+from .database import bound
+from .records import ResultKey, is_digest
+from .session import StoreSession
+
+
+@dataclass(frozen=True)
+class SourceDistance:
+    """The distance of one model to one source.
+
+    Attributes:
+        source: `source_id` of the source.
+        source_name: what it was called.
+        metric, comparison: as in `sac_fast.correlation_distance`.
+        name: of the model.
+        probe_hash: of both.
+        distance: 0.0 for identical models.
+    """
+
+    source: str
+    source_name: str
+    metric: str
+    comparison: str
+    name: str
+    probe_hash: str
+    distance: float
+
+
+def source_id(source: Fingerprint) -> str:
+    """``"sha256:..."`` of a source's outputs and probes: the same answers are the same source, whatever its name."""
+    return content_hash({f"outputs of {source.probe_hash}": source.outputs.numpy()})
+
+
+class DistanceRows(StoreSession):
+    """The part of a store that keeps distances."""
+
+    def add_distances(
+        self, source: Fingerprint, metric: str, comparison: str, distances: Iterable[tuple[ResultKey, float]]
+    ) -> None:
+        """Keep distances of results to a source, replacing earlier ones; one commit.
+
+        Args:
+            source: fingerprint of the source, of the results' probes.
+            metric: ``"cosine"``, …
+            comparison: ``"l1"``, …
+            distances: keys of results in the store, with their distances.
+
+        Raises:
+            ValueError: a distance that is not finite, or a key without a result or of other probes.
+            StoreError: the disk is full or fails.
+        """
+        name, values = source_id(source), []
+        with self.writing() as connection, self.transaction():
+            for key, distance in distances:
+                if not math.isfinite(distance):
+                    raise ValueError(f"distance must be finite, got {distance} for {key}")
+                if key.probe_hash != source.probe_hash:
+                    raise ValueError(f"key must be of the source's probes {source.probe_hash}, got {key.probe_hash}")
+                if not connection.execute("SELECT 1 FROM results WHERE digest = ?", (key.digest,)).fetchone():
+                    raise ValueError(f"key must have outputs in the store, got one without: {key}")
+                values.append((name, metric, comparison, key.digest, float(distance)))
+            connection.execute(
+                "INSERT OR REPLACE INTO sources VALUES (?, CAST(? AS TEXT), ?)",
+                (name, bound(source.name), source.probe_hash),
+            )
+            connection.executemany("INSERT OR REPLACE INTO distances VALUES (?, ?, ?, ?, ?)", values)
+
+    def distances(
+        self,
+        source: Fingerprint | str | None = None,
+        *,
+        metric: str | None = None,
+        comparison: str | None = None,
+        name: str | None = None,
+    ) -> Iterator[SourceDistance]:
+        """Distances by source, metric, comparison and name of the model; a copy of a model has its row too.
+
+        Args:
+            source: only those to this source, a fingerprint or its `source_id`.
+            metric, comparison: only those of this kind.
+            name: only those of this model.
+
+        Yields:
+            Distances.
+        """
+        wanted = source_id(source) if isinstance(source, Fingerprint) else source
+        model = None if name is None else bound(name)
+        for row in self.rows(
+            "SELECT d.source, s.name, d.metric, d.comparison, m.name, m.probe_hash, d.distance FROM distances d "
+            "JOIN models m ON m.digest = d.digest JOIN sources s ON s.source = d.source "
+            "WHERE (? IS NULL OR d.source = ?) AND (? IS NULL OR d.metric = ?) AND (? IS NULL OR d.comparison = ?) "
+            "AND (? IS NULL OR m.name = CAST(? AS TEXT)) "
+            "ORDER BY d.source, d.metric, d.comparison, m.name, m.probe_hash",
+            *(wanted, wanted, metric, metric, comparison, comparison, model, model),
+        ):
+            if not all(isinstance(value, str) for value in row[:6]) or not isinstance(row[6], float):
+                raise StoreError(f"the store's distances of the model {str(row[4])[:80]!r} are damaged")
+            yield SourceDistance(*row)
+
+    def missing_distances(
+        self, source: Fingerprint, metric: str, comparison: str, keys: Iterable[ResultKey]
+    ) -> list[ResultKey]:
+        """Those keys for which no distance to the source is kept yet, in their order."""
+        found = self.rows(
+            "SELECT digest FROM distances WHERE source = ? AND metric = ? AND comparison = ?",
+            *(source_id(source), metric, comparison),
+        )
+        known = {digest for (digest,) in found if is_digest(digest)}
+        return [key for key in keys if key.digest not in known]

@@ -1,0 +1,270 @@
+"""Files of outputs, named by the SHA-256 of their bytes.
+
+outputs/ab/abcd….safetensors     see `sac_fast.store.codec`
+incoming/…                       files that are being written; whatever lies here when a writer opens is left over
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import StoreError
+from .codec import decode
+from .durable import sync_folder, write_new
+from .records import ResultKey, is_digest
+
+FOLDER = "outputs"
+INCOMING = "incoming"
+SUFFIX = ".safetensors"
+
+# Below, a file is read: what was hashed is what is used, whatever happens to the file. Above, it is mapped.
+_MAP_FROM = 1 << 20
+# A journaling file system commits the fsyncs that wait together: 64 threads are many times as fast as one.
+_WRITERS = 64
+# What opening says of a link, a socket or a device; every other error may be gone the next time.
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
+
+
+class OutputFiles:
+    """The files of outputs of one store; no name ever leads out of its folder, and no link is followed.
+
+    Args:
+        folder: the store.
+        write: whether the folders are made where they are missing.
+
+    Raises:
+        StoreError: a folder is a link, or cannot be opened.
+    """
+
+    def __init__(self, folder: Path, *, write: bool) -> None:
+        self._folder = folder
+        self._write = write
+        self.root = self._outputs = self._incoming = -1
+        try:
+            self.root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._outputs = self._subfolders([FOLDER], self.root)[FOLDER]
+            if write:
+                self._incoming = self._subfolders([INCOMING], self.root)[INCOMING]
+        except OSError as error:
+            self.close()
+            raise StoreError(f"cannot open the folders of outputs in {str(folder)!r}: {error}") from error
+
+    def _subfolders(self, names: Iterable[str], inside: int) -> dict[str, int]:
+        """Descriptors of folders, which are made, durably, where they are missing and this is a writer."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        opened: dict[str, int] = {}
+        made = False
+        try:
+            for name in names:
+                if self._write:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, dir_fd=inside)
+                        made = True
+                opened[name] = os.open(name, flags, dir_fd=inside)
+            if made:
+                sync_folder(inside)
+        except BaseException:
+            for descriptor in opened.values():
+                os.close(descriptor)
+            raise
+        return opened
+
+    def close(self) -> None:
+        """Close the folders; a second call does nothing."""
+        for name in ("root", "_outputs", "_incoming"):
+            descriptor = getattr(self, name)
+            setattr(self, name, -1)
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def write(self, blobs: Sequence[bytes]) -> list[str]:
+        """Write files; all of them are on the disk, names included, when it returns.
+
+        Args:
+            blobs: of `encode`.
+
+        Returns:
+            Their names.
+
+        Raises:
+            OSError: the disk is full or fails; then none of the new files is left.
+        """
+        names = [hashlib.sha256(blob).hexdigest() for blob in blobs]
+        by_name = dict(zip(names, blobs, strict=True))
+        shards: dict[str, int] = {}
+        added: list[str] = []
+        try:
+            shards = self._subfolders(sorted({name[:2] for name in by_name}), self._outputs)
+            if len(by_name) == 1:
+                for name, blob in by_name.items():
+                    self._write_one(name, blob, shards[name[:2]], added)
+                    sync_folder(shards[name[:2]])
+            else:
+                with ThreadPoolExecutor(min(_WRITERS, len(by_name))) as pool:
+                    jobs = [
+                        pool.submit(self._write_one, name, blob, shards[name[:2]], added)
+                        for name, blob in by_name.items()
+                    ]
+                    _finish(jobs)
+                    _finish([pool.submit(sync_folder, shard) for shard in shards.values()])
+        except BaseException:
+            for name in added:
+                with contextlib.suppress(OSError):
+                    os.unlink(name + SUFFIX, dir_fd=shards[name[:2]])
+            raise
+        finally:
+            for shard_fd in shards.values():
+                os.close(shard_fd)
+        return names
+
+    def _write_one(self, name: str, blob: bytes, shard: int, added: list[str]) -> None:
+        temporary = f"{name}-{secrets.token_hex(4)}.tmp"
+        write_new(temporary, blob, folder=self._incoming)
+        try:
+            # A file of this name that is there already may be damaged, or not yet durable: it is replaced.
+            is_new = not _exists(name + SUFFIX, shard)
+            os.rename(temporary, name + SUFFIX, src_dir_fd=self._incoming, dst_dir_fd=shard)
+            if is_new:
+                added.append(name)
+        except BaseException:
+            os.unlink(temporary, dir_fd=self._incoming)
+            raise
+
+    def read(self, name: str) -> tuple[ResultKey, torch.Tensor]:
+        """Read a file after checking that its bytes have the hash that is its name.
+
+        Args:
+            name: 64 digits.
+
+        Returns:
+            The result's key and its outputs; large ones are mapped, copy on write.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: it cannot be read now, which says nothing of the file.
+            ValueError: it is damaged, a link, or no file of outputs.
+        """
+        data = self._bytes(name)
+        found = hashlib.sha256(data).hexdigest()
+        if found != name:
+            raise ValueError(f"its bytes must have the hash {name}, got {found}")
+        return decode(data)
+
+    def _bytes(self, name: str) -> bytes | memoryview:
+        if not is_digest(name):
+            raise ValueError(f"name must be 64 hexadecimal digits, got {name!r}")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            shard = self._open_shard(name[:2])
+            try:
+                descriptor = os.open(name + SUFFIX, flags, dir_fd=shard)
+            finally:
+                os.close(shard)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise ValueError(f"it must be a regular file in a folder, got {error.strerror}") from error
+            raise
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, descriptor)
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError("it must be a regular file, got a folder, a pipe or a device")
+            handle = stack.enter_context(os.fdopen(descriptor, "rb", closefd=False))
+            if found.st_size < _MAP_FROM:
+                return handle.read(_MAP_FROM)
+            # Not mmap.mmap, which keeps a descriptor for each file: a process has about a thousand of them.
+            try:
+                mapped = torch.from_file(f"/dev/fd/{descriptor}", shared=False, size=found.st_size, dtype=torch.uint8)
+            except RuntimeError:  # Linux maps 65,530 places a process
+                return memoryview(bytearray(handle.read()))
+            return mapped.numpy().data
+
+    def _open_shard(self, shard: str) -> int:
+        return os.open(shard, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._outputs)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Delete files; those that are gone already are none of its business.
+
+        Raises:
+            OSError: one cannot be deleted.
+        """
+        for name in names:
+            if not is_digest(name):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                shard = self._open_shard(name[:2])
+                try:
+                    os.unlink(name + SUFFIX, dir_fd=shard)
+                finally:
+                    os.close(shard)
+
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Everything in ``outputs/``: path relative to it, and the file's name where it is one of ours by its path."""
+        for shard in sorted(os.listdir(self._outputs)):
+            if not (len(shard) == 2 and is_digest(shard * 32)) or not _is_folder(shard, self._outputs):
+                yield shard, None
+                continue
+            shard_fd = self._open_shard(shard)
+            try:
+                inside = sorted(os.listdir(shard_fd))
+            finally:
+                os.close(shard_fd)
+            for file in inside:
+                name = file.removesuffix(SUFFIX)
+                ours = file.endswith(SUFFIX) and is_digest(name) and name[:2] == shard
+                yield f"{shard}/{file}", name if ours else None
+
+    def left_over(self) -> list[str]:
+        """Names in ``incoming/``; while nobody writes, all of them are left over."""
+        try:
+            folder = os.open(INCOMING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.root)
+        except FileNotFoundError:
+            return []
+        try:
+            return sorted(os.listdir(folder))
+        finally:
+            os.close(folder)
+
+    def sweep(self) -> None:
+        """Delete what earlier writers left in ``incoming/``; folders stay, since no writer made them."""
+        for name in self.left_over():
+            with contextlib.suppress(IsADirectoryError, PermissionError):
+                os.unlink(name, dir_fd=self._incoming)
+
+
+def unreadable(name: str, error: OSError) -> StoreError:
+    """The error for a file of outputs that cannot be read now, for want of descriptors, memory or rights, say."""
+    return StoreError(
+        f"cannot read {FOLDER}/{name[:2]}/{name}{SUFFIX}: {error.strerror or error}; that says nothing of the file, "
+        "which is left as it is: see to the cause and start again"
+    )
+
+
+def _finish(jobs: Sequence[Any]) -> None:
+    """Wait for all, then raise the first error: no thread may still write when the caller cleans up."""
+    errors = [error for job in jobs if (error := job.exception()) is not None]
+    if errors:
+        raise errors[0]
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_folder(name: str, folder: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)

@@ -1,0 +1,274 @@
+"""ZooStore: what is known of the models of a zoo, in one folder that survives crashes.
+
+    zoo.sqlite      models, keys of results, failures, distances (`sac_fast.store.database`)
+    outputs/        files of outputs, named by their hash (`sac_fast.store.output_files`)
+    incoming/       files that are being written
+    writer.lock     held by the one writer
+
+A result is acknowledged when its call returns: then its file is on the disk, and after it the row that names it. Death
+before that leaves at most a file without a row, which `check` finds and the next attempt overwrites with equal bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import StoreError
+from ..io.container import StrPath
+from .codec import encode
+from .database import NAME, bound, create_database, damaged, open_database
+from .distances import DistanceRows
+from .lock import NAME as LOCK_NAME
+from .lock import WriterLock
+from .output_files import FOLDER, INCOMING, OutputFiles
+from .queries import ModelQueries
+from .records import ModelRecord, ResultKey
+from .rows import as_done, as_failed, put_record
+
+if TYPE_CHECKING:
+    from .check import CheckReport
+
+# A batch of results shares one commit; its files are held in memory until then.
+_BATCH_RESULTS = 2000
+_BATCH_BYTES = 64 << 20
+
+Result = tuple[ResultKey, ModelRecord, torch.Tensor]
+
+
+class ZooStore(ModelQueries, DistanceRows):
+    """A store, opened by `ZooStore.open`. Any thread may call it; a forked child must open its own."""
+
+    @classmethod
+    def open(cls, folder: StrPath, *, write: bool, create: bool = False) -> ZooStore:
+        """Open a store.
+
+        Args:
+            folder: of the store.
+            write: True: as its one writer; False: read only, also while somebody writes.
+            create: make a store where the folder is missing or empty; needs ``write``.
+
+        Returns:
+            The store; close it, or use it in ``with``.
+
+        Raises:
+            StoreLockedError: ``write``, and another process (or this one) has it open for writing.
+            StoreError: it is no store, of another version, or damaged.
+            ValueError: ``create`` without ``write``.
+        """
+        return cls._open(Path(folder), write=write, create=create)
+
+    @classmethod
+    def _open(cls, path: Path, *, write: bool, create: bool = False, sweep: bool = True) -> ZooStore:
+        if create and not write:
+            raise ValueError("create must come with write=True, got write=False")
+        if create:
+            _make_folder(path)
+        if not path.is_dir():
+            raise StoreError(f"{str(path)!r} must be a zoo store, got no such folder")
+        if not create and not os.path.lexists(path / NAME):
+            if (path / FOLDER).is_dir():
+                raise damaged(path / NAME, "it is not there, only outputs are")
+            raise StoreError(f"{str(path)!r} must be a zoo store, got a folder without {NAME}")
+        with contextlib.ExitStack() as undo:
+            lock = None
+            if write:
+                lock = WriterLock(path)
+                undo.callback(lock.release)
+                if create and not os.path.lexists(path / NAME):
+                    create_database(path)
+            connection = open_database(path, write=write)
+            undo.callback(connection.close)
+            files = OutputFiles(path, write=write)
+            undo.callback(files.close)
+            if write and sweep:
+                files.sweep()
+            undo.pop_all()
+        return cls(path, connection, files, lock)
+
+    def __enter__(self) -> ZooStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_result(self, key: ResultKey, record: ModelRecord, outputs: torch.Tensor) -> None:
+        """Keep a model's outputs; they are durable when the call returns. See `add_results`."""
+        self.add_results([(key, record, outputs)])
+
+    def add_results(self, results: Iterable[Result]) -> int:
+        """Keep the outputs of many models with few commits; all are durable when the call returns.
+
+        A key that is known already keeps the outputs it has: adding again changes nothing. Of a model's name and
+        probe set the last record holds; results of earlier ones stay until `remove_unused`.
+
+        Args:
+            results: ``(key, record, outputs)``, with ``key == record.key``, outputs float32 or float64 ``(n, k)``;
+                n, k, outputs_file and status of the record are filled in.
+
+        Returns:
+            How many keys were new.
+
+        Raises:
+            ValueError: a key that is not its record's, or outputs that are none; earlier batches are kept.
+            StoreError: the disk is full or fails; earlier batches are kept, of this one all or nothing.
+        """
+        added, size = 0, 0
+        batch: list[Result] = []
+        for key, record, outputs in results:
+            if key != record.key:
+                raise ValueError(f"key must be that of the record of {record.name!r}: {record.key}, got {key}")
+            batch.append((key, record, outputs))
+            size += outputs.numel() * outputs.element_size()
+            if len(batch) >= _BATCH_RESULTS or size >= _BATCH_BYTES:
+                added += self._add_batch(batch)
+                batch, size = [], 0
+        return added + self._add_batch(batch) if batch else added
+
+    def _add_batch(self, batch: list[Result]) -> int:
+        new: dict[str, tuple[ResultKey, int, int]] = {}
+        blobs: list[bytes] = []
+        with self.writing() as connection:
+            for key, _, outputs in batch:
+                digest = key.digest
+                if (
+                    digest not in new
+                    and not connection.execute("SELECT 1 FROM results WHERE digest = ?", (digest,)).fetchone()
+                ):
+                    blobs.append(encode(key, outputs))
+                    new[digest] = (key, *outputs.shape)
+            names = self.files.write(blobs) if blobs else []
+            with self.transaction():
+                for (digest, (key, n, k)), file in zip(new.items(), names, strict=True):
+                    connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", (digest, key.json, n, k, file))
+                for key, record, _ in batch:
+                    put_record(connection, as_done(record), key.digest)
+        return len(new)
+
+    def link_result(self, key: ResultKey, record: ModelRecord) -> None:
+        """Name a model whose key has outputs already (a copy of a known model), without giving them again.
+
+        Raises:
+            ValueError: the key has none, or is not the record's.
+            StoreError: the disk is full or fails.
+        """
+        if key != record.key:
+            raise ValueError(f"key must be that of the record of {record.name!r}: {record.key}, got {key}")
+        with self.writing() as connection, self.transaction():
+            if not connection.execute("SELECT 1 FROM results WHERE digest = ?", (key.digest,)).fetchone():
+                raise ValueError(f"key must have outputs in the store, got one without: {key}")
+            put_record(connection, as_done(record), key.digest)
+
+    def add_failure(self, record: ModelRecord, reason: str, message: str) -> None:
+        """Keep that a model failed; durable when the call returns. A result under another key stays.
+
+        Args:
+            record: what is known of the model.
+            reason: a short code, such as ``"timeout"``.
+            message: in words; cut in the middle beyond 4096 characters.
+
+        Raises:
+            StoreError: the disk is full or fails.
+        """
+        with self.writing() as connection, self.transaction():
+            put_record(connection, as_failed(record, reason, message), None)
+
+    def retag(self, records: Iterable[ModelRecord]) -> None:
+        """Write the tags of records that are in the store already; results, failures and times stay as they are.
+
+        Args:
+            records: as the store gave them, tags aside.
+
+        Raises:
+            StoreError: the disk is full or fails.
+        """
+        with self.writing() as connection, self.transaction():
+            for record in records:
+                connection.execute(
+                    "UPDATE models SET details = ? WHERE name = CAST(? AS TEXT) AND probe_hash = ?",
+                    (record.details, bound(record.name), record.probe_hash),
+                )
+
+    def remove(self, name: str, probe_hash: str | None = None) -> int:
+        """Forget a model, and its outputs and distances unless a copy of it stays.
+
+        Args:
+            name: of the model.
+            probe_hash: only what is known of it under this probe set.
+
+        Returns:
+            How many records went.
+
+        Raises:
+            StoreError: the disk fails.
+        """
+        which = "WHERE name = CAST(? AS TEXT) AND (? IS NULL OR probe_hash = ?)"
+        values = (bound(name), probe_hash, probe_hash)
+        with self.writing() as connection:
+            with self.transaction():
+                digests = [row[0] for row in connection.execute(f"SELECT digest FROM models {which}", values)]
+                connection.execute(f"DELETE FROM models {which}", values)
+                connection.execute(f"DELETE FROM visits {which}", values)
+                files = self._drop_unused([digest for digest in digests if digest is not None])
+            self.files.remove(files)
+        return len(digests)
+
+    def remove_unused(self) -> int:
+        """Delete results that no model has any more, since it changed or failed since; returns how many."""
+        with self.writing() as connection:
+            with self.transaction():
+                rows = connection.execute(
+                    "SELECT digest FROM results WHERE digest NOT IN (SELECT digest FROM models WHERE digest NOT NULL)"
+                ).fetchall()
+                files = self._drop_unused([row[0] for row in rows])
+            self.files.remove(files)
+        return len(rows)
+
+    def _drop_unused(self, digests: list[str]) -> list[str]:
+        """Delete the rows of those results that no model has; returns the files to delete after the commit."""
+        files = []
+        for digest in digests:
+            if self.connection.execute("SELECT 1 FROM models WHERE digest = ? LIMIT 1", (digest,)).fetchone():
+                continue
+            files += self.connection.execute("SELECT outputs_file FROM results WHERE digest = ?", (digest,)).fetchall()
+            self.connection.execute("DELETE FROM results WHERE digest = ?", (digest,))
+            self.connection.execute("DELETE FROM distances WHERE digest = ?", (digest,))
+        return [file for (file,) in files]
+
+    def check(self, repair: bool = False) -> CheckReport:
+        """Look for missing, damaged, orphaned and left-over files; see `sac_fast.store.check.check_store`."""
+        from .check import check_open_store
+
+        return check_open_store(self, repair=repair)
+
+    def export(self, path: StrPath, *, times: bool = False) -> int:
+        """Write a table of all models, CSV or Parquet by the name's ending; see `sac_fast.store.export`."""
+        from .export import export_models
+
+        return export_models(self, path, times=times)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a new store, or check that one that is there holds nothing of somebody else's."""
+    try:
+        folder.mkdir(exist_ok=True)
+        inside = set(os.listdir(folder))
+    except OSError as error:
+        raise StoreError(f"cannot make a store in {str(folder)!r}: {error.strerror}") from error
+    if NAME in inside:
+        return
+    # What a store that was killed while it was made may have left.
+    foreign = sorted(name for name in inside - {LOCK_NAME, INCOMING} if not name.startswith(NAME + ".new"))
+    if foreign:
+        raise StoreError(
+            f"a new store must be made in an empty folder, got {str(folder)!r} with {foreign[0]!r}"
+            + (" (outputs without a database: `sac-fast zoo check --repair`)" if FOLDER in foreign else "")
+        )

@@ -1,0 +1,58 @@
+"""The outputs of all models of a store under one probe set, as the lineage takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import StoreError
+from ..io.progress import track
+from .store import ZooStore
+
+
+@dataclass(frozen=True)
+class StoredOutputs:
+    """What `stored_outputs` found: names in their order, outputs (n, k_i) and tags of each; notes for the reader."""
+
+    probe_hash: str
+    names: tuple[str, ...]
+    outputs: tuple[Tensor, ...]
+    tags: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def stored_outputs(store: ZooStore, probes: str | None = None, *, progress: bool = False) -> StoredOutputs:
+    """Read the outputs of all models that answered one probe set; large ones are mapped, not read.
+
+    Args:
+        store: open for reading.
+        probes: ``"sha256:…"`` or the first digits of it; None where the store has one probe set.
+        progress: a bar on stderr.
+
+    Returns:
+        Names, outputs and tags; failed models are counted in the notes.
+
+    Raises:
+        StoreError: no or several such probe sets, fewer than two models, or damaged outputs.
+    """
+    records = list(store.records())
+    known = sorted({record.probe_hash for record in records if record.status == "done"})
+    wanted = (probes or "").removeprefix("sha256:")
+    fit = [value for value in known if value.removeprefix("sha256:").startswith(wanted)]
+    if len(fit) != 1:
+        listed = ", ".join(known) or "none"
+        raise StoreError(f"probes must pick one of the store's probe sets ({listed}), got {probes!r}: {len(fit)} fit")
+    mine = [record for record in records if record.probe_hash == fit[0]]
+    done = [record for record in mine if record.status == "done"]
+    rows = {record.n for record in done}
+    if len(rows) > 1:
+        raise StoreError(f"models must have answered the same number of probes, got {sorted(rows, key=str)}")
+    if len(done) < 2:
+        raise StoreError(f"the store must hold outputs of at least two models for {fit[0]}, got {len(done)}")
+    outputs = tuple(store.outputs(record) for record in track(done, "reading outputs", enabled=progress))
+    left = len(mine) - len(done)
+    notes = (f"{left} models without outputs (failed or to be redone) are left out",) if left else ()
+    return StoredOutputs(
+        fit[0], tuple(record.name for record in done), outputs, tuple(record.tags for record in done), notes
+    )

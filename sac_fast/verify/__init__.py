@@ -1,0 +1,1 @@
+"""Grounds of a verdict on one suspect."""

@@ -1,0 +1,345 @@
+"""The scripts' main loop without its matrices, and the matrices that are formed on demand."""
+
+import copy
+import functools
+import gc
+import io
+import math
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import script_formulas as plain
+from torch import nn
+
+from sac_fast import ops
+from sac_fast.compat import correlation_differences, evaluation, output_differences, sac, sac_jc
+from sac_fast.compat.deferred import DeferredMatrix
+
+
+def random(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def models(count=4, k=7):
+    made = [nn.Sequential(nn.Flatten(), nn.Linear(12, k)) for _ in range(count)]
+    for seed, model in enumerate(made):
+        for parameter in model.parameters():
+            parameter.data = random(*parameter.shape, seed=seed)
+    return made
+
+
+IMAGES = random(50, 3, 2, 2, seed=9)
+LOADER = list(zip(IMAGES.split(16), torch.zeros(50).split(16), strict=True))
+EXPECTED = plain.differences([plain.answers(model, LOADER) for model in models()])
+CLOSE = {"rtol": 0, "atol": 1e-6}  # what the drop-in promises
+
+
+# --- correlation_differences -----------------------------------------------------------------------------
+
+
+def test_values_of_both_scripts():
+    for function in (correlation_differences, sac_jc.correlation_differences):
+        torch.testing.assert_close(function(models(), LOADER), EXPECTED, **CLOSE)
+    torch.testing.assert_close(correlation_differences(models(), LOADER, halved=True), EXPECTED / 2, **CLOSE)
+    torch.testing.assert_close(sac.correlation_differences(models(), LOADER), EXPECTED / 2, **CLOSE)
+
+
+def test_literal():
+    # C of the source is all 0 (equal rows), of the suspect 1 off the diagonal (right angle): (0 + 1 + 1 + 0) / 4
+    source, suspect = torch.tensor([[1.0, 0], [2, 0]]), torch.tensor([[0.0, 3], [1, 0]])
+    assert output_differences([source, suspect, source]).tolist() == [0.5, 0.0]
+    assert output_differences([source, suspect], halved=True).tolist() == [0.25]
+
+
+def test_models_may_come_in_many_ways(tmp_path):
+    made = models()
+    for index, model in enumerate(made):
+        torch.save(model.state_dict(), tmp_path / f"{index}.pth")
+
+    def load(path):
+        model = models(1)[0]
+        model.load_state_dict(torch.load(path))
+        return model
+
+    paths = [tmp_path / f"{index}.pth" for index in range(len(made))]
+    for given_models, extra in [
+        (iter(made), {}),
+        ((model for model in made), {}),
+        ([functools.partial(load, path) for path in paths], {}),
+        (paths, {"load": load}),
+        (range(len(made)), {"load": made.__getitem__}),
+    ]:
+        torch.testing.assert_close(correlation_differences(given_models, LOADER, **extra), EXPECTED, **CLOSE)
+
+
+def test_one_model_at_a_time():
+    alive, most = weakref.WeakSet(), 0
+
+    def load(seed):
+        nonlocal most
+        gc.collect()
+        model = models(seed + 1)[-1]
+        alive.add(model)
+        most = max(most, len(alive))
+        return model
+
+    correlation_differences(range(4), LOADER, load=load)
+    assert most == 1
+    alive.clear()
+    most = 0
+    correlation_differences((load(seed) for seed in range(4)), LOADER)
+    assert most == 1
+
+
+def test_each_model_runs_once_on_each_batch():
+    made, calls = models(), []
+    for model in made:
+        model.register_forward_hook(lambda module, args, out: calls.append((module, len(args[0]))))
+    correlation_differences(made, LOADER)
+    assert calls == [(model, size) for model in made for size in (16, 16, 16, 2)]
+
+
+def test_the_source_alone_and_nothing():
+    assert correlation_differences(models(1), LOADER).shape == (0,)
+    with pytest.raises(ValueError, match="models must hold at least the source, got none"):
+        correlation_differences([], LOADER)
+
+
+@pytest.mark.parametrize(
+    ("entries", "load", "message"),
+    [
+        ([3], None, r"models\[0\] must be a module, or load= given, got int"),
+        ([lambda: 3], None, r"models\[0\] must give a module, got int"),
+        (["a"], str, r"models\[0\] must give a module, got str"),
+    ],
+)
+def test_what_is_no_model(entries, load, message):
+    with pytest.raises(TypeError, match=message):
+        correlation_differences(entries, LOADER, load=load)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 60), st.lists(st.integers(1, 12), min_size=2, max_size=4), st.integers(0, 99))
+def test_random_answers(n, widths, seed):
+    outputs = [random(n, k, seed=seed + i) for i, k in enumerate(widths)]
+    torch.testing.assert_close(output_differences(outputs), plain.differences(outputs), **CLOSE)
+    halves = plain.differences(outputs, plain.correlation_sac)
+    torch.testing.assert_close(output_differences(outputs, halved=True), halves, **CLOSE)
+
+
+def degenerate_pairs():
+    a, b = random(9, 5), random(9, 5, seed=1)
+    zero, duplicated, nan, tiny, mixed, huge = (b.clone() for _ in range(6))
+    zero[2:5] = 0
+    duplicated[3] = duplicated[4]
+    nan[1, 1] = math.nan
+    tiny[4] *= 1e-20
+    mixed[4], mixed[5] = 0, mixed[5] * 1e-20
+    huge[4] *= 1e30
+    return {
+        "zero rows": (a, zero),
+        "zero rows in the source": (zero, a),
+        "all zero": (a, torch.zeros_like(b)),
+        "duplicated rows": (a, duplicated),
+        "nan": (a, nan),
+        "nan in the source": (nan, a),
+        "tiny norm": (a, tiny),
+        "zero and tiny norm": (a, mixed),
+        "norm that overflows": (a, huge),
+        "one row": (a[:1], b[:1]),
+        "one column": (a[:, :1], b[:, :1]),
+        "no column": (a[:, :0], b[:, :0]),
+        "strided": (random(18, 10)[::2, ::2], random(5, 9).T),
+        "identical": (a, a.clone()),
+    }
+
+
+# float16, bfloat16: the matrices of the formula are rounded to 11 and 8 bits, those of the op are not.
+TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 8e-3, torch.float32: 1e-6, torch.float64: 1e-6}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("case", degenerate_pairs())
+def test_degenerate_answers(case, dtype):
+    pair = [x.to(dtype) for x in degenerate_pairs()[case]]
+    got = output_differences(pair)
+    torch.testing.assert_close(got, plain.differences(pair), rtol=0, atol=TOLERANCE[dtype], equal_nan=True)
+    assert got.dtype == torch.float32
+
+
+def test_half_precision_does_not_overflow():
+    pair = [random(600, 5, dtype=torch.float16, seed=seed) for seed in range(2)]
+    assert plain.differences(pair).item() == math.inf  # the sum of the scripts passes 65,504
+    expected = plain.differences([x.double() for x in pair])
+    torch.testing.assert_close(output_differences(pair), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (5, 3)), ((4,), (4,)), ((2, 3, 4), (2, 3, 4))])
+def test_shapes_that_do_not_fit(shapes):
+    outputs = [random(*shape) for shape in shapes]
+    with pytest.raises((RuntimeError, IndexError)) as expected:
+        plain.differences(outputs)
+    with pytest.raises(expected.type):
+        output_differences(outputs)
+
+
+def test_no_matrix_is_formed(monkeypatch):
+    seen = []
+    fused = ops.correlation_distances
+    monkeypatch.setattr(ops, "correlation_distances", lambda a, b: seen.append(len(b)) or fused(a, b))
+    monkeypatch.setattr(torch, "mm", None)
+    zero = random(40, 7)
+    zero[3] = 0
+    output_differences([random(40, 7), random(40, 7, seed=1), zero])
+    assert seen == [2]
+
+
+def test_order_of_groups_and_of_exceptions(monkeypatch):
+    outputs = [random(40, 7, seed=seed) for seed in range(9)]
+    outputs[3][5] = math.nan
+    outputs[4][5] *= 1e-20
+    expected = plain.differences(outputs)
+    for size in (1, 40 * 7 * 4 * 3, 1 << 30):
+        monkeypatch.setattr(evaluation, "_GROUP_BYTES", size)
+        torch.testing.assert_close(output_differences(outputs), expected, **CLOSE, equal_nan=True)
+
+
+# --- matrices on demand ----------------------------------------------------------------------------------
+
+
+def one(x):
+    return plain.correlation_sac_jc(x, x)
+
+
+def half(x):
+    return plain.correlation_sac(x, x)
+
+
+A, B = random(30, 7), random(30, 7, seed=1)
+
+
+def deferred(x=A, form=one, factor=1.0):
+    return DeferredMatrix((x,), form, factor)
+
+
+def is_formed(matrix):
+    return matrix._matrix is not None
+
+
+FUSED = {
+    "scripts": lambda a, b: torch.sum(torch.abs(a - b)) / (a.shape[0] * a.shape[1]),
+    "methods": lambda a, b: a.sub(b).abs().sum() / a.numel(),
+    "mean": lambda a, b: torch.mean(torch.abs(torch.sub(a, b))),
+    "mean method": lambda a, b: abs(a - b).mean(),
+    "absolute": lambda a, b: torch.absolute(torch.subtract(a, b)).sum() / len(a) ** 2,
+}
+
+
+@pytest.mark.parametrize("expression", FUSED.values(), ids=FUSED)
+@pytest.mark.parametrize(("form", "factor"), [(one, 1.0), (half, 0.5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_scripts_expression_is_fused(expression, form, factor, dtype):
+    x, y = A.to(dtype), B.to(dtype)
+    a, b = deferred(x, form, factor), deferred(y, form, factor)
+    got, expected = expression(a, b), expression(form(x), form(y))
+    assert type(got) is torch.Tensor
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+    assert not is_formed(a)
+    assert not is_formed(b)
+
+
+NOT_FUSED = {
+    "sum": lambda a, b: torch.sum(a),
+    "difference": lambda a, b: (a - b)[:3],
+    "sum of difference": lambda a, b: (a - b).sum(),
+    "absolute": lambda a, b: torch.abs(a),
+    "rows": lambda a, b: torch.sum(torch.abs(a - b), 1),
+    "keepdim": lambda a, b: torch.sum(torch.abs(a - b), dim=(0, 1), keepdim=True),
+    "dtype": lambda a, b: torch.sum(torch.abs(a - b), dtype=torch.float64),
+    "alpha": lambda a, b: torch.sum(torch.abs(torch.sub(a, b, alpha=2))),
+    "number": lambda a, b: torch.sum(torch.abs(a - 0.5)),
+    "from number": lambda a, b: 1 - a,
+    "tensor": lambda a, b: torch.sum(torch.abs(a - torch.ones(30, 30))),
+    "twice": lambda a, b: torch.sum(torch.abs(torch.abs(a - b) - a)),
+    "difference of differences": lambda a, b: ((a - b) - (b - a)).abs().sum(),
+    "square": lambda a, b: ((a - b) ** 2).sum(),
+    "norm": lambda a, b: torch.linalg.norm(a - b),
+    "stack": lambda a, b: torch.stack([a, b]),
+    "transposed": lambda a, b: a.T @ b,
+    "indexing": lambda a, b: a[3, 4] + b[0, :2],
+    "copy": lambda a, b: copy.deepcopy(a) + a.clone() + b.detach() + b.cpu() + b.double(),
+    "data": lambda a, b: a.data,
+    "maximum": lambda a, b: torch.max(a, 1)[0],
+    "out": lambda a, b: torch.sub(a, b, out=torch.empty(30, 30)),
+}
+
+
+@pytest.mark.parametrize("expression", NOT_FUSED.values(), ids=NOT_FUSED)
+def test_anything_else_forms_the_matrix(expression):
+    got, expected = expression(deferred(A), deferred(B)), expression(one(A), one(B))
+    assert type(got) is torch.Tensor
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+
+
+def test_what_is_known_without_the_matrix():
+    matrix, full = deferred(), one(A)
+    assert isinstance(matrix, torch.Tensor)
+    assert matrix.shape == full.shape == (30, 30)
+    assert (matrix.size(), matrix.size(1), matrix.dim(), matrix.ndim) == ((30, 30), 30, 2, 2)
+    assert (len(matrix), matrix.numel(), matrix.dtype, matrix.device) == (30, 900, torch.float32, full.device)
+    assert not matrix.requires_grad
+    assert not matrix.is_cuda
+    assert not is_formed(matrix)
+
+
+def test_leaving_pytorch():
+    full = one(A)
+    np.testing.assert_array_equal(deferred().numpy(), full.numpy())
+    np.testing.assert_array_equal(np.asarray(deferred()), full.numpy())
+    assert deferred().tolist() == full.tolist()
+    assert repr(deferred()) == repr(full)
+    assert [row.tolist() for row in deferred()] == full.tolist()
+    file = io.BytesIO()
+    torch.save(deferred(), file)
+    file.seek(0)
+    assert torch.equal(torch.load(file), full)
+
+
+def test_changes_are_kept():
+    matrix = deferred()
+    matrix[0, 1] = 5
+    matrix.add_(1)
+    expected = one(A)
+    expected[0, 1] = 5
+    expected += 1
+    assert torch.equal(matrix.clone(), expected)
+    difference = torch.abs(matrix - deferred(B)).sum()
+    torch.testing.assert_close(difference, torch.abs(expected - one(B)).sum())
+
+
+def test_a_difference_is_that_of_its_time():
+    matrix = deferred()
+    difference = matrix - deferred(B)
+    matrix += 100
+    torch.testing.assert_close(difference.abs().mean(), (one(A) - one(B)).abs().mean(), rtol=0, atol=1e-6)
+
+
+def test_matrices_of_different_kinds_or_sizes():
+    expected = torch.abs(one(A) - half(B)).sum()
+    torch.testing.assert_close(torch.abs(deferred(A) - deferred(B, half, 0.5)).sum(), expected)
+    with pytest.raises(RuntimeError, match="must match"):
+        deferred(A) - deferred(B[:20])
+    mixed = torch.abs(deferred(A) - deferred(B.double())).sum()
+    torch.testing.assert_close(mixed, torch.abs(one(A) - one(B.double())).sum())
+
+
+def test_nan_and_half_precision_follow_the_formula():
+    broken = A.clone()
+    broken[3, 3] = math.nan
+    assert torch.isnan(torch.sum(torch.abs(deferred(broken) - deferred(B))))
+    x, y = A.half(), B.half()
+    assert torch.equal(FUSED["scripts"](deferred(x), deferred(y)), FUSED["scripts"](one(x), one(y)))

@@ -1,0 +1,317 @@
+"""The sealed container and all-or-nothing writing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from sac_fast.errors import FileFormatError
+from sac_fast.io import container
+from sac_fast.io.container import atomic_write, content_hash, load_container, save_container
+from sac_fast.io.progress import track
+
+ARRAYS = {"x": np.arange(12, dtype=np.float32).reshape(3, 4), "label": np.array([1, 2, 3], np.int64)}
+METADATA = {"name": "ä\ud800", "list": [1, 2.5, None], "hash": "sha256:" + "0" * 64}
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    path = tmp_path / "a.safetensors"
+    save_container(path, "probes", ARRAYS, METADATA)
+    return path
+
+
+def raw_file(path: Path, header: bytes, data: bytes = b"") -> Path:
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
+    return path
+
+
+def test_round_trip(sealed: Path) -> None:
+    arrays, metadata = load_container(sealed, "probes")
+    assert metadata == METADATA
+    assert sorted(arrays) == ["label", "x"]
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_file_is_plain_safetensors_with_one_metadata_key(sealed: Path) -> None:
+    loaded = safetensors.numpy.load_file(sealed)
+    np.testing.assert_array_equal(loaded["x"], ARRAYS["x"])
+    raw = sealed.read_bytes()
+    header = json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])
+    assert list(header["__metadata__"]) == ["sac_fast"]
+    assert json.loads(header["__metadata__"]["sac_fast"])["metadata"] == METADATA
+
+
+def test_seal_is_the_hash_of_the_file_with_zeros_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    seal = save_container(path, "probes", ARRAYS, {"a": 1})
+    raw = path.read_bytes()
+    digits = seal.removeprefix("sha256:").encode()
+    assert raw.count(digits) == 1
+    assert hashlib.sha256(raw.replace(digits, b"0" * 64)).hexdigest().encode() == digits
+
+
+def test_arrays_of_any_strides_and_byte_order(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    arrays = {
+        "transposed": np.arange(6).reshape(2, 3).T,
+        "reversed": np.arange(5, dtype=np.uint8)[::-1],
+        "big": np.array([1.5, 2.5], ">f8"),
+        "scalar": np.array(3, np.int32),
+        "empty": np.zeros((0, 3), np.float32),
+    }
+    save_container(path, "k", arrays, {})
+    loaded, _ = load_container(path, "k")
+    for name, array in arrays.items():
+        assert loaded[name].shape == array.shape
+        np.testing.assert_array_equal(loaded[name], array)
+
+
+def test_every_flipped_bit_is_found(sealed: Path) -> None:
+    good = sealed.read_bytes()
+    for position in range(len(good)):
+        for bit in (0, 5, 7):  # 5: letters change case
+            bad = bytearray(good)
+            bad[position] ^= 1 << bit
+            sealed.write_bytes(bad)
+            with pytest.raises(FileFormatError, match=r"a\.safetensors"):
+                load_container(sealed, "probes")
+    sealed.write_bytes(good)
+    load_container(sealed, "probes")
+
+
+def test_header_that_means_the_same_is_found(sealed: Path) -> None:
+    # The padding space after the header becomes a tab: valid JSON with the same meaning.
+    good = sealed.read_bytes()
+    end = 8 + struct.unpack("<Q", good[:8])[0]
+    assert good[end - 1 : end] == b" "
+    sealed.write_bytes(good[: end - 1] + b"\t" + good[end:])
+    with pytest.raises(FileFormatError, match="is damaged: its bytes must have the hash sha256:"):
+        load_container(sealed, "probes")
+
+
+def test_every_truncation_and_an_extra_byte_are_found(sealed: Path) -> None:
+    good = sealed.read_bytes()
+    for length in range(len(good)):
+        sealed.write_bytes(good[:length])
+        with pytest.raises(FileFormatError):
+            load_container(sealed, "probes")
+    sealed.write_bytes(good + b"\0")
+    with pytest.raises(FileFormatError, match="must hold 72 bytes of data as its header says, got 73"):
+        load_container(sealed, "probes")
+
+
+def test_other_kind_and_version(sealed: Path) -> None:
+    with pytest.raises(FileFormatError, match="must be a fingerprint file, got kind 'probes'"):
+        load_container(sealed, "fingerprint")
+    sealed.write_bytes(sealed.read_bytes().replace(rb"\"format\":1", rb"\"format\":2"))
+    with pytest.raises(FileFormatError, match="must have format version 1, got 2"):
+        load_container(sealed, "probes")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{}",
+        b"[]",
+        b"[" * 100_000,
+        b'{"__metadata__":{"sac_fast":"[]"}}',
+        b'{"__metadata__":{"sac_fast":"{}"}}',
+        b'{"__metadata__":{"other":"{}"}}',
+        b'{"__metadata__":{"sac_fast":"' + b"[" * 50_000 + b'"}}',
+        b'{"x":{"data_offsets":[0,Infinity]},"__metadata__":{"sac_fast":"{}"}}',
+        b"\xff\xfe",
+    ],
+)
+def test_other_headers(tmp_path: Path, header: bytes) -> None:
+    with pytest.raises(FileFormatError, match="must be a sac_fast probes file"):
+        load_container(raw_file(tmp_path / "a", header), "probes")
+
+
+def test_header_without_seal(tmp_path: Path) -> None:
+    head = json.dumps({"format": 1, "kind": "probes", "metadata": {}})
+    path = raw_file(tmp_path / "a", json.dumps({"__metadata__": {"sac_fast": head}}).encode())
+    with pytest.raises(FileFormatError, match="without a seal"):
+        load_container(path, "probes")
+
+
+def test_sealed_file_with_a_lying_tensor_table(sealed: Path) -> None:
+    # A forger can seal anything: what he seals still has to be a sound safetensors file.
+    raw = sealed.read_bytes().replace(b'"shape":[3,4]', b'"shape":[9,4]')
+    start = raw.index(b"sha256:") + 7
+    raw = raw[:start] + b"0" * 64 + raw[start + 64 :]
+    sealed.write_bytes(raw[:start] + hashlib.sha256(raw).hexdigest().encode() + raw[start + 64 :])
+    with pytest.raises(FileFormatError, match="must be a safetensors file of NumPy dtypes"):
+        load_container(sealed, "probes")
+
+
+@pytest.mark.parametrize("at_once", [1 << 20, 0])
+@pytest.mark.parametrize("place", [9, -1])
+def test_a_write_while_the_file_is_read_is_found(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, place: int
+) -> None:
+    good = sealed.read_bytes()
+    monkeypatch.setattr(container, "_READ_AT_ONCE", at_once)
+    seeks = []
+
+    class Raced(io.BufferedReader):
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            # Before whatever is read last, once the header and, of a large file, the hash is done.
+            seeks.append(offset)
+            if offset == 0:
+                bad = bytearray(good)
+                bad[place] ^= 1
+                sealed.write_bytes(bad)
+            return super().seek(offset, whence)
+
+    monkeypatch.setattr(container, "open_regular", lambda path: Raced(io.FileIO(path), 16))
+    with pytest.raises(FileFormatError, match=r"must stay as it is|is damaged"):
+        load_container(sealed, "probes")
+    assert seeks == ([0] if at_once else [8 + int.from_bytes(good[:8], "little"), 0])
+
+
+def test_huge_claims_cost_nothing(tmp_path: Path, sealed: Path) -> None:
+    lying = tmp_path / "lying"
+    lying.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    sparse = tmp_path / "sparse"
+    sparse.write_bytes(sealed.read_bytes())
+    os.truncate(sparse, 1 << 40)
+    start = time.perf_counter()
+    with pytest.raises(FileFormatError, match="its header claims 4,611,686,018,427,387,904 bytes, the file has 10"):
+        load_container(lying, "probes")
+    with pytest.raises(FileFormatError, match="must hold 72 bytes of data"):
+        load_container(sparse, "probes")
+    assert time.perf_counter() - start < 1
+
+
+def test_not_a_regular_file(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (tmp_path, fifo, Path("/dev/zero")):
+        with pytest.raises(FileFormatError, match="must be a regular file"):
+            load_container(path, "probes")
+    with pytest.raises(FileFormatError, match="No such file"):
+        load_container(tmp_path / "none", "probes")
+    with pytest.raises(FileFormatError, match="null byte"):
+        load_container("a\0b", "probes")
+    (tmp_path / "empty").touch()
+    with pytest.raises(FileFormatError, match="at least 10 bytes, got 0"):
+        load_container(tmp_path / "empty", "probes")
+
+
+def test_content_hash_is_the_documented_one() -> None:
+    stream = b'["label","int64",[3]]\n' + struct.pack("<3q", 1, 2, 3)
+    stream += b'["x","float32",[3,4]]\n' + struct.pack("<12f", *range(12))
+    assert content_hash(ARRAYS) == "sha256:" + hashlib.sha256(stream).hexdigest()
+    assert content_hash(dict(reversed(ARRAYS.items()))) == content_hash(ARRAYS)
+    assert content_hash({"x": ARRAYS["x"].astype(">f4")}) == content_hash({"x": ARRAYS["x"]})
+
+
+def test_content_hash_tells_apart() -> None:
+    x = np.zeros((2, 3), np.float32)
+    hashes = {
+        content_hash(arrays)
+        for arrays in (
+            {"x": x},
+            {"y": x},
+            {"x": x.T},
+            {"x": x.astype(np.int32)},
+            {"x": x + 1},
+            {"x": x, "y": x},
+            {"x": np.asfortranarray(x + np.arange(3, dtype=np.float32))},
+        )
+    }
+    assert len(hashes) == 7
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_atomic_write_leaves_nothing_half_done(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def interrupted() -> None:
+        with atomic_write(path) as handle:
+            handle.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_atomic_write_shows_the_file_at_the_end_only(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with atomic_write(path) as handle:
+        handle.write(b"new")
+        handle.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_atomic_write_permissions_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with atomic_write(tmp_path / "a") as handle:
+            handle.write(b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_atomic_write_where_it_cannot(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "a"):
+        pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError), atomic_write(tmp_path / "folder"):
+        pass
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_save_container_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_container(tmp_path / "a", "k", ARRAYS, {"x": float("nan")})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        save_container(tmp_path / "a", "k", ARRAYS, {"x": object()})
+    assert os.listdir(tmp_path) == []
+
+
+def test_track_passes_items_and_writes_to_stderr_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(track(iter("abc"), "letters", total=3)) == ["a", "b", "c"]
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""  # stderr is no terminal: not even an empty line for a log
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes it for one
+    assert list(track([1, 2], "shown", total=2)) == [1, 2]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "shown" in captured.err
+    assert list(track([1, 2], "numbers", enabled=False)) == [1, 2]
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_imports_are_light() -> None:
+    code = (
+        "import sys, sac_fast.fingerprint, sac_fast.probes, sac_fast.models, sac_fast.io.progress; "
+        "print(sorted({'h5py', 'rich', 'scipy', 'sklearn', 'pandas', 'skimage'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

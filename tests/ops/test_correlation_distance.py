@@ -1,0 +1,339 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from support import definition
+
+from sac_fast import _backend
+from sac_fast.errors import BackendError
+from sac_fast.ops import correlation_distance
+
+METRICS = ["cosine", "pearson", "spearman", "rbf"]
+COMPARISONS = ["l1", "l2", "rsa", "cka"]
+needs_kernels = pytest.mark.skipif(not _backend.is_compiled(), reason="sac_fast._C is not built")
+
+
+def outputs(n, k, seed=0, dtype=torch.float32):
+    return torch.randn(n, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def test_literals(backend):
+    a = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # C = [[1, 0], [0, 1]]
+    b = torch.tensor([[2.0, 0.0], [3.0, 0.0]])  # C = [[1, 1], [1, 1]]
+    assert correlation_distance(a, b, backend=backend).item() == 0.5
+    assert correlation_distance(a, b, comparison="l2", backend=backend).item() == pytest.approx(
+        math.sqrt(0.5), abs=1e-7
+    )
+    # rbf, 2σ² = 1: off the diagonal exp(-2) against exp(0)
+    rbf = correlation_distance(a, b, metric="rbf", backend=backend).item()
+    assert rbf == pytest.approx((1 - math.exp(-2)) / 2, abs=1e-7)
+    # three rows: above the diagonal a has (0, 0, 1), b has (1, 0, 0): Pearson correlation -1/2
+    a = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 1, 0]])
+    b = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    assert correlation_distance(a, b, comparison="rsa", backend=backend).item() == pytest.approx(1.5, abs=1e-7)
+    # the same two groupings, centred: <HC^aH, HC^bH> / (|…| |…|) = (4/9) / (16/9)
+    assert correlation_distance(a, b, comparison="cka", backend=backend).item() == pytest.approx(0.75, abs=1e-7)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("comparison", COMPARISONS)
+@pytest.mark.parametrize("k", [(10, 10), (7, 33), (300, 2)])
+def test_metric_and_comparison(backend, metric, comparison, k):
+    a, b = outputs(67, k[0], 1), outputs(67, k[1], 2)
+    actual = correlation_distance(a, b, metric=metric, comparison=comparison, backend=backend)
+    assert actual.shape == ()
+    assert actual.dtype == torch.float32
+    expected = definition.distance(a.double(), b.double(), metric, comparison)
+    assert actual.item() == pytest.approx(expected, abs=definition.TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "pearson", "rbf"])
+@pytest.mark.parametrize("n", [2, 3, 31, 32, 33, 127, 128, 129, 1001])
+@pytest.mark.parametrize("k", [1, 7, 10, 512, 1000])
+def test_sizes(backend, metric, n, k):
+    a, b = outputs(n, k, n), outputs(n, k, n + 1)
+    actual = correlation_distance(a, b, metric=metric, backend=backend).item()
+    assert actual == pytest.approx(definition.distance(a.double(), b.double(), metric), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype_a", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype_b", definition.TOLERANCE)
+@pytest.mark.parametrize("metric", METRICS)
+def test_dtypes(backend, dtype_a, dtype_b, metric):
+    a, b = outputs(70, 13, 3, dtype_a), outputs(70, 13, 4, dtype_b)
+    actual = correlation_distance(a, b, metric=metric, backend=backend)
+    wide = torch.float64 in (dtype_a, dtype_b)
+    assert actual.dtype == (torch.float64 if wide else torch.float32)
+    expected = definition.distance(a.double(), b.double(), metric)
+    assert actual.item() == pytest.approx(expected, abs=definition.TOLERANCE[actual.dtype])
+
+
+def test_half_precision_extremes(backend):
+    # subnormal, smallest normal, largest, negative zero: the widening must be exact
+    a = torch.tensor([[6e-8, 6.1e-5, 65504.0], [-0.0, -6e-8, 1e-7], [1, 2, 3]], dtype=torch.float16)
+    b = torch.tensor([[1e-40, 1, 3e38], [1e-40, -1e-40, 0], [1, 2, 3]], dtype=torch.bfloat16)
+    actual = correlation_distance(a, b, backend=backend).item()
+    assert actual == pytest.approx(definition.distance(a.double(), b.double()), abs=1e-6)
+
+
+def test_strides(backend):
+    wide_a, wide_b = outputs(90, 40, 5), outputs(80, 90, 6)
+    views = [
+        (wide_a[::2, ::3], wide_b.T[::2, :14]),
+        (wide_a.T[:40, 1:8], wide_b[3:43, 5:12]),
+        (wide_a[:1].expand(45, 40), wide_a[:45]),
+    ]
+    for a, b in views:
+        actual = correlation_distance(a, b, backend=backend).item()
+        assert actual == pytest.approx(definition.distance(a.double(), b.double()), abs=1e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("k", [10, 512])
+def test_ten_thousand_probes_against_float64(k):
+    a = outputs(10_000, k, 7)
+    b = a + 0.3 * outputs(10_000, k, 8)
+    actual = correlation_distance(a, b, backend="cpu").item()
+    x = torch.nn.functional.normalize(a.double(), eps=0)
+    y = torch.nn.functional.normalize(b.double(), eps=0)
+    expected = (x @ x.T).sub_(y @ y.T).abs_().mean().item()
+    assert actual == pytest.approx(expected, abs=1e-6)
+
+
+PEAK_MEMORY = """
+import resource, torch
+from sac_fast.ops import correlation_distance
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+generator = torch.Generator().manual_seed(0)
+a = torch.randn({n}, {k}, generator=generator); b = torch.randn({n}, {k}, generator=generator)
+correlation_distance(a[:200], b[:200], backend="cpu")
+before = peak()
+print(correlation_distance(a, b, backend="cpu").item(), peak() - before)
+"""
+
+
+@needs_kernels
+def test_memory_stays_flat(tmp_path):
+    script = PEAK_MEMORY.format(n=100_000, k=64)
+    # away from the source tree, which has no compiled module
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    distance, extra = run.stdout.split()
+    assert int(extra) < 200e6  # C alone would be 40 GB, twice
+    # independent Gaussian rows: <x̂_i, x̂_j> has variance 1/k, the difference of two of them 2/k
+    assert float(distance) == pytest.approx(math.sqrt(2 / math.pi * 2 / 64), rel=0.01)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("comparison", COMPARISONS)
+def test_identical_models_are_exactly_zero(backend, metric, comparison):
+    for n, k in [(2, 1), (50, 10), (40, 90)]:
+        a = outputs(n, k, 9)
+        assert correlation_distance(a, a.clone(), metric=metric, comparison=comparison, backend=backend) == 0.0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("comparison", COMPARISONS)
+def test_invariants(backend, metric, comparison):
+    a, b = outputs(60, 12, 10), outputs(60, 8, 11)
+
+    def distance(x, y):
+        return correlation_distance(x, y, metric=metric, comparison=comparison, backend=backend).item()
+
+    d = distance(a, b)
+    assert d > 0.05
+    assert distance(b, a) == pytest.approx(d, abs=1e-6)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    assert distance(a[order], b[order]) == pytest.approx(d, abs=1e-6)
+    scale = 10.0 ** torch.linspace(-20, 20, 60)[:, None]
+    assert distance(a * scale, b) == pytest.approx(d, abs=1e-6)
+    if metric in ("pearson", "spearman"):
+        shift = torch.linspace(-3, 3, 60)[:, None]
+        assert distance(a.double() + shift, b) == pytest.approx(d, abs=1e-6)
+    if metric == "spearman":
+        assert distance(a.exp(), b) == pytest.approx(d, abs=1e-6)
+    if comparison in ("l1", "l2"):
+        c = outputs(60, 5, 12)
+        assert distance(a, c) <= d + distance(b, c) + 1e-6
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_of_any_scale(backend, metric):
+    a, b = outputs(40, 6, 13, torch.float64), outputs(40, 6, 14, torch.float64)
+    expected = definition.distance(a, b, metric)
+    for scale in (1e-300, 1e-30, 1e30, 1e300):
+        actual = correlation_distance(a * scale, b, metric=metric, backend=backend).item()
+        assert actual == pytest.approx(expected, abs=1e-12)
+    single = correlation_distance(a.float() * 1e-37, b.float() * 1e37, metric=metric, backend=backend).item()
+    assert single == pytest.approx(expected, abs=1e-6)
+    subnormal = torch.tensor([[5e-324, 0.0], [0.0, 5e-324]], dtype=torch.float64)
+    plain = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    assert correlation_distance(subnormal, plain, metric=metric, backend=backend).item() == 0.0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_zero_and_constant_rows(backend, metric):
+    a, b = outputs(30, 5, 15), outputs(30, 5, 16)
+    a[3], b[7], a[9], b[9] = 0.0, 0.0, 0.3, 0.7
+    actual = correlation_distance(a, b, metric=metric, backend=backend).item()
+    # 0.3 in float32 is constant: no direction once centred (the definition's mean of 5 equal numbers is exact)
+    assert actual == pytest.approx(definition.distance(a.double(), b.double(), metric), abs=1e-6)
+
+
+def test_constant_float64_rows_have_no_pearson_direction(backend):
+    # the mean of seven 0.1s is not 0.1 in floating point; what is left must not become a direction
+    a = torch.full((5, 7), 0.1, dtype=torch.float64)
+    b = outputs(5, 7, 17, torch.float64)
+    actual = correlation_distance(a, b, metric="pearson", backend=backend).item()
+    assert actual == pytest.approx(np.abs(definition.matrix(b, "pearson")).mean(), abs=1e-12)
+
+
+def test_all_zero_against_all_zero(backend):
+    zeros = torch.zeros(4, 3)
+    for metric in METRICS:
+        assert correlation_distance(zeros, zeros, metric=metric, backend=backend).item() == 0.0
+    # C^a = 0 against C^b = 1
+    assert correlation_distance(zeros, torch.ones(4, 3), backend=backend).item() == pytest.approx(1.0, abs=1e-6)
+    # no variation at all correlates 0 with anything
+    for comparison in ("rsa", "cka"):
+        got = correlation_distance(zeros, outputs(4, 3), comparison=comparison, backend=backend).item()
+        assert got == 1.0
+
+
+@pytest.mark.parametrize("k", [500, 4096])
+@pytest.mark.parametrize("metric", ["cosine", "rbf"])
+def test_long_rows_of_one_sign(backend, k, metric):
+    # rows of nearly equal numbers: every product is added to a sum near 1, so float32's rounding adds up
+    a = 1 + 1e-3 * outputs(64, k, 18)
+    b = 1 + 1e-3 * outputs(64, k, 19)
+    for left, right in [(a, b), (torch.ones(64, k), b), (a[:, : k // 2], b)]:
+        actual = correlation_distance(left, right, metric=metric, backend=backend).item()
+        assert actual == pytest.approx(definition.distance(left.double(), right.double(), metric), abs=1e-6)
+
+
+@pytest.mark.parametrize("comparison", ["rsa", "cka"])
+def test_little_variation_keeps_its_digits(backend, comparison):
+    # all correlations within 1e-6 of 1: moments alone would lose everything to cancellation
+    a = 1 + 1e-3 * outputs(40, 8, 20, torch.float64)
+    b = 1 + 1e-3 * outputs(40, 8, 21, torch.float64)
+    actual = correlation_distance(a, b, comparison=comparison, backend=backend).item()
+    assert actual == pytest.approx(definition.distance(a, b, comparison=comparison), abs=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 2.0])
+def test_sigma(backend, sigma):
+    a = outputs(80, 20, 22)
+    b = a + 0.05 * outputs(80, 20, 23)
+    actual = correlation_distance(a, b, metric="rbf", sigma=sigma, backend=backend).item()
+    assert actual == pytest.approx(definition.distance(a.double(), b.double(), "rbf", "l1", sigma), abs=1e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("metric", ["cosine", "rbf"])
+def test_same_bits_for_any_number_of_threads(instruction_set, metric, monkeypatch):
+    a, b = outputs(3001, 17, 24), outputs(3001, 11, 25)
+    values = []
+    for threads in ("1", "2", "3", "8", "2"):
+        monkeypatch.setenv("SAC_FAST_NUM_THREADS", threads)
+        values.append(correlation_distance(a, b, metric=metric, backend="cpu").item())
+    assert len(set(values)) == 1
+
+
+def test_numpy_arrays():
+    a, b = outputs(20, 4, 26).numpy(), outputs(20, 4, 27).numpy()
+    expected = definition.distance(a, b)
+    frozen = a.copy()
+    frozen.flags.writeable = False
+    for left in (a, np.asfortranarray(a), frozen, a.astype(">f4"), a[::-1][::-1], a.astype(np.float64)):
+        actual = correlation_distance(left, b)
+        assert isinstance(actual, torch.Tensor)
+        assert actual.item() == pytest.approx(expected, abs=1e-6)
+    record = np.zeros(20, dtype=[("tag", "u1"), ("outputs", "f4", 4)])  # odd, unaligned steps between rows
+    record["outputs"] = a
+    assert correlation_distance(record["outputs"], b).item() == pytest.approx(expected, abs=1e-6)
+    reverse = correlation_distance(a[::-1], b[::-1]).item()
+    assert reverse == pytest.approx(expected, abs=1e-6)
+
+
+GOOD = torch.ones(3, 2)
+BAD_CALLS = [
+    (lambda: correlation_distance([[1.0]], GOOD), TypeError, "a must be a torch tensor or a NumPy array, got list"),
+    (lambda: correlation_distance(GOOD, GOOD.long()), TypeError, "b must be floating point .*got torch.int64"),
+    (
+        lambda: correlation_distance(np.ones((3, 2), int), GOOD),
+        TypeError,
+        "a must be floating point .*got int64",
+    ),
+    (lambda: correlation_distance(GOOD.to_sparse(), GOOD), TypeError, "a must be a dense tensor"),
+    (
+        lambda: correlation_distance(GOOD, np.ma.array(np.ones((3, 2), np.float32), mask=np.eye(3, 2))),
+        TypeError,
+        "b must be a plain NumPy array, got a masked one; leave out or fill in what it masks",
+    ),
+    (lambda: correlation_distance(GOOD[0], GOOD), ValueError, r"a must have shape \(n, k\), got \(2,\)"),
+    (lambda: correlation_distance(GOOD[:1], GOOD[:1]), ValueError, "a must have at least 2 rows.*got 1"),
+    (lambda: correlation_distance(GOOD[:, :0], GOOD), ValueError, "a must have at least 1 column.*got 0"),
+    (
+        lambda: correlation_distance(torch.ones(800, 2), torch.ones(799, 2)),
+        ValueError,
+        "b must have 800 rows like a, got 799",
+    ),
+    (lambda: correlation_distance(GOOD, GOOD.to("meta")), ValueError, "b must be on cpu like a, got meta"),
+    (
+        lambda: correlation_distance(GOOD, GOOD, metric="euclid"),
+        ValueError,
+        "metric must be one of cosine.*got 'euclid'",
+    ),
+    (lambda: correlation_distance(GOOD, GOOD, comparison="l3"), ValueError, "comparison must be one of l1.*'l3'"),
+    (lambda: correlation_distance(GOOD, GOOD, backend="tpu"), ValueError, "backend must be one of auto.*'tpu'"),
+    (lambda: correlation_distance(GOOD, GOOD, metric="rbf", sigma=0.0), ValueError, "sigma must lie within"),
+    (lambda: correlation_distance(GOOD, GOOD, sigma=float("nan")), ValueError, "sigma must lie within"),
+    (lambda: correlation_distance(GOOD, GOOD, sigma="wide"), TypeError, "sigma must be a number, got str"),
+    (
+        lambda: correlation_distance(GOOD, GOOD, backend="cuda"),
+        BackendError,
+        "backend 'cuda' needs tensors on a cuda device, got cpu",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD_CALLS, ids=[m[:40] for *_, m in BAD_CALLS])
+def test_bad_arguments(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("comparison", ["l1", "rsa"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+def test_nan_and_inf_name_the_row(backend, metric, comparison, value, dtype):
+    a, b = outputs(40, 3, 28, dtype), outputs(40, 3, 29, dtype)
+    bad = b.clone()
+    bad[35, 1] = bad[17, 2] = value
+    with pytest.raises(ValueError, match="b must be finite, got NaN or Inf in row 17"):
+        correlation_distance(a, bad, metric=metric, comparison=comparison, backend=backend)
+    with pytest.raises(ValueError, match="a must be finite, got NaN or Inf in row 17"):
+        correlation_distance(bad, b, metric=metric, comparison=comparison, backend=backend)
+
+
+def test_registered_op():
+    a, b = outputs(9, 4, 30), outputs(9, 3, 31)
+    for args in [("cosine", "l1", 0.7, "auto"), ("rbf", "cka", 0.7, "reference")]:
+        torch.library.opcheck(torch.ops.sac_fast.correlation_distance.default, (a, b, *args))
+
+
+def test_fake_tensors_carry_shape_and_dtype():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        fake = correlation_distance(torch.empty(9, 4), torch.empty(9, 3, dtype=torch.float64))
+        assert fake.shape == ()
+        assert fake.dtype == torch.float64
+
+
+def test_gradients_are_not_tracked():
+    a = outputs(9, 4, 32).requires_grad_()
+    assert not correlation_distance(a, outputs(9, 4, 33)).requires_grad

@@ -1,0 +1,359 @@
+"""The store of a zoo: what goes in comes out, once, in one order, and only one writes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import safetensors.numpy
+import torch
+from support.store_models import PROBES, model, result, sha
+
+from sac_fast.errors import StoreError, StoreLockedError
+from sac_fast.store import FileStamp, ModelRecord, ResultKey, ZooStore, export_distances, source_id, writer_of
+
+
+@pytest.fixture
+def store(tmp_path):
+    with ZooStore.open(tmp_path / "zoo", write=True, create=True) as opened:
+        yield opened
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_round_trip(store):
+    key, record, outputs = result(7)
+    record = dataclasses.replace(
+        record,
+        tags=("independent",),
+        file=FileStamp("f", 1, 2, 3, 4),
+        request="r",
+        seconds=0.5,
+        kwargs={"b": 1, "a": [2]},
+    )
+    store.add_result(key, record, outputs)
+    found = store.record_for("model-0007")
+    assert found == dataclasses.replace(record, n=6, k=3, outputs_file=found.outputs_file)
+    assert store.result_for(key) == found
+    np.testing.assert_array_equal(store.outputs(found).numpy(), outputs.numpy())
+    made = store.fingerprint(found)
+    assert (made.name, made.model_hash, made.probe_hash) == ("model-0007", record.model_hash, PROBES)
+
+
+def test_key_digest_is_sha256_of_canonical_json():
+    key = ResultKey("sha256:" + "1" * 64, "", None, "sha256:" + "2" * 64, "", "v", "float32")
+    text = (
+        '{"architecture":"","code_version":"v","dtype":"float32","model_hash":"sha256:' + "1" * 64 + '",'
+        '"output":null,"preprocessing_hash":"","probe_hash":"sha256:' + "2" * 64 + '"}'
+    )
+    assert key.digest == hashlib.sha256(text.encode()).hexdigest()
+    assert ResultKey.from_json(text) == key
+
+
+def test_large_outputs_keep_no_descriptors(store):
+    count, large = 24, torch.arange(512 * 513, dtype=torch.float32).reshape(512, 513)  # just over 1 MiB
+    for number in range(count):
+        key, record, _ = result(number)
+        store.add_result(key, record, large + number)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
+    try:
+        held = [store.outputs(record) for record in store.records()]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(held) == count
+    for number, outputs in enumerate(held):
+        assert torch.equal(outputs, large + number)
+    held[0][0, 0] = -1.0  # copy on write
+    assert store.outputs(next(store.records()))[0, 0] == 0.0
+
+
+def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
+    key, record, _ = result(1)
+    large = torch.arange(512 * 513, dtype=torch.float64).reshape(512, 513)
+    store.add_result(key, record, large)
+
+    def full(*arguments, **options):
+        raise RuntimeError("unable to mmap 1050753 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "from_file", full)
+    assert torch.equal(store.outputs(store.record_for("model-0001")), large)
+
+
+@pytest.mark.parametrize(
+    "field", ["model_hash", "architecture", "output", "probe_hash", "preprocessing_hash", "code_version", "dtype"]
+)
+def test_every_field_of_the_key_counts(store, field):
+    key, record, outputs = result(1)
+    store.add_result(key, record, outputs)
+    value = sha("other") if field.endswith("hash") else "other"
+    assert store.has_result(key)
+    assert not store.has_result(dataclasses.replace(key, **{field: value}))
+
+
+def test_file_is_plain_safetensors_named_by_its_hash(store):
+    store.add_result(*result(3))
+    (path,) = (store.folder / "outputs").rglob("*.safetensors")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+    assert path.parent.name == path.stem[:2]
+    arrays = safetensors.numpy.load_file(path)
+    assert list(arrays) == ["outputs"]
+    np.testing.assert_array_equal(arrays["outputs"], np.arange(18, dtype=np.float32).reshape(6, 3) + 3)
+
+
+def test_adding_again_changes_nothing(store):
+    key, record, outputs = result(1)
+    assert store.add_results([(key, record, outputs), (key, record, outputs + 1)]) == 1
+    before = tree(store.folder / "outputs")
+    assert store.add_results([(key, record, outputs + 2)]) == 0
+    assert tree(store.folder / "outputs") == before
+    assert len(before) == 1
+    np.testing.assert_array_equal(store.outputs(store.record_for(record.name)).numpy(), outputs.numpy())
+
+
+def test_a_copy_under_another_name_shares_the_result(store):
+    key, record, outputs = result(1)
+    store.add_result(key, record, outputs)
+    store.link_result(key, dataclasses.replace(record, name="copy"))
+    assert [found.name for found in store.records()] == ["copy", "model-0001"]
+    assert len(tree(store.folder / "outputs")) == 1
+    assert store.remove("copy") == 1
+    assert store.check().clean
+    assert store.remove("model-0001") == 1
+    assert tree(store.folder / "outputs") == {}
+    with pytest.raises(ValueError, match="must have outputs in the store"):
+        store.link_result(key, record)
+
+
+def test_batches_and_pages(store, monkeypatch):
+    monkeypatch.setattr("sac_fast.store.store._BATCH_RESULTS", 20)
+    monkeypatch.setattr("sac_fast.store.queries._PAGE", 7)
+    assert store.add_results(result(i, 2, 2) for i in range(50)) == 50
+    assert [record.name for record in store.records()] == [f"model-{i:04}" for i in range(50)]
+
+
+def test_failure_and_retry(store):
+    store.add_failure(model(1), "timeout", "x" * 10_000)
+    found = store.record_for("model-0001")
+    assert (found.status, found.reason, found.outputs_file) == ("failed", "timeout", None)
+    assert len(found.message) <= 4096
+    assert [record.name for record in store.records(status="failed")] == ["model-0001"]
+    assert store.result_for(model(1).key) is None
+    store.add_result(*result(1))
+    found = store.record_for("model-0001")
+    assert (found.status, found.reason, found.message) == ("done", None, None)
+
+
+def test_what_is_known_of_an_unchanged_file(store, tmp_path):
+    path = tmp_path / "m"
+    path.write_bytes(b"abc")
+    stamp = FileStamp.of(path)
+    assert stamp.size == 3
+    key, record, outputs = result(1)
+    store.add_result(key, dataclasses.replace(record, file=stamp, request="a"), outputs)
+    assert store.records_for([record.name], sha("other")) == {}
+    known = store.records_for([record.name, "nobody"], PROBES)
+    assert list(known) == [record.name]
+    assert known[record.name].is_unchanged(FileStamp.of(path), "a")
+    assert not known[record.name].is_unchanged(stamp, "b")
+    mtime = path.stat().st_mtime_ns
+    path.write_bytes(b"abd")
+    os.utime(path, ns=(mtime, mtime))  # the size and the time of the content are as they were
+    assert not known[record.name].is_unchanged(FileStamp.of(path), "a")
+
+
+def test_records_of_more_names_than_a_query_takes(store):
+    store.add_results([result(number) for number in (1, 2, 3)])
+    names = [f"nobody-{number}" for number in range(1200)]
+    names[5:5], names[700:700], names[1100:1100] = ["model-0001"], ["model-0002"], ["model-0003"]
+    assert sorted(store.records_for(names, PROBES)) == ["model-0001", "model-0002", "model-0003"]
+
+
+def test_changed_model_keeps_the_old_result_until_it_is_removed(store):
+    store.add_result(*result(1))
+    other = model(1, model_hash=sha("changed"))
+    store.add_result(other.key, other, torch.ones(6, 3))
+    assert [record.model_hash for record in store.records()] == [sha("changed")]
+    assert store.has_result(model(1).key)
+    report = store.check()
+    assert report.clean
+    assert "1 results belong to no model" in report.notes[0]
+    assert store.remove_unused() == 1
+    assert not store.has_result(model(1).key)
+    assert len(tree(store.folder / "outputs")) == 1
+
+
+@pytest.mark.parametrize(
+    ("outputs", "match"),
+    [
+        (torch.ones(3), "float32 or float64"),
+        (torch.ones(3, 0), "float32 or float64"),
+        (torch.ones(3, 2).half(), "float32 or float64"),
+        (torch.tensor([[1.0, float("nan")]]), "finite"),
+    ],
+)
+def test_wrong_outputs_leave_the_store_usable(store, outputs, match):
+    key, record, good = result(1)
+    with pytest.raises(ValueError, match=match):
+        store.add_result(key, record, outputs)
+    store.add_result(key, record, good)
+
+
+def test_wrong_values_are_refused(store):
+    key, _, outputs = result(1)
+    with pytest.raises(ValueError, match="key must be that of the record"):
+        store.add_result(key, model(2), outputs)
+    for changes in (
+        {"name": ""},
+        {"name": "x" * 5000},
+        {"probe_hash": "x"},
+        {"n": True},
+        {"tags": (1,)},
+        {"status": "?"},
+    ):
+        with pytest.raises(ValueError, match=next(iter(changes))):
+            model(1, **changes)
+
+
+def test_second_writer_is_refused_at_once_and_readers_are_not(store):
+    store.add_result(*result(1))
+    with pytest.raises(StoreLockedError, match=f"process {os.getpid()} writes") as caught:
+        ZooStore.open(store.folder, write=True)
+    assert caught.value.pid == os.getpid()
+    with ZooStore.open(store.folder, write=False) as reader:
+        store.add_result(*result(2))
+        assert len(list(reader.records())) == 2
+        with pytest.raises(StoreError, match="write=True"):
+            reader.add_result(*result(3))
+    assert writer_of(store.folder) == os.getpid()
+    store.close()
+    assert writer_of(store.folder) is None
+    ZooStore.open(store.folder, write=True).close()
+
+
+def test_another_process_is_refused_too(store):
+    code = (
+        "import fcntl, sys\n"
+        "with open(sys.argv[1]) as f:\n"
+        "    try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    except BlockingIOError: print(f.read().strip())"
+    )
+    command = [sys.executable, "-c", code, str(store.folder / "writer.lock")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{os.getpid()}\n"
+
+
+def test_threads_share_a_store(store):
+    threads = [
+        threading.Thread(target=lambda i=i: store.add_results([result(j) for j in range(i, 60, 6)])) for i in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(store.records())) == 60
+    assert store.check().clean
+
+
+def test_closed_and_missing_stores(tmp_path, store):
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        list(store.records())
+    with pytest.raises(StoreError, match="no such folder"):
+        ZooStore.open(tmp_path / "none", write=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(StoreError, match=r"empty folder.*thesis"):
+        ZooStore.open(tmp_path / "other", write=True, create=True)
+    with pytest.raises(ValueError, match="create must come with write"):
+        ZooStore.open(tmp_path / "new", write=False, create=True)
+
+
+def test_exports_and_files_do_not_depend_on_the_order(tmp_path):
+    names = ["b", "a", "é", "Z", "=1+1", "x\x1b[31m\u202e\n", os.fsdecode(b"\xff.pt"), "'q", "-2"]
+    exports = []
+    for order in (range(len(names)), reversed(range(len(names)))):
+        with ZooStore.open(tmp_path / f"zoo{len(exports)}", write=True, create=True) as store:
+            for i in order:
+                key, record, outputs = result(i)
+                store.add_result(key, dataclasses.replace(record, name=names[i], seconds=float(len(exports))), outputs)
+            source = store.fingerprint(store.record_for("a"))
+            store.add_distances(source, "cosine", "l1", [(model(i).key, i / 8) for i in range(len(names))])
+            for file in ("t.csv", "t.parquet"):
+                assert store.export(tmp_path / file) == len(names)
+                assert export_distances(store, tmp_path / f"d{file}") == len(names)
+            files = [(tmp_path / name).read_bytes() for name in ("t.csv", "t.parquet", "dt.csv", "dt.parquet")]
+            exports.append((tree(store.folder / "outputs"), files))
+    assert exports[0] == exports[1]
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text("utf-8").splitlines()))
+    by_bytes = sorted(names, key=lambda name: name.encode("utf-8", "surrogatepass"))
+    expected = {"=1+1": "'=1+1", "-2": "'-2", "'q": "''q", names[5]: "x\\x1b[31m\\u202e\\x0a", names[6]: "\\udcff.pt"}
+    assert [row["name"] for row in rows] == [expected.get(name, name) for name in by_bytes]
+    assert rows[0]["n"] == "6"
+    table = pq.read_table(tmp_path / "t.parquet").to_pydict()
+    assert table["name"] == [name.replace("\udcff", "\\udcff") for name in by_bytes]
+    assert table["k"] == [3] * len(names)
+    with ZooStore.open(tmp_path / "zoo0", write=False) as store, pytest.raises(ValueError, match=r"\.csv or"):
+        store.export(tmp_path / "t.xlsx")
+
+
+def test_names_of_any_text_come_back(store):
+    for i, name in enumerate(
+        ["a\0b", os.fsdecode(b"\xff\xfe"), "\ud800", "💥", "../../etc/passwd", "'; DROP TABLE models; --"]
+    ):
+        key, record, outputs = result(i)
+        store.add_result(key, dataclasses.replace(record, name=name, path=name), outputs)
+        assert store.record_for(name).path == name
+        assert store.remove(name) == 1
+
+
+def test_distances(store):
+    for i in range(3):
+        store.add_result(*result(i))
+    source = store.fingerprint(store.record_for("model-0000"))
+    keys = [model(i).key for i in range(3)]
+    store.add_distances(source, "cosine", "l1", [(keys[0], 0.0), (keys[2], 0.25)])
+    store.add_distances(source, "pearson", "l1", [(keys[2], 0.5)])
+    assert [(d.name, d.distance) for d in store.distances(source, metric="cosine")] == [
+        ("model-0000", 0.0),
+        ("model-0002", 0.25),
+    ]
+    assert store.missing_distances(source, "cosine", "l1", keys) == [keys[1]]
+    assert {d.source for d in store.distances()} == {source_id(source)}
+    with pytest.raises(ValueError, match="finite"):
+        store.add_distances(source, "cosine", "l1", [(keys[1], float("nan"))])
+    with pytest.raises(ValueError, match="must have outputs"):
+        store.add_distances(source, "cosine", "l1", [(keys[1], 0.5), (model(9).key, 0.5)])
+    assert store.missing_distances(source, "cosine", "l1", keys) == [keys[1]]
+    store.remove("model-0002")
+    assert [d.name for d in store.distances()] == ["model-0000"]
+
+
+def test_large_outputs_are_mapped_and_checked(store):
+    record = model(1)
+    outputs = torch.arange(400_000, dtype=torch.float64).reshape(4000, 100)
+    store.add_result(record.key, record, outputs)
+    found = store.outputs(store.record_for(record.name))
+    assert torch.equal(found, outputs)
+    found[0, 0] = 5.0  # the reader's own copy
+    assert torch.equal(store.outputs(store.record_for(record.name)), outputs)
+
+
+def test_json_of_ls_makes_the_record_again(run, store):
+    store.add_result(*result(1))
+    code, out, _ = run("zoo", "ls", store.folder, "--json")
+    assert code == 0
+    (found,) = json.loads(out)["models"]
+    assert ModelRecord(**found).key == model(1).key

@@ -1,0 +1,360 @@
+"""Finding and repairing damage, and stores that come from strangers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import safetensors.numpy
+from support.store_models import model, result, sha
+
+from sac_fast.errors import StoreDamagedError, StoreError, StoreLockedError
+from sac_fast.store import ZooStore, check_store
+from sac_fast.store.codec import decode, encode
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with ZooStore.open(tmp_path / "zoo", write=True, create=True) as store:
+        store.add_results([result(1), result(2), result(3)])
+        store.add_failure(model(4), "pickle", "refused")
+    return tmp_path / "zoo"
+
+
+def file_of(folder: Path, name: str) -> Path:
+    with ZooStore.open(folder, write=False) as store:
+        digits = store.record_for(name).outputs_file
+    return folder / "outputs" / digits[:2] / f"{digits}.safetensors"
+
+
+def change(folder: Path, *statements: str) -> None:
+    """Change the database as its owner can, with none of our checks."""
+    connection = sqlite3.connect(folder / "zoo.sqlite")
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def kinds(folder: Path, **options: bool) -> list[str]:
+    return [found.kind for found in check_store(folder, **options).findings]
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    with ZooStore.open(folder, write=False) as store:
+        return {record.name: record.status for record in store.records()}
+
+
+def test_a_sound_store(folder):
+    report = check_store(folder)
+    assert (report.clean, report.results, report.notes) == (True, 3, ())
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EACCES])
+@pytest.mark.parametrize("orphaned", [False, True])
+def test_what_cannot_be_read_now_is_no_damage(folder, monkeypatch, code, orphaned):
+    path = file_of(folder, "model-0002")
+    if orphaned:
+        change(folder, "DELETE FROM results", "DELETE FROM models")
+    before, known = path.read_bytes(), statuses(folder)
+    real = os.open
+
+    def failing(name, *arguments, **options):
+        if name == path.name:
+            raise OSError(code, os.strerror(code))
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(StoreError, match=f"cannot read.*{os.strerror(code)}.*left as it is"):
+        check_store(folder, repair=True)
+    if not orphaned:
+        with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match=os.strerror(code)) as caught:
+            store.outputs(store.record_for("model-0002"))
+        assert "damaged" not in str(caught.value)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert not (folder / "aside").exists()
+    assert statuses(folder) == known
+    assert check_store(folder, repair=True).sound
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged", "truncated", "link", "pipe", "folder"])
+def test_lost_outputs_are_redone(folder, damage):
+    path = file_of(folder, "model-0002")
+    if damage == "damaged":
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+        if damage == "link":
+            (folder.parent / "secret").write_text("secret")
+            path.symlink_to(folder.parent / "secret")
+        elif damage == "pipe":
+            os.mkfifo(path)
+        elif damage == "folder":
+            path.mkdir()
+    with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match=r"missing or damaged.*--repair"):
+        store.outputs(store.record_for("model-0002"))
+    kind = "missing" if damage == "missing" else "damaged"
+    assert kinds(folder) == [kind]
+    assert statuses(folder)["model-0002"] == "done"  # without --repair nothing changes
+    (found,) = check_store(folder, repair=True).findings
+    assert found.kind == kind
+    assert "1 model marked to be run again" in found.repair
+    assert check_store(folder).clean
+    assert (folder / "aside" / path.name).is_symlink() == (damage == "link")
+    assert os.path.lexists(folder / "aside" / path.name) == (damage != "missing")
+    with ZooStore.open(folder, write=True) as store:
+        record = store.record_for("model-0002")
+        assert (record.status, record.reason) == ("redo", f"outputs-{kind}")
+        assert not store.has_result(model(2).key)
+        store.add_result(*result(2))
+    assert statuses(folder)["model-0002"] == "done"
+    assert check_store(folder).clean
+    if damage == "link":
+        assert (folder.parent / "secret").read_text() == "secret"
+
+
+def test_orphans_are_taken_up_by_their_key(folder):
+    path = file_of(folder, "model-0002")
+    change(
+        folder,
+        "DELETE FROM models WHERE name = 'model-0002'",
+        f"DELETE FROM results WHERE key LIKE '%' || '{sha(2)}' || '%'",
+    )
+    assert kinds(folder) == ["orphaned"]
+    (found,) = check_store(folder, repair=True).findings
+    assert found.repair.startswith("taken up")
+    assert check_store(folder).clean
+    with ZooStore.open(folder, write=True) as store:
+        assert store.has_result(model(2).key)
+        store.link_result(model(2).key, model(2))
+        assert store.outputs(store.record_for("model-0002")).tolist() == result(2)[2].tolist()
+    assert path.exists()
+
+
+def test_orphans_of_known_keys_and_rubbish(folder):
+    key, _, outputs = result(1)
+    with ZooStore.open(folder, write=True) as store:
+        (name,) = store.files.write([encode(key, outputs + 1)])
+    rubbish = folder / "outputs" / "ab" / ("ab" * 32 + ".safetensors")
+    rubbish.parent.mkdir(exist_ok=True)
+    rubbish.write_bytes(b"rubbish")
+    assert kinds(folder) == ["orphaned", "orphaned"]
+    done = {Path(found.what).stem: found.repair for found in check_store(folder, repair=True).findings}
+    assert done[name] == "deleted: its key has a result already"
+    assert done["ab" * 32].startswith("moved to aside/")
+    assert check_store(folder).clean
+    assert (folder / "aside" / rubbish.name).read_bytes() == b"rubbish"
+
+
+def test_foreign_and_left_over_files(folder):
+    secret = folder.parent / "secret"
+    secret.mkdir()
+    (secret / ("ab" * 32 + ".safetensors")).write_text("mine")
+    (folder / "outputs" / "ab").exists() or (folder / "outputs" / "ab").symlink_to(secret)
+    (folder / "outputs" / "\x1b[2Jnote").write_text("?")
+    (folder / "incoming" / "half.tmp").write_bytes(b"1")
+    (folder / "incoming" / "a folder").mkdir()
+    assert sorted(kinds(folder)) == ["foreign", "foreign", "left-over", "left-over"]
+    assert check_store(folder, repair=True).sound
+    assert check_store(folder).clean
+    assert (secret / ("ab" * 32 + ".safetensors")).read_text() == "mine"
+    (folder / "incoming" / "half.tmp").write_bytes(b"1")
+    ZooStore.open(folder, write=True).close()
+    assert not (folder / "incoming" / "half.tmp").exists()
+
+
+@pytest.mark.parametrize("damage", ["zeros", "rubbish", "truncated", "lost", "page"])
+def test_damaged_database(folder, damage, run):
+    path = folder / "zoo.sqlite"
+    data = path.read_bytes()
+    if damage == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(
+            {
+                "zeros": bytes(len(data)),
+                "rubbish": b"x" * len(data),
+                "truncated": data[: len(data) // 2],
+                "page": data[: 4096 * 4] + b"\xff" * 4096 + data[4096 * 5 :],
+            }[damage]
+        )
+    code, out, _ = run("zoo", "check", folder, "-q")
+    assert code == 1
+    assert "database: zoo.sqlite" in out
+    assert "damaged" in out
+    if damage in ("zeros", "rubbish", "lost"):
+        with pytest.raises(StoreDamagedError, match="sac-fast zoo check --repair"):
+            ZooStore.open(folder, write=True)
+    report = check_store(folder, repair=True)
+    assert report.sound
+    assert [found.kind for found in report.findings] == ["database", "orphaned", "orphaned", "orphaned"]
+    assert check_store(folder).clean
+    if damage != "lost":
+        assert (folder / "aside" / "zoo.sqlite").exists()
+    with ZooStore.open(folder, write=True) as store:
+        assert all(store.has_result(model(i).key) for i in (1, 2, 3))
+
+
+def test_nothing_is_judged_that_is_just_written(folder):
+    with ZooStore.open(folder, write=True) as store:
+        store.files.write([encode(*(result(9)[i] for i in (0, 2)))])
+        (folder / "incoming" / "half.tmp").write_bytes(b"1")
+        report = check_store(folder)
+        assert report.clean
+        assert f"process {os.getpid()} writes" in report.notes[0]
+        with pytest.raises(StoreLockedError):
+            check_store(folder, repair=True)
+
+
+@pytest.mark.parametrize(
+    ("change_it", "match"),
+    [
+        ("PRAGMA user_version=2", "schema version 1, got 2, of a newer"),
+        ("PRAGMA user_version=0", "schema version 1, got 0, of an older"),
+        ("PRAGMA application_id=7", "another program"),
+        ("CREATE VIEW v AS SELECT 1", "no others.*VIEW"),
+        ("CREATE TRIGGER t AFTER INSERT ON models BEGIN DELETE FROM models; END", "no others.*TRIGGER"),
+        ("CREATE TABLE extra (x)", "no others"),
+        ("ALTER TABLE models ADD COLUMN x AS (1)", "no others"),
+        ("DROP TABLE distances", "no others"),
+    ],
+)
+def test_other_schemas_are_refused(folder, change_it, match):
+    change(folder, change_it)
+    for options in ({"write": False}, {"write": True}):
+        with pytest.raises(StoreError, match=match):
+            ZooStore.open(folder, **options)
+    before = (folder / "zoo.sqlite").read_bytes()
+    with pytest.raises(StoreError, match=match):  # nor does a repair throw away what it does not understand
+        check_store(folder, repair=True)
+    assert (folder / "zoo.sqlite").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "outputs_file = '../../../../etc/passwd'",
+        "outputs_file = '/etc/passwd'",
+        "outputs_file = x'00'",
+        "outputs_file = 5",
+        "n = 1 << 60",
+        "n = -1",
+        "k = 'x'",
+        "n = 18, k = 1",
+        "key = '{}'",
+        "key = zeroblob(1000000)",
+    ],
+)
+def test_hostile_results(folder, hostile):
+    change(folder, f"UPDATE results SET {hostile} WHERE key LIKE '%{sha(2)}%'")
+    with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
+        _ = [store.outputs(record) for record in store.records(status="done")]
+    assert not check_store(folder).clean
+    assert check_store(folder, repair=True).sound
+    assert check_store(folder).clean
+    assert set(statuses(folder)) >= {"model-0001", "model-0003", "model-0004"}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "name = x'ff00'",
+        "status = 'wonderful'",
+        "status = 'done', digest = NULL",
+        "details = '[]'",
+        "details = '{}'",
+        "details = 'nonsense'",
+        "details = '" + "[" * 50_000 + "'",
+        "details = replace(details, '\"kwargs\":{}', '\"kwargs\":[]')",
+        "details = replace(details, '\"tags\":[]', '\"tags\":5')",
+        "details = CAST(zeroblob(3000000) AS TEXT)",
+        "reason = zeroblob(10)",
+        "message = x'41'",
+        "probe_hash = '../../x'",
+        "name = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_hostile_models(folder, hostile):
+    change(folder, f"UPDATE models SET {hostile} WHERE name = 'model-0002'")
+    with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
+        list(store.records())
+    assert not check_store(folder).clean
+    assert check_store(folder, repair=True).sound
+    assert check_store(folder).clean
+    assert set(statuses(folder)) >= {"model-0001", "model-0003", "model-0004"}
+
+
+@pytest.mark.parametrize(
+    "name", ["zoo.sqlite", "zoo.sqlite-wal", "zoo.sqlite-shm", "outputs", "incoming", "writer.lock"]
+)
+def test_links_in_the_store_are_not_followed(folder, name):
+    path = folder / name
+    target = folder.parent / "target"
+    if path.is_dir():
+        shutil.move(path, target)
+    else:
+        target.write_bytes(path.read_bytes() if path.exists() else b"")
+        path.unlink(missing_ok=True)
+    path.symlink_to(target)
+    with pytest.raises(StoreError):
+        ZooStore.open(folder, write=True)
+
+
+def test_a_rollback_journal_is_refused(folder):
+    """SQLite would play it back, and delete a file that it names, merely to read."""
+    (folder / "zoo.sqlite-journal").write_bytes(b"x")
+    with pytest.raises(StoreError, match="journal"):
+        ZooStore.open(folder, write=False)
+
+
+def test_files_of_outputs_are_distrusted():
+    good = encode(*(result(1)[i] for i in (0, 2)))
+    key, outputs = decode(good)
+    assert key == result(1)[0]
+    assert outputs.tolist() == result(1)[2].tolist()
+    length = int.from_bytes(good[:8], "little")
+    header, data = good[8 : 8 + length], good[8 + length :]
+
+    def file(text: bytes, rest: bytes = data) -> bytes:
+        return len(text).to_bytes(8, "little") + text + rest
+
+    assert decode(file(header))[0] == key
+    for bad in (
+        b"",
+        b"12345678",
+        b"\xff" * 100,
+        file(b"{}"),
+        file(b"[" * 100_000),
+        file(header, data[:-1]),
+        file(header, data + b"1"),
+        file(header.replace(b"F32", b"F64")),
+        file(header.replace(b"F32", b"I32")),
+        file(header.replace(b"[6,3]", b"[6,4]")),
+        file(header.replace(b"[6,3]", b"[-6,-3]")),
+        file(header.replace(b"[6,3]", b"[18]")),
+        file(header.replace(b"[0,72]", b"[4,76]")),
+        file(header.replace(b"zoo outputs", b"zoo_outputs")),
+        file(header.replace(b"float32", b"float32\\")),
+        safetensors.numpy.save({"outputs": outputs.numpy()}),
+    ):
+        assert bad != good
+        with pytest.raises(ValueError, match=r"header|shape|bytes"):
+            decode(bad)
+
+
+def test_read_only_folder(folder, run, monkeypatch):
+    """As on a read-only medium: no log, and no right to make one."""
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    assert json.loads(run("zoo", "ls", folder, "--json")[1])["models"][0]["name"] == "model-0001"
+    assert not (folder / "zoo.sqlite-shm").exists()
