@@ -32,7 +32,7 @@ import torch
 from sac_fast import ProbeSet, nearest_models, save_weights
 from sac_fast.bench.machine import describe
 from sac_fast.demo.architectures import plain
-from sac_fast.store import ZooStore
+from sac_fast.store import ModelStore
 
 SPEC = "sac_fast.demo.architectures:plain"
 TOLERANCE = 1e-5
@@ -131,7 +131,7 @@ def ours(base: Path, turn: str) -> dict[str, Any]:
     command += ["--store", base / f"store-{turn}", "--architecture", SPEC, "--source", "m0000.safetensors"]
     found = run(command, base / f"ours-{turn}.lines")
     summary = json.loads((base / f"ours-{turn}.lines").read_text().splitlines()[-1])
-    with ZooStore.open(base / f"store-{turn}", write=False) as store:
+    with ModelStore.open(base / f"store-{turn}", write=False) as store:
         distances = {row.name: row.distance for row in store.distances()}
     phases = summary["phases"]
     seconds = summary["seconds"] - phases.pop("start")
@@ -208,7 +208,7 @@ def recorded_case(base: Path, models: int) -> dict[str, Any]:
     found = run([*command, "--store", base / "recorded-store"], base / "recorded.lines")
     summary = json.loads((base / "recorded.lines").read_text().splitlines()[-1])
     start = time.perf_counter()
-    with ZooStore.open(base / "recorded-store", write=False) as store:
+    with ModelStore.open(base / "recorded-store", write=False) as store:
         outputs = torch.stack([store.outputs(record) for record in store.records(status="done")])
     read_seconds = time.perf_counter() - start
     start = time.perf_counter()

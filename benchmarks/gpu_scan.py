@@ -18,7 +18,7 @@ from sac_fast import ProbeSet, correlation_distance, save_weights
 from sac_fast.demo.architectures import inception, plain, residual
 from sac_fast.models import list_entries
 from sac_fast.scan.run import scan
-from sac_fast.store import ZooStore
+from sac_fast.store import ModelStore
 
 # cuDNN may multiply in TF32, which torch allows it by default: 11 bits of every factor.
 TOLERANCE = 1e-3
@@ -40,7 +40,7 @@ def check_scan(device: str, models: int = 60, probes: int = 800) -> list[dict[st
         names = make_zoo(base, models, probes)
         found, seconds = {}, {}
         for name, where in (("cpu", "cpu"), ("device", device), ("again", device)):
-            with ZooStore.open(base / name, write=True, create=True) as store:
+            with ModelStore.open(base / name, write=True, create=True) as store:
                 summary = scan(list_entries(base / "zoo.csv"), ProbeSet.load(base / "probes"), store, device=where)
                 if summary.done != models:
                     return [{"case": f"scan on {where}", "error": summary.reasons, "tolerance": 0, "ok": False}]

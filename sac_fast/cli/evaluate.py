@@ -57,9 +57,7 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
     ] = False,
-    false_accusation_rate: Annotated[
-        float, typer.Option("--false-accusation-rate", "--alpha", help="α, between 0 and 1.")
-    ] = 0.05,
+    alpha: Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples, and of the quick test bed.")] = 0,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures (extra 'plots').")] = True,
     force: Force = False,
@@ -74,8 +72,8 @@ def evaluate(
 
     if zoo is None and not quick:
         raise typer.BadParameter("must be given, or --quick to train a small one", param_hint="ZOO")
-    if not 0 < false_accusation_rate < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {false_accusation_rate}", param_hint="--alpha")
+    if not 0 < alpha < 1:
+        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
     # Refuse before the work is done, not after.
     if not 0 <= null_share < 1:
         raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
@@ -96,7 +94,7 @@ def evaluate(
         peers=peers,
         with_grid=grid,
         time_queries=time_queries or trained,
-        false_accusation_rate=false_accusation_rate,
+        alpha=alpha,
         resamples=500 if quick else 2000,
         probe_resamples=0 if quick else 200,
         seed=seed,
@@ -149,7 +147,7 @@ def verify_preset(
     source: Fingerprint,
     suspect: Fingerprint,
     nulls: list[Fingerprint],
-    false_accusation_rate: float,
+    alpha: float,
 ) -> Verification:
     """What `sac-fast verify --preset` does."""
     from ..scores import PRESETS
@@ -160,5 +158,5 @@ def verify_preset(
     if (preset == "calibrated") != (calibration is not None):
         raise typer.BadParameter("goes with --preset calibrated, and that with it", param_hint="--calibration")
     if calibration is None:
-        return verify_fixed(preset, source, suspect, nulls, false_accusation_rate)
-    return verify_calibrated(calibration, source, suspect, nulls, false_accusation_rate)
+        return verify_fixed(preset, source, suspect, nulls, alpha)
+    return verify_calibrated(calibration, source, suspect, nulls, alpha)

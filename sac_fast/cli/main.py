@@ -178,9 +178,7 @@ def verify(
         list[Path] | None,
         typer.Option(exists=True, help="Fingerprints of independent models: files or folders; repeatable."),
     ] = None,
-    false_accusation_rate: Annotated[
-        float, typer.Option("--false-accusation-rate", "--alpha", help="α, between 0 and 1.")
-    ] = 0.05,
+    alpha: Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")] = 0.05,
     metric: Metric = "cosine",
     comparison: Comparison = "l1",
     preset: cli_evaluate.Preset = None,
@@ -191,8 +189,8 @@ def verify(
     from ..fingerprint import Fingerprint
     from ..verify.fingerprints import verify_fingerprints
 
-    if not 0 < false_accusation_rate < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {false_accusation_rate}", param_hint="--alpha")
+    if not 0 < alpha < 1:
+        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
     if calibration is not None and preset is None:
         raise typer.BadParameter("goes with --preset calibrated, got no --preset", param_hint="--calibration")
     for option in ("metric", "comparison"):
@@ -209,11 +207,9 @@ def verify(
         files += inside
     of_all = (Fingerprint.load(source), Fingerprint.load(suspect), [Fingerprint.load(file) for file in files])
     if preset is not None or calibration is not None:
-        result = cli_evaluate.verify_preset(preset, calibration, *of_all, false_accusation_rate)
+        result = cli_evaluate.verify_preset(preset, calibration, *of_all, alpha)
     else:
-        result = verify_fingerprints(
-            *of_all, false_accusation_rate=false_accusation_rate, metric=metric, comparison=comparison
-        )
+        result = verify_fingerprints(*of_all, alpha=alpha, metric=metric, comparison=comparison)
     common.show_verification(result, as_json)
 
 

@@ -40,7 +40,7 @@ def relatives(
     """Nearest relatives of the models of a zoo with p-values, groups of relatives, and the forest that joins them."""
     from ..lineage.graph import check_ending, save_graph
     from ..lineage.relatives import find_relatives
-    from ..store import ZooStore
+    from ..store import ModelStore
     from ..store.stored import stored_outputs
     from ..verdict.pool import smallest_null_count
     from .render.relatives import show_relatives
@@ -53,7 +53,7 @@ def relatives(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--graph") from None
         free(path, force, "--graph")
-    with ZooStore.open(zoo, write=False) as store:
+    with ModelStore.open(zoo, write=False) as store:
         stored = stored_outputs(store, probes, progress=not quiet)
     for option, given in (("--model", model), ("--among", among), ("--source", source)):
         if strangers := sorted(set(given or []) - set(stored.names)):

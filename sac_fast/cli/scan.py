@@ -100,7 +100,7 @@ def scan(
     from ..scan.jobs import WorkerSettings
     from ..scan.place import device_list
     from ..scan.run import scan as run_scan
-    from ..store import ZooStore
+    from ..store import ModelStore
     from .render.scan import ScanReport
 
     if (probes_file is None) == (probe_hash is None):
@@ -127,7 +127,7 @@ def scan(
     probes: ProbeSet | str = probe_hash or ProbeSet.load(probes_file or Path())
     entries = list_entries(source)
     report = ScanReport(as_json)
-    with ZooStore.open(store, write=True, create=True) as opened:
+    with ModelStore.open(store, write=True, create=True) as opened:
         summary = run_scan(
             entries,
             probes,

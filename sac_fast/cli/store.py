@@ -32,10 +32,10 @@ def list_models(
     as_json: Json = False,
 ) -> None:
     """List the models, by name."""
-    from ..store import ZooStore
+    from ..store import ModelStore
     from .render import store as report_zoo
 
-    with ZooStore.open(store, write=False) as zoo:
+    with ModelStore.open(store, write=False) as zoo:
         wanted = None if probes is None else zoo.complete_probe_hash(probes)
         report_zoo.show_records(zoo.records(wanted, status), as_json)
 
@@ -43,10 +43,10 @@ def list_models(
 @app.command()
 def show(store: Store, name: Annotated[str, typer.Argument(help="The model's name.")], as_json: Json = False) -> None:
     """Show all that is known of one model, its distances to sources included."""
-    from ..store import ZooStore
+    from ..store import ModelStore
     from .render import store as report_zoo
 
-    with ZooStore.open(store, write=False) as zoo:
+    with ModelStore.open(store, write=False) as zoo:
         found = list(zoo.records_of(name))
         if not found:
             raise typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint="NAME")
@@ -62,12 +62,12 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Forget models, with their outputs and distances."""
-    from ..store import ZooStore
+    from ..store import ModelStore
     from .render import store as report_zoo
 
     if not names and not unused:
         raise typer.BadParameter("must be given, or --unused, got neither", param_hint="NAMES")
-    with ZooStore.open(store, write=True) as zoo:
+    with ModelStore.open(store, write=True) as zoo:
         wanted = None if probes is None else zoo.complete_probe_hash(probes)
         # All names first: a wrong one must not leave half of the work done.
         for name in names or []:
@@ -91,7 +91,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a table of models or distances, or one model's fingerprint."""
-    from ..store import ZooStore, export_distances
+    from ..store import ModelStore, export_distances
     from .render import store as report_zoo
 
     if (model is not None) != (out.suffix == ".safetensors"):
@@ -101,7 +101,7 @@ def export(
     if distances and (times or model is not None):
         raise typer.BadParameter("goes with neither --times nor --model", param_hint="--distances")
     free(out, force)
-    with ZooStore.open(store, write=False) as zoo:
+    with ModelStore.open(store, write=False) as zoo:
         if model is not None:
             wanted = None if probes is None else zoo.complete_probe_hash(probes)
             found = [record for record in zoo.records_of(model) if wanted in (None, record.probe_hash)]

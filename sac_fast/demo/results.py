@@ -105,7 +105,7 @@ def judge(
         "auc": area(distance),
         "auc_by_theft": {theft: area(distance, [theft]) for theft in THEFTS},
         "auc_by_metric": {by: area(distances(by)) for by in METRICS},
-        "false_accusation_rate": rate,
+        "alpha": rate,
         "threshold": any_verdict.threshold,
         "upper_bound": any_verdict.upper_bound,
         "null_count": len(pool),
@@ -152,9 +152,7 @@ def reproduce(
         f"--weights {path(weights_file(member))} --probes {path(PROBES)} "
         f"--mean {numbers(PREPROCESSING.mean)} --std {numbers(PREPROCESSING.std)} --out {mine}",
         f"sac-fast verify {path(fingerprint_file(members[0]))} {mine} --null {path('fingerprints/null')} "
-        f"--metric {metric} "
-        + (f"--comparison {comparison} " if comparison != "l1" else "")
-        + f"--false-accusation-rate {rate:g}",
+        f"--metric {metric} " + (f"--comparison {comparison} " if comparison != "l1" else "") + f"--alpha {rate:g}",
     ]
 
 

@@ -37,7 +37,7 @@ def evaluate(
     peers: StrPath | None = None,
     with_grid: bool = False,
     time_queries: bool = False,
-    false_accusation_rate: float = 0.05,
+    alpha: float = 0.05,
     resamples: int = 2000,
     probe_resamples: int = 0,
     seed: int = 0,
@@ -54,7 +54,7 @@ def evaluate(
         with_grid: also every fixed score there is (minutes).
         time_queries: run the source on the probes, so that times hold the answering too; it imports the callable that
             zoo.json names.
-        false_accusation_rate, resamples, seed: see `evaluate_distances`.
+        alpha, resamples, seed: see `evaluate_distances`.
         probe_resamples: of the probes, for intervals over probes of the fixed presets, at least 2; 0: none.
         progress: bars on stderr.
 
@@ -68,7 +68,7 @@ def evaluate(
     """
     start = time.perf_counter()
     # what can be refused at once is, before anything is read
-    checks.rate("false_accusation_rate", false_accusation_rate)
+    checks.rate("alpha", alpha)
     if probe_resamples < 0 or probe_resamples == 1:
         raise ValueError(f"probe_resamples must be 0 or at least 2, got {probe_resamples}")
     for preset in presets:
@@ -111,7 +111,7 @@ def evaluate(
             m.name: {"role": m.role, "origin": m.origin, "architecture": m.architecture, "accuracy": m.accuracy}
             for m in answers.suspects
         },
-        "false_accusation_rate": false_accusation_rate,
+        "alpha": alpha,
         "methods": [],
         "not_evaluated": reasons,
     }
@@ -119,7 +119,7 @@ def evaluate(
         summary = summarise(
             method.distances,
             answers.suspects,
-            false_accusation_rate=false_accusation_rate,
+            alpha=alpha,
             resamples=resamples,
             seed=seed,
             cells=method.name in PRESETS,

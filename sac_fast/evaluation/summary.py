@@ -77,7 +77,7 @@ def summarise(
     distances: Mapping[str, float],
     suspects: Sequence[ZooMember],
     *,
-    false_accusation_rate: float = 0.05,
+    alpha: float = 0.05,
     resamples: int = 2000,
     seed: int = 0,
     cells: bool = True,
@@ -88,7 +88,7 @@ def summarise(
     Args:
         distances: by member; NaN where the method cannot compare two models (another number of outputs).
         suspects: stolen and independent members.
-        false_accusation_rate, resamples, seed: see `evaluate_distances`.
+        alpha, resamples, seed: see `evaluate_distances`.
         cells: also attack × kind of independents.
         resampled: by member, (R,) distances under resamples of the probes, for intervals over probes.
 
@@ -111,7 +111,7 @@ def summarise(
             evaluated = evaluate_distances(
                 groups,
                 independents,
-                false_accusation_rate=false_accusation_rate,
+                alpha=alpha,
                 false_positive_rates=RATES,
                 resamples=resamples,
                 seed=seed,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..io.progress import track
 from ..ops import nearest_models, pairwise_correlation_distances
-from ..ops.arguments import METRICS, one_of
+from ..ops.arguments import METRICS, check_choice
 from ..verdict import attainable_p_value, calibrated_threshold
 
 Floats = NDArray[np.float64]
@@ -192,7 +192,7 @@ def _check(
     alpha: float,
     metric: str,
 ) -> None:
-    one_of("metric", metric, METRICS)
+    check_choice("metric", metric, METRICS)
     if len(names) != len(outputs) or len(names) < 2:
         raise ValueError(f"names and outputs must be of the same two or more models, got {len(names)}, {len(outputs)}")
     if len(set(names)) != len(names):

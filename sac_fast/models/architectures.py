@@ -29,7 +29,7 @@ def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
     try:
         target: Any = importlib.import_module(module_name)
     except Exception as error:  # the module's own code may raise anything
-        raise ModelError(f"cannot import {module_name!r} of {spec!r}: {told(error)}") from error
+        raise ModelError(f"cannot import {module_name!r} of {spec!r}: {describe_error(error)}") from error
     for part in path.split("."):
         if not hasattr(target, part):
             raise ModelError(f"{spec!r} must name a callable, but {module_name!r} has no {path!r}")
@@ -45,7 +45,7 @@ def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
     try:
         model = target(**dict(kwargs or {}))
     except Exception as error:
-        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {told(error)}") from error
+        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {describe_error(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec!r} must return an nn.Module, got {type(model).__name__}")
     return model
@@ -114,7 +114,7 @@ def _listed(what: str, items: list[str]) -> str:
     return f"{len(items)} {what}: {', '.join(items[:_SHOWN])}{more}"
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error as part of a message."""
     return f"{type(error).__name__}: {error}"
 
@@ -158,7 +158,7 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
     try:
         model = timm.create_model(name, **arguments)
     except Exception as error:  # timm raises RuntimeError, the models anything
-        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {told(error)}") from error
+        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {describe_error(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec!r} must return an nn.Module, got {type(model).__name__}")
     return model

@@ -17,7 +17,7 @@ from ..formats.limits import Limits, refuse
 from ..formats.safetensors import Header, looks_like_safetensors, read_header, read_tensors
 from ..formats.torch_file import read_torch
 from ..io.container import StrPath, atomic_write, hash_entries
-from .architectures import StateDict, call_spec, check_fit, told, without_prefix
+from .architectures import StateDict, call_spec, check_fit, describe_error, without_prefix
 
 _HASH_KEY = "sac_fast.weights_hash"
 
@@ -69,7 +69,7 @@ def load_weights(model: nn.Module, path: StrPath) -> None:
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"weights {name} do not fit {type(model).__name__}: {told(error)}") from error
+        raise ModelError(f"weights {name} do not fit {type(model).__name__}: {describe_error(error)}") from error
 
 
 def read_weights(path: StrPath, *, limits: Limits | None = None, root: Path | None = None) -> StateDict:

@@ -15,7 +15,7 @@ from ..formats.recorded import read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.torch_file import read_torch
 from ..io.container import content_hash
-from .architectures import build_architecture, check_fit, infer_architecture, told, without_prefix
+from .architectures import build_architecture, check_fit, describe_error, infer_architecture, without_prefix
 from .checkpoint import check_weights_hash, weights_hash
 from .entry import ModelEntry
 from .onnx_model import open_onnx
@@ -162,4 +162,4 @@ def fill_module(module: nn.Module, state: dict[str, Tensor], name: str) -> None:
     try:
         module.load_state_dict(fitting)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"weights {name} do not fit {type(module).__name__}: {told(error)}") from error
+        raise ModelError(f"weights {name} do not fit {type(module).__name__}: {describe_error(error)}") from error

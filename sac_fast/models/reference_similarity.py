@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..ops.arguments import one_of
+from ..ops.arguments import check_choice
 from ..probes import ProbeSet
 from .preprocessing import Preprocessing
 from .runner import run_model
@@ -36,7 +36,7 @@ def similarities(embeddings: Tensor, references: Tensor, similarity: Similarity 
     """
     if callable(similarity):
         return similarity(embeddings, references)
-    one_of("similarity", similarity, SIMILARITIES)
+    check_choice("similarity", similarity, SIMILARITIES)
     if similarity == "euclidean":
         return -torch.cdist(embeddings, references, compute_mode="donot_use_mm_for_euclid_dist")
     if similarity == "cosine":
@@ -77,7 +77,7 @@ class ReferenceSimilarity(nn.Module):
     ) -> None:
         super().__init__()
         if not callable(similarity):
-            one_of("similarity", similarity, SIMILARITIES)
+            check_choice("similarity", similarity, SIMILARITIES)
         rows = run_model(model, references, preprocessing=preprocessing, output=output, batch_size=batch_size)
         tensors = [*model.parameters(), *model.buffers()]
         place = tensors[0].device if tensors else torch.device("cpu")

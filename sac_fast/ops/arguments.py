@@ -21,7 +21,7 @@ DEFAULT_SIGMA = math.sqrt(0.5)
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
     """Return `value` if it is one of `allowed`, else raise a ValueError that lists them."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
@@ -39,7 +39,7 @@ def bandwidth(sigma: float) -> float:
     return value
 
 
-def unmasked(name: str, value: Any) -> None:
+def check_not_masked(name: str, value: Any) -> None:
     """Raise a TypeError for a NumPy masked array, whose mask torch would pass over in silence."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain NumPy array, got a masked one; leave out or fill in what it masks")
@@ -57,7 +57,7 @@ def outputs_tensor(name: str, value: Any) -> Tensor:
     NumPy arrays are shared where torch can, copied where it cannot (read-only, byte-swapped, unaligned or with
     strides that torch does not have).
     """
-    unmasked(name, value)
+    check_not_masked(name, value)
     if isinstance(value, np.ndarray):
         native = value.dtype.newbyteorder("=")
         if native not in (np.float16, np.float32, np.float64):
@@ -134,7 +134,7 @@ def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: 
 
     They have the form of `like`, and its device unless they may be `anywhere`.
     """
-    unmasked(name, value)
+    check_not_masked(name, value)
     if isinstance(value, np.ndarray):
         if value.dtype not in (np.uint8, np.float16, np.float32):
             raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {value.dtype}")
@@ -160,7 +160,7 @@ def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: 
 
 def weights_tensor(name: str, value: Any, outputs: Tensor) -> Tensor:
     """Return weights of the n probes of `outputs` as a checked tensor (R, n): finite, ≥ 0, no row without weight."""
-    unmasked(name, value)
+    check_not_masked(name, value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
         value = torch.from_numpy(np.array(value, dtype=np.float64))
     if not isinstance(value, Tensor):

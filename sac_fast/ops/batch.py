@@ -15,7 +15,7 @@ from .arguments import (
     METRICS,
     PRECISIONS,
     bandwidth,
-    one_of,
+    check_choice,
     outputs_list,
     outputs_stack,
     outputs_tensor,
@@ -57,8 +57,8 @@ def correlation_distances(
     """
     source = outputs_tensor("source", source)
     models = outputs_list("suspects", suspects, like=source)
-    one_of("metric", metric, METRICS)
-    one_of("precision", precision, PRECISIONS)
+    check_choice("metric", metric, METRICS)
+    check_choice("precision", precision, PRECISIONS)
     check_backend(backend, source.device)
     sigma = bandwidth(sigma)
     result: Tensor = torch.ops.sac_fast.correlation_distances(source, models, metric, sigma, backend, precision)
@@ -93,9 +93,9 @@ def pairwise_correlation_distances(
     """
     # on a GPU a stack of models stays one tensor: ten thousand views take longer than their distances
     models = [outputs_stack("zoo", zoo)] if isinstance(zoo, Tensor) and zoo.is_cuda else outputs_list("zoo", zoo)
-    one_of("metric", metric, METRICS)
+    check_choice("metric", metric, METRICS)
     check_backend(backend, models[0].device)
-    one_of("precision", precision, PRECISIONS)
+    check_choice("precision", precision, PRECISIONS)
     sigma = bandwidth(sigma)
     result: Tensor = torch.ops.sac_fast.pairwise_correlation_distances(models, metric, sigma, backend, precision)
     return result

@@ -15,7 +15,7 @@ from .arguments import (
     DEFAULT_SIGMA,
     METRICS,
     bandwidth,
-    one_of,
+    check_choice,
     outputs_pair,
     result_dtype,
     weights_tensor,
@@ -72,7 +72,7 @@ def correlation_distance_weighted(
     """
     a, b = outputs_pair(a, b)
     weights = weights_tensor("weights", weights, a)
-    one_of("metric", metric, METRICS)
+    check_choice("metric", metric, METRICS)
     check_backend(backend, a.device)
     if backend == "cuda":
         raise BackendError("backend of correlation_distance_weighted must be auto, cpu or reference, got 'cuda'")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import _backend
 from . import reference
-from .arguments import DEFAULT_SIGMA, METRICS, bandwidth, one_of, outputs_tensor, result_dtype
+from .arguments import DEFAULT_SIGMA, METRICS, bandwidth, check_choice, outputs_tensor, result_dtype
 from .cuda import tiles as cuda_tiles
 from .dispatch import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
 
@@ -45,7 +45,7 @@ def correlation_vector(
         TypeError, ValueError, BackendError: as `correlation_matrix`.
     """
     outputs = outputs_tensor("outputs", outputs)
-    one_of("metric", metric, METRICS)
+    check_choice("metric", metric, METRICS)
     check_backend(backend, outputs.device)
     if dtype is not None and dtype not in VECTOR_DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(map(str, VECTOR_DTYPES))}, got {dtype}")

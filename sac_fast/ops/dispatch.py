@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import _backend
 from ..errors import BackendError
 from . import reference
-from .arguments import BACKENDS, finite_rows, one_of, result_dtype
+from .arguments import BACKENDS, check_choice, finite_rows, result_dtype
 
 View = tuple[int, str, int, int, int, int]
 
@@ -45,7 +45,7 @@ def fake_kernel(name: str) -> Callable[[Kernel], Kernel]:
 
 def check_backend(backend: str, device: torch.device) -> None:
     """Raise if `backend` is no backend, or not one for tensors on `device`."""
-    one_of("backend", backend, BACKENDS)
+    check_choice("backend", backend, BACKENDS)
     if backend in ("cpu", "cuda") and backend != device.type:
         raise BackendError(f"backend {backend!r} needs tensors on a {backend} device, got {device}")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arguments import dense, unmasked
+from .arguments import check_not_masked, dense
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 # libjpeg's own limit of a side
@@ -24,7 +24,7 @@ def images_tensor(images: Any) -> Tensor:
     NumPy arrays are shared where torch can, copied where it cannot (read-only, or with strides that torch does not
     have).
     """
-    unmasked("images", images)
+    check_not_masked("images", images)
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8:
             raise TypeError(f"images must be uint8, got {images.dtype}")
@@ -52,7 +52,7 @@ def quality_tensor(quality: Any, count: int) -> Tensor:
             raise ValueError(f"quality must be 1 to 100, got {quality}")
         # named: torch.set_default_device may say another one
         return torch.tensor([int(quality)], dtype=torch.uint8, device="cpu")
-    unmasked("quality", quality)
+    check_not_masked("quality", quality)
     if isinstance(quality, Tensor):
         dense("quality", quality)
         if quality.dtype.is_floating_point or quality.dtype.is_complex:

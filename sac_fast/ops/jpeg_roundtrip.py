@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import _backend
 from ..errors import BackendError
-from .arguments import BACKENDS, one_of
+from .arguments import BACKENDS, check_choice
 from .jpeg_arguments import SUBSAMPLINGS, Quality, images_tensor, quality_tensor
 from .reference import jpeg_roundtrip as jpeg_reference
 
@@ -55,8 +55,8 @@ def jpeg_roundtrip(
     2412.20768); ITU-T T.81; libjpeg-turbo.
     """
     images = images_tensor(images)
-    one_of("subsampling", subsampling, SUBSAMPLINGS)
-    one_of("backend", backend, BACKENDS)
+    check_choice("subsampling", subsampling, SUBSAMPLINGS)
+    check_choice("backend", backend, BACKENDS)
     if backend in ("cpu", "cuda") and backend != images.device.type:
         raise BackendError(f"backend {backend!r} needs tensors on a {backend} device, got {images.device}")
     qualities = quality_tensor(quality, images.shape[0])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import _backend
 from . import reference
-from .arguments import DEFAULT_SIGMA, METRICS, bandwidth, one_of, outputs_list, result_dtype, vectors_tensor
+from .arguments import DEFAULT_SIGMA, METRICS, bandwidth, check_choice, outputs_list, result_dtype, vectors_tensor
 from .batch import Zoo, ranked_models
 from .cuda import nearest_models as cuda_nearest
 from .dispatch import check_backend, cpu_arguments, fake_kernel, kernel, takes_cpu, takes_cuda, view
@@ -56,8 +56,8 @@ def nearest_models(
     Raises:
         TypeError, ValueError, BackendError: as `correlation_distance`; messages name the model.
     """
-    one_of("metric", metric, METRICS)
-    one_of("first_pass", first_pass, ("none", "uint8"))
+    check_choice("metric", metric, METRICS)
+    check_choice("first_pass", first_pass, ("none", "uint8"))
     if isinstance(top, bool) or not isinstance(top, int):
         raise TypeError(f"top must be an integer, got {type(top).__name__}")
     spare = max(_SPARE_CANDIDATES, top) if first_pass == "uint8" else None

@@ -19,8 +19,8 @@ from .arguments import (
     METRICS,
     PRECISIONS,
     bandwidth,
+    check_choice,
     finite_rows,
-    one_of,
     outputs_pair,
     outputs_tensor,
     result_dtype,
@@ -70,7 +70,7 @@ def correlation_matrix(
     NeurIPS 2022 (arXiv 2210.15427), section 3.2.
     """
     outputs = outputs_tensor("outputs", outputs)
-    one_of("metric", metric, METRICS)
+    check_choice("metric", metric, METRICS)
     check_backend(backend, outputs.device)
     result: Tensor = torch.ops.sac_fast.correlation_matrix(outputs, metric, bandwidth(sigma), backend)
     return result
@@ -131,9 +131,9 @@ def correlation_distance(
     Kornblith et al. 2019 (cka).
     """
     a, b = outputs_pair(a, b)
-    one_of("metric", metric, METRICS)
-    one_of("comparison", comparison, COMPARISONS)
-    one_of("precision", precision, PRECISIONS)
+    check_choice("metric", metric, METRICS)
+    check_choice("comparison", comparison, COMPARISONS)
+    check_choice("precision", precision, PRECISIONS)
     check_backend(backend, a.device)
     sigma = bandwidth(sigma)
     result: Tensor = torch.ops.sac_fast.correlation_distance(a, b, metric, comparison, sigma, backend, precision)

@@ -16,7 +16,7 @@ from ..errors import StoreError
 from ..fingerprint import Fingerprint
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import ModelRecord, ResultKey
-from ..store.store import ZooStore
+from ..store.store import ModelStore
 from .protocol import Answer
 
 _MOST_WAITING = 512
@@ -64,7 +64,7 @@ class ResultWriter:
         kin: sources whose distances are wanted.
     """
 
-    def __init__(self, store: ZooStore, kin: Kin) -> None:
+    def __init__(self, store: ModelStore, kin: Kin) -> None:
         self._store = store
         self._kin = kin
         self._batch = _Batch()

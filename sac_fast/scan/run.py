@@ -24,7 +24,7 @@ from ..models import ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
 from ..probes import ProbeSet
 from ..store.records import MAX_TEXT, FileStamp, ModelRecord
-from ..store.store import ZooStore
+from ..store.store import ModelStore
 from .checks import check_names, check_sources, rows_of
 from .fork_server import ScanError
 from .jobs import BAD_ARGUMENTS, Executor, Job, WorkerSettings, request_hash
@@ -46,7 +46,7 @@ _NOT_OPENED = (BAD_ARGUMENTS, "untrusted-architecture")
 def scan(
     entries: Sequence[ModelEntry],
     probes: ProbeSet | str,
-    store: ZooStore,
+    store: ModelStore,
     *,
     sources: Sequence[Fingerprint | str] = (),
     metric: str = "cosine",
@@ -120,7 +120,7 @@ class _Scan:
     """One scan under way."""
 
     probes: ProbeSet | str
-    store: ZooStore
+    store: ModelStore
     executor: Executor
     settings: WorkerSettings
     device: str

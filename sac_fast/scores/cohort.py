@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..ops.arguments import one_of, outputs_list
+from ..ops.arguments import check_choice, outputs_list
 from ..ops.reference.pair import normalised_rows
 from .transforms import centred_within, transform_rows
 
@@ -55,8 +55,8 @@ def inner_products(
 
     Source: Kornblith et al. 2019 (linear CKA); <AAᵀ, BBᵀ> = |AᵀB|².
     """
-    one_of("space", space, SPACES)
-    one_of("metric", metric, ("cosine", "pearson", "spearman"))
+    check_choice("space", space, SPACES)
+    check_choice("metric", metric, ("cosine", "pearson", "spearman"))
     outputs = outputs_list("models", list(models))
     if classes is not None and (classes.ndim != 1 or len(classes) != len(outputs[0]) or int(classes.min()) < 0):
         raise ValueError(f"classes must be {len(outputs[0])} numbers of at least 0, got {tuple(classes.shape)}")

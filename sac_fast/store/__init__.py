@@ -5,16 +5,16 @@ from .distances import SourceDistance, source_id
 from .export import export_distances, export_models
 from .lock import writer_of
 from .records import FileStamp, ModelRecord, ResultKey, architecture_text
-from .store import ZooStore
+from .store import ModelStore
 
 __all__ = [
     "CheckReport",
     "FileStamp",
     "Finding",
     "ModelRecord",
+    "ModelStore",
     "ResultKey",
     "SourceDistance",
-    "ZooStore",
     "architecture_text",
     "check_store",
     "export_distances",

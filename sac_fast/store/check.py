@@ -19,7 +19,7 @@ from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
 from .quarantine import set_aside
 from .records import ResultKey
 from .rows import SELECT, record_of
-from .store import ZooStore
+from .store import ModelStore
 
 Kind = Literal["database", "row", "missing", "damaged", "orphaned", "foreign", "left-over"]
 
@@ -91,21 +91,21 @@ def check_store(folder: StrPath, *, repair: bool = False, progress: bool = False
     """
     path = Path(folder)
     try:
-        with ZooStore._open(path, write=repair, sweep=False) as store:
+        with ModelStore._open(path, write=repair, sweep=False) as store:
             return check_open_store(store, repair=repair, progress=progress)
     except StoreDamagedError as error:
         broken = Finding("database", NAME, str(error))
         if not repair:
             return CheckReport(path, 0, (broken,))
     moved = _set_database_aside(path)
-    with ZooStore._open(path, write=True, sweep=False) as store:
+    with ModelStore._open(path, write=True, sweep=False) as store:
         found = check_open_store(store, repair=True, progress=progress)
     done = f"set aside as {', '.join(moved)}; made anew" if moved else "made anew"
     first = Finding(broken.kind, broken.what, broken.detail, done)
     return CheckReport(path, found.results, (first, *found.findings), found.notes)
 
 
-def check_open_store(store: ZooStore, *, repair: bool, progress: bool = False) -> CheckReport:
+def check_open_store(store: ModelStore, *, repair: bool, progress: bool = False) -> CheckReport:
     """`check_store` of a store that is open; with ``repair``, for writing."""
     with contextlib.ExitStack() as stack:
         if repair:
@@ -132,7 +132,7 @@ def check_open_store(store: ZooStore, *, repair: bool, progress: bool = False) -
         return CheckReport(store.folder, len(results), tuple(findings), tuple(notes))
 
 
-def _left_over(store: ZooStore, repair: bool) -> Iterator[Finding]:
+def _left_over(store: ModelStore, repair: bool) -> Iterator[Finding]:
     names = store.files.left_over()
     if repair:
         store.files.sweep()
@@ -144,7 +144,7 @@ def _left_over(store: ZooStore, repair: bool) -> Iterator[Finding]:
         yield Finding("left-over", f"{INCOMING}/{name}", "somebody was stopped while writing it", done)
 
 
-def _check_result(store: ZooStore, row: tuple[object, ...], repair: bool) -> Iterator[Finding]:
+def _check_result(store: ModelStore, row: tuple[object, ...], repair: bool) -> Iterator[Finding]:
     """One row of results and its file."""
     digest, text, n, k, file = row
     what = f"{FOLDER}/{str(file)[:2]}/{str(file)[:100]}{SUFFIX}"
@@ -180,7 +180,7 @@ def _check_result(store: ZooStore, row: tuple[object, ...], repair: bool) -> Ite
     yield Finding(kind, what, detail, done)
 
 
-def _check_models(store: ZooStore, repair: bool) -> Iterator[Finding]:
+def _check_models(store: ModelStore, repair: bool) -> Iterator[Finding]:
     for row in store.rows(SELECT + "ORDER BY m.name, m.probe_hash"):
         try:
             record_of(row)
@@ -198,7 +198,7 @@ def _check_models(store: ZooStore, repair: bool) -> Iterator[Finding]:
         )
 
 
-def _check_files(store: ZooStore, known: set[object], repair: bool) -> Iterator[Finding]:
+def _check_files(store: ModelStore, known: set[object], repair: bool) -> Iterator[Finding]:
     """Everything in outputs/ that no row of results names."""
     for path, name in store.files.names():
         if name is None:
@@ -212,7 +212,7 @@ def _check_files(store: ZooStore, known: set[object], repair: bool) -> Iterator[
             )
 
 
-def _adopt(store: ZooStore, name: str) -> str:
+def _adopt(store: ModelStore, name: str) -> str:
     """Take up a result whose row is lost, or get rid of the file."""
     try:
         key, outputs = store.files.read(name)

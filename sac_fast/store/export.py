@@ -13,7 +13,7 @@ from ..errors import StoreError
 from ..io.container import StrPath, atomic_write, canonical_json
 from ..io.text import printable
 from .records import ModelRecord
-from .store import ZooStore
+from .store import ModelStore
 
 MODEL_COLUMNS = {
     "name": str,
@@ -54,7 +54,7 @@ Row = Sequence[Any]
 Columns = dict[str, type]
 
 
-def export_models(store: ZooStore, path: StrPath, *, times: bool = False) -> int:
+def export_models(store: ModelStore, path: StrPath, *, times: bool = False) -> int:
     """Write one row for each model and probe set, all or nothing.
 
     Two stores with the same content give the same bytes, whenever and in whatever order it came. kwargs, output,
@@ -78,7 +78,7 @@ def export_models(store: ZooStore, path: StrPath, *, times: bool = False) -> int
     return _write(Path(path), columns, (_model_row(record, times) for record in store.records()))
 
 
-def export_distances(store: ZooStore, path: StrPath) -> int:
+def export_distances(store: ModelStore, path: StrPath) -> int:
     """Write the distances to sources, as `export_models` writes the models."""
     rows = ([getattr(found, name) for name in DISTANCE_COLUMNS] for found in store.distances())
     return _write(Path(path), DISTANCE_COLUMNS, rows)

@@ -1,4 +1,4 @@
-"""ZooStore: what is known of the models of a zoo, in one folder that survives crashes.
+"""ModelStore: what is known of the models of a zoo, in one folder that survives crashes.
 
     zoo.sqlite      models, keys of results, failures, distances (`sac_fast.store.database`)
     outputs/        files of outputs, named by their hash (`sac_fast.store.output_files`)
@@ -42,11 +42,11 @@ _BATCH_BYTES = 64 << 20
 Result = tuple[ResultKey, ModelRecord, torch.Tensor]
 
 
-class ZooStore(ModelQueries, DistanceRows):
-    """A store, opened by `ZooStore.open`. Any thread may call it; a forked child must open its own."""
+class ModelStore(ModelQueries, DistanceRows):
+    """A store, opened by `ModelStore.open`. Any thread may call it; a forked child must open its own."""
 
     @classmethod
-    def open(cls, folder: StrPath, *, write: bool, create: bool = False) -> ZooStore:
+    def open(cls, folder: StrPath, *, write: bool, create: bool = False) -> ModelStore:
         """Open a store.
 
         Args:
@@ -65,7 +65,7 @@ class ZooStore(ModelQueries, DistanceRows):
         return cls._open(Path(folder), write=write, create=create)
 
     @classmethod
-    def _open(cls, path: Path, *, write: bool, create: bool = False, sweep: bool = True) -> ZooStore:
+    def _open(cls, path: Path, *, write: bool, create: bool = False, sweep: bool = True) -> ModelStore:
         if create and not write:
             raise ValueError("create must come with write=True, got write=False")
         if create:
@@ -92,7 +92,7 @@ class ZooStore(ModelQueries, DistanceRows):
             undo.pop_all()
         return cls(path, connection, files, lock)
 
-    def __enter__(self) -> ZooStore:
+    def __enter__(self) -> ModelStore:
         return self
 
     def __exit__(

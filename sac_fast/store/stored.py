@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..errors import StoreError
 from ..io.progress import track
-from .store import ZooStore
+from .store import ModelStore
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class StoredOutputs:
     notes: tuple[str, ...]
 
 
-def stored_outputs(store: ZooStore, probes: str | None = None, *, progress: bool = False) -> StoredOutputs:
+def stored_outputs(store: ModelStore, probes: str | None = None, *, progress: bool = False) -> StoredOutputs:
     """Read the outputs of all models that answered one probe set; large ones are mapped, not read.
 
     Args:

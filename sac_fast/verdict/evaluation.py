@@ -23,7 +23,7 @@ class Evaluation:
     """Result of `evaluate_distances`.
 
     Attributes:
-        false_accusation_rate: α.
+        alpha: α.
         confidence: of all intervals.
         overall: all derived models against all independents, pooled: attacks count by their number of models.
         mean_over_attacks: ``auc`` and ``tpr_at_fpr:RATE``, the mean of the attacks' figures, each attack alike.
@@ -37,7 +37,7 @@ class Evaluation:
         transfer: ``transfer[kind that calibrates][kind that is judged]`` at α.
     """
 
-    false_accusation_rate: float
+    alpha: float
     confidence: float
     overall: Comparison
     mean_over_attacks: dict[str, Estimate]
@@ -58,7 +58,7 @@ def evaluate_distances(
     stolen: Mapping[str, ArrayLike],
     independents: Mapping[str, ArrayLike],
     *,
-    false_accusation_rate: float = 0.05,
+    alpha: float = 0.05,
     false_positive_rates: Sequence[float] = (0.01, 0.05),
     checked_rates: Sequence[float] = (0.01, 0.05, 0.1),
     stolen_replicates: Mapping[str, ArrayLike] | None = None,
@@ -74,7 +74,7 @@ def evaluate_distances(
         stolen: by attack, (a,) distances of the derived models to the source, or any finite score that is smaller
             where models are more alike.
         independents: by kind, (b,) distances of the independents.
-        false_accusation_rate: α of threshold, F1, detections and transfer checks.
+        alpha: α of threshold, F1, detections and transfer checks.
         false_positive_rates: at which the true positive rate is given.
         checked_rates: at which random splits check the false-accusation rate.
         stolen_replicates, independent_replicates: by the same names, (a, R) and (b, R) distances under R resamples of
@@ -93,7 +93,7 @@ def evaluate_distances(
             option out of range.
     """
     near, far = checks.groups("stolen", stolen), checks.groups("independents", independents)
-    rate = checks.rate("false_accusation_rate", false_accusation_rate)
+    rate = checks.rate("alpha", alpha)
     rates = [checks.rate("false_positive_rates", value) for value in false_positive_rates]
     confidence = checks.rate("confidence", confidence)
     replicates = _replicates(near, far, stolen_replicates, independent_replicates)
@@ -106,7 +106,7 @@ def evaluate_distances(
     corrected = {"none": together, "holm": holm(together), "benjamini_hochberg": benjamini_hochberg(together)}
     ends = np.cumsum([len(values) for values in near.values()])[:-1]
     return Evaluation(
-        false_accusation_rate=rate,
+        alpha=rate,
         confidence=confidence,
         overall=comparer.compare(attacks, kinds),
         mean_over_attacks=comparer.means(),

@@ -130,7 +130,7 @@ def f1_at_threshold(derived: ArrayLike, independent: ArrayLike, threshold: float
     return 2 * found / (found + wrong + near.size)
 
 
-def f1_at_rate(derived: ArrayLike, independent: ArrayLike, false_accusation_rate: float) -> float | None:
+def f1_at_rate(derived: ArrayLike, independent: ArrayLike, alpha: float) -> float | None:
     """F1 where all independents calibrate the verdict on the derived models, and all others that on an independent.
 
     So no independent is judged by a threshold that it helped to set: independent i is accused if its conformal
@@ -139,7 +139,7 @@ def f1_at_rate(derived: ArrayLike, independent: ArrayLike, false_accusation_rate
     Args:
         derived: (a,) distances of derived models, a ≥ 1.
         independent: (b,) distances of independent models, b ≥ 1.
-        false_accusation_rate: α, strictly between 0 and 1.
+        alpha: α, strictly between 0 and 1.
 
     Returns:
         ``2 TP / (2 TP + FP + FN)``; None where b independents are too few for α, that is ``1 / (1 + b) > α``.
@@ -148,7 +148,7 @@ def f1_at_rate(derived: ArrayLike, independent: ArrayLike, false_accusation_rate
         TypeError, ValueError: not numbers; empty, NaN or infinite; α out of range.
     """
     near, far = checks.values("derived", derived), np.sort(checks.values("independent", independent))
-    rate = checks.rate("false_accusation_rate", false_accusation_rate)
+    rate = checks.rate("alpha", alpha)
     rank = largest_count(rate, 1 + far.size)
     if rank < 1:
         return None

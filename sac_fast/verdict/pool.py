@@ -88,14 +88,14 @@ def attainable_p_value(null_count: int) -> float:
     return 1 / (1 + checks.count("null_count", null_count))
 
 
-def calibrated_threshold(null: ArrayLike, false_accusation_rate: float) -> float | None:
+def calibrated_threshold(null: ArrayLike, alpha: float) -> float | None:
     """The largest t such that ``distance < t`` is exactly ``conformal_p_value(distance, null) <= rate``.
 
     It is the ``floor(rate · (1 + m))``-th smallest null. A distance equal to it is not below it.
 
     Args:
         null: (m,) distances of independent models to the source, m ≥ 1.
-        false_accusation_rate: α, strictly between 0 and 1.
+        alpha: α, strictly between 0 and 1.
 
     Returns:
         The threshold; None where m nulls are too few for α, that is ``1 / (1 + m) > α``.
@@ -103,7 +103,7 @@ def calibrated_threshold(null: ArrayLike, false_accusation_rate: float) -> float
     Raises:
         TypeError, ValueError: not numbers; empty, NaN or infinite; α out of range.
     """
-    return _bound(_sorted("null", null), checks.rate("false_accusation_rate", false_accusation_rate))
+    return _bound(_sorted("null", null), checks.rate("alpha", alpha))
 
 
 def smallest_null_count(rate: float) -> int:
@@ -125,7 +125,7 @@ class Verdict:
         distance: of the suspect to the source.
         p_value: the conformal p-value.
         attainable_p_value: the smallest one that the pool can give.
-        false_accusation_rate: α.
+        alpha: α.
         threshold: below it a suspect is derived; None where the nulls are too few for α.
         upper_bound: from it on a suspect is independent; None where the nulls are too few for α, or no
             distance is (2α ≥ 1).
@@ -137,7 +137,7 @@ class Verdict:
     distance: float
     p_value: float
     attainable_p_value: float
-    false_accusation_rate: float
+    alpha: float
     threshold: float | None
     upper_bound: float | None
     null_count: int
@@ -173,7 +173,7 @@ class NullPool:
     def __len__(self) -> int:
         return len(self.distances)
 
-    def judge(self, distance: float, false_accusation_rate: float = 0.05) -> Verdict:
+    def judge(self, distance: float, alpha: float = 0.05) -> Verdict:
         """Judge a suspect by its conformal p-value p.
 
         * too few nulls, ``1 / (1 + m) > α``: *inconclusive*, whatever the distance;
@@ -185,7 +185,7 @@ class NullPool:
         Args:
             distance: of the suspect to the source, finite; under the same metric, comparison and
                 probes as the pool.
-            false_accusation_rate: α, strictly between 0 and 1, at least 1e-12.
+            alpha: α, strictly between 0 and 1, at least 1e-12.
 
         Returns:
             The verdict.
@@ -194,7 +194,7 @@ class NullPool:
             TypeError, ValueError: a distance or a rate that is none.
         """
         value = checks.number("distance", distance)
-        rate = checks.rate("false_accusation_rate", false_accusation_rate)
+        rate = checks.rate("alpha", alpha)
         null = np.asarray(self.distances)
         p, least = _p_value(value, null), attainable_p_value(null.size)
         threshold = _bound(null, rate)

@@ -34,7 +34,7 @@ class RealisedRate:
     confidence: float
 
 
-def realised_rate(null_count: int, false_accusation_rate: float, confidence: float = 0.95) -> RealisedRate:
+def realised_rate(null_count: int, alpha: float, confidence: float = 0.95) -> RealisedRate:
     """How far the false-accusation rate of one pool of m nulls lies from α.
 
     The threshold is the r-th smallest null, r = ⌊α(1 + m)⌋. Given the pool, an independent suspect lies below it with a
@@ -42,7 +42,7 @@ def realised_rate(null_count: int, false_accusation_rate: float, confidence: flo
 
     Args:
         null_count: m, ≥ 0.
-        false_accusation_rate: α, strictly between 0 and 1.
+        alpha: α, strictly between 0 and 1.
         confidence: of the range.
 
     Returns:
@@ -56,7 +56,7 @@ def realised_rate(null_count: int, false_accusation_rate: float, confidence: flo
     from scipy.stats import beta
 
     size = checks.count("null_count", null_count)
-    rate = checks.rate("false_accusation_rate", false_accusation_rate)
+    rate = checks.rate("alpha", alpha)
     share = checks.rate("confidence", confidence)
     rank = largest_count(rate, 1 + size)
     if rank < 1:
@@ -67,7 +67,7 @@ def realised_rate(null_count: int, false_accusation_rate: float, confidence: flo
 
 
 def nulls_needed(
-    false_accusation_rate: float, *, ceiling: float | None = None, confidence: float = 0.95, most: int = 10_000_000
+    alpha: float, *, ceiling: float | None = None, confidence: float = 0.95, most: int = 10_000_000
 ) -> int:
     """The smallest number of nulls for a false-accusation rate.
 
@@ -77,7 +77,7 @@ def nulls_needed(
     where r rises: `realised_rate` tells of any m.
 
     Args:
-        false_accusation_rate: α, strictly between 0 and 1, at least 1e-12.
+        alpha: α, strictly between 0 and 1, at least 1e-12.
         ceiling: above α and below 1; None asks for p-values that can reach α, and no more.
         confidence: with which one pool keeps below the ceiling.
         most: with a ceiling, give up beyond so many.
@@ -90,7 +90,7 @@ def nulls_needed(
     """
     from scipy.stats import beta
 
-    rate = checks.rate("false_accusation_rate", false_accusation_rate)
+    rate = checks.rate("alpha", alpha)
     if ceiling is None:
         return smallest_null_count(rate)
     highest, share = checks.rate("ceiling", ceiling), checks.rate("confidence", confidence)

@@ -53,7 +53,7 @@ def verify_fingerprints(
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint],
     *,
-    false_accusation_rate: float = 0.05,
+    alpha: float = 0.05,
     metric: str = "cosine",
     comparison: str = "l1",
     backend: str = "auto",
@@ -65,7 +65,7 @@ def verify_fingerprints(
         suspect: the suspect's, on the same probes.
         nulls: fingerprints of models known to be independent of the source, on the same probes. Too few for
             the rate, none included, make the verdict *inconclusive*.
-        false_accusation_rate: α, the share of independent models that may be called derived.
+        alpha: α, the share of independent models that may be called derived.
         metric, comparison, backend: see `sac_fast.correlation_distance`.
 
     Returns:
@@ -82,7 +82,7 @@ def verify_fingerprints(
         name = different_name(fp.name, distances)
         distances[name] = source.distance(fp, metric=metric, comparison=comparison, backend=backend)
     distance = source.distance(suspect, metric=metric, comparison=comparison, backend=backend)
-    verdict = NullPool(list(distances.values())).judge(distance, false_accusation_rate)
+    verdict = NullPool(list(distances.values())).judge(distance, alpha)
     return Verification(
         verdict,
         source.name,

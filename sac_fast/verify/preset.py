@@ -19,7 +19,7 @@ def verify_fixed(
     source: Fingerprint,
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint],
-    false_accusation_rate: float = 0.05,
+    alpha: float = 0.05,
 ) -> Verification:
     """Judge a suspect by a fixed preset's measure, beside independent models.
 
@@ -27,7 +27,7 @@ def verify_fixed(
         preset: ``"sac-jc"`` or ``"robust"``. Which probes it is meant for is not enforced: a warning says where the
             fingerprints are of other ones.
         source, suspect, nulls: fingerprints on the same probes.
-        false_accusation_rate: α.
+        alpha: α.
 
     Returns:
         The verdict; its metric and comparison name the score.
@@ -50,7 +50,7 @@ def verify_fixed(
     if (kind := _kind(source)) != _wanted(preset):
         warnings.append(f"the preset {preset} is meant for probes of the kind {_wanted(preset)}, got {kind}")
     return _verification(
-        source, suspect, nulls, [float(d) for d in found], false_accusation_rate, source.probe_hash,
+        source, suspect, nulls, [float(d) for d in found], alpha, source.probe_hash,
         f"{score.measure} / {score.metric}", str(score.comparison), warnings,
     )  # fmt: skip
 
@@ -60,14 +60,14 @@ def verify_calibrated(
     source: Fingerprint,
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint] = (),
-    false_accusation_rate: float = 0.05,
+    alpha: float = 0.05,
 ) -> Verification:
     """Judge a suspect by a fitted score, beside the nulls in its file and further ones.
 
     Args:
         calibration: file of `Calibration.save`.
         source, suspect, nulls: fingerprints on the probes of the calibration.
-        false_accusation_rate: α.
+        alpha: α.
 
     Returns:
         The verdict.
@@ -100,7 +100,7 @@ def verify_calibrated(
     }
     found = list(fitted.distances(answers).values())
     return _verification(
-        source, suspect, nulls, found, false_accusation_rate, wanted, "calibrated", "−log P",
+        source, suspect, nulls, found, alpha, wanted, "calibrated", "−log P",
         list(preprocessing_warnings(source, [suspect, *nulls])), fitted.null,
     )  # fmt: skip
 
@@ -110,7 +110,7 @@ def _verification(
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint],
     found: Sequence[float],
-    false_accusation_rate: float,
+    alpha: float,
     probe_hash: str,
     metric: str,
     comparison: str,
@@ -120,7 +120,7 @@ def _verification(
     distances = dict(more or {})
     for fp, distance in zip(nulls, found[1:], strict=True):
         distances[different_name(fp.name, distances)] = distance
-    verdict = NullPool(list(distances.values())).judge(found[0], false_accusation_rate)
+    verdict = NullPool(list(distances.values())).judge(found[0], alpha)
     return Verification(verdict, source.name, suspect.name, probe_hash, metric, comparison, distances, tuple(warnings))
 
 

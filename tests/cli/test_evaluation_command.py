@@ -49,7 +49,7 @@ def test_from_a_zoo_to_tables_and_a_verdict(tmp_path, zoo, run):
     assert text.startswith("# Evaluation")
     results = json.loads((out / "results.json").read_text())
     assert results["command"].startswith("sac-fast evaluate")
-    assert results["false_accusation_rate"] == 0.1
+    assert results["alpha"] == 0.1
     assert text == (out / "results.md").read_text()
     assert (out / "results.csv").read_text().startswith("method,queries,member")
     files = [zoo.fingerprint_file("misclassified", name) for name in ("source", "adaptive-correlation-0")]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sac_fast.store import ModelRecord, ZooStore
+from sac_fast.store import ModelRecord, ModelStore
 
 PROBES, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 N, K = 60, 6
@@ -19,7 +19,7 @@ def store(tmp_path_factory):
     outputs = {"source": source}
     outputs |= {f"stolen-{i}": source + 0.1 * i * rng.standard_normal((N, K)) for i in (1, 2)}
     outputs |= {f"independent-{i:02}": rng.standard_normal((N, K)) for i in range(20)}
-    with ZooStore.open(folder, write=True, create=True) as made:
+    with ModelStore.open(folder, write=True, create=True) as made:
         for number, (name, values) in enumerate(outputs.items()):
             record = ModelRecord(
                 name=name,

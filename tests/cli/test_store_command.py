@@ -10,14 +10,14 @@ import pytest
 from support.store_models import PROBES, model, result
 
 import sac_fast
-from sac_fast.store import ZooStore
+from sac_fast.store import ModelStore
 
 EVIL = "evil\x1b[2J\u202e[bold]=1"
 
 
 @pytest.fixture
 def folder(tmp_path):
-    with ZooStore.open(tmp_path / "zoo", write=True, create=True) as store:
+    with ModelStore.open(tmp_path / "zoo", write=True, create=True) as store:
         store.add_results([result(1), result(2)])
         store.add_failure(model(3, name=EVIL), "pickle", "refused:\n\x1b]0;title\x07")
         source = store.fingerprint(store.record_for("model-0001"))
@@ -57,7 +57,7 @@ def test_rm(folder, run):
     _, out, _ = run("zoo", "rm", folder, "model-0001", EVIL, "model-0001", "--json")
     assert json.loads(out) == {"removed": 2, "unused_results_removed": 0}
     assert [row["name"] for row in json.loads(run("zoo", "ls", folder, "--json")[1])["models"]] == ["model-0002"]
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         changed = dataclasses.replace(model(2), code_version="2")
         store.add_result(changed.key, changed, result(2)[2])
     assert json.loads(run("zoo", "rm", folder, "--unused", "--json")[1])["unused_results_removed"] == 1
@@ -80,7 +80,7 @@ def test_export(folder, run, tmp_path):
 
 def test_export_of_a_model_under_two_probe_sets_wants_one_of_them_named(folder, run, tmp_path):
     other = model(2, probe_hash="sha256:" + "a" * 64)
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         store.add_result(other.key, other, result(2)[2] + 1)
     wanted = ("zoo", "export", folder, tmp_path / "m.safetensors", "--model", "model-0002")
     code, _, err = run(*wanted)

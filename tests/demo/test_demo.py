@@ -169,7 +169,7 @@ def test_printed_commands_reproduce_a_row(demo, tmp_path):
     row = next(row for row in results["models"] if f"{row['name']}.safetensors" == said["--out"])
     judged = dict(zip(second[4::2], second[5::2], strict=True))
     assert source.distance(again, metric=judged["--metric"]) == pytest.approx(row["distance"], abs=1e-9)
-    assert float(judged["--false-accusation-rate"]) == 0.2
+    assert float(judged["--alpha"]) == 0.2
     null = sorted(path.stem for path in (out / "fingerprints" / "null").iterdir())
     assert judged["--null"] == str(out / "fingerprints" / "null")
     assert null == sorted(row["name"] for row in results["models"] if row["role"] == "null")

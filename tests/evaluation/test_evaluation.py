@@ -334,7 +334,7 @@ def test_a_zoo_of_many_classes(tmp_path, monkeypatch, small_grid):
     ("options", "message"),
     [
         ({"probe_resamples": 1}, "probe_resamples must be 0 or at least 2, got 1"),
-        ({"false_accusation_rate": 1e-300}, "false_accusation_rate must be at least 1e-12, got 1e-300"),
+        ({"alpha": 1e-300}, "alpha must be at least 1e-12, got 1e-300"),
     ],
 )
 def test_options_are_refused_before_anything_is_read(options, message):

@@ -24,7 +24,7 @@ from sac_fast.scan.place import default_memory, device_list
 from sac_fast.scan.pool import WorkerPool
 from sac_fast.scan.run import scan
 from sac_fast.scan.summary import ScanSummary
-from sac_fast.store import ZooStore
+from sac_fast.store import ModelStore
 
 PROBES = scan_models.probes()
 SETTINGS = WorkerSettings(timeout=60, memory_bytes=600 << 20, architectures=(scan_models.SPEC,))
@@ -62,7 +62,7 @@ def pool(shared_pool):
 
 @pytest.fixture
 def store(tmp_path):
-    with ZooStore.open(tmp_path / "store", write=True, create=True) as opened:
+    with ModelStore.open(tmp_path / "store", write=True, create=True) as opened:
         yield opened
 
 
@@ -232,7 +232,7 @@ def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
 
 
 def contents(store_folder, tmp_path, name):
-    with ZooStore.open(store_folder, write=False) as opened:
+    with ModelStore.open(store_folder, write=False) as opened:
         opened.export(tmp_path / f"{name}.csv")
     files = {p.name: p.read_bytes() for p in sorted((store_folder / "outputs").rglob("*")) if p.is_file()}
     return (tmp_path / f"{name}.csv").read_bytes(), files
@@ -243,7 +243,7 @@ def test_the_stored_bytes_do_not_depend_on_the_workers(folder, tmp_path, pool):
     found = []
     for name, devices in (("two", None), ("one", ["cpu"])):
         executor = pool if devices is None else WorkerPool(PROBES, devices, SETTINGS)
-        with ZooStore.open(tmp_path / name, write=True, create=True) as store:
+        with ModelStore.open(tmp_path / name, write=True, create=True) as store:
             told(entries if name == "two" else entries[::-1], store, executor)
         found.append(contents(tmp_path / name, tmp_path, name))
     assert found[0] == found[1]

@@ -12,7 +12,7 @@ from sac_fast.scan.jobs import WorkerSettings
 from sac_fast.scan.onnx_external import external_files, names_of, with_external
 from sac_fast.scan.protocol import failed
 from sac_fast.scan.run import scan
-from sac_fast.store import ZooStore
+from sac_fast.store import ModelStore
 
 WEIGHTS = np.arange(240, dtype=np.float32).reshape(48, 5) / 100
 SETTINGS = WorkerSettings(timeout=60)
@@ -136,7 +136,7 @@ def test_a_scan_runs_a_model_again_whose_external_weights_changed(tmp_path):
         )
         return sorted(name for name, old in seen if old)
 
-    with ZooStore.open(tmp_path / "store", write=True, create=True) as store:
+    with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
         assert known() == []
         assert known() == ["m.onnx", "whole.onnx"]  # of the third, the weights were not looked for in time
         (folder / "m.dat").write_bytes((WEIGHTS * -3).tobytes())
@@ -153,7 +153,7 @@ def test_with_real_workers_the_new_weights_are_in_the_store(tmp_path):
     entries = [ModelEntry("m", with_weights_in(folder / "m.onnx", "m.dat"), root=folder)]
     probes = scan_models.probes()
     found = []
-    with ZooStore.open(tmp_path / "store", write=True, create=True) as store:
+    with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
         for factor in (1, 1, -3):
             if factor != 1:
                 (folder / "m.dat").write_bytes((WEIGHTS * factor).tobytes())

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support import scan_models
 
-from sac_fast.store import ZooStore, export_distances
+from sac_fast.store import ModelStore, export_distances
 
 MODELS = 24
 SECONDS = 0.2
@@ -55,7 +55,7 @@ def start(base, store, stderr=None):
 
 
 def contents(base, store):
-    with ZooStore.open(base / store, write=False) as opened:
+    with ModelStore.open(base / store, write=False) as opened:
         opened.export(base / f"{store}.csv")
         export_distances(opened, base / f"{store}-distances.csv")
         assert not opened.check().findings
@@ -119,7 +119,7 @@ def test_killed_at_random_moments_a_scan_ends_with_the_same_bytes(zoo, wanted):
             assert code in (0, -signal.SIGKILL)
             acknowledged = {event["name"] for event in told(base, store)}
             if acknowledged:
-                with ZooStore.open(base / store, write=False) as opened:
+                with ModelStore.open(base / store, write=False) as opened:
                     assert acknowledged <= {record.name for record in opened.records()}
         tables, files = contents(base, store)
         for table, other in zip(tables, expected[0], strict=True):
@@ -180,7 +180,7 @@ def is_running(pid):
 
 def test_a_second_scan_of_the_store_is_refused_at_once(zoo):
     base, _ = zoo
-    with ZooStore.open(base / "shared", write=True, create=True):
+    with ModelStore.open(base / "shared", write=True, create=True):
         refused = start(base, "shared", stderr=subprocess.PIPE)
         _, errors = refused.communicate(timeout=120)
     assert refused.returncode == 1

@@ -13,7 +13,7 @@ from sac_fast.scan.fork_server import ScanError
 from sac_fast.scan.jobs import Job, WorkerSettings
 from sac_fast.scan.protocol import WireError, pack
 from sac_fast.scan.run import scan
-from sac_fast.store import ZooStore
+from sac_fast.store import ModelStore
 
 PROBES = scan_models.probes()
 SETTINGS = WorkerSettings(architectures=(scan_models.SPEC,), memory_bytes=1 << 30)
@@ -37,7 +37,7 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
         scan_models.weights(path, number)
         does = {3: "crash", 7: "nan"}.get(number, "")
         entries.append(ModelEntry(path.name, path, scan_models.SPEC, {"seconds": 0.3, "does": does}))
-    with ZooStore.open(tmp_path / "alone", write=True, create=True) as store:
+    with ModelStore.open(tmp_path / "alone", write=True, create=True) as store:
         scan(entries, PROBES, store, workers=2, settings=SETTINGS)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
@@ -52,7 +52,7 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
             if len(told) == 6:
                 cluster.remove_node(second, allow_graceful=False)
 
-        with ZooStore.open(tmp_path / "ray", write=True, create=True) as store:
+        with ModelStore.open(tmp_path / "ray", write=True, create=True) as store:
             summary = scan(entries, PROBES, store, executor=pool, settings=SETTINGS, on_event=take)
         assert (summary.done, summary.failed) == (22, 2)
         assert summary.reasons == {"crashed": 1, "not-finite": 1}
@@ -69,7 +69,7 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
 
 
 def contents(folder):
-    with ZooStore.open(folder, write=False) as store:
+    with ModelStore.open(folder, write=False) as store:
         store.export(folder.parent / "table.csv")
     files = {p.name: p.read_bytes() for p in sorted((folder / "outputs").rglob("*")) if p.is_file()}
     return (folder.parent / "table.csv").read_bytes(), files

@@ -181,7 +181,7 @@ def test_a_verdict_by_the_file(tmp_path, zoo, fitted):
     source, thief = prints(zoo, "source", "extract-labels-0")
     # a suspect must be no model of the fit, so this one is another
     other = dataclasses.replace(thief, provenance={**thief.provenance, "model_hash": None})
-    result = verify_calibrated(path, source, other, false_accusation_rate=0.2)
+    result = verify_calibrated(path, source, other, alpha=0.2)
     assert result.verdict.verdict == "derived"
     assert result.verdict.null_count == 7
     assert (result.metric, result.comparison) == ("calibrated", "−log P")

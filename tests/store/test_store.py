@@ -21,12 +21,12 @@ import torch
 from support.store_models import PROBES, model, result, sha
 
 from sac_fast.errors import StoreError, StoreLockedError
-from sac_fast.store import FileStamp, ModelRecord, ResultKey, ZooStore, export_distances, source_id, writer_of
+from sac_fast.store import FileStamp, ModelRecord, ModelStore, ResultKey, export_distances, source_id, writer_of
 
 
 @pytest.fixture
 def store(tmp_path):
-    with ZooStore.open(tmp_path / "zoo", write=True, create=True) as opened:
+    with ModelStore.open(tmp_path / "zoo", write=True, create=True) as opened:
         yield opened
 
 
@@ -231,9 +231,9 @@ def test_wrong_values_are_refused(store):
 def test_second_writer_is_refused_at_once_and_readers_are_not(store):
     store.add_result(*result(1))
     with pytest.raises(StoreLockedError, match=f"process {os.getpid()} writes") as caught:
-        ZooStore.open(store.folder, write=True)
+        ModelStore.open(store.folder, write=True)
     assert caught.value.pid == os.getpid()
-    with ZooStore.open(store.folder, write=False) as reader:
+    with ModelStore.open(store.folder, write=False) as reader:
         store.add_result(*result(2))
         assert len(list(reader.records())) == 2
         with pytest.raises(StoreError, match="write=True"):
@@ -241,7 +241,7 @@ def test_second_writer_is_refused_at_once_and_readers_are_not(store):
     assert writer_of(store.folder) == os.getpid()
     store.close()
     assert writer_of(store.folder) is None
-    ZooStore.open(store.folder, write=True).close()
+    ModelStore.open(store.folder, write=True).close()
 
 
 def test_another_process_is_refused_too(store):
@@ -272,20 +272,20 @@ def test_closed_and_missing_stores(tmp_path, store):
     with pytest.raises(StoreError, match="closed"):
         list(store.records())
     with pytest.raises(StoreError, match="no such folder"):
-        ZooStore.open(tmp_path / "none", write=True)
+        ModelStore.open(tmp_path / "none", write=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(StoreError, match=r"empty folder.*thesis"):
-        ZooStore.open(tmp_path / "other", write=True, create=True)
+        ModelStore.open(tmp_path / "other", write=True, create=True)
     with pytest.raises(ValueError, match="create must come with write"):
-        ZooStore.open(tmp_path / "new", write=False, create=True)
+        ModelStore.open(tmp_path / "new", write=False, create=True)
 
 
 def test_exports_and_files_do_not_depend_on_the_order(tmp_path):
     names = ["b", "a", "é", "Z", "=1+1", "x\x1b[31m\u202e\n", os.fsdecode(b"\xff.pt"), "'q", "-2"]
     exports = []
     for order in (range(len(names)), reversed(range(len(names)))):
-        with ZooStore.open(tmp_path / f"zoo{len(exports)}", write=True, create=True) as store:
+        with ModelStore.open(tmp_path / f"zoo{len(exports)}", write=True, create=True) as store:
             for i in order:
                 key, record, outputs = result(i)
                 store.add_result(key, dataclasses.replace(record, name=names[i], seconds=float(len(exports))), outputs)
@@ -305,7 +305,7 @@ def test_exports_and_files_do_not_depend_on_the_order(tmp_path):
     table = pq.read_table(tmp_path / "t.parquet").to_pydict()
     assert table["name"] == [name.replace("\udcff", "\\udcff") for name in by_bytes]
     assert table["k"] == [3] * len(names)
-    with ZooStore.open(tmp_path / "zoo0", write=False) as store, pytest.raises(ValueError, match=r"\.csv or"):
+    with ModelStore.open(tmp_path / "zoo0", write=False) as store, pytest.raises(ValueError, match=r"\.csv or"):
         store.export(tmp_path / "t.xlsx")
 
 

@@ -14,20 +14,20 @@ import safetensors.numpy
 from support.store_models import model, result, sha
 
 from sac_fast.errors import StoreDamagedError, StoreError, StoreLockedError
-from sac_fast.store import ZooStore, check_store
+from sac_fast.store import ModelStore, check_store
 from sac_fast.store.codec import decode, encode
 
 
 @pytest.fixture
 def folder(tmp_path):
-    with ZooStore.open(tmp_path / "zoo", write=True, create=True) as store:
+    with ModelStore.open(tmp_path / "zoo", write=True, create=True) as store:
         store.add_results([result(1), result(2), result(3)])
         store.add_failure(model(4), "pickle", "refused")
     return tmp_path / "zoo"
 
 
 def file_of(folder: Path, name: str) -> Path:
-    with ZooStore.open(folder, write=False) as store:
+    with ModelStore.open(folder, write=False) as store:
         digits = store.record_for(name).outputs_file
     return folder / "outputs" / digits[:2] / f"{digits}.safetensors"
 
@@ -47,7 +47,7 @@ def kinds(folder: Path, **options: bool) -> list[str]:
 
 
 def statuses(folder: Path) -> dict[str, str]:
-    with ZooStore.open(folder, write=False) as store:
+    with ModelStore.open(folder, write=False) as store:
         return {record.name: record.status for record in store.records()}
 
 
@@ -74,7 +74,10 @@ def test_what_cannot_be_read_now_is_no_damage(folder, monkeypatch, code, orphane
     with pytest.raises(StoreError, match=f"cannot read.*{os.strerror(code)}.*left as it is"):
         check_store(folder, repair=True)
     if not orphaned:
-        with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match=os.strerror(code)) as caught:
+        with (
+            ModelStore.open(folder, write=False) as store,
+            pytest.raises(StoreError, match=os.strerror(code)) as caught,
+        ):
             store.outputs(store.record_for("model-0002"))
         assert "damaged" not in str(caught.value)
     monkeypatch.undo()
@@ -102,7 +105,10 @@ def test_lost_outputs_are_redone(folder, damage):
             os.mkfifo(path)
         elif damage == "folder":
             path.mkdir()
-    with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match=r"missing or damaged.*--repair"):
+    with (
+        ModelStore.open(folder, write=False) as store,
+        pytest.raises(StoreError, match=r"missing or damaged.*--repair"),
+    ):
         store.outputs(store.record_for("model-0002"))
     kind = "missing" if damage == "missing" else "damaged"
     assert kinds(folder) == [kind]
@@ -113,7 +119,7 @@ def test_lost_outputs_are_redone(folder, damage):
     assert check_store(folder).clean
     assert (folder / "aside" / path.name).is_symlink() == (damage == "link")
     assert os.path.lexists(folder / "aside" / path.name) == (damage != "missing")
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         record = store.record_for("model-0002")
         assert (record.status, record.reason) == ("redo", f"outputs-{kind}")
         assert not store.has_result(model(2).key)
@@ -135,7 +141,7 @@ def test_orphans_are_taken_up_by_their_key(folder):
     (found,) = check_store(folder, repair=True).findings
     assert found.repair.startswith("taken up")
     assert check_store(folder).clean
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         assert store.has_result(model(2).key)
         store.link_result(model(2).key, model(2))
         assert store.outputs(store.record_for("model-0002")).tolist() == result(2)[2].tolist()
@@ -144,7 +150,7 @@ def test_orphans_are_taken_up_by_their_key(folder):
 
 def test_orphans_of_known_keys_and_rubbish(folder):
     key, _, outputs = result(1)
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         (name,) = store.files.write([encode(key, outputs + 1)])
     rubbish = folder / "outputs" / "ab" / ("ab" * 32 + ".safetensors")
     rubbish.parent.mkdir(exist_ok=True)
@@ -170,7 +176,7 @@ def test_foreign_and_left_over_files(folder):
     assert check_store(folder).clean
     assert (secret / ("ab" * 32 + ".safetensors")).read_text() == "mine"
     (folder / "incoming" / "half.tmp").write_bytes(b"1")
-    ZooStore.open(folder, write=True).close()
+    ModelStore.open(folder, write=True).close()
     assert not (folder / "incoming" / "half.tmp").exists()
 
 
@@ -195,19 +201,19 @@ def test_damaged_database(folder, damage, run):
     assert "damaged" in out
     if damage in ("zeros", "rubbish", "lost"):
         with pytest.raises(StoreDamagedError, match="sac-fast zoo check --repair"):
-            ZooStore.open(folder, write=True)
+            ModelStore.open(folder, write=True)
     report = check_store(folder, repair=True)
     assert report.sound
     assert [found.kind for found in report.findings] == ["database", "orphaned", "orphaned", "orphaned"]
     assert check_store(folder).clean
     if damage != "lost":
         assert (folder / "aside" / "zoo.sqlite").exists()
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         assert all(store.has_result(model(i).key) for i in (1, 2, 3))
 
 
 def test_nothing_is_judged_that_is_just_written(folder):
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         store.files.write([encode(*(result(9)[i] for i in (0, 2)))])
         (folder / "incoming" / "half.tmp").write_bytes(b"1")
         report = check_store(folder)
@@ -234,7 +240,7 @@ def test_other_schemas_are_refused(folder, change_it, match):
     change(folder, change_it)
     for options in ({"write": False}, {"write": True}):
         with pytest.raises(StoreError, match=match):
-            ZooStore.open(folder, **options)
+            ModelStore.open(folder, **options)
     before = (folder / "zoo.sqlite").read_bytes()
     with pytest.raises(StoreError, match=match):  # nor does a repair throw away what it does not understand
         check_store(folder, repair=True)
@@ -258,7 +264,7 @@ def test_other_schemas_are_refused(folder, change_it, match):
 )
 def test_hostile_results(folder, hostile):
     change(folder, f"UPDATE results SET {hostile} WHERE key LIKE '%{sha(2)}%'")
-    with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
+    with ModelStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
         _ = [store.outputs(record) for record in store.records(status="done")]
     assert not check_store(folder).clean
     assert check_store(folder, repair=True).sound
@@ -287,7 +293,7 @@ def test_hostile_results(folder, hostile):
 )
 def test_hostile_models(folder, hostile):
     change(folder, f"UPDATE models SET {hostile} WHERE name = 'model-0002'")
-    with ZooStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
+    with ModelStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
         list(store.records())
     assert not check_store(folder).clean
     assert check_store(folder, repair=True).sound
@@ -308,14 +314,14 @@ def test_links_in_the_store_are_not_followed(folder, name):
         path.unlink(missing_ok=True)
     path.symlink_to(target)
     with pytest.raises(StoreError):
-        ZooStore.open(folder, write=True)
+        ModelStore.open(folder, write=True)
 
 
 def test_a_rollback_journal_is_refused(folder):
     """SQLite would play it back, and delete a file that it names, merely to read."""
     (folder / "zoo.sqlite-journal").write_bytes(b"x")
     with pytest.raises(StoreError, match="journal"):
-        ZooStore.open(folder, write=False)
+        ModelStore.open(folder, write=False)
 
 
 def test_files_of_outputs_are_distrusted():

@@ -16,7 +16,7 @@ import torch
 from support.store_models import model, result
 
 from sac_fast.errors import StoreError
-from sac_fast.store import ZooStore, check_store
+from sac_fast.store import ModelStore, check_store
 
 TESTS = Path(__file__).parents[1]
 
@@ -53,13 +53,13 @@ def test_many_kills(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    with ZooStore.open(tmp_path / "zoo", write=True, create=True) as store:
+    with ModelStore.open(tmp_path / "zoo", write=True, create=True) as store:
         store.add_results([result(1), result(2)])
     return tmp_path / "zoo"
 
 
 def names(folder: Path) -> list[int]:
-    with ZooStore.open(folder, write=False) as store:
+    with ModelStore.open(folder, write=False) as store:
         for record in store.records():
             assert store.outputs(record).shape == (6, 3)
         return [int(record.name[-4:]) for record in store.records()]
@@ -78,7 +78,7 @@ def test_each_failing_call_leaves_the_old_state(folder, monkeypatch, call, code,
                 raise OSError(code, os.strerror(code))
             return real(*arguments, **keywords)
 
-        with ZooStore.open(folder, write=True) as store:
+        with ModelStore.open(folder, write=True) as store:
             with monkeypatch.context() as patch:
                 patch.setattr(os, call, failing)
                 message = ""
@@ -103,19 +103,19 @@ def test_each_failing_call_leaves_the_old_state(folder, monkeypatch, call, code,
 def test_short_writes_are_continued(folder, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data[:7])))
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         store.add_result(*result(3))
     assert check_store(folder).clean
 
 
 def test_full_database(folder):
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         (pages,) = store.connection.execute("PRAGMA page_count").fetchone()
         store.connection.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(StoreError, match="full"):
             store.add_results([result(100 + i) for i in range(60)])
     assert names(folder) == [1, 2]
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         assert store.add_results([result(100 + i) for i in range(60)]) == 60
     assert check_store(folder).clean
 
@@ -123,7 +123,7 @@ def test_full_database(folder):
 def test_limit_of_the_file_size(folder):
     """A limit that the kernel enforces: SQLite's own writes fail, not those of a patched function."""
     acknowledged = 10
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
         try:
@@ -145,7 +145,7 @@ def test_limit_of_the_file_size(folder):
 
 def test_error_in_the_middle_of_a_batch_keeps_none_of_it(folder):
     wrong = (*result(4)[:2], torch.full((6, 3), float("inf")))
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         with pytest.raises(ValueError, match="finite"):
             store.add_results([result(3), wrong])
         assert store.record_for("model-0003") is None
@@ -160,7 +160,7 @@ def test_error_in_the_middle_of_a_batch_keeps_none_of_it(folder):
 def test_death_while_the_store_is_made(tmp_path):
     for name in ("zoo.sqlite.new", "zoo.sqlite.new-journal", "zoo.sqlite.new-wal", "writer.lock"):
         (tmp_path / name).write_bytes(b"half")
-    with ZooStore.open(tmp_path, write=True, create=True) as store:
+    with ModelStore.open(tmp_path, write=True, create=True) as store:
         store.add_result(*result(1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["incoming", "outputs", "writer.lock", "zoo.sqlite"]
 
@@ -168,9 +168,9 @@ def test_death_while_the_store_is_made(tmp_path):
 def test_a_forked_child_neither_uses_the_store_nor_keeps_its_lock(folder):
     code = (
         "import os, sys, time\n"
-        "from sac_fast.store import ZooStore\n"
+        "from sac_fast.store import ModelStore\n"
         "from sac_fast.errors import StoreError\n"
-        "store = ZooStore.open(sys.argv[1], write=True)\n"
+        "store = ModelStore.open(sys.argv[1], write=True)\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
         "    try: list(store.records())\n"
@@ -191,22 +191,22 @@ def test_a_forked_child_neither_uses_the_store_nor_keeps_its_lock(folder):
         try:
             assert said[1] == "True"
             os.kill(int(said[0]), 0)  # the child lives
-            ZooStore.open(folder, write=True).close()
+            ModelStore.open(folder, write=True).close()
         finally:
             os.kill(int(said[0]), 9)
 
 
 def test_journal_mode_and_synchronous(folder):
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         assert store.connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert store.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert not (folder / "zoo.sqlite-journal").exists()
-    with ZooStore.open(folder, write=False) as store, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with ModelStore.open(folder, write=False) as store, pytest.raises(sqlite3.OperationalError, match="readonly"):
         store.connection.execute("DELETE FROM models")
 
 
 def test_failure_is_durable_too(folder):
-    with ZooStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store:
         store.add_failure(model(5), "refused", "no")
-    with ZooStore.open(folder, write=False) as store:
+    with ModelStore.open(folder, write=False) as store:
         assert [record.name for record in store.records(status="failed")] == ["model-0005"]

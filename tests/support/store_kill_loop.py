@@ -14,13 +14,13 @@ import sys
 import time
 from pathlib import Path
 
-from sac_fast.store import ZooStore
+from sac_fast.store import ModelStore
 from support.store_models import model, result
 
 FAILS_EACH = 5
 
 
-def add(store: ZooStore, numbers: list[int]) -> None:
+def add(store: ModelStore, numbers: list[int]) -> None:
     """Numbers divisible by five are failures, the others results."""
     store.add_results([result(i) for i in numbers if i % FAILS_EACH])
     for i in numbers:
@@ -30,7 +30,7 @@ def add(store: ZooStore, numbers: list[int]) -> None:
 
 def child(folder: Path, say: int, seed: int) -> None:
     draw = random.Random(seed)
-    with ZooStore.open(folder, write=True, create=True) as store:
+    with ModelStore.open(folder, write=True, create=True) as store:
         known = {int(record.name[-4:]) for record in store.records()}
         number = 0
         while True:
@@ -74,7 +74,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
         if not (folder / "killed" / "zoo.sqlite").exists():
             lost += len(acknowledged)
             continue
-        with ZooStore.open(folder / "killed", write=False) as store:
+        with ModelStore.open(folder / "killed", write=False) as store:
             records = list(store.records())
             lost += len(acknowledged - {int(record.name[-4:]) for record in records})
             for record in records:
@@ -85,7 +85,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
         unclean += sum(kind not in ("orphaned", "left-over") for kind in found)
     last = max(acknowledged, default=0) + 20
     for name, numbers in (("killed", range(last)), ("undisturbed", range(last - 1, -1, -1))):
-        with ZooStore.open(folder / name, write=True, create=True) as store:
+        with ModelStore.open(folder / name, write=True, create=True) as store:
             add(store, list(numbers))
             store.export(folder / f"{name}.csv")
             found = [finding.kind for finding in store.check().findings]

@@ -36,7 +36,7 @@ ALL = np.concatenate(list(STOLEN.values()))
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return evaluate_distances(STOLEN, INDEPENDENTS, false_accusation_rate=0.1, resamples=300, splits=200)
+    return evaluate_distances(STOLEN, INDEPENDENTS, alpha=0.1, resamples=300, splits=200)
 
 
 def test_figures_are_those_of_the_single_functions(evaluation):
@@ -87,9 +87,9 @@ def test_many_suspects_splits_and_kinds(evaluation):
 
 def test_goes_into_json_and_repeats_itself(evaluation):
     text = json.dumps(evaluation.to_dict(), allow_nan=False)
-    again = evaluate_distances(STOLEN, INDEPENDENTS, false_accusation_rate=0.1, resamples=300, splits=200)
+    again = evaluate_distances(STOLEN, INDEPENDENTS, alpha=0.1, resamples=300, splits=200)
     assert json.dumps(again.to_dict()) == text
-    other = evaluate_distances(STOLEN, INDEPENDENTS, false_accusation_rate=0.1, resamples=300, splits=200, seed=1)
+    other = evaluate_distances(STOLEN, INDEPENDENTS, alpha=0.1, resamples=300, splits=200, seed=1)
     assert other.overall.auc.value == evaluation.overall.auc.value
     assert other.overall.auc.over_models != evaluation.overall.auc.over_models
 
@@ -118,9 +118,7 @@ def test_auc_interval_is_that_of_scipy():
 @pytest.mark.parametrize(("figure", "single"), [("tpr", tpr_at_fpr), ("f1", f1_at_rate)])
 def test_rate_intervals_are_percentiles_of_resampled_models(figure, single):
     near, far = np.random.default_rng(3).normal(0, 1, 15), np.random.default_rng(4).normal(1.2, 1, 25)
-    result = evaluate_distances(
-        {"a": near}, {"k": far}, false_accusation_rate=0.2, false_positive_rates=[0.2], resamples=8000
-    ).overall
+    result = evaluate_distances({"a": near}, {"k": far}, alpha=0.2, false_positive_rates=[0.2], resamples=8000).overall
     ours = (result.tpr_at_fpr["0.2"] if figure == "tpr" else result.f1).over_models
     rng = np.random.default_rng(5)
     drawn = np.array([single(rng.choice(near, 15), rng.choice(far, 25), 0.2) for _ in range(4000)])
@@ -190,7 +188,7 @@ def test_probe_intervals_are_figures_of_the_replicates():
     result = evaluate_distances(
         STOLEN,
         INDEPENDENTS,
-        false_accusation_rate=0.1,
+        alpha=0.1,
         resamples=50,
         stolen_replicates=near,
         independent_replicates=far,

@@ -143,10 +143,10 @@ def test_transfer_p_value_is_exact():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: nulls_needed(0.0), ValueError, "false_accusation_rate must lie strictly"),
+        (lambda: nulls_needed(0.0), ValueError, "alpha must lie strictly"),
         # one once overflowed, the other counted up to 10²⁶
-        (lambda: nulls_needed(1e-310), ValueError, "false_accusation_rate must be at least 1e-12, got 1e-310"),
-        (lambda: NullPool([1.0]).judge(0.5, 1e-26), ValueError, "false_accusation_rate must be at least 1e-12"),
+        (lambda: nulls_needed(1e-310), ValueError, "alpha must be at least 1e-12, got 1e-310"),
+        (lambda: NullPool([1.0]).judge(0.5, 1e-26), ValueError, "alpha must be at least 1e-12"),
         (lambda: nulls_needed(0.05, ceiling=0.05), ValueError, "ceiling must lie above .* 0.05, got 0.05"),
         (lambda: nulls_needed(0.05, ceiling=0.0501, most=1000), ValueError, "ceiling must be reachable with 1,000"),
         (lambda: realised_rate(-1, 0.1), ValueError, "null_count must not be negative, got -1"),

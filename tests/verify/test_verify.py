@@ -14,7 +14,7 @@ def made(seed, name=None, model_hash=None, **provenance):
 
 def test_distances_and_p_value():
     source, suspect, nulls = made(0), made(1), [made(seed) for seed in range(2, 11)]
-    result = verify_fingerprints(source, suspect, nulls, false_accusation_rate=0.1, metric="pearson")
+    result = verify_fingerprints(source, suspect, nulls, alpha=0.1, metric="pearson")
 
     def distance(fp):
         return correlation_distance(source.outputs, fp.outputs, metric="pearson").item()
@@ -30,7 +30,7 @@ def test_distances_and_p_value():
 def test_copy_of_the_source_is_derived():
     source = made(0)
     copy = Fingerprint(source.outputs.clone(), {**source.provenance, "name": "copy"})
-    result = verify_fingerprints(source, copy, [made(s) for s in range(1, 10)], false_accusation_rate=0.1)
+    result = verify_fingerprints(source, copy, [made(s) for s in range(1, 10)], alpha=0.1)
     assert result.verdict.distance == 0.0
     assert result.verdict.verdict == "derived"
 

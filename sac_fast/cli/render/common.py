@@ -163,7 +163,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
             "suspect": result.suspect,
             "distance": f"{verdict.distance:.6g} ({result.metric}, {result.comparison})",
             "p-value": f"{verdict.p_value:.4g} (smallest attainable: {verdict.attainable_p_value:.4g})",
-            "false-accusation rate": f"{verdict.false_accusation_rate:g}",
+            "false-accusation rate": f"{verdict.alpha:g}",
             "nulls": f"{len(nulls)}, distances {nulls[0]:.6g} … {nulls[-1]:.6g}" if nulls else "none",
         }
     )
@@ -214,7 +214,7 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
             f"AUC, all derived against {held_out} held-out independents: {results['auc']:.3f} ({by_theft})\n"
             f"the same under other correlations: {by_metric}\n"
             f"{results['null_count']} independents calibrate; false-accusation rate "
-            f"{results['false_accusation_rate']:.0%}; everything is in {out} (results.json)\n"
+            f"{results['alpha']:.0%}; everything is in {out} (results.json)\n"
             f"one row again, by hand:"
         )
     )

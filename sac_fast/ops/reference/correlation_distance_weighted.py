@@ -10,8 +10,8 @@ from ..arguments import (
     DEFAULT_SIGMA,
     METRICS,
     bandwidth,
+    check_choice,
     finite_rows,
-    one_of,
     outputs_pair,
     result_dtype,
     weights_tensor,
@@ -30,7 +30,7 @@ def correlation_distance_weighted(
 ) -> Tensor:
     """Definition of `sac_fast.correlation_distance_weighted`; arguments and errors are described there."""
     a, b = outputs_pair(a, b)
-    one_of("metric", metric, METRICS)
+    check_choice("metric", metric, METRICS)
     sigma = bandwidth(sigma)
     finite_rows("a", a)
     finite_rows("b", b)

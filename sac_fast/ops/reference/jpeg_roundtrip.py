@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import one_of
+from ..arguments import check_choice
 from ..jpeg_arguments import SUBSAMPLINGS, Quality, images_tensor, quality_tensor
 
 _LUMINANCE = (
@@ -57,7 +57,7 @@ def jpeg_roundtrip(images: Tensor | np.ndarray, quality: Quality, subsampling: s
     Args, Returns, Raises: as `sac_fast.jpeg_roundtrip`.
     """
     images = images_tensor(images)
-    one_of("subsampling", subsampling, SUBSAMPLINGS)
+    check_choice("subsampling", subsampling, SUBSAMPLINGS)
     percent = _percent(quality_tensor(quality, images.shape[0]).to(images.device))
     if images.numel() == 0:
         return images.clone()

@@ -13,8 +13,8 @@ from ..arguments import (
     DEFAULT_SIGMA,
     METRICS,
     bandwidth,
+    check_choice,
     finite_rows,
-    one_of,
     outputs_pair,
     outputs_tensor,
     result_dtype,
@@ -71,7 +71,7 @@ def normalised_rows(x: Tensor, metric: str) -> Tensor:
 def correlation_matrix(outputs: Tensor | np.ndarray, *, metric: str = "cosine", sigma: float = DEFAULT_SIGMA) -> Tensor:
     """Definition of `sac_fast.correlation_matrix`; arguments and errors are described there."""
     outputs = outputs_tensor("outputs", outputs)
-    one_of("metric", metric, METRICS)
+    check_choice("metric", metric, METRICS)
     sigma = bandwidth(sigma)
     finite_rows("outputs", outputs)
     rows = normalised_rows(outputs, metric)
@@ -92,8 +92,8 @@ def correlation_distance(
 ) -> Tensor:
     """Definition of `sac_fast.correlation_distance`; arguments and errors are described there."""
     a, b = outputs_pair(a, b)
-    one_of("metric", metric, METRICS)
-    one_of("comparison", comparison, COMPARISONS)
+    check_choice("metric", metric, METRICS)
+    check_choice("comparison", comparison, COMPARISONS)
     sigma = bandwidth(sigma)
     finite_rows("a", a)
     finite_rows("b", b)
