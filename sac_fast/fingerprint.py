@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
-from .io.container import StrPath, load_container, package_version, save_container
+from .io.container import load_container, save_container
+from .io.files import StrPath
+from .io.version import package_version
 from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..io.container import atomic_write
+from ..io.files import atomic_write
 
 RESULTS_JSON = "results.json"
 RESULTS_CSV = "results.csv"

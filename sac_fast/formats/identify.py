@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ModelRefusedError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from .limits import Limits, refuse
 from .npy import NPY_MAGIC
 from .safetensors import looks_like_safetensors, read_header

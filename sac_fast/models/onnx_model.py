@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..formats.limits import Limits, refuse
 from ..formats.onnx_graph import check_graph, parse_graph
-from ..io.container import canonical_json, sha256_stream
+from ..io.hashing import canonical_json, sha256_stream
 from .entry import ModelEntry
 from .opened_model import OpenedModel
 from .runner import Model, run_inputs

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
 
 _RESIZE = "torch bilinear antialias"
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}

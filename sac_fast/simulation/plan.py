@@ -14,7 +14,7 @@ import numpy as np
 from ..attacks.registry import ATTACKS, Attack
 from ..attacks.training import Recipe
 from ..errors import ModelError, ProbeError
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
 from ..labelled_zoo.folder import NullKind, Role
 from ..models import Preprocessing
 from ..probes import ProbeSet

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from ..io.container import StrPath, canonical_json
+from ..io.files import StrPath
+from ..io.hashing import canonical_json
 
 Status = Literal["done", "failed", "redo"]
 STATUSES: tuple[Status, ...] = ("done", "failed", "redo")
