@@ -11,13 +11,10 @@ from ..errors import FileFormatError, ModelRefusedError
 from ..io.container import read_container
 from ..io.hashing import is_hash
 from .csv_table import read_csv
-from .limits import Limits, refuse
+from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse
 from .npy import file_size, read_npy
 from .safetensors import read_header
 from .zip_layout import read_entries
-
-# A fingerprint's provenance has some 2 kB; what is parsed as JSON twice costs many times its own size.
-_MAX_METADATA = 2 << 20
 
 
 def read_recorded(
@@ -95,8 +92,11 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch
         ModelRefusedError: damaged, or not such a file.
     """
     header = read_header(handle, name, limits)
-    if header.data_start > _MAX_METADATA:
-        refuse("too-large", f"{name} must be a fingerprint with a header of at most {_MAX_METADATA:,} bytes, got more")
+    if header.data_start > MAX_FINGERPRINT_HEADER:
+        refuse(
+            "too-large",
+            f"{name} must be a fingerprint with a header of at most {MAX_FINGERPRINT_HEADER:,} bytes, got more",
+        )
     if set(header.tensors) != {"outputs"}:
         refuse("malformed", f"{name} must be a fingerprint with one array outputs, got {sorted(header.tensors)[:5]}")
     handle.seek(0)
@@ -113,4 +113,4 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch
     probe_hash = provenance.get("probe_hash") if isinstance(provenance, dict) else None
     if not is_hash(probe_hash):
         refuse("malformed", f'{name} must state its probes as "sha256:" and 64 digits, got {str(probe_hash)[:80]!r}')
-    return outputs, str(probe_hash)
+    return outputs, probe_hash

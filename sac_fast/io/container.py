@@ -30,7 +30,8 @@ FORMAT_VERSION = 2
 # safetensors itself refuses larger headers.
 MAX_HEADER_BYTES = 100_000_000
 
-_KEY = "sac_fast"
+#: Of a container's metadata in the safetensors header.
+METADATA_KEY = "sac_fast"
 # The hash of format 1: the first entry of the JSON, whose quotes are escaped in the header.
 _OLD_HASH = re.compile(rb'\\"file_hash\\":\\"sha256:([0-9a-f]{64})\\"')
 _CHUNK_BYTES = 1 << 20
@@ -78,7 +79,7 @@ def save_container(
     content = {"format": FORMAT_VERSION, "kind": kind, "metadata": json.loads(_dump(dict(metadata)))}
     digest = hash_json({**content, "arrays": content_hash(plain)})
     text = _dump({"format": FORMAT_VERSION, "kind": kind, "hash": digest, "metadata": content["metadata"]})
-    blob = safetensors.numpy.save(plain, {_KEY: text})
+    blob = safetensors.numpy.save(plain, {METADATA_KEY: text})
     length = int.from_bytes(blob[:8], "little")
     if length > MAX_HEADER_BYTES:
         raise FileFormatError(f"metadata of {os.fspath(path)!r} must stay under 100 MB, got {len(text):,} bytes")
@@ -137,7 +138,7 @@ def _dump(value: object) -> str:
 def _is_canonical(raw: bytes, table: dict[str, Any], head: dict[str, Any]) -> bool:
     """Whether a header is written in the only form that is accepted, without duplicates and superfluous spaces."""
     text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return raw == text.ljust((len(text) + 7) // 8 * 8) and table["__metadata__"] == {_KEY: _dump(head)}
+    return raw == text.ljust((len(text) + 7) // 8 * 8) and table["__metadata__"] == {METADATA_KEY: _dump(head)}
 
 
 def _pieces(handle: BinaryIO, start: int, count: int) -> Iterator[bytes]:
@@ -187,7 +188,7 @@ def _parse_header(raw: bytes, name: str, kind: str, size: int) -> _Header:
     data_bytes = size - 8 - len(raw)
     try:
         table = json.loads(raw)
-        head = json.loads(table["__metadata__"][_KEY])
+        head = json.loads(table["__metadata__"][METADATA_KEY])
         version, found = head["format"], head["kind"]
         if not isinstance(head["metadata"], dict):
             raise TypeError("metadata must be a JSON object")

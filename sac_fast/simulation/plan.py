@@ -14,7 +14,7 @@ import numpy as np
 from ..attacks.registry import ATTACKS, Attack
 from ..attacks.training import Recipe
 from ..errors import ModelError, ProbeError
-from ..io.hashing import canonical_json
+from ..io.hashing import hash_json
 from ..labelled_zoo.folder import NullKind, Role
 from ..models import Preprocessing
 from ..probes import ProbeSet
@@ -141,7 +141,7 @@ class Planned:
     @property
     def recipe_hash(self) -> str:
         """``"sha256:..."`` of the recipe: the same model comes out of the same one."""
-        return "sha256:" + hashlib.sha256(canonical_json(dict(self.recipe)).encode()).hexdigest()
+        return hash_json(dict(self.recipe))
 
 
 def obstacle(attack: Attack, setting: Setting) -> str | None:
