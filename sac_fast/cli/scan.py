@@ -96,6 +96,8 @@ def scan(
     """
     from ..io.hashing import is_hash
     from ..models import list_entries
+    from ..models.code_path import allow_code_in
+    from ..models.manifest import is_manifest
     from ..probes import ProbeSet
     from ..scan.jobs import WorkerSettings
     from ..scan.place import device_list
@@ -121,9 +123,8 @@ def scan(
         timeout=timeout,
         memory_bytes=None if memory is None else int(memory * 1e9),
     )
-    if architecture:
-        # A model beside the user is found, but last: nothing that lies there stands for another module.
-        sys.path.append(os.getcwd())
+    if architecture or is_manifest(source):
+        allow_code_in(os.getcwd())
     probes: ProbeSet | str = probe_hash or ProbeSet.load(probes_file or Path())
     entries = list_entries(source)
     report = ScanReport(as_json)

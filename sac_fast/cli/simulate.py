@@ -82,6 +82,7 @@ def simulate(
     """
     from ..attacks import ATTACKS, Recipe
     from ..models import load_model, weights_hash
+    from ..models.code_path import allow_code_in
     from ..simulation import Images, Setting, plan
     from ..simulation import simulate as run
     from ..simulation.plan import obstacle
@@ -108,8 +109,7 @@ def simulate(
     def images(path: Path | None, labelled: str = labels) -> ProbeSet | None:
         return None if path is None else _read(path, labelled, sides(image_size), limit, seed, not quiet)
 
-    # as `python -m` does: a model beside the user is found
-    sys.path.insert(0, os.getcwd())
+    allow_code_in(os.getcwd())
     from ..simulation import Architecture
 
     model = load_model(source, weights=weights, kwargs=arguments)

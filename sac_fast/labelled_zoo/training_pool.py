@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from ..errors import ModelError
+from ..models.code_path import code_folder, safe_children, start_with_code_folder
 
 #: The largest seed of a demo or a test bed: each model's is its 10,000-fold and more, and torch takes 64 bits.
 MAX_SEED = 2**48 - 1
@@ -106,7 +107,12 @@ def in_processes(
     processes = min(workers or cores(), len(jobs))
     context = multiprocessing.get_context("spawn")
     stop: Event = context.Event()
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=start, initargs=(*arguments, stop))
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=context,
+        initializer=start_with_code_folder,
+        initargs=(code_folder(), start, *arguments, stop),
+    )
     waiting, open_names = list(jobs), {job.name for job in jobs}
     running: dict[Future[Done], Job] = {}
     try:
@@ -117,7 +123,8 @@ def in_processes(
             # One more than there are processes, so that none waits for this loop.
             for job in ready[: processes + 1 - len(running)]:
                 waiting.remove(job)
-                running[pool.submit(work, job)] = job
+                with safe_children():
+                    running[pool.submit(work, job)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 open_names.discard(job.name)

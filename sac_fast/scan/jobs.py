@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ..io.hashing import canonical_json
 from ..models import Limits, ModelEntry
 from ..models.architectures import split_architecture
+from ..models.code_path import code_folder
 from .protocol import MAX_BODY_BYTES, Answer, failed
 
 #: Probes a call on the CPU. Fixed, since the last bits of an answer depend on it.
@@ -113,6 +114,7 @@ class WorkerSettings:
             "dtype": self.dtype,
             "batch_size": self.batch_size_on(device),
             "architectures": list(self.architectures),
+            "code_folder": code_folder(),
             "limits": dataclasses.asdict(self.limits),
             "memory_bytes": self.memory_bytes,
             "probes_shape": None if probes_shape is None else list(probes_shape),
