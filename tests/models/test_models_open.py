@@ -286,7 +286,7 @@ def test_run_inputs_is_run_model_after_the_preprocessing() -> None:
 
 def test_fingerprint_command_takes_model_files(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     probes = sac_fast.ProbeSet.from_arrays(np.random.default_rng(0).integers(0, 256, (7, 2, 2, 3), np.uint8))
     probes.save("probes")
     pixels = probes.images.transpose(0, 3, 1, 2).reshape(7, 12).astype(np.float64) / 255
