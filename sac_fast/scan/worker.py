@@ -235,14 +235,14 @@ class Answerer:
 
     def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> torch.Tensor:
         if model.recorded:
-            return model.answer(None)
+            return model.run(None)
         preprocessing = entry_of(request).preprocessing or Preprocessing()
 
         dtype = self._dtype or _own_dtype(model)
 
         def run(batch_size: int) -> torch.Tensor:
             parts = self._probes.parts(preprocessing, batch_size)
-            answers = [model.answer(part.to(dtype), batch_size=batch_size) for part in parts]
+            answers = [model.run(part.to(dtype), batch_size=batch_size) for part in parts]
             if len({answer.shape[1] for answer in answers}) > 1:
                 raise ModelError("model must return as many values for each probe, got a change of width")
             return answers[0] if len(answers) == 1 else torch.cat(answers)
