@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse
+from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
 from .onnx_wire import check_fields
 
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
@@ -30,10 +30,8 @@ def parse_graph(data: bytes, name: str, limits: Limits) -> Any:
 
     check_fields(data, onnx.ModelProto.DESCRIPTOR, name, limits)
     model = onnx.ModelProto()
-    try:
+    with refuse_errors(f"{name} must be a sound ONNX file"):
         model.ParseFromString(data)
-    except Exception as error:  # protobuf's DecodeError, which has no stubs
-        refuse("malformed", f"{name} must be a sound ONNX file, got {type(error).__name__}: {error}", error)
     return model
 
 
@@ -186,11 +184,9 @@ def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
     import onnx
 
     _take_out_weights(model)
-    try:
+    with refuse_errors(f"{name} must be a graph that onnx accepts", "graph"):
         onnx.checker.check_model(model)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # onnx has errors of its own, and passes C++ errors on
-        refuse("graph", f"{name} must be a graph that onnx accepts, got {str(error)[:300]}", error)
     constant = {tensor.name for tensor in inferred.graph.initializer}
     sizes = {value.name: _value_bytes(value) for value in [*inferred.graph.value_info, *inferred.graph.output]}
     file_bytes = path.stat().st_size
