@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, BinaryIO
 
+import h5py
 import torch
 
 from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse, refuse_errors
@@ -30,8 +31,6 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
     Raises:
         ModelRefusedError: links, other files, filters that need plug-ins, values that are declared but not stored.
     """
-    import h5py  # not at import time: it is slow to import
-
     with (
         refuse_errors(f"{name} must be a sound HDF5 file"),
         # The same open file by another name, so that it is not another one by now.
@@ -42,8 +41,6 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
 
 
 def _find(file: Any, key: str | None, name: str, limits: Limits) -> str:
-    import h5py
-
     limits.check_count(name, len(file), "names at the top")
     if key is None:
         # Listing names follows no link.

@@ -1,4 +1,4 @@
-"""What an ONNX graph would read, call and allocate, found out before the runtime sees it.
+"""What an ONNX graph would read, call and allocate, found out before the runtime sees it (extra ``onnx``).
 
 Source: https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto; protobuf's wire format as in `onnx_wire`.
 """
@@ -11,6 +11,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import onnx
 
 from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
 from .onnx_wire import check_fields
@@ -26,8 +28,6 @@ def parse_graph(data: bytes, name: str, limits: Limits) -> Any:
     Raises:
         ModelRefusedError: damaged, or it would need far more memory than it has bytes.
     """
-    import onnx
-
     check_fields(data, onnx.ModelProto.DESCRIPTOR, name, limits)
     model = onnx.ModelProto()
     with refuse_errors(f"{name} must be a sound ONNX file"):
@@ -110,8 +110,6 @@ def _tensors(graph: Any, name: str) -> Iterator[Any]:
 
 def _check_tensor(tensor: Any, name: str) -> int:
     """Compare a tensor's values with its dimensions; returns its bytes in memory."""
-    import onnx
-
     key = tensor.name[:80]
     if any(side < 0 for side in tensor.dims) or tensor.HasField("segment"):
         refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got {list(tensor.dims)} at {key!r}")
@@ -141,8 +139,6 @@ def _check_tensor(tensor: Any, name: str) -> int:
 
 
 def _bits(data_type: int) -> int:
-    import onnx
-
     text = onnx.TensorProto.DataType.Name(data_type)
     for bits in (2, 4):
         if text in (f"INT{bits}", f"UINT{bits}", "FLOAT4E2M1" if bits == 4 else ""):
@@ -181,8 +177,6 @@ def _external_file(tensor: Any, size: int, path: Path, name: str) -> Path:
 
 def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
     """Infer the shapes of all values, and refuse those that no model of this size needs."""
-    import onnx
-
     _take_out_weights(model)
     with refuse_errors(f"{name} must be a graph that onnx accepts", "graph"):
         onnx.checker.check_model(model)
@@ -209,8 +203,6 @@ def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
 
 def _take_out_weights(model: Any) -> None:
     """Large initializers become inputs of their shape: the checks that follow then copy no weights."""
-    import onnx
-
     graph = model.graph
     given = {value.name for value in graph.input}
     small: list[Any] = []

@@ -43,7 +43,7 @@ def read_recorded(
     if format == "csv":
         return read_csv(handle, name, limits), None
     if format == "hdf5":
-        from .hdf5 import read_hdf5_outputs
+        from .hdf5 import read_hdf5_outputs  # h5py is slow to import
 
         return read_hdf5_outputs(handle, name, limits, key), None
     if format == "fingerprint":

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..formats.limits import Limits, refuse, refuse_errors
-from ..formats.onnx_graph import check_graph, parse_graph
 from ..io.hashing import hash_json, sha256_stream
 from .entry import ModelEntry
 from .opened_model import OpenedModel
@@ -84,8 +83,9 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     """
     name = repr(os.fspath(entry.path))
     try:
-        import onnx  # noqa: F401
         import onnxruntime
+
+        from ..formats.onnx_graph import check_graph, parse_graph
     except ImportError as error:
         refuse(
             "missing-extra",
