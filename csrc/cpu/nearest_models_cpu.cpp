@@ -15,7 +15,7 @@ constexpr std::int64_t kMostBlockModels = 2048;
 constexpr std::int64_t kGroupModels = 32;  // models along one side of a task
 
 std::invalid_argument not_finite_vector() {
-  return std::invalid_argument("zoo and queries must be finite, got a vector with NaN or Inf");
+  return std::invalid_argument("models and queries must be finite, got a vector with NaN or Inf");
 }
 
 // Vectors in steps of 1/127.5, as sweep_u8 wants them: 1/4 of the memory and of the bandwidth.
@@ -224,7 +224,7 @@ void nearest(const VectorSource<T>& zoo, const VectorSource<T>* queries, std::in
 template <typename T>
 void nearest_of_outputs(const std::vector<MatrixView>& zoo, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {
-  const OutputVectors<T> models(zoo, "zoo", metric, sigma, options.cpu);
+  const OutputVectors<T> models(zoo, "models", metric, sigma, options.cpu);
   std::unique_ptr<OutputVectors<T>> asked;
   if (queries) asked = std::make_unique<OutputVectors<T>>(*queries, "queries", metric, sigma, options.cpu);
   nearest<T>(models, asked.get(), zoo[0].rows, options, distances, indices);

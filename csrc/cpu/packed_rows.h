@@ -81,7 +81,7 @@ class PackedModel {
 };
 
 // Packs models first, first + 1, … in parallel. Throws for the first one that is not finite; `name` is that of the
-// argument, "zoo" becomes "zoo[3]".
+// argument, "models" becomes "models[3]".
 template <typename T>
 std::vector<std::unique_ptr<PackedModel<T>>> pack_models(const std::vector<MatrixView>& models, std::int64_t first,
                                                          std::int64_t last, const std::string& name, Metric metric,

@@ -34,7 +34,7 @@ class Pairwise {
         m_(static_cast<std::int64_t>(zoo.size())),
         padded_(round_up(m_, kModelTile)),
         sums_(static_cast<std::size_t>(padded_ * padded_)) {
-    packed_ = pack_models<T>(zoo, 0, m_, "zoo", metric, sigma, kernels_.width, options.threads, options);
+    packed_ = pack_models<T>(zoo, 0, m_, "models", metric, sigma, kernels_.width, options.threads, options);
     const std::int64_t panels = packed_[0]->panels();
     const std::int64_t wanted =
         std::min(kMostStageEntries, kStageBytes / (padded_ * static_cast<std::int64_t>(sizeof(T))));

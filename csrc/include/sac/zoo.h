@@ -7,7 +7,7 @@
 //
 // Sums are float32 within a short chunk (float64 when an input is float64, or rbf needs it), float64 across chunks, in
 // a fixed order: no result depends on the number of threads. Identical models give exactly 0. Errors as there, naming
-// the model: "zoo[3] must be finite, got NaN or Inf in row 17".
+// the model: "models[3] must be finite, got NaN or Inf in row 17".
 #pragma once
 
 #include <cstdint>
