@@ -1,6 +1,5 @@
 """sac_fast: tell which neural networks were derived from which, by the correlation of their answers."""
 
-from ._backend import capabilities
 from .errors import (
     BackendError,
     FileFormatError,
@@ -29,15 +28,16 @@ from .models import (
 )
 from .ops import (
     NearestModels,
+    capabilities,
     correlation_distance,
     correlation_distance_weighted,
     correlation_distances,
     correlation_matrix,
     correlation_vector,
+    jpeg_roundtrip,
     nearest_models,
     pairwise_correlation_distances,
 )
-from .ops.jpeg_roundtrip import jpeg_roundtrip
 from .probes import ProbeSet
 from .verdict import (
     NullPool,

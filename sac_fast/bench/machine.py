@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .._backend import capabilities
+from ..ops import capabilities
 from ..io.container import package_version
 
 KERNEL_THREADS = "SAC_FAST_NUM_THREADS"

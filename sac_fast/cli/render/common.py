@@ -38,7 +38,7 @@ def installation() -> dict[str, Any]:
     import torch
     from PIL import features
 
-    from ..._backend import capabilities
+    from ...ops import capabilities
     from ...io.container import package_version
 
     def version(package: str) -> str | None:
