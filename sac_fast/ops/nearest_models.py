@@ -59,8 +59,9 @@ def nearest_models(
         metric, sigma: see `correlation_distance`; of no effect on vectors, which have theirs already.
         first_pass: "none": exact; "uint8": a sweep over 8-bit correlations finds `top` + 10 candidates or 2·`top`, if
             that is more, which are then ranked exactly. uint8 vectors are ranked as they are.
-        backend: see `correlation_distance`. "cuda" by name takes vectors from the host's memory too: vectors larger
-            than the GPU's memory pass through it in segments. float16 vectors find candidates there, which are ranked in float32.
+        backend: see `correlation_distance`. "cuda" by name takes vectors from the host's memory too: more
+            than the GPU's memory holds pass through it in segments. float16 vectors find candidates there, which are
+            ranked in float32.
 
     Returns:
         values (q, top), ascending, and indices (q, top) int64; ties by index. Distances of outputs are those of

@@ -1,8 +1,8 @@
 """The table of ops: what each is called with, what defines it, and what each backend serves.
 
-Dispatch, `sac_fast.capabilities()`, the support table of the docs and the uniform test suite (tests/ops/test_all_ops.py)
-come from it. It follows FlashInfer, whose ops declare what each backend requires, and timm, whose models stand in one
-registry that says how to build and test each.
+Dispatch, `sac_fast.capabilities()`, the support table of the docs and the uniform test suite
+(tests/ops/test_all_ops.py) come from it. It follows FlashInfer, whose ops declare what each backend requires, and timm,
+whose models stand in one registry that says how to build and test each.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ class Op:
 
     Attributes:
         name: of the public function, `torch.ops.sac_fast.<name>`, and of the files of every layer.
-        arguments: of the public function, each with its kind, by which `samples` makes good and bad values.
+        calls: the arguments of the public function, each with its kind, by which `samples` makes good and bad values;
+            one mapping for each form of input that it takes.
         schemas: of the registered ops that stand behind the public one, by name; `backend` chooses the implementation.
         backends: what each serves.
         definition: the op in plain PyTorch, which every backend is measured against.
     """
 
     name: str
-    arguments: Mapping[str, str]
+    calls: tuple[Mapping[str, str], ...]
     schemas: Mapping[str, str]
     backends: Mapping[str, Support]
     definition: Callable[..., Any] = field(repr=False)
@@ -65,7 +66,7 @@ _TILES = "k ≤ 2,048 on tensor cores; longer rows, float64 and rbf with 2σ² <
 _ROWS = (
     Op(
         "correlation_matrix",
-        {"outputs": "outputs", **_OPTIONS},
+        ({"outputs": "outputs", **_OPTIONS},),
         {"correlation_matrix": "(Tensor outputs, str metric, float sigma, str backend) -> Tensor"},
         {
             # torch's product in float64: float32 sums of long rows of one sign would be wrong by more than 1e-6
@@ -77,7 +78,7 @@ _ROWS = (
     ),
     Op(
         "correlation_distance",
-        {"a": "outputs", "b": "outputs", **_OPTIONS, "comparison": "comparison", "precision": "precision"},
+        ({"a": "outputs", "b": "same probes", **_OPTIONS, "comparison": "comparison", "precision": "precision"},),
         {
             "correlation_distance": "(Tensor a, Tensor b, str metric, str comparison, float sigma, str backend,"
             ' str precision="highest") -> Tensor'
@@ -94,7 +95,7 @@ _ROWS = (
     ),
     Op(
         "correlation_distances",
-        {"source": "outputs", "suspects": "models", **_OPTIONS, "precision": "precision"},
+        ({"source": "outputs", "suspects": "models", **_OPTIONS, "precision": "precision"},),
         {
             "correlation_distances": "(Tensor source, Tensor[] suspects, str metric, float sigma, str backend,"
             ' str precision="highest") -> Tensor'
@@ -104,7 +105,7 @@ _ROWS = (
     ),
     Op(
         "pairwise_correlation_distances",
-        {"models": "models", **_OPTIONS, "precision": "precision"},
+        ({"models": "models", **_OPTIONS, "precision": "precision"},),
         {
             "pairwise_correlation_distances": "(Tensor[] models, str metric, float sigma, str backend,"
             ' str precision="highest") -> Tensor'
@@ -114,7 +115,7 @@ _ROWS = (
     ),
     Op(
         "correlation_vector",
-        {"outputs": "outputs", **_OPTIONS, "dtype": "dtype"},
+        ({"outputs": "outputs", **_OPTIONS, "dtype": "dtype"},),
         {"correlation_vector": "(Tensor outputs, str metric, float sigma, str backend) -> Tensor"},
         {
             "cpu": Support(comparisons=()),
@@ -125,7 +126,10 @@ _ROWS = (
     ),
     Op(
         "nearest_models",
-        {"models": "models or vectors", "queries": "queries", "top": "top", "first_pass": "first_pass", **_OPTIONS},
+        (
+            {"models": "models", "queries": "models", "top": "top", "first_pass": "first_pass", **_OPTIONS},
+            {"models": "vectors", "queries": "same vectors", "top": "top", "first_pass": "first_pass", **_OPTIONS},
+        ),
         {
             "nearest_models": "(Tensor[] models, Tensor[] queries, str metric, float sigma, int top, int candidates,"
             " str backend) -> (Tensor, Tensor)",
@@ -141,7 +145,7 @@ _ROWS = (
     ),
     Op(
         "correlation_distance_weighted",
-        {"a": "outputs", "b": "outputs", "weights": "weights", **_OPTIONS},
+        ({"a": "outputs", "b": "same probes", "weights": "weights", **_OPTIONS},),
         {
             "correlation_distance_weighted": "(Tensor a, Tensor b, Tensor weights, str metric, float sigma,"
             " str backend) -> Tensor"
@@ -151,7 +155,7 @@ _ROWS = (
     ),
     Op(
         "jpeg_roundtrip",
-        {"images": "images", "quality": "quality", "subsampling": "subsampling", "backend": "backend"},
+        ({"images": "images", "quality": "quality", "subsampling": "subsampling", "backend": "backend"},),
         {"jpeg_roundtrip": "(Tensor images, Tensor quality, str subsampling, str backend) -> Tensor"},
         {
             backend: Support((torch.uint8,), (), (), "gray or RGB, sides of 1 to 65,500 pixels", backend != "reference")
@@ -187,7 +191,3 @@ def support_markdown() -> str:
             )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(support_markdown(), end="")

@@ -22,7 +22,7 @@ def correlation_distances(
     precision: str = "highest",
     names: list[str] | None = None,
 ) -> Tensor:
-    """`sac_fast.correlation_distances` on the models' CUDA device. `names` of the source and the suspects in messages."""
+    """`sac_fast.correlation_distances` on the models' CUDA device; `names` of the source and the suspects."""
     names = names or ["source", *(f"suspects[{i}]" for i in range(len(suspects)))]
     dtype = result_dtype(source, *suspects)
     if tiles.serves(dtype, metric, sigma, max(x.shape[1] for x in (source, *suspects)), precision):

@@ -1,7 +1,7 @@
 """`nearest_models` on a CUDA device: a sweep that keeps the nearest of each query, and an exact ranking of candidates.
 
-What fits into a quarter of the device's memory stays there. More models than that, in the host's memory, in a memory map
-or formed from outputs, are swept in segments while the queries' lists stay on the device.
+What fits into a quarter of the device's memory stays there. More models than that, in the host's memory, in a memory
+map or formed from outputs, are swept in segments while the queries' lists stay on the device.
 """
 
 from __future__ import annotations
