@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ..ops import capabilities
 from ..io.container import package_version
+from ..ops import capabilities
 
 KERNEL_THREADS = "SAC_FAST_NUM_THREADS"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pykeops", "matplotlib")
