@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/packed_pair.h"
-#include "cpu/parallel.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
 #include "sac/correlation_distance.h"
-#include "sac/triangle.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {
@@ -24,11 +24,11 @@ double distance(const MatrixView& a, const MatrixView& b, Metric metric, double 
   const std::int64_t n = a.rows;
   const double lines = static_cast<double>(a.cols + b.cols);
   const int threads = useful_threads(static_cast<double>(n) * static_cast<double>(n) * lines, options.threads);
-  const PackedModels<T> packed(a, b, metric, sigma, kernels.width, threads, options);
+  const PackedPair<T> packed(a, b, metric, sigma, kernels.width, threads, options);
   if (packed.identical()) return 0.0;
 
   const auto kernel = metric == Metric::rbf ? kernels.pair_rbf : kernels.pair_dot;
-  const std::int64_t panels = packed.pair().panels;
+  const std::int64_t panels = packed.view().panels;
   const std::int64_t cached = panels_in_group(packed.panel_size() * static_cast<std::int64_t>(sizeof(T)));
   // For very many panels a group holds several cached runs, so that the list of tasks stays small.
   const std::int64_t group = cached * (1 + panels / (cached * kMostGroups));
@@ -42,7 +42,7 @@ double distance(const MatrixView& a, const MatrixView& b, Metric metric, double 
     const std::int64_t cols_end = std::min(panels, (j + 1) * group);
     double sum = 0;
     for (std::int64_t p = i * group; p < rows_end; p += cached)
-      sum += kernel(packed.pair(), p, std::min(rows_end, p + cached), j * group, cols_end);
+      sum += kernel(packed.view(), p, std::min(rows_end, p + cached), j * group, cols_end);
     sums[t] = sum;
   });
   double total = 0;

@@ -2,10 +2,10 @@
 #include <cmath>
 #include <vector>
 
-#include "cpu/packed_pair.h"
-#include "cpu/parallel.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
 #include "sac/correlation_distance_weighted.h"
-#include "sac/triangle.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {
@@ -74,11 +74,11 @@ void weighted(const MatrixView& a, const MatrixView& b, const double* weights, s
   const std::int64_t n = a.rows, width = kernels.width, tile = kernels.replicate_tile;
   const double lines = static_cast<double>(a.cols + b.cols + replicates);
   const int threads = useful_threads(static_cast<double>(n) * static_cast<double>(n) * lines, options.threads);
-  const PackedModels<T> packed(a, b, metric, sigma, kernels.width, threads, options);
+  const PackedPair<T> packed(a, b, metric, sigma, kernels.width, threads, options);
   std::fill(distances, distances + replicates, 0.0);
   if (packed.identical()) return;
 
-  const std::int64_t panels = packed.pair().panels, padded = panels * width;
+  const std::int64_t panels = packed.view().panels, padded = panels * width;
   const PackedWeights<T> packed_weights(weights, replicates, n, padded, kernels.replicate_tile, threads, options);
   const std::int64_t replicates_padded = packed_weights.tiles() * tile;
   const std::int64_t block_size = width * width;
@@ -101,7 +101,7 @@ void weighted(const MatrixView& a, const MatrixView& b, const double* weights, s
         const std::int64_t stop = std::min({p + run, p_end, q + 1});
         // a block off the diagonal stands for its mirror image too
         for (std::int64_t i = p; i < stop; ++i)
-          block(packed.pair(), i, q, i == q ? T(1) : T(2), blocks.data() + (i - p) * block_size);
+          block(packed.view(), i, q, i == q ? T(1) : T(2), blocks.data() + (i - p) * block_size);
         for (std::int64_t s = 0; s < packed_weights.tiles(); ++s)
           kernels.weighted_sums(blocks.data(), (stop - p) * width, packed_weights.by_probe(s, p * width),
                                 packed_weights.by_replicate(s, q * width), padded, own + s * tile);

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/packed_rows.h"
-#include "cpu/parallel.h"
-#include "sac/triangle.h"
-#include "sac/zoo.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
+#include "sac/correlation_distances.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {
@@ -54,14 +54,14 @@ void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspe
       AlignedBuffer<T> of_source(kGroupPanels * kGroupPanels * block_size), of_suspect(block_size);
       T* next = of_source.data();
       blocks_of(tile, panels, [&](std::int64_t p, std::int64_t q) {
-        block(packed_source.rows(), p, q, next);
+        block(packed_source.view(), p, q, next);
         next += block_size;
       });
       for (std::int64_t s = 0; s < held; ++s) {
         const T* known = of_source.data();
         double sum = 0;
         blocks_of(tile, panels, [&](std::int64_t p, std::int64_t q) {
-          block(packed[s]->rows(), p, q, of_suspect.data());
+          block(packed[s]->view(), p, q, of_suspect.data());
           sum += (p == q ? 1.0 : 2.0) * kernels.abs_difference(known, of_suspect.data(), block_size);
           known += block_size;
         });

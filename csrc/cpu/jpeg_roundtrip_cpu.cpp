@@ -3,11 +3,11 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/jpeg_kernels.h"
-#include "cpu/pack.h"
-#include "cpu/parallel.h"
+#include "cpu/detail/aligned_buffer.h"
+#include "cpu/detail/parallel.h"
+#include "cpu/kernels/jpeg.h"
+#include "sac/detail/jpeg_tables.h"
 #include "sac/jpeg_roundtrip.h"
-#include "sac/jpeg_tables.h"
 
 namespace sac {
 namespace {

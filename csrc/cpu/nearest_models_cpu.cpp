@@ -2,10 +2,11 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
-#include "cpu/parallel.h"
-#include "cpu/vector_source.h"
-#include "sac/zoo.h"
+#include "cpu/detail/parallel.h"
+#include "cpu/detail/vector_source.h"
+#include "sac/nearest_models.h"
 
 namespace sac {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::int64_t kMostBlockModels = 2048;
 constexpr std::int64_t kGroupModels = 32;  // models along one side of a task
 
 std::invalid_argument not_finite_vector() {
-  return std::invalid_argument("zoo and queries must be finite, got a vector with NaN or Inf");
+  return std::invalid_argument("models and queries must be finite, got a vector with NaN or Inf");
 }
 
 // Vectors in steps of 1/127.5, as sweep_u8 wants them: 1/4 of the memory and of the bandwidth.
@@ -137,21 +138,22 @@ void block_distances(const RowBlock<T>& x, const RowBlock<T>& y, std::int64_t st
 
 // All queries against all models, a block of each at a time. Without queries each pair of models is formed once.
 template <typename T>
-void sweep(const VectorSource<T>& zoo, const VectorSource<T>* queries, double scale, const CpuOptions& options,
+void sweep(const VectorSource<T>& models, const VectorSource<T>* queries, double scale, const CpuOptions& options,
            Best& best) {
-  const VectorSource<T>& left = queries ? *queries : zoo;
-  const std::int64_t row_bytes = zoo.stride() * static_cast<std::int64_t>(sizeof(T));
+  const VectorSource<T>& left = queries ? *queries : models;
+  const std::int64_t row_bytes = models.stride() * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t size = std::clamp(kBlockBytes / row_bytes / kModelTile * kModelTile, kModelTile, kMostBlockModels);
-  RowBlock<T> x(left, std::min(size, left.models() + kModelTile)), y(zoo, std::min(size, zoo.models() + kModelTile));
+  RowBlock<T> x(left, std::min(size, left.models() + kModelTile)),
+      y(models, std::min(size, models.models() + kModelTile));
   std::vector<double> sums;
   for (std::int64_t i = 0; i < left.models(); i += size) {
     x.load(i, std::min(left.models(), i + size), options);
-    for (std::int64_t j = queries ? 0 : i; j < zoo.models(); j += size) {
+    for (std::int64_t j = queries ? 0 : i; j < models.models(); j += size) {
       const bool same = !queries && i == j;
-      if (!same) y.load(j, std::min(zoo.models(), j + size), options);
+      if (!same) y.load(j, std::min(models.models(), j + size), options);
       const RowBlock<T>& other = same ? x : y;
       sums.resize(static_cast<std::size_t>(x.padded() * other.padded()));
-      block_distances(x, other, zoo.stride(), same, options, sums);
+      block_distances(x, other, models.stride(), same, options, sums);
       const auto distance = [&](std::int64_t r, std::int64_t c) {
         return scale * sums[static_cast<std::size_t>(same && c < r ? c * other.padded() + r : r * other.padded() + c)];
       };
@@ -172,19 +174,19 @@ void sweep(const VectorSource<T>& zoo, const VectorSource<T>* queries, double sc
 
 // Ranks the candidates of each query by their exact distances.
 template <typename T>
-void rank_candidates(const VectorSource<T>& zoo, const VectorSource<T>* queries, double scale,
+void rank_candidates(const VectorSource<T>& models, const VectorSource<T>* queries, double scale,
                      const std::vector<std::int64_t>& candidates, std::int64_t each, const CpuOptions& options,
                      Best& best) {
-  const VectorSource<T>& left = queries ? *queries : zoo;
+  const VectorSource<T>& left = queries ? *queries : models;
   const auto all_pairs = all_pairs_of<T>(options.instruction_set);
-  const std::int64_t stride = zoo.stride();
+  const std::int64_t stride = models.stride();
   parallel_for(left.models(), options.threads, options, [&](std::int64_t q) {
     AlignedBuffer<T> x(kModelTile * stride), y(kModelTile * stride);
     for (std::int64_t r = 0; r < kModelTile; ++r) left.load(q, x.data() + r * stride);
     for (std::int64_t c = 0; c < each; c += kModelTile) {
       const std::int64_t held = std::min(kModelTile, each - c);
       for (std::int64_t r = 0; r < kModelTile; ++r)
-        zoo.load(candidates[static_cast<std::size_t>(q * each + c + std::min(r, held - 1))], y.data() + r * stride);
+        models.load(candidates[static_cast<std::size_t>(q * each + c + std::min(r, held - 1))], y.data() + r * stride);
       double sums[kModelTile * kModelTile] = {};
       all_pairs(x.data(), kModelTile, y.data(), kModelTile, stride, stride, false, sums, kModelTile);
       for (std::int64_t r = 0; r < held; ++r)
@@ -194,76 +196,77 @@ void rank_candidates(const VectorSource<T>& zoo, const VectorSource<T>* queries,
 }
 
 template <typename T>
-void nearest(const VectorSource<T>& zoo, const VectorSource<T>* queries, std::int64_t n, const NearestOptions& options,
-             double* distances, std::int64_t* indices) {
-  const std::int64_t count = queries ? queries->models() : zoo.models();
+void nearest(const VectorSource<T>& models, const VectorSource<T>* queries, std::int64_t n,
+             const NearestOptions& options, double* distances, std::int64_t* indices) {
+  const std::int64_t count = queries ? queries->models() : models.models();
   const double scale = 2.0 / static_cast<double>(n) / static_cast<double>(n);
   Best best(count, options.top, distances, indices);
   if (options.candidates == 0) {
-    sweep(zoo, queries, scale, options.cpu, best);
+    sweep(models, queries, scale, options.cpu, best);
     best.check();
     return;
   }
-  const std::int64_t each = std::min(std::max(options.candidates, options.top), zoo.models() - (queries ? 0 : 1));
+  const std::int64_t each = std::min(std::max(options.candidates, options.top), models.models() - (queries ? 0 : 1));
   std::vector<double> rough(static_cast<std::size_t>(count * each));
   std::vector<std::int64_t> candidates(static_cast<std::size_t>(count * each));
   {
     Best first_pass(count, each, rough.data(), candidates.data());
-    const QuantisedVectors<T> zoo_u8(zoo, options.cpu);
+    const QuantisedVectors<T> models_u8(models, options.cpu);
     if (queries) {
       const QuantisedVectors<T> queries_u8(*queries, options.cpu);
-      sweep<std::uint8_t>(zoo_u8, &queries_u8, scale, options.cpu, first_pass);
+      sweep<std::uint8_t>(models_u8, &queries_u8, scale, options.cpu, first_pass);
     } else {
-      sweep<std::uint8_t>(zoo_u8, nullptr, scale, options.cpu, first_pass);
+      sweep<std::uint8_t>(models_u8, nullptr, scale, options.cpu, first_pass);
     }
   }
-  rank_candidates(zoo, queries, scale, candidates, each, options.cpu, best);
+  rank_candidates(models, queries, scale, candidates, each, options.cpu, best);
   best.check();
 }
 
 template <typename T>
-void nearest_of_outputs(const std::vector<MatrixView>& zoo, const std::vector<MatrixView>* queries, Metric metric,
+void nearest_of_outputs(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {
-  const OutputVectors<T> models(zoo, "zoo", metric, sigma, options.cpu);
+  const OutputVectors<T> vectors(models, "models", metric, sigma, options.cpu);
   std::unique_ptr<OutputVectors<T>> asked;
   if (queries) asked = std::make_unique<OutputVectors<T>>(*queries, "queries", metric, sigma, options.cpu);
-  nearest<T>(models, asked.get(), zoo[0].rows, options, distances, indices);
+  nearest<T>(vectors, asked.get(), models[0].rows, options, distances, indices);
 }
 
 template <typename T, typename Stored>
-void nearest_of_vectors(const VectorZoo& zoo, const VectorZoo* queries, const NearestOptions& options,
+void nearest_of_vectors(const VectorBatch& models, const VectorBatch* queries, const NearestOptions& options,
                         double* distances, std::int64_t* indices) {
-  const StoredVectors<T, Stored> models(zoo);
+  const StoredVectors<T, Stored> vectors(models);
   std::unique_ptr<StoredVectors<T, Stored>> asked;
   if (queries) asked = std::make_unique<StoredVectors<T, Stored>>(*queries);
-  nearest<T>(models, asked.get(), zoo.n, options, distances, indices);
+  nearest<T>(vectors, asked.get(), models.n, options, distances, indices);
 }
 
 }  // namespace
 
-void nearest_models_cpu(const std::vector<MatrixView>& zoo, const std::vector<MatrixView>* queries, Metric metric,
+void nearest_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {
   bool wide = false;
-  for (const auto& model : zoo) wide = wide || needs_float64(model, metric, sigma);
+  for (const auto& model : models) wide = wide || needs_float64(model, metric, sigma);
   if (queries)
     for (const auto& model : *queries) wide = wide || needs_float64(model, metric, sigma);
-  (wide ? nearest_of_outputs<double> : nearest_of_outputs<float>)(zoo, queries, metric, sigma, options, distances,
+  (wide ? nearest_of_outputs<double> : nearest_of_outputs<float>)(models, queries, metric, sigma, options, distances,
                                                                   indices);
 }
 
-void nearest_models_cpu(const VectorZoo& zoo, const VectorZoo* queries, const NearestOptions& options,
+void nearest_models_cpu(const VectorBatch& models, const VectorBatch* queries, const NearestOptions& options,
                         double* distances, std::int64_t* indices) {
-  switch (zoo.form) {
-    case VectorForm::float32: return nearest_of_vectors<float, float>(zoo, queries, options, distances, indices);
-    case VectorForm::float16: return nearest_of_vectors<float, Half>(zoo, queries, options, distances, indices);
+  switch (models.form) {
+    case VectorForm::float32: return nearest_of_vectors<float, float>(models, queries, options, distances, indices);
+    case VectorForm::float16: return nearest_of_vectors<float, Float16>(models, queries, options, distances, indices);
     case VectorForm::uint8: {
       NearestOptions as_it_is = options;
       as_it_is.candidates = 0;
-      nearest_of_vectors<std::uint8_t, std::uint8_t>(zoo, queries, as_it_is, distances, indices);
-      const std::int64_t numbers = (queries ? queries->models : zoo.models) * options.top;
+      nearest_of_vectors<std::uint8_t, std::uint8_t>(models, queries, as_it_is, distances, indices);
+      const std::int64_t numbers = (queries ? queries->models : models.models) * options.top;
       for (std::int64_t i = 0; i < numbers; ++i) distances[i] /= 127.5;
       return;
     }
+    case VectorForm::float64: throw std::invalid_argument("form must be uint8, float16 or float32, got float64");
   }
 }
 

@@ -4,10 +4,10 @@
 #include <cstring>
 #include <vector>
 
-#include "cpu/packed_rows.h"
-#include "cpu/parallel.h"
-#include "sac/triangle.h"
-#include "sac/zoo.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
+#include "sac/detail/triangle.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace sac {
 namespace {
@@ -26,15 +26,15 @@ struct Block {
 template <typename T>
 class Pairwise {
  public:
-  Pairwise(const std::vector<MatrixView>& zoo, Metric metric, double sigma, const CpuOptions& options)
+  Pairwise(const std::vector<MatrixView>& models, Metric metric, double sigma, const CpuOptions& options)
       : kernels_(kernels_of<T>(options.instruction_set)),
         options_(options),
         block_values_(metric == Metric::rbf ? kernels_.block_rbf : kernels_.block_dot),
-        n_(zoo[0].rows),
-        m_(static_cast<std::int64_t>(zoo.size())),
+        n_(models[0].rows),
+        m_(static_cast<std::int64_t>(models.size())),
         padded_(round_up(m_, kModelTile)),
         sums_(static_cast<std::size_t>(padded_ * padded_)) {
-    packed_ = pack_models<T>(zoo, 0, m_, "zoo", metric, sigma, kernels_.width, options.threads, options);
+    packed_ = pack_models<T>(models, 0, m_, "models", metric, sigma, kernels_.width, options.threads, options);
     const std::int64_t panels = packed_[0]->panels();
     const std::int64_t wanted =
         std::min(kMostStageEntries, kStageBytes / (padded_ * static_cast<std::int64_t>(sizeof(T))));
@@ -93,7 +93,7 @@ class Pairwise {
       if (i >= m_) return;
       AlignedBuffer<T> block(kernels_.width * kernels_.width);
       for (const Block& where : stage) {
-        block_values_(packed_[i]->rows(), where.p, where.q, block.data());
+        block_values_(packed_[i]->view(), where.p, where.q, block.data());
         put_block(block.data(), where, row + where.offset);
       }
     });
@@ -135,16 +135,16 @@ class Pairwise {
 
 }  // namespace
 
-void pairwise_correlation_distances_cpu(const std::vector<MatrixView>& zoo, Metric metric, double sigma, bool wide,
+void pairwise_correlation_distances_cpu(const std::vector<MatrixView>& models, Metric metric, double sigma, bool wide,
                                         const CpuOptions& options, void* distances) {
   bool in_float64 = wide;
-  for (const auto& model : zoo) in_float64 = in_float64 || needs_float64(model, metric, sigma);
+  for (const auto& model : models) in_float64 = in_float64 || needs_float64(model, metric, sigma);
   if (wide)
-    Pairwise<double>(zoo, metric, sigma, options).write(static_cast<double*>(distances));
+    Pairwise<double>(models, metric, sigma, options).write(static_cast<double*>(distances));
   else if (in_float64)
-    Pairwise<double>(zoo, metric, sigma, options).write(static_cast<float*>(distances));
+    Pairwise<double>(models, metric, sigma, options).write(static_cast<float*>(distances));
   else
-    Pairwise<float>(zoo, metric, sigma, options).write(static_cast<float*>(distances));
+    Pairwise<float>(models, metric, sigma, options).write(static_cast<float*>(distances));
 }
 
 }  // namespace sac

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "cuda/launch.cuh"
-#include "sac/correlation_distance_cuda.h"
-#include "sac/triangle.h"
+#include "cuda/detail/launch.cuh"
+#include "sac/correlation_distance.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {

@@ -1,8 +1,9 @@
 // Launcher of correlation_distances_tiles: which kernel, how many blocks.
 #include "cuda/correlation_distances_warp.cuh"
 #include "cuda/correlation_distances_warpgroup.cuh"
-#include "cuda/launch.cuh"
-#include "cuda/tile_launch.cuh"
+#include "cuda/detail/launch.cuh"
+#include "cuda/detail/tile_launch.cuh"
+#include "sac/correlation_distances.h"
 
 namespace sac {
 namespace {

@@ -1,7 +1,7 @@
 // correlation_distances_tiles by mma.sync. The source's tile stays in registers while the suspects' pass by.
 #pragma once
 
-#include "cuda/warp_tiles.cuh"
+#include "cuda/detail/warp_tiles.cuh"
 
 namespace sac::warp_tiles {
 

@@ -3,7 +3,7 @@
 // suspects, or rbf, which keeps the source's tile in registers while the suspects' pass by.
 #pragma once
 
-#include "cuda/warpgroup_tiles.cuh"
+#include "cuda/detail/warpgroup_tiles.cuh"
 
 namespace sac::warpgroup_tiles {
 

@@ -1,13 +1,31 @@
 // correlation_matrix_tiles: C of many models, a grid row each.
-#include "cuda/correlation_matrix_store.cuh"
-#include "cuda/launch.cuh"
-#include "cuda/tile_launch.cuh"
-#include "cuda/warp_tiles.cuh"
+#include "cuda/detail/launch.cuh"
+#include "cuda/detail/tile_launch.cuh"
+#include "cuda/detail/warp_tiles.cuh"
+#include "sac/correlation_matrix.h"
 
 namespace sac {
 namespace {
 
 constexpr std::int64_t kMostGridRows = 65535;
+
+// Entry (i, j): only those on and above the diagonal are taken, so that the matrix is symmetric to the last bit.
+__device__ inline void store_entry(const TileProblem& problem, float* out, std::int64_t i, std::int64_t j, float c) {
+  const std::int64_t n = problem.rows;
+  if (i > j || j >= n) return;
+  if (problem.vector) {
+    if (i < j) out[vector_place(n, i, j)] = c;
+    return;
+  }
+  out[i * n + j] = c;
+  out[j * n + i] = c;
+}
+
+// Where the matrix or vector of a model begins.
+__device__ inline float* model_out(const TileProblem& problem, std::int64_t model) {
+  const std::int64_t n = problem.rows;
+  return problem.out + model * (problem.vector ? n * (n - 1) / 2 : n * n);
+}
 
 template <int kParts, bool kRbf>
 __global__ void __launch_bounds__(warp_tiles::kThreads, 1)

@@ -3,10 +3,10 @@
 // is one tile. Compiled only: no GPU has run this yet; tests/test_jpeg_cuda_emulated.py runs its threads on the CPU.
 #include <algorithm>
 
-#include "cuda/launch.cuh"
-#include "sac/jpeg_math.h"
+#include "cuda/detail/launch.cuh"
+#include "sac/detail/jpeg_math.h"
+#include "sac/detail/jpeg_tables.h"
 #include "sac/jpeg_roundtrip.h"
-#include "sac/jpeg_tables.h"
 
 namespace sac {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <stdexcept>
 
-#include "cuda/launch.cuh"
-#include "sac/pack_rows.h"
-#include "sac/packed_tiles.h"
+#include "cuda/detail/launch.cuh"
+#include "sac/detail/half.h"
+#include "sac/detail/packed_tiles.h"
 
 namespace sac {
 namespace {
@@ -20,23 +20,6 @@ constexpr std::int64_t kMostModelsSide = 65535;
 struct Work : PackRows {
   double inverse_cols;
 };
-
-struct HalfBits {
-  std::uint16_t bits;
-};
-struct BFloat16Bits {
-  std::uint16_t bits;
-};
-
-__device__ double widened(double x) { return x; }
-__device__ double widened(float x) { return static_cast<double>(x); }
-__device__ double widened(HalfBits x) { return static_cast<double>(half_value(x.bits)); }
-__device__ double widened(BFloat16Bits x) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(x.bits) << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return static_cast<double>(value);
-}
 
 struct alignas(16) Octet {
   std::uint16_t number[kOctet];
@@ -62,7 +45,7 @@ struct Row {
   const T* first;
   std::int64_t stride, k;
   double shift;
-  __device__ double at(std::int64_t c) const { return widened(first[c * stride]) - shift; }
+  __device__ double at(std::int64_t c) const { return widen(first[c * stride]) - shift; }
 };
 
 // Σ (x_c − mean)^power over the row.
@@ -111,7 +94,7 @@ __global__ void __launch_bounds__(kThreads) pack_rows_kernel(Work work) {
     Row<T> row{first, x.col_stride, real ? x.cols : 0, 0.0};
     double mean = 0;
     if (work.centre) {
-      row.shift = widened(*first);
+      row.shift = widen(*first);
       mean = power_sum<1>(row, 0.0, of_warps) * work.inverse_cols;
     }
     const double squares = power_sum<2>(row, mean, of_warps);
@@ -141,8 +124,8 @@ void launch(const PackRows& work, void* stream) {
 
 void pack_rows_cuda(const PackRows& work, void* stream) {
   switch (work.outputs.dtype) {
-    case DType::float16: return launch<HalfBits>(work, stream);
-    case DType::bfloat16: return launch<BFloat16Bits>(work, stream);
+    case DType::float16: return launch<Float16>(work, stream);
+    case DType::bfloat16: return launch<BFloat16>(work, stream);
     case DType::float32: return launch<float>(work, stream);
     case DType::float64: return launch<double>(work, stream);
   }

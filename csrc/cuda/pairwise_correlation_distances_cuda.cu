@@ -1,10 +1,10 @@
 // One thread block to a tile of pairs of models; see sweep_tile.cuh.
 #include <algorithm>
 
-#include "cuda/launch.cuh"
-#include "cuda/sweep_tile.cuh"
-#include "sac/triangle.h"
-#include "sac/zoo_cuda.h"
+#include "cuda/detail/launch.cuh"
+#include "cuda/detail/sweep_tile.cuh"
+#include "sac/detail/triangle.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace sac {
 namespace {
@@ -70,15 +70,15 @@ void launch(const PairwiseTask& task, void* stream) {
 
 }  // namespace
 
-void pairwise_correlation_distances_cuda(const SweepRows& x, const SweepRows& y, bool triangle, SweepForm form,
+void pairwise_correlation_distances_cuda(const SweepRows& x, const SweepRows& y, bool triangle, VectorForm form,
                                          std::int64_t bytes, const SweepOutput& out, void* stream) {
   if (x.rows == 0 || y.rows == 0) return;
   const PairwiseTask task{x, y, triangle, sweep_chunks(bytes), out};
   switch (form) {
-    case SweepForm::uint8: return launch<Uint8Chunks>(task, stream);
-    case SweepForm::float16: return launch<Float16Chunks>(task, stream);
-    case SweepForm::float32: return launch<Float32Chunks>(task, stream);
-    case SweepForm::float64: return launch<Float64Chunks>(task, stream);
+    case VectorForm::uint8: return launch<Uint8Chunks>(task, stream);
+    case VectorForm::float16: return launch<Float16Chunks>(task, stream);
+    case VectorForm::float32: return launch<Float32Chunks>(task, stream);
+    case VectorForm::float64: return launch<Float64Chunks>(task, stream);
   }
 }
 

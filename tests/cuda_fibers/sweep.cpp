@@ -1,6 +1,7 @@
 // Functions that ctypes can call, for tests/test_sweep_emulated.py; linked with the sources of the sweep kernels.
-#include "cuda/sweep_tile.cuh"
-#include "sac/zoo_cuda.h"
+#include "cuda/detail/sweep_tile.cuh"
+#include "sac/nearest_models.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace {
 
@@ -38,22 +39,22 @@ void schedule(int turns, bool early) {
 void pairwise(const Rows* x, const Rows* y, bool triangle, int form, double* sums, bool add, void* distances, bool wide,
               double scale) {
   sac::readable.clear();
-  sac::pairwise_correlation_distances_cuda(rows_of(*x), rows_of(*y), triangle, static_cast<sac::SweepForm>(form),
+  sac::pairwise_correlation_distances_cuda(rows_of(*x), rows_of(*y), triangle, static_cast<sac::VectorForm>(form),
                                            x->pitch, {sums, add, distances, wide, scale}, nullptr);
 }
 
-void nearest(const Rows* queries, const Rows* zoo, int form, int top, std::int64_t first_query,
-             std::int64_t first_model, bool leave_itself_out, std::int64_t parts, std::int64_t* lists) {
+void nearest(const Rows* queries, const Rows* models, int form, int top, std::int64_t first_query,
+             std::int64_t first_model, bool exclude_self, std::int64_t parts, std::int64_t* lists) {
   sac::readable.clear();
   const sac::NearestSweep sweep{
-      static_cast<sac::SweepForm>(form), zoo->pitch, top, first_query, first_model, leave_itself_out};
-  sac::nearest_models_cuda(rows_of(*queries), rows_of(*zoo), sweep, parts, lists, nullptr);
+      static_cast<sac::VectorForm>(form), models->pitch, top, first_query, first_model, exclude_self};
+  sac::nearest_models_cuda(rows_of(*queries), rows_of(*models), sweep, parts, lists, nullptr);
 }
 
-void nearest_symmetric(const Rows* zoo, int form, int top, std::int64_t* lists) {
+void nearest_symmetric(const Rows* models, int form, int top, std::int64_t* lists) {
   sac::readable.clear();
-  const sac::NearestSweep sweep{static_cast<sac::SweepForm>(form), zoo->pitch, top, 0, 0, true};
-  sac::nearest_models_cuda(rows_of(*zoo), sweep, lists, nullptr);
+  const sac::NearestSweep sweep{static_cast<sac::VectorForm>(form), models->pitch, top, 0, 0, true};
+  sac::nearest_models_cuda(rows_of(*models), sweep, lists, nullptr);
 }
 
 // What a thread makes of one pair of long rows.

@@ -1,11 +1,11 @@
 // Functions that ctypes can call, for tests/test_tiles_emulated.py; linked with the sources of the tile kernels.
-#include "cuda/launch.cuh"
-#include "sac/correlation_distance_cuda.h"
-#include "sac/correlation_tiles.h"
-#include "sac/pack_rows.h"
-#include "sac/packed_tiles.h"
-#include "sac/tile_grid.h"
-#include "sac/tile_walk.h"
+#include "cuda/detail/launch.cuh"
+#include "sac/correlation_distance.h"
+#include "sac/correlation_distances.h"
+#include "sac/correlation_matrix.h"
+#include "sac/detail/packed_tiles.h"
+#include "sac/detail/tile_grid.h"
+#include "sac/detail/tile_walk.h"
 
 extern "C" {
 
