@@ -56,7 +56,7 @@ sac::CpuOptions cpu_options(int threads, const std::string& instruction_set) {
   return options;
 }
 
-// Runs a kernel without the GIL; an interrupted one raises what the signal handler raised.
+// Runs a kernel without the GIL. If it was cancelled, raises the exception that the signal handler set.
 template <typename Kernel>
 auto without_gil(const Kernel& kernel) {
   try {

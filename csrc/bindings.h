@@ -1,4 +1,4 @@
-// Shared by the bindings. Pointers, sizes and strides come in as integers: no torch here.
+// Shared by the bindings. Pointers, sizes and strides come in as integers: no torch.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -1,5 +1,5 @@
-// For each stage, a few blocks of sample pairs, the m correlation values of every pair are formed once; then the L1
-// distances of all pairs of models are accumulated from them.
+// Sample pairs are processed in stages of a few blocks: the correlations of all m models are computed once, then added
+// to the L1 distances of all pairs of models.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -12,13 +12,11 @@
 namespace sac {
 namespace {
 
-constexpr std::int64_t kStageBytes = 16 << 20;     // values of one stage, all models
-constexpr std::int64_t kMostStageEntries = 65536;  // a stage of few models
-constexpr std::int64_t kGroupModels = 32;          // models along one side of a task
+constexpr std::int64_t kStageBytes = 16 << 20;    // values of one stage, all models
+constexpr std::int64_t kMaxStageEntries = 65536;  // a stage of few models
+constexpr std::int64_t kGroupModels = 32;         // models along one side of a task
 
-std::int64_t round_up(std::int64_t value, std::int64_t step) { return (value + step - 1) / step * step; }
-
-// A block of sample pairs, and where its entries stand in a stage.
+// A block of sample pairs, and the offset of its entries in a stage.
 struct Block {
   std::int64_t p, q, offset;
 };
@@ -37,7 +35,7 @@ class Pairwise {
     packed_ = pack_models<T>(models, 0, m_, "models", metric, sigma, kernels_.width, options.threads, options);
     const std::int64_t panels = packed_[0]->panels();
     const std::int64_t wanted =
-        std::min(kMostStageEntries, kStageBytes / (padded_ * static_cast<std::int64_t>(sizeof(T))));
+        std::min(kMaxStageEntries, kStageBytes / (padded_ * static_cast<std::int64_t>(sizeof(T))));
     std::vector<Block> stage;
     std::int64_t entries = 0;
     for (std::int64_t t = 0; t < triangle_size(panels); ++t) {
@@ -75,7 +73,7 @@ class Pairwise {
   }
 
   // The entries of a block that count, i < j, one after another.
-  void put_block(const T* block, const Block& where, T* out) const {
+  void pack_block(const T* block, const Block& where, T* out) const {
     for (std::int64_t r = 0; r < rows_in(where.p); ++r) {
       const std::int64_t skip = where.p == where.q ? r + 1 : 0, length = rows_in(where.q) - skip;
       std::memcpy(out, block + r * kernels_.width + skip, static_cast<std::size_t>(length) * sizeof(T));
@@ -94,7 +92,7 @@ class Pairwise {
       AlignedBuffer<T> block(kernels_.width * kernels_.width);
       for (const Block& where : stage) {
         block_values_(packed_[i]->view(), where.p, where.q, block.data());
-        put_block(block.data(), where, row + where.offset);
+        pack_block(block.data(), where, row + where.offset);
       }
     });
     accumulate(values, stride);
@@ -115,7 +113,7 @@ class Pairwise {
   }
 
   void accumulate(AlignedBuffer<T>& values, std::int64_t stride) {
-    const std::int64_t groups = (padded_ + kGroupModels - 1) / kGroupModels;
+    const std::int64_t groups = ceil_div(padded_, kGroupModels);
     parallel_for(triangle_size(groups), options_.threads, options_, [&](std::int64_t t) {
       const TriangleTile tile = triangle_tile(t, groups);
       const std::int64_t i = tile.row * kGroupModels, j = tile.col * kGroupModels;

@@ -23,10 +23,10 @@ struct NearestTask {
   std::int64_t* lists;
 };
 
-// What a thread block does: tiles (row, first … last − 1).
+// The tiles of a thread block: (row, first … last − 1).
 struct NearestWalk {
   std::int64_t row, first, last;
-  bool both;  // columns are queries too
+  bool both;  // the columns are queries too
   std::int64_t* lists;
 };
 
@@ -49,22 +49,22 @@ __device__ inline void load_bounds(std::int64_t* bounds, const std::int64_t* lis
     bounds[r] = first + r < rows ? lists[(first + r) * top + top - 1] : 0;
 }
 
-// A tile's distances to the lists of its rows, or of its columns.
+// Merges a tile's distances into the lists of its rows, or of its columns.
 template <int Slots>
-__device__ void offer_tile(const NearestTask& task, const NearestWalk& walk, std::int64_t col, bool columns,
+__device__ void merge_tile(const NearestTask& task, const NearestWalk& walk, std::int64_t col, bool columns,
                            const std::uint32_t* matrix, std::int64_t* bounds) {
-  const std::int64_t asking = (columns ? col : walk.row) * kSweepTile;
-  const std::int64_t offered = (columns ? walk.row : col) * kSweepTile;
-  const std::int64_t queries = (columns ? task.models.rows : task.queries.rows) - asking;
-  const std::int64_t there = (columns ? task.queries.rows : task.models.rows) - offered;
-  for (int r = computed_here(threadIdx.x) / 32; r < kSweepTile && r < queries; r += kNearestWarps) {
-    const Offer offer{matrix,
-                      r,
-                      columns,
-                      static_cast<int>(there < kSweepTile ? there : kSweepTile),
-                      task.sweep.first_model + offered,
-                      task.sweep.exclude_self ? task.sweep.first_query + asking + r : -1};
-    offer_line<Slots>(offer, task.sweep.top, bounds + r, walk.lists + (asking + r) * task.sweep.top);
+  const std::int64_t first_query = (columns ? col : walk.row) * kSweepTile;
+  const std::int64_t first_model = (columns ? walk.row : col) * kSweepTile;
+  const std::int64_t queries = (columns ? task.models.rows : task.queries.rows) - first_query;
+  const std::int64_t models = (columns ? task.queries.rows : task.models.rows) - first_model;
+  for (int r = opaque(threadIdx.x) / 32; r < kSweepTile && r < queries; r += kNearestWarps) {
+    const Candidates candidates{matrix,
+                                r,
+                                columns,
+                                static_cast<int>(models < kSweepTile ? models : kSweepTile),
+                                task.sweep.first_model + first_model,
+                                task.sweep.exclude_self ? task.sweep.first_query + first_query + r : -1};
+    merge_candidates<Slots>(candidates, task.sweep.top, bounds + r, walk.lists + (first_query + r) * task.sweep.top);
   }
 }
 
@@ -73,20 +73,20 @@ __device__ inline std::uint32_t distance_bits(std::uint32_t distance) { return d
 
 template <class Form>
 __device__ void write_matrix(const SweepSums<Form>& sums, std::uint32_t* matrix) {
-  const int thread = computed_here(threadIdx.x);
+  const int thread = opaque(threadIdx.x);
   const int row = sweep_thread_row(thread), col = sweep_thread_col(thread);
 #pragma unroll
-  for (int i = 0; i < kSweepEach; ++i)
+  for (int i = 0; i < kSweepThreadSide; ++i)
 #pragma unroll
-    for (int j = 0; j < kSweepEach; ++j)
+    for (int j = 0; j < kSweepThreadSide; ++j)
       matrix[sweep_matrix_word(row + i * kSweepStep, col + j * kSweepStep)] = distance_bits(sums.value(i, j));
 }
 
 // uint8 sums have no totals, so two blocks fit a multiprocessor.
 template <class Form, int Slots>
-__global__ void __launch_bounds__(kSweepThreads, Form::kSettles ? 1 : 2) nearest_models_kernel(NearestTask task) {
+__global__ void __launch_bounds__(kSweepThreads, Form::kCompensated ? 1 : 2) nearest_models_kernel(NearestTask task) {
   std::uint8_t* const memory = dynamic_shared();
-  std::uint32_t* const matrix = reinterpret_cast<std::uint32_t*>(memory);  // in place of the slabs
+  std::uint32_t* const matrix = reinterpret_cast<std::uint32_t*>(memory);  // reuses the memory of the slabs
   std::int64_t* const bounds = reinterpret_cast<std::int64_t*>(memory + 2 * kSweepSlabBytes);
   const NearestWalk walk = nearest_walk(task);
   load_bounds(bounds, walk.lists, walk.row * kSweepTile, task.queries.rows, task.sweep.top);
@@ -100,8 +100,8 @@ __global__ void __launch_bounds__(kSweepThreads, Form::kSettles ? 1 : 2) nearest
       write_matrix<Form>(sums, matrix);
     }
     __syncthreads();
-    offer_tile<Slots>(task, walk, col, false, matrix, bounds);
-    if (walk.both) offer_tile<Slots>(task, walk, col, true, matrix, bounds + kSweepTile);
+    merge_tile<Slots>(task, walk, col, false, matrix, bounds);
+    if (walk.both) merge_tile<Slots>(task, walk, col, true, matrix, bounds + kSweepTile);
   }
 }
 

@@ -1,4 +1,4 @@
-// One thread block to a tile of pairs of models; see sweep_tile.cuh.
+// One thread block computes a tile of pairs of models (detail/sweep_tile.cuh).
 #include <algorithm>
 
 #include "cuda/detail/launch.cuh"
@@ -9,7 +9,7 @@
 namespace sac {
 namespace {
 
-constexpr std::int64_t kMostBlocks = 1 << 30;
+constexpr std::int64_t kMaxBlocks = 1 << 30;
 
 __device__ inline void write_distance(const SweepOutput& out, std::int64_t at, double distance) {
   if (out.wide)
@@ -50,9 +50,9 @@ __global__ void __launch_bounds__(kSweepThreads, 1) pairwise_correlation_distanc
     SweepSums<Form> sums;
     sweep_tile<Form>(task.x, tile.row * kSweepTile, task.y, tile.col * kSweepTile, task.chunks, dynamic_shared(), sums);
 #pragma unroll
-    for (int r = 0; r < kSweepEach; ++r)
+    for (int r = 0; r < kSweepThreadSide; ++r)
 #pragma unroll
-      for (int c = 0; c < kSweepEach; ++c) {
+      for (int c = 0; c < kSweepThreadSide; ++c) {
         const std::int64_t i = tile.row * kSweepTile + sweep_thread_row(threadIdx.x) + r * kSweepStep;
         const std::int64_t j = tile.col * kSweepTile + sweep_thread_col(threadIdx.x) + c * kSweepStep;
         if (i < task.x.rows && j < task.y.rows && !(task.triangle && i > j))
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kSweepThreads, 1) pairwise_correlation_distanc
 
 template <class Form>
 void launch(const PairwiseTask& task, void* stream) {
-  const unsigned blocks = static_cast<unsigned>(std::min(tiles_of(task), kMostBlocks));
+  const unsigned blocks = static_cast<unsigned>(std::min(tiles_of(task), kMaxBlocks));
   launch_kernel("pairwise_correlation_distances_kernel", pairwise_correlation_distances_kernel<Form>, blocks,
                 kSweepThreads, 2 * kSweepSlabBytes, stream, task);
 }

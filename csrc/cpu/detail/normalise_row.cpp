@@ -18,7 +18,7 @@ double largest_magnitude(const double* v, std::int64_t k) {
   bool finite = true;
   for (std::int64_t j = 0; j < k; ++j) {
     const double magnitude = std::fabs(v[j]);
-    finite = finite && magnitude <= 1.7976931348623157e308;  // false for NaN too
+    finite = finite && magnitude <= 1.7976931348623157e308;  // also false for NaN
     largest = magnitude > largest ? magnitude : largest;
   }
   return finite ? largest : HUGE_VAL;
@@ -46,13 +46,13 @@ RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* 
     double sum = 0;
     for (std::int64_t j = 0; j < k; ++j) sum += out[j] -= first;
     const double mean = sum / static_cast<double>(k);
-    double left = 0;
+    double largest_centred = 0;
     for (std::int64_t j = 0; j < k; ++j) {
       out[j] -= mean;
-      left = std::fmax(left, std::fabs(out[j]));
+      largest_centred = std::fmax(largest_centred, std::fabs(out[j]));
     }
-    if (left == 0) return RowKind::zero;
-    for (std::int64_t j = 0; j < k; ++j) out[j] /= left;
+    if (largest_centred == 0) return RowKind::zero;
+    for (std::int64_t j = 0; j < k; ++j) out[j] /= largest_centred;
   }
   double squares = 0;
   for (std::int64_t j = 0; j < k; ++j) squares += out[j] * out[j];

@@ -35,12 +35,12 @@ inline bool needs_float64(const MatrixView& x, Metric metric, double sigma) {
 template <typename T>
 class PackedModel {
  public:
-  // Takes memory; pack_panel fills it.
+  // Allocates; pack_panel fills.
   PackedModel(const MatrixView& x, Metric metric, double sigma, int width)
       : x_(x),
         centre_(metric == Metric::pearson),
         width_(width),
-        panels_((x.rows + width - 1) / width),
+        panels_(ceil_div(x.rows, width)),
         lines_(panels_ * x.cols * width),
         norms_(panels_ * width),
         inverse_bandwidth_(static_cast<T>(0.5 / (sigma * sigma))) {}
@@ -75,7 +75,7 @@ class PackedModel {
   }
 
   static std::int64_t bytes(const MatrixView& x, int width) {
-    return (x.rows + width - 1) / width * width * (x.cols + 1) * static_cast<std::int64_t>(sizeof(T));
+    return round_up(x.rows, width) * (x.cols + 1) * static_cast<std::int64_t>(sizeof(T));
   }
 
  private:
@@ -96,14 +96,14 @@ class PackedPair {
     view_.pairs = std::min(a.cols, b.cols);
     view_.rest = std::max(a.cols, b.cols) - view_.pairs;
     view_.rest_is_a = a.cols > b.cols;
-    view_.panels = (a.rows + width - 1) / width;
+    view_.panels = ceil_div(a.rows, width);
     lines_ = std::make_unique<AlignedBuffer<T>>(view_.panels * panel_size());
     view_.lines = lines_->data();
     norms_ = std::make_unique<AlignedBuffer<T>>(2 * view_.panels * width);
     view_.norms_a = norms_->data();
     view_.norms_b = norms_->data() + view_.panels * width;
     view_.inverse_bandwidth = static_cast<T>(0.5 / (sigma * sigma));
-    // A thread started for less than this many numbers comes too late to help.
+    // Below this many numbers, starting a thread takes longer than packing.
     const double numbers = static_cast<double>(a.rows) * static_cast<double>(a.cols + b.cols);
     const int useful = numbers < 2e5 ? 1 : threads;
     parallel_for(view_.panels, useful, options, [this](std::int64_t p) { pack_panel(p); });
@@ -163,8 +163,7 @@ class PackedPair {
   std::atomic<std::int64_t> first_bad_{std::numeric_limits<std::int64_t>::max()};  // 2·row + (0 for a, 1 for b)
 };
 
-// Packs models first, first + 1, … in parallel. Throws for the first one that is not finite; `name` is that of the
-// argument, "models" becomes "models[3]".
+// Packs models first … last − 1 in parallel. Throws for the first one that is not finite, as `name`[index].
 template <typename T>
 std::vector<std::unique_ptr<PackedModel<T>>> pack_models(const std::vector<MatrixView>& models, std::int64_t first,
                                                          std::int64_t last, const std::string& name, Metric metric,

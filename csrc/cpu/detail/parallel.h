@@ -1,5 +1,5 @@
-// Runs numbered tasks on a few threads that live for one call: nothing survives a fork, and no OpenMP runtime
-// is loaded beside torch's own.
+// Runs tasks on threads that end with the call: no thread pool breaks after fork, and no second OpenMP runtime is
+// loaded beside torch's.
 #pragma once
 
 #include <algorithm>
@@ -17,17 +17,16 @@
 
 namespace sac {
 
-// Work of n² products of k numbers below which a second thread costs more than it brings (starting one takes some 30
-// µs, far more where cores are shared).
+// Multiplications below which a second thread costs more than it saves (starting one takes about 30 µs, far more on
+// shared cores).
 constexpr double kFlopsPerThread = 7e6;
 
 inline int useful_threads(double flops, int threads) {
   return std::max(1, static_cast<int>(std::min<double>(threads, flops / kFlopsPerThread)));
 }
 
-// task(i) for i in [0, tasks), in any order. The calling thread works too, and asks options.cancelled now and
-// then. Throws Cancelled, or the first exception of a task (memory may run out in any of them), once all threads have
-// stopped.
+// task(i) for i in [0, tasks), in any order. The calling thread works too, and polls options.cancelled. Throws
+// Cancelled, or the first exception of a task (any of them may run out of memory), after all threads have stopped.
 template <typename Task>
 void parallel_for(std::int64_t tasks, int threads, const CpuOptions& options, const Task& task) {
   std::atomic<std::int64_t> next{0};
@@ -56,15 +55,15 @@ void parallel_for(std::int64_t tasks, int threads, const CpuOptions& options, co
         }
       });
   } catch (const std::exception&) {
-    // No more threads to be had: those that run, and this one, do it all.
+    // The system refuses more threads: those that run, and this one, do all tasks.
   }
   using Clock = std::chrono::steady_clock;
-  auto last_asked = Clock::now();
+  auto last_poll = Clock::now();
   bool cancelled = false;
   while (run_next())
-    if (options.cancelled && Clock::now() - last_asked > std::chrono::milliseconds(50)) {
+    if (options.cancelled && Clock::now() - last_poll > std::chrono::milliseconds(50)) {
       if (options.cancelled()) stop.store(cancelled = true);
-      last_asked = Clock::now();
+      last_poll = Clock::now();
     }
   for (auto& thread : others) thread.join();
   if (failed) std::rethrow_exception(failed);

@@ -15,7 +15,7 @@ template <typename T>
 class VectorSource {
  public:
   VectorSource(std::int64_t models, std::int64_t entries)
-      : models_(models), entries_(entries), stride_((entries + kLine - 1) / kLine * kLine) {}
+      : models_(models), entries_(entries), stride_(round_up(entries, kLine)) {}
   virtual ~VectorSource() = default;
 
   std::int64_t models() const { return models_; }
@@ -49,7 +49,7 @@ class StoredVectors : public VectorSource<T> {
   const Stored* data_;
 };
 
-// Vectors formed from outputs; for dot products the halved diagonal follows, so that zero rows count as they do in
+// Vectors computed from outputs; for dot products the halved diagonal follows, so that zero rows count as they do in
 // correlation_distance.
 template <typename T>
 class OutputVectors : public VectorSource<T> {

@@ -1,6 +1,6 @@
-// The inner loops, compiled once for each instruction set, and the packed layouts they read.
+// The inner loops of the correlation ops, compiled once for each instruction set, and the packed layouts they read.
 //
-// The n rows of a matrix are cut into panels of `width` rows, padded with zero rows. A panel is a list of lines of
+// The n rows of a matrix are split into panels of `width` rows, padded with zero rows. A panel is a list of lines of
 // `width` numbers; line l holds one coordinate of all rows of the panel.
 #pragma once
 
@@ -58,7 +58,7 @@ using BlockValues = void (*)(const PackedModelView<T>&, std::int64_t p, std::int
 
 // sums[i·sums_stride + j] += Σ_e |x_i[e] − y_j[e]| for rows of `count` numbers, `stride` apart. nx and ny are multiples
 // of kModelTile, stride and count whole cache lines. With `triangle` (x and y are the same rows) only tiles on or above
-// the diagonal are formed.
+// the diagonal are computed.
 template <typename T>
 using AllPairs = void (*)(const T* x, std::int64_t nx, const T* y, std::int64_t ny, std::int64_t stride,
                           std::int64_t count, bool triangle, double* sums, std::int64_t sums_stride);

@@ -10,8 +10,8 @@
 namespace sac {
 namespace {
 
-// Products are summed in short chunks: here nothing cancels, so float32's rounding is that of a sum near 1 (see
-// kChunk).
+// Products are summed in short chunks: nothing cancels here, so float32's rounding is that of a sum near 1 (see kChunk
+// in correlation_pair.h).
 constexpr std::int64_t kBlockChunk = 24;
 
 template <typename T, bool Rbf>
@@ -33,7 +33,7 @@ void block_values(const PackedModelView<T>& z, std::int64_t p, std::int64_t q, T
       for (std::int64_t l = 0; l < z.k;) {
         const std::int64_t stop = z.k - l < kBlockChunk ? z.k : l + kBlockChunk;
         for (; l < stop; ++l, rows += width, cols += width) rank_one<T, tile_rows, true>(rows, cols, acc);
-        settle<T, tile_rows>(total, acc);
+        add_compensated<T, tile_rows>(total, acc);
       }
       add_to<T, tile_rows>(acc, total);
     }
@@ -58,7 +58,7 @@ double abs_difference(const T* x, const T* y, std::int64_t count) {
     even += absolute<T>(load<T>(x + e) - load<T>(y + e));
     odd += absolute<T>(load<T>(x + e + lanes) - load<T>(y + e + lanes));
   }
-  return static_cast<double>(lanes_sum<T>(even + odd));
+  return static_cast<double>(reduce_add<T>(even + odd));
 }
 
 // Columns of a tile: as many accumulators as the registers hold beside kModelTile rows.
@@ -66,16 +66,16 @@ constexpr int kPairColumns = SAC_VECTOR_BYTES == 64 ? 4 : 2;
 static_assert(kModelTile % kPairColumns == 0, "a tile of models must hold whole register tiles");
 
 template <typename T>
-struct Magnitude {
+struct AbsDifference {
   using Sum = Vector<T>;
   using Row = Vector<T>;
   static constexpr int lanes = Shape<T>::lanes;
   static Sum distance(Row a, Row b) { return absolute<T>(a - b); }
-  static double total(Sum s) { return lanes_sum<T>(s); }
+  static double total(Sum s) { return reduce_add<T>(s); }
 };
 
 template <>
-struct Magnitude<std::uint8_t> {
+struct AbsDifference<std::uint8_t> {
   typedef std::uint8_t Row __attribute__((vector_size(SAC_VECTOR_BYTES)));
   using Sum = Vector<std::int64_t>;
   static constexpr int lanes = SAC_VECTOR_BYTES;
@@ -93,17 +93,17 @@ struct Magnitude<std::uint8_t> {
     return s;
 #endif
   }
-  static double total(Sum s) { return static_cast<double>(lanes_sum<std::int64_t>(s)); }
+  static double total(Sum s) { return static_cast<double>(reduce_add<std::int64_t>(s)); }
 };
 
-// Numbers that a lane's sum runs over before it is added to a total: bounds float32's rounding.
+// Numbers summed in a lane before they are added to a total: bounds float32's rounding.
 constexpr std::int64_t kLaneSum = 32;
 
 // One register tile over `count` numbers.
 template <typename T>
 inline void pair_tile(const T* x, const T* y, std::int64_t stride, std::int64_t count, double* sums,
                       std::int64_t sums_stride) {
-  using M = Magnitude<T>;
+  using M = AbsDifference<T>;
   typename M::Sum total[kModelTile][kPairColumns] = {};
   for (std::int64_t e = 0; e < count;) {
     const std::int64_t stop = count - e < kLaneSum * M::lanes ? count : e + kLaneSum * M::lanes;
@@ -133,7 +133,7 @@ inline void pair_tile(const T* x, const T* y, std::int64_t stride, std::int64_t 
 template <typename T>
 void all_pairs(const T* x, std::int64_t nx, const T* y, std::int64_t ny, std::int64_t stride, std::int64_t count,
                bool triangle, double* sums, std::int64_t sums_stride) {
-  // A chunk of kModelTile rows of x stays in the first-level cache.
+  // A chunk of kModelTile rows of x stays in the L1 cache.
   constexpr std::int64_t chunk = 4096 / sizeof(T);
   for (std::int64_t e = 0; e < count; e += chunk) {
     const std::int64_t part = count - e < chunk ? count - e : chunk;

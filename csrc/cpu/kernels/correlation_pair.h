@@ -1,4 +1,4 @@
-// The inner loops for one pair of models: Σ |C^a − C^b| straight from the accumulators, or the block itself.
+// The inner loops for one pair of models: Σ |C^a − C^b| from the accumulators, or the block of |C^a − C^b|.
 #pragma once
 
 #include "cpu/kernels/simd.h"
@@ -24,7 +24,7 @@ inline __attribute__((always_inline)) void difference_dot(const PackedPairView<T
       rank_one<T, Rows, true>(rows, cols, acc);
       rank_one<T, Rows, false>(rows + width, cols + width, acc);
     }
-    if constexpr (Chunked) settle<T, Rows>(total, acc);
+    if constexpr (Chunked) add_compensated<T, Rows>(total, acc);
   }
   for (std::int64_t done = 0; done < z.rest;) {
     const std::int64_t stop = z.rest - done < kChunk ? z.rest : done + kChunk;
@@ -32,7 +32,7 @@ inline __attribute__((always_inline)) void difference_dot(const PackedPairView<T
       for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, acc);
     else
       for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, false>(rows, cols, acc);
-    if constexpr (Chunked) settle<T, Rows>(total, acc);
+    if constexpr (Chunked) add_compensated<T, Rows>(total, acc);
   }
   if constexpr (Chunked) add_to<T, Rows>(acc, total);
 }
@@ -111,7 +111,7 @@ double group_sum_of(const PackedPairView<T>& z, std::int64_t p0, std::int64_t p1
         else
           sum += tile_dot<T, tile_rows, Kind == Tile::long_dot>(z, rows, cols);
       }
-      total += (p == q ? 1.0 : 2.0) * static_cast<double>(lanes_sum<T>(sum));
+      total += (p == q ? 1.0 : 2.0) * static_cast<double>(reduce_add<T>(sum));
     }
   }
   return total;

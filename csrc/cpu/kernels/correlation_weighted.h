@@ -6,7 +6,7 @@
 namespace sac {
 namespace {
 
-// Lines that a float32 sum runs over: nothing cancels here, so its rounding grows with their number.
+// Lines of one float32 sum: nothing cancels here, so its rounding grows with their number.
 constexpr std::int64_t kWeightedLines = 32;
 
 template <typename T>
@@ -25,7 +25,7 @@ void weighted_sums(const T* values, std::int64_t lines, const T* u, const T* v, 
     Vector<T> sum{};
 #pragma GCC unroll 8
     for (int c = 0; c < SAC_TILE_VECTORS; ++c) sum += total[r][c] * load<T>(v + r * stride + c * Shape<T>::lanes);
-    sums[r] += static_cast<double>(lanes_sum<T>(sum));
+    sums[r] += static_cast<double>(reduce_add<T>(sum));
   }
 }
 

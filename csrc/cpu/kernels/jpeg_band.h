@@ -1,7 +1,7 @@
-// A band of an image: colours and chroma down to planes, the planes' blocks through the DCT and back in place, chroma
-// up and colours back to pixels. Planes are bytes; rows are padded to whole vectors. Included by one source file for
-// each instruction set, which sets SAC_VECTOR_BYTES. Everything is in an unnamed namespace and uses no library
-// template: code compiled for a newer processor must not be shared with the other files by the linker.
+// A band of an image: colour conversion and downsampling of chroma to planes, DCT round trip of the planes' blocks in
+// place, upsampling and colour conversion back. Planes are bytes; rows are padded to whole vectors. Included by one
+// source file for each instruction set, which sets SAC_VECTOR_BYTES. Everything is in an unnamed namespace and uses no
+// library template: code compiled for a newer processor must not be shared with the other files by the linker.
 #pragma once
 
 #include "cpu/kernels/jpeg.h"
@@ -13,14 +13,14 @@ namespace {
 
 using A = LaneArithmetic;
 
-SAC_INLINE int least(int a, int b) { return a < b ? a : b; }
+SAC_INLINE int minimum(int a, int b) { return a < b ? a : b; }
 SAC_INLINE std::int64_t padded(std::int64_t width) { return (width + kLanes - 1) / kLanes * kLanes; }
 
-// Sizes and places in scratch memory of the band first … last − 1.
+// Sizes and scratch memory of the band first … last − 1.
 struct Planes {
   int h, v;                       // pixels that a chroma sample covers
   int first, last;                // MCU rows of luma
-  int chroma_first, chroma_last;  // with the neighbours that the upsampling of 4:2:0 looks at
+  int chroma_first, chroma_last;  // with the neighbours that the upsampling of 4:2:0 reads
   int chroma_width, chroma_height;
   std::int64_t luma_stride, chroma_stride, row;  // row: bytes of a chroma row at full resolution
   std::uint8_t *luma, *chroma[2], *rows[4];
@@ -42,15 +42,15 @@ struct Planes {
     row = h * chroma_stride;
     const std::int64_t chroma_rows = image.channels == 1 ? 0 : 8 * (chroma_last - chroma_first);
     bytes = 0;
-    const auto take = [&](std::int64_t size) {
-      std::uint8_t* const place = scratch ? scratch + bytes : nullptr;
+    const auto allocate = [&](std::int64_t size) {
+      std::uint8_t* const start = scratch ? scratch + bytes : nullptr;
       bytes += (size + 63) & ~std::int64_t{63};
-      return place;
+      return start;
     };
-    luma = take(8 * v * (last - first) * luma_stride);
-    for (auto& plane : chroma) plane = take(chroma_rows * chroma_stride);
-    for (auto& r : rows) r = take(row);
-    sums = reinterpret_cast<std::int16_t*>(take(2 * (chroma_stride + 2 * kLanes)));
+    luma = allocate(8 * v * (last - first) * luma_stride);
+    for (auto& plane : chroma) plane = allocate(chroma_rows * chroma_stride);
+    for (auto& r : rows) r = allocate(row);
+    sums = reinterpret_cast<std::int16_t*>(allocate(2 * (chroma_stride + 2 * kLanes)));
   }
 };
 
@@ -63,7 +63,7 @@ SAC_INLINE void split_pixels(const std::uint8_t* rgb, std::uint8_t* y, std::uint
   store_as(cr, clamped(chroma_red<A>(p.r, p.g, p.b)));
 }
 
-// A row of pixels to luma (or none, where only chroma is wanted) and chroma at full resolution, the right edge
+// A row of pixels to luma (null: chroma only) and chroma at full resolution, the right edge
 // replicated up to `row` bytes of chroma.
 inline void split_row(const std::uint8_t* rgb, int width, std::uint8_t* y, std::uint8_t* cb, std::uint8_t* cr,
                       std::int64_t row) {
@@ -71,7 +71,7 @@ inline void split_row(const std::uint8_t* rgb, int width, std::uint8_t* y, std::
   for (; x + kLanes <= width; x += kLanes) split_pixels(rgb + 3 * x, y ? y + x : nullptr, cb + x, cr + x);
   if (x < width) {
     alignas(64) std::uint8_t rest[3 * kLanes];
-    for (int i = 0; i < kLanes; ++i) std::memcpy(rest + 3 * i, rgb + 3 * least(x + i, width - 1), 3);
+    for (int i = 0; i < kLanes; ++i) std::memcpy(rest + 3 * i, rgb + 3 * minimum(x + i, width - 1), 3);
     split_pixels(rest, y ? y + x : nullptr, cb + x, cr + x);
     x += kLanes;
   }
@@ -85,7 +85,7 @@ SAC_INLINE Lanes even_bytes(Lanes v) { return v & 255; }
 SAC_INLINE Lanes odd_bytes(Lanes v) { return (Lanes)((UnsignedLanes)v >> 8); }
 SAC_INLINE Lanes odd_columns() { return (Lanes)((WideLanes{} + 1) << 16); }  // 0, 1, 0, 1, … (little endian)
 
-inline void shrink_rows(const std::uint8_t* top, const std::uint8_t* bottom, std::uint8_t* to, std::int64_t width) {
+inline void downsample_rows(const std::uint8_t* top, const std::uint8_t* bottom, std::uint8_t* to, std::int64_t width) {
   for (std::int64_t x = 0; x < width; x += kLanes) {
     const Lanes a = load_as<Lanes>(top + 2 * x);
     Lanes mean;
@@ -111,7 +111,7 @@ inline void fill_row(const JpegImage& image, const Planes& p, int c) {
     return;
   }
   for (int i = 0; i < p.v; ++i) {
-    const std::int64_t source = least(c * p.v + i, image.height - 1);
+    const std::int64_t source = minimum(c * p.v + i, image.height - 1);
     std::uint8_t* const cb = p.h == 1 ? p.chroma[0] + to : p.rows[i];
     std::uint8_t* const cr = p.h == 1 ? p.chroma[1] + to : p.rows[2 + i];
     split_row(image.in + source * image.width * 3, image.width, with_luma ? y + i * p.luma_stride : nullptr, cb, cr,
@@ -119,12 +119,12 @@ inline void fill_row(const JpegImage& image, const Planes& p, int c) {
   }
   if (p.h == 2)
     for (int k = 0; k < 2; ++k)
-      shrink_rows(p.rows[2 * k], p.v == 2 ? p.rows[2 * k + 1] : nullptr, p.chroma[k] + to, p.chroma_stride);
+      downsample_rows(p.rows[2 * k], p.v == 2 ? p.rows[2 * k + 1] : nullptr, p.chroma[k] + to, p.chroma_stride);
 }
 
 inline void fill_gray(const JpegImage& image, const Planes& p) {
   for (int r = 8 * p.first; r < 8 * p.last; ++r) {
-    const std::uint8_t* from = image.in + static_cast<std::int64_t>(least(r, image.height - 1)) * image.width;
+    const std::uint8_t* from = image.in + static_cast<std::int64_t>(minimum(r, image.height - 1)) * image.width;
     std::uint8_t* to = p.luma + (r - 8 * p.first) * p.luma_stride;
     std::memcpy(to, from, image.width);
     std::memset(to + image.width, from[image.width - 1], p.luma_stride - image.width);
@@ -133,7 +133,7 @@ inline void fill_gray(const JpegImage& image, const Planes& p) {
 
 // ---- blocks
 
-// 8 rows of kLanes samples, kLanes / 8 blocks, there and back in place.
+// DCT round trip in place of 8 rows of kLanes samples, kLanes / 8 blocks.
 SAC_INLINE void roundtrip_blocks(std::uint8_t* at, std::int64_t stride, const JpegTable& table) {
   Lanes x[8];
 #pragma GCC unroll 8
@@ -163,8 +163,8 @@ inline void roundtrip_plane(std::uint8_t* plane, int rows, std::int64_t stride, 
 
 // A chroma row at full resolution. nearer and further: the sample rows on both sides (4:2:0), else the same row.
 template <int Rows>
-inline void grow_row(const std::uint8_t* nearer, const std::uint8_t* further, int width, std::int16_t* sums,
-                     std::uint8_t* to) {
+inline void upsample_row(const std::uint8_t* nearer, const std::uint8_t* further, int width, std::int16_t* sums,
+                         std::uint8_t* to) {
   std::int16_t* const sum = sums + kLanes;
   for (int x = 0; x < width; x += kLanes) {
     const Lanes a = load_bytes(nearer + x);
@@ -184,7 +184,7 @@ inline void grow_row(const std::uint8_t* nearer, const std::uint8_t* further, in
 inline void chroma_of_row(const JpegImage& image, const Planes& p, int r, const std::uint8_t* (&chroma)[2]) {
   const int c = r / p.v;
   const int neighbour = r % p.v == 0 ? c - 1 : c + 1;
-  const int other = neighbour < 0 ? 0 : least(neighbour, p.chroma_height - 1);
+  const int other = neighbour < 0 ? 0 : minimum(neighbour, p.chroma_height - 1);
   for (int k = 0; k < 2; ++k) {
     const std::uint8_t* nearer = p.chroma[k] + (c - 8 * p.chroma_first) * p.chroma_stride;
     const std::uint8_t* further = p.chroma[k] + (other - 8 * p.chroma_first) * p.chroma_stride;
@@ -193,9 +193,9 @@ inline void chroma_of_row(const JpegImage& image, const Planes& p, int r, const 
     if (p.chroma_width <= 2)
       for (int x = 0; x < image.width; ++x) p.rows[k][x] = nearer[x / 2];
     else if (p.v == 2)
-      grow_row<2>(nearer, further, p.chroma_width, p.sums, p.rows[k]);
+      upsample_row<2>(nearer, further, p.chroma_width, p.sums, p.rows[k]);
     else
-      grow_row<1>(nearer, nearer, p.chroma_width, p.sums, p.rows[k]);
+      upsample_row<1>(nearer, nearer, p.chroma_width, p.sums, p.rows[k]);
   }
 }
 
@@ -217,7 +217,7 @@ inline void join_row(const std::uint8_t* y, const std::uint8_t* const (&chroma)[
 // ---- a band
 
 std::int64_t scratch_bytes(const JpegImage& image, int mcu_rows) {
-  // placed in the middle of the image, where both neighbours are there
+  // in the middle of an image, where a band has both neighbours
   JpegImage tall = image;
   tall.height = 8 * 2 * (mcu_rows + 2);
   return Planes(tall, 1, 1 + mcu_rows, nullptr).bytes;
@@ -232,7 +232,7 @@ void band(const JpegImage& image, int first, int last, std::uint8_t* scratch) {
   roundtrip_plane(p.luma, 8 * p.v * (last - first), p.luma_stride, *image.luminance);
   for (int k = 0; image.channels == 3 && k < 2; ++k)
     roundtrip_plane(p.chroma[k], 8 * (p.chroma_last - p.chroma_first), p.chroma_stride, *image.chrominance);
-  const int start = 8 * p.v * first, stop = least(8 * p.v * last, image.height);
+  const int start = 8 * p.v * first, stop = minimum(8 * p.v * last, image.height);
   for (int r = start; r < stop; ++r) {
     const std::uint8_t* y = p.luma + (r - start) * p.luma_stride;
     std::uint8_t* to = image.out + static_cast<std::int64_t>(r) * image.width * image.channels;

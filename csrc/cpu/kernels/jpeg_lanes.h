@@ -1,7 +1,7 @@
-// What a number is on a CPU (see sac/jpeg_math.h): a vector of SAC_VECTOR_BYTES / 2 lanes of 16 bits. Included by one
-// source file for each instruction set, which sets SAC_VECTOR_BYTES to 16, 32 or 64.
+// The CPU's type of arithmetic for sac/detail/jpeg_math.h: a vector of SAC_VECTOR_BYTES / 2 lanes of 16 bits. Included
+// by one source file for each instruction set, which sets SAC_VECTOR_BYTES to 16, 32 or 64.
 //
-// A Wide is two vectors of 32-bit lanes, in whatever order the instruction set likes (x86 interleaves each 128 bits);
+// A Wide is two vectors of 32-bit lanes, in an order of the instruction set (x86 interleaves each 128 bits);
 // descale() undoes that order. It saturates on x86, which never happens: jpeg_math.h has the ranges.
 #pragma once
 

@@ -114,11 +114,11 @@ inline __attribute__((always_inline)) void add_to(Vector<T> (&total)[Rows][SAC_T
     for (int v = 0; v < SAC_TILE_VECTORS; ++v) total[r][v] += acc[r][v];
 }
 
-// Moves acc to total; what the addition rounds away stays in acc, where the next sum starts. So only the sums between
-// two calls round, however many there are.
+// Adds acc to total and leaves the rounding error in acc, where the next sum starts (compensated summation): the error
+// does not grow with the number of calls.
 template <typename T, int Rows>
-inline __attribute__((always_inline)) void settle(Vector<T> (&total)[Rows][SAC_TILE_VECTORS],
-                                                  Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+inline __attribute__((always_inline)) void add_compensated(Vector<T> (&total)[Rows][SAC_TILE_VECTORS],
+                                                           Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 8
@@ -129,9 +129,9 @@ inline __attribute__((always_inline)) void settle(Vector<T> (&total)[Rows][SAC_T
     }
 }
 
-// The sum of all lanes, by halves: few roundings, and few instructions.
+// The sum of all lanes, as a tree.
 template <typename T>
-inline T lanes_sum(Vector<T> v) {
+inline T reduce_add(Vector<T> v) {
   using Int = typename BitsOf<T>::Int;
   constexpr int lanes = Shape<T>::lanes;
   Vector<Int> lane;

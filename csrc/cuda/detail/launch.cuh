@@ -1,5 +1,5 @@
-// Launch of a kernel on a stream, checked, without waiting for it, and the shared memory that it gives to the blocks.
-// tests/cuda_fibers has a header of the same name, so that the kernels run without a GPU.
+// Checked, asynchronous kernel launch, and the dynamic shared memory of a block. tests/cuda_fibers has a header of the
+// same name that runs the kernels on the CPU.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,7 +9,7 @@
 
 namespace sac {
 
-// Memory that the launch gives to the block.
+// Dynamic shared memory of the block.
 __device__ __forceinline__ unsigned char* dynamic_shared() {
   extern __shared__ __align__(1024) unsigned char shared_memory[];
   return shared_memory;
@@ -19,7 +19,7 @@ inline void check_cuda(cudaError_t error, const char* what) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
 }
 
-// A number that the current device has.
+// Device attribute.
 inline int device_attribute(cudaDeviceAttr attribute) {
   int device = 0, value = 0;
   check_cuda(cudaGetDevice(&device), "cudaGetDevice");
@@ -27,7 +27,7 @@ inline int device_attribute(cudaDeviceAttr attribute) {
   return value;
 }
 
-// cluster: so many neighbours along x of the grid, which has a multiple of them, share their memory (from sm_90 on).
+// cluster: blocks per thread block cluster along x (from sm_90 on); divides grid.x.
 template <class Parameters>
 void launch_kernel(const char* name, void (*kernel)(Parameters), dim3 grid, int threads, int shared_bytes, void* stream,
                    const Parameters& parameters, unsigned cluster = 1) {

@@ -1,31 +1,19 @@
-// The instructions of tensor cores and asynchronous copies, one function each, as the PTX ISA (9.0) describes them.
-// tests/cuda_fibers has a header of the same name that does the same in C++, so that the kernels run without a GPU.
+// The instructions of tensor cores, barriers and bulk copies, one function each, as the PTX ISA (9.0) describes them.
+// tests/cuda_fibers has a header of the same name that does the same on the CPU.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
+#include "cuda/detail/async_copy.cuh"
+
 namespace sac::ptx {
 
-__device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
-}
+// --- sm_80: ldmatrix, mma.sync ---------------------------------------------------------------------------------------
 
-// --- sm_80: cp.async, ldmatrix, mma.sync ---------------------------------------------------------------------------
-
-__device__ __forceinline__ void copy_async_16(std::uint32_t to_shared, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(to_shared), "l"(from) : "memory");
-}
-__device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
-// Waits until at most `kPending` of this thread's groups are under way.
-template <int kPending>
-__device__ __forceinline__ void copy_async_wait() {
-  asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
-}
-
-// Four 8×8 matrices of fp16: lane l gives the address of row l % 8 of matrix l / 8; r[i] are the entries
-// (l / 4, 2 (l % 4)) and the one behind it of matrix i.
+// Four 8×8 matrices of fp16: lane l gives the address of row l % 8 of matrix l / 8; r[i] holds the entries
+// (l / 4, 2 (l % 4)) and (l / 4, 2 (l % 4) + 1) of matrix i.
 __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], std::uint32_t row_address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -42,12 +30,12 @@ __device__ __forceinline__ void mma(float (&d)[4], const std::uint32_t (&a)[4], 
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// --- sm_90: barriers that count bytes, copies in bulk --------------------------------------------------------------
+// --- sm_90: mbarrier, bulk copies ------------------------------------------------------------------------------------
 
 __device__ __forceinline__ void barrier_init(std::uint64_t* barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
 }
-// Makes initialised barriers known to the copy engine; a barrier of the block's threads must follow.
+// Makes initialised barriers visible to the async proxy; a barrier of the block's threads must follow.
 __device__ __forceinline__ void barrier_init_fence() {
   asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
@@ -84,13 +72,13 @@ __device__ __forceinline__ void copy_bulk(std::uint32_t to_shared, const void* f
       : "memory");
 }
 
-// The same for a cluster of blocks. Where shared memory is named, it is this block's, and the same place in the others.
+// For clusters. Addresses of shared memory are those of this block; other blocks use the same offset.
 __device__ __forceinline__ std::uint32_t cluster_rank() {
   std::uint32_t rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(rank));
   return rank;
 }
-// A barrier of all threads of the cluster; what they wrote before is seen after.
+// Barrier of all threads of the cluster; what they wrote before is visible after.
 __device__ __forceinline__ void cluster_sync() {
   asm volatile("barrier.cluster.arrive.release;\n" ::: "memory");
   asm volatile("barrier.cluster.wait.acquire;\n" ::: "memory");
@@ -122,9 +110,9 @@ __device__ __forceinline__ void barrier_wait_cluster(std::uint64_t* barrier, std
         : "memory");
   } while (!done);
 }
-// To all blocks whose bit is set, each of whose barriers counts the bytes.
-__device__ __forceinline__ void copy_bulk_to_all(std::uint32_t to_shared, const void* from, std::uint32_t bytes,
-                                                 std::uint64_t* barrier, std::uint16_t blocks) {
+// Copies to each block whose bit is set in `blocks`; the barrier of each of them counts the bytes.
+__device__ __forceinline__ void copy_bulk_multicast(std::uint32_t to_shared, const void* from, std::uint32_t bytes,
+                                                    std::uint64_t* barrier, std::uint16_t blocks) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], "
       "%4;\n" ::"r"(to_shared),
@@ -136,17 +124,18 @@ __device__ __forceinline__ void copy_bulk_to_all(std::uint32_t to_shared, const 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 template <int kRegisters>
-__device__ __forceinline__ void registers_more() {
+__device__ __forceinline__ void increase_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
 template <int kRegisters>
-__device__ __forceinline__ void registers_fewer() {
+__device__ __forceinline__ void decrease_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
 
 __device__ __forceinline__ void warpgroup_fence() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
 __device__ __forceinline__ void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory"); }
-// Waits for all products of this warpgroup; names their accumulators, so that no use of them moves ahead of it.
+// Waits for all wgmma of this warpgroup. The accumulators are operands, so that the compiler moves no use of them
+// ahead.
 __device__ __forceinline__ void warpgroup_wait(float (&d)[64]) {
   asm volatile("wgmma.wait_group.sync.aligned 0;\n" ::: "memory");
 #pragma unroll

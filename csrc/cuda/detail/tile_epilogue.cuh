@@ -1,4 +1,4 @@
-// What both kinds of kernels do with a tile of products, and with sums of suspects.
+// Epilogues shared by the warp and warpgroup kernels: from a tile of products to C, and the totals of suspects.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,33 +8,33 @@
 
 namespace sac {
 
-// Products become C: unscaled, or rbf, which is 0 where there is no probe. `row` and `col`: first of the tile;
-// place_of(e): where in it entry e of this thread is.
-template <bool kRbf, class PlaceOf>
-__device__ inline void finish_tile(const TileProblem& problem, const Operand& operand, int model, std::int64_t row,
-                                   std::int64_t col, const PlaceOf& place_of, float (&c)[kEach]) {
+// From products to C: unscaled, or rbf, which is 0 in the padding. `row`, `col`: origin of the tile; entry_of(e):
+// position in the tile of entry e of this thread.
+template <bool kRbf, class EntryOf>
+__device__ inline void tile_epilogue(const TileProblem& problem, const Operand& operand, int model, std::int64_t row,
+                                     std::int64_t col, const EntryOf& entry_of, float (&c)[kThreadEntries]) {
   if constexpr (kRbf) {
     const float* row_norms = operand.row_norms + model * operand.row_padded + row;
     const float* col_norms = operand.col_norms + model * operand.col_padded + col;
-    // so many rows and columns of this tile are probes
+    // rows and columns of this tile that are no padding
     const int rows = static_cast<int>(min(problem.rows - row, static_cast<std::int64_t>(kTileRows)));
     const int cols = static_cast<int>(min(problem.cols - col, static_cast<std::int64_t>(kTileRows)));
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) {
-      const Place place = place_of(e);
-      const float norms = row_norms[place.row] + col_norms[place.col];
-      const bool there = place.row < rows && place.col < cols;
-      c[e] = there ? rbf_of(c[e] * kUnscale, norms, problem.inverse_bandwidth) : 0.0f;
+    for (int e = 0; e < kThreadEntries; ++e) {
+      const TileEntry entry = entry_of(e);
+      const float norms = row_norms[entry.row] + col_norms[entry.col];
+      const bool inside = entry.row < rows && entry.col < cols;
+      c[e] = inside ? rbf_of(c[e] * kUnscale, norms, problem.inverse_bandwidth) : 0.0f;
     }
   } else {
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) c[e] *= kUnscale;
+    for (int e = 0; e < kThreadEntries; ++e) c[e] *= kUnscale;
   }
 }
 
-// Of each suspect of a group: what the 8 warps that multiply have added up so far.
+// Partial sums of each suspect of a group, one for each of the 8 warps that multiply.
 constexpr int kSummingWarps = 8;
-using Totals = double[kMostPerGroup][kSummingWarps];
+using Totals = double[kMaxGroupSuspects][kSummingWarps];
 
 __device__ inline double warp_sum(double x) {
 #pragma unroll
@@ -42,7 +42,7 @@ __device__ inline double warp_sum(double x) {
   return x;
 }
 
-// partial[suspect][block] of the suspects first … end − 1; all threads of the block call it.
+// Writes partial[suspect][block] of the suspects first … end − 1. Called by all threads of the block.
 __device__ inline void write_totals(const TileProblem& problem, int first, int end, const Totals& totals) {
   __syncthreads();
   if (first + static_cast<int>(threadIdx.x) >= end) return;

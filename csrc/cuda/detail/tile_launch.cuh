@@ -1,4 +1,4 @@
-// What the launchers of correlation_tiles.h share.
+// Shared by the launchers of the tensor-core kernels.
 #pragma once
 
 #include "cuda/detail/launch.cuh"
@@ -6,13 +6,10 @@
 
 namespace sac {
 
-inline std::int64_t at_most(std::int64_t x, std::int64_t most) { return x < most ? x : most; }
-inline std::int64_t divided(std::int64_t x, std::int64_t by) { return (x + by - 1) / by; }
-
 // Steps of side × side tiles.
 inline TileSchedule schedule_of(const TileShape& shape, int side) {
-  return {static_cast<std::int32_t>(divided(row_tiles(shape.rows), side)),
-          static_cast<std::int32_t>(divided(row_tiles(shape.cols), side)), shape.square};
+  return {static_cast<std::int32_t>(ceil_div(row_tiles(shape.rows), side)),
+          static_cast<std::int32_t>(ceil_div(row_tiles(shape.cols), side)), shape.square};
 }
 
 inline TileProblem problem_of(const TileShape& shape, const PackedModels& source, int side) {
@@ -27,17 +24,17 @@ inline TileProblem problem_of(const TileShape& shape, const PackedModels& source
   return problem;
 }
 
-// True if the kernels with wgmma are to run. They are compiled for sm_90a alone, which CMake tells by SAC_CUDA_SM90A.
-inline bool takes_warpgroup(const TileShape& shape) {
+// True if the wgmma kernels are to run. They are compiled for sm_90a only; CMake then defines SAC_CUDA_SM90A.
+inline bool uses_warpgroup(const TileShape& shape) {
 #ifdef SAC_CUDA_SM90A
-  const bool able = device_attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
-                    device_attribute(cudaDevAttrComputeCapabilityMinor) == 0;
+  const bool available = device_attribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
+                         device_attribute(cudaDevAttrComputeCapabilityMinor) == 0;
 #else
-  const bool able = false;
+  const bool available = false;
 #endif
-  if (shape.kernel == TileKernel::warpgroup && !able)
+  if (shape.kernel == TileKernel::warpgroup && !available)
     throw std::runtime_error("warpgroup kernels need a device of capability 9.0 and a build for sm_90a");
-  return able && shape.kernel != TileKernel::warp;
+  return available && shape.kernel != TileKernel::warp;
 }
 
 }  // namespace sac

@@ -1,4 +1,4 @@
-// What the kernels of correlation_tiles.h are given: operands as chunks of packed tiles, and the order of tiles.
+// Parameters of the tensor-core kernels: operands as chunks of packed tiles, and the order of tiles.
 #pragma once
 
 #include "sac/detail/packed_tiles.h"
@@ -8,7 +8,7 @@
 
 namespace sac {
 
-// Models of one k. A chunk, kChunkBytes of a tile but the last one may be shorter, is a stage of the pipelines: 32
+// Models of one k. Tiles are loaded in chunks of kChunkBytes (the last one may be shorter), one pipeline stage each: 32
 // coordinates of two parts, 64 of one.
 struct Operand {
   const unsigned char* rows;
@@ -45,13 +45,13 @@ inline Operand operand_of(const TileShape& shape, const PackedModels& models) {
   operand.col_model = packed_bytes(shape.cols, models.k, shape.parts);
   operand.row_padded = row_tiles(shape.rows) * kTileRows;
   operand.col_padded = row_tiles(shape.cols) * kTileRows;
-  operand.chunks = static_cast<int>((operand.tile + kChunkBytes - 1) / kChunkBytes);
+  operand.chunks = static_cast<int>(ceil_div(operand.tile, kChunkBytes));
   return operand;
 }
 
 struct TileProblem {
-  Operand source;    // one model; of correlation_matrix: all of them
-  Operand suspects;  // as many models as there are, none for correlation_matrix
+  Operand source;    // one model; for correlation_matrix, all models
+  Operand suspects;  // `count` models; unused by correlation_matrix
   TileSchedule schedule;
   std::int64_t rows, cols;  // probes
   std::int32_t row_tiles, col_tiles;

@@ -1,5 +1,5 @@
-// Tiles of 128×128 entries of C by mma.sync, for devices from sm_80 on: 8 warps of 64×32 entries each. Chunks come
-// through a ring of stages (cp.async) that runs on across tiles and models.
+// Tiles of 128×128 entries of C by mma.sync, for devices from sm_80 on: 8 warps of 64×32 entries each. A multi-stage
+// cp.async pipeline loads the chunks and keeps running across tiles and models.
 #pragma once
 
 #include "cuda/detail/launch.cuh"
@@ -13,14 +13,14 @@ constexpr int kStages = 3;  // with the sums of a group they fit the 99 KiB of s
 constexpr int kStageBytes = 2 * kChunkBytes;
 constexpr int kRingBytes = kStages * kStageBytes;
 
-// Everything in the order in which it is multiplied: for each tile the source, then the suspects of the group; of each
-// the chunks. Tile after tile the chunks of `models` models from `first` on of `operand` follow the source's.
-struct Order {
+// The order in which chunks are loaded and multiplied: tile by tile the source, then the suspects first … end − 1, each
+// chunk by chunk.
+struct ChunkOrder {
   TileWalk walk;
   std::int32_t model, first, end;  // model == first − 1: the source
   int chunk;
 
-  __device__ Order(const TileProblem& problem, std::int32_t first_, std::int32_t end_)
+  __device__ ChunkOrder(const TileProblem& problem, std::int32_t first_, std::int32_t end_)
       : walk(problem.schedule, blockIdx.x), model(first_ - 1), first(first_), end(end_), chunk(0) {}
   __device__ const Operand& operand(const TileProblem& problem) const {
     return model < first ? problem.source : problem.suspects;
@@ -37,19 +37,19 @@ struct Order {
 template <int kParts>
 class Tiles {
  public:
-  // source_model: which model of problem.source is the source
+  // source_model: index of the source within problem.source
   __device__ Tiles(const TileProblem& problem, std::int32_t source_model, std::int32_t first, std::int32_t end)
-      : problem_(problem), source_model_(source_model), coming_(problem, first, end), ring_(dynamic_shared()) {
+      : problem_(problem), source_model_(source_model), next_load_(problem, first, end), ring_(dynamic_shared()) {
     for (int stage = 0; stage < kStages - 1; ++stage) load(stage);
   }
 
-  // c = the thread's entries of the next tile or model of the order: products of 2^12 x̂, summed.
-  __device__ void form(int chunks, int last_bytes, float (&c)[kEach]) {
+  // c = the thread's entries of the next tile or model in ChunkOrder: sums of products of 2^12 x̂.
+  __device__ void compute(int chunks, int last_bytes, float (&c)[kThreadEntries]) {
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) c[e] = 0.0f;
+    for (int e = 0; e < kThreadEntries; ++e) c[e] = 0.0f;
     for (int chunk = 0; chunk < chunks; ++chunk) {
       ptx::copy_async_wait<kStages - 2>();
-      __syncthreads();  // this stage is there for all, and all are done with the one before it, which is loaded now
+      __syncthreads();  // the stage has arrived, and no thread reads the previous one, which is overwritten now
       load(stage_ == 0 ? kStages - 1 : stage_ - 1);
       add_chunk((chunk + 1 < chunks ? kChunkBytes : last_bytes) / (kParts * kPartBytes), c);
       stage_ = stage_ + 1 == kStages ? 0 : stage_ + 1;
@@ -60,25 +60,25 @@ class Tiles {
   static constexpr int kSteps = kChunkBytes / (kParts * kPartBytes);
 
   __device__ void load(int stage) {
-    if (!coming_.walk.ended) {
-      const Operand& operand = coming_.operand(problem_);
-      const bool is_source = coming_.model < coming_.first;
-      const std::int64_t model = is_source ? source_model_ : coming_.model;
-      const unsigned char* rows = operand.row_chunk(model, coming_.walk.row, coming_.chunk);
-      const unsigned char* cols = operand.col_chunk(model, coming_.walk.col, coming_.chunk);
-      const int bytes = operand.chunk_bytes(coming_.chunk);
+    if (!next_load_.walk.ended) {
+      const Operand& operand = next_load_.operand(problem_);
+      const bool is_source = next_load_.model < next_load_.first;
+      const std::int64_t model = is_source ? source_model_ : next_load_.model;
+      const unsigned char* rows = operand.row_chunk(model, next_load_.walk.row, next_load_.chunk);
+      const unsigned char* cols = operand.col_chunk(model, next_load_.walk.col, next_load_.chunk);
+      const int bytes = operand.chunk_bytes(next_load_.chunk);
       const std::uint32_t to = ptx::shared_address(ring_) + stage * kStageBytes;
       for (int at = static_cast<int>(threadIdx.x) * 16; at < bytes; at += kThreads * 16) {
         ptx::copy_async_16(to + at, rows + at);
         ptx::copy_async_16(to + kChunkBytes + at, cols + at);
       }
-      coming_.next(problem_);
+      next_load_.next(problem_);
     }
-    ptx::copy_async_commit();  // empty at the end, so that groups can be counted
+    ptx::copy_async_commit();  // also without copies, so that the number of pending groups is fixed
   }
 
-  // c += the products of one chunk: the small products first, then hi·hi, from zero, then all of it to c.
-  __device__ void add_chunk(int steps, float (&c)[kEach]) {
+  // c += the products of one chunk, summed from zero: first hi·lo and lo·hi, then hi·hi.
+  __device__ void add_chunk(int steps, float (&c)[kThreadEntries]) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     const std::uint32_t stage = ptx::shared_address(ring_) + stage_ * kStageBytes + lane % 8 * 16;
     // A: matrices (rows, rows + 8) × (first half of the step, second half), in this order
@@ -131,18 +131,18 @@ class Tiles {
 
   const TileProblem& problem_;
   std::int32_t source_model_;
-  Order coming_;
+  ChunkOrder next_load_;
   unsigned char* ring_;
   int stage_ = 0;
 };
 
-// Products become C.
+// From products to C.
 template <bool kRbf>
-__device__ void finish(const TileProblem& problem, const Operand& operand, int model, const TileWalk& walk,
-                       float (&c)[kEach]) {
+__device__ void epilogue(const TileProblem& problem, const Operand& operand, int model, const TileWalk& walk,
+                         float (&c)[kThreadEntries]) {
   const std::int64_t row = static_cast<std::int64_t>(walk.row) * kTileRows;
   const std::int64_t col = static_cast<std::int64_t>(walk.col) * kTileRows;
-  finish_tile<kRbf>(problem, operand, model, row, col, [](int e) { return warp_place(threadIdx.x, e); }, c);
+  tile_epilogue<kRbf>(problem, operand, model, row, col, [](int e) { return warp_entry(threadIdx.x, e); }, c);
 }
 
 }  // namespace sac::warp_tiles

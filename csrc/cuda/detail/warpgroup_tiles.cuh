@@ -1,9 +1,10 @@
-// Tiles of C by wgmma, for devices of capability 9.0. A block is one warpgroup whose first thread fetches chunks (bulk
-// copies into a ring of stages that runs on across tiles and models) and two that multiply. A block's tile is kSub row
-// tiles high and one column tile wide; each multiplying warpgroup forms kSub times 64×128 entries: the sums of a chunk
-// come from the tensor cores to one set of registers, from zero, and are added to the others with rounding; meanwhile
-// the other warpgroup has the tensor cores. With kSub = 2 blocks are clusters of two, side by side: each fetches one of
-// the two row tiles, for both, and its own column tile, so that a block reads 2 tiles for 2 of C, not 3.
+// Tiles of C by wgmma, for devices of capability 9.0. A block is warp-specialised: a producer warpgroup, whose first
+// thread loads chunks (bulk copies into a ring of pipeline stages, which keeps running across tiles and models), and
+// two consumer warpgroups. A block's tile is kSub row tiles high and one column tile wide; each consumer computes kSub
+// times 64×128 entries: the tensor cores sum a chunk from zero into one set of registers, which is added to the
+// accumulators with rounding while the other consumer uses the tensor cores. With kSub = 2, blocks are clusters of two,
+// side by side: each loads one of the two row tiles, for both, and its own column tile: 2 tiles loaded for 2 tiles of
+// C, not 3.
 #pragma once
 
 #include "cuda/detail/launch.cuh"
@@ -15,8 +16,8 @@ namespace sac::warpgroup_tiles {
 
 constexpr int kThreads = 384;
 constexpr int kWarpgroup = 128;
-constexpr int kFetchRegisters = 40;  // 128 · 40 + 256 · 232 ≤ 65,536
-constexpr int kMultiplyRegisters = 232;
+constexpr int kProducerRegisters = 40;  // 128 · 40 + 256 · 232 ≤ 65,536
+constexpr int kConsumerRegisters = 232;
 
 template <int kSub>
 struct Ring {
@@ -28,7 +29,7 @@ struct Ring {
   std::uint64_t empty[kStages];
 };
 
-// What lies in dynamic shared memory.
+// Layout of dynamic shared memory.
 template <int kSub>
 struct Shared {
   unsigned char stages[Ring<kSub>::kBytes];
@@ -38,9 +39,9 @@ struct Shared {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-// By all threads; the barriers of all blocks of the cluster are there afterwards.
+// Called by all threads. Afterwards the barriers of all blocks of the cluster are initialised.
 template <int kSub>
-__device__ void prepare(Ring<kSub>& ring) {
+__device__ void init_barriers(Ring<kSub>& ring) {
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Ring<kSub>::kStages; ++stage) {
       ptx::barrier_init(&ring.full[stage], 1);
@@ -54,9 +55,9 @@ __device__ void prepare(Ring<kSub>& ring) {
     __syncthreads();
 }
 
-// Where in the ring a fetching or multiplying thread is.
+// Position of a producer or consumer thread in the ring.
 template <int kSub>
-struct Turn {
+struct PipelineState {
   int stage = 0;
   std::uint32_t parity = 0;
   __device__ void next() {
@@ -66,47 +67,47 @@ struct Turn {
   }
 };
 
-// Fetches a chunk of row tile `row` and of column tile `col`; of a cluster's blocks each fetches another row tile,
-// which all of them get. Behind the last tile it takes the last one again, whose sums nobody wants.
+// Loads a chunk of row tile `row` and of column tile `col`; each block of a cluster loads another row tile for all of
+// them. Beyond the last tile it loads the last one again; those sums have weight 0.
 template <int kSub>
-__device__ void fetch(Shared<kSub>& shared, Turn<kSub>& turn, const TileProblem& problem, const Operand& operand,
-                      int model, int row, int col, int chunk) {
+__device__ void load_chunk(Shared<kSub>& shared, PipelineState<kSub>& state, const TileProblem& problem,
+                           const Operand& operand, int model, int row, int col, int chunk) {
   const std::uint32_t bytes = operand.chunk_bytes(chunk);
-  const std::uint32_t to = ptx::shared_address(shared.stages) + turn.stage * Ring<kSub>::kStageBytes;
+  const std::uint32_t to = ptx::shared_address(shared.stages) + state.stage * Ring<kSub>::kStageBytes;
   const unsigned char* const rows = operand.row_chunk(model, min(row, problem.row_tiles - 1), chunk);
   const unsigned char* const cols = operand.col_chunk(model, min(col, problem.col_tiles - 1), chunk);
-  std::uint64_t *const full = &shared.ring.full[turn.stage], *const empty = &shared.ring.empty[turn.stage];
+  std::uint64_t *const full = &shared.ring.full[state.stage], *const empty = &shared.ring.empty[state.stage];
   if constexpr (kSub == 2) {
-    ptx::barrier_wait_cluster(empty, turn.parity ^ 1);
+    ptx::barrier_wait_cluster(empty, state.parity ^ 1);
     ptx::barrier_arrive_expect(full, (kSub + 1) * bytes);
-    ptx::copy_bulk_to_all(to + ptx::cluster_rank() * kChunkBytes, rows, bytes, full, 3);
+    ptx::copy_bulk_multicast(to + ptx::cluster_rank() * kChunkBytes, rows, bytes, full, 3);
   } else {
-    ptx::barrier_wait(empty, turn.parity ^ 1);
+    ptx::barrier_wait(empty, state.parity ^ 1);
     ptx::barrier_arrive_expect(full, (kSub + 1) * bytes);
     ptx::copy_bulk(to, rows, bytes, full);
   }
   ptx::copy_bulk(to + kSub * kChunkBytes, cols, bytes, full);
-  turn.next();
+  state.next();
 }
 
 template <int kSub, int kParts>
-class Multiplier {
+class Consumer {
  public:
   // warpgroup: 0 or 1
-  __device__ Multiplier(Shared<kSub>& shared, int warpgroup) : shared_(shared), warpgroup_(warpgroup) {
+  __device__ Consumer(Shared<kSub>& shared, int warpgroup) : shared_(shared), warpgroup_(warpgroup) {
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) sum_[e] = 0.0f;
+    for (int e = 0; e < kThreadEntries; ++e) sum_[e] = 0.0f;
   }
 
-  // c += sign · the products of the next chunk, `bytes` long for each tile.
+  // c ±= the products of the next chunk, `bytes` of each tile.
   template <bool kMinus>
-  __device__ void add_chunk(int bytes, float (&c)[kSub][kEach]) {
+  __device__ void add_chunk(int bytes, float (&c)[kSub][kThreadEntries]) {
     Ring<kSub>& ring = shared_.ring;
-    ptx::barrier_wait(&ring.full[turn_.stage], turn_.parity);
-    const std::uint32_t stage = ptx::shared_address(shared_.stages) + turn_.stage * Ring<kSub>::kStageBytes;
+    ptx::barrier_wait(&ring.full[state_.stage], state_.parity);
+    const std::uint32_t stage = ptx::shared_address(shared_.stages) + state_.stage * Ring<kSub>::kStageBytes;
 #pragma unroll
     for (int sub = 0; sub < kSub; ++sub) {
-      const int half = warpgroup_ * kSub + sub;  // which 64 rows of the block's tile
+      const int half = warpgroup_ * kSub + sub;  // index of 64 rows of the block's tile
       const std::uint32_t a = stage + half / 2 * kChunkBytes + half % 2 * (kHalfStepBytes / 2);
       const std::uint32_t b = stage + kSub * kChunkBytes;
       if (bytes == kChunkBytes) {
@@ -116,22 +117,22 @@ class Multiplier {
       }
     }
     if constexpr (kSub == 2) {
-      if (threadIdx.x % 32 < 2) ptx::barrier_arrive_in_cluster(&ring.empty[turn_.stage], threadIdx.x % 32);
+      if (threadIdx.x % 32 < 2) ptx::barrier_arrive_in_cluster(&ring.empty[state_.stage], threadIdx.x % 32);
     } else {
-      if (threadIdx.x % 32 == 0) ptx::barrier_arrive(&ring.empty[turn_.stage]);
+      if (threadIdx.x % 32 == 0) ptx::barrier_arrive(&ring.empty[state_.stage]);
     }
-    turn_.next();
+    state_.next();
   }
 
  private:
   static constexpr int kStepBytes = kParts * kPartBytes;
   static constexpr int kSteps = kChunkBytes / kStepBytes;
 
-  // The small products first, then hi·hi, from zero, then all of it to c.
+  // c ±= the products, summed from zero: first hi·lo and lo·hi, then hi·hi.
   template <bool kMinus, int kCount>
-  __device__ void add_products(std::uint32_t a, std::uint32_t b, float (&c)[kEach]) {
+  __device__ void add_products(std::uint32_t a, std::uint32_t b, float (&c)[kThreadEntries]) {
     const std::uint64_t a_hi = warpgroup_descriptor(a), b_hi = warpgroup_descriptor(b);
-    constexpr std::uint64_t step = kStepBytes / 16, lo = kPartBytes / 16;  // as descriptors count
+    constexpr std::uint64_t step = kStepBytes / 16, lo = kPartBytes / 16;  // in units of 16 bytes, as in descriptors
     ptx::warpgroup_fence();
     if constexpr (kParts == 2) {
 #pragma unroll
@@ -145,30 +146,30 @@ class Multiplier {
     ptx::warpgroup_commit();
     ptx::warpgroup_wait(sum_);
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) c[e] = kMinus ? c[e] - sum_[e] : c[e] + sum_[e];
+    for (int e = 0; e < kThreadEntries; ++e) c[e] = kMinus ? c[e] - sum_[e] : c[e] + sum_[e];
   }
 
   Shared<kSub>& shared_;
-  Turn<kSub> turn_;
+  PipelineState<kSub> state_;
   int warpgroup_;
-  float sum_[kEach];
+  float sum_[kThreadEntries];
 };
 
 template <int kSub>
-__device__ inline void clear(float (&c)[kSub][kEach]) {
+__device__ inline void clear(float (&c)[kSub][kThreadEntries]) {
 #pragma unroll
   for (int sub = 0; sub < kSub; ++sub)
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) c[sub][e] = 0.0f;
+    for (int e = 0; e < kThreadEntries; ++e) c[sub][e] = 0.0f;
 }
 
-// Products of one half (64 rows) of a tile become C.
+// From products to C, for one half (64 rows) of a tile.
 template <bool kRbf>
-__device__ inline void finish_half(const TileProblem& problem, const Operand& operand, int model, const TileWalk& walk,
-                                   int half, int thread, float (&c)[kEach]) {
+__device__ inline void epilogue_half(const TileProblem& problem, const Operand& operand, int model,
+                                     const TileWalk& walk, int half, int thread, float (&c)[kThreadEntries]) {
   const std::int64_t row = static_cast<std::int64_t>(walk.row) * kTileRows + half * (kTileRows / 2);
   const std::int64_t col = static_cast<std::int64_t>(walk.col) * kTileRows;
-  finish_tile<kRbf>(problem, operand, model, row, col, [=](int e) { return warpgroup_place(thread, e); }, c);
+  tile_epilogue<kRbf>(problem, operand, model, row, col, [=](int e) { return warpgroup_entry(thread, e); }, c);
 }
 
 #endif

@@ -5,14 +5,14 @@
 
 namespace sac {
 
-template <typename Int>
-SAC_HOST_DEVICE constexpr Int ceil_div(Int x, Int y) {
+template <typename X, typename Y>
+SAC_HOST_DEVICE constexpr auto ceil_div(X x, Y y) {
   return (x + y - 1) / y;
 }
 
 // The smallest multiple of `step` that is not below x.
-template <typename Int>
-SAC_HOST_DEVICE constexpr Int round_up(Int x, Int step) {
+template <typename X, typename Y>
+SAC_HOST_DEVICE constexpr auto round_up(X x, Y step) {
   return ceil_div(x, step) * step;
 }
 

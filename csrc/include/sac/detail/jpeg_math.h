@@ -1,5 +1,5 @@
-// The arithmetic of the JPEG round trip, once for all: `A` says what a number is. On a GPU (and in plain loops) it
-// is an int (ScalarArithmetic below); on a CPU a vector of 16-bit lanes (cpu/jpeg_lanes.h). A provides
+// The arithmetic of the JPEG round trip, shared by CPU and CUDA. `A` is the type of arithmetic: an int on a GPU
+// (ScalarArithmetic below), a vector of 16-bit lanes on a CPU (cpu/kernels/jpeg_lanes.h). A provides
 //   Word, Wide                  a sample or coefficient; a sum of products
 //   madd(a, b, ca, cb)          a·ca + b·cb, |ca|, |cb| < 2^15
 //   descale<s>(wide, bias)      (wide + bias) >> s

@@ -29,7 +29,7 @@ SAC_HOST_DEVICE inline int jpeg_step(int base, int quality) {
   return step < 1 ? 1 : step > 255 ? 255 : step;
 }
 
-// What requantise() (jpeg_math.h) needs to know of a step Q to divide by d = 8Q without dividing.
+// Division by d = 8Q as a multiplication, for requantise() (jpeg_math.h).
 // With 2^s ≤ d < 2^(s+1), k = 15 + s and reciprocal = ceil(2^k / d) ≤ 2^15:
 //   floor(n · reciprocal / 2^k) = floor(n / d)   whenever n · (reciprocal · d − 2^k) < 2^k,
 // which holds since the bracket is below d < 2^(s+1) and n = |x| + 4Q ≤ 8192 + 1020 < 2^14.

@@ -1,4 +1,4 @@
-// A strided (n, k) matrix of floating-point numbers that somebody else owns.
+// A strided (n, k) matrix of floating-point numbers not owned by the view.
 #pragma once
 
 #include <cstdint>

@@ -1,30 +1,30 @@
-// The plan of an L1 sweep on a GPU, shared by the kernels and the CPU tests: where the bytes of a tile lie in shared
-// memory, which part of the models a thread block processes, who meets whom, and how a neighbour is written in 64 bits.
+// Index arithmetic of an L1 sweep on a GPU, shared by the kernels and the CPU tests: the layout of a tile in shared
+// memory, the models of a thread block, the rounds of a tournament of tiles, and neighbours as 64-bit keys.
 #pragma once
 
 #include <cstdint>
 
+#include "sac/detail/ceil_div.h"
+#include "sac/detail/host_device.h"
 #include "sac/detail/triangle.h"
 
 namespace sac {
 
 constexpr int kSweepTile = 128;       // models along one side of a tile
-constexpr int kSweepChunkBytes = 16;  // what one access moves: 16, 8, 4 or 2 entries
-constexpr int kSweepSlabChunks = 8;   // chunks of each row that are staged at a time: a line of shared memory
+constexpr int kSweepChunkBytes = 16;  // of one access: 16, 8, 4 or 2 entries
+constexpr int kSweepSlabChunks = 8;   // chunks of each row that are staged at a time: 128 bytes
 constexpr int kSweepSlabBytes = 2 * kSweepTile * kSweepSlabChunks * kSweepChunkBytes;
 
-// Rows on a device, zero from `bytes` of an entry's row up to the next multiple of kSweepChunkBytes.
+// Rows on a device, padded with zeros to a multiple of kSweepChunkBytes.
 struct SweepRows {
   const std::uint8_t* data;
   std::int64_t rows;
   std::int64_t pitch;  // bytes from one row to the next, like `data` a multiple of kSweepChunkBytes
 };
 
-SAC_HOST_DEVICE inline std::int64_t sweep_tiles(std::int64_t rows) { return (rows + kSweepTile - 1) / kSweepTile; }
+SAC_HOST_DEVICE inline std::int64_t sweep_tiles(std::int64_t rows) { return ceil_div(rows, kSweepTile); }
 
-SAC_HOST_DEVICE inline std::int64_t sweep_chunks(std::int64_t bytes) {
-  return (bytes + kSweepChunkBytes - 1) / kSweepChunkBytes;
-}
+SAC_HOST_DEVICE inline std::int64_t sweep_chunks(std::int64_t bytes) { return ceil_div(bytes, kSweepChunkBytes); }
 
 // Byte of a staged chunk. Eight neighbouring rows at one chunk, and the eight chunks of a row, lie in different banks.
 SAC_HOST_DEVICE inline int sweep_slab_offset(int row, int chunk) {
@@ -46,9 +46,8 @@ SAC_HOST_DEVICE inline std::int64_t sweep_part_start(std::int64_t part, std::int
   return tiles / parts * part + (part < tiles % parts ? part : tiles % parts);
 }
 
-// Who meets whom in a round of a tournament of `players` (even), rounds 0 … players − 2, tables 0 … players/2 − 1: in a
-// round everybody plays once, over all rounds everybody meets everybody once. The last player keeps its chair, the
-// others move on.
+// Round-robin tournament (circle method) of `players` (even): rounds 0 … players − 2, tables 0 … players/2 − 1. Each
+// player is in one pair of a round, and each pair in one round.
 SAC_HOST_DEVICE inline TriangleTile tournament_pair(std::int64_t round, std::int64_t table, std::int64_t players) {
   const std::int64_t others = players - 1;
   if (table == 0) return {round % others, others};
@@ -56,10 +55,9 @@ SAC_HOST_DEVICE inline TriangleTile tournament_pair(std::int64_t round, std::int
   return a < b ? TriangleTile{a, b} : TriangleTile{b, a};
 }
 
-// A neighbour: its distance's bits (of a float ≥ 0, or an integer < 2³¹) over its number, so that the order of the
-// numbers is the order by distance, then index. Signed comparison gives the same order.
+// A neighbour as a sortable key: the bits of its distance (a float ≥ 0, or an integer < 2³¹) above its index, so that
+// the order of keys is by distance, then index. Signed comparison gives the same order.
 constexpr std::int64_t kNoNeighbour = 0x7fffffffffffffff;
-constexpr std::int64_t kMostSweepModels = 0xffffffff;
 
 SAC_HOST_DEVICE inline std::int64_t neighbour_key(std::uint32_t distance_bits, std::int64_t model) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(distance_bits & 0x7fffffffu) << 32 |

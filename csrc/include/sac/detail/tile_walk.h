@@ -1,7 +1,7 @@
-// In which order the tiles of C are formed: all of a rectangle, or of a square those on and above the diagonal.
+// The order of the tiles of C: all of a rectangle, or those of a square on and above the diagonal.
 //
-// A step of the walk is a square of `side` × `side` tiles of C, which a block, or a cluster of blocks, forms at one
-// time. Steps go through bands of kBand rows, in a band column by column: what the blocks of a launch read at one time
+// A step of the walk is a square of `side` × `side` tiles of C, which a block, or a cluster of blocks, computes at
+// a time. Steps go through bands of kBand rows, in a band column by column: what the blocks of a launch read at a time
 // is then a square that fits the L2 cache. Numbering is exact and without roots: a walk moves forward only and counts
 // bands as it passes them. Steps are counted in 64 bits, rows and columns of them in 32 (a band must hold less than 2³²
 // steps: 6.8e10 probes).
@@ -35,9 +35,7 @@ SAC_HOST_DEVICE inline Band band_of(const TileSchedule& schedule, std::int32_t b
           height * (height - 1) / 2 + static_cast<std::int64_t>(schedule.cols - first - height + 1) * height};
 }
 
-SAC_HOST_DEVICE inline std::int32_t bands_of(const TileSchedule& schedule) {
-  return (schedule.rows + kBand - 1) / kBand;
-}
+SAC_HOST_DEVICE inline std::int32_t bands_of(const TileSchedule& schedule) { return ceil_div(schedule.rows, kBand); }
 
 inline std::int64_t steps_of(const TileSchedule& schedule) {
   std::int64_t all = 0;
@@ -45,9 +43,9 @@ inline std::int64_t steps_of(const TileSchedule& schedule) {
   return all;
 }
 
-// Moves through steps number first, first + stride, first + 2·stride … Small, since two of them live in registers.
+// Moves through steps number first, first + stride, first + 2·stride … Small, since two of them are kept in registers.
 struct TileWalk {
-  std::int64_t within;  // the band
+  std::int64_t within;  // index of the step in its band
   std::int32_t band;
   std::int32_t row, col;
   bool ended;
@@ -65,26 +63,26 @@ struct TileWalk {
     ended = true;
     const std::int32_t bands = bands_of(schedule);
     for (; band < bands; ++band) {
-      const Band here = band_of(schedule, band);
-      if (within < here.size) return place(schedule, here);
-      within -= here.size;
+      const Band current = band_of(schedule, band);
+      if (within < current.size) return locate(schedule, current);
+      within -= current.size;
     }
   }
-  SAC_HOST_DEVICE void place(const TileSchedule& schedule, const Band& here) {
+  SAC_HOST_DEVICE void locate(const TileSchedule& schedule, const Band& current) {
     ended = false;
     auto left = static_cast<std::uint32_t>(within);
-    std::uint32_t held = schedule.triangle ? 1 : static_cast<std::uint32_t>(here.height);
-    col = here.first_col;
-    for (; held < static_cast<std::uint32_t>(here.height) && left >= held; ++held) {
+    std::uint32_t held = schedule.triangle ? 1 : static_cast<std::uint32_t>(current.height);
+    col = current.first_col;
+    for (; held < static_cast<std::uint32_t>(current.height) && left >= held; ++held) {
       left -= held;
       ++col;
     }
     col += static_cast<std::int32_t>(left / held);
-    row = here.first_row + static_cast<std::int32_t>(left % held);
+    row = current.first_row + static_cast<std::int32_t>(left % held);
   }
 };
 
-// How often the tile (row, col) of `rows` × `cols` tiles counts in Σ_ij over both halves of C.
+// Weight of the tile (row, col) of `rows` × `cols` tiles in Σ_ij over both halves of C; 0 outside.
 SAC_HOST_DEVICE inline int tile_weight(std::int32_t rows, std::int32_t cols, bool triangle, std::int32_t row,
                                        std::int32_t col) {
   if (row >= rows || col >= cols || (triangle && row > col)) return 0;

@@ -23,7 +23,7 @@ SAC_HOST_DEVICE inline std::int64_t triangle_row_start(std::int64_t row, std::in
 
 // Tile number t, 0 ≤ t < triangle_size(tiles), tiles < 2³¹.
 SAC_HOST_DEVICE inline TriangleTile triangle_tile(std::int64_t t, std::int64_t tiles) {
-  // The row solves row·tiles − row(row−1)/2 = t; the square root may be off by rounding, so it is put right.
+  // The row solves row·tiles − row(row−1)/2 = t; the square root may be wrong by rounding, so the loops correct it.
   const double b = static_cast<double>(tiles) + 0.5;
   const double root = sqrt(fmax(b * b - 2.0 * static_cast<double>(t), 0.0));
   std::int64_t row = static_cast<std::int64_t>(b - root);

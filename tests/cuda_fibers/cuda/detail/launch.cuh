@@ -1,4 +1,4 @@
-// A launch: block after block. The number of multiprocessors is small, so that blocks loop over much of the work.
+// Launches: block after block. The number of multiprocessors is small, so that blocks loop over several tiles.
 #pragma once
 
 #include <cuda_runtime.h>

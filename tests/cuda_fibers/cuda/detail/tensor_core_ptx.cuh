@@ -1,34 +1,22 @@
-// What the instructions in csrc/cuda/tensor_core_ptx.cuh do, in C++, after the PTX ISA: operand fragments by lane,
-// shared memory layout by descriptor. Copies and wgmma take place when their end is waited for, never earlier: a kernel
-// that forgets to wait, or gives memory back too soon, computes nonsense here.
+// The instructions of csrc/cuda/detail/tensor_core_ptx.cuh on the CPU, after the PTX ISA: operand fragments by lane,
+// shared memory layout by descriptor. Bulk copies and wgmma complete only when they are waited for: a kernel that does
+// not wait, or reuses memory too soon, computes wrong numbers here.
 #pragma once
 
 #include <cuda_runtime.h>
 
-#include "sac/detail/packed_tiles.h"
+#include "cuda/detail/async_copy.cuh"
+#include "sac/detail/half.h"
 
 namespace sac::ptx {
 
-constexpr std::uint32_t kSharedBase = 1024;  // where shared memory begins in its address space
-
-// half_value, looked up
+// half_value as a table
 inline const std::vector<float> halves = [] {
   std::vector<float> all(1 << 16);
   for (unsigned bits = 0; bits < all.size(); ++bits) all[bits] = half_value(static_cast<std::uint16_t>(bits));
   return all;
 }();
 
-inline std::uint32_t shared_address(const void* pointer) {
-  return kSharedBase + static_cast<std::uint32_t>(static_cast<const std::uint8_t*>(pointer) - fibers::shared_begin);
-}
-inline std::uint8_t* at(std::uint32_t address, std::uint32_t bytes) {
-  const std::size_t end = fibers::shared_each;
-  if (address < kSharedBase || address - kSharedBase + bytes > end || address % 16) {
-    std::fprintf(stderr, "shared address %u of thread %u is wrong\n", address, threadIdx.x);
-    std::abort();
-  }
-  return fibers::shared_begin + (address - kSharedBase);
-}
 inline float half_at(std::uint32_t address) {
   std::uint16_t bits;
   std::memcpy(&bits, fibers::shared_begin + (address - kSharedBase), 2);
@@ -36,31 +24,6 @@ inline float half_at(std::uint32_t address) {
 }
 
 // --- sm_80 -----------------------------------------------------------------------------------------------------------
-
-struct PendingCopy {
-  std::uint32_t to;
-  const void* from;
-};
-inline std::vector<std::vector<std::vector<PendingCopy>>> copy_groups(2048);  // of each thread; the last one is open
-
-inline std::vector<std::vector<PendingCopy>>& my_groups() {
-  auto& groups = copy_groups[fibers::current];
-  if (groups.empty()) groups.emplace_back();
-  return groups;
-}
-inline void copy_async_16(std::uint32_t to_shared, const void* from) {
-  if (fibers::early) std::memcpy(at(to_shared, 16), from, 16);
-  my_groups().back().push_back({to_shared, from});
-}
-inline void copy_async_commit() { my_groups().emplace_back(); }
-template <int kPending>
-void copy_async_wait() {
-  auto& groups = my_groups();
-  while (groups.size() > kPending + 1) {
-    for (const auto& copy : groups.front()) std::memcpy(at(copy.to, 16), copy.from, 16);
-    groups.erase(groups.begin());
-  }
-}
 
 inline void load_matrices(std::uint32_t (&r)[4], std::uint32_t row_address) {
   auto& words = fibers::warp_words[threadIdx.x / 32];
@@ -74,7 +37,7 @@ inline void load_matrices(std::uint32_t (&r)[4], std::uint32_t row_address) {
 
 inline float half_of(std::uint32_t pair, unsigned which) { return halves[pair >> (16 * which) & 0xffff]; }
 
-// Tensor cores cut their sums off where rounding would be due; so does this, worse than the best of them.
+// Tensor cores truncate their sums; so does this, more than the best of them.
 inline float cut_off(double exact) {
   const float rounded = static_cast<float>(exact);
   return std::fabs(static_cast<double>(rounded)) > std::fabs(exact) ? std::nextafter(rounded, 0.0f) : rounded;
@@ -103,7 +66,7 @@ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, st
 
 // --- sm_90 -----------------------------------------------------------------------------------------------------------
 
-// In the 64 bits of a barrier: arrivals still missing, arrivals of a phase, bytes still missing, parity of the phase.
+// The 64 bits of a barrier: pending arrivals, arrivals of a phase, pending bytes, parity of the phase.
 struct BarrierState {
   std::uint16_t missing, arrivals;
   std::int32_t bytes : 31;
@@ -131,7 +94,7 @@ inline void change(std::uint64_t* barrier, int arrivals, std::int32_t bytes) {
   if (state.missing == 0 && state.bytes == 0) {
     state.missing = state.arrivals;
     state.parity = state.parity ^ 1;
-    fibers::waits_in_vain = 0;
+    fibers::idle_waits = 0;
   }
   std::memcpy(barrier, &state, sizeof state);
 }
@@ -170,14 +133,14 @@ inline void barrier_wait(std::uint64_t* barrier, std::uint32_t parity) {
     arrive(mine);
   }
 }
-// What of this block lies at `place` lies there too in block `rank` of the cluster.
+// The address in block `rank` of the cluster that corresponds to `place` in this block.
 template <class T>
 T* in_block(T* place, std::size_t rank) {
   return reinterpret_cast<T*>(fibers::shared_of(rank) +
                               (reinterpret_cast<std::uint8_t*>(place) - fibers::shared_begin));
 }
-inline void copy_bulk_to_all(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier,
-                             std::uint16_t blocks) {
+inline void copy_bulk_multicast(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier,
+                                std::uint16_t blocks) {
   if (bytes % 16 || reinterpret_cast<std::uintptr_t>(from) % 16) {
     std::fprintf(stderr, "a copy in bulk is not aligned\n");
     std::abort();
@@ -188,7 +151,7 @@ inline void copy_bulk_to_all(std::uint32_t to_shared, const void* from, std::uin
   while (fibers::early && !bulk_copies.empty()) arrive(bulk_copies.end() - 1);
 }
 inline void copy_bulk(std::uint32_t to_shared, const void* from, std::uint32_t bytes, std::uint64_t* barrier) {
-  copy_bulk_to_all(to_shared, from, bytes, barrier, static_cast<std::uint16_t>(1u << fibers::rank()));
+  copy_bulk_multicast(to_shared, from, bytes, barrier, static_cast<std::uint16_t>(1u << fibers::rank()));
 }
 inline std::uint32_t cluster_rank() { return static_cast<std::uint32_t>(fibers::rank()); }
 inline void cluster_sync() { fibers::arrive_and_wait(fibers::cluster, static_cast<int>(fibers::running)); }
@@ -200,9 +163,9 @@ inline void barrier_wait_cluster(std::uint64_t* barrier, std::uint32_t parity) {
 // --- sm_90a ----------------------------------------------------------------------------------------------------------
 
 template <int>
-void registers_more() {}
+void increase_registers() {}
 template <int>
-void registers_fewer() {}
+void decrease_registers() {}
 
 struct PendingProduct {
   float* d;
@@ -211,7 +174,7 @@ struct PendingProduct {
 };
 inline std::vector<std::vector<PendingProduct>> products(2048);  // of each thread
 
-// .sync.aligned: the threads of a warp do these together
+// .sync.aligned: executed by the threads of a warp together
 inline void warpgroup_fence() { __syncwarp(); }
 inline void warpgroup_commit() { __syncwarp(); }
 
