@@ -24,22 +24,26 @@ SKLEARN = "scikit-learn pairwise_distances('manhattan')"
 LOOP = "naive PyTorch loop"
 EXACT = "exact sweep"
 _K = 10
-_MOST_LOOP_MODELS = 100
+_MAX_LOOP_MODELS = 100
 _CHECKED_MODELS = 8
 _CHECKED_QUERIES = 3
 # A neighbour that the 8-bit pass lost shifts the values after it by about the gap between neighbours.
 _FIRST_PASS_TOLERANCE = 1e-3
 
 
-def zoo_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
-    """Builders of the cases of pairwise_correlation_distances and nearest_models."""
+def all_pairs_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
+    """Builders of the cases of pairwise_correlation_distances."""
     yield partial(all_pairs, *sizes.all_pairs, threads, judged=sizes.judged)
-    yield partial(nearest, *sizes.nearest, sizes.top, judged=sizes.judged)
     for m in sizes.sweep_m:
         yield partial(all_pairs, m, sizes.sweep_m_n, _K, threads, sweep="m")
 
 
-def _zoo(m: int, n: int, k: int) -> Tensor:
+def nearest_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
+    """Builders of the cases of nearest_models."""
+    yield partial(nearest, *sizes.nearest, sizes.top, judged=sizes.judged)
+
+
+def _models(m: int, n: int, k: int) -> Tensor:
     return torch.randn(m, n, k, generator=torch.Generator().manual_seed(m))
 
 
@@ -49,16 +53,16 @@ def _differences(m: int, n: int) -> float:
 
 def all_pairs(m: int, n: int, k: int, threads: int, *, sweep: str | None = None, judged: bool = False) -> Case:
     """All pairs of m models; ours starts from the outputs, the peers from ready-made correlation vectors."""
-    zoo = _zoo(m, n, k)
-    vectors = torch.stack([correlation_vector(model) for model in zoo])
+    models = _models(m, n, k)
+    vectors = torch.stack([correlation_vector(model) for model in models])
     wide = vectors.double().numpy()
     # cosine has equal diagonals, so twice the sum over the vectors is the sum over all n²
     scale = 2 / n**2
     sample = torch.linspace(0, m - 1, min(m, _CHECKED_MODELS)).long()
-    expected = reference.pairwise_correlation_distances(list(zoo[sample].double()))
+    expected = reference.pairwise_correlation_distances(list(models[sample].double()))
 
     def ours() -> Tensor:
-        return pairwise_correlation_distances(zoo)
+        return pairwise_correlation_distances(models)
 
     def square(condensed: np.ndarray) -> Tensor:
         distance = _scipy_distance()
@@ -77,14 +81,13 @@ def all_pairs(m: int, n: int, k: int, threads: int, *, sweep: str | None = None,
         ),
         Implementation(
             LOOP,
-            (lambda: peers.vectors_loop(vectors)) if m <= _MOST_LOOP_MODELS else None,
-            missing=f"not run with more than {_MOST_LOOP_MODELS} models: minutes",
+            (lambda: peers.vectors_loop(vectors)) if m <= _MAX_LOOP_MODELS else None,
+            missing=f"not run with more than {_MAX_LOOP_MODELS} models: minutes",
             result=lambda sums: sums * scale,
         ),
     ]
     return Case(
         name=f"all pairs, m = {m:,}, n = {n:,}, k = {k:,}" + (f" (sweep over {sweep})" if sweep else ""),
-        part="zoo",
         op="pairwise_correlation_distances",
         shape={"m": m, "n": n, "k": k},
         metric="cosine",
@@ -117,9 +120,9 @@ def _sklearn() -> Any:
 
 def nearest(m: int, n: int, k: int, top: int, *, judged: bool) -> Case:
     """The `top` nearest models of each: uint8 first pass and exact re-rank, beside the exact sweep."""
-    zoo = _zoo(m, n, k)
+    models = _models(m, n, k)
     queries = torch.linspace(0, m - 1, _CHECKED_QUERIES).long().tolist()
-    expected = torch.stack([_nearest_by_definition(zoo, query, top) for query in queries])
+    expected = torch.stack([_nearest_by_definition(models, query, top) for query in queries])
 
     def agreement(results: Mapping[str, Any]) -> dict[str, float]:
         if EXACT not in results:
@@ -129,18 +132,17 @@ def nearest(m: int, n: int, k: int, top: int, *, judged: bool) -> Case:
 
     return Case(
         name=f"nearest_models, m = {m:,}, n = {n:,}, k = {k:,}, top {top}, uint8 first pass",
-        part="zoo",
         op="nearest_models",
         shape={"m": m, "n": n, "k": k, "top": top},
         metric="cosine",
         implementations=[
             Implementation(
                 OURS,
-                lambda: nearest_models(zoo, top=top, first_pass="uint8"),
+                lambda: nearest_models(models, top=top, first_pass="uint8"),
                 limit=BYTE_DIFFERENCES,
                 tolerance=_FIRST_PASS_TOLERANCE,
             ),
-            Implementation(EXACT, lambda: nearest_models(zoo, top=top), limit=DIFFERENCES, tolerance=OUR_TOLERANCE),
+            Implementation(EXACT, lambda: nearest_models(models, top=top), limit=DIFFERENCES, tolerance=OUR_TOLERANCE),
         ],
         error=lambda found: float((found.values[queries].double() - expected).abs().max()),
         checked=f"all neighbours of {len(queries)} of the models",
@@ -157,15 +159,15 @@ def nearest(m: int, n: int, k: int, top: int, *, judged: bool) -> Case:
     )
 
 
-def _nearest_by_definition(zoo: Tensor, query: int, top: int) -> Tensor:
-    m, n, k = zoo.shape
+def _nearest_by_definition(models: Tensor, query: int, top: int) -> Tensor:
+    m, n, k = models.shape
     step = max(1, 20_000_000 // n**2)
-    rows = reference.normalised_rows(zoo[query], "cosine")
+    rows = reference.normalised_rows(models[query], "cosine")
     c = rows @ rows.T
     distances = torch.empty(m, dtype=torch.float64)
     for start in range(0, m, step):
-        models = slice(start, start + step)
-        rows = reference.normalised_rows(zoo[models].reshape(-1, k), "cosine").view(-1, n, k)
-        distances[models] = (rows @ rows.mT - c).abs().mean(dim=(1, 2))
+        some = slice(start, start + step)
+        rows = reference.normalised_rows(models[some].reshape(-1, k), "cosine").view(-1, n, k)
+        distances[some] = (rows @ rows.mT - c).abs().mean(dim=(1, 2))
     distances[query] = torch.inf
     return distances.sort().values[:top]

@@ -1,6 +1,7 @@
 """JPEG round trips: `sac_fast.jpeg_roundtrip` against the libraries that encode and decode.
 
-    python benchmarks/bench_jpeg.py [--json FILE] [--threads 1 2] [--images 128] [--repeats 15] [--also PYTHON ...]
+    python benchmarks/bench_jpeg_roundtrip.py [--json FILE] [--threads 1 2] [--images 128] [--repeats 15]
+                                              [--also PYTHON ...]
 
 Every engine takes the same batch of photographs (uint8, 112 × 112 and 224 × 224, quality 25, 4:2:0) and gives a batch
 of pixels back. Results are compared with Pillow's first; then all engines take turns, repeat by repeat, so that a
@@ -14,7 +15,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import time
@@ -27,6 +27,7 @@ from jpeg_engines import ON_GPU, QUALITY, Batch, engines, make_pillow
 from sklearn.datasets import load_sample_image
 
 import sac_fast
+from sac_fast.bench.results import start_result, write_json
 
 SIDES = (112, 224)
 
@@ -98,21 +99,6 @@ def other_environment(python: str, options: argparse.Namespace) -> list[dict[str
     return rows
 
 
-def hardware() -> dict[str, Any]:
-    models = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return {
-        "processor": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load": os.getloadavg(),
-    }
-
-
 def report(rows: list[dict[str, Any]]) -> None:
     for key in sorted({(row["side"], row["threads"]) for row in rows}):
         group = [row for row in rows if (row["side"], row["threads"]) == key]
@@ -152,6 +138,8 @@ def main() -> None:
     parser.add_argument("--pillow-only", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    start = time.perf_counter()
+    result = start_result("sac_fast jpeg_roundtrip", max(options.threads))
     missing: dict[str, str] = {}
     rows = [row for side in SIDES for row in measure(side, options, missing)]
     if options.pillow_only:
@@ -161,8 +149,7 @@ def main() -> None:
     for python in options.also:
         for row in other_environment(python, options):
             rows.append(row | {"equals_pillow": (row["side"], row["sha256"]) in theirs})
-    machine = hardware()
-    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    print(", ".join(f"{key} {value}" for key, value in result["hardware"].items()))
     report(rows)
     goals = {which: targets(rows, which) for which in ("seconds", "best_seconds")}
     print("\n224 × 224, medians:", goals["seconds"], "\n224 × 224, best of each:", goals["best_seconds"])
@@ -171,9 +158,8 @@ def main() -> None:
     if "pillow-simd" not in {row["engine"] for row in rows}:
         print("not measured: pillow-simd: give --also the Python of an environment that has it")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        record = {"machine": machine, "quality": QUALITY, "rows": rows, "missing": missing, "targets": goals}
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
+        result |= {"quality": QUALITY, "rows": rows, "missing": missing, "targets": goals}
+        write_json(result | {"seconds": time.perf_counter() - start}, options.json)
 
 
 if __name__ == "__main__":
