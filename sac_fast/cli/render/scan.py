@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import printable
+from ...io.text import escape_text
 
 if TYPE_CHECKING:
     from ...scan.summary import ScanSummary
@@ -68,10 +68,10 @@ class ScanReport:
             rows["reasons"] = ", ".join(f"{reason} {count:,}" for reason, count in counted)
         pairs = Table(show_header=False, box=None, pad_edge=False)
         for name, value in rows.items():
-            pairs.add_row(Text(name, style="bold"), Text(printable(value)))
+            pairs.add_row(Text(name, style="bold"), Text(escape_text(value)))
         console.print(pairs)
         for event in self._failures:
-            told = ": ".join(printable(str(event[key])) for key in ("name", "reason", "message"))
+            told = ": ".join(escape_text(event[key]) for key in ("name", "reason", "message"))
             console.print(Text(told, style="red"))
         if failed > len(self._failures):
             console.print(Text(f"and {failed - len(self._failures):,} more (sac-fast zoo ls lists them)", style="red"))

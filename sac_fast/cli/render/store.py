@@ -1,4 +1,4 @@
-"""What `sac-fast zoo` prints. Names and messages are texts of strangers: for people, all go through `printable`."""
+"""What `sac-fast zoo` prints. Names and messages are texts of strangers: for people, all go through `escape_text`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import printable, short
+from ...io.text import escape_text
 
 if TYPE_CHECKING:
     from ...store import CheckReport, ModelRecord, SourceDistance
@@ -54,13 +54,13 @@ def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
         counts[record.status] = counts.get(record.status, 0) + 1
         tags = ", ".join(record.tags)
         table.add_row(
-            Text(short(record.name, 80)),
+            Text(escape_text(record.name, 80)),
             Text(record.status, style=_STYLES[record.status]),
-            Text(short(record.format)),
-            Text(short(record.architecture or "", 50)),
+            Text(escape_text(record.format, 60)),
+            Text(escape_text(record.architecture or "", 50)),
             f"{record.n} × {record.k}" if record.status == "done" else "",
             record.probe_hash[7:15],
-            Text(short(tags if record.status == "done" else f"{record.reason}: {record.message}", 80)),
+            Text(escape_text(tags if record.status == "done" else f"{record.reason}: {record.message}", 80)),
         )
     console = _console()
     if counts:
@@ -86,17 +86,17 @@ def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistanc
         for name, value in _values(record).items():
             if value not in (None, "", [], {}):
                 text = value if isinstance(value, str) else json.dumps(value)
-                table.add_row(Text(name.replace("_", " "), style="bold"), Text(printable(text)))
+                table.add_row(Text(name.replace("_", " "), style="bold"), Text(escape_text(text)))
         console.print(table)
     if distances:
         table = _table("distance", "source", "metric", "comparison", "probes")
         for found in distances:
             table.add_row(
                 f"{found.distance:.6g}",
-                Text(short(found.source_name)),
-                Text(short(found.metric)),
-                Text(short(found.comparison)),
-                Text(short(found.probe_hash[7:15])),
+                Text(escape_text(found.source_name, 60)),
+                Text(escape_text(found.metric, 60)),
+                Text(escape_text(found.comparison, 60)),
+                Text(escape_text(found.probe_hash[7:15], 60)),
             )
         console.print(table)
 
@@ -114,7 +114,7 @@ def show_exported(out: Path, rows: int, as_json: bool) -> None:
     if as_json:
         _json({"file": str(out), "rows": rows})
         return
-    print(f"{rows} row{'' if rows == 1 else 's'} in {printable(str(out))}")
+    print(f"{rows} row{'' if rows == 1 else 's'} in {escape_text(out)}")
 
 
 def show_check(report: CheckReport, as_json: bool) -> None:
@@ -132,8 +132,8 @@ def show_check(report: CheckReport, as_json: bool) -> None:
         )
         return
     for found in report.findings:
-        line = f"{found.kind}: {printable(found.what)}: {printable(found.detail)}"
-        print(line if found.repair is None else f"{line} -> {printable(found.repair)}")
+        line = f"{found.kind}: {escape_text(found.what)}: {escape_text(found.detail)}"
+        print(line if found.repair is None else f"{line} -> {escape_text(found.repair)}")
     for note in report.notes:
         print(f"note: {note}")
     if report.clean:
