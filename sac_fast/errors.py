@@ -8,7 +8,16 @@ from __future__ import annotations
 
 
 class SacFastError(Exception):
-    """Base of every error that sac_fast raises on purpose."""
+    """Base of every error that sac_fast raises on purpose.
+
+    Args:
+        message: names the argument or file, what was expected and what was got.
+        reason: a short code that a program can read, ``"not-finite"``; None where nothing depends on it.
+    """
+
+    def __init__(self, message: str = "", *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class BackendError(SacFastError, RuntimeError):
@@ -38,8 +47,7 @@ class ModelRefusedError(ModelError, FileFormatError):
     """
 
     def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+        super().__init__(message, reason=reason)
 
     def __reduce__(self) -> tuple[type[ModelRefusedError], tuple[str, str]]:
         return type(self), (str(self), self.reason)  # for processes that hand errors on
