@@ -235,7 +235,7 @@ def bench(
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from ..io.container import package_version
+        from ..io.version import package_version
 
         print(f"sac-fast {package_version()}")
         raise typer.Exit
