@@ -74,6 +74,8 @@ class ScanReport:
             told = ": ".join(printable(str(event[key])) for key in ("name", "reason", "message"))
             console.print(Text(told, style="red"))
         if failed > len(self._failures):
-            console.print(Text(f"and {failed - len(self._failures):,} more (sac-fast zoo ls lists them)", style="red"))
+            console.print(
+                Text(f"and {failed - len(self._failures):,} more (sac-fast store ls lists them)", style="red")
+            )
         if summary.interrupted:
             console.print(Text(f"stopped by {summary.interrupted}; the same command goes on from here", style="yellow"))

@@ -1,4 +1,4 @@
-"""What `sac-fast zoo` prints. Names and messages are texts of strangers: for people, all go through `printable`."""
+"""What `sac-fast store` prints. Names and messages are texts of strangers: for people, all go through `printable`."""
 
 from __future__ import annotations
 
