@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..errors import SacFastError
-from ..io.text import one_line
+from ..io.text import escape_text
 from ..labelled_zoo.training_pool import MAX_SEED
 from . import evaluate as cli_evaluate
 from . import probes as cli_probes
@@ -252,5 +252,5 @@ def main() -> None:
     try:
         app()
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
-        print(f"sac-fast: {type(error).__name__}: {one_line(str(error))}", file=sys.stderr)
+        print(f"sac-fast: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
         sys.exit(1)

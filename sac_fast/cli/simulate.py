@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..io.text import one_line
+from ..io.text import escape_text
 from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _show(summary: dict[str, Any], as_json: bool) -> None:
         f"in {summary['folder']}"
     )
     for name, reason in {**summary["left_out"], **summary["failed"]}.items():
-        print(f"sac-fast: {one_line(f'{name}: {reason}')}", file=sys.stderr)
+        print(f"sac-fast: {escape_text(f'{name}: {reason}')}", file=sys.stderr)
 
 
 def _range(members: list[dict[str, Any]], key: str, digits: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..io.container import StrPath, atomic_write, canonical_json
-from ..io.text import printable
+from ..io.text import escape_text
 from .records import ModelRecord
 from .store import ModelStore
 
@@ -120,7 +120,7 @@ def _csv(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        text = printable(value)
+        text = escape_text(value)
         return "'" + text if text.startswith(_FORMULA) else text
     return "" if value is None else repr(value)
 

@@ -309,7 +309,7 @@ def test_exports_and_files_do_not_depend_on_the_order(tmp_path):
     assert exports[0] == exports[1]
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text("utf-8").splitlines()))
     by_bytes = sorted(names, key=lambda name: name.encode("utf-8", "surrogatepass"))
-    expected = {"=1+1": "'=1+1", "-2": "'-2", "'q": "''q", names[5]: "x\\x1b[31m\\u202e\\x0a", names[6]: "\\udcff.pt"}
+    expected = {"=1+1": "'=1+1", "-2": "'-2", "'q": "''q", names[5]: "x\\x1b[31m\\u202e\\n", names[6]: "\\udcff.pt"}
     assert [row["name"] for row in rows] == [expected.get(name, name) for name in by_bytes]
     assert rows[0]["n"] == "6"
     table = pq.read_table(tmp_path / "t.parquet").to_pydict()
