@@ -92,7 +92,7 @@ def scan(
     Models are other people's files: they are opened in worker processes with limits, and one that fails is recorded
     with its reason. Interrupt it at any time; the same command goes on. Exit code 130 after Ctrl-C. A model counts as
     known while its file and what is asked of it stay the same. The code of an architecture is not looked at: after a
-    change of it, take the models out of the store (`sac-fast zoo rm`) or begin a new one.
+    change of it, take the models out of the store (`sac-fast store rm`) or begin a new one.
     """
     from ..io.hashing import is_hash
     from ..models import list_entries
