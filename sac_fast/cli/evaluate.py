@@ -6,23 +6,12 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .options import Force, Json, Quiet, free
 
-if TYPE_CHECKING:
-    from ..fingerprint import Fingerprint
-    from ..verify.fingerprints import Verification
-
-Preset = Annotated[
-    str | None, typer.Option(help="sac-jc, robust or calibrated: a named score instead of metric and comparison.")
-]
-CalibrationFile = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, help="Of `evaluate --fit`, for --preset calibrated."),
-]
 RESULTS, TABLE, DISTANCES = "results.json", "results.md", "results.csv"
 
 
@@ -139,24 +128,3 @@ def _train_quick(folder: Path, seed: int, progress: bool) -> None:
 
     task, size, architectures = make_task("patches", quick=True, seed=seed)
     run_testbed(folder, task, size=size, seed=seed, architectures=architectures, progress=progress)
-
-
-def verify_preset(
-    preset: str | None,
-    calibration: Path | None,
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: list[Fingerprint],
-    alpha: float,
-) -> Verification:
-    """What `sac-fast verify --preset` does."""
-    from ..scores import PRESETS
-    from ..verify.preset import verify_calibrated, verify_fixed
-
-    if preset not in PRESETS:
-        raise typer.BadParameter(f"must be one of {', '.join(PRESETS)}, got {preset!r}", param_hint="--preset")
-    if (preset == "calibrated") != (calibration is not None):
-        raise typer.BadParameter("goes with --preset calibrated, and that with it", param_hint="--calibration")
-    if calibration is None:
-        return verify_fixed(preset, source, suspect, nulls, alpha)
-    return verify_calibrated(calibration, source, suspect, nulls, alpha)
