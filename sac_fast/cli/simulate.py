@@ -80,7 +80,7 @@ def simulate(
 
     Interrupted, or killed: the same command goes on where it was.
     """
-    from ..attacks import ATTACKS, Recipe
+    from ..attacks import ATTACKS, TrainingConfig
     from ..models import load_model, weights_hash
     from ..simulation import Images, Setting, plan
     from ..simulation import simulate as run
@@ -91,8 +91,8 @@ def simulate(
     try:
         # Mirrored is the last dimension, which is the channels' in NHWC.
         common = {"batch_size": batch_size, "flips": flips and layout == "NCHW"}
-        recipe = Recipe(epochs=epochs, learning_rate=learning_rate, **common)  # type: ignore[arg-type]
-        tuning = Recipe(epochs=tuning_epochs, learning_rate=tuning_learning_rate, **common)  # type: ignore[arg-type]
+        config = TrainingConfig(epochs=epochs, learning_rate=learning_rate, **common)  # type: ignore[arg-type]
+        tuning = TrainingConfig(epochs=tuning_epochs, learning_rate=tuning_learning_rate, **common)  # type: ignore[arg-type]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="simulate") from None
     arguments = json_object(model_args)
@@ -124,7 +124,7 @@ def simulate(
         None if owner is None else Images.split(owner, test, seed),
         images(surrogate_data, "none"),
         None if transfer is None else Images.split(transfer, None, seed),
-        recipe,
+        config,
         tuning,
         device,
     )

@@ -91,7 +91,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a table of models or distances, or one model's fingerprint."""
-    from ..store import ModelStore, export_distances
+    from ..store import ModelStore, export_distances, export_models
     from .render import store as report_zoo
 
     if (model is not None) != (out.suffix == ".safetensors"):
@@ -117,7 +117,7 @@ def export(
         elif probes is not None:
             raise typer.BadParameter("goes with --model: tables name each row's probes", param_hint="--probes")
         else:
-            rows = export_distances(zoo, out) if distances else zoo.export(out, times=times)
+            rows = export_distances(zoo, out) if distances else export_models(zoo, out, times=times)
     report_zoo.show_exported(out, rows, as_json)
 
 

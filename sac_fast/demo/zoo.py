@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..attacks import Recipe, extract_labels, extract_probabilities, finetune_all, finetune_last, train
+from ..attacks import TrainingConfig, extract_labels, extract_probabilities, finetune_all, finetune_last, train
 from ..labelled_zoo.training_pool import StoppedError, quiet_worker
 from ..models import Preprocessing, load_model, save_weights
 from . import architectures
@@ -151,26 +151,26 @@ class _Worker:
 
     def make(self, member: Member) -> Trained:
         start = time.perf_counter()
-        recipe = Recipe(epochs=self.size.epochs)
-        tune = Recipe(epochs=max(1, self.size.epochs // 2), learning_rate=_FINETUNE_LEARNING_RATE)
+        config = TrainingConfig(epochs=self.size.epochs)
+        tune = TrainingConfig(epochs=max(1, self.size.epochs // 2), learning_rate=_FINETUNE_LEARNING_RATE)
         images, labels = self.inputs[member.side]
         seed = member.seed
         model: nn.Module
         if member.method == "finetune-all":
-            model = finetune_all(self.source(), images, labels, recipe=tune, seed=seed, progress=self.check)
+            model = finetune_all(self.source(), images, labels, config=tune, seed=seed, progress=self.check)
         elif member.method == "finetune-last":
-            model = finetune_last(self.source(), images, labels, recipe=tune, seed=seed, progress=self.check)
+            model = finetune_last(self.source(), images, labels, config=tune, seed=seed, progress=self.check)
         elif member.method == "extract-labels":
             model = extract_labels(
-                self.source(), self.build(member), images, recipe=recipe, seed=seed, progress=self.check
+                self.source(), self.build(member), images, config=config, seed=seed, progress=self.check
             )
         elif member.method == "extract-probabilities":
             model = extract_probabilities(
                 self.source(), self.build(member), images,
-                temperature=TEMPERATURE, recipe=recipe, seed=seed, progress=self.check,
+                temperature=TEMPERATURE, config=config, seed=seed, progress=self.check,
             )  # fmt: skip
         else:
-            model = train(self.build(member), images, labels, recipe=recipe, seed=seed, progress=self.check)
+            model = train(self.build(member), images, labels, config=config, seed=seed, progress=self.check)
         save_weights(self.folder / f"{member.name}.safetensors", model)
         return Trained(member.name, _accuracy(model, *self.inputs["test"]), time.perf_counter() - start)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..attacks.registry import ATTACKS, Attack
-from ..attacks.training import Recipe
+from ..attacks.training import TrainingConfig
 from ..errors import ModelError, ProbeError
 from ..io.container import canonical_json
 from ..labelled_zoo.folder import NullKind, Role
@@ -83,7 +83,7 @@ class Setting:
         owner: the images that the source was trained on, for independents on the same data; None: not known.
         surrogate: other images, for extract-knockoff.
         transfer: images of another task; None: the thief's own, with the labels ``label // 2``.
-        recipe, tuning: see `AttackContext`.
+        config, tuning: see `AttackContext`.
         device: where models are trained.
     """
 
@@ -95,8 +95,8 @@ class Setting:
     owner: Images | None = None
     surrogate: ProbeSet | None = None
     transfer: Images | None = None
-    recipe: Recipe = field(default_factory=Recipe)
-    tuning: Recipe = field(default_factory=lambda: Recipe(epochs=4, learning_rate=0.01))
+    config: TrainingConfig = field(default_factory=TrainingConfig)
+    tuning: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=4, learning_rate=0.01))
     device: str = "cpu"
 
     @property
@@ -126,7 +126,7 @@ class Planned:
         trained: the architecture that is trained; another one only where a transfer gives it a new head.
         seed: of initialisation and training.
         options: of the attack.
-        recipe: everything that decides how the model comes out, as JSON can hold it.
+        provenance: everything that decides how the model comes out, as JSON can hold it.
     """
 
     name: str
@@ -136,12 +136,12 @@ class Planned:
     trained: Architecture
     seed: int
     options: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @property
-    def recipe_hash(self) -> str:
+    def plan_hash(self) -> str:
         """``"sha256:..."`` of the recipe: the same model comes out of the same one."""
-        return "sha256:" + hashlib.sha256(canonical_json(dict(self.recipe)).encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(canonical_json(dict(self.provenance)).encode()).hexdigest()
 
 
 def obstacle(attack: Attack, setting: Setting) -> str | None:
@@ -268,7 +268,7 @@ def _recipe(
         "architecture_args": dict(kind.arguments),
         "source": setting.source_hash if origin in ATTACKS else None,
         "preprocessing": setting.preprocessing.hash,
-        "recipe": dataclasses.asdict(setting.recipe),
+        "recipe": dataclasses.asdict(setting.config),
         "tuning": dataclasses.asdict(setting.tuning) if origin in ATTACKS else None,
         "seed": seed,
         "options": dict(options),

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from ..attacks.training import ask
+from ..attacks.training import compute_logits
 from ..errors import FileFormatError, SacFastError
 from ..io.container import open_regular
 from ..io.progress import track
@@ -161,7 +161,7 @@ def _accuracy(source: nn.Module, setting: Setting, zoo: LabelledZoo) -> float | 
 
 def _is_there(zoo: LabelledZoo, member: ZooMember | None, job: Planned) -> bool:
     """Whether the zoo lists this model by the same recipe and holds its weights, every byte of them."""
-    if member is None or member.details.get("recipe_hash") != job.recipe_hash:
+    if member is None or member.details.get("recipe_hash") != job.plan_hash:
         return False
     return _hash_of(zoo.weights_file(member)) == member.details.get("weights")
 
@@ -187,4 +187,4 @@ def outputs_of(source: nn.Module, setting_images: ProbeSet, setting: Any) -> int
     Raises:
         ModelError: answers that are not (n, classes) finite logits.
     """
-    return int(ask(source, setting(torch.from_numpy(setting_images.images[:1].copy()))).shape[1])
+    return int(compute_logits(source, setting(torch.from_numpy(setting_images.images[:1].copy()))).shape[1])

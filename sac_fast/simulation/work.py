@@ -53,7 +53,7 @@ class Worker:
         return ZooMember(
             planned.name, planned.role, planned.origin,
             planned.architecture.spec, dict(planned.architecture.arguments), planned.seed, accuracy, seconds,
-            {"options": dict(planned.options), "recipe": dict(planned.recipe), "recipe_hash": planned.recipe_hash,
+            {"options": dict(planned.options), "recipe": dict(planned.provenance), "recipe_hash": planned.plan_hash,
              "weights": digest},
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ class Worker:
         if planned.role == "independent":
             assert labels is not None
             model = self._student(planned.trained, seed)
-            return train(model, inputs, labels, recipe=setting.recipe, seed=seed, progress=self.check)
+            return train(model, inputs, labels, config=setting.config, seed=seed, progress=self.check)
         attack = ATTACKS[planned.origin]
         own, own_labels = self._tensors(setting.thief.train)
         transfer = (inputs, labels) if planned.origin.startswith("transfer-") and labels is not None else None
@@ -113,7 +113,7 @@ class Worker:
             own,
             own_labels,
             context=AttackContext(
-                setting.recipe, setting.tuning, surrogate, transfer, setting.preprocessing,
+                setting.config, setting.tuning, surrogate, transfer, setting.preprocessing,
                 # A transfer's head has an output for every class, also for one without training images.
                 {**planned.options, "outputs": setting.other_task[1]} if transfer else planned.options,
             ),

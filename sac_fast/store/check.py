@@ -69,7 +69,7 @@ class CheckReport:
         return all(finding.repair is not None for finding in self.findings)
 
 
-def check_store(folder: StrPath, *, repair: bool = False, progress: bool = False) -> CheckReport:
+def check_store(store: ModelStore | StrPath, *, repair: bool = False, progress: bool = False) -> CheckReport:
     """Check a store's database and every file of it.
 
     A repair deletes half-written files, takes up results whose rows are lost (their files name the key), and moves
@@ -77,8 +77,8 @@ def check_store(folder: StrPath, *, repair: bool = False, progress: bool = False
     database is set aside; the results come back from their files, names and failures with the next scan.
 
     Args:
-        folder: the store.
-        repair: needs the store to have no writer.
+        store: its folder, or an open store.
+        repair: needs a folder without a writer, or a store that is open for writing.
         progress: show a bar on stderr.
 
     Returns:
@@ -89,24 +89,25 @@ def check_store(folder: StrPath, *, repair: bool = False, progress: bool = False
         StoreError: no store, of another version, a file that cannot be read for reasons that are not its own, or a
             repair that failed.
     """
-    path = Path(folder)
+    if isinstance(store, ModelStore):
+        return _check(store, repair, progress)
+    path = Path(store)
     try:
-        with ModelStore._open(path, write=repair, sweep=False) as store:
-            return check_open_store(store, repair=repair, progress=progress)
+        with ModelStore.open(path, write=repair, sweep=False) as opened:
+            return _check(opened, repair, progress)
     except StoreDamagedError as error:
         broken = Finding("database", NAME, str(error))
         if not repair:
             return CheckReport(path, 0, (broken,))
     moved = _set_database_aside(path)
-    with ModelStore._open(path, write=True, sweep=False) as store:
-        found = check_open_store(store, repair=True, progress=progress)
+    with ModelStore.open(path, write=True, sweep=False) as opened:
+        found = _check(opened, True, progress)
     done = f"set aside as {', '.join(moved)}; made anew" if moved else "made anew"
     first = Finding(broken.kind, broken.what, broken.detail, done)
     return CheckReport(path, found.results, (first, *found.findings), found.notes)
 
 
-def check_open_store(store: ModelStore, *, repair: bool, progress: bool = False) -> CheckReport:
-    """`check_store` of a store that is open; with ``repair``, for writing."""
+def _check(store: ModelStore, repair: bool, progress: bool) -> CheckReport:
     with contextlib.ExitStack() as stack:
         if repair:
             stack.enter_context(store.writing())

@@ -16,7 +16,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -32,9 +31,6 @@ from .queries import ModelQueries
 from .records import ModelRecord, ResultKey
 from .rows import as_done, as_failed, put_record
 
-if TYPE_CHECKING:
-    from .check import CheckReport
-
 # A batch of results shares one commit; its files are held in memory until then.
 _BATCH_RESULTS = 2000
 _BATCH_BYTES = 64 << 20
@@ -46,13 +42,14 @@ class ModelStore(ModelQueries, DistanceRows):
     """A store, opened by `ModelStore.open`. Any thread may call it; a forked child must open its own."""
 
     @classmethod
-    def open(cls, folder: StrPath, *, write: bool, create: bool = False) -> ModelStore:
+    def open(cls, folder: StrPath, *, write: bool, create: bool = False, sweep: bool = True) -> ModelStore:
         """Open a store.
 
         Args:
             folder: of the store.
-            write: True: as its one writer; False: read only, also while somebody writes.
+            write: True: as its only writer; False: read only, also while another process writes.
             create: make a store where the folder is missing or empty; needs ``write``.
+            sweep: with ``write``: delete the half-written files of earlier writers.
 
         Returns:
             The store; close it, or use it in ``with``.
@@ -62,10 +59,7 @@ class ModelStore(ModelQueries, DistanceRows):
             StoreError: it is no store, of another version, or damaged.
             ValueError: ``create`` without ``write``.
         """
-        return cls._open(Path(folder), write=write, create=create)
-
-    @classmethod
-    def _open(cls, path: Path, *, write: bool, create: bool = False, sweep: bool = True) -> ModelStore:
+        path = Path(folder)
         if create and not write:
             raise ValueError("create must come with write=True, got write=False")
         if create:
@@ -99,10 +93,6 @@ class ModelStore(ModelQueries, DistanceRows):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def add_result(self, key: ResultKey, record: ModelRecord, outputs: torch.Tensor) -> None:
-        """Keep a model's outputs; they are durable when the call returns. See `add_results`."""
-        self.add_results([(key, record, outputs)])
 
     def add_results(self, results: Iterable[Result]) -> int:
         """Keep the outputs of many models with few commits; all are durable when the call returns.
@@ -152,20 +142,6 @@ class ModelStore(ModelQueries, DistanceRows):
                 for key, record, _ in batch:
                     put_record(connection, as_done(record), key.digest)
         return len(new)
-
-    def link_result(self, key: ResultKey, record: ModelRecord) -> None:
-        """Name a model whose key has outputs already (a copy of a known model), without giving them again.
-
-        Raises:
-            ValueError: the key has none, or is not the record's.
-            StoreError: the disk is full or fails.
-        """
-        if key != record.key:
-            raise ValueError(f"key must be that of the record of {record.name!r}: {record.key}, got {key}")
-        with self.writing() as connection, self.transaction():
-            if not connection.execute("SELECT 1 FROM results WHERE digest = ?", (key.digest,)).fetchone():
-                raise ValueError(f"key must have outputs in the store, got one without: {key}")
-            put_record(connection, as_done(record), key.digest)
 
     def add_failure(self, record: ModelRecord, reason: str, message: str) -> None:
         """Keep that a model failed; durable when the call returns. A result under another key stays.
@@ -242,18 +218,6 @@ class ModelStore(ModelQueries, DistanceRows):
             self.connection.execute("DELETE FROM results WHERE digest = ?", (digest,))
             self.connection.execute("DELETE FROM distances WHERE digest = ?", (digest,))
         return [file for (file,) in files]
-
-    def check(self, repair: bool = False) -> CheckReport:
-        """Look for missing, damaged, orphaned and left-over files; see `sac_fast.store.check.check_store`."""
-        from .check import check_open_store
-
-        return check_open_store(self, repair=repair)
-
-    def export(self, path: StrPath, *, times: bool = False) -> int:
-        """Write a table of all models, CSV or Parquet by the name's ending; see `sac_fast.store.export`."""
-        from .export import export_models
-
-        return export_models(self, path, times=times)
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..attacks import Recipe
+from ..attacks import TrainingConfig
 from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
 from ..labelled_zoo.folder import NULL_KINDS, NullKind, Role
@@ -122,7 +122,7 @@ def epochs(images: float, rows: int) -> int:
     return max(1, round(images / rows))
 
 
-def recipe(architecture: str, images: int, rows: int) -> Recipe:
+def training_config(architecture: str, images: int, rows: int) -> TrainingConfig:
     """How a network of this kind is trained from the start.
 
     Args:
@@ -131,14 +131,14 @@ def recipe(architecture: str, images: int, rows: int) -> Recipe:
         rows: of the training set.
     """
     if architecture in _ADAMW:
-        return Recipe(epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
-    return Recipe(epochs(images, rows))
+        return TrainingConfig(epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
+    return TrainingConfig(epochs(images, rows))
 
 
-def tuning(architecture: str, images: int, rows: int) -> Recipe:
+def tuning_config(architecture: str, images: int, rows: int) -> TrainingConfig:
     """How such a network is trained on from weights that are there: at a fifth of the learning rate."""
-    full = recipe(architecture, images, rows)
-    return Recipe(
+    full = training_config(architecture, images, rows)
+    return TrainingConfig(
         full.epochs, optimizer=full.optimizer, learning_rate=full.learning_rate / 5, weight_decay=full.weight_decay
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..attacks import last_layer_name
 from ..attacks.attack import Attack, Job
 from ..attacks.registry import ATTACKS
-from ..attacks.training import ask, fit
+from ..attacks.training import compute_logits, fit
 
 # So that the mean square of differences of cosines, some hundredths, steps as far as a cross-entropy does.
 _SCALE = 50.0
@@ -79,15 +79,15 @@ def _imitate(job: Job) -> nn.Module:
     stolen = job.student_like_source(job.images)
     name, head = _swap_head(stolen, nn.Identity())
     source = embedder(job.source)
-    answers = F.normalize(ask(source, job.images), dim=1)
-    mirrored = F.normalize(ask(source, job.images.flip(-1)), dim=1)
+    answers = F.normalize(compute_logits(source, job.images), dim=1)
+    mirrored = F.normalize(compute_logits(source, job.images.flip(-1)), dim=1)
 
     def difference(outputs: Tensor, wanted: Tensor) -> Tensor:
         mine = F.normalize(outputs, dim=1)
         return _SCALE * (mine @ mine.T - wanted @ wanted.T).square().mean()
 
     fit(
-        stolen, job.images, answers, mirrored, difference, job.context.recipe, job.seed,
+        stolen, job.images, answers, mirrored, difference, job.context.config, job.seed,
         progress=job.progress, description="extracting by similarities",
     )  # fmt: skip
     _swap_head(stolen, head, name)

@@ -21,7 +21,7 @@ from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..labelled_zoo.training_pool import StoppedError, quiet_worker
 from ..models import ReferenceSimilarity, load_model, save_weights
 from ..probes import ProbeSet
-from .plan import Planned, Size, model_spec, recipe, tuning
+from .plan import Planned, Size, model_spec, training_config, tuning_config
 from .probes import references
 from .task import Images, Task, inputs
 from .verification import VERIFIER_ATTACKS, embedder, verification_accuracy
@@ -128,9 +128,9 @@ class _Worker:
                 )
                 images, labels = images[rows], labels[rows]
                 facts["rows"] = len(rows)
-            how = recipe(kind, size.images, len(labels))
+            how = training_config(kind, size.images, len(labels))
             model = train(self._student(kind, seed)(self._classes(planned)), images, labels,
-                          recipe=how, seed=seed, progress=self.check)  # fmt: skip
+                          config=how, seed=seed, progress=self.check)  # fmt: skip
             return model, {**facts, "recipe": asdict(how)}
         attack = thefts(task)[planned.origin]
         context = self._context(planned)
@@ -143,7 +143,7 @@ class _Worker:
             seed=seed,
             progress=self.check,
         )
-        return stolen, {"recipe": asdict(context.recipe), "tuning": asdict(context.tuning)}
+        return stolen, {"recipe": asdict(context.config), "tuning": asdict(context.tuning)}
 
     def _context(self, planned: Planned) -> AttackContext:
         task, size, kind = self.setting.task, self.setting.size, planned.architecture
@@ -153,8 +153,8 @@ class _Worker:
         rows = sides.get(planned.origin, len(task.attacker))
         pruning = planned.origin in ("fine-prune", "prune-taylor", "prune-magnitude")
         return AttackContext(
-            recipe=recipe(kind, size.images, rows),
-            tuning=tuning(kind, size.tuning // 2 if pruning else size.tuning, rows),
+            config=training_config(kind, size.images, rows),
+            tuning=tuning_config(kind, size.tuning // 2 if pruning else size.tuning, rows),
             surrogate=self._images("surrogate") if planned.origin == "extract-knockoff" else None,
             transfer=(self._images("transfer"), torch.from_numpy(task.transfer.labels)),
             preprocessing=task.preprocessing,

@@ -59,7 +59,7 @@ def test_rm(folder, run):
     assert [row["name"] for row in json.loads(run("zoo", "ls", folder, "--json")[1])["models"]] == ["model-0002"]
     with ModelStore.open(folder, write=True) as store:
         changed = dataclasses.replace(model(2), code_version="2")
-        store.add_result(changed.key, changed, result(2)[2])
+        store.add_results([(changed.key, changed, result(2)[2])])
     assert json.loads(run("zoo", "rm", folder, "--unused", "--json")[1])["unused_results_removed"] == 1
 
 
@@ -81,7 +81,7 @@ def test_export(folder, run, tmp_path):
 def test_export_of_a_model_under_two_probe_sets_wants_one_of_them_named(folder, run, tmp_path):
     other = model(2, probe_hash="sha256:" + "a" * 64)
     with ModelStore.open(folder, write=True) as store:
-        store.add_result(other.key, other, result(2)[2] + 1)
+        store.add_results([(other.key, other, result(2)[2] + 1)])
     wanted = ("zoo", "export", folder, tmp_path / "m.safetensors", "--model", "model-0002")
     code, _, err = run(*wanted)
     assert code == 2

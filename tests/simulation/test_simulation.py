@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sac_fast.attacks import ATTACKS, Recipe
+from sac_fast.attacks import ATTACKS, TrainingConfig
 from sac_fast.cli.main import app
 from sac_fast.demo import architectures
 from sac_fast.errors import ModelError
@@ -25,7 +25,7 @@ from sac_fast.simulation.run import OutputFolderError
 
 PLAIN = Architecture("sac_fast.demo.architectures:plain", {"classes": 4})
 RESIDUAL = Architecture("sac_fast.demo.architectures:residual", {"classes": 4})
-RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=0.02)
+CONFIG = TrainingConfig(epochs=1, batch_size=16, learning_rate=0.02)
 
 
 def make_source(seed=0):
@@ -43,7 +43,7 @@ def make_images(seed=0, rows=40, labelled=True):
 def make_setting(source, **changes):
     setting = Setting(
         PLAIN, weights_hash(source), 4, Preprocessing(mean=(0.5,), std=(0.25,)),
-        Images.split(make_images(), None, 0), recipe=RECIPE, tuning=RECIPE,
+        Images.split(make_images(), None, 0), config=CONFIG, tuning=CONFIG,
     )  # fmt: skip
     return dataclasses.replace(setting, **changes)
 
@@ -98,21 +98,21 @@ def test_independents_are_of_the_kinds_that_the_images_allow():
         ("same-data-same-architecture", "plain"),
         ("same-data-same-architecture", "plain"),
     ]
-    assert members[0].recipe["data"] == {"images": setting.thief.hash}
-    assert members[2].recipe["data"] == {"images": owner.hash}
+    assert members[0].provenance["data"] == {"images": setting.thief.hash}
+    assert members[2].provenance["data"] == {"images": owner.hash}
 
 
-def test_recipe_tells_what_decides_the_model():
+def test_plan_hash_covers_what_decides_the_model():
     setting = make_setting(make_source())
     (first,) = plan(setting, ["finetune-all"])
     for other in (
         make_setting(make_source(1)),
-        dataclasses.replace(setting, tuning=Recipe(epochs=2, batch_size=16)),
+        dataclasses.replace(setting, tuning=TrainingConfig(epochs=2, batch_size=16)),
         dataclasses.replace(setting, preprocessing=Preprocessing()),
         dataclasses.replace(setting, thief=Images.split(make_images(1), None, 0)),
     ):
-        assert plan(other, ["finetune-all"])[0].recipe_hash != first.recipe_hash
-    assert plan(make_setting(make_source()), ["finetune-all"])[0].recipe_hash == first.recipe_hash
+        assert plan(other, ["finetune-all"])[0].plan_hash != first.plan_hash
+    assert plan(make_setting(make_source()), ["finetune-all"])[0].plan_hash == first.plan_hash
 
 
 def test_refusals():
@@ -154,7 +154,7 @@ def test_simulation_goes_on_where_it_was(tmp_path):
     assert (again["made"], again["kept"]) == ([], first["made"])
     assert {path: path.stat().st_mtime_ns for path in (zoo / "models").iterdir()} == times
 
-    # Cut off, missing, by another recipe: these are made again, and come out the same where the recipe is the same.
+    # Cut off, missing, of another plan hash: these are made again, and come out the same where the plan is the same.
     digest = loaded.members[1].details["weights"]
     os.truncate(loaded.weights_file("finetune-last-1"), 1000)
     loaded.weights_file("quantize-int8-1").unlink()

@@ -123,7 +123,7 @@ def test_lost_outputs_are_redone(folder, damage):
         record = store.record_for("model-0002")
         assert (record.status, record.reason) == ("redo", f"outputs-{kind}")
         assert not store.has_result(model(2).key)
-        store.add_result(*result(2))
+        store.add_results([result(2)])
     assert statuses(folder)["model-0002"] == "done"
     assert check_store(folder).clean
     if damage == "link":
@@ -143,7 +143,7 @@ def test_orphans_are_taken_up_by_their_key(folder):
     assert check_store(folder).clean
     with ModelStore.open(folder, write=True) as store:
         assert store.has_result(model(2).key)
-        store.link_result(model(2).key, model(2))
+        store.add_results([(model(2).key, model(2), result(2)[2] + 1)])  # the outputs taken up are kept
         assert store.outputs(store.record_for("model-0002")).tolist() == result(2)[2].tolist()
     assert path.exists()
 

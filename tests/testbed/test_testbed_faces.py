@@ -145,15 +145,15 @@ def test_imitation_brings_the_students_similarities_to_the_sources():
             rows = torch.nn.functional.normalize(verification.embedder(model.eval())(images), dim=1)
         return rows @ rows.T
 
-    from sac_fast.attacks import Recipe, train
+    from sac_fast.attacks import TrainingConfig, train
     from sac_fast.attacks.attack import AttackContext
 
     with torch.random.fork_rng():
         pixels = task.preprocessing(torch.from_numpy(task.defender.pixels))
         labels = torch.from_numpy(task.defender.labels)
-        source = train(build(40, 1), pixels, labels, recipe=Recipe(epochs=10, batch_size=60), seed=0)
+        source = train(build(40, 1), pixels, labels, config=TrainingConfig(epochs=10, batch_size=60), seed=0)
         attack = verification.VERIFIER_ATTACKS["extract-similarities"]
-        context = AttackContext(recipe=Recipe(epochs=15, batch_size=60))
+        context = AttackContext(config=TrainingConfig(epochs=15, batch_size=60))
         stolen = attack.make(source, lambda classes: build(classes, 7), images, None, context=context)
         fresh = build(40, 7)
     before, after = (float((cosines(m) - cosines(source)).abs().mean()) for m in (fresh, stolen))
