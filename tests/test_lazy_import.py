@@ -1,4 +1,4 @@
-"""`import sac_fast` imports no torch, and `torch.ops.sac_fast.*` is there for whoever imported both, in either order."""
+"""`import sac_fast` imports no torch; `torch.ops.sac_fast.*` is there for whoever imported both, in either order."""
 
 import ast
 import importlib
