@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from .io.after_import import after_import
 
 if TYPE_CHECKING:
-    from ._backend import capabilities
     from .errors import (
         BackendError,
         FileFormatError,
@@ -42,11 +41,18 @@ if TYPE_CHECKING:
         save_weights,
         weights_hash,
     )
-    from .ops import correlation_distance, correlation_distances, correlation_matrix, pairwise_correlation_distances
-    from .ops.correlation_distance_weighted import correlation_distance_weighted
-    from .ops.correlation_vector import correlation_vector
-    from .ops.jpeg_roundtrip import jpeg_roundtrip
-    from .ops.nearest_models import NearestModels, nearest_models
+    from .ops import (
+        NearestModels,
+        capabilities,
+        correlation_distance,
+        correlation_distance_weighted,
+        correlation_distances,
+        correlation_matrix,
+        correlation_vector,
+        jpeg_roundtrip,
+        nearest_models,
+        pairwise_correlation_distances,
+    )
     from .probes import ProbeSet
     from .simulation.run import simulate
     from .verdict import (
@@ -111,7 +117,6 @@ __all__ = [
 
 #: Where each public name is defined; the imports for type checkers above say the same.
 _MODULES = {
-    "_backend": "capabilities",
     "errors": "BackendError FileFormatError FingerprintError ModelError ModelRefusedError ProbeError SacFastError "
     "StoreDamagedError StoreError StoreLockedError",
     "evaluation.run": "evaluate",
@@ -121,11 +126,8 @@ _MODULES = {
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
-    "ops": "correlation_distance correlation_distances correlation_matrix pairwise_correlation_distances",
-    "ops.correlation_distance_weighted": "correlation_distance_weighted",
-    "ops.correlation_vector": "correlation_vector",
-    "ops.jpeg_roundtrip": "jpeg_roundtrip",
-    "ops.nearest_models": "NearestModels nearest_models",
+    "ops": "NearestModels capabilities correlation_distance correlation_distance_weighted correlation_distances "
+    "correlation_matrix correlation_vector jpeg_roundtrip nearest_models pairwise_correlation_distances",
     "probes": "ProbeSet",
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
@@ -158,7 +160,6 @@ class _Package(ModuleType):
 
 def _register_ops() -> None:
     importlib.import_module(f"{__name__}.ops")
-    importlib.import_module(f"{__name__}.ops.jpeg_roundtrip")
 
 
 sys.modules[__name__].__class__ = _Package
