@@ -41,18 +41,15 @@ if TYPE_CHECKING:
         save_weights,
         weights_hash,
     )
-    from .ops import (
-        NearestModels,
-        capabilities,
-        correlation_distance,
-        correlation_distance_weighted,
-        correlation_distances,
-        correlation_matrix,
-        correlation_vector,
-        jpeg_roundtrip,
-        nearest_models,
-        pairwise_correlation_distances,
-    )
+    from .ops.capabilities import capabilities
+    from .ops.correlation_distance import correlation_distance
+    from .ops.correlation_distance_weighted import correlation_distance_weighted
+    from .ops.correlation_distances import correlation_distances
+    from .ops.correlation_matrix import correlation_matrix
+    from .ops.correlation_vector import correlation_vector
+    from .ops.jpeg_roundtrip import jpeg_roundtrip
+    from .ops.nearest_models import NearestModels, nearest_models
+    from .ops.pairwise_correlation_distances import pairwise_correlation_distances
     from .probes import ProbeSet
     from .simulation.run import simulate
     from .verdict import (
