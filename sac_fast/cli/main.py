@@ -130,6 +130,7 @@ def fingerprint(
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models import ModelEntry, load_model, open_model
     from ..models.architectures import split_architecture
+    from ..models.code_path import allow_code_in
     from ..probes import ProbeSet
 
     arguments = json_object(model_args)
@@ -146,8 +147,8 @@ def fingerprint(
     preprocessing = preprocessing_of("fingerprint", mean, std, size, colour_order, layout)
     free(out, force)
     probe_set = ProbeSet.load(probes_file)
-    # as `python -m` does: a model beside the user is found
-    sys.path.insert(0, os.getcwd())
+    if architecture or not given.exists():
+        allow_code_in(os.getcwd())
     which = int(output) if output is not None and re.fullmatch("-?[0-9]{1,9}", output) else output
     architectures = architecture or []
     if arguments:  # of all of them, beside those that one has of its own

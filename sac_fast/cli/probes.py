@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -216,13 +215,14 @@ def _distance(spec: str, weights: Path | None, arguments: dict[str, Any], mean: 
     """The distance of two probe sets as one model sees them."""
     from ..fingerprint import fingerprint
     from ..models import Preprocessing, load_model
+    from ..models.code_path import allow_code_in
     from ..ops import correlation_distance
 
     try:
         preprocessing = Preprocessing(mean=numbers(mean, "--mean"), std=numbers(std, "--std"))
     except ValueError as error:
         raise _bad(str(error)) from None
-    sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
+    allow_code_in(os.getcwd())
     model = load_model(spec, weights=weights, kwargs=arguments)
 
     def distance(a: ProbeSet, b: ProbeSet) -> float:

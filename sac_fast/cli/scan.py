@@ -111,15 +111,16 @@ def scan(
     run again, while its file and the options stay the same. The code of an architecture is not compared: after editing
     it, remove the models from the store (`sac-fast store rm`) or start a new store.
     """
+    from ..models.code_path import allow_code_in
+    from ..models.manifest import is_manifest
     from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
     from .render.scan import ScanReport
 
     preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
     _check(probes_file, probe_hash, device, workers)
-    if architecture:
-        # A model beside the user is found, but last: nothing that lies there stands for another module.
-        sys.path.append(os.getcwd())
+    if architecture or is_manifest(source):
+        allow_code_in(os.getcwd())
     settings = WorkerSettings(
         preprocessing=preprocessing,
         batch_size=batch_size,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -176,6 +175,7 @@ def simulate(
     Interrupted or killed, the same command resumes.
     """
     from ..labelled_zoo.plan import Architecture
+    from ..models.code_path import allow_code_in
     from ..probes import ProbeSet
     from ..simulation import simulate as run
     from .render.simulate import show_simulation
@@ -188,8 +188,7 @@ def simulate(
     which, probe_files = models.parse(), files.probe_files()
     images = files.read(data, models.seed, not quiet)
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}
-    # as `python -m` does: a model beside the user is found
-    sys.path.insert(0, os.getcwd())
+    allow_code_in(os.getcwd())
     summary = run(
         out, Architecture(source, arguments), weights, images,
         models=which, preprocessing=preprocessing, probes=probes, progress=not quiet, **trainings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,6 +78,7 @@ def adopt_command(
     """Make a labelled zoo of the checkpoints in the reference scripts' folders (teacher/, irrelevant/, …)."""
     from ..labelled_zoo.plan import Architecture
     from ..labelled_zoo.summary import summarise
+    from ..models.code_path import allow_code_in
     from ..testbed.adopt import adopt
     from ..testbed.images import test_images
     from .render.testbed import show_zoo
@@ -90,7 +90,7 @@ def adopt_command(
         raise typer.BadParameter(
             f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
         )
-    sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
+    allow_code_in(os.getcwd())
     preprocessing = preprocessing_of("testbed adopt", mean, std)
     pool, classes = test_images(images, image_size)
     adopted = adopt(

@@ -20,6 +20,7 @@ from ..io.hashing import canonical_json
 from ..io.version import package_version
 from ..models import Limits, ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
+from ..models.code_path import code_folder
 from ..models.manifest import check_lengths
 from ..store.records import FileStamp
 from .named_modules import TRUSTED_ARCHITECTURES, WITH_HEAD
@@ -140,6 +141,7 @@ class WorkerSettings:
             "dtype": self.dtype,
             "batch_size": self.batch_size_on(device),
             "architectures": list(self.architectures),
+            "code_folder": code_folder(),
             "limits": dataclasses.asdict(self.limits),
             "memory_bytes": self.memory_bytes,
             "probes_shape": None if probes_shape is None else list(probes_shape),
