@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -13,14 +12,15 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
-from .io.container import StrPath, load_container, package_version, save_container
+from .io.container import load_container, save_container
+from .io.files import StrPath
+from .io.hashing import is_hash
+from .io.version import package_version
 from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
 from .probes.recipe import brief
-
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Fingerprint:
             raise FingerprintError(f"provenance must be what JSON can hold, got {error}") from error
         for key, optional in (("probe_hash", False), ("model_hash", True)):
             value = provenance.get(key)
-            if not (isinstance(value, str) and _HASH.fullmatch(value)) and not (optional and value is None):
+            if not is_hash(value) and not (optional and value is None):
                 raise FingerprintError(f'provenance must have {key} = "sha256:" and 64 digits, got {value!r}')
         if not isinstance(provenance.get("name"), str):
             raise FingerprintError(f"provenance must have a name, got {provenance.get('name')!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from .._backend import capabilities
-from ..io.container import package_version
+from ..io.version import package_version
 
 KERNEL_THREADS = "SAC_FAST_NUM_THREADS"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pykeops", "matplotlib")

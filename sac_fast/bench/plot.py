@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SacFastError
-from ..io.container import atomic_write
+from ..io.files import atomic_write
 from .harness import OURS
 from .peers import available
 

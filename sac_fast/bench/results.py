@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..io.container import atomic_write
+from ..io.files import atomic_write
 from .machine import describe_hardware, describe_versions
 
 SCHEMA = "sac_fast result 1"

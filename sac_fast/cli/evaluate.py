@@ -121,7 +121,7 @@ def evaluate(
 def _write(out: Path, results: dict[str, Any]) -> None:
     """Write results.json, results.md and results.csv, each all or nothing."""
     from ..evaluation import csv_rows, markdown
-    from ..io.container import atomic_write
+    from ..io.files import atomic_write
 
     for name, text in (
         (RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n"),

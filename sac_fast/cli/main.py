@@ -24,7 +24,7 @@ from . import probes as cli_probes
 from . import relatives as cli_relatives
 from . import scan as cli_scan
 from . import simulate as cli_simulate
-from . import store
+from . import store as cli_store
 from . import testbed as cli_testbed
 from .options import (
     Comparison,
@@ -58,7 +58,7 @@ app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a prob
 app.command()(cli_simulate.simulate)
 app.add_typer(cli_testbed.app, name="testbed", help="Train a zoo of stolen and independent models, and describe one.")
 app.command(name="scan", cls=cli_scan.ScanCommand)(cli_scan.scan)
-app.add_typer(store.app, name="zoo", help="Look into the store of a scan: list, show, remove, export, check.")
+app.add_typer(cli_store.app, name="store", help="List, show, remove, export and check the models of a store.")
 
 
 app.command()(cli_relatives.relatives)
@@ -235,7 +235,7 @@ def bench(
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from ..io.container import package_version
+        from ..io.version import package_version
 
         print(f"sac-fast {package_version()}")
         raise typer.Exit

@@ -177,13 +177,14 @@ def _read(
     path: Path, labels: str, size: tuple[int, int] | None, limit: int | None, seed: int, progress: bool
 ) -> ProbeSet:
     """Images of a folder, an HDF5 file or a probe file."""
+    from ..formats.magic import HDF5
     from ..probes import ProbeSet
 
     if path.is_dir():
         drawn = None if limit is None else seed
         return ProbeSet.from_folder(path, size=size, labels=labels, limit=limit, seed=drawn, progress=progress)
     with path.open("rb") as handle:
-        is_hdf5 = handle.read(8) == b"\x89HDF\r\n\x1a\n"
+        is_hdf5 = handle.read(8) == HDF5
     if is_hdf5 or path.suffix != ".safetensors":
         return ProbeSet.from_hdf5(path, limit=limit)
     made = ProbeSet.load(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SacFastError
-from ..io.container import atomic_write
+from ..io.files import atomic_write
 from .zoo import Member
 
 KIND = "sac_fast demo"

@@ -14,8 +14,8 @@ import PIL
 import torch
 
 from ..fingerprint import Fingerprint, fingerprint
-from ..io.container import package_version
 from ..io.progress import track
+from ..io.version import package_version
 from ..labelled_zoo.training_pool import check_seed, check_workers, in_processes, one_thread
 from ..models import load_model
 from ..ops import correlation_distance

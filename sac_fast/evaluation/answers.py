@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FileFormatError, FingerprintError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from ..labelled_zoo.folder import ROLES, LabelledZoo, ZooMember
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from .. import _backend
-from ..io.container import StrPath, package_version
+from ..io.files import StrPath
 from ..io.progress import track
+from ..io.version import package_version
 from ..labelled_zoo.folder import LabelledZoo
 from ..scores import FIXED, PRESETS, Score, preset_probes
 from ..verdict import checks

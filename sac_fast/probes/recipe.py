@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..io.container import package_version
+from ..io.version import package_version
 
 # Lists with one entry an image (or more): what a summary leaves out.
 _LONG = frozenset({"images", "each", "dropped", "skipped"})

@@ -6,7 +6,6 @@ And of the models that it is made of.
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from torch import Tensor
 
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
+from ..io.hashing import is_hash
 from .weights import Floats
-
-HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def strings(value: Any, most: int) -> list[str]:
@@ -46,7 +44,7 @@ def by_digest(value: Any) -> dict[str, str]:
 
 
 def digest(value: Any) -> str:
-    if not isinstance(value, str) or not HASH.fullmatch(value):
+    if not is_hash(value):
         raise ValueError(f'expected "sha256:" and 64 digits, got {value!r}')
     return value
 

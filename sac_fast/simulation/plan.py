@@ -14,7 +14,7 @@ import numpy as np
 from ..attacks.registry import ATTACKS, Attack
 from ..attacks.training import TrainingConfig
 from ..errors import ModelError, ProbeError
-from ..io.container import canonical_json
+from ..io.hashing import hash_json
 from ..labelled_zoo.folder import NullKind, Role
 from ..models import Preprocessing
 from ..probes import ProbeSet
@@ -141,7 +141,7 @@ class Planned:
     @property
     def plan_hash(self) -> str:
         """``"sha256:..."`` of the recipe: the same model comes out of the same one."""
-        return "sha256:" + hashlib.sha256(canonical_json(dict(self.provenance)).encode()).hexdigest()
+        return hash_json(dict(self.provenance))
 
 
 def obstacle(attack: Attack, setting: Setting) -> str | None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..attacks.training import compute_logits
 from ..errors import FileFormatError, SacFastError
-from ..io.container import open_regular
+from ..io.files import open_regular
 from ..io.progress import track
 from ..labelled_zoo.folder import INDEX, LabelledZoo, ZooMember
 from ..labelled_zoo.training_pool import check_workers, in_processes

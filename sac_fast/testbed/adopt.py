@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import FileFormatError, ModelError
 from ..fingerprint import fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from ..labelled_zoo.folder import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
 from ..models import Preprocessing, load_model, load_weights, run_model, save_weights

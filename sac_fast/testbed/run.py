@@ -14,7 +14,7 @@ import torch
 
 from ..errors import ModelError, SacFastError, StoreLockedError
 from ..fingerprint import fingerprint
-from ..io.container import StrPath, is_leftover
+from ..io.files import StrPath, is_leftover
 from ..io.progress import track
 from ..labelled_zoo.folder import INDEX, LabelledZoo, ZooMember
 from ..labelled_zoo.training_pool import check_seed, check_workers, in_processes, one_thread

@@ -8,7 +8,7 @@ import torch
 
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..scores import FIXED, Calibration
 from ..verdict import NullPool
 from .fingerprints import Verification, different_name, preprocessing_warnings, refuse_same_models

@@ -110,4 +110,4 @@ def test_the_table_is_not_lost_for_a_drawing_that_fails(run, store, tmp_path, mo
 def test_a_folder_that_is_no_store(run, tmp_path):
     code, _, err = run("relatives", tmp_path)
     assert code == 1
-    assert "must be a zoo store" in err
+    assert "must be a store" in err

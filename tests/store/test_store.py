@@ -147,7 +147,7 @@ def test_a_copy_under_another_name_shares_the_result(store):
 
 
 def test_batches_and_pages(store, monkeypatch):
-    monkeypatch.setattr("sac_fast.store.store._BATCH_RESULTS", 20)
+    monkeypatch.setattr("sac_fast.store.store._MAX_BATCH_RESULTS", 20)
     monkeypatch.setattr("sac_fast.store.queries._PAGE", 7)
     assert store.add_results(result(i, 2, 2) for i in range(50)) == 50
     assert [record.name for record in store.records()] == [f"model-{i:04}" for i in range(50)]
@@ -363,7 +363,7 @@ def test_large_outputs_are_mapped_and_checked(store):
 
 def test_json_of_ls_makes_the_record_again(run, store):
     store.add_results([result(1)])
-    code, out, _ = run("zoo", "ls", store.folder, "--json")
+    code, out, _ = run("store", "ls", store.folder, "--json")
     assert code == 0
     (found,) = json.loads(out)["models"]
     assert ModelRecord(**found).key == model(1).key

@@ -90,7 +90,7 @@ def test_each_failing_call_leaves_the_old_state(folder, monkeypatch, call, code,
                 break
             failures += 1
             assert os.strerror(code) in message
-            assert "acknowledged before are kept" in message
+            assert "reported as done are kept" in message
             with pytest.raises(StoreError, match="must be opened again"):
                 store.add_results([result(20)])
         assert names(folder) == [1, 2]

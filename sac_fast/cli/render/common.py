@@ -39,7 +39,7 @@ def installation() -> dict[str, Any]:
     from PIL import features
 
     from ..._backend import capabilities
-    from ...io.container import package_version
+    from ...io.version import package_version
 
     def version(package: str) -> str | None:
         try:

@@ -13,7 +13,7 @@ from .console import console, print_json
 if TYPE_CHECKING:
     from ...lineage.relatives import Lineage
 
-_MOST_ROWS = 200  # of a table; --json has all
+_MAX_ROWS = 200  # of a table; --json has all
 
 
 def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_json: bool) -> None:
@@ -31,7 +31,7 @@ def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_j
         table.add_column(heading, overflow="fold")
     for heading in ("distance", "p", "p (Holm)"):
         table.add_column(heading, justify="right")
-    for name, relative in rows[:_MOST_ROWS]:
+    for name, relative in rows[:_MAX_ROWS]:
         related = found.threshold is not None and relative.distance < found.threshold
         table.add_row(
             Text(escape_text(name)),
@@ -41,8 +41,8 @@ def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_j
             "" if relative.p_holm is None else f"{relative.p_holm:.3g}",
         )
     out.print(table)
-    if len(rows) > _MOST_ROWS:
-        out.print(Text(f"… and {len(rows) - _MOST_ROWS} more models (--json has all)"))
+    if len(rows) > _MAX_ROWS:
+        out.print(Text(f"… and {len(rows) - _MAX_ROWS} more models (--json has all)"))
     if found.threshold is not None:
         out.print(Text(f"\nrelated: nearer than {found.threshold:.5g} (α = {found.alpha:g})"))
         for number, group in enumerate(found.groups, 1):
