@@ -26,6 +26,7 @@ from . import scan as cli_scan
 from . import simulate as cli_simulate
 from . import store as cli_store
 from . import testbed as cli_testbed
+from . import verify as cli_verify
 from .options import (
     Comparison,
     Force,
@@ -181,8 +182,8 @@ def verify(
     alpha: Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")] = 0.05,
     metric: Metric = "cosine",
     comparison: Comparison = "l1",
-    preset: cli_evaluate.Preset = None,
-    calibration: cli_evaluate.CalibrationFile = None,
+    preset: cli_verify.Preset = None,
+    calibration: cli_verify.CalibrationFile = None,
     as_json: Json = False,
 ) -> None:
     """Judge a suspect by its distance to your model, beside those of independent models."""
@@ -207,7 +208,7 @@ def verify(
         files += inside
     of_all = (Fingerprint.load(source), Fingerprint.load(suspect), [Fingerprint.load(file) for file in files])
     if preset is not None or calibration is not None:
-        result = cli_evaluate.verify_preset(preset, calibration, *of_all, alpha)
+        result = cli_verify.verify_preset(preset, calibration, *of_all, alpha)
     else:
         result = verify_fingerprints(*of_all, alpha=alpha, metric=metric, comparison=comparison)
     common.show_verification(result, as_json)

@@ -70,8 +70,6 @@ class ScanReport:
             line = ": ".join(escape_text(event[key]) for key in ("name", "reason", "message"))
             out.print(Text(line, style="red"))
         if failed > len(self._failures):
-            out.print(
-                Text(f"and {failed - len(self._failures):,} more (sac-fast store ls lists them)", style="red")
-            )
+            out.print(Text(f"and {failed - len(self._failures):,} more (sac-fast store ls lists them)", style="red"))
         if summary.interrupted:
             out.print(Text(f"stopped by {summary.interrupted}; the same command goes on from here", style="yellow"))

@@ -36,11 +36,11 @@ def take(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> dict
     return result
 
 
-def brief(provenance: Any) -> Any:
+def without_image_lists(provenance: Any) -> Any:
     """The same without the lists that have an entry for every image: what a fingerprint records."""
     if isinstance(provenance, dict):
-        return {key: brief(value) for key, value in provenance.items() if key not in _LONG}
-    return [brief(value) for value in provenance] if isinstance(provenance, list) else provenance
+        return {key: without_image_lists(value) for key, value in provenance.items() if key not in _LONG}
+    return [without_image_lists(value) for value in provenance] if isinstance(provenance, list) else provenance
 
 
 def entries(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> list[dict[str, Any]]:
