@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .options import Force, Json, Quiet, check_output_path
 
 RESULTS, TABLE, DISTANCES = "results.json", "results.md", "results.csv"
 
@@ -66,9 +66,9 @@ def evaluate(
     # Refuse before the work is done, not after.
     if not 0 <= null_share < 1:
         raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
-    free(out / RESULTS, force) if out.is_dir() else free(out, force)
+    check_output_path(out / RESULTS, force) if out.is_dir() else check_output_path(out, force)
     if fit is not None:
-        free(fit, force, "--fit")
+        check_output_path(fit, force, "--fit")
     out.mkdir(exist_ok=True)
     trained = zoo is None
     if zoo is None:

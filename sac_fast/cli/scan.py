@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 import typer.core
 
-from .options import Comparison, Layout, Mean, Metric, Quiet, Std, preprocessing_of
+from .options import Comparison, Layout, Mean, Metric, Quiet, Std, parse_preprocessing
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MOST = 1e9  # seconds or GB: more than anybody has, and still a number for the kernel
@@ -107,7 +107,7 @@ def scan(
         raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
     if probe_hash is not None and not is_hash(probe_hash):
         raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
-    preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
+    preprocessing = parse_preprocessing("scan", mean, std, size, colour_order, layout)
     try:
         device_list(device, workers)
     except ValueError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..io.text import escape_text
-from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
+from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, parse_json_object, parse_preprocessing, parse_size
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
@@ -87,7 +87,7 @@ def simulate(
     from ..simulation.plan import obstacle
     from ..simulation.run import outputs_of
 
-    preprocessing = preprocessing_of("simulate", mean, std, size, colour_order, layout)
+    preprocessing = parse_preprocessing("simulate", mean, std, size, colour_order, layout)
     try:
         # Mirrored is the last dimension, which is the channels' in NHWC.
         common = {"batch_size": batch_size, "flips": flips and layout == "NCHW"}
@@ -95,7 +95,7 @@ def simulate(
         tuning = TrainingConfig(epochs=tuning_epochs, learning_rate=tuning_learning_rate, **common)  # type: ignore[arg-type]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="simulate") from None
-    arguments = json_object(model_args)
+    arguments = parse_json_object(model_args)
     students = [_student(text) for text in student or []]
     by_stem: dict[str, Path] = {}
     for file in probes or []:
@@ -106,7 +106,7 @@ def simulate(
             )
 
     def images(path: Path | None, labelled: str = labels) -> ProbeSet | None:
-        return None if path is None else _read(path, labelled, sides(image_size), limit, seed, not quiet)
+        return None if path is None else _read(path, labelled, parse_size(image_size), limit, seed, not quiet)
 
     # as `python -m` does: a model beside the user is found
     sys.path.insert(0, os.getcwd())

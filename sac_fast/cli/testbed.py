@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..labelled_zoo.training_pool import MAX_SEED
-from .options import Json, Mean, Quiet, Std, json_object, preprocessing_of
+from .options import Json, Mean, Quiet, Seed, Std, parse_json_object, parse_preprocessing
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,7 +24,7 @@ def train_command(
         typer.Option(help="patches or faces (of scikit-image), or your images' PATH."),
     ] = "patches",
     quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, trained for minutes.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of images and models.")] = 0,
+    seed: Seed = 0,
     image_size: Annotated[int, typer.Option(help="Of images of yours: scaled to N x N, a multiple of 8.")] = 32,
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Of images of yours: at most so many a class and side to train on.")
@@ -82,7 +81,7 @@ def adopt_command(
     from ..testbed.summary import summarise
     from .render.testbed import show_zoo
 
-    given = [json_object(text) for text in model_args or ["{}"]]
+    given = [parse_json_object(text) for text in model_args or ["{}"]]
     if len(given) == 1:
         given *= len(model)
     if len(given) != len(model):
@@ -90,7 +89,7 @@ def adopt_command(
             f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
         )
     sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
-    preprocessing = preprocessing_of("testbed adopt", mean, std)
+    preprocessing = parse_preprocessing("testbed adopt", mean, std)
     pool, classes = test_images(images, image_size)
     adopted = adopt(
         folder,
