@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..ops.arguments import check_choice, outputs_list
-from ..ops.reference.pair import normalised_rows
+from ..ops.reference import normalised_rows
 from .transforms import centred_within, transform_rows
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-COMMANDS = "info demo fingerprint verify scan relatives simulate evaluate bench probes store testbed".split()
+COMMANDS = {
+    *("info", "demo", "fingerprint", "verify", "scan", "relatives"),
+    *("simulate", "evaluate", "bench", "probes", "store", "testbed"),
+}
 
 
 def cpu_seconds(*arguments):
@@ -40,4 +43,4 @@ def test_help_lists_every_command(run):
     code, out, _ = run("--help")
     listed = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines() if line.startswith("  ")]
     assert code == 0
-    assert sorted(listed) == sorted(COMMANDS)
+    assert set(listed) == COMMANDS

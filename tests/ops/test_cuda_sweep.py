@@ -152,7 +152,7 @@ def test_nan_names_model_and_row():
         lambda: nearest_models(zoo, None, 2, backend="cuda"),
         lambda: nearest_models(zoo, None, 2, first_pass="uint8", backend="cuda"),
     ):
-        with pytest.raises(ValueError, match=r"zoo\[3\] must be finite, got NaN or Inf in row 17"):
+        with pytest.raises(ValueError, match=r"models\[3\] must be finite, got NaN or Inf in row 17"):
             call()
 
 

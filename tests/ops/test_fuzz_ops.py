@@ -119,7 +119,7 @@ def test_one_bad_number_anywhere(instruction_set, zoo, metric, value, data):
     row = data.draw(st.integers(0, len(zoo[0]) - 1))
     zoo[which] = zoo[which].clone()
     zoo[which][row, data.draw(st.integers(0, zoo[which].shape[1] - 1))] = value
-    with pytest.raises(ValueError, match=rf"zoo\[{which}\] must be finite, got NaN or Inf in row {row}$"):
+    with pytest.raises(ValueError, match=rf"models\[{which}\] must be finite, got NaN or Inf in row {row}$"):
         pairwise_correlation_distances(zoo, metric=metric, backend="cpu")
     name = "b" if which else "a"
     with pytest.raises(ValueError, match=rf"^{name} must be finite, got NaN or Inf in row {row}$"):

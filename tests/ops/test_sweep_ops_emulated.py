@@ -9,10 +9,10 @@ import torch
 from support import definition, emulated_sweep, emulated_tiles
 
 from sac_fast import _backend, correlation_vector
-from sac_fast.ops import reference
+from sac_fast.ops import dispatch, reference
 from sac_fast.ops.cuda import correlation_vector as cuda_vectors
 from sac_fast.ops.cuda import nearest_models as cuda_nearest
-from sac_fast.ops.cuda import sweep
+from sac_fast.ops.cuda import pairwise_correlation_distances as cuda_pairwise
 
 METRICS = ["cosine", "pearson", "spearman", "rbf"]
 ops = torch.ops.sac_fast
@@ -37,6 +37,7 @@ def gpu(monkeypatch):
     module.tiles.library.emulate(80, 4)
     made.called = module.called
     monkeypatch.setattr(_backend, "compiled", lambda backend: module)
+    monkeypatch.setattr(dispatch, "check_backend", lambda *arguments: None)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: made)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
@@ -56,7 +57,7 @@ def defined(left, right, metric="cosine", sigma=definition.SIGMA):
 
 
 def test_a_long_model_changes_nothing_in_the_others(gpu, monkeypatch):
-    monkeypatch.setattr(cuda_vectors.cuda_tiles, "LONGEST", 16)
+    monkeypatch.setattr(cuda_vectors.cuda_tiles, "MAX_COORDINATES", 16)
     zoo = zoo_of(4, 23, 5, 3)
     alone = ops.pairwise_correlation_distances(zoo, "cosine", 0.7, "cuda", "highest")
     long = zoo_of(1, 23, 40, 4)[0]
@@ -99,7 +100,7 @@ def test_a_stack_of_models_is_taken_as_a_whole(gpu, metric, total_memory, dtype)
     on_cpu = ops.pairwise_correlation_distances([whole], metric, definition.SIGMA, "reference")
     np.testing.assert_allclose(on_cpu, distances, rtol=0, atol=1e-6)
     whole[3, 17, 1] = torch.nan
-    with pytest.raises(ValueError, match=r"zoo\[3\] must be finite, got NaN or Inf in row 17"):
+    with pytest.raises(ValueError, match=r"models\[3\] must be finite, got NaN or Inf in row 17"):
         ops.pairwise_correlation_distances([whole], metric, definition.SIGMA, "cuda")
 
 
@@ -108,7 +109,7 @@ def test_pairwise_in_slabs(gpu, metric, monkeypatch):
     zoo = zoo_of(5, 40, 9, 2, spread=1)
     zoo[1][17] = 0.0
     gpu.total_memory = 4 * 5 * 4 * 200  # 200 of the 820 entries at a time
-    monkeypatch.setattr(sweep, "_FORMING_BYTES", 1)
+    monkeypatch.setattr(cuda_pairwise, "_FORMING_BYTES", 1)
     distances = ops.pairwise_correlation_distances(zoo, metric, definition.SIGMA, "cuda", "high")
     np.testing.assert_allclose(distances, defined(zoo, zoo, metric), rtol=0, atol=1e-6)
     assert [add for *_, add in gpu.called] == [False] + [True] * (len(gpu.called) - 1)
@@ -134,9 +135,9 @@ def test_nan_names_model_and_row(gpu, metric):
     bad[3][17, 1] = torch.nan
     bad[5][2, 1] = torch.inf
     calls = [
-        (lambda: ops.pairwise_correlation_distances(bad, metric, 0.7, "cuda", "highest"), "zoo"),
-        (lambda: ops.nearest_models(bad, [], metric, 0.7, 2, 0, "cuda"), "zoo"),
-        (lambda: ops.nearest_models(bad, [], metric, 0.7, 2, 5, "cuda"), "zoo"),
+        (lambda: ops.pairwise_correlation_distances(bad, metric, 0.7, "cuda", "highest"), "models"),
+        (lambda: ops.nearest_models(bad, [], metric, 0.7, 2, 0, "cuda"), "models"),
+        (lambda: ops.nearest_models(bad, [], metric, 0.7, 2, 5, "cuda"), "models"),
         (lambda: ops.nearest_models(zoo, bad, metric, 0.7, 2, 0, "cuda"), "queries"),
     ]
     for total_memory in (1 << 33, 1):
@@ -208,7 +209,7 @@ def test_long_lists_and_large_sums_are_sorted(gpu, dtype, total_memory, monkeypa
         torch.testing.assert_close(values, expected, rtol=0, atol=1e-6)
         if dtype == torch.uint8:
             assert torch.equal(indices, order)
-    monkeypatch.setattr(cuda_nearest, "_MOST_UINT8_BYTES", 128)
+    monkeypatch.setattr(cuda_nearest, "_MAX_UINT8_BYTES", 128)
     gpu.called.clear()
     values, indices = ops.nearest_vectors(vectors, queries, 3, 0, "cuda")
     torch.testing.assert_close((values, indices), reference.nearest_vectors(vectors, queries, 3), rtol=0, atol=1e-6)
@@ -224,7 +225,7 @@ def test_vectors_with_nan_are_refused(gpu, dtype, value):
     for total_memory in (1 << 33, 1):
         gpu.total_memory = total_memory
         for zoo, queries in ((wrong, None), (vectors, wrong), (wrong, vectors)):
-            with pytest.raises(ValueError, match="zoo and queries must be finite, got a vector with NaN or Inf"):
+            with pytest.raises(ValueError, match="models and queries must be finite, got a vector with NaN or Inf"):
                 ops.nearest_vectors(zoo, queries, 3, 0, "cuda")
 
 
