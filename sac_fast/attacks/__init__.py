@@ -13,12 +13,14 @@ from .finetune import finetune_all, finetune_last, last_layer_name
 from .prune import prune_magnitude
 from .prune_filters import fine_prune, prune_taylor
 from .registry import ATTACKS, Attack, AttackContext
-from .training import RunOptions, TrainingConfig, train, train_independent
+from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, train, train_independent
 from .transfer import replace_head, transfer_all, transfer_last
 from .weights import quantize_int8, weight_noise
 
 __all__ = [
     "ATTACKS",
+    "SCRATCH",
+    "TUNING",
     "Attack",
     "AttackContext",
     "RunOptions",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .option_groups import expand_option_groups
 from .options import (
     InputOptions,
     ModelArgs,
@@ -19,7 +19,6 @@ from .options import (
     ProbeFile,
     Weights,
     check_output_path,
-    option_groups,
     parse_json_object,
 )
 
@@ -59,7 +58,7 @@ class RunOptions:
         return int(self.output) if self.output is not None and is_position else self.output
 
 
-@option_groups
+@expand_option_groups
 def fingerprint(
     *,
     model: Annotated[
@@ -117,10 +116,11 @@ def _open(
 ) -> OpenedModel | torch.nn.Module:
     from ..models import ModelEntry, load_model, open_model
     from ..models.architectures import split_architecture
+    from ..models.code_path import allow_code_in
 
-    # as `python -m` does: a model beside the user is found
-    sys.path.insert(0, os.getcwd())
     file = Path(model)
+    if options.architecture or not file.exists():
+        allow_code_in(os.getcwd())
     if not file.exists():
         return load_model(model, weights=options.weights, kwargs=arguments)
     architectures = options.architecture or []

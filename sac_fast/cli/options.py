@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -82,35 +78,6 @@ class PrintOptions:
     force: Force = False
     as_json: Json = False
     quiet: Quiet = False
-
-
-def option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a parameter that is a dataclass, such as `InputOptions`, stand for one option for each of its fields."""
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
-    options: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        members = [(parameter.name, hints[parameter.name], parameter.default)]
-        if parameter.name in groups:
-            group = groups[parameter.name]
-            of_field = get_type_hints(group, include_extras=True)
-            members = [(field.name, of_field[field.name], field.default) for field in dataclasses.fields(group)]
-        options += [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-            for name, hint, default in members
-        ]
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        made = {
-            name: group(**{field.name: given.pop(field.name) for field in dataclasses.fields(group)})
-            for name, group in groups.items()
-        }
-        command(**given, **made)
-
-    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
-    run.__annotations__ = {option.name: option.annotation for option in options}
-    return run
 
 
 def parse_numbers(text: str, option: str) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,11 +166,12 @@ class CompareOptions:
             return None
         from ..fingerprint import fingerprint
         from ..models import load_model
+        from ..models.code_path import allow_code_in
         from ..ops import correlation_distance
 
         arguments = parse_json_object(self.model_args)
         preprocessing = parse_preprocessing("probes", self.mean, self.std)
-        sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
+        allow_code_in(os.getcwd())
         model = load_model(self.model, weights=self.weights, kwargs=arguments)
 
         def distance(a: ProbeSet, b: ProbeSet) -> float:

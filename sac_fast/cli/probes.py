@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .options import Json, Layout, PrintOptions, Quiet, check_output_path, option_groups
+from .option_groups import expand_option_groups
+from .options import Json, Layout, PrintOptions, Quiet, check_output_path
 from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions, wrong_use
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ app = typer.Typer(cls=_MakeUnlessNamed, rich_markup_mode=None)
 
 
 @app.command("make")
-@option_groups
+@expand_option_groups
 def make(
     *,
     source: Annotated[

@@ -81,6 +81,7 @@ def nearest_models(
     check_choice("backend", backend, BACKENDS)
     if isinstance(top, bool) or not isinstance(top, int):
         raise TypeError(f"top must be an integer, got {type(top).__name__}")
+    sigma = bandwidth(sigma)
     candidates = top + max(_SPARE_CANDIDATES, top) if first_pass == "uint8" else 0
     if isinstance(models, Tensor | np.ndarray) and models.ndim == 2:
         vectors = as_vectors("models", models)
@@ -88,7 +89,7 @@ def nearest_models(
         return NearestModels(*_vectors_op(vectors, asked, top, candidates, backend))
     listed = as_models("models", models)
     wanted = [] if queries is None else as_models("queries", queries)
-    return NearestModels(*_op(listed, wanted, metric, bandwidth(sigma), top, candidates, backend))
+    return NearestModels(*_op(listed, wanted, metric, sigma, top, candidates, backend))
 
 
 def _check_top(top: int, candidates: int, models: int, leave_itself_out: bool) -> None:

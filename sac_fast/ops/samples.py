@@ -26,7 +26,7 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "metric": METRICS,
     "comparison": COMPARISONS,
     "precision": PRECISIONS,
-    "sigma": (0.5**0.5, 0.05, 2.0),
+    "sigma": (0.5**0.5, 0.3, 2.0),
     "dtype": (None, *VECTOR_DTYPES),
     "first_pass": ("none", "uint8"),
     "subsampling": tuple(reversed(SUBSAMPLINGS)),
@@ -200,7 +200,7 @@ _QUALITY = [
     ),
     BadValue(_value(torch.ones(2).long().to_sparse()), TypeError, "^{name} must be a dense tensor"),
     BadValue(
-        lambda _: np.ma.array([5, 6], mask=[0, 1]), TypeError, "^{name} must be a plain NumPy array, got a masked"
+        lambda _: np.ma.array([5, 6], mask=[False, True]), TypeError, "^{name} must be a plain NumPy array, got a masked"
     ),
 ]
 

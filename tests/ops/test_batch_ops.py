@@ -5,6 +5,7 @@ import pytest
 import scipy.spatial.distance
 import torch
 from support import definition
+from support.tolerances import FLOAT32, FLOAT64, HIGHEST, STORED
 
 import sac_fast
 from sac_fast import (
@@ -37,20 +38,20 @@ def test_against_definition(backend, metric, m, n, k):
     expected = defined(zoo, zoo, metric)
     pairwise = pairwise_correlation_distances(zoo, metric=metric, backend=backend)
     assert (pairwise.shape, pairwise.dtype) == ((m, m), torch.float32)
-    np.testing.assert_allclose(pairwise, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pairwise, expected, rtol=0, atol=FLOAT32)
     assert torch.equal(pairwise, pairwise.T)
     assert not pairwise.diagonal().any()
     one = correlation_distances(zoo[-1], zoo, metric=metric, backend=backend)
     assert (one.shape, one.dtype) == ((m,), torch.float32)
-    np.testing.assert_allclose(one, expected[-1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(one, expected[-1], rtol=0, atol=FLOAT32)
     assert one[-1] == 0.0
 
 
-@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype", HIGHEST)
 def test_dtypes(backend, dtype):
     zoo = zoo_of(6, 40, 12, 1, dtype)
     zoo[2] = zoo[2].float()
-    tolerance = definition.TOLERANCE[dtype]
+    tolerance = HIGHEST[dtype]
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     expected = defined(zoo, zoo)
     for actual, wanted in [
@@ -66,20 +67,20 @@ def test_long_rows_of_one_sign(backend):
     # products that are all summed up to 1 before they are compared: float32's rounding adds up
     zoo = [1 + 1e-3 * x for x in zoo_of(4, 40, 700, 2)] + [torch.ones(40, 50)]
     expected = defined(zoo, zoo)
-    np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(correlation_distances(zoo[0], zoo, backend=backend), expected[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=FLOAT32)
+    np.testing.assert_allclose(correlation_distances(zoo[0], zoo, backend=backend), expected[0], rtol=0, atol=FLOAT32)
 
 
 def test_stacked_and_strided_zoos(backend):
     stacked = torch.stack(zoo_of(7, 30, 6, 3))
     expected = defined(stacked, stacked)
     for zoo in (stacked, stacked.numpy(), stacked.transpose(1, 2).contiguous().transpose(1, 2), list(stacked.numpy())):
-        np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=FLOAT32)
     np.testing.assert_allclose(
         correlation_distances(stacked[0, ::2], stacked[:, ::2], backend=backend),
         defined(stacked[:1, ::2], stacked[:, ::2])[0],
         rtol=0,
-        atol=1e-6,
+        atol=FLOAT32,
     )
 
 
@@ -94,10 +95,10 @@ def test_nearest_models(backend, metric, first_pass):
     np.fill_diagonal(full, np.inf)
     found = nearest_models(zoo, top=5, metric=metric, first_pass=first_pass, backend=backend)
     assert (found.values.dtype, found.indices.dtype) == (torch.float32, torch.int64)
-    np.testing.assert_allclose(found.values, np.sort(full)[:, :5], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.values, np.sort(full)[:, :5], rtol=0, atol=FLOAT32)
     np.testing.assert_array_equal(found.indices[:, 0], [*range(half, 2 * half), *range(half)])
     np.testing.assert_allclose(
-        np.take_along_axis(full, found.indices.numpy(), 1), np.sort(full)[:, :5], rtol=0, atol=1e-6
+        np.take_along_axis(full, found.indices.numpy(), 1), np.sort(full)[:, :5], rtol=0, atol=FLOAT32
     )
 
 
@@ -105,7 +106,7 @@ def test_nearest_models_of_queries(backend):
     zoo, queries = zoo_of(25, 30, 5, 5), zoo_of(4, 30, 9, 6)
     expected = defined(queries, zoo)
     values, indices = nearest_models(zoo, queries, top=25, backend=backend)
-    np.testing.assert_allclose(values, np.sort(expected), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(values, np.sort(expected), rtol=0, atol=FLOAT32)
     np.testing.assert_array_equal(np.sort(indices), np.tile(np.arange(25), (4, 1)))
 
 
@@ -127,12 +128,12 @@ def test_nearest_models_of_vectors(backend, dtype):
     expected = np.sort(full + np.diag([np.inf] * 40))[:, :7]
     for given in (vectors, vectors.numpy()):
         found = nearest_models(given, top=7, backend=backend)
-        np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found.values, expected, rtol=0, atol=FLOAT32)
     asked = nearest_models(vectors, vectors[3:5], top=40, backend=backend)
-    np.testing.assert_allclose(asked.values, np.sort(full[3:5]), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(asked.values, np.sort(full[3:5]), rtol=0, atol=FLOAT32)
     if dtype != torch.uint8:
         rough = nearest_models(vectors, top=7, first_pass="uint8", backend=backend)
-        np.testing.assert_allclose(rough.values, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(rough.values, expected, rtol=0, atol=FLOAT32)
 
 
 def test_sweep_over_several_blocks(instruction_set):
@@ -141,7 +142,7 @@ def test_sweep_over_several_blocks(instruction_set):
     full = torch.cdist(vectors.double(), vectors.double(), p=1).fill_diagonal_(torch.inf)
     values, indices = nearest_models(vectors, top=3)
     expected, order = torch.sort(full, stable=True)
-    torch.testing.assert_close(values.double(), expected[:, :3] * 2 / 25 / 127.5, rtol=0, atol=1e-6)
+    torch.testing.assert_close(values.double(), expected[:, :3] * 2 / 25 / 127.5, rtol=0, atol=FLOAT32)
     assert torch.equal(indices, order[:, :3])
 
 
@@ -160,9 +161,9 @@ def test_correlation_vector_is_the_upper_triangle(backend, metric):
         outputs = zoo_of(1, n, 11, n)[0]
         vector = correlation_vector(outputs, metric=metric, backend=backend)
         expected = definition.matrix(outputs.double(), metric)[np.triu_indices(n, 1)]
-        np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(vector, expected, rtol=0, atol=FLOAT32)
     wide = correlation_vector(outputs.double(), metric=metric, backend=backend)
-    np.testing.assert_allclose(wide, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(wide, expected, rtol=0, atol=FLOAT64)
 
 
 def test_storage_forms_keep_their_error_bounds():
@@ -170,8 +171,8 @@ def test_storage_forms_keep_their_error_bounds():
     exact_a, exact_b = (correlation_vector(x, dtype=torch.float64) for x in (a, b))
     scale = 2 / 60**2
     exact = (exact_a - exact_b).abs().sum() * scale
-    assert exact.item() == pytest.approx(correlation_distance(a, b).item(), abs=1e-6)
-    for dtype, entry, distance in [(torch.float16, 2**-12, 2**-11), (torch.uint8, 1 / 255, 2 / 255)]:
+    assert exact.item() == pytest.approx(correlation_distance(a, b).item(), abs=FLOAT32)
+    for dtype, (entry, distance) in STORED.items():
         stored = [correlation_vector(x, dtype=dtype).double() for x in (a, b)]
         if dtype == torch.uint8:
             stored = [x / 127.5 - 1 for x in stored]

@@ -12,10 +12,11 @@ from sklearn.metrics import roc_curve
 from torch import nn
 
 from sac_fast.errors import ProbeError
+from sac_fast.labelled_zoo import engine, trainer
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import load_model, similarities
 from sac_fast.probes import ProbeSet
-from sac_fast.testbed import faces, plan, run, verification, work
+from sac_fast.testbed import faces, plan, run, verification
 
 VIEWS = faces.Views(train=3, test=3, pool=3, references=1)
 SIZE = plan.Size(
@@ -44,8 +45,8 @@ def zoo(task, tmp_path_factory):
             yield job, make(job)
 
     threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-    patch.setattr(run, "in_processes", here)
-    patch.setattr(work, "_worker", None)
+    patch.setattr(engine, "in_processes", here)
+    patch.setattr(trainer, "_trainer", None)
     yield run.run_testbed(tmp_path_factory.mktemp("faces"), task, size=SIZE, architectures=KINDS, progress=False)
     patch.undo()
     torch.set_num_threads(threads)

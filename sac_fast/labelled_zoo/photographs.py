@@ -1,6 +1,6 @@
-"""The real photographs that ship inside scikit-image and scikit-learn, and their division among the sides.
+"""The photographs in scikit-image and scikit-learn, and their division among the sides.
 
-Nothing is downloaded: what is read lies in the installed packages.
+Nothing is downloaded: they are files of the installed packages.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CELL = 48  # pixels a side
 
 
 def read_photograph(name: str) -> NDArray[np.uint8]:
-    """Read one photograph from the installed package that carries it.
+    """Read one photograph from its installed package.
 
     Args:
         name: a key of ``PHOTOGRAPHS``.

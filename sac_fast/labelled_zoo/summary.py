@@ -1,18 +1,18 @@
-"""What a labelled zoo holds, as a table: accuracies and training times by kind and attack."""
+"""Summary of a labelled zoo: accuracies and training times by kind and attack."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..labelled_zoo.folder import LabelledZoo, ZooMember
+from .folder import LabelledZoo, ZooMember
 
 #: What the models of a test bed should reach, by role.
 ACCURACY_GOALS: Mapping[str, float] = {"source": 0.85, "independent": 0.85, "stolen": 0.8}
 
 
 def summarise(zoo: LabelledZoo) -> dict[str, Any]:
-    """Count, accuracy and seconds of every group, and what falls below the goals.
+    """Count, accuracy and seconds of every group, and the models below the accuracy goals.
 
     Args:
         zoo: finished or not.
