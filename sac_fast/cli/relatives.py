@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Force, Json, Metric, Quiet, free
+from .options import Force, Json, Metric, Quiet, check_output_path
 
 
 def relatives(
@@ -52,7 +52,7 @@ def relatives(
             check_ending(path)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--graph") from None
-        free(path, force, "--graph")
+        check_output_path(path, force, "--graph")
     with ModelStore.open(zoo, write=False) as store:
         stored = stored_outputs(store, probes, progress=not quiet)
     for option, given in (("--model", model), ("--among", among), ("--source", source)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import typer.core
 
-from .options import Comparison, Layout, Mean, Metric, Quiet, Std, preprocessing_of
+from .options import Comparison, Layout, Mean, Metric, Quiet, Std, parse_preprocessing
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -117,7 +117,7 @@ def scan(
     from ..scan.run import scan_models
     from .render.scan import ScanReport
 
-    preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
+    preprocessing = parse_preprocessing("scan", mean, std, size, colour_order, layout)
     _check(probes_file, probe_hash, device, workers)
     if architecture or is_manifest(source):
         allow_code_in(os.getcwd())

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .options import Force, Json, Quiet, check_output_path
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -104,7 +104,7 @@ def export(
         raise typer.BadParameter(f"must end in .csv, .parquet or .safetensors, got {str(out)!r}", param_hint="OUT")
     if distances and (times or name is not None):
         raise typer.BadParameter("goes with neither --times nor --name", param_hint="--distances")
-    free(out, force)
+    check_output_path(out, force)
     with ModelStore.open(folder, write=False) as store:
         if name is not None:
             wanted = None if probe_hash is None else store.complete_probe_hash(probe_hash)
