@@ -78,7 +78,7 @@ def test_compiled_module_links_neither_torch_nor_a_driver():
 
 
 def test_version_is_one(capsys):
-    assert _backend.compiled().version == sac_fast.io.container.package_version()
+    assert _backend.compiled().version == sac_fast.io.version.package_version()
 
 
 def readme_blocks(language):

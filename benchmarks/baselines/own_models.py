@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from sac_fast.attacks import TrainingConfig, extract_labels, extract_probabilities, finetune_all, train
 from sac_fast.attacks.training import Progress
 from sac_fast.errors import FileFormatError, ModelError
-from sac_fast.io.container import atomic_write, canonical_json, content_hash
+from sac_fast.io.files import atomic_write
+from sac_fast.io.hashing import canonical_json, content_hash
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import load_model, load_weights, save_weights, weights_hash
 

@@ -6,23 +6,12 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .options import Force, Json, Quiet, free
 
-if TYPE_CHECKING:
-    from ..fingerprint import Fingerprint
-    from ..verify.fingerprints import Verification
-
-Preset = Annotated[
-    str | None, typer.Option(help="sac-jc, robust or calibrated: a named score instead of metric and comparison.")
-]
-CalibrationFile = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, help="Of `evaluate --fit`, for --preset calibrated."),
-]
 RESULTS, TABLE, DISTANCES = "results.json", "results.md", "results.csv"
 
 
@@ -65,7 +54,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate scores on a zoo of stolen and independent models: tables, figures, and a calibration."""
-    from ..evaluation import FigureError, fit_zoo, markdown, write_figures
+    from ..evaluation import FigureError, fit_calibration, markdown, write_figures
     from ..evaluation import evaluate as run
     from ..labelled_zoo.folder import LabelledZoo
     from ..scores import PRESETS
@@ -86,8 +75,8 @@ def evaluate(
         zoo = out / "testbed"
         _train_quick(zoo, seed, not quiet)
     # One fit takes seconds, the evaluation (many of them) minutes: what the zoo is too small for is known first.
-    fitted = None if fit is None else fit_zoo(LabelledZoo.load(zoo), null_share=null_share, progress=not quiet)
-    results, answers = run(
+    fitted = None if fit is None else fit_calibration(LabelledZoo.load(zoo), null_share=null_share, progress=not quiet)
+    results, loaded = run(
         zoo,
         presets=preset or PRESETS,
         scores=score or (),
@@ -108,7 +97,7 @@ def evaluate(
         results["calibration"] = fit.name
     if figures:
         try:
-            results["figures"] = [path.name for path in write_figures(results, answers, out)]
+            results["figures"] = [path.name for path in write_figures(results, loaded, out)]
         except FigureError as error:
             # The figures are an extra; hours of fingerprints shall not be lost for want of it.
             results["figures_note"] = str(error)
@@ -121,7 +110,7 @@ def evaluate(
 def _write(out: Path, results: dict[str, Any]) -> None:
     """Write results.json, results.md and results.csv, each all or nothing."""
     from ..evaluation import csv_rows, markdown
-    from ..io.container import atomic_write
+    from ..io.files import atomic_write
 
     for name, text in (
         (RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n"),
@@ -139,24 +128,3 @@ def _train_quick(folder: Path, seed: int, progress: bool) -> None:
 
     task, size, architectures = make_task("patches", quick=True, seed=seed)
     run_testbed(folder, task, size=size, seed=seed, architectures=architectures, progress=progress)
-
-
-def verify_preset(
-    preset: str | None,
-    calibration: Path | None,
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: list[Fingerprint],
-    alpha: float,
-) -> Verification:
-    """What `sac-fast verify --preset` does."""
-    from ..scores import PRESETS
-    from ..verify.preset import verify_calibrated, verify_fixed
-
-    if preset not in PRESETS:
-        raise typer.BadParameter(f"must be one of {', '.join(PRESETS)}, got {preset!r}", param_hint="--preset")
-    if (preset == "calibrated") != (calibration is not None):
-        raise typer.BadParameter("goes with --preset calibrated, and that with it", param_hint="--calibration")
-    if calibration is None:
-        return verify_fixed(preset, source, suspect, nulls, alpha)
-    return verify_calibrated(calibration, source, suspect, nulls, alpha)

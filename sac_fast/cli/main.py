@@ -17,15 +17,16 @@ from typing import Annotated, Literal
 import typer
 
 from ..errors import SacFastError
-from ..io.text import one_line
+from ..io.text import escape_text
 from ..labelled_zoo.training_pool import MAX_SEED
 from . import evaluate as cli_evaluate
 from . import probes as cli_probes
 from . import relatives as cli_relatives
 from . import scan as cli_scan
 from . import simulate as cli_simulate
-from . import store
+from . import store as cli_store
 from . import testbed as cli_testbed
+from . import verify as cli_verify
 from .options import (
     Comparison,
     Force,
@@ -58,7 +59,7 @@ app.add_typer(cli_probes.app, name="probes", help="Make probes, or remake a prob
 app.command()(cli_simulate.simulate)
 app.add_typer(cli_testbed.app, name="testbed", help="Train a zoo of stolen and independent models, and describe one.")
 app.command(name="scan", cls=cli_scan.ScanCommand)(cli_scan.scan)
-app.add_typer(store.app, name="zoo", help="Look into the store of a scan: list, show, remove, export, check.")
+app.add_typer(cli_store.app, name="store", help="List, show, remove, export and check the models of a store.")
 
 
 app.command()(cli_relatives.relatives)
@@ -181,8 +182,8 @@ def verify(
     alpha: Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")] = 0.05,
     metric: Metric = "cosine",
     comparison: Comparison = "l1",
-    preset: cli_evaluate.Preset = None,
-    calibration: cli_evaluate.CalibrationFile = None,
+    preset: cli_verify.Preset = None,
+    calibration: cli_verify.CalibrationFile = None,
     as_json: Json = False,
 ) -> None:
     """Judge a suspect by its distance to your model, beside those of independent models."""
@@ -207,7 +208,7 @@ def verify(
         files += inside
     of_all = (Fingerprint.load(source), Fingerprint.load(suspect), [Fingerprint.load(file) for file in files])
     if preset is not None or calibration is not None:
-        result = cli_evaluate.verify_preset(preset, calibration, *of_all, alpha)
+        result = cli_verify.verify_preset(preset, calibration, *of_all, alpha)
     else:
         result = verify_fingerprints(*of_all, alpha=alpha, metric=metric, comparison=comparison)
     common.show_verification(result, as_json)
@@ -235,7 +236,7 @@ def bench(
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from ..io.container import package_version
+        from ..io.version import package_version
 
         print(f"sac-fast {package_version()}")
         raise typer.Exit
@@ -252,5 +253,5 @@ def main() -> None:
     try:
         app()
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
-        print(f"sac-fast: {type(error).__name__}: {one_line(str(error))}", file=sys.stderr)
+        print(f"sac-fast: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
         sys.exit(1)

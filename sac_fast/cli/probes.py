@@ -193,13 +193,14 @@ def _by_dali(
 
 def _from_file(source: Path, layout: Layout | None, chosen: dict[str, Any]) -> ProbeSet:
     from .. import probes as kinds
+    from ..formats.magic import HDF5
 
     limit, commit_seed, per_class = chosen["limit"], chosen["commit_seed"], chosen["per_class"]
     if commit_seed is not None and (limit is None or per_class is not None):
         raise _bad("--commit-seed needs --limit, and for files knows no --per-class")
     first = None if commit_seed is not None else limit
     with source.open("rb") as handle:
-        is_hdf5 = handle.read(8) == b"\x89HDF\r\n\x1a\n"
+        is_hdf5 = handle.read(8) == HDF5
     if is_hdf5 or source.suffix != ".safetensors":
         made = kinds.ProbeSet.from_hdf5(source, layout=layout, limit=first)
     else:

@@ -16,7 +16,6 @@ from .options import Comparison, Layout, Mean, Metric, Quiet, Std, preprocessing
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MOST = 1e9  # seconds or GB: more than anybody has, and still a number for the kernel
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ScanCommand(typer.core.TyperCommand):
@@ -93,8 +92,9 @@ def scan(
     Models are other people's files: they are opened in worker processes with limits, and one that fails is recorded
     with its reason. Interrupt it at any time; the same command goes on. Exit code 130 after Ctrl-C. A model counts as
     known while its file and what is asked of it stay the same. The code of an architecture is not looked at: after a
-    change of it, take the models out of the store (`sac-fast zoo rm`) or begin a new one.
+    change of it, take the models out of the store (`sac-fast store rm`) or begin a new one.
     """
+    from ..io.hashing import is_hash
     from ..models import list_entries
     from ..probes import ProbeSet
     from ..scan.jobs import WorkerSettings
@@ -105,7 +105,7 @@ def scan(
 
     if (probes_file is None) == (probe_hash is None):
         raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
-    if probe_hash is not None and not _HASH.fullmatch(probe_hash):
+    if probe_hash is not None and not is_hash(probe_hash):
         raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
     preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
     try:

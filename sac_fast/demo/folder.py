@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..io.container import atomic_write, is_leftover
+from ..io.files import atomic_write, is_leftover
 from ..labelled_zoo.engine import OutputFolderError
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..store.lock import NAME as LOCK

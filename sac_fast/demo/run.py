@@ -15,7 +15,7 @@ import torch
 
 from ..errors import ModelError
 from ..fingerprint import Fingerprint
-from ..io.container import package_version
+from ..io.version import package_version
 from ..labelled_zoo.engine import lock_folder, run_jobs
 from ..labelled_zoo.folder import ZooMember
 from ..labelled_zoo.trainer import Failure

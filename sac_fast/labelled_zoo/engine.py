@@ -14,7 +14,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from ..errors import FileFormatError, SacFastError, StoreLockedError
-from ..io.container import is_leftover, open_regular
+from ..io.files import is_leftover, open_regular
 from ..io.progress import track
 from ..models import weights_hash
 from ..store.lock import NAME as LOCK

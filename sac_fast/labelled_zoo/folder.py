@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from ..errors import FileFormatError
 from ..fingerprint import Fingerprint
-from ..io.container import StrPath, atomic_write, open_regular
+from ..io.files import StrPath, atomic_write, open_regular
 from ..probes import ProbeSet
 
 KIND = "sac_fast labelled zoo"

@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..io.container import StrPath, atomic_write
-from ..io.text import plain_name
+from ..io.files import StrPath, atomic_write
+from ..io.text import escape_text
 from .relatives import Lineage
 
 ENDINGS = (".graphml", ".dot", ".json", ".svg")
@@ -81,8 +81,8 @@ def _labels(names: Collection[str]) -> dict[str, str]:
     """A plain name for each, no two alike: XML holds no control characters, and strangers must not become one node."""
     labels: dict[str, str] = {}
     # Names that are plain keep themselves, whatever others look like.
-    for name in sorted(names, key=lambda name: (plain_name(name) != name, name)):
-        plain = label = plain_name(name)
+    for name in sorted(names, key=lambda name: (escape_text(name) != name, name)):
+        plain = label = escape_text(name)
         count = 1
         while label in labels:
             count += 1

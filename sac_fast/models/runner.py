@@ -126,7 +126,9 @@ def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None
             rows = _checked(_select(answer, output), len(inputs), start)
             if answers and rows.shape[1] != answers[0].shape[1]:
                 raise ModelError(
-                    f"model must return {answers[0].shape[1]} values a probe as before, got {rows.shape[1]} for {where}"
+                    f"model must return {answers[0].shape[1]} values a probe as before, got {rows.shape[1]} for "
+                    f"{where}",
+                    reason="wrong-shape",
                 )
             answers.append(rows)
             start += len(inputs)
@@ -243,16 +245,20 @@ def _checked(answer: torch.Tensor, count: int, start: int) -> torch.Tensor:
         raise ModelError(f"model must return dense real numbers, got {answer.layout} {answer.dtype}")
     got = answer.shape[0] if answer.ndim else "a single number"
     if got != count:
-        raise ModelError(f"model must return {count} rows for a batch of {count}, got {got}")
+        raise ModelError(f"model must return {count} rows for a batch of {count}, got {got}", reason="wrong-shape")
     rows = answer.detach().cpu().reshape(count, math.prod(answer.shape[1:]))
     if rows.shape[1] == 0:
-        raise ModelError(f"model must return at least one value a probe, got shape {tuple(answer.shape)}")
+        raise ModelError(
+            f"model must return at least one value a probe, got shape {tuple(answer.shape)}", reason="wrong-shape"
+        )
     rows = rows.to(torch.float64 if rows.dtype == torch.float64 else torch.float32)
     finite = torch.isfinite(rows).all(1)
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])
         value = rows[index][~torch.isfinite(rows[index])][0].item()
-        raise ModelError(f"model must return finite numbers, got {value} for probe {start + index}")
+        raise ModelError(
+            f"model must return finite numbers, got {value} for probe {start + index}", reason="not-finite"
+        )
     return rows
 
 

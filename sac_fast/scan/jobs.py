@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
 from ..models import Limits, ModelEntry
 from ..models.architectures import split_architecture
 from .protocol import MAX_BODY_BYTES, Answer, failed

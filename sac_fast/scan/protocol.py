@@ -20,6 +20,8 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
+from ..io.hashing import is_hash
+from ..io.text import escape_text
 
 MAX_HEADER_BYTES = 1 << 20
 #: Largest answer of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
@@ -27,7 +29,6 @@ MAX_BODY_BYTES = 1 << 30
 MAX_MESSAGE_CHARACTERS = 500
 
 _LENGTHS = struct.Struct("<IQ")
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -76,14 +77,11 @@ class Answer:
 
 def failed(reason: str, message: str, format: str = "") -> Answer:
     """An answer that says why there are no outputs."""
-    return Answer(None, format=format, reason=reason, message=one_line(message))
+    return Answer(None, format=format, reason=reason, message=_escape_message(message))
 
 
-def one_line(text: str) -> str:
-    """Text from a stranger made fit for a terminal and a table: printable, on one line, not too long."""
-    clean = "".join(character if character.isprintable() else " " for character in text[: 4 * MAX_MESSAGE_CHARACTERS])
-    clean = " ".join(clean.split())
-    return clean if len(clean) <= MAX_MESSAGE_CHARACTERS else clean[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+def _escape_message(text: str) -> str:
+    return escape_text(text[: 4 * MAX_MESSAGE_CHARACTERS], MAX_MESSAGE_CHARACTERS)
 
 
 def pack(header: Mapping[str, Any], body: bytes | memoryview = b"") -> list[bytes | memoryview]:
@@ -196,12 +194,12 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     if reason is not None:
         if not isinstance(reason, str) or not _WORD.fullmatch(reason) or body:
             raise WireError("a failure must have a reason of letters, digits and hyphens, and no body")
-        return Answer(None, format=word, seconds=seconds, reason=reason, message=one_line(text))
+        return Answer(None, format=word, seconds=seconds, reason=reason, message=_escape_message(text))
     digest, recorded = header.get("model_hash"), header.get("recorded")
-    if not isinstance(digest, str) or not _HASH.fullmatch(digest) or not isinstance(recorded, bool):
+    if not is_hash(digest) or not isinstance(recorded, bool):
         raise WireError("a reply must have a model hash and say whether the outputs were recorded")
     probe_hash = header.get("probe_hash")
-    if probe_hash is not None and (not isinstance(probe_hash, str) or not _HASH.fullmatch(probe_hash)):
+    if probe_hash is not None and not is_hash(probe_hash):
         raise WireError("a reply must give the hash of the probes that recorded outputs answer, or None")
     inferred = header.get("inferred")
     if inferred is not None and (type(inferred) is not int or not 0 <= inferred < MAX_HEADER_BYTES):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
 from ..probes import ProbeSet
 from .fork_server import ScanError
 from .jobs import BAD_ARGUMENTS, Job, WorkerSettings, request_of

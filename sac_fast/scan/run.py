@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from ..fingerprint import Fingerprint
-from ..io.container import package_version
+from ..io.version import package_version
 from ..models import ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
 from ..probes import ProbeSet

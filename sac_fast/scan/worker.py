@@ -244,7 +244,9 @@ class Answerer:
             parts = self._probes.parts(preprocessing, batch_size)
             answers = [model.answer(part.to(dtype), batch_size=batch_size) for part in parts]
             if len({answer.shape[1] for answer in answers}) > 1:
-                raise ModelError("model must return as many values for each probe, got a change of width")
+                raise ModelError(
+                    "model must return as many values for each probe, got a change of width", reason="wrong-shape"
+                )
             return answers[0] if len(answers) == 1 else torch.cat(answers)
 
         if self._batch_size is not None:
@@ -265,16 +267,8 @@ def _failure(error: BaseException, otherwise: str, format: str = "") -> Answer:
     text = str(error) if isinstance(error, (ModelError, FileFormatError)) else f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         return failed("out-of-memory", text, format)
-    reason = getattr(error, "reason", None)
-    if isinstance(error, ModelError) and isinstance(reason, str):
-        return failed(reason, text, format)
-    if isinstance(error, ModelError) and otherwise == "run-failed":
-        # `run_model` says these two in words only.
-        if "must return finite numbers" in text:
-            return failed("not-finite", text, format)
-        if " rows for a batch" in text or "values a probe" in text or "value a probe" in text:
-            return failed("wrong-shape", text, format)
-    return failed(otherwise, text, format)
+    reason = getattr(error, "reason", None) if isinstance(error, ModelError) else None
+    return failed(reason if isinstance(reason, str) else otherwise, text, format)  # untrusted code may set any type
 
 
 def _seed(device: torch.device) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..attacks.registry import ATTACKS
 from ..attacks.training import SCRATCH, TUNING, TrainingConfig, compute_logits
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..labelled_zoo.engine import OutputFolderError, file_weights_hash, lock_folder, open_folder, train_missing
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..labelled_zoo.plan import Architecture

@@ -1,4 +1,4 @@
-"""The outputs of all models of a store under one probe set, as the lineage takes them."""
+"""The outputs of all models of a store under one probe set, as `find_relatives` takes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .store import ModelStore
 
 @dataclass(frozen=True)
 class StoredOutputs:
-    """What `stored_outputs` found: names in their order, outputs (n, k_i) and tags of each; notes for the reader."""
+    """The result of `stored_outputs`: names, outputs (n, k_i) and tags of each; notes for people."""
 
     probe_hash: str
     names: tuple[str, ...]
@@ -23,7 +23,7 @@ class StoredOutputs:
 
 
 def stored_outputs(store: ModelStore, probes: str | None = None, *, progress: bool = False) -> StoredOutputs:
-    """Read the outputs of all models that answered one probe set; large ones are mapped, not read.
+    """Read the outputs of all models on one probe set; large ones are mapped, not read.
 
     Args:
         store: open for reading.
@@ -47,7 +47,7 @@ def stored_outputs(store: ModelStore, probes: str | None = None, *, progress: bo
     done = [record for record in mine if record.status == "done"]
     rows = {record.n for record in done}
     if len(rows) > 1:
-        raise StoreError(f"models must have answered the same number of probes, got {sorted(rows, key=str)}")
+        raise StoreError(f"models must have outputs for the same number of probes, got {sorted(rows, key=str)}")
     if len(done) < 2:
         raise StoreError(f"the store must hold outputs of at least two models for {fit[0]}, got {len(done)}")
     outputs = tuple(store.outputs(record) for record in track(done, "reading outputs", enabled=progress))

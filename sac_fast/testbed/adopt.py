@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import FileFormatError, ModelError
 from ..fingerprint import fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from ..labelled_zoo.folder import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
 from ..labelled_zoo.plan import Architecture

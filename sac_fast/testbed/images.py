@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import FileFormatError, ProbeError
-from ..io.container import StrPath, open_regular
+from ..io.files import StrPath, open_regular
 from ..probes import ProbeSet
 from .cifar import CLASSES as CIFAR_CLASSES
 from .cifar import find_cifar10, read_cifar10

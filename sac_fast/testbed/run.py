@@ -13,7 +13,7 @@ import torch
 
 from ..errors import ModelError
 from ..fingerprint import fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..labelled_zoo.engine import OutputFolderError, lock_folder, open_folder, run_jobs, train_missing
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..labelled_zoo.trainer import Failure

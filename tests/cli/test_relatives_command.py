@@ -28,11 +28,11 @@ def store(tmp_path_factory):
                 model_hash=f"sha256:{number:064x}",
                 tags=("independent",) if name.startswith("independent") else (),
             )
-            made.add_result(record.key, record, torch.from_numpy(values).float())
+            made.add_results([(record.key, record, torch.from_numpy(values).float())])
         failed = ModelRecord(name="broken", path="/models/broken", probe_hash=PROBES)
         made.add_failure(failed, "truncated", "it is cut off")
         other = ModelRecord(name="source", path="/models/source", probe_hash=OTHER, model_hash=f"sha256:{0:064x}")
-        made.add_result(other.key, other, torch.from_numpy(source))
+        made.add_results([(other.key, other, torch.from_numpy(source))])
     return folder
 
 
@@ -110,4 +110,4 @@ def test_the_table_is_not_lost_for_a_drawing_that_fails(run, store, tmp_path, mo
 def test_a_folder_that_is_no_store(run, tmp_path):
     code, _, err = run("relatives", tmp_path)
     assert code == 1
-    assert "must be a zoo store" in err
+    assert "must be a store" in err

@@ -45,7 +45,7 @@ class Packed:
         )
 
     def place(self, library, row, coordinate, part, parts):
-        return library.place_in_model(i64(row), i64(coordinate), part, i64(self.k), parts)
+        return library.model_offset(i64(row), i64(coordinate), part, i64(self.k), parts)
 
 
 def models(m, n, k, seed, dtype=torch.float32):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support import scan_models
 
-from sac_fast.store import ModelStore, export_distances
+from sac_fast.store import ModelStore, check_store, export_distances, export_models
 
 MODELS = 24
 SECONDS = 0.2
@@ -56,9 +56,9 @@ def start(base, store, stderr=None):
 
 def contents(base, store):
     with ModelStore.open(base / store, write=False) as opened:
-        opened.export(base / f"{store}.csv")
+        export_models(opened, base / f"{store}.csv")
         export_distances(opened, base / f"{store}-distances.csv")
-        assert not opened.check().findings
+        assert not check_store(opened).findings
     files = {p.name: p.read_bytes() for p in sorted((base / store / "outputs").rglob("*")) if p.is_file()}
     return [(base / f"{store}{end}").read_bytes() for end in (".csv", "-distances.csv")], files
 

@@ -13,7 +13,7 @@ from sac_fast.scan.fork_server import ScanError
 from sac_fast.scan.jobs import Job, WorkerSettings
 from sac_fast.scan.protocol import WireError, pack
 from sac_fast.scan.run import scan
-from sac_fast.store import ModelStore
+from sac_fast.store import ModelStore, export_models
 
 PROBES = scan_models.probes()
 SETTINGS = WorkerSettings(architectures=(scan_models.SPEC,), memory_bytes=1 << 30)
@@ -70,7 +70,7 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
 
 def contents(folder):
     with ModelStore.open(folder, write=False) as store:
-        store.export(folder.parent / "table.csv")
+        export_models(store, folder.parent / "table.csv")
     files = {p.name: p.read_bytes() for p in sorted((folder / "outputs").rglob("*")) if p.is_file()}
     return (folder.parent / "table.csv").read_bytes(), files
 

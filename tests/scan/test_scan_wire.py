@@ -14,7 +14,6 @@ from sac_fast.scan.protocol import (
     FrameReader,
     WireError,
     failed,
-    one_line,
     pack,
     read_reply,
     receive,
@@ -125,7 +124,7 @@ def test_an_answer_comes_back_equal():
         )
     header, data = reply_of(failed("pickle", "no\x1b[2J\nthanks", "torch"), 2)
     got = read_reply(header, bytearray(data), 3)
-    assert (got.outputs, got.reason, got.message, got.format) == (None, "pickle", "no [2J thanks", "torch")
+    assert (got.outputs, got.reason, got.message, got.format) == (None, "pickle", r"no\x1b[2J\nthanks", "torch")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,9 @@ def test_wrong_rows_and_numbers_that_are_none_are_the_models_failure():
 
 
 def test_messages_are_made_fit_for_a_terminal():
-    assert one_line("a\x1b]0;title\x07b\r\n\tc\ud800d\u202ee") == "a ]0;title b c d e"
-    assert len(one_line("x" * 10_000)) == 500
+    text, shown = "a\x1b]0;title\x07b\r\n\tc\ud800d\u202ee", r"a\x1b]0;title\x07b\r\n\tc\ud800d\u202ee"
+    reply = {"format": "torch", "reason": "odd", "message": text, "seconds": [0, 0]}
+    assert (failed("odd", text).message, read_reply(reply, bytearray(), None).message) == (shown, shown)
+    assert len(failed("odd", "x" * 10_000).message) == 500
     with pytest.raises(ValueError, match="outputs or a reason"):
         Answer(None)

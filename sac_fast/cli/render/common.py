@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import plain_name
+from ...io.text import escape_text
 from .console import console, print_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _pairs(rows: dict[str, Any]) -> None:
     """Print names and values, of which any may be a stranger's words."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(plain_name(str(value))))
+        table.add_row(Text(name, style="bold"), Text(escape_text(value)))
     console().print(table)
 
 
@@ -39,7 +39,7 @@ def installation() -> dict[str, Any]:
     from PIL import features
 
     from ..._backend import capabilities
-    from ...io.container import package_version
+    from ...io.version import package_version
 
     def version(package: str) -> str | None:
         try:
@@ -125,11 +125,11 @@ def show_remade(result: Remade, as_json: bool) -> None:
         return
     # names, reasons and notes repeat what the recipe says, which may be a stranger's
     for image in result.images:
-        print(plain_name(f"{image.name}: {'equal' if image.equal else image.reason}"))
+        print(escape_text(f"{image.name}: {'equal' if image.equal else image.reason}"))
     for line in result.selection:
-        print(plain_name(f"selection: {line}"))
+        print(escape_text(f"selection: {line}"))
     for line in result.notes:
-        print(plain_name(f"note: {line}"))
+        print(escape_text(f"note: {line}"))
     print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
 
 
@@ -155,7 +155,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
     verdict = result.verdict
     out = console()
     out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
-    out.print(Text(plain_name(verdict.reason)))
+    out.print(Text(escape_text(verdict.reason)))
     nulls = sorted(result.null_distances.values())
     _pairs(
         {
@@ -168,7 +168,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
         }
     )
     for warning in result.warnings:
-        out.print(Text(plain_name(f"note: {warning}"), style="yellow"))
+        out.print(Text(escape_text(f"note: {warning}"), style="yellow"))
 
 
 def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:

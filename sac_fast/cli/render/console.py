@@ -1,4 +1,4 @@
-"""How results reach the terminal: one console for tables, one form of JSON, strangers' names without tricks."""
+"""How results reach the terminal: one console and one form of table, one form of JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+_MIN_WIDTH = 160  # in a pipe, where rich assumes 80 columns and would cut words
+
 
 def console() -> Console:
-    """The console of stdout; in a pipe at least 140 columns wide, where rich assumes 80 and would cut words."""
+    """The console of stdout. It prints strings as they are: ``[bold]`` in a name is no markup, ``:smile:`` no emoji."""
     from rich.console import Console
 
-    width = shutil.get_terminal_size((80, 24)).columns
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=max(width, 140))
+    made = Console(highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = max(shutil.get_terminal_size((80, 24)).columns, _MIN_WIDTH)
+    return made
 
 
 def print_json(value: Any) -> None:

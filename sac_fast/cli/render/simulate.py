@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ...io.text import one_line
+from ...io.text import escape_text
 from .console import console, print_json
 
 
@@ -34,7 +34,7 @@ def show_simulation(summary: dict[str, Any], as_json: bool) -> None:
         f"in {summary['folder']}"
     )
     for name, reason in {**summary["left_out"], **summary["failed"]}.items():
-        print(f"sac-fast: {one_line(f'{name}: {reason}')}", file=sys.stderr)
+        print(f"sac-fast: {escape_text(f'{name}: {reason}')}", file=sys.stderr)
 
 
 def _range(members: list[dict[str, Any]], key: str, digits: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import plain_name
+from ...io.text import escape_text
 from .console import console, print_json
 
 
@@ -30,7 +30,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         seconds = group["seconds_mean"]
         table.add_row(
             group["role"],
-            Text(plain_name(group["origin"])),
+            Text(escape_text(group["origin"])),
             str(group["count"]),
             _percent(group["accuracy_min"]),
             _percent(group["accuracy_mean"]),
@@ -46,7 +46,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         )
     )
     for row in summary.get("left_out", ()):
-        screen.print(Text(plain_name(f"left out: {row['file']}: {row['reason']}")))
+        screen.print(Text(escape_text(f"left out: {row['file']}: {row['reason']}")))
     for row in summary["below"]:
         screen.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
 
