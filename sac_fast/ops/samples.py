@@ -200,7 +200,9 @@ _QUALITY = [
     ),
     BadValue(_value(torch.ones(2).long().to_sparse()), TypeError, "^{name} must be a dense tensor"),
     BadValue(
-        lambda _: np.ma.array([5, 6], mask=[False, True]), TypeError, "^{name} must be a plain NumPy array, got a masked"
+        lambda _: np.ma.array([5, 6], mask=[False, True]),
+        TypeError,
+        "^{name} must be a plain NumPy array, got a masked",
     ),
 ]
 

@@ -37,7 +37,9 @@ def nearest(models, queries, top, metric="cosine", sigma=definition.SIGMA):
         return np.sort(distances(queries, models, metric, sigma))[:, :top]
     # 9 probes
     scale = 2 / 81 / (127.5 if models.dtype == np.uint8 else 1)
-    return np.sort(scipy.spatial.distance.cdist(queries.astype(float), models.astype(float), "cityblock"))[:, :top] * scale
+    return (
+        np.sort(scipy.spatial.distance.cdist(queries.astype(float), models.astype(float), "cityblock"))[:, :top] * scale
+    )
 
 
 def weighted(a, b, weights, metric="cosine", sigma=definition.SIGMA):
@@ -120,7 +122,9 @@ def test_every_dtype_and_layout(backend, op, arguments):
         result = values_of(getattr(ops, op.name)(**mapped(LAYOUTS[layout], call), backend=backend))
         bound = 0 if result.dtype == torch.uint8 else tolerances.HIGHEST[result.dtype]
         wide = dtype == torch.float64
-        assert result.dtype == (torch.uint8 if op.name == "jpeg_roundtrip" else torch.float64 if wide else torch.float32)
+        assert result.dtype == (
+            torch.uint8 if op.name == "jpeg_roundtrip" else torch.float64 if wide else torch.float32
+        )
         np.testing.assert_allclose(result, expected, rtol=0, atol=bound, err_msg=f"{dtype} {layout}")
 
 
@@ -194,7 +198,9 @@ def test_auto_takes_a_cuda_kernel_only_once_a_gpu_has_run_it(op, monkeypatch):
 def test_capabilities_name_the_kernels_that_no_gpu_has_run(monkeypatch):
     monkeypatch.setattr(_backend, "_cuda_architectures", ["90a"])
     waiting = sac_fast.capabilities()["cuda_kernels_not_run_yet"]
-    assert waiting == sorted(n for n, op in table.OPS.items() if "cuda" in op.backends and not op.backends["cuda"].ran_on_gpu)
+    assert waiting == sorted(
+        n for n, op in table.OPS.items() if "cuda" in op.backends and not op.backends["cuda"].ran_on_gpu
+    )
     monkeypatch.setattr(_backend, "_cuda_architectures", [])
     assert sac_fast.capabilities()["cuda_kernels_not_run_yet"] == []
 
@@ -343,7 +349,9 @@ def test_each_op_has_its_files_and_an_independent_definition():
 
 
 def test_an_op_must_implement_what_the_table_says():
-    with pytest.raises(TypeError, match="correlation_matrix must implement cpu, cuda, reference as the table says, got cpu"):
+    with pytest.raises(
+        TypeError, match="correlation_matrix must implement cpu, cuda, reference as the table says, got cpu"
+    ):
         dispatch.register("correlation_matrix", check=print, fake=print, cpu=print)
 
 
