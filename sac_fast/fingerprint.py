@@ -18,7 +18,7 @@ from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
-from .probes.recipe import brief
+from .probes.provenance import brief
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -65,7 +65,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate scores on a zoo of stolen and independent models: tables, figures, and a calibration."""
-    from ..evaluation import FigureError, fit_zoo, markdown, write_figures
+    from ..evaluation import FigureError, fit_calibration, markdown, write_figures
     from ..evaluation import evaluate as run
     from ..labelled_zoo.folder import LabelledZoo
     from ..scores import PRESETS
@@ -86,8 +86,8 @@ def evaluate(
         zoo = out / "testbed"
         _train_quick(zoo, seed, not quiet)
     # One fit takes seconds, the evaluation (many of them) minutes: what the zoo is too small for is known first.
-    fitted = None if fit is None else fit_zoo(LabelledZoo.load(zoo), null_share=null_share, progress=not quiet)
-    results, answers = run(
+    fitted = None if fit is None else fit_calibration(LabelledZoo.load(zoo), null_share=null_share, progress=not quiet)
+    results, loaded = run(
         zoo,
         presets=preset or PRESETS,
         scores=score or (),
@@ -108,7 +108,7 @@ def evaluate(
         results["calibration"] = fit.name
     if figures:
         try:
-            results["figures"] = [path.name for path in write_figures(results, answers, out)]
+            results["figures"] = [path.name for path in write_figures(results, loaded, out)]
         except FigureError as error:
             # The figures are an extra; hours of fingerprints shall not be lost for want of it.
             results["figures_note"] = str(error)

@@ -42,7 +42,7 @@ def relatives(
     from ..lineage.relatives import find_relatives
     from ..store import ModelStore
     from ..store.stored import stored_outputs
-    from ..verdict.pool import smallest_null_count
+    from ..verdict import nulls_needed
     from .render.relatives import show_relatives
 
     if not 0 < alpha < 1:
@@ -61,7 +61,7 @@ def relatives(
                 f"must name models with outputs in {str(zoo)!r}, got {strangers[0]!r}", param_hint=option
             )
     independents = [name for name, tags in zip(stored.names, stored.tags, strict=True) if independent in tags]
-    pairs, needed = len(independents) * (len(independents) - 1) // 2, smallest_null_count(alpha)
+    pairs, needed = len(independents) * (len(independents) - 1) // 2, nulls_needed(alpha)
     if graph and pairs < needed:
         raise typer.BadParameter(
             f"needs models tagged {independent!r} (zoo.csv, zoo.toml) with at least {needed} distances between them at "

@@ -88,14 +88,14 @@ def _deferring(
     each: Callable[[Tensor], Tensor], form: Callable[[Tensor], Tensor], factor: float, *, to_cpu: bool
 ) -> Callable[..., Tensor]:
     def cal_cor(model: nn.Module, dataloader: functions.Batches) -> Tensor:
-        answers = functions.model_answers(model, dataloader, each, to_cpu=to_cpu)
+        answers = functions.model_outputs(model, dataloader, each, to_cpu=to_cpu)
         return DeferredMatrix((answers,), form, factor) if answers.dim() == 2 else form(answers)
 
     return cal_cor
 
 
 # What is called instead, once the function of the name has proved to be the same.
-_INSTEAD: dict[Callable[..., Any], Callable[..., Any]] = {
+_REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     sac_jc.cal_cor: _deferring(Tensor.detach, _form_of_sac_jc, 1.0, to_cpu=False),
     sac.cal_cor: _deferring(Tensor.detach, _form_of_sac, 0.5, to_cpu=True),
     sac.cal_cor_onehot: _deferring(sac.output_to_label, _form_of_sac, 0.5, to_cpu=True),
@@ -113,7 +113,7 @@ READERS: dict[str, type[datasets.Hdf5Images]] = {
 }
 
 
-def parameters(name: str) -> int | None:
+def parameter_count(name: str) -> int | None:
     """Number of parameters of the function of this name; None where there is none."""
     if name not in _EXAMPLES:
         return None
@@ -123,7 +123,7 @@ def parameters(name: str) -> int | None:
 def same_function(name: str, own: Callable[..., Any]) -> tuple[Callable[..., Any] | None, str]:
     """The function to call instead of a script's own, or None, and a few words for the report."""
     example = _EXAMPLES[name]
-    with _undisturbed():
+    with _isolated_state():
         try:
             expected = example(own)
         except Exception as error:  # the script's code may raise anything
@@ -131,7 +131,7 @@ def same_function(name: str, own: Callable[..., Any]) -> tuple[Callable[..., Any
         for module in (sac_jc, sac):
             function = getattr(module, name, None)
             if function is not None and same_values(example(function), expected):
-                return _INSTEAD.get(function, function), f"replaced by {module.__name__}.{name}"
+                return _REPLACEMENTS.get(function, function), f"replaced by {module.__name__}.{name}"
     return None, "kept, since its values on the example are others"
 
 
@@ -139,7 +139,7 @@ def same_reader(name: str, own: Callable[..., Any]) -> tuple[type[datasets.Hdf5I
     """The dataset class to use instead of a script's own, or None, and a few words for the report."""
     reader = READERS[name]
     shown = f"replaced by {reader.__module__}.{name}"
-    with _undisturbed(), _example_file(reader.layout) as file:
+    with _isolated_state(), _example_file(reader.layout) as file:
         arguments: tuple[Any, ...] = (file, 5) if name == "dataset_SAC_num" else (file,)
         ours: Any = reader(*arguments)
         try:
@@ -166,7 +166,7 @@ def same_values(ours: Any, theirs: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def _isolated_state() -> Iterator[None]:
     """The script shall not see that its functions were tried: no output, warnings or random numbers used."""
     python, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the script may use it
     with (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import ops
-from .functions import Batches, model_answers, one_minus_cosine
+from .functions import Batches, model_outputs, one_minus_cosine
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _GROUP_BYTES = 64 << 20
@@ -56,7 +56,7 @@ def correlation_differences(
 
     Source: SAC.py of SAC_JC (Guan et al., arXiv 2412.20768), correlation_wrong.py of SAC (arXiv 2210.15427).
     """
-    return output_differences(_answers(models, dataloader, load, to_cpu=halved), halved=halved)
+    return output_differences(_outputs_of(models, dataloader, load, to_cpu=halved), halved=halved)
 
 
 def output_differences(outputs: Iterable[Tensor], *, halved: bool = False) -> Tensor:
@@ -145,7 +145,7 @@ def is_regular(outputs: Tensor) -> bool:
     return bool((torch.linalg.vector_norm(directed, dim=1) >= _EPSILON).all())
 
 
-def _answers(
+def _outputs_of(
     models: Iterable[Any], dataloader: Batches, load: Callable[[Any], nn.Module] | None, *, to_cpu: bool
 ) -> Iterator[Tensor]:
     index = 0
@@ -157,6 +157,6 @@ def _answers(
             model = entry() if load is None else load(entry)
         if not isinstance(model, nn.Module):
             raise TypeError(f"models[{index}] must give a module, got {type(model).__name__}")
-        yield model_answers(model, dataloader, to_cpu=to_cpu)
+        yield model_outputs(model, dataloader, to_cpu=to_cpu)
         del model, entry  # before the next one is loaded
         index += 1  # noqa: SIM113

@@ -91,7 +91,7 @@ def _placed(model: nn.Module) -> Iterator[torch.device]:
         model.cpu()
 
 
-def model_answers(
+def model_outputs(
     model: nn.Module, dataloader: Batches, each: Callable[[Tensor], Tensor] = Tensor.detach, *, to_cpu: bool
 ) -> Tensor:
     """The model's answers to all batches, (n, k), each batch through `each`, without a graph."""

@@ -22,7 +22,7 @@ from .rewrite import MISSING, REPLACE, Finder, Missing, compile_script
 
 _trying = threading.local()
 # Names that NumPy dropped in 1.24; cut_mix.py of SAC uses the first.
-_OLD_NUMPY = {"int": int, "float": float, "bool": bool, "object": object}
+_REMOVED_NUMPY_ALIASES = {"int": int, "float": float, "bool": bool, "object": object}
 
 
 class _Session:
@@ -35,7 +35,7 @@ class _Session:
         self._seen: dict[str, bool] = {}
         self._missing: set[str] = set()
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         if not self._quiet:
             print(f"sac_fast.compat: {line}", file=sys.stderr)
 
@@ -49,7 +49,7 @@ class _Session:
         root = path.partition(".")[0]
         if root not in self._missing:
             self._missing.add(root)
-            self.tell(f"{root} is not installed: the script goes on until it needs it")
+            self.report(f"{root} is not installed: the script goes on until it needs it")
         return Missing(path)
 
     def replace(self, own: Any) -> Any:
@@ -65,7 +65,7 @@ class _Session:
     def _choose(self, shown: str, decide: Callable[[], tuple[Any, str]]) -> Any:
         chosen, words = decide()
         self._seen[shown] = True
-        self.tell(f"{shown} {words}")
+        self.report(f"{shown} {words}")
         return chosen
 
     def _function(self, own: FunctionType, shown: str) -> Callable[..., Any]:
@@ -136,11 +136,11 @@ def _patched(
     finder = Finder(os.path.abspath(folder), session.names(), session.loaded)
     with contextlib.ExitStack() as stack:
         _patch_torch(stack, session, allow_pickled_models)
-        for name, value in _OLD_NUMPY.items():
+        for name, value in _REMOVED_NUMPY_ALIASES.items():
             if name not in vars(np):
                 _set(stack, np, name, value)
         for name, own in list((namespace or {}).items()):
-            if isinstance(own, FunctionType) and _required(own) == checks.parameters(name):
+            if isinstance(own, FunctionType) and _required(own) == checks.parameter_count(name):
                 assert namespace is not None
                 namespace[name] = session.replace(own)
                 stack.callback(namespace.__setitem__, name, own)
@@ -153,7 +153,7 @@ def _patched(
             for name in session.modules:
                 sys.modules.pop(name, None)
             if session.unused():
-                session.tell(f"found, but never called: {', '.join(session.unused())}")
+                session.report(f"found, but never called: {', '.join(session.unused())}")
 
 
 def run_script(
@@ -206,7 +206,7 @@ def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Any) -> None
 def _patch_torch(stack: contextlib.ExitStack, session: _Session, allow_pickled_models: bool) -> None:
     defaults: dict[str, Any] = {"weights_only": False} if allow_pickled_models else {}
     if not torch.cuda.is_available():
-        session.tell("no CUDA device: .cuda() does nothing, torch.load loads to the CPU")
+        session.report("no CUDA device: .cuda() does nothing, torch.load loads to the CPU")
         for owner in (torch.Tensor, nn.Module):
             _set(stack, owner, "cuda", lambda self, *args, **kwargs: self)
         defaults["map_location"] = "cpu"

@@ -37,7 +37,7 @@ def _is_known_function(node: ast.stmt) -> bool:
         return False
     arguments = node.args
     plain = not (arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults)
-    return plain and len(arguments.posonlyargs) + len(arguments.args) == checks.parameters(node.name)
+    return plain and len(arguments.posonlyargs) + len(arguments.args) == checks.parameter_count(node.name)
 
 
 def _is_known_reader(node: ast.stmt) -> bool:

@@ -16,7 +16,7 @@ from .functions import (
     calculate_auc,
     correlation_dist,
     feature,
-    model_answers,
+    model_outputs,
     one_minus_cosine,
     pairwise_euclid_distance,
     similarity,
@@ -75,7 +75,7 @@ def cal_cor(model: nn.Module, dataloader: Batches) -> Tensor:
 
     Source: correlation_wrong.py of SAC.
     """
-    answers = model_answers(model, dataloader, to_cpu=True)
+    answers = model_outputs(model, dataloader, to_cpu=True)
     return correlation(answers, answers)
 
 
@@ -96,7 +96,7 @@ def cal_cor_onehot(model: nn.Module, dataloader: Batches) -> Tensor:
 
     Source: correlation_wrong.py of SAC.
     """
-    labels = model_answers(model, dataloader, output_to_label, to_cpu=True)
+    labels = model_outputs(model, dataloader, output_to_label, to_cpu=True)
     return correlation(labels, labels)
 
 

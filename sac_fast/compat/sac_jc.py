@@ -15,7 +15,7 @@ from .functions import (
     calculate_auc,
     correlation_dist,
     feature,
-    model_answers,
+    model_outputs,
     one_minus_cosine,
     pairwise_euclid_distance,
     similarity,
@@ -72,7 +72,7 @@ def cal_cor(model: nn.Module, dataloader: Batches) -> Tensor:
 
     Source: SAC.py of SAC_JC.
     """
-    answers = model_answers(model, dataloader, to_cpu=False)
+    answers = model_outputs(model, dataloader, to_cpu=False)
     return correlation(answers, answers)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from ..labelled_zoo.folder import ZooMember
 from ..scores.statistic import CohortFeatures, CohortStatistic
 from ..scores.weights import Weights, fit_weights
-from .answers import ZooAnswers, is_adaptive
+from .loaded_zoo import LoadedZoo, is_adaptive
 
 # Parts into which models of the source's architecture are divided by seed.
 SEED_FOLDS = 4
@@ -88,11 +88,11 @@ def make_folds(source: ZooMember, suspects: Sequence[ZooMember]) -> Iterator[Fol
             yield Fold(f"{architecture}, seeds {part + 1} of {parts}", (*held, *others[part::parts]), cohort, thefts)
 
 
-def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, regularisation: float) -> CrossFit:
+def cross_fit(loaded: LoadedZoo, statistics: Sequence[CohortStatistic], *, regularisation: float) -> CrossFit:
     """Judge every suspect of a zoo by the trained score, as described above.
 
     Args:
-        answers: of the zoo.
+        loaded: of the zoo.
         statistics: of the score.
         regularisation: see `fit_weights`.
 
@@ -102,10 +102,10 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
     Raises:
         ValueError: fewer than two attacks, or too few independents for a cohort in some fold.
     """
-    source = answers.zoo.source
-    suspects = answers.suspects
-    features = CohortFeatures(answers.outputs, [m.name for m in answers.members], statistics, answers.labels)
-    attacks = [origin for origin, _ in answers.attacks()]
+    source = loaded.zoo.source
+    suspects = loaded.suspects
+    features = CohortFeatures(loaded.outputs, [m.name for m in loaded.members], statistics, loaded.labels)
+    attacks = [origin for origin, _ in loaded.attacks()]
     if len(attacks) < 2:
         raise ValueError(f"stolen must be of at least 2 attacks, one to leave out, got {', '.join(attacks)}")
     judged: dict[str, list[float]] = {}
@@ -115,16 +115,16 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
         if len(fold.cohort) < 4:
             raise ValueError(f"cohort of {fold.name!r} must hold at least 4 independents, got {len(fold.cohort)}")
         cohort = [m.name for m in fold.cohort]
-        independents = features.of(source.name, cohort, cohort)
+        independents = features.compute(source.name, cohort, cohort)
         tested = [m for m in fold.tested]
-        found = features.of(source.name, [m.name for m in tested], cohort)
+        found = features.compute(source.name, [m.name for m in tested], cohort)
         for attack in attacks:
-            usual = [m for m in answers.stolen if m.origin != attack and not is_adaptive(m.origin)]
+            usual = [m for m in loaded.stolen if m.origin != attack and not is_adaptive(m.origin)]
             thefts = [m for m in usual if m in fold.thefts]
             if not thefts:
                 thefts = [m for m in usual if m not in fold.tested]
                 notes.append(f"{fold.name}: no thefts of other architectures; fitted on others of the same one")
-            of_thefts = features.of(source.name, [m.name for m in thefts], cohort)
+            of_thefts = features.compute(source.name, [m.name for m in thefts], cohort)
             fitted: Weights = fit_weights(
                 of_thefts, [m.origin for m in thefts], independents, regularisation=regularisation
             )

@@ -13,26 +13,26 @@ from ..errors import SacFastError
 from ..io.container import atomic_write
 from ..scores import PRESETS
 from ..verdict import roc_curve
-from .answers import ZooAnswers, is_adaptive
 from .heatmap import draw_heatmap
+from .loaded_zoo import LoadedZoo, is_adaptive
 
 # Okabe and Ito's colours, told apart by everyone; dashes and markers do so without colour.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#7F7F7F")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2)))
 MARKERS = "osD^vPX*"
-_MOST_ROC_CURVES = 6
+_MAX_ROC_CURVES = 6
 
 
 class FigureError(SacFastError, RuntimeError):
     """The figures cannot be drawn here."""
 
 
-def write_figures(results: Mapping[str, Any], answers: ZooAnswers, folder: Path) -> list[Path]:
+def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -> list[Path]:
     """Draw everything that an evaluation shows.
 
     Args:
         results: of `evaluate`.
-        answers: of the same zoo, for the heat map.
+        loaded: of the same zoo, for the heat map.
         folder: where the PNG files go; it must be there.
 
     Returns:
@@ -53,7 +53,7 @@ def write_figures(results: Mapping[str, Any], answers: ZooAnswers, folder: Path)
         "distances": ((10.0, 5.6), lambda figure: _distances(figure, results)),
         "probes": ((6.0, 4.4), lambda figure: _probes(figure, results)),
         "quality": ((6.0, 4.4), lambda figure: _quality(figure, results)),
-        "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, answers)),
+        "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, loaded)),
         "time": ((7.0, 5.6), lambda figure: _time(figure, results)),
     }
     written = []
@@ -102,7 +102,7 @@ def _groups(method: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[list
 
 
 def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
-    drawn = [(method, *_groups(method, results)) for method in _chosen(results, _MOST_ROC_CURVES)]
+    drawn = [(method, *_groups(method, results)) for method in _chosen(results, _MAX_ROC_CURVES)]
     drawn = [(method, near, far) for method, near, far in drawn if near and far]
     if not drawn:
         return False
@@ -142,7 +142,7 @@ def _distances(figure: Any, results: Mapping[str, Any]) -> bool:
         for row, label in enumerate(order):
             values = [method["distances"][n] for n in groups[label] if method["distances"][n] is not None]
             independent = label.startswith("independent")
-            # spread a little, so that equal distances are seen
+            # evenly_spaced a little, so that equal distances are seen
             jitter = row + 0.22 * np.linspace(-1, 1, len(values)) if len(values) > 1 else np.full(len(values), row)
             axes.plot(values, jitter, linestyle="", marker="o" if independent else "x", markersize=4,
                       color="black" if independent else "#D55E00", fillstyle="none")  # fmt: skip
@@ -219,7 +219,7 @@ def _time(figure: Any, results: Mapping[str, Any]) -> bool:
                   fillstyle="full" if number < len(MARKERS) else "none")  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.1)
-    answered = "its answers and their comparison" if timed[0]["query_seconds"] else "ours: the comparison alone"
+    answered = "its outputs and their comparison" if timed[0]["query_seconds"] else "ours: the comparison alone"
     axes.set_xlabel(f"time for one suspect, seconds ({answered}; logarithmic)")
     axes.set_ylabel("mean AUC over the non-adaptive attacks")
     axes.set_title("Time against AUC of all methods; several points: several numbers of probes", fontsize=10)

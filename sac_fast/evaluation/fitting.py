@@ -8,10 +8,10 @@ from ..fingerprint import Fingerprint
 from ..io.progress import track
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..scores import CALIBRATED, REGULARISATION, Calibration, CohortStatistic
-from .answers import is_adaptive, true_labels
+from .loaded_zoo import is_adaptive, true_labels
 
 
-def fit_zoo(
+def fit_calibration(
     zoo: LabelledZoo,
     *,
     null_share: float = 0.5,
@@ -44,16 +44,16 @@ def fit_zoo(
     if missing := [name for name in probes if name not in zoo.probes]:
         raise ValueError(f"the zoo must have the probe sets {', '.join(probes)}, missing {missing[0]!r}")
     present = [m for m in zoo.members if all(zoo.fingerprint_file(name, m).is_file() for name in probes)]
-    cohort, nulls = divide([m for m in present if m.role == "independent"], null_share)
+    cohort, nulls = split_independents([m for m in present if m.role == "independent"], null_share)
     thefts = [m for m in present if m.role == "stolen" and not is_adaptive(m.origin)]
     if len(cohort) < 4 or not thefts:
         raise ValueError(
-            f"a fit needs at least 4 independents besides the nulls and 1 stolen model with answers, got {len(cohort)} "
+            f"a fit needs at least 4 independents besides the nulls and 1 stolen model with outputs, got {len(cohort)} "
             f"and {len(thefts)}"
         )
     wanted = [(name, member) for name in probes for member in (zoo.source, *cohort, *nulls, *thefts)]
     prints: dict[str, dict[str, Fingerprint]] = {name: {} for name in probes}
-    for name, member in track(wanted, "reading answers", enabled=progress):
+    for name, member in track(wanted, "reading outputs", enabled=progress):
         prints[name][member.name] = zoo.load_fingerprint(name, member)
 
     def of(members: Sequence[ZooMember]) -> dict[str, dict[str, Fingerprint]]:
@@ -71,7 +71,7 @@ def fit_zoo(
     return fitted.with_null({m.name: {name: prints[name][m.name] for name in probes} for m in nulls})
 
 
-def divide(independents: Sequence[ZooMember], null_share: float) -> tuple[list[ZooMember], list[ZooMember]]:
+def split_independents(independents: Sequence[ZooMember], null_share: float) -> tuple[list[ZooMember], list[ZooMember]]:
     """Cohort and nulls, the same share of every kind and architecture as nearly as numbers allow."""
     ordered = sorted(independents, key=lambda m: (m.origin, m.architecture))
     cohort: list[ZooMember] = []

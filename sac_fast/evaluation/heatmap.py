@@ -8,39 +8,39 @@ import torch
 
 from ..ops import correlation_matrix
 from ..scores import FIXED, transform_rows
-from ..scores.score import spread
-from .answers import ZooAnswers
+from ..scores.score import evenly_spaced
+from .loaded_zoo import LoadedZoo
 
-_MOST_PROBES = 300
+_MAX_PROBES = 300
 
 
-def draw_heatmap(figure: Any, answers: ZooAnswers) -> bool:
+def draw_heatmap(figure: Any, loaded: LoadedZoo) -> bool:
     """Three panels beside each other: a fine-tuned model, an extracted one, an independent one.
 
     Args:
         figure: a matplotlib figure.
-        answers: of the zoo.
+        loaded: of the zoo.
 
     Returns:
         Whether something was drawn.
     """
-    score = next((s for s in (FIXED["sac-jc"], FIXED["robust"]) if s.probes in answers.outputs), None)
+    score = next((s for s in (FIXED["sac-jc"], FIXED["robust"]) if s.probes in loaded.outputs), None)
     if score is None or score.metric is None:
         return False
-    outputs = answers.outputs[score.probes]
-    rows = spread(answers.count(score.probes), _MOST_PROBES)
-    labels = answers.labels[score.probes]
-    classes = outputs[answers.source].argmax(dim=1) if labels is None else labels
+    outputs = loaded.outputs[score.probes]
+    rows = evenly_spaced(loaded.count(score.probes), _MAX_PROBES)
+    labels = loaded.labels[score.probes]
+    classes = outputs[loaded.source].argmax(dim=1) if labels is None else labels
     order = rows[torch.argsort(classes[rows], stable=True)]
     bounds = torch.nonzero(torch.diff(classes[order]))[:, 0].tolist()
 
     def matrix(name: str) -> torch.Tensor:
         return correlation_matrix(transform_rows(outputs[name][order], score.measure), metric=str(score.metric))
 
-    mine = matrix(answers.source)
+    mine = matrix(loaded.source)
     chosen = []
     for wanted in ("finetune", "extract", "independent"):
-        members = answers.independents if wanted == "independent" else answers.stolen
+        members = loaded.independents if wanted == "independent" else loaded.stolen
         fitting = [m for m in members if wanted == "independent" or m.origin.startswith(wanted)]
         # of the independents the most alike kind: the source's own data
         fitting.sort(key=lambda m: m.origin == "other-data")

@@ -16,12 +16,12 @@ from ..errors import FileFormatError
 from ..io.container import StrPath, open_regular
 from ..labelled_zoo.folder import ZooMember
 from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
-from ..scores.regression import fewest_probes
+from ..scores.regression import min_probes
 from ..scores.score import REGRESSION
-from .answers import ZooAnswers
 from .crossfit import cross_fit
+from .loaded_zoo import LoadedZoo
 
-_MOST_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Method:
         description: in a few words.
         distances: by member; NaN where the method cannot compare (another number of outputs).
         queries: images that a suspect is asked.
-        compare_seconds: a suspect, from answers to distance; None where it is not known.
-        query_seconds: a suspect, from images to answers; None likewise.
+        compare_seconds: a suspect, from outputs to distance; None where it is not known.
+        query_seconds: a suspect, from images to outputs; None likewise.
         source: ``"sac_fast"``, or where a peer is from.
         details: anything else, as JSON can hold it.
         resampled: by member, (R,) distances under resamples of the probes; None where there are none.
@@ -57,41 +57,41 @@ class Method:
         return sum(known) if known else None
 
 
-def is_defined(answers: ZooAnswers, score: Score) -> bool:
+def is_defined(loaded: LoadedZoo, score: Score) -> bool:
     """Whether the zoo has as many probes as the score needs; only a regression needs more than two."""
     if score.comparison != REGRESSION:
         return True
-    there = answers.count(score.probes)
-    outputs = answers.outputs[score.probes][answers.source].shape[1]
-    return min(there, score.count or there) >= fewest_probes(outputs)
+    there = loaded.count(score.probes)
+    outputs = loaded.outputs[score.probes][loaded.source].shape[1]
+    return min(there, score.count or there) >= min_probes(outputs)
 
 
-def score_method(answers: ZooAnswers, score: Score, name: str | None = None) -> Method:
+def score_method(loaded: LoadedZoo, score: Score, name: str | None = None) -> Method:
     """A fixed score on the whole zoo.
 
     Args:
-        answers: of the zoo.
-        score: its probe set must be among the answers'.
+        loaded: of the zoo.
+        score: its probe set must be among the outputs'.
         name: in tables; None: the score's.
 
     Raises:
         ValueError: a probe set or labels that the zoo lacks, or outputs that do not fit.
     """
-    if score.probes not in answers.outputs:
-        raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(answers.outputs)}")
-    outputs = answers.outputs[score.probes]
-    suspects = answers.suspects
+    if score.probes not in loaded.outputs:
+        raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(loaded.outputs)}")
+    outputs = loaded.outputs[score.probes]
+    suspects = loaded.suspects
     start = time.perf_counter()
-    found = score.distances(outputs[answers.source], [outputs[m.name] for m in suspects], answers.labels[score.probes])
+    found = score.distances(outputs[loaded.source], [outputs[m.name] for m in suspects], loaded.labels[score.probes])
     seconds = (time.perf_counter() - start) / len(suspects)
     distances = {m.name: float(d) for m, d in zip(suspects, found, strict=True)}
-    queries = min(answers.count(score.probes), score.count or answers.count(score.probes))
+    queries = min(loaded.count(score.probes), score.count or loaded.count(score.probes))
     description = DESCRIPTIONS.get(name or "", score.name)
     return Method(name or score.name, description, distances, queries, seconds, details={"score": score.name})
 
 
 def calibrated_method(
-    answers: ZooAnswers,
+    loaded: LoadedZoo,
     statistics: Sequence[CohortStatistic] = CALIBRATED,
     *,
     regularisation: float = REGULARISATION,
@@ -102,14 +102,14 @@ def calibrated_method(
     Raises:
         ValueError: a probe set that the zoo lacks, or too few models for the separation.
     """
-    fitted = cross_fit(answers, statistics, regularisation=regularisation)
+    fitted = cross_fit(loaded, statistics, regularisation=regularisation)
     # As `Calibration.distances` does it, with all independents as cohort, for 32 suspects at once.
-    some = [m.name for m in answers.stolen[:32]]
-    names = [answers.source, *some, *(m.name for m in answers.independents)]
+    some = [m.name for m in loaded.stolen[:32]]
+    names = [loaded.source, *some, *(m.name for m in loaded.independents)]
     start = time.perf_counter()
-    CohortFeatures(answers.outputs, names, statistics, answers.labels).of(names[0], some, names[1 + len(some) :])
+    CohortFeatures(loaded.outputs, names, statistics, loaded.labels).compute(names[0], some, names[1 + len(some) :])
     seconds = (time.perf_counter() - start) / len(some)
-    sizes = {s.probes: max(_size(answers, t) for t in statistics if t.probes == s.probes) for s in statistics}
+    sizes = {s.probes: max(_size(loaded, t) for t in statistics if t.probes == s.probes) for s in statistics}
     details = {
         "statistics": [s.name for s in statistics],
         "regularisation": regularisation,
@@ -120,14 +120,14 @@ def calibrated_method(
     return Method(name, DESCRIPTIONS["calibrated"], fitted.distances, sum(sizes.values()), seconds, details=details)
 
 
-def _size(answers: ZooAnswers, statistic: CohortStatistic) -> int:
-    there = answers.count(statistic.probes)
+def _size(loaded: LoadedZoo, statistic: CohortStatistic) -> int:
+    there = loaded.count(statistic.probes)
     return there if statistic.count is None else min(there, statistic.count)
 
 
-def preset_method(answers: ZooAnswers, preset: str) -> Method:
+def preset_method(loaded: LoadedZoo, preset: str) -> Method:
     """One of the presets on the whole zoo."""
-    return calibrated_method(answers) if preset == "calibrated" else score_method(answers, FIXED[preset], preset)
+    return calibrated_method(loaded) if preset == "calibrated" else score_method(loaded, FIXED[preset], preset)
 
 
 def read_peers(path: StrPath, suspects: Sequence[ZooMember]) -> list[Method]:
@@ -144,10 +144,10 @@ def read_peers(path: StrPath, suspects: Sequence[ZooMember]) -> list[Method]:
         FileFormatError: not such a file, or one of another zoo.
     """
     with open_regular(path) as handle:
-        text = handle.read(_MOST_BYTES + 1)
+        text = handle.read(_MAX_BYTES + 1)
     try:
-        if len(text) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES:,} bytes")
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES:,} bytes")
         read = json.loads(text)
         if read["kind"] != "sac_fast baselines":
             raise ValueError(f"kind {read['kind']!r}")

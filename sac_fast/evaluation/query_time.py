@@ -8,7 +8,7 @@ from ..labelled_zoo.folder import LabelledZoo
 from ..models import Preprocessing, load_model, run_model
 
 
-def seconds_a_probe(zoo: LabelledZoo, probes: str, *, repeats: int = 3) -> float:
+def seconds_per_probe(zoo: LabelledZoo, probes: str, *, repeats: int = 3) -> float:
     """Time of the zoo's source for one probe, the best of some runs over the set.
 
     It imports the callable that zoo.json names: for zoos of one's own.

@@ -7,21 +7,21 @@ import torch
 from numpy.typing import NDArray
 
 from ..scores import Score, transform_rows, unexplained_shares_weighted
-from ..scores.regression import fewest_probes
-from ..scores.score import spread
+from ..scores.regression import min_probes
+from ..scores.score import evenly_spaced
 from ..verdict.probes import probe_bootstrap, probe_counts
-from .answers import ZooAnswers
+from .loaded_zoo import LoadedZoo
 
 
 def resampled_distances(
-    answers: ZooAnswers, score: Score, *, resamples: int, seed: int = 0
+    loaded: LoadedZoo, score: Score, *, resamples: int, seed: int = 0
 ) -> dict[str, NDArray[np.float64]] | None:
     """Distances of all suspects under resamples of the probes, the same resamples for all models.
 
     A row transform that looks at all probes (standardised columns) is held fixed.
 
     Args:
-        answers: of the zoo.
+        loaded: of the zoo.
         score: an l1 score or a regression; others have no pass for it.
         resamples: R.
         seed: of the resamples.
@@ -31,16 +31,16 @@ def resampled_distances(
     """
     if score.comparison not in ("l1", "regression"):
         return None
-    outputs = answers.outputs[score.probes]
-    rows = spread(answers.count(score.probes), score.count)
-    names = [m.name for m in answers.suspects]
-    transformed = {name: transform_rows(outputs[name][rows], score.measure) for name in (answers.source, *names)}
-    mine = transformed.pop(answers.source)
+    outputs = loaded.outputs[score.probes]
+    rows = evenly_spaced(loaded.count(score.probes), score.count)
+    names = [m.name for m in loaded.suspects]
+    transformed = {name: transform_rows(outputs[name][rows], score.measure) for name in (loaded.source, *names)}
+    mine = transformed.pop(loaded.source)
     if score.metric is not None:
         drawn = probe_bootstrap(mine, transformed, metric=score.metric, resamples=resamples, seed=seed)
         return dict(zip(names, drawn.replicates, strict=True))
     counts = torch.from_numpy(probe_counts(len(rows), resamples, seed))
-    if int((counts > 0).sum(dim=1).min()) < fewest_probes(mine.shape[1]):
+    if int((counts > 0).sum(dim=1).min()) < min_probes(mine.shape[1]):
         return None
     shares = unexplained_shares_weighted(mine, list(transformed.values()), counts).numpy()
     return dict(zip(names, shares, strict=True))

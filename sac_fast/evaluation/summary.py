@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..labelled_zoo.folder import ZooMember
 from ..verdict import SplitCheck, auc, evaluate_distances, random_split_check, tpr_at_fpr
-from .answers import is_adaptive
+from .loaded_zoo import is_adaptive
 
 #: False positive rates in every table.
 RATES = (0.01, 0.05)
@@ -68,7 +68,7 @@ def mean_tpr(distances: Mapping[str, float], suspects: Sequence[ZooMember], rate
     return float(np.mean(figures)) if figures else math.nan
 
 
-def or_none(value: float) -> float | None:
+def nan_to_none(value: float) -> float | None:
     """What is not defined as JSON can hold it."""
     return None if math.isnan(value) else value
 
@@ -123,9 +123,9 @@ def summarise(
             result[key] = evaluated
     far = np.concatenate(list(independents.values()))
     result["random_splits"] = [dataclasses.asdict(split) for split in split_checks(far, seed)]
-    result["mean_auc"] = or_none(mean_auc(distances, suspects))
-    result["mean_auc_by_kind"] = {kind: or_none(mean_auc(distances, suspects, [kind])) for kind in independents}
-    result["mean_tpr"] = {f"{rate:g}": or_none(mean_tpr(distances, suspects, rate)) for rate in RATES}
+    result["mean_auc"] = nan_to_none(mean_auc(distances, suspects))
+    result["mean_auc_by_kind"] = {kind: nan_to_none(mean_auc(distances, suspects, [kind])) for kind in independents}
+    result["mean_tpr"] = {f"{rate:g}": nan_to_none(mean_tpr(distances, suspects, rate)) for rate in RATES}
     return result
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from .answers import is_adaptive
+from .loaded_zoo import is_adaptive
 
 
 def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
@@ -32,7 +32,7 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
         )  # fmt: skip
     lines += ["", "Means over the non-adaptive attacks, each attack alike, against all independents (columns by kind: "
               "against that kind alone). In brackets: 95 % intervals over other models of the same kinds."]  # fmt: skip
-    lines += ["", "Time of a suspect: its comparison, and its answers where both were timed (peers run the models "
+    lines += ["", "Time of a suspect: its comparison, and its outputs where both were timed (peers run the models "
               "themselves; ours with --time-queries)."]  # fmt: skip
     if any(method["not_comparable"] for method in methods):
         lines += ["A method that cannot compare models of other classes counts ½ (AUC) and 0 (TPR) for those attacks "
@@ -90,7 +90,7 @@ def _zoo(zoo: Mapping[str, Any]) -> list[str]:
         name = group["origin"] if group["role"] == "source" else f"{group['role']}: {group['origin']}"
         lines.append(_row(name, str(group["count"]), *shares))
     if zoo["skipped"]:
-        lines += ["", f"Left out, without answers to all probes: {len(zoo['skipped'])} models."]
+        lines += ["", f"Left out, without outputs to all probes: {len(zoo['skipped'])} models."]
     return lines
 
 

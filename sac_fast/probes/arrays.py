@@ -12,7 +12,7 @@ import torch
 
 from ..errors import FileFormatError, ProbeError
 from ..io.container import StrPath, open_regular, sha256_stream
-from .integers import integer
+from .integers import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
@@ -91,7 +91,7 @@ def read_hdf5(
     """``/data`` and, where there is one, ``/label`` of an HDF5 file, with the file's name and hash."""
     import h5py  # not at import time: it is slow to import
 
-    limit = None if limit is None else integer("limit", limit, 1)
+    limit = None if limit is None else check_integer("limit", limit, 1)
     name = os.fspath(path)
     with open_regular(path) as handle:
         digest = sha256_stream(handle)

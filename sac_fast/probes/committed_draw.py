@@ -26,7 +26,7 @@ def _sha256(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def _checked_seed(seed: str) -> str:
+def _check_seed(seed: str) -> str:
     if not isinstance(seed, str) or not seed or "\n" in seed:
         raise ProbeError(f"seed of a committed draw must be one line of text, not empty, got {seed!r}")
     try:
@@ -48,7 +48,7 @@ def commitment(seed: str) -> str:
     Raises:
         ProbeError: the seed is empty or more than a line.
     """
-    return _sha256("sac_fast commitment 1\n" + _checked_seed(seed))
+    return _sha256("sac_fast commitment 1\n" + _check_seed(seed))
 
 
 def dataset_hash(hashes: Iterable[str]) -> str:
@@ -70,7 +70,7 @@ def committed_order(seed: str, hashes: Sequence[str]) -> list[int]:
     Raises:
         ProbeError: the seed is empty or more than a line.
     """
-    prefix = f"sac_fast committed draw 1\n{_checked_seed(seed)}\n{dataset_hash(hashes).removeprefix('sha256:')}\n"
+    prefix = f"sac_fast committed draw 1\n{_check_seed(seed)}\n{dataset_hash(hashes).removeprefix('sha256:')}\n"
     first = {value.removeprefix("sha256:"): index for index, value in reversed(list(enumerate(hashes)))}
     return [first[digits] for digits in sorted(first, key=lambda digits: _sha256(prefix + digits))]
 

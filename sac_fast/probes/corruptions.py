@@ -13,10 +13,10 @@ import numpy as np
 
 from ..errors import ProbeError
 from .committed_draw import derived_integer
-from .integers import as_integer, integer
+from .integers import as_integer, check_integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
-from .recipe import step_versions
+from .provenance import step_versions
 
 CORRUPTIONS = (
     *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
@@ -51,7 +51,7 @@ def corrupt(probes: ProbeSet, name: str, *, severity: int, seed: int = 0) -> Pro
     level = as_integer(severity)
     if level not in (1, 2, 3, 4, 5):
         raise ProbeError(f"severity must be one of 1, 2, 3, 4, 5, got {severity!r}")
-    severity, seed = level, integer("seed", seed)
+    severity, seed = level, check_integer("seed", seed)
     seeds = [derived_integer("corruption", seed, index) % 2**32 for index in range(len(probes))]
     step: dict[str, Any] = {"kind": "corruption", "name": name, "severity": severity, "seed": seed}
     step |= {"engine": "imagecorruptions", "exact": False, "versions": step_versions(**_versions())}

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from ..errors import ProbeError
 from .committed_draw import derived_integer
-from .integers import integer
+from .integers import check_integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
-from .recipe import step_versions
+from .provenance import step_versions
 
 Box = list[int]
 
@@ -38,7 +38,7 @@ def cutmix(probes: ProbeSet, *, ratio: float = 0.2, centre: float = 0.5, seed: i
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427 (SAC-m); Yun et al., *CutMix*, ICCV 2019.
     """
-    seed = integer("seed", seed)
+    seed = check_integer("seed", seed)
     count, height, width, _ = probes.images.shape
     if count < 2:
         raise ProbeError(f"probes must be at least 2, each needs another to paste from, got {count}")

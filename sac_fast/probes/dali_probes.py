@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import ProbeError
 from ..io.container import StrPath
 from .dali import DaliLoader, version
-from .integers import integer
+from .integers import check_integer
 from .probe_set import ProbeSet
-from .recipe import unchanged
+from .provenance import unchanged
 
 
 def load_dali(source: StrPath | Sequence[StrPath], *, limit: int | None = None, **options: Any) -> ProbeSet:
@@ -33,7 +33,7 @@ def load_dali(source: StrPath | Sequence[StrPath], *, limit: int | None = None, 
     """
     if "quality" in options:
         raise ProbeError("quality must be given to ProbeSet.jpeg, which records the step, got it for load_dali")
-    limit = None if limit is None else integer("limit", limit, 1)
+    limit = None if limit is None else check_integer("limit", limit, 1)
     loader = DaliLoader(source, **options)
     found = len(loader.items)
     loader.items = loader.items[:limit]

@@ -60,7 +60,7 @@ def compress(
     engine = default_engine() if engine is None else engine
     if engine not in ENGINES:
         raise ProbeError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    place = _place(device)
+    place = _check_device(device)
     if engine == "pillow" and place.type != "cpu":
         raise ProbeError(f'device must be "cpu" for the engine pillow, got {device!r}')
     qualities = check_batch(images, quality, subsampling)
@@ -76,7 +76,7 @@ def compress(
     return result, {"engine": engine, "device": place.type, "exact": is_exact(engine, device), "versions": versions}
 
 
-def _place(device: str) -> torch.device:
+def _check_device(device: str) -> torch.device:
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:

@@ -16,7 +16,7 @@ from ..io.container import StrPath, open_regular, sha256_stream
 from ..io.progress import track
 from .committed_draw import committed_order, committed_record
 from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, read_image
-from .integers import as_integer, integer
+from .integers import as_integer, check_integer
 
 # images, labels, the provenance's source, and what else it says
 Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
@@ -93,9 +93,9 @@ def _check_arguments(
 def _check_draw(
     labels: str, limit: int | None, seed: int | None, commit_seed: str | None, per_class: int | None
 ) -> tuple[int | None, int | None, int | None]:
-    limit = None if limit is None else integer("limit", limit, 1)
-    seed = None if seed is None else integer("seed", seed, 0)
-    per_class = None if per_class is None else integer("per_class", per_class, 1)
+    limit = None if limit is None else check_integer("limit", limit, 1)
+    seed = None if seed is None else check_integer("seed", seed, 0)
+    per_class = None if per_class is None else check_integer("per_class", per_class, 1)
     if commit_seed is not None and (seed is not None or (limit is None and per_class is None)):
         raise ProbeError(f"commit_seed must come with limit or per_class and without seed, got {limit=} and {seed=}")
     if per_class is not None and (labels != "folder" or limit is not None):

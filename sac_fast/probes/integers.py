@@ -19,13 +19,15 @@ def as_integer(value: object) -> int | None:
         return None
 
 
-def integer(name: str, value: object, least: int | None = None) -> int:
+def check_integer(name: str, value: object, minimum: int | None = None) -> int:
     """The value as an int.
 
     Raises:
-        ProbeError: no integer, or less than ``least``.
+        ProbeError: no integer, or less than ``minimum``.
     """
     number = as_integer(value)
-    if number is None or (least is not None and number < least):
-        raise ProbeError(f"{name} must be an integer{'' if least is None else f' of at least {least}'}, got {value!r}")
+    if number is None or (minimum is not None and number < minimum):
+        raise ProbeError(
+            f"{name} must be an integer{'' if minimum is None else f' of at least {minimum}'}, got {value!r}"
+        )
     return number

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ProbeError
 from .probe_set import ProbeSet
-from .recipe import step_versions
+from .provenance import step_versions
 
 
 def mixture(parts: Sequence[ProbeSet]) -> ProbeSet:

@@ -18,7 +18,7 @@ from .engines import compress
 from .folder import read_folder
 from .integers import as_integer
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
-from .recipe import entries, step_versions, take, unchanged
+from .provenance import entries, step_versions, take, unchanged
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class ProbeSet:
     Attributes:
         images: uint8 ``(n, H, W, 3)``, RGB, C-contiguous, read-only.
         labels: int64 ``(n,)``, or None.
-        provenance: what JSON can hold, the whole recipe (see `sac_fast.probes.recipe`): ``kind`` (of the last
+        provenance: what JSON can hold, the whole recipe (see `sac_fast.probes.provenance`): ``kind`` (of the last
             step, ``"normal"`` without one), ``source`` (with name and SHA-256 of every source image),
             ``resize``, ``selection``, ``augmentation`` (steps with engine, exactness, versions), ``versions``.
     """

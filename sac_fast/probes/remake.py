@@ -22,7 +22,7 @@ from .image import fit_image, image_formats, read_image
 from .items import Item, list_items
 from .jpeg import engine_versions, pillow_is_exact, require_exact_pillow
 from .probe_set import ProbeSet
-from .recipe import entries
+from .provenance import entries
 from .redraw import check_draws
 
 _CHUNK = 256

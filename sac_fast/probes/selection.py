@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import ProbeError
 from .committed_draw import committed_order, committed_record, derived_integer
-from .integers import as_integer, integer
+from .integers import as_integer, check_integer
 from .probe_set import ProbeSet
 
 _BITS = 128
@@ -71,8 +71,8 @@ def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> Pr
     """
     if probes.labels is None:
         raise ProbeError("probes must have labels to be balanced, got none")
-    per_class = integer("per_class", per_class, 1)
-    seed = None if seed is None else integer("seed", seed)
+    per_class = check_integer("per_class", per_class, 1)
+    seed = None if seed is None else check_integer("seed", seed)
     labels = probes.labels.tolist()
     short = {label: count for label, count in sorted(Counter(labels).items()) if count < per_class}
     if short:

@@ -12,14 +12,14 @@ from torch import Tensor
 from ..errors import FileFormatError, FingerprintError
 from ..fingerprint import Fingerprint
 from ..io.container import StrPath, load_container, save_container
-from . import calibration_checks as sound
+from . import calibration_checks as checks
 from .statistic import CohortFeatures, CohortStatistic
 from .weights import Weights, fit_weights
 
 KIND = "calibration"
 _SOURCE = "source"
-_SUSPECTS_AT_ONCE = 32
-_MOST_MODELS, _MOST_STATISTICS = 1000, 100
+_BATCH = 32
+_MAX_MODELS, _MAX_STATISTICS = 1000, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Calibration:
                     raise FingerprintError(
                         f"answers of {name!r} must be to the probes {hashes[probes]}, got {fp.probe_hash}"
                     )
-                sound.one_place_each(known, fp.model_hash, who[name])
+                checks.check_unused(known, fp.model_hash, who[name])
                 if fp.model_hash is not None and name != _SOURCE:
                     # as they are called here: a copied fingerprint bears the name of the one it was copied from
                     used[fp.model_hash] = name[2:]
@@ -109,9 +109,9 @@ class Calibration:
         features = CohortFeatures(outputs, list(outputs[wanted[0]]), statistics, labels)
         independents, suspects = [f"i/{n}" for n in names], [f"s/{n}" for n in stolen]
         weights = fit_weights(
-            features.of(_SOURCE, suspects, independents),
+            features.compute(_SOURCE, suspects, independents),
             [origins[name] for name in stolen],
-            features.of(_SOURCE, independents, independents),
+            features.compute(_SOURCE, independents, independents),
             regularisation=regularisation,
         )
         attacks: dict[str, int] = {}
@@ -159,7 +159,7 @@ class Calibration:
                         f"a null must have no part in the fit, got {name!r} with the weights of "
                         f"{self.used_hashes[fp.model_hash]!r}"
                     )
-                sound.one_place_each(known, fp.model_hash, f"the null {name!r}")
+                checks.check_unused(known, fp.model_hash, f"the null {name!r}")
                 hashes[fp.model_hash] = name
         answers = {name: {probes: fp.outputs for probes, fp in prints.items()} for name, prints in nulls.items()}
         return dataclasses.replace(self, null=self.distances(answers), null_hashes=hashes)
@@ -184,8 +184,8 @@ class Calibration:
         asked = list(suspects)
         found: dict[str, float] = {}
         # Some at a time: the cohort's part is computed once for them, and no pair of all suspects is asked for.
-        for start in range(0, len(asked), _SUSPECTS_AT_ONCE):
-            some = asked[start : start + _SUSPECTS_AT_ONCE]
+        for start in range(0, len(asked), _BATCH):
+            some = asked[start : start + _BATCH]
             outputs = {
                 probes: {
                     _SOURCE: self.source[probes],
@@ -196,7 +196,7 @@ class Calibration:
             }
             names = list(next(iter(outputs.values())))
             features = CohortFeatures(outputs, names, self.statistics, self.labels)
-            statistics = features.of(_SOURCE, [f"x/{name}" for name in some], names[1 + len(some) :])
+            statistics = features.compute(_SOURCE, [f"x/{name}" for name in some], names[1 + len(some) :])
             found.update(zip(some, self.weights.distances(statistics).tolist(), strict=True))
         return found
 
@@ -243,24 +243,31 @@ class Calibration:
 
 
 def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
-    statistics = tuple(CohortStatistic.parse(name) for name in sound.strings(metadata["statistics"], _MOST_STATISTICS))
-    cohort = sound.strings(metadata["cohort"], _MOST_MODELS)
+    statistics = tuple(
+        CohortStatistic.parse(name) for name in checks.check_strings(metadata["statistics"], _MAX_STATISTICS)
+    )
+    cohort = checks.check_strings(metadata["cohort"], _MAX_MODELS)
     d = len(statistics)
-    means, deviations, weights = (sound.numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
+    means, deviations, weights = (checks.check_numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
     if not d or (deviations <= 0).any() or (weights < 0).any():
         raise ValueError("weights must be at least 0 and deviations above 0")
     if len(set(cohort)) != len(cohort) or len(cohort) < 3:
         raise ValueError(f"cohort must be at least 3 different models, got {len(cohort)}")
-    hashes = sound.mapping(metadata["probe_hashes"], sound.digest)
+    hashes = checks.check_mapping(metadata["probe_hashes"], checks.check_hash)
     if set(hashes) != {statistic.probes for statistic in statistics}:
         raise ValueError(f"probe_hashes must be of the statistics' probe sets, got {sorted(hashes)}")
-    source = {probes: sound.outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
+    source = {probes: checks.check_outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
     others = {
-        probes: {name: sound.outputs(arrays.pop(f"{probes}/{i}"), len(source[probes])) for i, name in enumerate(cohort)}
+        probes: {
+            name: checks.check_outputs(arrays.pop(f"{probes}/{i}"), len(source[probes]))
+            for i, name in enumerate(cohort)
+        }
         for probes in hashes
     }
     labels = {
-        s.probes: sound.labels(arrays[f"{s.probes}/labels"], len(source[s.probes])) for s in statistics if s.by_class
+        s.probes: checks.check_labels(arrays[f"{s.probes}/labels"], len(source[s.probes]))
+        for s in statistics
+        if s.by_class
     }
     for probes in labels:
         del arrays[f"{probes}/labels"]
@@ -269,14 +276,14 @@ def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
     source_hash = metadata["source_hash"]
     return Calibration(
         statistics,
-        Weights(means, deviations, weights, float(sound.numbers([metadata["intercept"]], 1)[0])),
+        Weights(means, deviations, weights, float(checks.check_numbers([metadata["intercept"]], 1)[0])),
         hashes,
         source,
         others,
         labels,
-        None if source_hash is None else sound.digest(source_hash),
-        sound.by_digest(metadata["used_hashes"]),
-        sound.mapping(metadata["null"], sound.distance),
-        sound.by_digest(metadata["null_hashes"]),
-        sound.mapping(metadata["attacks"], int),
+        None if source_hash is None else checks.check_hash(source_hash),
+        checks.check_hash_keys(metadata["used_hashes"]),
+        checks.check_mapping(metadata["null"], checks.check_distance),
+        checks.check_hash_keys(metadata["null_hashes"]),
+        checks.check_mapping(metadata["attacks"], int),
     )

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 # Directions of the source's outputs whose variance is this share of the largest are rounding, not variation.
-_SMALLEST_SHARE = 1e-12
+_MIN_SHARE = 1e-12
 
 
-def fewest_probes(outputs: int) -> int:
+def min_probes(outputs: int) -> int:
     """How many probes a regression on so many outputs needs: with fewer everything would be explained."""
     return outputs + 2
 
@@ -39,14 +39,14 @@ def unexplained_share(source: Tensor, suspect: Tensor) -> float:
     n, k = source.shape
     if len(suspect) != n:
         raise ValueError(f"suspect must have {n} rows like source, got {len(suspect)}")
-    if n < (least := fewest_probes(k)):
+    if n < (least := min_probes(k)):
         raise ValueError(f"source must have at least {least} rows (probes) for a regression on {k} outputs, got {n}")
     if torch.equal(source, suspect):
         return 0.0
     mine, theirs = (_centred(x) for x in (source, suspect))
     total = theirs.square().sum()
     values, directions = torch.linalg.eigh(mine.T @ mine)
-    kept = values > _SMALLEST_SHARE * values[-1].clamp(min=torch.finfo(torch.float64).tiny)
+    kept = values > _MIN_SHARE * values[-1].clamp(min=torch.finfo(torch.float64).tiny)
     if not bool(kept.any()) or not bool(total > 0):
         return 1.0
     along = (directions[:, kept].T @ (mine.T @ theirs)) / values[kept].sqrt()[:, None]
@@ -82,7 +82,7 @@ def unexplained_shares_weighted(source: Tensor, suspects: Sequence[Tensor], weig
     squares, mean = _moments(mine, mine, w), w @ mine
     values, directions = torch.linalg.eigh(squares - mean[:, :, None] * mean[:, None, :])
     largest = values[:, -1:].clamp(min=torch.finfo(torch.float64).tiny)
-    kept = values > _SMALLEST_SHARE * largest
+    kept = values > _MIN_SHARE * largest
     scale = torch.where(kept, values.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
     found = []
     for suspect in suspects:

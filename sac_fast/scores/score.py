@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..ops import correlation_distance, correlation_distances
 from ..ops.arguments import COMPARISONS, METRICS, outputs_list, outputs_tensor
-from .answers import ANSWER_SCORES, NEED_LABELS, answer_distance
+from .outputs import NEED_LABELS, OUTPUT_SCORES, output_distance
 from .regression import unexplained_share
 from .transforms import parse_transform, transform_rows
 
@@ -27,15 +27,15 @@ class Score:
     """A distance of two models that is named in full, so that a name in a table can be computed again.
 
     ``TRANSFORM/METRIC/COMPARISON@PROBES:COUNT``, as in ``softmax(1)/pearson/rsa@misclassified:400``;
-    ``TRANSFORM/regression@PROBES:COUNT`` (`unexplained_share`); or, for the scores of `answer_distance`,
+    ``TRANSFORM/regression@PROBES:COUNT`` (`unexplained_share`); or, for the scores of `output_distance`,
     ``agreement@misclassified:400``. Without ``:COUNT`` all probes of the set count.
 
     Attributes:
-        measure: what is computed: a transform's name, or a score of `answer_distance`.
+        measure: what is computed: a transform's name, or a score of `output_distance`.
         metric, comparison: as `correlation_distance` takes them; None and ``"regression"`` for a regression, both
-            None for a score of `answer_distance`.
+            None for a score of `output_distance`.
         probes: name of the probe set.
-        count: at most so many probes, see `spread`; None: all.
+        count: at most so many probes, see `evenly_spaced`; None: all.
 
     Raises:
         ValueError: an unknown name, or a count below 2.
@@ -48,7 +48,7 @@ class Score:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        if self.measure in ANSWER_SCORES:
+        if self.measure in OUTPUT_SCORES:
             if (self.metric, self.comparison) != (None, None):
                 raise ValueError(f"{self.measure} must come without metric and comparison, got {self.metric!r}")
         else:
@@ -73,11 +73,11 @@ class Score:
         if match is None:
             raise ValueError(
                 "score must be TRANSFORM/METRIC/COMPARISON@PROBES:COUNT, TRANSFORM/regression@PROBES:COUNT or "
-                f"{'|'.join(ANSWER_SCORES)}@PROBES:COUNT (:COUNT may be left out), got {name!r}"
+                f"{'|'.join(OUTPUT_SCORES)}@PROBES:COUNT (:COUNT may be left out), got {name!r}"
             )
         what, probes, count = match.groups()
         parts: list[str | None] = [*what.split("/")]
-        if parts[0] in ANSWER_SCORES and len(parts) == 1:
+        if parts[0] in OUTPUT_SCORES and len(parts) == 1:
             parts += [None, None]
         elif parts[1:] == [REGRESSION]:
             parts.insert(1, None)
@@ -111,14 +111,14 @@ class Score:
             (m,) float64; NaN where a suspect's answers cannot be compared (another k, for answer scores).
 
         Raises:
-            TypeError, ValueError, BackendError: as `correlation_distance` and `answer_distance`.
+            TypeError, ValueError, BackendError: as `correlation_distance` and `output_distance`.
         """
         source = outputs_tensor("source", source)
         models = outputs_list("suspects", list(suspects), like=source)
-        rows = spread(len(source), self.count)
+        rows = evenly_spaced(len(source), self.count)
         if self.comparison is None:
             truth = None if labels is None else labels[rows]
-            return np.array([answer_distance(self.measure, source[rows], model[rows], truth) for model in models])
+            return np.array([output_distance(self.measure, source[rows], model[rows], truth) for model in models])
         mine, *theirs = (transform_rows(model[rows], self.measure) for model in (source, *models))
         if self.metric is None:
             return np.array([unexplained_share(mine, other) for other in theirs])
@@ -132,8 +132,8 @@ class Score:
         return np.array([float(distance) for distance in found_each])
 
 
-def spread(n: int, count: int | None) -> Tensor:
-    """Which rows a score of ``count`` probes takes: evenly spread, ``floor(i · n / count)``, all where n is not more.
+def evenly_spaced(n: int, count: int | None) -> Tensor:
+    """Which rows a score of ``count`` probes takes: evenly spaced, ``floor(i · n / count)``, all where n is not more.
 
     Args:
         n: rows there are.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .cohort import inner_products, similarity_given_cohort
-from .score import spread
+from .score import evenly_spaced
 from .transforms import parse_transform
 
 Floats = NDArray[np.float64]
@@ -30,7 +30,7 @@ class CohortStatistic:
         transform: of the rows, see `transform_rows`.
         metric: of the correlations: ``"cosine"``, ``"pearson"`` or ``"spearman"``.
         probes: name of the probe set.
-        count: at most so many probes, see `spread`; None: all.
+        count: at most so many probes, see `evenly_spaced`; None: all.
         by_class: centre the correlations on the means of the probes' true classes, see `inner_products`.
 
     Raises:
@@ -114,13 +114,13 @@ class CohortFeatures:
             key = (statistic.transform, statistic.metric, statistic.probes, statistic.count, statistic.by_class)
             if key not in shared:
                 outputs = answers[statistic.probes]
-                rows = spread(len(outputs[names[0]]), statistic.count)
+                rows = evenly_spaced(len(outputs[names[0]]), statistic.count)
                 chosen = [outputs[name][rows] for name in names]
                 classes = None if truth is None else truth[rows]
                 shared[key] = inner_products(chosen, "correlations", statistic.transform, statistic.metric, classes)
             self._products[statistic] = shared[key]
 
-    def of(self, source: str, suspects: Sequence[str], cohort: Sequence[str]) -> Floats:
+    def compute(self, source: str, suspects: Sequence[str], cohort: Sequence[str]) -> Floats:
         """The statistics of suspects.
 
         Args:

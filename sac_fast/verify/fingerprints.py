@@ -76,10 +76,10 @@ def verify_fingerprints(
             another null once more (by the hash of the weights).
         ValueError: unknown names, or a rate outside (0, 1).
     """
-    refuse_same_models(source, suspect, nulls)
+    check_distinct_models(source, suspect, nulls)
     distances: dict[str, float] = {}
     for fp in nulls:
-        name = different_name(fp.name, distances)
+        name = unique_name(fp.name, distances)
         distances[name] = source.distance(fp, metric=metric, comparison=comparison, backend=backend)
     distance = source.distance(suspect, metric=metric, comparison=comparison, backend=backend)
     verdict = NullPool(list(distances.values())).judge(distance, alpha)
@@ -95,7 +95,7 @@ def verify_fingerprints(
     )
 
 
-def refuse_same_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint]) -> None:
+def check_distinct_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint]) -> None:
     """Raise a FingerprintError where a null is the source, the suspect or another null once more."""
     known = {fp.model_hash: who for fp, who in ((source, "the source"), (suspect, "the suspect")) if fp.model_hash}
     for fp in nulls:
@@ -107,7 +107,7 @@ def refuse_same_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequenc
             known[fp.model_hash] = f"the null {fp.name!r}"
 
 
-def different_name(name: str, taken: Collection[str]) -> str:
+def unique_name(name: str, taken: Collection[str]) -> str:
     """The name, where it is taken with a number that makes it another."""
     numbered = (f"{name} ({number})" for number in itertools.count(len(taken) + 1))
     return next(one for one in itertools.chain([name], numbered) if one not in taken)

@@ -11,7 +11,7 @@ from ..fingerprint import Fingerprint
 from ..io.container import StrPath
 from ..scores import FIXED, Calibration
 from ..verdict import NullPool
-from .fingerprints import Verification, different_name, preprocessing_warnings, refuse_same_models
+from .fingerprints import Verification, check_distinct_models, preprocessing_warnings, unique_name
 
 
 def verify_fixed(
@@ -39,7 +39,7 @@ def verify_fixed(
     if preset not in FIXED:
         raise ValueError(f"preset must be one of {', '.join(FIXED)}, got {preset!r}")
     score = FIXED[preset]
-    refuse_same_models(source, suspect, nulls)
+    check_distinct_models(source, suspect, nulls)
     for fp in (suspect, *nulls):
         if fp.probe_hash != source.probe_hash:
             raise FingerprintError(
@@ -79,7 +79,7 @@ def verify_calibrated(
         ValueError: a rate outside (0, 1).
     """
     fitted = Calibration.load(calibration)
-    refuse_same_models(source, suspect, nulls)
+    check_distinct_models(source, suspect, nulls)
     probes, wanted = next(iter(fitted.probe_hashes.items()))
     for fp in (source, suspect, *nulls):
         if fp.probe_hash != wanted:
@@ -119,7 +119,7 @@ def _verification(
 ) -> Verification:
     distances = dict(more or {})
     for fp, distance in zip(nulls, found[1:], strict=True):
-        distances[different_name(fp.name, distances)] = distance
+        distances[unique_name(fp.name, distances)] = distance
     verdict = NullPool(list(distances.values())).judge(found[0], alpha)
     return Verification(verdict, source.name, suspect.name, probe_hash, metric, comparison, distances, tuple(warnings))
 

@@ -154,7 +154,7 @@ def test_features_are_statistics_of_the_chosen_rows():
     names = [f"m{i}" for i in range(MODELS)]
     answers = {"plain": dict(zip(names, TENSORS, strict=True))}
     statistics = (CohortStatistic(0.1, "raw", "pearson", "plain"), CohortStatistic(1.0, "raw", "pearson", "plain", 15))
-    found = CohortFeatures(answers, names, statistics, {}).of("m0", ["m1", "m2"], names[3:])
+    found = CohortFeatures(answers, names, statistics, {}).compute("m0", ["m1", "m2"], names[3:])
     assert found[0, 0] == pytest.approx(written_out(0, 1, list(range(3, 9)), 0.1), abs=1e-8)
     half = inner_products([o[::2] for o in TENSORS], "correlations", "raw")
     np.testing.assert_allclose(found[:, 1], similarity_given_cohort(half, 0, [1, 2], range(3, 9), 1.0), atol=1e-12)

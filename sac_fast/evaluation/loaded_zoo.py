@@ -1,4 +1,4 @@
-"""All that an evaluation reads of a labelled zoo: who is who, and everybody's answers to every probe set."""
+"""All that an evaluation reads of a labelled zoo: who is who, and everybody's outputs to every probe set."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def is_adaptive(origin: str) -> bool:
 
 
 @dataclass(frozen=True)
-class ZooAnswers:
-    """Members of a zoo whose answers are there, and the answers.
+class LoadedZoo:
+    """Members of a zoo whose outputs are there, and the loaded.
 
     Attributes:
         zoo: the folder.
         members: those with an answer to every probe set, the source among them.
         outputs: by probe set, by member: (n, k) on the CPU.
         labels: by probe set: (n,) int64 true labels, where the probes have them.
-        skipped: members without (all) answers, as of a zoo that is still being made.
+        skipped: members without (all) outputs, as of a zoo that is still being made.
     """
 
     zoo: LabelledZoo
@@ -38,7 +38,7 @@ class ZooAnswers:
     skipped: tuple[str, ...] = field(default=())
 
     @classmethod
-    def load(cls, folder: StrPath, *, probes: Sequence[str] | None = None, progress: bool = False) -> ZooAnswers:
+    def load(cls, folder: StrPath, *, probes: Sequence[str] | None = None, progress: bool = False) -> LoadedZoo:
         """Read zoo.json and the fingerprints.
 
         Args:
@@ -47,11 +47,11 @@ class ZooAnswers:
             progress: a bar on stderr.
 
         Returns:
-            The answers. Members without an answer to one of the sets are left out and named in ``skipped``.
+            The loaded. Members without an answer to one of the sets are left out and named in ``skipped``.
 
         Raises:
-            FileFormatError: a damaged file, or no probe set, source, thief or independent with answers.
-            FingerprintError: answers to different probes under one name.
+            FileFormatError: a damaged file, or no probe set, source, thief or independent with loaded.
+            FingerprintError: outputs to different probes under one name.
             ValueError: a probe set that the zoo does not have.
         """
         zoo = LabelledZoo.load(folder)
@@ -65,15 +65,15 @@ class ZooAnswers:
         skipped = tuple(m.name for m in zoo.members if m not in present)
         for role in ROLES:
             if not any(m.role == role for m in present):
-                raise FileFormatError(f"{str(folder)!r} must hold a {role} model's answers to all probe sets, got none")
+                raise FileFormatError(f"{str(folder)!r} must hold a {role} model's outputs to all probe sets, got none")
         outputs: dict[str, dict[str, Tensor]] = {}
         pairs = [(name, member) for name in wanted for member in present]
         hashes: dict[str, str] = {}
-        for name, member in track(pairs, "reading answers", enabled=progress):
+        for name, member in track(pairs, "reading outputs", enabled=progress):
             fp = zoo.load_fingerprint(name, member)
             if hashes.setdefault(name, fp.probe_hash) != fp.probe_hash:
                 raise FingerprintError(
-                    f"answers of {member.name!r} to {name!r} must be to the probes {hashes[name]}, got {fp.probe_hash}"
+                    f"outputs of {member.name!r} to {name!r} must be to the probes {hashes[name]}, got {fp.probe_hash}"
                 )
             outputs.setdefault(name, {})[member.name] = fp.outputs
         labels = {name: true_labels(zoo, name, hashes[name]) for name in wanted}
@@ -86,12 +86,12 @@ class ZooAnswers:
 
     @property
     def stolen(self) -> tuple[ZooMember, ...]:
-        """The stolen members with answers."""
+        """The stolen members with loaded."""
         return tuple(m for m in self.members if m.role == "stolen")
 
     @property
     def independents(self) -> tuple[ZooMember, ...]:
-        """The independent members with answers."""
+        """The independent members with loaded."""
         return tuple(m for m in self.members if m.role == "independent")
 
     @property
@@ -116,5 +116,5 @@ def true_labels(zoo: LabelledZoo, name: str, probe_hash: str) -> Tensor | None:
         return None
     probes = zoo.load_probes(name)
     if probes.content_hash != probe_hash:
-        raise FingerprintError(f"answers to {name!r} must be to the probes {probes.content_hash}, got {probe_hash}")
+        raise FingerprintError(f"outputs to {name!r} must be to the probes {probes.content_hash}, got {probe_hash}")
     return None if probes.labels is None else torch.from_numpy(probes.labels.copy()).long()

@@ -13,7 +13,7 @@ def _agreement(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
 
 
 def _shared_errors(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
-    assert truth is not None  # `answer_distance` asks for it
+    assert truth is not None  # `output_distance` asks for it
     mine, theirs = source.argmax(dim=1), suspect.argmax(dim=1)
     both = (mine != truth) & (theirs != truth)
     # Without a common error there is no sign of theft.
@@ -30,12 +30,12 @@ _DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor | None], float]] = {
     "shared-errors": _shared_errors,
     "likelihood": _likelihood,
 }
-ANSWER_SCORES = tuple(_DISTANCES)
+OUTPUT_SCORES = tuple(_DISTANCES)
 #: Scores that need the probes' true labels.
 NEED_LABELS = ("shared-errors",)
 
 
-def answer_distance(kind: str, source: Tensor, suspect: Tensor, labels: Tensor | None = None) -> float:
+def output_distance(kind: str, source: Tensor, suspect: Tensor, labels: Tensor | None = None) -> float:
     """Distance of two models by their answers to the same probes.
 
     * ``agreement``: share of the probes on which the answers ``argmax_j o_ij`` differ. On probes that the source
@@ -59,7 +59,7 @@ def answer_distance(kind: str, source: Tensor, suspect: Tensor, labels: Tensor |
     Source: Godinot et al., "Queries, Representation & Detection", AAAI 2025 (AKH).
     """
     if kind not in _DISTANCES:
-        raise ValueError(f"kind must be one of {', '.join(ANSWER_SCORES)}, got {kind!r}")
+        raise ValueError(f"kind must be one of {', '.join(OUTPUT_SCORES)}, got {kind!r}")
     if len(source) != len(suspect):
         raise ValueError(f"suspect must have {len(source)} rows like source, got {len(suspect)}")
     if kind in NEED_LABELS and (labels is None or len(labels) != len(source)):
