@@ -22,12 +22,12 @@ class StoredOutputs:
     notes: tuple[str, ...]
 
 
-def stored_outputs(store: ModelStore, probes: str | None = None, *, progress: bool = False) -> StoredOutputs:
+def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress: bool = False) -> StoredOutputs:
     """Read the outputs of all models on one probe set; large ones are mapped, not read.
 
     Args:
         store: open for reading.
-        probes: ``"sha256:…"`` or the first digits of it; None where the store has one probe set.
+        probe_hash: ``"sha256:…"`` or its first digits; None where the store has one probe set.
         progress: a bar on stderr.
 
     Returns:
@@ -38,11 +38,13 @@ def stored_outputs(store: ModelStore, probes: str | None = None, *, progress: bo
     """
     records = list(store.records())
     known = sorted({record.probe_hash for record in records if record.status == "done"})
-    wanted = (probes or "").removeprefix("sha256:")
+    wanted = (probe_hash or "").removeprefix("sha256:")
     fit = [value for value in known if value.removeprefix("sha256:").startswith(wanted)]
     if len(fit) != 1:
         listed = ", ".join(known) or "none"
-        raise StoreError(f"probes must pick one of the store's probe sets ({listed}), got {probes!r}: {len(fit)} fit")
+        raise StoreError(
+            f"probe_hash must pick one of the store's probe sets ({listed}), got {probe_hash!r}: {len(fit)} fit"
+        )
     mine = [record for record in records if record.probe_hash == fit[0]]
     done = [record for record in mine if record.status == "done"]
     rows = {record.n for record in done}
