@@ -75,7 +75,7 @@ def test_the_table_and_the_drawing(run, store, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message", "expected"),
     [
-        ((), "probe_hash must pick one of the store's probe sets", 1),
+        ((), "probe_hash must start the hash of one of the store's probe sets", 1),
         (("--probe-hash", "c"), "0 fit", 1),
         (("--probe-hash", "a", "--name", "nobody"), "for --name: must name models with outputs in", 2),
         (("--probe-hash", "a", "--among", "nobody"), "for --among: must name", 2),
