@@ -1,54 +1,67 @@
-"""sac_fast: tell which neural networks were derived from which, by the correlation of their answers."""
+"""sac_fast: tell which neural networks were derived from which, by the correlation of their outputs.
 
-from ._backend import capabilities
-from .errors import (
-    BackendError,
-    FileFormatError,
-    FingerprintError,
-    ModelError,
-    ModelRefusedError,
-    ProbeError,
-    SacFastError,
-    StoreDamagedError,
-    StoreError,
-    StoreLockedError,
-)
-from .fingerprint import Fingerprint, fingerprint
-from .formats.identify import identify
-from .models import (
-    Limits,
-    ModelEntry,
-    OpenedModel,
-    Preprocessing,
-    list_entries,
-    load_model,
-    load_weights,
-    open_model,
-    save_weights,
-    weights_hash,
-)
-from .ops import (
-    NearestModels,
-    correlation_distance,
-    correlation_distance_weighted,
-    correlation_distances,
-    correlation_matrix,
-    correlation_vector,
-    nearest_models,
-    pairwise_correlation_distances,
-)
-from .ops.jpeg_roundtrip import jpeg_roundtrip
-from .probes import ProbeSet
-from .verdict import (
-    NullPool,
-    Verdict,
-    auc,
-    calibrated_threshold,
-    conformal_p_value,
-    evaluate_distances,
-    probe_bootstrap,
-)
-from .verify.fingerprints import Verification, verify_fingerprints
+Importing the package is quick: a public name imports its module when it is first used. The ops are registered as
+``torch.ops.sac_fast.*`` as soon as both torch and sac_fast are imported, in either order.
+"""
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .io.after_import import after_import
+
+if TYPE_CHECKING:
+    from .errors import (
+        BackendError,
+        FileFormatError,
+        FingerprintError,
+        ModelError,
+        ModelRefusedError,
+        ProbeError,
+        SacFastError,
+        StoreDamagedError,
+        StoreError,
+        StoreLockedError,
+    )
+    from .evaluation.run import evaluate
+    from .fingerprint import Fingerprint, fingerprint
+    from .formats.identify import identify
+    from .formats.limits import Limits
+    from .lineage.relatives import find_relatives
+    from .models import (
+        ModelEntry,
+        OpenedModel,
+        Preprocessing,
+        list_entries,
+        load_model,
+        load_weights,
+        open_model,
+        save_weights,
+        weights_hash,
+    )
+    from .ops.capabilities import capabilities
+    from .ops.correlation_distance import correlation_distance
+    from .ops.correlation_distance_weighted import correlation_distance_weighted
+    from .ops.correlation_distances import correlation_distances
+    from .ops.correlation_matrix import correlation_matrix
+    from .ops.correlation_vector import correlation_vector
+    from .ops.jpeg_roundtrip import jpeg_roundtrip
+    from .ops.nearest_models import NearestModels, nearest_models
+    from .ops.pairwise_correlation_distances import pairwise_correlation_distances
+    from .probes import ProbeSet
+    from .simulation.run import simulate
+    from .verdict import (
+        NullPool,
+        Verdict,
+        auc,
+        calibrated_threshold,
+        conformal_p_value,
+        evaluate_distances,
+        probe_bootstrap,
+    )
+    from .verify.fingerprints import Verification, verify_fingerprints
 
 __all__ = [
     "BackendError",
@@ -80,7 +93,9 @@ __all__ = [
     "correlation_distances",
     "correlation_matrix",
     "correlation_vector",
+    "evaluate",
     "evaluate_distances",
+    "find_relatives",
     "fingerprint",
     "identify",
     "jpeg_roundtrip",
@@ -92,6 +107,57 @@ __all__ = [
     "pairwise_correlation_distances",
     "probe_bootstrap",
     "save_weights",
+    "simulate",
     "verify_fingerprints",
     "weights_hash",
 ]
+
+#: Where each public name is defined; the imports for type checkers above say the same.
+_MODULES = {
+    "errors": "BackendError FileFormatError FingerprintError ModelError ModelRefusedError ProbeError SacFastError "
+    "StoreDamagedError StoreError StoreLockedError",
+    "evaluation.run": "evaluate",
+    "fingerprint": "Fingerprint fingerprint",
+    "formats.identify": "identify",
+    "formats.limits": "Limits",
+    "lineage.relatives": "find_relatives",
+    "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
+    "weights_hash",
+    "ops": "NearestModels capabilities correlation_distance correlation_distance_weighted correlation_distances "
+    "correlation_matrix correlation_vector jpeg_roundtrip nearest_models pairwise_correlation_distances",
+    "probes": "ProbeSet",
+    "simulation.run": "simulate",
+    "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
+    "verify.fingerprints": "Verification verify_fingerprints",
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # An import of the module `sac_fast.fingerprint` sets an attribute that is the public function's.
+        if name in _MODULE_OF and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+def _register_ops() -> None:
+    importlib.import_module(f"{__name__}.ops")
+
+
+sys.modules[__name__].__class__ = _Package
+after_import("torch", __name__, _register_ops)

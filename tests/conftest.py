@@ -3,8 +3,8 @@ import sys
 import pytest
 import torch
 
-from sac_fast import _backend
 from sac_fast.cli import main as cli
+from sac_fast.ops import capabilities
 
 
 def pytest_addoption(parser):
@@ -33,7 +33,7 @@ def run(monkeypatch, capsys):
     return call
 
 
-INSTRUCTION_SETS = _backend.capabilities()["instruction_sets"]
+INSTRUCTION_SETS = capabilities()["instruction_sets"]
 
 
 @pytest.fixture(params=INSTRUCTION_SETS)

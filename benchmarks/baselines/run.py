@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sac_fast.io.container import canonical_json, content_hash
+from sac_fast.io.hashing import canonical_json, content_hash
 from sac_fast.io.progress import track
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
 from sac_fast.models import load_model, weights_hash

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..models import load_model
 from .copies import copied
 from .finetune import finetune_all, finetune_last, last_layer_name
-from .training import Progress, Recipe, device_of, seeded
+from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, device_of, seeded
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -84,9 +84,8 @@ def transfer_all(
     *,
     outputs: int | None = None,
     layer: str | None = None,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = TUNING,
+    **run: Unpack[RunOptions],
 ) -> _Model:
     """Put a new head on a copy of a model and train all layers on other labels (Transfer-A).
 
@@ -96,9 +95,8 @@ def transfer_all(
         labels: (n,) integers, 0 … outputs - 1: of the new task.
         outputs: of the new head; by default ``labels.max() + 1``.
         layer: the head's name; see `replace_head`.
-        recipe: how; by default 4 epochs at a peak learning rate of 0.01, as `finetune_all`.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config: see `TrainingConfig`.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode.
@@ -108,8 +106,9 @@ def transfer_all(
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
     """
-    start = replace_head(model, _count(labels) if outputs is None else outputs, seed=seed, layer=layer)
-    return finetune_all(start, images, labels, recipe=recipe, seed=seed, progress=progress)
+    count = _count(labels) if outputs is None else outputs
+    start = replace_head(model, count, seed=run.get("seed", 0), layer=layer)
+    return finetune_all(start, images, labels, config=config, **run)
 
 
 def transfer_last(
@@ -119,15 +118,14 @@ def transfer_last(
     *,
     outputs: int | None = None,
     layer: str | None = None,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = SCRATCH,
+    **run: Unpack[RunOptions],
 ) -> _Model:
     """Put a new head on a copy of a model and train the head alone on other labels (Transfer-L).
 
     Args:
-        model, images, labels, outputs, layer, seed, progress: as `transfer_all`.
-        recipe: how; ``Recipe()`` by default, since the head starts from nothing.
+        model, images, labels, outputs, layer, run: as `transfer_all`.
+        config: see `TrainingConfig`; by default that of a training from new weights, which the head has.
 
     Returns:
         A new model of the same type, in eval mode; all but its head is the given model's, bit for bit.
@@ -138,8 +136,9 @@ def transfer_last(
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
     """
     name = last_layer_name(model) if layer is None else layer
-    start = replace_head(model, _count(labels) if outputs is None else outputs, seed=seed, layer=name)
-    return finetune_last(start, images, labels, layer=name, recipe=recipe or Recipe(), seed=seed, progress=progress)
+    count = _count(labels) if outputs is None else outputs
+    start = replace_head(model, count, seed=run.get("seed", 0), layer=name)
+    return finetune_last(start, images, labels, layer=name, config=config, **run)
 
 
 def _count(labels: Tensor) -> int:

@@ -37,13 +37,13 @@ def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
     """
     if not isinstance(bits, int) or not 2 <= bits <= 8:
         raise ValueError(f"bits must be an integer in 2…8, got {bits!r}")
-    most = 2 ** (bits - 1) - 1
+    max_level = 2 ** (bits - 1) - 1
     quantized = copied(model).eval()
     with torch.no_grad():
         for weight in _weights(quantized):
             rows = weight.flatten(1)
-            scale = rows.abs().amax(dim=1, keepdim=True) / most
-            steps = torch.where(scale > 0, rows / scale, 0).round().clamp(-most, most)
+            scale = rows.abs().amax(dim=1, keepdim=True) / max_level
+            steps = torch.where(scale > 0, rows / scale, 0).round().clamp(-max_level, max_level)
             weight.copy_((steps * scale).reshape(weight.shape))
     return quantized
 

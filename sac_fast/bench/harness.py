@@ -62,7 +62,6 @@ class Case:
 
     Attributes:
         name: unique within a run.
-        part: "pair", "weighted" or "zoo", the script that runs it.
         sweep: the letter it is plotted against, "n", "k" or "m"; None: a row of the table.
         op, shape, metric: what is computed.
         implementations: ours first.
@@ -75,7 +74,6 @@ class Case:
     """
 
     name: str
-    part: str
     op: str
     shape: Mapping[str, int]
     metric: str
@@ -136,7 +134,6 @@ def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, A
     """
     record: dict[str, Any] = {
         "case": case.name,
-        "part": case.part,
         "sweep": case.sweep,
         "op": case.op,
         "shape": dict(case.shape),

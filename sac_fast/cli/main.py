@@ -26,6 +26,7 @@ from . import scan as cli_scan
 from . import simulate as cli_simulate
 from . import store as cli_store
 from . import testbed as cli_testbed
+from . import verify as cli_verify
 from .options import (
     Comparison,
     Force,
@@ -129,6 +130,7 @@ def fingerprint(
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models import ModelEntry, load_model, open_model
     from ..models.architectures import split_architecture
+    from ..models.code_path import allow_code_in
     from ..probes import ProbeSet
 
     arguments = json_object(model_args)
@@ -145,8 +147,8 @@ def fingerprint(
     preprocessing = preprocessing_of("fingerprint", mean, std, size, colour_order, layout)
     free(out, force)
     probe_set = ProbeSet.load(probes_file)
-    # as `python -m` does: a model beside the user is found
-    sys.path.insert(0, os.getcwd())
+    if architecture or not given.exists():
+        allow_code_in(os.getcwd())
     which = int(output) if output is not None and re.fullmatch("-?[0-9]{1,9}", output) else output
     architectures = architecture or []
     if arguments:  # of all of them, beside those that one has of its own
@@ -181,8 +183,8 @@ def verify(
     alpha: Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")] = 0.05,
     metric: Metric = "cosine",
     comparison: Comparison = "l1",
-    preset: cli_evaluate.Preset = None,
-    calibration: cli_evaluate.CalibrationFile = None,
+    preset: cli_verify.Preset = None,
+    calibration: cli_verify.CalibrationFile = None,
     as_json: Json = False,
 ) -> None:
     """Judge a suspect by its distance to your model, beside those of independent models."""
@@ -207,7 +209,7 @@ def verify(
         files += inside
     of_all = (Fingerprint.load(source), Fingerprint.load(suspect), [Fingerprint.load(file) for file in files])
     if preset is not None or calibration is not None:
-        result = cli_evaluate.verify_preset(preset, calibration, *of_all, alpha)
+        result = cli_verify.verify_preset(preset, calibration, *of_all, alpha)
     else:
         result = verify_fingerprints(*of_all, alpha=alpha, metric=metric, comparison=comparison)
     common.show_verification(result, as_json)
@@ -235,7 +237,7 @@ def bench(
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from ..io.container import package_version
+        from ..io.version import package_version
 
         print(f"sac-fast {package_version()}")
         raise typer.Exit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -193,13 +192,14 @@ def _by_dali(
 
 def _from_file(source: Path, layout: Layout | None, chosen: dict[str, Any]) -> ProbeSet:
     from .. import probes as kinds
+    from ..formats.magic import HDF5
 
     limit, commit_seed, per_class = chosen["limit"], chosen["commit_seed"], chosen["per_class"]
     if commit_seed is not None and (limit is None or per_class is not None):
         raise _bad("--commit-seed needs --limit, and for files knows no --per-class")
     first = None if commit_seed is not None else limit
     with source.open("rb") as handle:
-        is_hdf5 = handle.read(8) == b"\x89HDF\r\n\x1a\n"
+        is_hdf5 = handle.read(8) == HDF5
     if is_hdf5 or source.suffix != ".safetensors":
         made = kinds.ProbeSet.from_hdf5(source, layout=layout, limit=first)
     else:
@@ -215,13 +215,14 @@ def _distance(spec: str, weights: Path | None, arguments: dict[str, Any], mean: 
     """The distance of two probe sets as one model sees them."""
     from ..fingerprint import fingerprint
     from ..models import Preprocessing, load_model
+    from ..models.code_path import allow_code_in
     from ..ops import correlation_distance
 
     try:
         preprocessing = Preprocessing(mean=numbers(mean, "--mean"), std=numbers(std, "--std"))
     except ValueError as error:
         raise _bad(str(error)) from None
-    sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
+    allow_code_in(os.getcwd())
     model = load_model(spec, weights=weights, kwargs=arguments)
 
     def distance(a: ProbeSet, b: ProbeSet) -> float:

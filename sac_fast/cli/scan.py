@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 Models = Annotated[
     Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
@@ -112,15 +111,16 @@ def scan(
     run again, while its file and the options stay the same. The code of an architecture is not compared: after editing
     it, remove the models from the store (`sac-fast store rm`) or start a new store.
     """
+    from ..models.code_path import allow_code_in
+    from ..models.manifest import is_manifest
     from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
     from .render.scan import ScanReport
 
     preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
     _check(probes_file, probe_hash, device, workers)
-    if architecture:
-        # A model beside the user is found, but last: nothing that lies there stands for another module.
-        sys.path.append(os.getcwd())
+    if architecture or is_manifest(source):
+        allow_code_in(os.getcwd())
     settings = WorkerSettings(
         preprocessing=preprocessing,
         batch_size=batch_size,
@@ -152,11 +152,12 @@ def scan(
 
 def _check(probes_file: Path | None, probe_hash: str | None, device: str, workers: int | None) -> None:
     """Refuse wrong options before a store is created."""
+    from ..io.hashing import is_hash
     from ..scan.jobs import device_list
 
     if (probes_file is None) == (probe_hash is None):
         raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
-    if probe_hash is not None and not _HASH.fullmatch(probe_hash):
+    if probe_hash is not None and not is_hash(probe_hash):
         raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
     try:
         device_list(device, workers)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..testbed.photographs import CELL, assign_cells, read_photograph
+from ..labelled_zoo.photographs import CELL, assign_cells, read_photograph
 
 # The classes. Left out are photographs of which many patches say nothing (black corners, flat paper: astronaut,
 # page) or look like another photograph's (street scenes, coats, coins): the task is about theft and shall be
@@ -90,7 +90,7 @@ def make_task(
             labels[side].append(np.full(len(cut), label, dtype=np.int64))
     sides = []
     for side in range(3):
-        pixels, answers = np.concatenate(images[side]), np.concatenate(labels[side])
-        order = generator.permutation(len(answers))
-        sides.append(Patches(pixels[order], answers[order]))
+        pixels, classes = np.concatenate(images[side]), np.concatenate(labels[side])
+        order = generator.permutation(len(classes))
+        sides.append(Patches(pixels[order], classes[order]))
     return Task(sides[0], sides[1], sides[2], photographs)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..fingerprint import Fingerprint
+from ..labelled_zoo.folder import ZooMember
 from ..probes import JPEG_SEVERITY, ProbeSet
 from ..verdict import NullPool, auc
-from . import architectures
 from .data import Task
 from .folder import PROBES, fingerprint_file, weights_file
-from .zoo import PREPROCESSING, TEMPERATURE, THEFTS, Member, Size, Trained
+from .plan import PREPROCESSING, TEMPERATURE, THEFTS, Member, Size, architecture_of
 
 METRICS = ("cosine", "pearson", "spearman", "rbf")
 WHY = {
@@ -29,7 +29,7 @@ WHY = {
 
 def judge(
     members: Sequence[Member],
-    trained: dict[str, Trained],
+    trained: dict[str, ZooMember],
     prints: dict[str, Fingerprint],
     rate: float,
     metric: str,
@@ -114,18 +114,13 @@ def judge(
     }
 
 
-def model_spec(member: Member) -> str:
-    """The architecture as the command line names it."""
-    return f"{architectures.__name__}:{member.architecture}"
-
-
 def manifest_rows(members: Sequence[Member], classes: int) -> list[dict[str, str]]:
     """The models as `sac-fast scan` must know them; the independents are tagged as such."""
     return [
         {
             "path": weights_file(member),
             "name": member.name,
-            "architecture": model_spec(member),
+            "architecture": architecture_of(member, classes).spec,
             "kwargs": json.dumps({"classes": classes}),
             "preprocessing": json.dumps(PREPROCESSING.to_dict()),
             "tags": "independent" if member.method == "independent" else member.role,
@@ -148,7 +143,7 @@ def reproduce(
         return ",".join(f"{value:g}" for value in values)
 
     return [
-        f"sac-fast fingerprint {model_spec(member)} --model-args '{{\"classes\": {classes}}}' "
+        f"sac-fast fingerprint {architecture_of(member, classes).spec} --model-args '{{\"classes\": {classes}}}' "
         f"--weights {path(weights_file(member))} --probes {path(PROBES)} "
         f"--mean {numbers(PREPROCESSING.mean)} --std {numbers(PREPROCESSING.std)} --out {mine}",
         f"sac-fast verify {path(fingerprint_file(members[0]))} {mine} --null {path('fingerprints/null')} "

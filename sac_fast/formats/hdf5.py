@@ -8,12 +8,11 @@ from typing import Any, BinaryIO
 import torch
 
 from ..errors import ModelRefusedError
-from .limits import Limits, refuse
+from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse
 from .npy import check_output_shape, file_size, output_dtype
 
 # deflate, shuffle, fletcher32: what h5py writes without plug-ins. Others would load a library that the file names.
 _FILTERS = {1, 2, 3}
-_MAX_CHUNK_BYTES = 32 << 20
 _PIECE_BYTES = 8 << 20
 
 
@@ -87,8 +86,10 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
     limits.check_tensor(name, key, values * target.itemsize, values * target.itemsize)
     limits.check_expansion(name, key, values * target.itemsize, file_bytes)
     if dataset.chunks:
-        if math.prod(dataset.chunks) * dataset.dtype.itemsize > _MAX_CHUNK_BYTES:
-            refuse("too-large", f"{name} must have chunks of at most {_MAX_CHUNK_BYTES:,} bytes at {key!r}, got larger")
+        if math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_HDF5_CHUNK_BYTES:
+            refuse(
+                "too-large", f"{name} must have chunks of at most {MAX_HDF5_CHUNK_BYTES:,} bytes at {key!r}, got larger"
+            )
         wanted = math.prod(math.ceil(n / c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
         complete = dataset.id.get_num_chunks() == wanted
     else:

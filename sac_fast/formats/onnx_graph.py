@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .limits import Limits, refuse
+from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse
 from .onnx_wire import check_fields
 
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
@@ -80,8 +80,8 @@ def _check_domains(model: Any, name: str) -> None:
 
 
 def _graphs(graph: Any, name: str, depth: int = 0) -> Iterator[Any]:
-    if depth > 16:
-        refuse("graph", f"{name} must nest at most 16 graphs, got more")
+    if depth > MAX_ONNX_SUBGRAPHS:
+        refuse("graph", f"{name} must nest at most {MAX_ONNX_SUBGRAPHS} graphs, got more")
     yield graph
     for node in graph.node:
         for attribute in node.attribute:

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..io.container import StrPath, atomic_write
+from ..io.files import StrPath, atomic_write
 from ..io.text import escape_text
 from .relatives import Lineage
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import re
@@ -14,6 +13,7 @@ from torch import nn
 
 from ..errors import ModelError
 from ..formats.limits import refuse
+from .code_path import import_code
 
 StateDict = dict[str, torch.Tensor]
 
@@ -27,7 +27,7 @@ def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
         raise ModelError(f'model must be named as "package.module:callable", got {spec!r}')
     module_name, _, path = spec.partition(":")
     try:
-        target: Any = importlib.import_module(module_name)
+        target: Any = import_code(module_name)
     except Exception as error:  # the module's own code may raise anything
         raise ModelError(f"cannot import {module_name!r} of {spec!r}: {describe_error(error)}") from error
     for part in path.split("."):

@@ -16,7 +16,8 @@ from ..formats.identify import open_model_file
 from ..formats.limits import Limits, refuse
 from ..formats.safetensors import Header, looks_like_safetensors, read_header, read_tensors
 from ..formats.torch_file import read_torch
-from ..io.container import StrPath, atomic_write, hash_entries
+from ..io.files import StrPath, atomic_write
+from ..io.hashing import hash_entries
 from .architectures import StateDict, call_spec, check_fit, describe_error, without_prefix
 
 _HASH_KEY = "sac_fast.weights_hash"
@@ -144,7 +145,7 @@ def weights_hash(model: nn.Module | Mapping[str, torch.Tensor]) -> str:
         ModelError: an entry that is not a dense tensor with values.
     """
     return hash_entries(
-        (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), _bytes(value))
+        (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), [_bytes(value)])
         for key, value in _dense_state(model).items()
     )
 

@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import FileFormatError
-from ..io.container import open_regular
+from ..io.files import open_regular
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 

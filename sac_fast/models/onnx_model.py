@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..formats.limits import Limits, refuse
 from ..formats.onnx_graph import check_graph, parse_graph
-from ..io.container import canonical_json, sha256_stream
+from ..io.hashing import hash_json, sha256_stream
 from .entry import ModelEntry
 from .opened_model import OpenedModel
 from .runner import Model, run_inputs
@@ -113,7 +113,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
         for place in external:
             with open(place, "rb") as weights:
                 hashes.append([place.name, sha256_stream(weights)])
-        digest = _hash_text(canonical_json([digest, sorted(hashes)]))
+        digest = hash_json([digest, sorted(hashes)])
     # Without external data the same open file by another name, so that it is not another one by now.
     path = os.fspath(entry.path) if external else f"/proc/self/fd/{handle.fileno()}"
     options = onnxruntime.SessionOptions()
@@ -130,9 +130,3 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     except Exception as error:  # onnxruntime has a dozen errors of its own
         refuse("graph", f"{name} must be a graph that onnxruntime accepts, got {str(error)[:300]}", error)
     return OnnxModel(session, digest, entry.output, name)
-
-
-def _hash_text(text: str) -> str:
-    import hashlib
-
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -14,7 +14,7 @@ from ..formats.limits import Limits, refuse
 from ..formats.recorded import read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.torch_file import read_torch
-from ..io.container import content_hash
+from ..io.hashing import content_hash
 from .architectures import build_architecture, check_fit, describe_error, infer_architecture, without_prefix
 from .checkpoint import check_weights_hash, weights_hash
 from .entry import ModelEntry

@@ -126,8 +126,8 @@ def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None
             rows = _checked(_select(answer, output), len(inputs), start)
             if answers and rows.shape[1] != answers[0].shape[1]:
                 raise ModelError(
-                    f"model must return {answers[0].shape[1]} values a probe as before, "
-                    f"got {rows.shape[1]} for {where}",
+                    f"model must return {answers[0].shape[1]} values a probe as before, got {rows.shape[1]} for "
+                    f"{where}",
                     reason="wrong-shape",
                 )
             answers.append(rows)

@@ -21,7 +21,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from .image import FITS
 from .items import Item, check_header, list_items

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from .dali import DaliLoader, version
 from .integers import check_integer
 from .probe_set import ProbeSet

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..io.container import package_version
+from ..io.version import package_version
 
 # Lists with one entry an image (or more): what a summary leaves out.
 _LONG = frozenset({"images", "each", "dropped", "skipped"})
@@ -36,11 +36,11 @@ def take(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> dict
     return result
 
 
-def brief(provenance: Any) -> Any:
+def without_image_lists(provenance: Any) -> Any:
     """The same without the lists that have an entry for every image: what a fingerprint records."""
     if isinstance(provenance, dict):
-        return {key: brief(value) for key, value in provenance.items() if key not in _LONG}
-    return [brief(value) for value in provenance] if isinstance(provenance, list) else provenance
+        return {key: without_image_lists(value) for key, value in provenance.items() if key not in _LONG}
+    return [without_image_lists(value) for value in provenance] if isinstance(provenance, list) else provenance
 
 
 def entries(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> list[dict[str, Any]]:

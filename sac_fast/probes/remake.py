@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from .arrays import read_hdf5, to_pixels
 from .corruptions import apply_corruption

@@ -16,9 +16,11 @@ import torch
 
 from ..errors import SacFastError
 from ..fingerprint import Fingerprint
-from ..io.container import canonical_json, package_version
+from ..io.hashing import canonical_json
+from ..io.version import package_version
 from ..models import Limits, ModelEntry, Preprocessing
 from ..models.architectures import split_architecture
+from ..models.code_path import code_folder
 from ..models.manifest import check_lengths
 from ..store.records import FileStamp
 from .named_modules import TRUSTED_ARCHITECTURES, WITH_HEAD
@@ -139,6 +141,7 @@ class WorkerSettings:
             "dtype": self.dtype,
             "batch_size": self.batch_size_on(device),
             "architectures": list(self.architectures),
+            "code_folder": code_folder(),
             "limits": dataclasses.asdict(self.limits),
             "memory_bytes": self.memory_bytes,
             "probes_shape": None if probes_shape is None else list(probes_shape),

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import FileFormatError
-from ..io.container import canonical_json, open_regular
+from ..io.files import open_regular
+from ..io.hashing import canonical_json
 from ..store.records import MAX_TEXT
 
 _PIECE_BYTES = 1 << 20

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
+from ..io.hashing import is_hash
 from ..io.text import escape_text
 
 MAX_HEADER_BYTES = 1 << 20
@@ -28,7 +29,6 @@ MAX_BODY_BYTES = 1 << 30
 MAX_MESSAGE_CHARACTERS = 500
 
 _LENGTHS = struct.Struct("<IQ")
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -199,10 +199,10 @@ def read_reply(
             raise WireError("a failure must have a reason of letters, digits and hyphens, and no body")
         return RunResult(None, format=word, seconds=seconds, reason=reason, message=_escape_message(text))
     digest, recorded = header.get("model_hash"), header.get("recorded")
-    if not isinstance(digest, str) or not _HASH.fullmatch(digest) or not isinstance(recorded, bool):
+    if not is_hash(digest) or not isinstance(recorded, bool):
         raise WireError("a reply must have a model hash and say whether the outputs were recorded")
     probe_hash = header.get("probe_hash")
-    if probe_hash is not None and (not isinstance(probe_hash, str) or not _HASH.fullmatch(probe_hash)):
+    if probe_hash is not None and not is_hash(probe_hash):
         raise WireError("a reply must give the hash of the probes of recorded outputs, or None")
     inferred = header.get("inferred")
     if inferred is not None and (type(inferred) is not int or not 0 <= inferred < architectures):

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
+from ..models.code_path import allow_code_in, code_folder
 from ..probes import ProbeSet
 from .jobs import Job, ScanError, WorkerSettings, default_memory, pack_request
 from .pool import WorkerPool
@@ -64,6 +65,7 @@ class RayPool:
             "device": device if device == "cpu" else "cuda:0",  # Ray shows a task its own GPU only
             "shape": None if probes is None else list(probes.images.shape),
             "path": [os.path.abspath(folder) for folder in sys.path],
+            "code_folder": code_folder(),
         }
         self._setup = canonical_json(setup).encode()
         self._pixels = None if probes is None else ray.put(probes.images.tobytes())
@@ -178,6 +180,7 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
 def _make_pool(setup: bytes, pixels: bytes | None) -> WorkerPool:
     values = json.loads(setup)
     sys.path += [folder for folder in values["path"] if folder not in sys.path]
+    allow_code_in(values["code_folder"])
     settings = WorkerSettings.from_dict(values["settings"])
     if settings.memory_bytes is None:
         settings = dataclasses.replace(settings, memory_bytes=default_memory(os.cpu_count() or 1))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..fingerprint import Fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import ProgressBar
 from ..models import ModelEntry, list_entries
 from ..probes import ProbeSet

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from ..formats.limits import Limits
+from ..models.code_path import allow_code_in
 from .protocol import failed, receive, reply_of, send
 from .worker import ModelRunner, Opened, PreparedProbes
 
@@ -139,6 +140,7 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
     if first is None:
         return
     setup = first[0]
+    allow_code_in(setup["code_folder"])
     device = torch.device(setup["device"])
     # CUDA reserves memory of every kind; on GPUs only the scan limits the resident memory.
     _set_limits(setup["memory_bytes"] if device.type == "cpu" else None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import StoreDamagedError, StoreError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from .database import NAME, bound, create_database, damaged
 from .lock import WriterLock, writer_of

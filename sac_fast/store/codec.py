@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
 from .records import ResultKey
 
 _KIND = "zoo outputs"  # part of the file format

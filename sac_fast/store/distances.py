@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import StoreError
 from ..fingerprint import Fingerprint
-from ..io.container import content_hash
+from ..io.hashing import content_hash
 from .database import bound
 from .records import ResultKey, is_digest
 from .session import StoreSession

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from ..io.container import StrPath, atomic_write, canonical_json
+from ..io.files import StrPath, atomic_write
+from ..io.hashing import canonical_json
 from ..io.text import escape_text
 from .records import ModelRecord
 from .store import ModelStore

@@ -53,6 +53,10 @@ class WriterLock:
         self._descriptor = descriptor
         _held.add(self)
 
+    def fileno(self) -> int:
+        """The locked file's descriptor."""
+        return self._descriptor
+
     def release(self) -> None:
         """Release the lock; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1

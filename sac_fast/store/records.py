@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from ..io.container import StrPath, canonical_json
+from ..io.files import StrPath
+from ..io.hashing import canonical_json, is_hash
 
 Status = Literal["done", "failed", "redo"]
 STATUSES: tuple[Status, ...] = ("done", "failed", "redo")
@@ -20,7 +21,6 @@ MAX_TEXT = 4096
 #: Longest JSON of kwargs, tags and preprocessing together.
 MAX_DETAILS = 1 << 20
 
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -263,7 +263,7 @@ def _signed(value: int) -> int:
 
 
 def _check_hash(name: str, value: object) -> None:
-    if not isinstance(value, str) or not _HASH.fullmatch(value):
+    if not is_hash(value):
         raise ValueError(f'{name} must be "sha256:" and 64 digits, got {str(value)[:100]!r}')
 
 

@@ -20,7 +20,7 @@ from types import TracebackType
 import torch
 
 from ..errors import StoreError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from .codec import encode
 from .database import NAME, bound, create_database, damaged, open_database
 from .distances import DistanceRows

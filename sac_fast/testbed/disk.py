@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from .images import Found, read_images, scale
 from .patches import CLASSES, PREPROCESSING, Counts, make_patches
 from .plan import ARCHITECTURES, Size

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sac_fast.attacks import (
-    Recipe,
+    TrainingConfig,
     adaptive_correlation,
     adaptive_removalnet,
     distillation_loss,
@@ -25,13 +25,13 @@ from sac_fast.attacks import (
 )
 from sac_fast.attacks.adaptive import correlation_gap, far_features, mix_with_farthest
 from sac_fast.attacks.extract import pack, unpack
-from sac_fast.attacks.training import ask
+from sac_fast.attacks.training import compute_logits
 from sac_fast.attacks.transfer import with_head
 from sac_fast.errors import ModelError
 from sac_fast.models import Preprocessing
 from sac_fast.ops import correlation_distance
 
-SHORT = Recipe(epochs=2, batch_size=16, learning_rate=0.05)
+SHORT = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.05)
 
 
 class Net(nn.Sequential):
@@ -63,11 +63,11 @@ def make_data(rows=96, seed=5):
 
 
 IMAGES, LABELS = make_data()
-SOURCE = train(make(), IMAGES, LABELS, recipe=Recipe(epochs=8, batch_size=16, learning_rate=0.1))
+SOURCE = train(make(), IMAGES, LABELS, config=TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1))
 
 
 def accuracy(model, images, labels):
-    return (ask(model, images).argmax(1) == labels).double().mean().item()
+    return (compute_logits(model, images).argmax(1) == labels).double().mean().item()
 
 
 def same(a, b):
@@ -88,9 +88,9 @@ def test_distillation_loss_is_the_written_formula():
 
 def test_distillation_takes_the_sources_labels_unless_own_are_given():
     wrong = (LABELS + 1) % 3
-    recipe = Recipe(epochs=8, batch_size=16, learning_rate=0.1)
-    copied = extract_distilled(SOURCE, make(1), IMAGES, alpha=0.1, recipe=recipe)
-    misled = extract_distilled(SOURCE, make(1), IMAGES, wrong, alpha=0.1, recipe=recipe)
+    config = TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1)
+    copied = extract_distilled(SOURCE, make(1), IMAGES, alpha=0.1, config=config)
+    misled = extract_distilled(SOURCE, make(1), IMAGES, wrong, alpha=0.1, config=config)
     assert accuracy(copied, IMAGES, LABELS) > 0.95
     assert accuracy(misled, IMAGES, wrong) > 0.9
 
@@ -107,7 +107,7 @@ def test_packed_labels_are_whole_in_every_precision(dtype):
 
 def test_distillation_trains_a_student_in_low_precision():
     source, student = make(0).bfloat16(), make(1).bfloat16()
-    stolen = extract_distilled(source, student, IMAGES.bfloat16(), recipe=Recipe(epochs=1, batch_size=16))
+    stolen = extract_distilled(source, student, IMAGES.bfloat16(), config=TrainingConfig(epochs=1, batch_size=16))
     assert all(parameter.dtype == torch.bfloat16 for parameter in stolen.parameters())
     assert not same(stolen, student)
 
@@ -154,10 +154,10 @@ def test_pgd_on_a_line_takes_the_step_by_hand():
 
 
 def test_adversarial_training_makes_the_student_more_robust_than_the_plain_one():
-    recipe = Recipe(epochs=8, batch_size=16, learning_rate=0.1)
-    options = {"recipe": recipe, "epsilon": 40 / 255, "seed": 2}
-    plain = extract_adversarial(SOURCE, make(1), IMAGES, tuning=Recipe(1, 96, 1e-9), **options)
-    robust = extract_adversarial(SOURCE, make(1), IMAGES, tuning=Recipe(8, 16, 0.1), **options)
+    config = TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1)
+    options = {"config": config, "epsilon": 40 / 255, "seed": 2}
+    plain = extract_adversarial(SOURCE, make(1), IMAGES, tuning=TrainingConfig(1, 96, 1e-9), **options)
+    robust = extract_adversarial(SOURCE, make(1), IMAGES, tuning=TrainingConfig(8, 16, 0.1), **options)
 
     def loss(model):
         return F.cross_entropy(model(pgd(model, IMAGES, LABELS, epsilon=40 / 255, steps=5)), LABELS).item()
@@ -183,8 +183,8 @@ def test_replaced_head_has_new_weights_and_nothing_else_has():
 
 def test_transfer_last_trains_the_head_alone_and_transfer_all_everything():
     other = (LABELS == 0).long()
-    last = transfer_last(SOURCE, IMAGES, other, recipe=Recipe(epochs=10, batch_size=16, learning_rate=0.1))
-    every = transfer_all(SOURCE, IMAGES, other, recipe=Recipe(epochs=10, batch_size=16, learning_rate=0.1))
+    last = transfer_last(SOURCE, IMAGES, other, config=TrainingConfig(epochs=10, batch_size=16, learning_rate=0.1))
+    every = transfer_all(SOURCE, IMAGES, other, config=TrainingConfig(epochs=10, batch_size=16, learning_rate=0.1))
     assert accuracy(last, IMAGES, other) > 0.95
     assert accuracy(every, IMAGES, other) > 0.95
     kept = [
@@ -192,7 +192,7 @@ def test_transfer_last_trains_the_head_alone_and_transfer_all_everything():
     ]
     assert all(kept)
     assert not torch.equal(every[0].weight, SOURCE[0].weight)
-    assert transfer_last(SOURCE, IMAGES, other, outputs=9, recipe=SHORT)[5].out_features == 9
+    assert transfer_last(SOURCE, IMAGES, other, outputs=9, config=SHORT)[5].out_features == 9
 
 
 def test_transferred_model_can_be_built_by_name():
@@ -259,10 +259,12 @@ def test_gap_is_the_distance_that_the_op_gives(metric):
 
 def test_adaptive_thief_goes_away_and_keeps_the_accuracy():
     images, labels = make_data(seed=6)
-    options = {"recipe": Recipe(epochs=10, batch_size=32, learning_rate=0.05), "seed": 1}
+    options = {"config": TrainingConfig(epochs=10, batch_size=32, learning_rate=0.05), "seed": 1}
 
     def distance(model):
-        return float(correlation_distance(ask(model, images), ask(SOURCE, images), metric="pearson"))
+        return float(
+            correlation_distance(compute_logits(model, images), compute_logits(SOURCE, images), metric="pearson")
+        )
 
     plain = adaptive_correlation(SOURCE, IMAGES, LABELS, weight=0.0, **options)
     away = adaptive_correlation(SOURCE, IMAGES, LABELS, weight=1.0, **options)
@@ -303,14 +305,15 @@ def test_mixing_takes_the_smallest_share_that_keeps_the_label():
 
 def test_removalnet_goes_away_and_keeps_the_accuracy():
     images, labels = make_data(seed=6)
-    recipe = Recipe(epochs=20, batch_size=32, learning_rate=0.02)
-    stolen = adaptive_removalnet(SOURCE, IMAGES, recipe=recipe)
+    config = TrainingConfig(epochs=20, batch_size=32, learning_rate=0.02)
+    stolen = adaptive_removalnet(SOURCE, IMAGES, config=config)
     assert accuracy(stolen, images, labels) > 0.9
     tuned = adaptive_correlation(
-        SOURCE, IMAGES, weight=0.0, recipe=Recipe(epochs=20, batch_size=32, learning_rate=0.05)
+        SOURCE, IMAGES, weight=0.0, config=TrainingConfig(epochs=20, batch_size=32, learning_rate=0.05)
     )
     distances = [
-        float(correlation_distance(ask(m, images), ask(SOURCE, images), metric="pearson")) for m in (stolen, tuned)
+        float(correlation_distance(compute_logits(m, images), compute_logits(SOURCE, images), metric="pearson"))
+        for m in (stolen, tuned)
     ]
     assert distances[0] > 2 * distances[1]
     assert not stolen[5]._forward_pre_hooks

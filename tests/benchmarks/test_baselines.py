@@ -25,7 +25,7 @@ from baselines.perturb import ascend, frozen  # noqa: E402
 from baselines.run import Kept, run_methods  # noqa: E402
 from baselines.summary import summarise, table  # noqa: E402
 
-from sac_fast.attacks import Recipe  # noqa: E402
+from sac_fast.attacks import TrainingConfig  # noqa: E402
 from sac_fast.errors import FileFormatError, ModelError  # noqa: E402
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember  # noqa: E402
 from sac_fast.models import Preprocessing, save_weights  # noqa: E402
@@ -490,7 +490,10 @@ SPEC = f"{__name__}:Net"
 
 
 def test_own_models_are_kept_and_read_back(tmp_path):
-    known = [Architecture(SPEC, {"seed": 1}, Recipe(learning_rate=0.05)), Architecture(SPEC, {"seed": 2}, Recipe())]
+    known = [
+        Architecture(SPEC, {"seed": 1}, TrainingConfig(learning_rate=0.05)),
+        Architecture(SPEC, {"seed": 2}, TrainingConfig()),
+    ]
     source = PixelModel(Net(), None)
     first = train_own_models(source, task(), known, tmp_path, count=4, seen=64)
     assert (len(first.stolen), len(first.independent)) == (4, 4)
@@ -577,14 +580,16 @@ def test_a_zoo_is_scored_and_what_is_scored_is_kept(tmp_path):
 def test_architectures_are_the_sources_first_with_their_recipes(tmp_path):
     zoo = make_zoo(tmp_path)
     with_recipe = dataclasses.replace(
-        zoo.members[0], architecture_args={"classes": 3}, details={"recipe": dataclasses.asdict(Recipe(epochs=3))}
+        zoo.members[0],
+        architecture_args={"classes": 3},
+        details={"recipe": dataclasses.asdict(TrainingConfig(epochs=3))},
     )
     members = (with_recipe, *zoo.members[1:], ZooMember("x", "stolen", "y", SPEC, {"classes": 3, "seed": 8}))
     found = architectures(dataclasses.replace(zoo, members=members))
     assert [a.arguments for a in found] == [{"classes": 3}, {"classes": 3, "seed": 8}]
     assert found[0].recipe.epochs == 3
     strange = dataclasses.replace(with_recipe, details={"recipe": {"surprise": 1}})
-    with pytest.raises(FileFormatError, match="recipe of 'source' must hold the fields of Recipe"):
+    with pytest.raises(FileFormatError, match="recipe of 'source' must hold the fields of TrainingConfig"):
         architectures(dataclasses.replace(zoo, members=(strange, *zoo.members[1:])))
 
 

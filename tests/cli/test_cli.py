@@ -320,7 +320,7 @@ def test_every_command_has_help(run):
 
 
 def test_version(run):
-    assert run("--version") == (0, f"sac-fast {sac_fast.io.container.package_version()}\n", "")
+    assert run("--version") == (0, f"sac-fast {sac_fast.io.version.package_version()}\n", "")
 
 
 def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):

@@ -10,10 +10,13 @@
 #include <string>
 #include <vector>
 
-#include "cpu/parallel.h"
+#include "cpu/detail/parallel.h"
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_weighted.h"
-#include "sac/zoo.h"
+#include "sac/correlation_distances.h"
+#include "sac/correlation_vector.h"
+#include "sac/nearest_models.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace {
 
@@ -151,14 +154,14 @@ void check(std::int64_t n, std::int64_t k, Metric metric, const sac::CpuOptions&
                   1e-12, "correlation_vector", n, k);
 }
 
-// Stored vectors, read where they lie: 6 models of 10 entries in an odd place.
+// Stored vectors, read in place: 6 models of 10 entries at an odd address.
 void check_stored(const sac::CpuOptions& options) {
   std::vector<std::uint8_t> bytes(61);
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(37 * i);
-  const sac::VectorZoo zoo{bytes.data() + 1, sac::VectorForm::uint8, 6, 5};
+  const sac::VectorBatch models{bytes.data() + 1, sac::VectorForm::uint8, 6, 5};
   std::vector<double> values(18);
   std::vector<std::int64_t> indices(18);
-  sac::nearest_models_cpu(zoo, nullptr, {3, 0, options}, values.data(), indices.data());
+  sac::nearest_models_cpu(models, nullptr, {3, 0, options}, values.data(), indices.data());
   for (std::int64_t i = 0; i < 6; ++i) {
     std::int64_t sum = 0;
     for (std::int64_t e = 0; e < 10; ++e)
@@ -169,7 +172,7 @@ void check_stored(const sac::CpuOptions& options) {
   }
 }
 
-// Memory may run out in any thread: the caller hears of it, and no thread is left behind.
+// An exception in any thread reaches the caller, and all threads are joined.
 void check_throwing_tasks() {
   sac::CpuOptions options;
   for (const int threads : {1, 4})
@@ -206,7 +209,7 @@ int main() {
           ++passed;
         }
   }
-  // The row that is not finite is found, whatever thread meets it first.
+  // The first row that is not finite is named, whichever thread meets one first.
   Model<float> good(50, 4, 1), bad(50, 4, 2);
   bad.data[static_cast<std::size_t>(17 * 7 + 2)] = NAN;
   bad.data[static_cast<std::size_t>(40 * 7 + 1)] = INFINITY;

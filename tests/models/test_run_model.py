@@ -215,6 +215,23 @@ def test_answers_that_cannot_be_used(wrap: Any, output: Any, message: str) -> No
         run(lambda x: wrap(mean_colour(x)), output=output)
 
 
+@pytest.mark.parametrize(
+    ("wrap", "reason"),
+    [
+        (lambda a: a[:-1], "wrong-shape"),
+        (lambda a: a[:, :0], "wrong-shape"),
+        (lambda a: a if len(a) == 3 else a[:, :2], "wrong-shape"),
+        (lambda a: a / 0, "not-finite"),
+        (lambda a: a > 0, None),
+        (lambda a: a["x"], None),
+    ],
+)
+def test_reason_of_outputs_that_cannot_be_used(wrap: Any, reason: str | None) -> None:
+    with pytest.raises(ModelError) as caught:
+        run(lambda x: wrap(mean_colour(x)))
+    assert caught.value.reason == reason
+
+
 def test_nan_names_the_probe() -> None:
     calls: list[int] = []
 

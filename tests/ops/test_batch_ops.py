@@ -5,6 +5,7 @@ import pytest
 import scipy.spatial.distance
 import torch
 from support import definition
+from support.tolerances import FLOAT32, FLOAT64, HIGHEST, STORED
 
 import sac_fast
 from sac_fast import (
@@ -37,20 +38,20 @@ def test_against_definition(backend, metric, m, n, k):
     expected = defined(zoo, zoo, metric)
     pairwise = pairwise_correlation_distances(zoo, metric=metric, backend=backend)
     assert (pairwise.shape, pairwise.dtype) == ((m, m), torch.float32)
-    np.testing.assert_allclose(pairwise, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pairwise, expected, rtol=0, atol=FLOAT32)
     assert torch.equal(pairwise, pairwise.T)
     assert not pairwise.diagonal().any()
     one = correlation_distances(zoo[-1], zoo, metric=metric, backend=backend)
     assert (one.shape, one.dtype) == ((m,), torch.float32)
-    np.testing.assert_allclose(one, expected[-1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(one, expected[-1], rtol=0, atol=FLOAT32)
     assert one[-1] == 0.0
 
 
-@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype", HIGHEST)
 def test_dtypes(backend, dtype):
     zoo = zoo_of(6, 40, 12, 1, dtype)
     zoo[2] = zoo[2].float()
-    tolerance = definition.TOLERANCE[dtype]
+    tolerance = HIGHEST[dtype]
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     expected = defined(zoo, zoo)
     for actual, wanted in [
@@ -66,20 +67,20 @@ def test_long_rows_of_one_sign(backend):
     # products that are all summed up to 1 before they are compared: float32's rounding adds up
     zoo = [1 + 1e-3 * x for x in zoo_of(4, 40, 700, 2)] + [torch.ones(40, 50)]
     expected = defined(zoo, zoo)
-    np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(correlation_distances(zoo[0], zoo, backend=backend), expected[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=FLOAT32)
+    np.testing.assert_allclose(correlation_distances(zoo[0], zoo, backend=backend), expected[0], rtol=0, atol=FLOAT32)
 
 
 def test_stacked_and_strided_zoos(backend):
     stacked = torch.stack(zoo_of(7, 30, 6, 3))
     expected = defined(stacked, stacked)
     for zoo in (stacked, stacked.numpy(), stacked.transpose(1, 2).contiguous().transpose(1, 2), list(stacked.numpy())):
-        np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(pairwise_correlation_distances(zoo, backend=backend), expected, rtol=0, atol=FLOAT32)
     np.testing.assert_allclose(
         correlation_distances(stacked[0, ::2], stacked[:, ::2], backend=backend),
         defined(stacked[:1, ::2], stacked[:, ::2])[0],
         rtol=0,
-        atol=1e-6,
+        atol=FLOAT32,
     )
 
 
@@ -94,10 +95,10 @@ def test_nearest_models(backend, metric, first_pass):
     np.fill_diagonal(full, np.inf)
     found = nearest_models(zoo, top=5, metric=metric, first_pass=first_pass, backend=backend)
     assert (found.values.dtype, found.indices.dtype) == (torch.float32, torch.int64)
-    np.testing.assert_allclose(found.values, np.sort(full)[:, :5], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.values, np.sort(full)[:, :5], rtol=0, atol=FLOAT32)
     np.testing.assert_array_equal(found.indices[:, 0], [*range(half, 2 * half), *range(half)])
     np.testing.assert_allclose(
-        np.take_along_axis(full, found.indices.numpy(), 1), np.sort(full)[:, :5], rtol=0, atol=1e-6
+        np.take_along_axis(full, found.indices.numpy(), 1), np.sort(full)[:, :5], rtol=0, atol=FLOAT32
     )
 
 
@@ -105,7 +106,7 @@ def test_nearest_models_of_queries(backend):
     zoo, queries = zoo_of(25, 30, 5, 5), zoo_of(4, 30, 9, 6)
     expected = defined(queries, zoo)
     values, indices = nearest_models(zoo, queries, top=25, backend=backend)
-    np.testing.assert_allclose(values, np.sort(expected), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(values, np.sort(expected), rtol=0, atol=FLOAT32)
     np.testing.assert_array_equal(np.sort(indices), np.tile(np.arange(25), (4, 1)))
 
 
@@ -127,12 +128,12 @@ def test_nearest_models_of_vectors(backend, dtype):
     expected = np.sort(full + np.diag([np.inf] * 40))[:, :7]
     for given in (vectors, vectors.numpy()):
         found = nearest_models(given, top=7, backend=backend)
-        np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found.values, expected, rtol=0, atol=FLOAT32)
     asked = nearest_models(vectors, vectors[3:5], top=40, backend=backend)
-    np.testing.assert_allclose(asked.values, np.sort(full[3:5]), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(asked.values, np.sort(full[3:5]), rtol=0, atol=FLOAT32)
     if dtype != torch.uint8:
         rough = nearest_models(vectors, top=7, first_pass="uint8", backend=backend)
-        np.testing.assert_allclose(rough.values, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(rough.values, expected, rtol=0, atol=FLOAT32)
 
 
 def test_sweep_over_several_blocks(instruction_set):
@@ -141,7 +142,7 @@ def test_sweep_over_several_blocks(instruction_set):
     full = torch.cdist(vectors.double(), vectors.double(), p=1).fill_diagonal_(torch.inf)
     values, indices = nearest_models(vectors, top=3)
     expected, order = torch.sort(full, stable=True)
-    torch.testing.assert_close(values.double(), expected[:, :3] * 2 / 25 / 127.5, rtol=0, atol=1e-6)
+    torch.testing.assert_close(values.double(), expected[:, :3] * 2 / 25 / 127.5, rtol=0, atol=FLOAT32)
     assert torch.equal(indices, order[:, :3])
 
 
@@ -160,9 +161,9 @@ def test_correlation_vector_is_the_upper_triangle(backend, metric):
         outputs = zoo_of(1, n, 11, n)[0]
         vector = correlation_vector(outputs, metric=metric, backend=backend)
         expected = definition.matrix(outputs.double(), metric)[np.triu_indices(n, 1)]
-        np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(vector, expected, rtol=0, atol=FLOAT32)
     wide = correlation_vector(outputs.double(), metric=metric, backend=backend)
-    np.testing.assert_allclose(wide, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(wide, expected, rtol=0, atol=FLOAT64)
 
 
 def test_storage_forms_keep_their_error_bounds():
@@ -170,8 +171,8 @@ def test_storage_forms_keep_their_error_bounds():
     exact_a, exact_b = (correlation_vector(x, dtype=torch.float64) for x in (a, b))
     scale = 2 / 60**2
     exact = (exact_a - exact_b).abs().sum() * scale
-    assert exact.item() == pytest.approx(correlation_distance(a, b).item(), abs=1e-6)
-    for dtype, entry, distance in [(torch.float16, 2**-12, 2**-11), (torch.uint8, 1 / 255, 2 / 255)]:
+    assert exact.item() == pytest.approx(correlation_distance(a, b).item(), abs=FLOAT32)
+    for dtype, (entry, distance) in STORED.items():
         stored = [correlation_vector(x, dtype=dtype).double() for x in (a, b)]
         if dtype == torch.uint8:
             stored = [x / 127.5 - 1 for x in stored]
@@ -215,29 +216,33 @@ BAD_CALLS = [
         ValueError,
         r"suspects\[1\] must have 5 rows like the first argument, got 4",
     ),
-    (lambda: pairwise_correlation_distances([ZOO[0], ZOO[0].long()]), TypeError, r"zoo\[1\] must be floating point"),
+    (lambda: pairwise_correlation_distances([ZOO[0], ZOO[0].long()]), TypeError, r"models\[1\] must be floating point"),
     (lambda: pairwise_correlation_distances(ZOO, metric="l7"), ValueError, "metric must be one of"),
     (
         lambda: pairwise_correlation_distances(ZOO, precision="low"),
         ValueError,
         "precision must be one of highest, high",
     ),
-    (lambda: pairwise_correlation_distances(ZOO[:, :1]), ValueError, "zoo must have at least 2 rows"),
-    (lambda: pairwise_correlation_distances(ZOO[:0]), ValueError, "zoo must hold at least 1 model"),
+    (lambda: pairwise_correlation_distances(ZOO[:, :1]), ValueError, "models must have at least 2 rows"),
+    (lambda: pairwise_correlation_distances(ZOO[:0]), ValueError, "models must hold at least 1 model"),
     (lambda: nearest_models(ZOO, top=3), ValueError, r"top must be within 1 … 2 .*got 3"),
     (lambda: nearest_models(ZOO, ZOO, top=0), ValueError, r"top must be within 1 … 3 .*got 0"),
     (lambda: nearest_models(ZOO, top=1.5), TypeError, "top must be an integer, got float"),
     (lambda: nearest_models(ZOO, top=1, first_pass="int4"), ValueError, "first_pass must be one of none, uint8"),
-    (lambda: nearest_models(torch.ones(4, 5), top=1), ValueError, r"zoo must have shape \(m, n\(n-1\)/2\)"),
-    (lambda: nearest_models(torch.ones(4, 6).long(), top=1), TypeError, "zoo must be vectors of uint8, .*int64"),
-    (lambda: nearest_models(np.ones((4, 6)), top=1), TypeError, "zoo must be vectors of uint8, .*float64"),
+    (lambda: nearest_models(torch.ones(4, 5), top=1), ValueError, r"models must have shape \(m, n\(n-1\)/2\)"),
+    (lambda: nearest_models(torch.ones(4, 6).long(), top=1), TypeError, "models must be vectors of uint8, .*int64"),
+    (lambda: nearest_models(np.ones((4, 6)), top=1), TypeError, "models must be vectors of uint8, .*float64"),
     (
         lambda: nearest_models(torch.ones(4, 6), torch.ones(4, 10), top=1),
         ValueError,
-        r"queries must be \(q, 6\) torch.float32 like zoo, got \(4, 10\)",
+        r"queries must be \(q, 6\) torch.float32 like models, got \(4, 10\)",
     ),
-    (lambda: pairwise_correlation_distances(ZOO[:, :, :0]), ValueError, r"zoo must have at least 1 column \(output\)"),
-    (lambda: pairwise_correlation_distances(ZOO.to_sparse()), TypeError, "zoo must be a dense tensor, got layout"),
+    (
+        lambda: pairwise_correlation_distances(ZOO[:, :, :0]),
+        ValueError,
+        r"models must have at least 1 column \(output\)",
+    ),
+    (lambda: pairwise_correlation_distances(ZOO.to_sparse()), TypeError, "models must be a dense tensor, got layout"),
     (lambda: correlation_distances(ZOO[0], np.ma.array(ZOO)), TypeError, "suspects must be a plain NumPy array"),
     (
         lambda: nearest_models(torch.ones(4, 6), torch.ones(6), top=1),
@@ -245,11 +250,15 @@ BAD_CALLS = [
         r"queries must have shape \(m, n\(n-1\)/2\), m at least 1, got \(6,\)",
     ),
     (lambda: nearest_models(torch.ones(4, 6), torch.ones(1, 4, 6), top=1), ValueError, r"queries .* got \(1, 4, 6\)"),
-    (lambda: nearest_models(torch.ones(4, 6).to_sparse(), top=1), TypeError, "zoo must be a dense tensor, got layout"),
+    (
+        lambda: nearest_models(torch.ones(4, 6).to_sparse(), top=1),
+        TypeError,
+        "models must be a dense tensor, got layout",
+    ),
     (
         lambda: nearest_models(np.ma.array(np.ones((4, 6), np.float32)), top=1),
         TypeError,
-        "zoo must be a plain NumPy array, got a masked one",
+        "models must be a plain NumPy array, got a masked one",
     ),
     (lambda: correlation_vector(ZOO[0], dtype=torch.int8), ValueError, "dtype must be one of torch.uint8, .*int8"),
     (lambda: pairwise_correlation_distances(ZOO, backend="cuda"), BackendError, "needs tensors on a cuda device"),
@@ -269,10 +278,10 @@ def test_nan_names_model_and_row(instruction_set, metric):
     bad[3][17, 1] = float("nan")
     bad[4][2, 1] = float("inf")
     calls = [
-        (lambda: pairwise_correlation_distances(bad, metric=metric), r"zoo\[3\]"),
+        (lambda: pairwise_correlation_distances(bad, metric=metric), r"models\[3\]"),
         (lambda: correlation_distances(zoo[0], bad, metric=metric), r"suspects\[3\]"),
         (lambda: correlation_distances(bad[3], zoo, metric=metric), "source"),
-        (lambda: nearest_models(bad, top=1, metric=metric), r"zoo\[3\]"),
+        (lambda: nearest_models(bad, top=1, metric=metric), r"models\[3\]"),
         (lambda: nearest_models(zoo, bad, top=1, metric=metric), r"queries\[3\]"),
         (lambda: correlation_vector(bad[3], metric=metric), "outputs"),
     ]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from support import definition
+from support.tolerances import FLOAT32, FLOAT64, HIGHEST, LITERAL
 
 from sac_fast import _backend
 from sac_fast.errors import BackendError
@@ -34,14 +35,14 @@ def test_literals(backend):
     # D = [[0, 1, 0], [1, 0, 1], [0, 1, 0]]: wᵀDw = 2 w_1 (w_0 + w_2)
     weights = torch.tensor([[1, 1, 1], [3, 0, 0], [0, 3, 0], [1, 2, 0], [0.5, 0.25, 0.25]])
     actual = correlation_distance_weighted(a, b, weights, backend=backend)
-    assert actual.tolist() == pytest.approx([4 / 9, 0, 0, 4 / 9, 0.375], abs=1e-7)
+    assert actual.tolist() == pytest.approx([4 / 9, 0, 0, 4 / 9, 0.375], abs=LITERAL)
 
 
 def test_zero_rows_count_on_the_diagonal(backend):
     # C^a = 0, C^b = 1 for the first probe alone: D_00 = 1
     a, b = torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     actual = correlation_distance_weighted(a, b, np.array([[1, 1], [2, 0], [1, 3]]), backend=backend)
-    assert actual.tolist() == pytest.approx([1 / 4, 1, 1 / 16], abs=1e-7)
+    assert actual.tolist() == pytest.approx([1 / 4, 1, 1 / 16], abs=LITERAL)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -52,18 +53,18 @@ def test_sizes(backend, metric, n, k, replicates):
     actual = correlation_distance_weighted(a, b, w, metric=metric, backend=backend)
     assert actual.shape == (replicates,)
     assert actual.dtype == torch.float32
-    assert actual.numpy() == pytest.approx(defined(a, b, w, metric), abs=1e-6)
+    assert actual.numpy() == pytest.approx(defined(a, b, w, metric), abs=FLOAT32)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("dtype_a", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype_a", HIGHEST)
 @pytest.mark.parametrize("dtype_b", [torch.float32, torch.float64])
 def test_dtypes(backend, metric, dtype_a, dtype_b):
     a, b, w = outputs(70, 13, 3, dtype_a), outputs(70, 9, 4, dtype_b), counts(5, 70)
     actual = correlation_distance_weighted(a, b, w, metric=metric, backend=backend)
     wide = torch.float64 in (dtype_a, dtype_b)
     assert actual.dtype == (torch.float64 if wide else torch.float32)
-    assert actual.numpy() == pytest.approx(defined(a, b, w, metric), abs=definition.TOLERANCE[actual.dtype])
+    assert actual.numpy() == pytest.approx(defined(a, b, w, metric), abs=HIGHEST[actual.dtype])
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -72,8 +73,8 @@ def test_weights_of_one_are_the_distance(backend, metric, n):
     a, b = outputs(n, 7, 5), outputs(n, 12, 6)
     actual = correlation_distance_weighted(a, b, torch.ones(3, n), metric=metric, backend=backend)
     expected = correlation_distance(a, b, metric=metric, backend=backend).item()
-    assert actual.tolist() == pytest.approx([expected] * 3, abs=1e-6)
-    assert actual.tolist() == pytest.approx([definition.distance(a, b, metric)] * 3, abs=1e-6)
+    assert actual.tolist() == pytest.approx([expected] * 3, abs=FLOAT32)
+    assert actual.tolist() == pytest.approx([definition.distance(a, b, metric)] * 3, abs=FLOAT32)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -85,20 +86,22 @@ def test_counts_are_resampled_rows_and_zeros_leave_probes_out(backend, metric):
     w = np.stack([np.bincount(drawn, minlength=60), subset])
     actual = correlation_distance_weighted(a, b, w, metric=metric, backend=backend)
     expected = [definition.distance(a[drawn], b[drawn], metric), definition.distance(a[5:25], b[5:25], metric)]
-    assert actual.tolist() == pytest.approx(expected, abs=1e-6)
+    assert actual.tolist() == pytest.approx(expected, abs=FLOAT32)
 
 
 def test_scale_of_the_weights_does_not_matter(backend):
     a, b, w = outputs(40, 7, 9, torch.float64), outputs(40, 5, 10, torch.float64), counts(6, 40) / 1.0
     scales = np.array([1e-300, 1e-30, 1e-3, 1e3, 1e30, 1e300])[:, None]
     actual = correlation_distance_weighted(a, b, w * scales, backend=backend)
-    assert actual.numpy() == pytest.approx(defined(a, b, w), abs=1e-12)
+    assert actual.numpy() == pytest.approx(defined(a, b, w), abs=FLOAT64)
 
 
 def test_large_weights_beside_small_ones(backend):
     a, b = outputs(50, 4, 11), outputs(50, 4, 12)
     w = 10.0 ** np.linspace(-12, 12, 50)[None]
-    assert correlation_distance_weighted(a, b, w, backend=backend).numpy() == pytest.approx(defined(a, b, w), abs=1e-6)
+    assert correlation_distance_weighted(a, b, w, backend=backend).numpy() == pytest.approx(
+        defined(a, b, w), abs=FLOAT32
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -115,7 +118,7 @@ def test_any_strides_and_kinds_of_weights(backend):
     transposed = torch.from_numpy(np.ascontiguousarray(w.T)).T
     for weights in (w, w.astype(np.uint8), w.astype(np.float32), transposed, transposed.half(), w.astype(">i4")):
         actual = correlation_distance_weighted(a, b, weights, backend=backend)
-        assert actual.numpy() == pytest.approx(expected, abs=1e-6)
+        assert actual.numpy() == pytest.approx(expected, abs=FLOAT32)
 
 
 @needs_kernels
@@ -128,7 +131,7 @@ def test_same_bits_for_any_number_of_threads(instruction_set, metric, monkeypatc
         values.append(correlation_distance_weighted(a, b, w, metric=metric, backend="cpu"))
     assert all(torch.equal(values[0], other) for other in values[1:])
     apart = (values[0] - correlation_distance_weighted(a, b, w, metric=metric, backend="reference")).abs().max()
-    assert apart <= 1e-6
+    assert apart <= FLOAT32
 
 
 @needs_kernels
@@ -137,7 +140,7 @@ def test_constant_difference_does_not_drift(instruction_set):
     n, a, b = 3000, torch.ones(3000, 1), torch.eye(2)[torch.arange(3000) % 2] + 0.3
     actual = correlation_distance_weighted(a, b, torch.ones(2, n), backend="cpu")
     cross = 2 * 1.3 * 0.3 / (1.3**2 + 0.3**2)
-    assert actual.tolist() == pytest.approx([(1 - cross) / 2] * 2, abs=1e-6)
+    assert actual.tolist() == pytest.approx([(1 - cross) / 2] * 2, abs=FLOAT32)
 
 
 GOOD = torch.ones(3, 2)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from support import definition
+from support.tolerances import FLOAT32, HIGHEST, MEDIUM_VECTORS, PRECISION
 
 from sac_fast import correlation_vector, nearest_models, pairwise_correlation_distances
 from sac_fast.ops import reference
@@ -34,7 +35,7 @@ def defined(left, right, metric="cosine"):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype", HIGHEST)
 @pytest.mark.parametrize(("m", "n", "k"), [(2, 2, 1), (5, 63, 7), (131, 20, 33), (3, 300, 100)])
 def test_pairwise_against_definition(metric, dtype, m, n, k):
     zoo = zoo_of(m, n, k, 1, dtype, spread=2)
@@ -42,7 +43,7 @@ def test_pairwise_against_definition(metric, dtype, m, n, k):
     zoo[0] = zoo[-1].clone()
     distances = pairwise_correlation_distances(zoo, metric=metric, backend="cuda")
     assert distances.is_cuda
-    tolerance = definition.TOLERANCE[distances.dtype]
+    tolerance = HIGHEST[distances.dtype]
     np.testing.assert_allclose(distances.cpu(), defined(zoo, zoo, metric), rtol=0, atol=tolerance)
     assert torch.equal(distances, distances.T)
     assert not distances.diagonal().any()
@@ -63,7 +64,7 @@ def test_identical_models_are_at_distance_zero_wherever_they_stand(k):
     assert near.indices.tolist() == [[0, 1, 137, 251, 699]]
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("highest", 1e-6), ("high", 2e-5), ("medium", 4.9e-4)])
+@pytest.mark.parametrize(("precision", "tolerance"), {**PRECISION, "medium": MEDIUM_VECTORS}.items())
 def test_precision_on_many_models(precision, tolerance):
     zoo = torch.stack(zoo_of(400, 100, 20, 3))
     distances = pairwise_correlation_distances(zoo, precision=precision, backend="cuda")
@@ -78,7 +79,7 @@ def test_slabs_of_entries(metric, monkeypatch):
     whole = pairwise_correlation_distances(zoo, metric=metric, backend="cuda")
     monkeypatch.setattr(sweep, "memory_of", lambda device: 1 << 21)
     slabs = pairwise_correlation_distances(zoo, metric=metric, backend="cuda")
-    torch.testing.assert_close(slabs, whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(slabs, whole, rtol=0, atol=FLOAT32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
@@ -90,7 +91,7 @@ def test_nearest_vectors(dtype, m, n, top, monkeypatch):
     for asked in (None, queries):
         expected, order = reference.nearest_vectors(vectors.cpu(), None if asked is None else asked.cpu(), top)
         found = nearest_models(vectors, asked, top, backend="cuda")
-        torch.testing.assert_close(found.values.cpu(), expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(found.values.cpu(), expected, rtol=0, atol=FLOAT32)
         if dtype == torch.uint8:
             assert torch.equal(found.indices.cpu(), order)
         again = nearest_models(vectors, asked, top, backend="cuda")
@@ -101,7 +102,7 @@ def test_nearest_vectors(dtype, m, n, top, monkeypatch):
             with monkeypatch.context() as patch:
                 patch.setattr(cuda_nearest, name, lambda device, value=value: value)
                 other = nearest_models(vectors, asked, top, backend="cuda")
-            torch.testing.assert_close(other.values, found.values, rtol=0, atol=1e-6)
+            torch.testing.assert_close(other.values, found.values, rtol=0, atol=FLOAT32)
             if dtype == torch.uint8:
                 assert torch.equal(other.indices, found.indices)
 
@@ -113,7 +114,7 @@ def test_vectors_of_the_host_pass_through_the_device(dtype, monkeypatch):
     monkeypatch.setattr(cuda_nearest, "memory_of", lambda device: 1 << 20)
     found = nearest_models(vectors.cpu().numpy(), None, 6, backend="cuda")
     assert not found.values.is_cuda
-    torch.testing.assert_close(found.values, expected.values.cpu(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.values, expected.values.cpu(), rtol=0, atol=FLOAT32)
     few = nearest_models(vectors.cpu(), vectors[:9], 6, backend="cuda")
     assert few.values.is_cuda
     assert few.indices[:, 0].tolist() == list(range(9))
@@ -129,7 +130,7 @@ def test_nearest_models(metric, first_pass, dtype):
     full = defined(zoo, zoo, metric)
     np.fill_diagonal(full, np.inf)
     found = nearest_models(zoo, None, 5, metric=metric, first_pass=first_pass, backend="cuda")
-    tolerance = definition.TOLERANCE[dtype]
+    tolerance = HIGHEST[dtype]
     np.testing.assert_allclose(found.values.cpu(), np.sort(full)[:, :5], rtol=0, atol=tolerance)
     assert found.indices[:, 0].tolist() == [*range(30, 60), *range(30)]
 
@@ -152,7 +153,7 @@ def test_nan_names_model_and_row():
         lambda: nearest_models(zoo, None, 2, backend="cuda"),
         lambda: nearest_models(zoo, None, 2, first_pass="uint8", backend="cuda"),
     ):
-        with pytest.raises(ValueError, match=r"zoo\[3\] must be finite, got NaN or Inf in row 17"):
+        with pytest.raises(ValueError, match=r"models\[3\] must be finite, got NaN or Inf in row 17"):
             call()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import definition
+from support import definition, tolerances
 
 from sac_fast import (
     _backend,
@@ -71,11 +71,6 @@ def fuzz(examples):
     )
 
 
-def tolerance(*tensors):
-    wide = any(x.dtype == torch.float64 for x in tensors)
-    return definition.TOLERANCE[torch.float64 if wide else torch.float32]
-
-
 def numbers(x):
     return x.double().numpy()
 
@@ -87,7 +82,7 @@ def test_pairs(instruction_set, monkeypatch, zoo, metric, threads):
     a, b = zoo[:2]
     actual = correlation_distance(a, b, metric=metric, backend="cpu").item()
     expected = definition.distance(numbers(a), numbers(b), metric)
-    assert actual == pytest.approx(expected, abs=tolerance(a, b))
+    assert actual == pytest.approx(expected, abs=tolerances.of(a, b))
     assert correlation_distance(a, a.clone(), metric=metric, backend="cpu") == 0.0
 
 
@@ -96,7 +91,7 @@ def test_pairs(instruction_set, monkeypatch, zoo, metric, threads):
 def test_zoos(instruction_set, monkeypatch, zoo, metric, threads, data):
     monkeypatch.setenv("SAC_FAST_NUM_THREADS", threads)
     expected = np.array([[definition.distance(numbers(a), numbers(b), metric) for a in zoo] for b in zoo])
-    atol = tolerance(*zoo)
+    atol = tolerances.of(*zoo)
     pairwise = pairwise_correlation_distances(zoo, metric=metric, backend="cpu")
     np.testing.assert_allclose(pairwise, expected, rtol=0, atol=atol)
     one = correlation_distances(zoo[0], zoo, metric=metric, backend="cpu")
@@ -109,7 +104,7 @@ def test_zoos(instruction_set, monkeypatch, zoo, metric, threads, data):
     np.testing.assert_allclose(nearest.values, np.sort(expected)[:, :top], rtol=0, atol=atol)
     vector = correlation_vector(zoo[0], metric=metric, backend="cpu")
     entries = definition.matrix(numbers(zoo[0]), metric)[np.triu_indices(len(zoo[0]), 1)]
-    np.testing.assert_allclose(vector, entries, rtol=0, atol=tolerance(zoo[0]))
+    np.testing.assert_allclose(vector, entries, rtol=0, atol=tolerances.of(zoo[0]))
 
 
 @fuzz(40)
@@ -119,7 +114,7 @@ def test_one_bad_number_anywhere(instruction_set, zoo, metric, value, data):
     row = data.draw(st.integers(0, len(zoo[0]) - 1))
     zoo[which] = zoo[which].clone()
     zoo[which][row, data.draw(st.integers(0, zoo[which].shape[1] - 1))] = value
-    with pytest.raises(ValueError, match=rf"zoo\[{which}\] must be finite, got NaN or Inf in row {row}$"):
+    with pytest.raises(ValueError, match=rf"models\[{which}\] must be finite, got NaN or Inf in row {row}$"):
         pairwise_correlation_distances(zoo, metric=metric, backend="cpu")
     name = "b" if which else "a"
     with pytest.raises(ValueError, match=rf"^{name} must be finite, got NaN or Inf in row {row}$"):

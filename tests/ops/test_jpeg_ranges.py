@@ -1,4 +1,4 @@
-"""No sum of jpeg_roundtrip overflows: the worst case of each, from the constants alone (csrc/include/sac/jpeg_math.h).
+"""No sum of jpeg_roundtrip overflows: the worst case of each, from the constants of sac/detail/jpeg_math.h alone.
 
 In a plain sum Σ m_i x_i, |x_i| ≤ b_i, no partial sum in any order is larger than Σ |m_i| b_i.
 """

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.spatial.distance
 from support import emulated_sweep
+from support.tolerances import FLOAT64
 
 FORMS = emulated_sweep.FORMS
 # Of a sum. float16: each of its differences is rounded, and two sums of them, to 11 bits; they average out.
@@ -66,7 +67,9 @@ def test_all_pairs(module, form, m, p):
     module.pairwise_correlation_distances_cuda(
         rows.kernel, rows.kernel, True, form, 0, False, at(distances), True, 0.5, 0
     )
-    np.testing.assert_allclose(distances, 0.5 * cityblock(x, x), rtol=RELATIVE[form] * (10 if p < 9 else 1), atol=1e-12)
+    np.testing.assert_allclose(
+        distances, 0.5 * cityblock(x, x), rtol=RELATIVE[form] * (10 if p < 9 else 1), atol=FLOAT64
+    )
     assert (distances == distances.T).all()
     assert not distances.diagonal().any()
     assert distances[0, -1] == 0.0
@@ -85,7 +88,7 @@ def test_slabs_of_entries_add_up(module, form, triangle):
         module.pairwise_correlation_distances_cuda(
             left.kernel, right.kernel, triangle, form, at(sums), slab.start > 0, out, False, 2.0, 0
         )
-    np.testing.assert_allclose(distances, 2.0 * cityblock(x, y), rtol=RELATIVE[form] + 1e-7, atol=1e-12)
+    np.testing.assert_allclose(distances, 2.0 * cityblock(x, y), rtol=RELATIVE[form] + 1e-7, atol=FLOAT64)
 
 
 def test_a_vector_with_nan_makes_its_own_distances_nan(module):
@@ -166,7 +169,7 @@ def test_nearest_of_queries(module, form, q, m, top, parts):
     merged = np.sort(np.concatenate(list(keys), axis=1), axis=1)[:, :top]
     indices, sums = decoded(merged, form)
     order, values = expected_lists(queries, zoo, top)
-    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form] * 4, atol=1e-12)
+    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form] * 4, atol=FLOAT64)
     if form != "float16":  # rounded: others may come first
         np.testing.assert_array_equal(indices, order)
 
@@ -202,7 +205,7 @@ def test_the_zoo_asks_for_its_own_neighbours(module, form, m, top):
     order, values = expected_lists(zoo, zoo, top, 0)
     indices, sums = decoded(keys, form)
     np.testing.assert_array_equal(indices, order)
-    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form], atol=1e-12)
+    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form], atol=FLOAT64)
 
 
 WARPS_AHEAD = 100  # each warp runs as far as it can
@@ -228,7 +231,7 @@ def test_the_order_of_threads_does_not_matter(in_any_order, form):
     module.pairwise_correlation_distances_cuda(
         rows.kernel, rows.kernel, True, form, 0, False, at(distances), True, 1.0, 0
     )
-    np.testing.assert_allclose(distances, cityblock(zoo, zoo), rtol=RELATIVE[form], atol=1e-12)
+    np.testing.assert_allclose(distances, cityblock(zoo, zoo), rtol=RELATIVE[form], atol=FLOAT64)
     lists, own = np.full((1, 40, 7), NONE), np.full((140, 7), NONE)
     module.nearest_models_cuda(queries.kernel, rows.kernel, form, 7, 0, 0, True, 1, at(lists), 0)
     module.nearest_models_cuda_symmetric(rows.kernel, form, 7, at(own), 0)

@@ -16,7 +16,7 @@ from support import hostile_files, scan_models
 from sac_fast import ProbeSet, correlation_distance, fingerprint
 from sac_fast.cli.render.scan import ScanReport
 from sac_fast.demo import architectures
-from sac_fast.demo.zoo import FULL
+from sac_fast.demo.plan import FULL
 from sac_fast.models import ModelEntry, list_entries
 from sac_fast.scan.jobs import ScanError, WorkerSettings, default_memory, device_list
 from sac_fast.scan.pool import WorkerPool

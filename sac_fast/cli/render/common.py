@@ -38,8 +38,8 @@ def installation() -> dict[str, Any]:
     import torch
     from PIL import features
 
-    from ..._backend import capabilities
-    from ...io.container import package_version
+    from ...io.version import package_version
+    from ...ops import capabilities
 
     def version(package: str) -> str | None:
         try:

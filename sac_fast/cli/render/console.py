@@ -13,7 +13,7 @@ _MIN_WIDTH = 160  # in a pipe, where rich assumes 80 columns and would cut words
 
 
 def console() -> Console:
-    """The console of stdout. It prints strings as they are: a name like ``[bold]`` is no markup, ``:smile:`` no emoji."""
+    """The console of stdout. It prints strings as they are: ``[bold]`` in a name is no markup, ``:smile:`` no emoji."""
     from rich.console import Console
 
     made = Console(highlight=False, markup=False, emoji=False)

@@ -1,4 +1,4 @@
-"""Print what `summarise` found."""
+"""Print the summary of a labelled zoo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     """Print the groups of a labelled zoo, and which models are below the goals.
 
     Args:
-        summary: of `sac_fast.testbed.summary.summarise`.
+        summary: of `sac_fast.labelled_zoo.summary.summarise`.
         as_json: one JSON document instead of the table.
     """
     if as_json:
@@ -24,7 +24,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("role", "origin"):
         table.add_column(column)
-    for column in ("models", "accuracy, least", "mean", "seconds each"):
+    for column in ("models", "accuracy, min", "mean", "seconds each"):
         table.add_column(column, justify="right", no_wrap=True)
     for group in summary["groups"]:
         seconds = group["seconds_mean"]
