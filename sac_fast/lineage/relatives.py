@@ -149,7 +149,8 @@ def find_relatives(
     null = _null_distances(outputs, known, queries, metric, progress)
     relatives: dict[str, tuple[Relative, ...]] = {}
     candidates = np.arange(len(names)) if among is None else np.array([row_of[name] for name in among], np.int64)
-    first_pass = "none" if len(candidates) < _MIN_SWEEP_MODELS else "uint8"
+    is_candidate = np.isin(np.arange(len(names)), candidates)
+    first_pass = _first_pass(len(candidates))
     if first_pass == "uint8":
         notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
     # One more than `top`, since the model itself may be a candidate, and a copy of it may be ranked before it.
@@ -160,26 +161,16 @@ def find_relatives(
     values, others = _neighbours(outputs, queries, candidates, count, metric, first_pass, progress)
     for row, distances, near in zip(queries, values, others, strict=True):
         keep = np.flatnonzero(near != row)[:top]
-        tests = len(candidates) - (row in candidates)
+        tests = len(candidates) - int(is_candidate[row])
         relatives[names[row]] = _with_p_values(names, row, distances[keep], near[keep], tests, null.get(row))
-    threshold = None
-    if len(known) >= 2:
-        between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
-        threshold = calibrated_threshold(between[np.triu_indices(len(known), 1)], alpha)
-    if threshold is None:
-        pairs = len(known) * (len(known) - 1) // 2
-        notes.append(
-            f"no groups: {len(known)} independents give {pairs} distances between them; α = {alpha:g} needs "
-            f"{nulls_needed(alpha)}"
-        )
-        groups: list[list[int]] = []
-        forest: list[tuple[int, int, float]] = []
-    else:
-        sweep = "none" if len(names) < _MIN_SWEEP_MODELS else "uint8"
+    threshold = _threshold(outputs, known, alpha, metric, notes)
+    groups: list[list[int]] = []
+    forest: list[tuple[int, int, float]] = []
+    if threshold is not None:
         nearest = (values, others) if is_everything else None
-        pairs_below = related_pairs(outputs, threshold, metric, sweep, progress, nearest)
-        forest = spanning_forest(len(names), pairs_below)
-        groups = groups_of(outputs, pairs_below, threshold, metric, notes)
+        pairs = related_pairs(outputs, threshold, metric, _first_pass(len(names)), progress, nearest)
+        forest = spanning_forest(len(names), pairs)
+        groups = groups_of(outputs, pairs, threshold, metric, notes)
     return Lineage(
         names,
         relatives,
@@ -221,6 +212,25 @@ def _check(
         raise ValueError(f"top must be an integer of at least 1, got {top!r}")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
+
+
+def _first_pass(models: int) -> str:
+    return "none" if models < _MIN_SWEEP_MODELS else "uint8"
+
+
+def _threshold(outputs: list[Tensor], known: list[int], alpha: float, metric: str, notes: list[str]) -> float | None:
+    """The α quantile of the distances between independents; None, and a note, where there are too few."""
+    distances: Floats = np.empty(0)
+    if len(known) >= 2:
+        between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
+        distances = between[np.triu_indices(len(known), 1)]
+    threshold = calibrated_threshold(distances, alpha) if len(distances) else None
+    if threshold is None:
+        notes.append(
+            f"no groups: {len(known)} independents give {len(distances)} distances between them; α = {alpha:g} needs "
+            f"{nulls_needed(alpha)}"
+        )
+    return threshold
 
 
 def _blocks(rows: Sequence[int], description: str, progress: bool) -> Any:
