@@ -236,7 +236,7 @@ def _recorded_outputs(model: OpenedModel, probes: ProbeSet) -> torch.Tensor:
         raise ModelError(
             f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
         )
-    outputs = model.answer(None)
+    outputs = model.run(None)
     if len(outputs) != len(probes):
         raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
     return outputs

@@ -45,7 +45,7 @@ class Pair(Net):
 def folder(tmp_path, monkeypatch):
     """A working folder with images, an importable module of models, and weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     (tmp_path / "cli_models.py").write_text(MODELS)
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
