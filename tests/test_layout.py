@@ -10,6 +10,7 @@ import networkx
 import pytest
 from support import op_files
 from support.code_lines import count_code_lines, count_folder
+from support.processes import LONG
 
 import sac_fast
 from sac_fast import bench
@@ -240,3 +241,7 @@ def test_an_op_is_followed_in_few_files():
         or len(op_files.files_of(op)) + len(op_files.other_files_of(op)) > op_files.MAX_FILES
     }
     assert unfinished == UNFINISHED_OPS
+
+
+def test_long_tests_are_there():
+    assert [name for name in LONG if not (ROOT / name).exists()] == []
