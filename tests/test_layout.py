@@ -44,7 +44,6 @@ LONGER_FILES = {
     "sac_fast/scan/run.py",
     "tests/attacks/test_attacks.py",
     "tests/attacks/test_attacks_kinds.py",
-    "tests/benchmarks/test_baselines.py",
     "tests/cli/test_cli.py",
     "tests/compat/test_compat_datasets.py",
     "tests/compat/test_compat_evaluation.py",
