@@ -244,3 +244,12 @@ def test_an_op_is_followed_in_few_files():
 
 def test_long_tests_are_there():
     assert [name for name in LONG if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.skipif(not (ROOT / ".ci" / "run").exists(), reason="needs the repository")
+def test_the_workflow_runs_every_step():
+    steps = re.search(r"^steps=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)[1].split()
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    called = re.search(r"\.ci/run ([a-z ]+)$", workflow, re.MULTILINE)[1].split()
+    called += re.search(r"step: \[(.*)\]", workflow)[1].split(", ")
+    assert sorted(called) == sorted(steps)

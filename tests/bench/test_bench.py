@@ -180,9 +180,7 @@ def test_results_judge_targets(results):
 
 
 def test_wrong_arguments():
-    with pytest.raises(
-        ValueError, match=r"ops must be among correlation_distance, .*, got 'all'"
-    ):
+    with pytest.raises(ValueError, match=r"ops must be among correlation_distance, .*, got 'all'"):
         run_bench(["all"])
     with pytest.raises(ValueError, match="threads must be an integer of at least 1, got 0"):
         run_bench(threads=0)
