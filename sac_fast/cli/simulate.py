@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .option_groups import expand_option_groups
-from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
+from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, parse_json_object, parse_preprocessing, parse_size
 
 if TYPE_CHECKING:
     from ..labelled_zoo.plan import Architecture
@@ -97,17 +97,18 @@ class ImageOptions:
 
     def _read(self, path: Path | None, seed: int, progress: bool, labels: str | None = None) -> ProbeSet | None:
         """Images of a folder, an HDF5 file or a probe file."""
+        from ..formats.magic import HDF5
         from ..probes import ProbeSet
 
         if path is None:
             return None
         if path.is_dir():
             return ProbeSet.from_folder(
-                path, size=sides(self.image_size), labels=labels or self.labels, limit=self.limit,
+                path, size=parse_size(self.image_size), labels=labels or self.labels, limit=self.limit,
                 seed=None if self.limit is None else seed, progress=progress,
             )  # fmt: skip
         with path.open("rb") as handle:
-            is_hdf5 = handle.read(8) == b"\x89HDF\r\n\x1a\n"
+            is_hdf5 = handle.read(8) == HDF5
         if is_hdf5 or path.suffix != ".safetensors":
             return ProbeSet.from_hdf5(path, limit=self.limit)
         made = ProbeSet.load(path)
@@ -180,11 +181,11 @@ def simulate(
     from ..simulation import simulate as run
     from .render.simulate import show_simulation
 
-    preprocessing = preprocessing_of(
+    preprocessing = parse_preprocessing(
         "simulate", inputs.mean, inputs.std, inputs.size, inputs.colour_order, inputs.layout
     )
     trainings = training.parse(inputs.layout)
-    arguments = json_object(inputs.model_args)
+    arguments = parse_json_object(inputs.model_args)
     which, probe_files = models.parse(), files.probe_files()
     images = files.read(data, models.seed, not quiet)
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}
