@@ -21,7 +21,7 @@ from .tiles import on_device
 MAX_NEAREST = 256  # kMaxNearest
 _TILE = 128  # kSweepTile
 _NONE = torch.iinfo(torch.int64).max  # kNoNeighbour
-_MAX_MODELS = 2**32 - 1  # kMaxSweepModels
+_MAX_MODELS = 2**32 - 1  # a model's number is the lower half of a key
 # Thread blocks for each multiprocessor, so that those which finish last are few among many
 _BLOCKS_EACH = 16
 # Sums of uint8 that stay below 2³¹
