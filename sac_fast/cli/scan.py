@@ -16,7 +16,9 @@ from .options import Comparison, Layout, Mean, Metric, Quiet, Std, parse_preproc
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
+    from ..models import Preprocessing
     from ..probes import ProbeSet
+    from ..scan.jobs import WorkerSettings
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
@@ -113,7 +115,6 @@ def scan(
     """
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
-    from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
     from .render.scan import ScanReport
 
@@ -121,14 +122,7 @@ def scan(
     _check(probes_file, probe_hash, device, workers)
     if architecture or is_manifest(source):
         allow_code_in(os.getcwd())
-    settings = WorkerSettings(
-        preprocessing=preprocessing,
-        batch_size=batch_size,
-        dtype=dtype,
-        architectures=tuple(architecture or ()),
-        timeout=timeout,
-        memory_bytes=None if memory is None else int(memory * 1e9),
-    )
+    settings = _settings(preprocessing, batch_size, dtype, architecture, timeout, memory)
     probes = probe_hash or _load_probes(probes_file)
     report = ScanReport(as_json)
     summary = scan_models(
@@ -165,6 +159,26 @@ def _check(probes_file: Path | None, probe_hash: str | None, device: str, worker
         raise typer.BadParameter(str(error), param_hint="scan") from None
 
 
+def _settings(
+    preprocessing: Preprocessing,
+    batch_size: int | None,
+    dtype: str | None,
+    architectures: list[str] | None,
+    timeout: float,
+    memory: float | None,
+) -> WorkerSettings:
+    from ..scan.jobs import WorkerSettings
+
+    return WorkerSettings(
+        preprocessing=preprocessing,
+        batch_size=batch_size,
+        dtype=dtype,
+        architectures=tuple(architectures or ()),
+        timeout=timeout,
+        memory_bytes=None if memory is None else int(memory * 1e9),
+    )
+
+
 def _load_probes(file: Path | None) -> ProbeSet:
     from ..probes import ProbeSet
 
@@ -178,7 +192,7 @@ def _source(text: str) -> Fingerprint | str:
     return Fingerprint.load(text) if Path(text).is_file() else text
 
 
-def _ray(address: str, probes: ProbeSet | str, device: str, settings: Any) -> Any:
+def _ray(address: str, probes: ProbeSet | str, device: str, settings: WorkerSettings) -> Any:
     from ..scan.ray import RayPool
 
     return RayPool(address, None if isinstance(probes, str) else probes, device, settings)

@@ -203,7 +203,7 @@ class Executor(Protocol):
 
 
 def check_sources(sources: Sequence[Fingerprint | str]) -> None:
-    """Refuse two sources of the same name, whose distances could not be told apart."""
+    """Refuse two sources of the same name, whose distances could not be distinguished."""
     names = collections.Counter(source if isinstance(source, str) else source.name for source in sources)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"sources must have different names, got {twice[0]!r} {names[twice[0]]} times")

@@ -296,6 +296,6 @@ class WorkerPool:
             if not worker.attempts or worker.pid is None or worker.stopped is not None:
                 continue
             if now - worker.since > self._settings.timeout:
-                self._stop(worker, "timed-out", f"the model must answer within {self._settings.timeout:g} seconds")
+                self._stop(worker, "timed-out", f"the model must end within {self._settings.timeout:g} seconds")
             elif max_bytes is not None and anonymous_bytes(worker.pid) > max_bytes + _IMPORTS_BYTES:
                 self._stop(worker, "out-of-memory", f"the worker must stay under {max_bytes:,} bytes of memory")

@@ -214,12 +214,12 @@ def read_reply(
     if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
         raise WireError(f"a reply of shape {shape} must have a body to match, got {len(body)} bytes")
     if rows is not None and shape[0] != rows:
-        return failed("wrong-shape", f"the model must answer {rows} probes, got {shape[0]} rows", word)
+        return failed("wrong-shape", f"the model must return {rows} rows, one per probe, got {shape[0]} rows", word)
     outputs = torch.frombuffer(body, dtype=_DTYPES[dtype]).reshape(shape)
     finite = torch.isfinite(outputs).all(1)
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
-        return failed("not-finite", f"the model must answer finite numbers, got NaN or Inf for probe {row}", word)
+        return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
     return RunResult(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
 
 
