@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Json, Quiet, check_output_path
+from .options import Alpha, Force, Json, Quiet, Seed, check_output_path
 
 if TYPE_CHECKING:
     from ..evaluation import ZooEvaluation
@@ -40,8 +40,6 @@ TimeQueries = Annotated[
 Quick = Annotated[
     bool, typer.Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
 ]
-Alpha = Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the resamples and of the quick test bed.")]
 Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures (extra 'plots').")]
 
 
@@ -69,7 +67,7 @@ def evaluate(
     from ..labelled_zoo.folder import LabelledZoo
     from ..scores import PRESETS
 
-    _check_options(zoo, out, fit, null_share, quick, alpha, force)
+    _check_options(zoo, out, fit, null_share, quick, force)
     out.mkdir(exist_ok=True)
     folder = _train_quick(out / "testbed", seed, not quiet) if zoo is None else zoo
     # The fit takes seconds, the evaluation minutes: fit first, to find out early whether the zoo is large enough.
@@ -93,16 +91,12 @@ def evaluate(
     _print(evaluation, as_json)
 
 
-def _check_options(
-    zoo: Path | None, out: Path, fit: Path | None, null_share: float, quick: bool, alpha: float, force: bool
-) -> None:
+def _check_options(zoo: Path | None, out: Path, fit: Path | None, null_share: float, quick: bool, force: bool) -> None:
     """Check everything that can be checked before the evaluation."""
     from ..evaluation.run import RESULTS_FILE
 
     if zoo is None and not quick:
         raise typer.BadParameter("must be given, or --quick to train a small one", param_hint="ZOO")
-    if not 0 < alpha < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
     if not 0 <= null_share < 1:
         raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
     check_output_path(out / RESULTS_FILE if out.is_dir() else out, force)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Json, Metric, Quiet, check_output_path
+from .options import Alpha, Force, Json, Metric, Quiet, check_output_path
 
 if TYPE_CHECKING:
     from ..store.stored import StoredOutputs
@@ -32,7 +32,6 @@ ProbeHash = Annotated[
     typer.Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several."),
 ]
 Independent = Annotated[str, typer.Option(help="Tag of the models that are known to be independent: the null.")]
-Alpha = Annotated[float, typer.Option(help="Share of unrelated pairs that may lie below the threshold of groups.")]
 Graph = Annotated[
     list[Path] | None,
     typer.Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable."),
@@ -55,15 +54,16 @@ def relatives(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Nearest relatives of the models of a store with p-values, groups of relatives, and their spanning forest."""
+    """Nearest relatives of the models of a store with p-values, groups of relatives, and their spanning forest.
+
+    In groups, --alpha is the share of unrelated pairs that may lie below the threshold.
+    """
     from ..lineage.graph import save_graph
     from ..lineage.relatives import find_relatives
     from ..store import ModelStore
     from ..store.stored import stored_outputs
     from .render.relatives import show_relatives
 
-    if not 0 < alpha < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
     _check_graphs(graph or [], force)
     with ModelStore.open(folder, write=False) as store:
         stored = stored_outputs(store, probe_hash, progress=not quiet)

@@ -26,7 +26,7 @@ _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that
 Models = Annotated[
     Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
 ]
-Store = Annotated[Path, typer.Option("--store", "--out", help="Folder of the store; created if it is missing.")]
+Store = Annotated[Path, typer.Option(help="Folder of the store; created if it is missing.")]
 Probes = Annotated[
     Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
 ]

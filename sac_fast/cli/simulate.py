@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .option_groups import expand_option_groups
-from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, parse_json_object, parse_preprocessing, parse_size
+from .options import Json, Layout, Mean, ModelArgs, Quiet, Seed, Std, parse_json_object, parse_preprocessing, parse_size
 
 if TYPE_CHECKING:
     from ..labelled_zoo.plan import Architecture
@@ -33,7 +33,7 @@ class ModelOptions:
         ),
     ] = None
     independents: Annotated[int, typer.Option(min=0, help="Independent models of each kind.")] = 0
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0
+    seed: Seed = 0
 
     def parse(self) -> SimulationModels:
         """The models that the options name; a wrong one is a wrong use of the command."""
@@ -156,7 +156,7 @@ class TrainingOptions:
 
 @expand_option_groups
 def simulate(
-    source: Annotated[str, typer.Option(help="Your model: package.module:callable that returns the nn.Module.")],
+    model: Annotated[str, typer.Option(help="Your model: package.module:callable that returns the nn.Module.")],
     weights: Annotated[
         Path, typer.Option(exists=True, dir_okay=False, help="Its weights: safetensors, or a weights_only state dict.")
     ],
@@ -191,7 +191,7 @@ def simulate(
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}
     allow_code_in(os.getcwd())
     summary = run(
-        out, Architecture(source, arguments), weights, images,
+        out, Architecture(model, arguments), weights, images,
         models=which, preprocessing=preprocessing, probes=probes, progress=not quiet, **trainings,
     )  # fmt: skip
     show_simulation(summary, as_json)

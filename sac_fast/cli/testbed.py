@@ -69,7 +69,7 @@ def adopt_command(
     image_size: Annotated[int, typer.Option(min=1, help="Images are scaled to N x N.")] = 32,
     mean: Mean = "0",
     std: Std = "1",
-    probes: Annotated[int, typer.Option(min=2, help="At most this number in a probe set.")] = 800,
+    probe_count: Annotated[int, typer.Option(min=2, help="At most this number in a probe set.")] = 800,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out checkpoints that cannot be used.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -100,7 +100,7 @@ def adopt_command(
         [Architecture(spec, arguments) for spec, arguments in zip(model, given, strict=True)],
         null_kind=null_kind,
         preprocessing=preprocessing,
-        probes=probes,
+        probes=probe_count,
         skip_bad=skip_bad,
         progress=not quiet,
     )
