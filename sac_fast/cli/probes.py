@@ -109,7 +109,7 @@ def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str
         )
     if reading["size"] is not None or images.skip_bad or choice.draws:
         raise wrong_use("--image-size, --skip-bad and --seed with --limit are for folders of images, not for files")
-    return _from_file(source, images.layout, choice)
+    return _from_file(source, images.hdf5_layout, choice)
 
 
 def _from_file(source: Path, layout: Layout | None, choice: ChoiceOptions) -> ProbeSet:

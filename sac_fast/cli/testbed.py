@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import Json, Mean, Quiet, Seed, Std, parse_json_object, parse_preprocessing
+from .options import Json, Mean, Quiet, Seed, Std, Workers, parse_json_object, parse_preprocessing
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def train_command(
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Of your own images: at most this number a class and side to train on.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: one a core.")] = None,
+    workers: Workers = None,
     device: Annotated[str | None, typer.Option(help="Torch device; default: a GPU, else the CPU.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
