@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import dataclass
@@ -150,8 +149,9 @@ def _write(evaluation: ZooEvaluation, out: Path, fit: Path | None, fitted: Calib
 
 def _print(evaluation: ZooEvaluation, as_json: bool) -> None:
     from ..evaluation import markdown
+    from ..io.console import print_json
 
     if as_json:
-        print(json.dumps(evaluation.results, indent=2, allow_nan=False))
+        print_json(evaluation.results)
     else:
         print(markdown(evaluation.results), end="")

@@ -74,10 +74,10 @@ def verify(
     Exit code 0: every image is equal, and committed draws are as committed; 1: not.
     """
     from ..probes import ProbeSet, verify_probes
-    from .render.common import show_remade
+    from .render.common import show_probe_verification
 
     result = verify_probes(ProbeSet.load(file), images, progress=not quiet)
-    show_remade(result, as_json)
+    show_probe_verification(result, as_json)
     if not result.equal:
         raise typer.Exit(1)
 
