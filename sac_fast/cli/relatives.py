@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Json, Metric, Quiet, check_output_path
+from .option_groups import expand_option_groups
+from .options import Alpha, Metric, PrintOptions, check_output_path
 
 if TYPE_CHECKING:
     from ..store.stored import StoredOutputs
@@ -32,7 +33,6 @@ ProbeHash = Annotated[
     typer.Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several."),
 ]
 Independent = Annotated[str, typer.Option(help="Tag of the models that are known to be independent: the null.")]
-Alpha = Annotated[float, typer.Option(help="Share of unrelated pairs that may lie below the threshold of groups.")]
 Graph = Annotated[
     list[Path] | None,
     typer.Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable."),
@@ -40,7 +40,9 @@ Graph = Annotated[
 Source = Annotated[list[str] | None, typer.Option(help="Root of its tree in the drawing. Repeatable.")]
 
 
+@expand_option_groups
 def relatives(
+    *,
     folder: Store,
     names: Names = None,
     among: Among = None,
@@ -51,22 +53,21 @@ def relatives(
     alpha: Alpha = 0.01,
     graph: Graph = None,
     source: Source = None,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    prints: PrintOptions,
 ) -> None:
-    """Nearest relatives of the models of a store with p-values, groups of relatives, and their spanning forest."""
+    """Nearest relatives of the models of a store with p-values, groups of relatives, and their spanning forest.
+
+    In groups, --alpha is the share of unrelated pairs that may lie below the threshold.
+    """
     from ..lineage.graph import save_graph
     from ..lineage.relatives import find_relatives
     from ..store import ModelStore
     from ..store.stored import stored_outputs
     from .render.relatives import show_relatives
 
-    if not 0 < alpha < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
-    _check_graphs(graph or [], force)
+    _check_graphs(graph or [], prints.force)
     with ModelStore.open(folder, write=False) as store:
-        stored = stored_outputs(store, probe_hash, progress=not quiet)
+        stored = stored_outputs(store, probe_hash, progress=not prints.quiet)
     for option, given in (("--name", names), ("--among", among), ("--source", source)):
         if unknown := sorted(set(given or []) - set(stored.names)):
             raise typer.BadParameter(
@@ -82,10 +83,10 @@ def relatives(
         top=top,
         alpha=alpha,
         metric=metric,
-        progress=not quiet,
+        progress=not prints.quiet,
     )
     # Print first, so that a graph that cannot be written does not lose the table.
-    show_relatives(found, stored.probe_hash, stored.notes, as_json)
+    show_relatives(found, stored.probe_hash, stored.notes, prints.as_json)
     for path in graph or []:
         save_graph(path, found, sources=source or ())
 

@@ -6,13 +6,15 @@ import os
 import re
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.core
 
-from .options import Comparison, Layout, Mean, Metric, Quiet, Std, parse_preprocessing
+from .option_groups import expand_option_groups
+from .options import Comparison, InputOptions, Metric, Quiet
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -26,7 +28,7 @@ _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that
 Models = Annotated[
     Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
 ]
-Store = Annotated[Path, typer.Option("--store", "--out", help="Folder of the store; created if it is missing.")]
+Store = Annotated[Path, typer.Option(help="Folder of the store; created if it is missing.")]
 Probes = Annotated[
     Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
 ]
@@ -41,32 +43,58 @@ Sources = Annotated[
     list[str] | None,
     typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
 ]
-Size = Annotated[str | None, typer.Option(help="Resize the probes to N or HxW pixels.")]
-ColourOrder = Annotated[Literal["RGB", "BGR", "GRAY"], typer.Option(help="Channels of the models' inputs.")]
-InputLayout = Annotated[Layout, typer.Option(help="Layout of the models' inputs.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one per core, or one per GPU.")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Probes per call; default: 64 on a CPU, the largest that fits on a GPU.")
-]
-Dtype = Annotated[
-    Literal["float32", "float64", "float16", "bfloat16"] | None,
-    typer.Option(help="Run the models in this dtype; default: their own."),
-]
-Timeout = Annotated[float, typer.Option(min=0.1, max=_MAX_LIMIT, help="Seconds per model.")]
-Memory = Annotated[
-    float | None,
-    typer.Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine."),
-]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")]
-Ray = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[ADDRESS]",
-        help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
-    ),
-]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line for each model, and one at the end.")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the models are run, and within which limits."""
+
+    device: Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")] = "cpu"
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: one per core, or one per GPU.")
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Probes per call; default: 64 on a CPU, the largest that fits on a GPU.")
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "float64", "float16", "bfloat16"] | None,
+        typer.Option(help="Run the models in this dtype; default: their own."),
+    ] = None
+    timeout: Annotated[float, typer.Option(min=0.1, max=_MAX_LIMIT, help="Seconds per model.")] = 600.0
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine."),
+    ] = None
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")] = False
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
+        ),
+    ] = None
+
+    def settings(self, preprocessing: Preprocessing, architectures: list[str] | None) -> WorkerSettings:
+        """The limits and the batch size as the API takes them."""
+        from ..scan.jobs import WorkerSettings
+
+        return WorkerSettings(
+            preprocessing=preprocessing,
+            batch_size=self.batch_size,
+            dtype=self.dtype,
+            architectures=tuple(architectures or ()),
+            timeout=self.timeout,
+            memory_bytes=None if self.memory is None else int(self.memory * 1e9),
+        )
+
+    def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
+        """A number of worker processes, or a Ray cluster."""
+        if self.ray is None:
+            return self.workers
+        from ..scan.ray import RayPool
+
+        return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
 class ScanCommand(typer.core.TyperCommand):
@@ -81,7 +109,9 @@ class ScanCommand(typer.core.TyperCommand):
         return parsed
 
 
+@expand_option_groups
 def scan(
+    *,
     source: Models,
     store: Store,
     probes_file: Probes = None,
@@ -90,19 +120,8 @@ def scan(
     sources: Sources = None,
     metric: Metric = "cosine",
     comparison: Comparison = "l1",
-    size: Size = None,
-    mean: Mean = "0",
-    std: Std = "1",
-    colour_order: ColourOrder = "RGB",
-    layout: InputLayout = "NCHW",
-    device: Device = "cpu",
-    workers: Workers = None,
-    batch_size: BatchSize = None,
-    dtype: Dtype = None,
-    timeout: Timeout = 600.0,
-    memory: Memory = None,
-    retry_failed: RetryFailed = False,
-    ray: Ray = None,
+    inputs: InputOptions,
+    run: RunOptions,
     as_json: JsonLines = False,
     quiet: Quiet = False,
 ) -> None:
@@ -118,11 +137,11 @@ def scan(
     from ..scan.run import scan_models
     from .render.scan import ScanReport
 
-    preprocessing = parse_preprocessing("scan", mean, std, size, colour_order, layout)
-    _check(probes_file, probe_hash, device, workers)
+    preprocessing = inputs.parse("scan")
+    _check(probes_file, probe_hash, run)
     if architecture or is_manifest(source):
         allow_code_in(os.getcwd())
-    settings = _settings(preprocessing, batch_size, dtype, architecture, timeout, memory)
+    settings = run.settings(preprocessing, architecture)
     probes = probe_hash or _load_probes(probes_file)
     report = ScanReport(as_json)
     summary = scan_models(
@@ -132,10 +151,10 @@ def scan(
         sources=[_source(text) for text in sources or ()],
         metric=metric,
         comparison=comparison,
-        device=device,
-        workers=workers if ray is None else _ray(ray, probes, device, settings),
+        device=run.device,
+        workers=run.executor(probes, settings),
         settings=settings,
-        retry_failed=retry_failed,
+        retry_failed=run.retry_failed,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
         on_event=report.take,
     )
@@ -144,7 +163,7 @@ def scan(
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
 
 
-def _check(probes_file: Path | None, probe_hash: str | None, device: str, workers: int | None) -> None:
+def _check(probes_file: Path | None, probe_hash: str | None, run: RunOptions) -> None:
     """Refuse wrong options before a store is created."""
     from ..io.hashing import is_hash
     from ..scan.jobs import device_list
@@ -154,29 +173,9 @@ def _check(probes_file: Path | None, probe_hash: str | None, device: str, worker
     if probe_hash is not None and not is_hash(probe_hash):
         raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
     try:
-        device_list(device, workers)
+        device_list(run.device, run.workers)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="scan") from None
-
-
-def _settings(
-    preprocessing: Preprocessing,
-    batch_size: int | None,
-    dtype: str | None,
-    architectures: list[str] | None,
-    timeout: float,
-    memory: float | None,
-) -> WorkerSettings:
-    from ..scan.jobs import WorkerSettings
-
-    return WorkerSettings(
-        preprocessing=preprocessing,
-        batch_size=batch_size,
-        dtype=dtype,
-        architectures=tuple(architectures or ()),
-        timeout=timeout,
-        memory_bytes=None if memory is None else int(memory * 1e9),
-    )
 
 
 def _load_probes(file: Path | None) -> ProbeSet:
@@ -190,9 +189,3 @@ def _source(text: str) -> Fingerprint | str:
     from ..fingerprint import Fingerprint
 
     return Fingerprint.load(text) if Path(text).is_file() else text
-
-
-def _ray(address: str, probes: ProbeSet | str, device: str, settings: WorkerSettings) -> Any:
-    from ..scan.ray import RayPool
-
-    return RayPool(address, None if isinstance(probes, str) else probes, device, settings)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ...io.console import console
 from ...io.text import escape_text
-from .console import console
 
 if TYPE_CHECKING:
     from ...scan.progress import ScanSummary
