@@ -7,6 +7,7 @@ Importing the package is quick: a public name imports its module when it is firs
 import importlib
 import importlib.util
 import sys
+import threading
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +124,15 @@ _MODULES = {
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
-    "ops": "NearestModels capabilities correlation_distance correlation_distance_weighted correlation_distances "
-    "correlation_matrix correlation_vector jpeg_roundtrip nearest_models pairwise_correlation_distances",
+    "ops.capabilities": "capabilities",
+    "ops.correlation_distance": "correlation_distance",
+    "ops.correlation_distance_weighted": "correlation_distance_weighted",
+    "ops.correlation_distances": "correlation_distances",
+    "ops.correlation_matrix": "correlation_matrix",
+    "ops.correlation_vector": "correlation_vector",
+    "ops.jpeg_roundtrip": "jpeg_roundtrip",
+    "ops.nearest_models": "NearestModels nearest_models",
+    "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
     "probes": "ProbeSet",
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
@@ -133,14 +141,23 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
+#: Packages that import no torch.
+_TORCH_FREE = ("cli", "errors", "io")
+_lock = threading.RLock()
+
+
 def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-        globals()[name] = value
-        return value
-    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    is_public = name in _MODULE_OF
+    if not is_public and (name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is None):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _MODULE_OF.get(name, name)
+    if module.partition(".")[0] not in _TORCH_FREE:
+        importlib.import_module("torch")  # before the lock: the thread that imports torch takes it to register the ops
+    with _lock:  # Python lets threads see each other's half imported modules
+        home = importlib.import_module(f"{__name__}.{module}")
+    value = getattr(home, name) if is_public else home
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
@@ -156,7 +173,8 @@ class _Package(ModuleType):
 
 
 def _register_ops() -> None:
-    importlib.import_module(f"{__name__}.ops")
+    with _lock:
+        importlib.import_module(f"{__name__}.ops")
 
 
 sys.modules[__name__].__class__ = _Package

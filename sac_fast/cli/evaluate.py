@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .options import Force, Json, Quiet, check_output_path
 
 if TYPE_CHECKING:
     from ..evaluation import ZooEvaluation
@@ -105,9 +105,9 @@ def _check_options(
         raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
     if not 0 <= null_share < 1:
         raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
-    free(out / RESULTS_FILE if out.is_dir() else out, force)
+    check_output_path(out / RESULTS_FILE if out.is_dir() else out, force)
     if fit is not None:
-        free(fit, force, "--fit")
+        check_output_path(fit, force, "--fit")
 
 
 def _train_quick(folder: Path, seed: int, progress: bool) -> Path:

@@ -6,67 +6,97 @@ import os
 import re
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.core
 
-from .options import Comparison, Layout, Mean, Metric, Quiet, Std, preprocessing_of
+from .option_groups import expand_option_groups
+from .options import Comparison, InputOptions, Metric, Quiet
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
-    from ..models import Preprocessing
     from ..probes import ProbeSet
     from ..scan.jobs import WorkerSettings
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
 
-Models = Annotated[
-    Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
-]
-Store = Annotated[Path, typer.Option("--store", "--out", help="Folder of the store; created if it is missing.")]
-Probes = Annotated[
-    Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
-]
-ProbeHash = Annotated[
-    str | None, typer.Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…")
-]
-Architectures = Annotated[
-    list[str] | None,
-    typer.Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
-]
-Sources = Annotated[
-    list[str] | None,
-    typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
-]
-Size = Annotated[str | None, typer.Option(help="Resize the probes to N or HxW pixels.")]
-ColourOrder = Annotated[Literal["RGB", "BGR", "GRAY"], typer.Option(help="Channels of the models' inputs.")]
-InputLayout = Annotated[Layout, typer.Option(help="Layout of the models' inputs.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one per core, or one per GPU.")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Probes per call; default: 64 on a CPU, the largest that fits on a GPU.")
-]
-Dtype = Annotated[
-    Literal["float32", "float64", "float16", "bfloat16"] | None,
-    typer.Option(help="Run the models in this dtype; default: their own."),
-]
-Timeout = Annotated[float, typer.Option(min=0.1, max=_MAX_LIMIT, help="Seconds per model.")]
-Memory = Annotated[
-    float | None,
-    typer.Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine."),
-]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")]
-Ray = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[ADDRESS]",
-        help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
-    ),
-]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line for each model, and one at the end.")]
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """The probes, or only their hash."""
+
+    probes_file: Annotated[
+        Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
+    ] = None
+    probe_hash: Annotated[
+        str | None,
+        typer.Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…"),
+    ] = None
+
+    def load(self) -> ProbeSet | str:
+        """The options as the API takes them."""
+        from ..probes import ProbeSet
+
+        return self.probe_hash or ProbeSet.load(self.probes_file or Path())
+
+
+@dataclass(frozen=True)
+class DistanceOptions:
+    """The distances that are stored."""
+
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
+    ] = None
+    metric: Metric = "cosine"
+    comparison: Comparison = "l1"
+
+    def load(self) -> list[Fingerprint | str]:
+        """A fingerprint where there is a file of that name, else the name of a model."""
+        from ..fingerprint import Fingerprint
+
+        return [Fingerprint.load(text) if Path(text).is_file() else text for text in self.sources or ()]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how the models are run."""
+
+    device: Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")] = "cpu"
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: one per core, or one per GPU.")
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Probes per call; default: 64 on a CPU, the largest that fits on a GPU.")
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "float64", "float16", "bfloat16"] | None,
+        typer.Option(help="Run the models in this dtype; default: their own."),
+    ] = None
+    timeout: Annotated[float, typer.Option(min=0.1, max=_MAX_LIMIT, help="Seconds per model.")] = 600.0
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine."),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
+        ),
+    ] = None
+
+    def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
+        """What `scan_models` takes as workers."""
+        if self.ray is None:
+            return self.workers
+        from ..scan.ray import RayPool
+
+        return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
 class ScanCommand(typer.core.TyperCommand):
@@ -81,29 +111,25 @@ class ScanCommand(typer.core.TyperCommand):
         return parsed
 
 
+@expand_option_groups
 def scan(
-    source: Models,
-    store: Store,
-    probes_file: Probes = None,
-    probe_hash: ProbeHash = None,
-    architecture: Architectures = None,
-    sources: Sources = None,
-    metric: Metric = "cosine",
-    comparison: Comparison = "l1",
-    size: Size = None,
-    mean: Mean = "0",
-    std: Std = "1",
-    colour_order: ColourOrder = "RGB",
-    layout: InputLayout = "NCHW",
-    device: Device = "cpu",
-    workers: Workers = None,
-    batch_size: BatchSize = None,
-    dtype: Dtype = None,
-    timeout: Timeout = 600.0,
-    memory: Memory = None,
-    retry_failed: RetryFailed = False,
-    ray: Ray = None,
-    as_json: JsonLines = False,
+    *,
+    source: Annotated[
+        Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
+    ],
+    store: Annotated[Path, typer.Option(help="Folder of the store; created if it is missing.")],
+    inputs: ProbeOptions,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
+    ] = None,
+    distances: DistanceOptions,
+    preprocessing: InputOptions,
+    how: RunOptions,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line for each model, and one at the end.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run all models of a folder on the probes; keep their outputs in a store.
@@ -115,25 +141,32 @@ def scan(
     """
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
+    from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
     from .render.scan import ScanReport
 
-    preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
-    _check(probes_file, probe_hash, device, workers)
+    settings = WorkerSettings(
+        preprocessing=preprocessing.parse("scan"),
+        batch_size=how.batch_size,
+        dtype=how.dtype,
+        architectures=tuple(architecture or ()),
+        timeout=how.timeout,
+        memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+    )
+    _check(inputs, how)
     if architecture or is_manifest(source):
         allow_code_in(os.getcwd())
-    settings = _settings(preprocessing, batch_size, dtype, architecture, timeout, memory)
-    probes = probe_hash or _load_probes(probes_file)
+    probes = inputs.load()
     report = ScanReport(as_json)
     summary = scan_models(
         source,
         probes,
         store,
-        sources=[_source(text) for text in sources or ()],
-        metric=metric,
-        comparison=comparison,
-        device=device,
-        workers=workers if ray is None else _ray(ray, probes, device, settings),
+        sources=distances.load(),
+        metric=distances.metric,
+        comparison=distances.comparison,
+        device=how.device,
+        workers=how.executor(probes, settings),
         settings=settings,
         retry_failed=retry_failed,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
@@ -144,55 +177,18 @@ def scan(
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
 
 
-def _check(probes_file: Path | None, probe_hash: str | None, device: str, workers: int | None) -> None:
+def _check(inputs: ProbeOptions, how: RunOptions) -> None:
     """Refuse wrong options before a store is created."""
     from ..io.hashing import is_hash
     from ..scan.jobs import device_list
 
-    if (probes_file is None) == (probe_hash is None):
+    if (inputs.probes_file is None) == (inputs.probe_hash is None):
         raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
-    if probe_hash is not None and not is_hash(probe_hash):
-        raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
+    if inputs.probe_hash is not None and not is_hash(inputs.probe_hash):
+        raise typer.BadParameter(
+            f'must be "sha256:" and 64 digits, got {inputs.probe_hash!r}', param_hint="--probe-hash"
+        )
     try:
-        device_list(device, workers)
+        device_list(how.device, how.workers)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="scan") from None
-
-
-def _settings(
-    preprocessing: Preprocessing,
-    batch_size: int | None,
-    dtype: str | None,
-    architectures: list[str] | None,
-    timeout: float,
-    memory: float | None,
-) -> WorkerSettings:
-    from ..scan.jobs import WorkerSettings
-
-    return WorkerSettings(
-        preprocessing=preprocessing,
-        batch_size=batch_size,
-        dtype=dtype,
-        architectures=tuple(architectures or ()),
-        timeout=timeout,
-        memory_bytes=None if memory is None else int(memory * 1e9),
-    )
-
-
-def _load_probes(file: Path | None) -> ProbeSet:
-    from ..probes import ProbeSet
-
-    return ProbeSet.load(file or Path())
-
-
-def _source(text: str) -> Fingerprint | str:
-    """A fingerprint if there is a file of that name, else the name of a model."""
-    from ..fingerprint import Fingerprint
-
-    return Fingerprint.load(text) if Path(text).is_file() else text
-
-
-def _ray(address: str, probes: ProbeSet | str, device: str, settings: WorkerSettings) -> Any:
-    from ..scan.ray import RayPool
-
-    return RayPool(address, None if isinstance(probes, str) else probes, device, settings)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .option_groups import expand_option_groups
-from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
+from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, parse_json_object, parse_preprocessing, parse_size
 
 if TYPE_CHECKING:
     from ..labelled_zoo.plan import Architecture
@@ -103,7 +103,7 @@ class ImageOptions:
             return None
         if path.is_dir():
             return ProbeSet.from_folder(
-                path, size=sides(self.image_size), labels=labels or self.labels, limit=self.limit,
+                path, size=parse_size(self.image_size), labels=labels or self.labels, limit=self.limit,
                 seed=None if self.limit is None else seed, progress=progress,
             )  # fmt: skip
         with path.open("rb") as handle:
@@ -180,11 +180,11 @@ def simulate(
     from ..simulation import simulate as run
     from .render.simulate import show_simulation
 
-    preprocessing = preprocessing_of(
+    preprocessing = parse_preprocessing(
         "simulate", inputs.mean, inputs.std, inputs.size, inputs.colour_order, inputs.layout
     )
     trainings = training.parse(inputs.layout)
-    arguments = json_object(inputs.model_args)
+    arguments = parse_json_object(inputs.model_args)
     which, probe_files = models.parse(), files.probe_files()
     images = files.read(data, models.seed, not quiet)
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}

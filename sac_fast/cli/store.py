@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .options import Force, Json, Quiet, check_output_path
 
 if TYPE_CHECKING:
     from ..store import ModelStore
@@ -115,7 +115,7 @@ def export(
         raise typer.BadParameter(f"must end in .csv, .parquet or .safetensors, got {str(out)!r}", param_hint="OUT")
     if distances and (times or name is not None):
         raise typer.BadParameter("goes with neither --times nor --name", param_hint="--distances")
-    free(out, force)
+    check_output_path(out, force)
     with ModelStore.open(folder, write=False) as store:
         if name is not None:
             wanted = _complete(store, probe_hash)

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..labelled_zoo.training_pool import MAX_SEED
-from .options import Json, Mean, Quiet, Std, json_object, preprocessing_of
+from .options import Json, Mean, Quiet, Seed, Std, parse_json_object, parse_preprocessing
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,7 +23,7 @@ def train_command(
         typer.Option(help="patches or faces (of scikit-image), or the PATH of your images."),
     ] = "patches",
     quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, minutes of training.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of images and models.")] = 0,
+    seed: Seed = 0,
     image_size: Annotated[int, typer.Option(help="Of your own images: scaled to N x N, a multiple of 8.")] = 32,
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Of your own images: at most this number a class and side to train on.")
@@ -83,7 +82,7 @@ def adopt_command(
     from ..testbed.images import test_images
     from .render.testbed import show_zoo
 
-    given = [json_object(text) for text in model_args or ["{}"]]
+    given = [parse_json_object(text) for text in model_args or ["{}"]]
     if len(given) == 1:
         given *= len(model)
     if len(given) != len(model):
@@ -91,7 +90,7 @@ def adopt_command(
             f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
         )
     allow_code_in(os.getcwd())
-    preprocessing = preprocessing_of("testbed adopt", mean, std)
+    preprocessing = parse_preprocessing("testbed adopt", mean, std)
     pool, classes = test_images(images, image_size)
     adopted = adopt(
         folder,

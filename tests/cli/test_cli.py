@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import sac_fast
+from sac_fast.cli import info
 from sac_fast.cli import main as cli
 from sac_fast.cli.render import common
 from sac_fast.probes import ImageCheck, Remade
@@ -186,7 +187,10 @@ FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
         (["probes", "images", "--out", "p", "--severity", "3", "--quality", "9"], "exactly one of"),
         (["probes", "images", "--out", "p", "--severity", "6"], "--severity"),
         (["probes", "nowhere", "--out", "p", "--severity", "3"], "does not exist"),
-        (["probes", "images", "--normal", "--out", "p", "--size", "8y8"], "must be N or HxW in pixels, got '8y8'"),
+        (
+            ["probes", "images", "--normal", "--out", "p", "--image-size", "8y8"],
+            "must be N or HxW in pixels, got '8y8'",
+        ),
         (["probes", "images", "--normal", "--out", "p", "--fit", "melt"], "--fit"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "[1]"], "JSON object"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "{"], "must be JSON"),
@@ -300,7 +304,7 @@ def test_arithmetic_errors_and_strangers_words_are_one_line(run, monkeypatch, er
     def fails():
         raise error(STRANGE)
 
-    monkeypatch.setattr(common, "installation", fails)
+    monkeypatch.setattr(info, "installation", fails)
     expected = f"sac-fast: {error.__name__}: {PLAIN}\n"
     assert run("info") == (1, "", expected)
 
