@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .ops.nearest_models import NearestModels, nearest_models
     from .ops.pairwise_correlation_distances import pairwise_correlation_distances
     from .probes import ProbeSet
+    from .scan.run import scan_models
     from .simulation.run import simulate
     from .verdict import (
         NullPool,
@@ -108,6 +109,7 @@ __all__ = [
     "pairwise_correlation_distances",
     "probe_bootstrap",
     "save_weights",
+    "scan_models",
     "simulate",
     "verify_fingerprints",
     "weights_hash",
@@ -134,6 +136,7 @@ _MODULES = {
     "ops.nearest_models": "NearestModels nearest_models",
     "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
     "probes": "ProbeSet",
+    "scan.run": "scan_models",
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
     "verify.fingerprints": "Verification verify_fingerprints",

@@ -97,6 +97,7 @@ class ImageOptions:
 
     def _read(self, path: Path | None, seed: int, progress: bool, labels: str | None = None) -> ProbeSet | None:
         """Images of a folder, an HDF5 file or a probe file."""
+        from ..formats.magic import HDF5
         from ..probes import ProbeSet
 
         if path is None:
@@ -107,7 +108,7 @@ class ImageOptions:
                 seed=None if self.limit is None else seed, progress=progress,
             )  # fmt: skip
         with path.open("rb") as handle:
-            is_hdf5 = handle.read(8) == b"\x89HDF\r\n\x1a\n"
+            is_hdf5 = handle.read(8) == HDF5
         if is_hdf5 or path.suffix != ".safetensors":
             return ProbeSet.from_hdf5(path, limit=self.limit)
         made = ProbeSet.load(path)

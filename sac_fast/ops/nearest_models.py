@@ -73,8 +73,10 @@ def nearest_models(
     Example:
         >>> a, b = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.ones(2, 3)
         >>> found = nearest_models([a, b, b], top=1)
-        >>> found.indices.tolist(), found.values.tolist()
-        ([[1], [2], [1]], [[0.5], [0.0], [0.0]])
+        >>> found.indices.tolist()
+        [[1], [2], [1]]
+        >>> found.values.flatten()
+        tensor([0.5000, 0.0000, 0.0000])
     """
     check_choice("metric", metric, METRICS)
     check_choice("first_pass", first_pass, ("none", "uint8"))

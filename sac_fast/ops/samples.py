@@ -153,6 +153,8 @@ _VECTORS = [
     BadValue(lambda x: x[:, 1:], ValueError, r"^{name} must have shape \(m, n\(n-1\)/2\), m at least 1, got"),
     BadValue(lambda x: x.to_sparse(), TypeError, "^{name} must be a dense tensor, got layout"),
     BadValue(_masked, TypeError, "^{name} must be a plain NumPy array, got a masked one"),
+    BadValue(lambda x: _with(float("nan"), x), ValueError, "^models and queries must be finite, got a vector with NaN"),
+    _GRAD,
 ]
 _SAME_VECTORS = [
     BadValue(lambda x: x[:, :3], ValueError, r"^{name} must be \(q, 36\) torch.\w+ like models, got \(4, 3\)"),
@@ -200,7 +202,9 @@ _QUALITY = [
     ),
     BadValue(_value(torch.ones(2).long().to_sparse()), TypeError, "^{name} must be a dense tensor"),
     BadValue(
-        lambda _: np.ma.array([5, 6], mask=[False, True]), TypeError, "^{name} must be a plain NumPy array, got a masked"
+        lambda _: np.ma.array([5, 6], mask=[False, True]),
+        TypeError,
+        "^{name} must be a plain NumPy array, got a masked one",
     ),
 ]
 

@@ -236,14 +236,14 @@ class ModelRunner:
 
     def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> torch.Tensor:
         if model.recorded:
-            return model.answer(None)
+            return model.run(None)
         preprocessing = entry_of(request).preprocessing or Preprocessing()
 
         dtype = self._dtype or _own_dtype(model)
 
         def run(batch_size: int) -> torch.Tensor:
             parts = self._probes.parts(preprocessing, batch_size)
-            outputs = [model.answer(part.to(dtype), batch_size=batch_size) for part in parts]
+            outputs = [model.run(part.to(dtype), batch_size=batch_size) for part in parts]
             if len({output.shape[1] for output in outputs}) > 1:
                 raise ModelError(
                     "model must return as many values for each probe, got a change of width", reason="wrong-shape"

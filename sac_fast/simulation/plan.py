@@ -13,7 +13,7 @@ import numpy as np
 from ..attacks.registry import ATTACKS, Attack
 from ..attacks.training import SCRATCH, TUNING, TrainingConfig
 from ..errors import ModelError, ProbeError
-from ..io.hashing import canonical_json
+from ..io.hashing import hash_json
 from ..labelled_zoo.folder import NullKind, ZooMember
 from ..labelled_zoo.plan import Architecture, PlannedModel
 from ..models import Preprocessing
@@ -119,7 +119,7 @@ class Planned(PlannedModel):
     @property
     def plan_hash(self) -> str:
         """``"sha256:..."`` of the provenance: equal hashes, equal models."""
-        return "sha256:" + hashlib.sha256(canonical_json(dict(self.provenance)).encode()).hexdigest()
+        return hash_json(dict(self.provenance))
 
     def matches(self, member: ZooMember) -> bool:
         """Whether this member was trained by the same plan hash."""

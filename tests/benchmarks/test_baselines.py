@@ -1,15 +1,14 @@
-"""The peers in benchmarks/baselines: their formulas by hand or by SciPy, and each on a tiny task."""
+"""A labelled zoo scored by benchmarks/bench_baselines.py: own models, kept scores, the command."""
 
 import dataclasses
 import json
-import math
 import re
 import sys
-from pathlib import Path
 
-import numpy as np
+import bench_baselines
 import pytest
 import torch
+<<<<<<< HEAD
 from scipy.spatial.distance import cosine, jensenshannon
 from torch import nn
 
@@ -487,6 +486,22 @@ def test_a_task_that_does_not_fit_is_refused(changes, message):
 
 
 SPEC = f"{__name__}:Net"
+=======
+from baselines import OwnModels, PixelModel
+from baselines.defender import answers
+from baselines.own_models import Architecture, architectures, train_own_models
+from baselines.run import Kept, run_methods
+from baselines.summary import summarise, table
+from support.baseline_models import OWN, Net, pixels, task
+
+from sac_fast.attacks import Recipe
+from sac_fast.errors import FileFormatError
+from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
+from sac_fast.models import Preprocessing, save_weights
+from sac_fast.probes import ProbeSet
+
+SPEC = f"{Net.__module__}:Net"
+>>>>>>> ci
 
 
 def test_own_models_are_kept_and_read_back(tmp_path):

@@ -18,7 +18,7 @@ import sac_fast
 from sac_fast.cli import info
 from sac_fast.cli import main as cli
 from sac_fast.cli.render import common
-from sac_fast.probes import ImageCheck, Remade
+from sac_fast.probes import ImageCheck, ProbeVerification
 from sac_fast.verify.fingerprints import verify_fingerprints
 
 MODELS = """
@@ -45,7 +45,7 @@ class Pair(Net):
 def folder(tmp_path, monkeypatch):
     """A working folder with images, an importable module of models, and weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     (tmp_path / "cli_models.py").write_text(MODELS)
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
@@ -287,7 +287,9 @@ def test_strangers_words_cannot_write_the_report(tmp_path, capsys):
     result = verify_fingerprints(made[0], made[1], made[2:], metric="pearson")
     common.show_verification(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
     common.show_fingerprint(made[1], tmp_path / "f.safetensors", False)
-    of_recipe = Remade([ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE])
+    of_recipe = ProbeVerification(
+        [ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE]
+    )
     common.show_remade(of_recipe, False)
     common.show_probes(sac_fast.ProbeSet(probes.images, None, {"kind": STRANGE}), tmp_path / "p.safetensors", False)
     lines = capsys.readouterr().out.split("\n")

@@ -29,7 +29,7 @@ class Net(torch.nn.Module):
 def folder(tmp_path, monkeypatch):
     """A working folder with 8 images of two classes and an importable model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     (tmp_path / "probe_models.py").write_text(MODEL)
     rng = np.random.default_rng(0)
     for i in range(8):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from support import definition
+from support.model_outputs import outputs
 from support.tolerances import FLOAT32, HIGHEST, PRECISION
 
 from sac_fast import _backend
@@ -9,10 +10,6 @@ from sac_fast.ops import correlation_distance, correlation_distances, correlatio
 from sac_fast.ops.cuda import tiles as cuda_tiles
 
 needs_kernels = pytest.mark.skipif(not _backend.is_compiled(), reason="sac_fast._C is not built")
-
-
-def outputs(n, k, seed, dtype=torch.float32):
-    return torch.randn(n, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 @pytest.mark.cuda
@@ -68,10 +65,10 @@ def test_both_kernels_at_all_precisions(kernel, metric, precision, tolerance):
 @pytest.mark.cuda
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
 def test_many_suspects(kernel, metric, monkeypatch):
-    zoo = [outputs(300, k, seed) for seed, k in enumerate([40] * 70 + [7, 7, 100, 40])]
-    zoo[3] = zoo[0].clone()
-    expected = [definition.distance(zoo[0], x, metric) for x in zoo]
-    on_device = [x.cuda() for x in zoo]
+    models = [outputs(300, k, seed) for seed, k in enumerate([40] * 70 + [7, 7, 100, 40])]
+    models[3] = models[0].clone()
+    expected = [definition.distance(models[0], x, metric) for x in models]
+    on_device = [x.cuda() for x in models]
     actual = correlation_distances(on_device[0], on_device, metric=metric, backend="cuda")
     assert actual.cpu().numpy() == pytest.approx(expected, abs=FLOAT32)
     assert actual[0] == actual[3] == 0.0

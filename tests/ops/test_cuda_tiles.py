@@ -96,8 +96,8 @@ def test_the_first_bad_row_is_named(tiles, metric, monkeypatch):
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
 def test_matrices_and_vectors(tiles, metric):
     batch = models(2, 131, 40, 8, torch.bfloat16)
-    found = cuda_matrix.matrices(list(batch), metric, definition.SIGMA, False, ["zoo[0]", "zoo[1]"])
-    vectors = cuda_matrix.matrices(list(batch), metric, definition.SIGMA, True, ["zoo[0]", "zoo[1]"])
+    found = cuda_matrix.matrices(list(batch), metric, definition.SIGMA, False, ["models[0]", "models[1]"])
+    vectors = cuda_matrix.matrices(list(batch), metric, definition.SIGMA, True, ["models[0]", "models[1]"])
     for model in range(2):
         expected = definition.matrix(batch[model].double(), metric)
         assert found[model].numpy() == pytest.approx(expected, abs=FLOAT32)

@@ -14,7 +14,7 @@ from .console import console, print_json
 
 if TYPE_CHECKING:
     from ...fingerprint import Fingerprint
-    from ...probes import EngineDifference, ProbeSet, Remade
+    from ...probes import EngineDifference, ProbeSet, ProbeVerification
     from ...verify.fingerprints import Verification
 
 _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
@@ -85,7 +85,7 @@ def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> No
     console().print(table)
 
 
-def show_remade(result: Remade, as_json: bool) -> None:
+def show_remade(result: ProbeVerification, as_json: bool) -> None:
     """Print of every probe whether its recipe makes it again."""
     equal = sum(image.equal for image in result.images)
     if as_json:
