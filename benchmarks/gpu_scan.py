@@ -1,4 +1,4 @@
-"""A scan on a GPU against the same scan on the CPU: the same outputs, and models a second; a part of gpu_check.py.
+"""A scan on a GPU against the same scan on the CPU: the same answers, and models a second; a part of gpu_check.py.
 
 python benchmarks/gpu_scan.py [--device cuda] [--models 60]
 """
@@ -17,7 +17,7 @@ import torch
 from sac_fast import ProbeSet, correlation_distance, save_weights
 from sac_fast.demo.architectures import inception, plain, residual
 from sac_fast.models import list_entries
-from sac_fast.scan.run import scan
+from sac_fast.scan.run import scan_models
 from sac_fast.store import ModelStore
 
 # cuDNN may multiply in TF32, which torch allows it by default: 11 bits of every factor.
@@ -26,7 +26,7 @@ MAKERS = (plain, residual, inception)
 
 
 def check_scan(device: str, models: int = 60, probes: int = 800) -> list[dict[str, Any]]:
-    """Scan small models of three architectures on the CPU and on the device, the latter twice.
+    """Scan a small zoo of three architectures on the CPU and on the device, the latter twice.
 
     Args:
         device: of the second and third scan.
@@ -37,11 +37,13 @@ def check_scan(device: str, models: int = 60, probes: int = 800) -> list[dict[st
     """
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        names = make_models(base, models, probes)
+        names = make_zoo(base, models, probes)
         found, seconds = {}, {}
         for name, where in (("cpu", "cpu"), ("device", device), ("again", device)):
             with ModelStore.open(base / name, write=True, create=True) as store:
-                summary = scan(list_entries(base / "models.csv"), ProbeSet.load(base / "probes"), store, device=where)
+                summary = scan_models(
+                    list_entries(base / "zoo.csv"), ProbeSet.load(base / "probes"), store, device=where
+                )
                 if summary.done != models:
                     return [{"case": f"scan on {where}", "error": summary.reasons, "tolerance": 0, "ok": False}]
                 seconds[name] = summary.seconds - summary.phases["start"]
@@ -51,15 +53,15 @@ def check_scan(device: str, models: int = 60, probes: int = 800) -> list[dict[st
             for a, b in zip(found["cpu"], found["device"], strict=True)
         )
         bits = sum(not torch.equal(a, b) for a, b in zip(found["device"], found["again"], strict=True))
-    outputs = f"scan: the outputs on {device}"
+    answers = f"scan: the answers on {device}"
     return [
-        {"case": f"{outputs}, distance to the CPU's", "error": far, "tolerance": TOLERANCE, "ok": far < TOLERANCE},
-        {"case": f"{outputs} that differ the second time", "error": bits, "tolerance": 0, "ok": bits == 0},
+        {"case": f"{answers}, distance to the CPU's", "error": far, "tolerance": TOLERANCE, "ok": far < TOLERANCE},
+        {"case": f"{answers} that differ the second time", "error": bits, "tolerance": 0, "ok": bits == 0},
         {"case": "scan: seconds", "error": 0, "tolerance": 0, "ok": True, "models": models, "seconds": seconds},
     ]
 
 
-def make_models(base: Path, models: int, probes: int) -> list[str]:
+def make_zoo(base: Path, models: int, probes: int) -> list[str]:
     rng = np.random.default_rng(0)
     ProbeSet.from_arrays(rng.integers(0, 256, (probes, 32, 32, 3), dtype=np.uint8)).save(base / "probes")
     rows = ["path,architecture"]
@@ -68,7 +70,7 @@ def make_models(base: Path, models: int, probes: int) -> list[str]:
         make = MAKERS[number % len(MAKERS)]
         save_weights(base / f"m{number:03}.safetensors", make(10))
         rows.append(f"m{number:03}.safetensors,{make.__module__}:{make.__name__}")
-    (base / "models.csv").write_text("\n".join(rows) + "\n")
+    (base / "zoo.csv").write_text("\n".join(rows) + "\n")
     return [row.split(",")[0] for row in rows[1:]]
 
 

@@ -7,13 +7,13 @@ Importing the package is quick: a public name imports its module when it is firs
 import importlib
 import importlib.util
 import sys
+import threading
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .io.after_import import after_import
 
 if TYPE_CHECKING:
-    from ._backend import capabilities
     from .errors import (
         BackendError,
         FileFormatError,
@@ -42,11 +42,15 @@ if TYPE_CHECKING:
         save_weights,
         weights_hash,
     )
-    from .ops import correlation_distance, correlation_distances, correlation_matrix, pairwise_correlation_distances
+    from .ops.capabilities import capabilities
+    from .ops.correlation_distance import correlation_distance
     from .ops.correlation_distance_weighted import correlation_distance_weighted
+    from .ops.correlation_distances import correlation_distances
+    from .ops.correlation_matrix import correlation_matrix
     from .ops.correlation_vector import correlation_vector
     from .ops.jpeg_roundtrip import jpeg_roundtrip
     from .ops.nearest_models import NearestModels, nearest_models
+    from .ops.pairwise_correlation_distances import pairwise_correlation_distances
     from .probes import ProbeSet
     from .simulation.run import simulate
     from .verdict import (
@@ -111,7 +115,6 @@ __all__ = [
 
 #: Where each public name is defined; the imports for type checkers above say the same.
 _MODULES = {
-    "_backend": "capabilities",
     "errors": "BackendError FileFormatError FingerprintError ModelError ModelRefusedError ProbeError SacFastError "
     "StoreDamagedError StoreError StoreLockedError",
     "evaluation.run": "evaluate",
@@ -121,11 +124,15 @@ _MODULES = {
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
-    "ops": "correlation_distance correlation_distances correlation_matrix pairwise_correlation_distances",
+    "ops.capabilities": "capabilities",
+    "ops.correlation_distance": "correlation_distance",
     "ops.correlation_distance_weighted": "correlation_distance_weighted",
+    "ops.correlation_distances": "correlation_distances",
+    "ops.correlation_matrix": "correlation_matrix",
     "ops.correlation_vector": "correlation_vector",
     "ops.jpeg_roundtrip": "jpeg_roundtrip",
     "ops.nearest_models": "NearestModels nearest_models",
+    "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
     "probes": "ProbeSet",
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
@@ -134,14 +141,23 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
+#: Packages that import no torch.
+_TORCH_FREE = ("cli", "errors", "io")
+_lock = threading.RLock()
+
+
 def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-        globals()[name] = value
-        return value
-    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    is_public = name in _MODULE_OF
+    if not is_public and (name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is None):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _MODULE_OF.get(name, name)
+    if module.partition(".")[0] not in _TORCH_FREE:
+        importlib.import_module("torch")  # before the lock: the thread that imports torch takes it to register the ops
+    with _lock:  # Python lets threads see each other's half imported modules
+        home = importlib.import_module(f"{__name__}.{module}")
+    value = getattr(home, name) if is_public else home
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
@@ -157,8 +173,8 @@ class _Package(ModuleType):
 
 
 def _register_ops() -> None:
-    importlib.import_module(f"{__name__}.ops")
-    importlib.import_module(f"{__name__}.ops.jpeg_roundtrip")
+    with _lock:
+        importlib.import_module(f"{__name__}.ops")
 
 
 sys.modules[__name__].__class__ = _Package

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -221,7 +221,7 @@ def fingerprint(
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": {"sac_fast": package_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Fingerprint(outputs, provenance)
 
@@ -236,7 +236,7 @@ def _recorded_outputs(model: OpenedModel, probes: ProbeSet) -> torch.Tensor:
         raise ModelError(
             f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
         )
-    outputs = model.answer(None)
+    outputs = model.run(None)
     if len(outputs) != len(probes):
         raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
     return outputs

@@ -10,6 +10,7 @@ import networkx
 import pytest
 from support import op_files
 from support.code_lines import count_code_lines, count_folder
+from support.processes import LONG
 
 import sac_fast
 from sac_fast import bench
@@ -43,7 +44,6 @@ LONGER_FILES = {
     "sac_fast/scan/run.py",
     "tests/attacks/test_attacks.py",
     "tests/attacks/test_attacks_kinds.py",
-    "tests/benchmarks/test_baselines.py",
     "tests/cli/test_cli.py",
     "tests/compat/test_compat_datasets.py",
     "tests/compat/test_compat_evaluation.py",
@@ -240,3 +240,16 @@ def test_an_op_is_followed_in_few_files():
         or len(op_files.files_of(op)) + len(op_files.other_files_of(op)) > op_files.MAX_FILES
     }
     assert unfinished == UNFINISHED_OPS
+
+
+def test_long_tests_are_there():
+    assert [name for name in LONG if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.skipif(not (ROOT / ".ci" / "run").exists(), reason="needs the repository")
+def test_the_workflow_runs_every_step():
+    steps = re.search(r"^steps=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)[1].split()
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    called = re.search(r"\.ci/run ([a-z ]+)$", workflow, re.MULTILINE)[1].split()
+    called += re.search(r"step: \[(.*)\]", workflow)[1].split(", ")
+    assert sorted(called) == sorted(steps)

@@ -27,7 +27,8 @@ USE = f"""
 missing = [name for name in {OPS} if not hasattr(torch.ops.sac_fast, name)]
 assert not missing, missing
 images = torch.zeros(1, 8, 8, 3, dtype=torch.uint8)
-assert torch.ops.sac_fast.jpeg_roundtrip(images, torch.tensor([75]), "4:2:0", "reference").shape == images.shape
+quality = torch.tensor([75], dtype=torch.uint8)
+assert torch.ops.sac_fast.jpeg_roundtrip(images, quality, "4:2:0", "reference").shape == images.shape
 assert not any(type(finder).__module__ == "sac_fast.io.after_import" for finder in sys.meta_path)
 assert "exec_module" not in vars(torch.__loader__)
 """
@@ -85,27 +86,43 @@ import torch
     python(code + USE, tmp_path)
 
 
-def test_threads_and_reloads_lose_nothing():
+def test_a_reload_adds_nothing():
     code = """
-import importlib, threading
+import importlib
 import sac_fast
 importlib.reload(sac_fast)
 assert sum(type(finder).__module__ == "sac_fast.io.after_import" for finder in sys.meta_path) == 1
-names = ["torch", "sac_fast.ops", "sac_fast.ops.jpeg_roundtrip", "torch", "sac_fast.probes"]
-errors = []
-def load(name):
-    try:
-        importlib.import_module(name)
-    except BaseException as error:
-        errors.append(error)
-threads = [threading.Thread(target=load, args=(name,)) for name in names]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-assert not errors, errors
 import torch
 importlib.reload(sac_fast)
 """
     python(code + USE)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["torch", "sac_fast.ops"],
+        ["sac_fast:fingerprint", "sac_fast:correlation_distance", "torch", "sac_fast:ProbeSet", "sac_fast:verdict"],
+    ],
+)
+def test_threads_that_use_both_at_once_lose_nothing(names):
+    code = """
+import importlib, pkgutil, threading
+import sac_fast
+start, errors = threading.Barrier(len(sys.argv) - 1), []
+def load(name):
+    start.wait()
+    try:
+        pkgutil.resolve_name(name)
+    except BaseException as error:
+        errors.append(error)
+threads = [threading.Thread(target=load, args=(name,)) for name in sys.argv[1:]]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not errors, errors
+import torch
+"""
+    python(code + USE, *names)
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
@@ -125,7 +142,9 @@ if child == 0:
 def test_an_exported_program_runs(tmp_path, imports):
     class Compress(torch.nn.Module):
         def forward(self, images):
-            return torch.ops.sac_fast.jpeg_roundtrip(images, torch.tensor([20]), "4:2:0", "reference")
+            return torch.ops.sac_fast.jpeg_roundtrip(
+                images, torch.tensor([20], dtype=torch.uint8), "4:2:0", "reference"
+            )
 
     images = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     torch.export.save(torch.export.export(Compress(), (images,)), tmp_path / "program.pt2")

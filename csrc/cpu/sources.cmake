@@ -34,7 +34,7 @@ function(sac_cpu_options target root)
       COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx2;-mfma;-mprefer-vector-width=512")
     set_source_files_properties(${root}csrc/cpu/kernels/jpeg_avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2")
     # GCC 12 warns of its own header (PR 105593)
-    set_source_files_properties(${root}csrc/cpu/kernels/jpeg_avx512.cpp PROPERTIES
-      COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx2;-mprefer-vector-width=512;-Wno-maybe-uninitialized")
+    set_source_files_properties(${root}csrc/cpu/kernels/jpeg_avx512.cpp PROPERTIES COMPILE_OPTIONS
+      "-mavx512f;-mavx512bw;-mavx512vl;-mavx2;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")
   endif()
 endfunction()

@@ -48,7 +48,7 @@ class Implementation:
 
 @dataclass(frozen=True)
 class Target:
-    """What a case must show. `value` reads it from the record and gives None where it cannot be told."""
+    """What a case must show. `value` reads it from the record and gives None where it is not known."""
 
     text: str
     value: Callable[[Mapping[str, Any]], float | None]
@@ -216,7 +216,7 @@ def _rate(case: Case, record: dict[str, Any], clocks: Mapping[str, _Clock], limi
 
 
 def judge(target: Target, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Say whether a record meets a target: `met` is None where it cannot be told."""
+    """Say whether a record meets a target: `met` is None where that is not known."""
     value = target.value(record)
     met = None
     if value is not None:

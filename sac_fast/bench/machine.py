@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .._backend import capabilities
 from ..io.version import package_version
+from ..ops import capabilities
 
 KERNEL_THREADS = "SAC_FAST_NUM_THREADS"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pykeops", "matplotlib")

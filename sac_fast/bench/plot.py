@@ -14,7 +14,7 @@ from .peers import available
 PLOT = "plot.png"
 _MEANING = {"n": "n, probes", "k": "k, outputs of a model", "m": "m, models"}
 _MARKERS = "osD^vPX"
-# Okabe and Ito's colours: told apart by everyone; ours is black.
+# Okabe and Ito's colours: distinguishable by everyone; ours is black.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
 
 

@@ -61,7 +61,7 @@ def start_result(kind: str, threads: int) -> dict[str, Any]:
         **_describe_code(root),
         "installed": root is None or package.parents[2] != root,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "hardware": describe_hardware(threads),
         "versions": describe_versions(),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .option_groups import expand_option_groups
-from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, json_object, preprocessing_of, sides
+from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, parse_json_object, parse_preprocessing, parse_size
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
@@ -109,7 +108,7 @@ class ImageOptions:
             return None
         if path.is_dir():
             return ProbeSet.from_folder(
-                path, size=sides(self.image_size), labels=labels or self.labels, limit=self.limit,
+                path, size=parse_size(self.image_size), labels=labels or self.labels, limit=self.limit,
                 seed=None if self.limit is None else seed, progress=progress,
             )  # fmt: skip
         with path.open("rb") as handle:
@@ -181,20 +180,20 @@ def simulate(
     Interrupted or killed, the same command resumes.
     """
     from ..labelled_zoo.plan import Architecture
+    from ..models.code_path import allow_code_in
     from ..probes import ProbeSet
     from ..simulation import simulate as run
     from .render.simulate import show_simulation
 
-    preprocessing = preprocessing_of(
+    preprocessing = parse_preprocessing(
         "simulate", inputs.mean, inputs.std, inputs.size, inputs.colour_order, inputs.layout
     )
     trainings = training.parse(inputs.layout)
-    arguments = json_object(inputs.model_args)
+    arguments = parse_json_object(inputs.model_args)
     which, probe_files = models.parse(), files.probe_files()
     images = files.read(data, models.seed, not quiet)
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}
-    # as `python -m` does: a model beside the user is found
-    sys.path.insert(0, os.getcwd())
+    allow_code_in(os.getcwd())
     summary = run(
         out, Architecture(source, arguments), weights, images,
         models=which, preprocessing=preprocessing, probes=probes, progress=not quiet, **trainings,

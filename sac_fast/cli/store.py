@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .options import Force, Json, Quiet, check_output_path
+
+if TYPE_CHECKING:
+    from ..store import ModelStore
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +21,14 @@ app = typer.Typer(
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", exists=True, file_okay=False, help="Folder of the store.")]
 ProbeHash = Annotated[str | None, typer.Option(metavar="HASH", help="Only this probe set: the start of its hash.")]
+
+
+def _complete(store: ModelStore, probe_hash: str | None) -> str | None:
+    return None if probe_hash is None else store.complete_probe_hash(probe_hash)
+
+
+def _unknown(name: str, option: str) -> typer.BadParameter:
+    return typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint=option)
 
 
 @app.command("ls")
@@ -34,7 +45,7 @@ def list_models(
     from .render.store import show_records
 
     with ModelStore.open(folder, write=False) as store:
-        wanted = None if probe_hash is None else store.complete_probe_hash(probe_hash)
+        wanted = _complete(store, probe_hash)
         show_records(store.records(wanted, status), as_json)
 
 
@@ -47,7 +58,7 @@ def show(folder: Store, name: Annotated[str, typer.Argument(help="The model's na
     with ModelStore.open(folder, write=False) as store:
         found = list(store.records_of(name))
         if not found:
-            raise typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint="NAME")
+            raise _unknown(name, "NAME")
         show_model(found, list(store.distances(name=name)), as_json)
 
 
@@ -68,11 +79,11 @@ def remove(
     if not names and not unused:
         raise typer.BadParameter("must be given, or --unused, got neither", param_hint="NAMES")
     with ModelStore.open(folder, write=True) as store:
-        wanted = None if probe_hash is None else store.complete_probe_hash(probe_hash)
+        wanted = _complete(store, probe_hash)
         # Check all names first, so that a wrong one leaves the store unchanged.
         for name in names or []:
             if store.record_for(name, wanted) is None:
-                raise typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint="NAMES")
+                raise _unknown(name, "NAMES")
         removed = sum(store.remove(name, wanted) for name in dict.fromkeys(names or []))
         show_removed(removed, store.remove_unused() if unused else 0, as_json)
 
@@ -104,13 +115,13 @@ def export(
         raise typer.BadParameter(f"must end in .csv, .parquet or .safetensors, got {str(out)!r}", param_hint="OUT")
     if distances and (times or name is not None):
         raise typer.BadParameter("goes with neither --times nor --name", param_hint="--distances")
-    free(out, force)
+    check_output_path(out, force)
     with ModelStore.open(folder, write=False) as store:
         if name is not None:
-            wanted = None if probe_hash is None else store.complete_probe_hash(probe_hash)
+            wanted = _complete(store, probe_hash)
             found = [record for record in store.records_of(name) if wanted in (None, record.probe_hash)]
             if not found:
-                raise typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint="--name")
+                raise _unknown(name, "--name")
             if len(found) > 1:
                 listed = ", ".join(record.probe_hash for record in found)
                 raise typer.BadParameter(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..labelled_zoo.training_pool import MAX_SEED
 from .option_groups import expand_option_groups
-from .options import Json, Mean, Quiet, Std, json_object, preprocessing_of
+from .options import Json, Mean, Quiet, Seed, Std, parse_json_object, parse_preprocessing
 
 if TYPE_CHECKING:
     from ..labelled_zoo.plan import Architecture
@@ -35,7 +33,7 @@ class ArchitectureOptions:
         """Every callable with its arguments."""
         from ..labelled_zoo.plan import Architecture
 
-        given = [json_object(text) for text in self.model_args or ["{}"]]
+        given = [parse_json_object(text) for text in self.model_args or ["{}"]]
         if len(given) == 1:
             given *= len(self.model)
         if len(given) != len(self.model):
@@ -53,7 +51,7 @@ def train_command(
         str, typer.Option(help="patches or faces (of scikit-image), or the PATH of your images.")
     ] = "patches",
     quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, minutes of training.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of images and models.")] = 0,
+    seed: Seed = 0,
     image_size: Annotated[int, typer.Option(help="Of your own images: scaled to N x N, a multiple of 8.")] = 32,
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Of your own images: at most this number a class and side to train on.")
@@ -97,13 +95,14 @@ def adopt_command(
 ) -> None:
     """Make a labelled zoo of the checkpoints in the reference scripts' folders (teacher/, irrelevant/, …)."""
     from ..labelled_zoo.summary import summarise
+    from ..models.code_path import allow_code_in
     from ..testbed.adopt import adopt
     from ..testbed.images import test_images
     from .render.testbed import show_zoo
 
     networks = architectures.parse()
-    sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
-    preprocessing = preprocessing_of("testbed adopt", mean, std)
+    allow_code_in(os.getcwd())
+    preprocessing = parse_preprocessing("testbed adopt", mean, std)
     pool, classes = test_images(images, image_size)
     adopted = adopt(
         folder,

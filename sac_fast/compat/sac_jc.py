@@ -1,4 +1,4 @@
-"""The functions of SAC_JC's `SAC.py`, under their own names: ``from sac_fast.compat.sac_jc import *``."""
+"""The functions of SAC_JC's `SAC.py`, with the same names: ``from sac_fast.compat.sac_jc import *``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def correlation(m: Tensor, n: Tensor) -> Tensor:
         (n_m, n_n), dtype and device of `m`, without a graph.
 
     Raises:
-        IndexError, RuntimeError: shapes, dtypes or devices that do not fit; the exceptions are PyTorch's.
+        IndexError, RuntimeError: incompatible shapes, dtypes or devices; the exceptions are PyTorch's.
 
     Source: SAC.py of SAC_JC (Guan et al., arXiv 2412.20768).
     """
@@ -56,24 +56,24 @@ def correlation(m: Tensor, n: Tensor) -> Tensor:
 
 
 def cal_cor(model: nn.Module, dataloader: Batches) -> Tensor:
-    """Correlation matrix of a model's answers: ``correlation(O, O)``.
+    """Correlation matrix of a model's outputs: ``correlation(O, O)``.
 
     The model is left in eval mode on the CPU, as by the script.
 
     Args:
-        model: answers (b, k) to a batch.
+        model: maps a batch to (b, k).
         dataloader: pairs of images (b, …) and labels (not used), n images in all.
 
     Returns:
         (n, n) on the GPU if there is one, in the model's dtype.
 
     Raises:
-        RuntimeError: no batch, or answers that do not fit together.
+        RuntimeError: no batch, or outputs of different shapes.
 
     Source: SAC.py of SAC_JC.
     """
-    answers = model_outputs(model, dataloader, to_cpu=False)
-    return correlation(answers, answers)
+    outputs = model_outputs(model, dataloader, to_cpu=False)
+    return correlation(outputs, outputs)
 
 
 def correlation_differences(

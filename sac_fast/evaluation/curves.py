@@ -1,4 +1,4 @@
-"""How the figures move: with the number of probes, with the JPEG quality, and over the grid of fixed scores."""
+"""Figures as a function of the number of probes, of the JPEG quality, and over the grid of fixed scores."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ GRID_COMPARISONS = ("l1", "l2", "rsa", "cka")
 def auc_by_count(
     loaded: LoadedZoo, presets: tuple[str, ...], *, progress: bool = False
 ) -> dict[str, list[tuple[int, float | None]]]:
-    """Mean AUC over the non-adaptive attacks against the number of probes in all, for each preset.
+    """Mean AUC over the non-adaptive attacks against the total number of probes, for each preset.
 
-    Without the numbers that a regression on the source's outputs cannot do with; None where the zoo has no such attack.
+    Numbers of probes that are too small for a regression are left out. The AUC is None without non-adaptive attacks.
     """
     curves: dict[str, list[tuple[int, float | None]]] = {}
     jobs = [(preset, count) for preset in presets for count in COUNTS]
@@ -50,15 +50,15 @@ def auc_by_count(
                 continue
             method = score_method(loaded, score)
         curve = curves.setdefault(preset, [])
-        # The sets end somewhere: a larger number changes nothing there.
+        # Beyond the size of the probe sets nothing changes.
         if not curve or method.queries > curve[-1][0]:
             curve.append((method.queries, nan_to_none(mean_auc(method.distances, loaded.suspects))))
     return curves
 
 
 def limited(statistics: tuple[CohortStatistic, ...], count: int, loaded: LoadedZoo) -> tuple[CohortStatistic, ...]:
-    """The statistics with so many probes in all, the sets' shares as they are."""
-    sizes = {s.probes: min(loaded.count(s.probes), s.count or loaded.count(s.probes)) for s in statistics}
+    """The statistics with `count` probes in total, each probe set keeping its share."""
+    sizes = {s.probes: loaded.count(s.probes, s.count) for s in statistics}
     share = min(1.0, count / sum(sizes.values()))
     return tuple(dataclasses.replace(s, count=max(2, round(sizes[s.probes] * share))) for s in statistics)
 
@@ -66,7 +66,7 @@ def limited(statistics: tuple[CohortStatistic, ...], count: int, loaded: LoadedZ
 def auc_by_quality(
     loaded: LoadedZoo, presets: Sequence[str] = tuple(FIXED), *, progress: bool = False
 ) -> dict[str, list[tuple[int, float | None]]]:
-    """Mean AUC of the fixed presets' measures on JPEG probes of every quality there is, where they are defined."""
+    """Mean AUC of the fixed presets' measures on JPEG probes of every quality in the zoo."""
     found = {name: match for name in loaded.outputs if (match := _QUALITY.fullmatch(name))}
     qualities = sorted((int(match[1]), name) for name, match in found.items())
     curves: dict[str, list[tuple[int, float | None]]] = {}
@@ -84,12 +84,12 @@ def auc_by_quality(
 
 
 def grid(loaded: LoadedZoo, *, progress: bool = False) -> list[dict[str, Any]]:
-    """Every fixed score: transform × correlation × comparison × probe set, and the scores of loaded.
+    """Evaluate every fixed score: transform × correlation × comparison × probe set, and `output_distance`.
 
     Returns:
-        One row a score, the best first: ``score``, ``mean_auc`` (non-adaptive attacks, all independents),
-        ``mean_auc_same_data`` (independents of the source's data alone), ``mean_tpr_5`` and ``attacks``. Regressions on
-        more outputs than there are probes for are left out; figures that are not defined are None, and last.
+        One row per score, the best first: ``score``, ``mean_auc`` (non-adaptive attacks, all independents),
+        ``mean_auc_same_data`` (independents trained on the source's data), ``mean_tpr_5`` and ``attacks``. Regressions
+        with too few probes are left out. Undefined figures are None; their rows come last.
     """
     measures: list[tuple[str, str | None, str | None]] = [
         *itertools.product(GRID_TRANSFORMS, GRID_METRICS, GRID_COMPARISONS),

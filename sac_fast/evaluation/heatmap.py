@@ -1,4 +1,4 @@
-"""Where two models differ: |C^source − C^suspect|, probes ordered by class."""
+"""Heat map of the difference of correlations |C^source − C^suspect|, probes ordered by class."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from typing import Any
 import torch
 
 from ..ops import correlation_matrix
-from ..scores import FIXED, transform_rows
-from ..scores.score import evenly_spaced
+from ..scores import FIXED, evenly_spaced, transform_rows
 from .loaded_zoo import LoadedZoo
 
 _MAX_PROBES = 300
 
 
 def draw_heatmap(figure: Any, loaded: LoadedZoo) -> bool:
-    """Three panels beside each other: a fine-tuned model, an extracted one, an independent one.
+    """Draw three panels: a fine-tuned, an extracted and an independent model.
 
     Args:
         figure: a matplotlib figure.
-        loaded: of the zoo.
+        loaded: the zoo.
 
     Returns:
-        Whether something was drawn.
+        Whether the zoo has the probes for it.
     """
     score = next((s for s in (FIXED["sac-jc"], FIXED["robust"]) if s.probes in loaded.outputs), None)
     if score is None or score.metric is None:
@@ -42,7 +41,7 @@ def draw_heatmap(figure: Any, loaded: LoadedZoo) -> bool:
     for wanted in ("finetune", "extract", "independent"):
         members = loaded.independents if wanted == "independent" else loaded.stolen
         fitting = [m for m in members if wanted == "independent" or m.origin.startswith(wanted)]
-        # of the independents the most alike kind: the source's own data
+        # Independents trained on the source's data are the most similar ones.
         fitting.sort(key=lambda m: m.origin == "other-data")
         chosen += fitting[:1]
     panels = figure.subplots(1, len(chosen), squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""What is evaluated: presets, scores by name, and methods of others whose distances come from a file."""
+"""The methods under evaluation: presets, scores by name, and peers whose distances are read from a file."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _MAX_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Method:
-    """Distances of one method, and what they cost.
+    """Distances of one method, with their cost.
 
     Attributes:
-        name: in tables.
-        description: in a few words.
-        distances: by member; NaN where the method cannot compare (another number of outputs).
-        queries: images that a suspect is asked.
-        compare_seconds: a suspect, from outputs to distance; None where it is not known.
-        query_seconds: a suspect, from images to outputs; None likewise.
-        source: ``"sac_fast"``, or where a peer is from.
-        details: anything else, as JSON can hold it.
-        resampled: by member, (R,) distances under resamples of the probes; None where there are none.
+        name: name in tables.
+        description: short description.
+        distances: by member; NaN if the method cannot compare (different numbers of outputs).
+        queries: number of images sent to a suspect.
+        compare_seconds: time per suspect from outputs to distance; None if unknown.
+        query_seconds: time per suspect from images to outputs; None if unknown.
+        source: ``"sac_fast"``, or the name of the peer.
+        details: further JSON values.
+        resampled: by member, (R,) distances under resamples of the probes; None without resamples.
     """
 
     name: str
@@ -52,41 +52,43 @@ class Method:
 
     @property
     def seconds(self) -> float | None:
-        """A suspect, from images to distance."""
+        """Time per suspect from images to distance."""
         known = [s for s in (self.compare_seconds, self.query_seconds) if s is not None]
         return sum(known) if known else None
 
 
 def is_defined(loaded: LoadedZoo, score: Score) -> bool:
-    """Whether the zoo has as many probes as the score needs; only a regression needs more than two."""
-    if score.comparison != REGRESSION:
-        return True
-    there = loaded.count(score.probes)
+    """Whether the zoo has enough probes for the score; only a regression needs more than two."""
     outputs = loaded.outputs[score.probes][loaded.source].shape[1]
-    return min(there, score.count or there) >= min_probes(outputs)
+    return score.comparison != REGRESSION or loaded.count(score.probes, score.count) >= min_probes(outputs)
+
+
+def check_probe_set(loaded: LoadedZoo, score: Score) -> None:
+    """Raise a ValueError if the zoo does not have the probe set of the score."""
+    if score.probes not in loaded.outputs:
+        raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(loaded.outputs)}")
 
 
 def score_method(loaded: LoadedZoo, score: Score, name: str | None = None) -> Method:
-    """A fixed score on the whole zoo.
+    """Evaluate a fixed score on the whole zoo.
 
     Args:
-        loaded: of the zoo.
-        score: its probe set must be among the outputs'.
-        name: in tables; None: the score's.
+        loaded: the zoo.
+        score: the score.
+        name: name in tables. Default: the name of the score.
 
     Raises:
-        ValueError: a probe set or labels that the zoo lacks, or outputs that do not fit.
+        ValueError: a probe set or labels that the zoo does not have, or outputs of the wrong shape.
     """
-    if score.probes not in loaded.outputs:
-        raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(loaded.outputs)}")
+    check_probe_set(loaded, score)
     outputs = loaded.outputs[score.probes]
     suspects = loaded.suspects
     start = time.perf_counter()
     found = score.distances(outputs[loaded.source], [outputs[m.name] for m in suspects], loaded.labels[score.probes])
     seconds = (time.perf_counter() - start) / len(suspects)
     distances = {m.name: float(d) for m, d in zip(suspects, found, strict=True)}
-    queries = min(loaded.count(score.probes), score.count or loaded.count(score.probes))
     description = DESCRIPTIONS.get(name or "", score.name)
+    queries = loaded.count(score.probes, score.count)
     return Method(name or score.name, description, distances, queries, seconds, details={"score": score.name})
 
 
@@ -97,19 +99,21 @@ def calibrated_method(
     regularisation: float = REGULARISATION,
     name: str = "calibrated",
 ) -> Method:
-    """The trained score on the whole zoo, every suspect judged by a fit that has not seen the like (`cross_fit`).
+    """Evaluate the calibrated score on the whole zoo by cross-fitting (`cross_fit`).
 
     Raises:
-        ValueError: a probe set that the zoo lacks, or too few models for the separation.
+        ValueError: a probe set that the zoo does not have, or too few models for the folds.
     """
     fitted = cross_fit(loaded, statistics, regularisation=regularisation)
-    # As `Calibration.distances` does it, with all independents as cohort, for 32 suspects at once.
+    # Timed as in `Calibration.distances`, with all independents as cohort and a batch of 32 suspects.
     some = [m.name for m in loaded.stolen[:32]]
     names = [loaded.source, *some, *(m.name for m in loaded.independents)]
     start = time.perf_counter()
     CohortFeatures(loaded.outputs, names, statistics, loaded.labels).compute(names[0], some, names[1 + len(some) :])
     seconds = (time.perf_counter() - start) / len(some)
-    sizes = {s.probes: max(_size(loaded, t) for t in statistics if t.probes == s.probes) for s in statistics}
+    sizes = {
+        s.probes: max(loaded.count(t.probes, t.count) for t in statistics if t.probes == s.probes) for s in statistics
+    }
     details = {
         "statistics": [s.name for s in statistics],
         "regularisation": regularisation,
@@ -120,28 +124,23 @@ def calibrated_method(
     return Method(name, DESCRIPTIONS["calibrated"], fitted.distances, sum(sizes.values()), seconds, details=details)
 
 
-def _size(loaded: LoadedZoo, statistic: CohortStatistic) -> int:
-    there = loaded.count(statistic.probes)
-    return there if statistic.count is None else min(there, statistic.count)
-
-
 def preset_method(loaded: LoadedZoo, preset: str) -> Method:
-    """One of the presets on the whole zoo."""
+    """Evaluate a preset on the whole zoo."""
     return calibrated_method(loaded) if preset == "calibrated" else score_method(loaded, FIXED[preset], preset)
 
 
 def read_peers(path: StrPath, suspects: Sequence[ZooMember]) -> list[Method]:
-    """Methods of others, from the JSON of `benchmarks/bench_baselines.py` on the same zoo.
+    """Read the methods of peers from the JSON of `benchmarks/bench_baselines.py` on the same zoo.
 
     Args:
         path: the file.
-        suspects: whose distances are wanted.
+        suspects: the members whose distances are read.
 
     Returns:
-        The methods, each at each number of queries.
+        The methods, one for each number of queries.
 
     Raises:
-        FileFormatError: not such a file, or one of another zoo.
+        FileFormatError: not such a file, or a file of another zoo.
     """
     with open_regular(path) as handle:
         text = handle.read(_MAX_BYTES + 1)
@@ -154,7 +153,6 @@ def read_peers(path: StrPath, suspects: Sequence[ZooMember]) -> list[Method]:
         peers = []
         for result in read["results"]:
             scores = {m.name: _score(result["scores"][m.name]) for m in suspects}
-            # What the method cannot compare is NaN; what it can must be all independents.
             peers.append(
                 Method(
                     f"{result['title']}, {int(result['queries'])} queries",

@@ -1,4 +1,4 @@
-"""A fixed score's distances as other probes would have given them, for intervals over probes."""
+"""Distances of a fixed score under resampled probes, for intervals over probes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..scores import Score, transform_rows, unexplained_shares_weighted
+from ..scores import Score, evenly_spaced, transform_rows, unexplained_shares_weighted
 from ..scores.regression import min_probes
-from ..scores.score import evenly_spaced
+from ..scores.score import REGRESSION
 from ..verdict.probes import probe_bootstrap, probe_counts
 from .loaded_zoo import LoadedZoo
 
@@ -18,18 +18,18 @@ def resampled_distances(
 ) -> dict[str, NDArray[np.float64]] | None:
     """Distances of all suspects under resamples of the probes, the same resamples for all models.
 
-    A row transform that looks at all probes (standardised columns) is held fixed.
+    A row transform that depends on all probes (standardised columns) is held fixed.
 
     Args:
-        loaded: of the zoo.
-        score: an l1 score or a regression; others have no pass for it.
+        loaded: the zoo.
+        score: an l1 score or a regression.
         resamples: R.
-        seed: of the resamples.
+        seed: seed of the resamples.
 
     Returns:
-        By member (R,); None for other scores, and where a resample has fewer different probes than a regression needs.
+        By member (R,); None for other scores, or if a resample has too few different probes for a regression.
     """
-    if score.comparison not in ("l1", "regression"):
+    if score.comparison not in ("l1", REGRESSION):
         return None
     outputs = loaded.outputs[score.probes]
     rows = evenly_spaced(loaded.count(score.probes), score.count)

@@ -21,7 +21,7 @@ from .zip_layout import looks_like_zip, read_entries
 
 
 def identify(path: StrPath, *, limits: Limits | None = None) -> str:
-    """Tell a model file's format by its content, never by its name.
+    """Identify a model file's format by its content, never by its name.
 
     Args:
         path: the file.
@@ -116,7 +116,7 @@ def _check_inside(found: str, root: Path, name: str) -> None:
 
 
 def _path_of(descriptor: int, path: StrPath) -> str:
-    """Where an open file lies; "" where that cannot be told."""
+    """Where an open file lies; "" where that is not known."""
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/self/fd/{descriptor}")
     # Without /proc: where the path leads to now, if that is the file that is open.

@@ -54,7 +54,7 @@ MAX_TENSOR_ENTRY = 4096  # characters of one tensor's description in a safetenso
 MAX_METADATA_ENTRIES = 4096  # of a safetensors header
 MAX_FINGERPRINT_HEADER = 2 << 20  # bytes; parsed as JSON twice, a header costs many times its own size
 MAX_PICKLE_STEPS = 1_500_000  # one step makes at most some 100 bytes: an empty dict and its place in the memo
-MAX_KEY_PARTS = 30_000  # of a pickle's keys that are neither short numbers nor text, whose hashes nobody can choose
+MAX_KEY_PARTS = 30_000  # of a pickle's keys that are neither short numbers nor text, whose hashes cannot be chosen
 MAX_ONNX_FIELDS = 10_000  # of a ModelProto, at its top
 MAX_ONNX_GRAPH_FIELDS = 1_000_000  # of a ModelProto, all together
 MAX_ONNX_DEPTH = 50  # of messages inside each other
@@ -74,7 +74,7 @@ class Limits:
         max_tensor_bytes: one tensor, as it lies in memory.
         max_inflated_bytes: all tensors together, as they lie in memory.
         max_header_bytes: safetensors header, pickled structure, archive directory: what is parsed in full.
-        max_activation_bytes: one value inside an ONNX graph, for one probe, where its size can be told.
+        max_activation_bytes: one value inside an ONNX graph, for one probe, where its size is known.
         free_expansion_bytes: memory that a compressed or compact file may claim beyond twice its own size.
 
     Raises:
@@ -138,7 +138,7 @@ def refuse(reason: str, message: str, cause: BaseException | None = None) -> NoR
     Args:
         reason: one of `REASONS`.
         message: what was expected and what was got.
-        cause: the error that told so.
+        cause: the error behind it.
     """
     if reason not in REASONS:
         raise AssertionError(f"reason must be one of REASONS, got {reason!r}")

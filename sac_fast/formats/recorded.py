@@ -86,7 +86,7 @@ def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> t
 
 
 def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch.Tensor, str]:
-    """The outputs of a fingerprint file, its seal checked, and the hash of the probes that they answer.
+    """The outputs of a fingerprint file, its hash checked, and the hash of the probes.
 
     Raises:
         ModelRefusedError: damaged, or not such a file.

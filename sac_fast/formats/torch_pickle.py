@@ -1,6 +1,6 @@
 """What a torch checkpoint's pickle says, found out without torch and without running what it names.
 
-`torch.load(weights_only=True)` runs no code, but it believes sizes: a storage that is longer than its record, a tensor
+`torch.load(weights_only=True)` runs no code, but it trusts sizes: a storage that is longer than its record, a tensor
 of stride 0 that is a terabyte once it is copied, indices of sparse tensors. Here every name becomes an inert record,
 so that all of it can be checked against the bytes that are there.
 """
@@ -52,7 +52,7 @@ class _Inert:
         self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
-        """A tensor's state is a storage and a shape, which torch would believe unchecked."""
+        """A tensor's state is a storage and a shape, which torch would use unchecked."""
         raise pickle.UnpicklingError(f"{self.name} must have no state, got {type(state).__name__}")
 
 

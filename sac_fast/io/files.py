@@ -53,11 +53,26 @@ def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
         raise
     # The rename itself reaches the disk with the folder; not every file system supports that.
     with contextlib.suppress(OSError):
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(target.parent)
+
+
+def sync_folder(folder: Path | int) -> None:
+    """Make renames and new names in a folder durable.
+
+    Args:
+        folder: its path or a descriptor of it.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    if isinstance(folder, int):
+        os.fsync(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_leftover(path: Path) -> bool:

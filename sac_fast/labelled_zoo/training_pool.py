@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from ..errors import ModelError
+from ..models.code_path import code_folder, safe_children, start_with_code_folder
 
 #: The largest seed of a plan: a model's own is up to 10,000 times as large, and torch takes 64 bits.
 MAX_SEED = 2**48 - 1
@@ -117,7 +118,12 @@ def in_processes(
     processes = min(workers or default_workers(), len(jobs))
     context = multiprocessing.get_context("spawn")
     stop: Event = context.Event()
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=start, initargs=(*arguments, stop))
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=context,
+        initializer=start_with_code_folder,
+        initargs=(code_folder(), start, *arguments, stop),
+    )
     waiting, unfinished = list(jobs), {job.name for job in jobs}
     running: dict[Future[Done], Job] = {}
     try:
@@ -128,7 +134,8 @@ def in_processes(
             # One more than there are processes, so that none waits for this loop.
             for job in ready[: processes + 1 - len(running)]:
                 waiting.remove(job)
-                running[pool.submit(work, job)] = job
+                with safe_children():
+                    running[pool.submit(work, job)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 unfinished.discard(job.name)

@@ -12,7 +12,7 @@ from .entry import ModelEntry
 from .manifest import is_manifest, read_manifest
 from .preprocessing import Preprocessing
 
-# Texts and pictures that lie beside models; everything else is told by content when it is opened.
+# Texts and pictures that lie beside models; everything else is identified by content when it is opened.
 _NO_MODELS = frozenset(
     [
         *(".md", ".txt", ".rst", ".html", ".json", ".toml", ".yaml", ".yml", ".py", ".ipynb", ".log", ".lock", ".sh"),
@@ -38,7 +38,7 @@ def list_entries(
     """List models without opening them.
 
     A folder with a manifest (zoo.toml, zoo.csv, or the zoo.json of a `LabelledZoo`) means what the manifest says.
-    Any other folder is searched with its sub-folders; hidden names, texts, pictures and zoo stores are left out,
+    Any other folder is searched with its sub-folders; hidden names, texts, pictures and stores are left out,
     folders behind links are not entered. What is no regular file but might be taken for a model is listed, to be
     refused by name.
 
@@ -72,11 +72,11 @@ def _search(root: Path, defaults: ModelEntry) -> list[ModelEntry]:
     found = []
     for folder, folders, files in os.walk(root, followlinks=False, onerror=_raise):
         here = Path(folder)
-        if _STORE in files:  # a zoo store holds answers, not models: a scan that keeps it here would scan itself
+        if _STORE in files:  # holds outputs, not models: a scan with its store in here would scan itself
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        # A folder with a model's name was meant as one, and a link to a folder is not entered: both are told of.
+        # A folder with a model's name was meant as one, and a link to a folder is not entered: both are listed.
         listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODEL_SUFFIXES]
         listed += [n for n in files if not n.startswith(".") and Path(n).suffix.lower() not in _NO_MODELS]
         for name in listed:

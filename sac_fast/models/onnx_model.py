@@ -1,4 +1,4 @@
-"""ONNX files, run by onnxruntime on the CPU once `onnx_graph` has nothing against them."""
+"""ONNX files, run by onnxruntime on the CPU once `onnx_graph` has checked them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class OnnxModel(OpenedModel):
         super().__init__()
         taken = session.get_inputs()
         if len(taken) != 1 or taken[0].type not in _INPUT_TYPES or not taken[0].shape:
-            told = ", ".join(f"{value.name} {value.type} {value.shape}" for value in taken[:5]) or "none"
-            refuse("graph", f"{name} must take one input of floats, got {told}")
+            described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in taken[:5]) or "none"
+            refuse("graph", f"{name} must take one input of floats, got {described}")
         self.model_hash = model_hash
         self.output = output
         self._session: Any = session
@@ -41,33 +41,33 @@ class OnnxModel(OpenedModel):
         self._fixed_batch = first if isinstance(first, int) and first > 0 else None
         self._names = [value.name for value in session.get_outputs()]
 
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        run = self.runnable()
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        model = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for an ONNX model, got None")
         size = self._fixed_batch or batch_size
-        return run_inputs(run, inputs, batch_size=size, output=self.output)
+        return run_inputs(model, inputs, batch_size=size, output=self.output)
 
     def runnable(self) -> Model:
         if self._session is None:
             raise ModelError("model must be open, got one that was closed")
-        return self._run
+        return self._run_session
 
-    def _run(self, inputs: Tensor) -> Any:
+    def _run_session(self, inputs: Tensor) -> Any:
         values = inputs.to("cpu", self._dtype).contiguous().numpy()
         rows = len(values)
         if self._fixed_batch is not None and rows < self._fixed_batch:
             # The last batch of a graph that takes so many and no fewer: its last row is repeated.
             values = np.concatenate([values, np.repeat(values[-1:], self._fixed_batch - rows, axis=0)])
-        answers = [
+        outputs = [
             value[:rows] if isinstance(value, np.ndarray) and len(values) != rows and value.ndim else value
             for value in self._session.run(None, {self._input: values})
         ]
         if isinstance(self.output, int):
-            return answers
-        if self.output is None and len(answers) == 1:
-            return answers[0]
-        return dict(zip(self._names, answers, strict=True))
+            return outputs
+        if self.output is None and len(outputs) == 1:
+            return outputs[0]
+        return dict(zip(self._names, outputs, strict=True))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         return self

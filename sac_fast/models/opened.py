@@ -1,4 +1,4 @@
-"""Open one model of a zoo, whatever its format, and let it answer."""
+"""Open one model, whatever its format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..formats.recorded import read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.torch_file import read_torch
 from ..io.hashing import content_hash
-from .architectures import build_architecture, check_fit, describe_error, infer_architecture, without_prefix
-from .checkpoint import check_weights_hash, weights_hash
+from .architectures import build_architecture, infer_architecture
+from .checkpoint import check_weights_hash, fill_module, weights_hash
 from .entry import ModelEntry
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
@@ -34,7 +34,7 @@ class _Network(OpenedModel):
         self.model_hash = weights_hash(module)
         self._memory_format: torch.memory_format | None = None
 
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
         module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")
@@ -69,7 +69,7 @@ class _Recorded(OpenedModel):
         self.outputs: Tensor | None = outputs
         self.model_hash = content_hash({_OUTPUTS: outputs.numpy()})
 
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
         if self.outputs is None:
             raise ModelError("model must be open, got one that was closed")
         if inputs is not None and len(inputs) != len(self.outputs):
@@ -97,7 +97,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             `sac_fast.models.architectures.split_architecture`.
 
     Returns:
-        The model, ready to answer.
+        The model, ready to run.
 
     Raises:
         ModelRefusedError: the file is not opened; ``reason`` says why in a word.
@@ -142,24 +142,3 @@ def _network(
     module = build_architecture(spec, kwargs)
     fill_module(module, state, name)
     return _Network(format, module, entry, spec, kwargs)
-
-
-def fill_module(module: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Give a new module its weights, strictly; the file's tensors are copied one by one and let go of.
-
-    Args:
-        module: changed in place.
-        state: emptied.
-        name: what messages call the file.
-
-    Raises:
-        ModelError: names, shapes or kinds do not fit.
-    """
-    expected = module.state_dict()
-    fitting = without_prefix(expected, state)
-    state.clear()
-    check_fit(expected, fitting, name)
-    try:
-        module.load_state_dict(fitting)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"weights {name} do not fit {type(module).__name__}: {describe_error(error)}") from error

@@ -11,14 +11,14 @@ from .runner import Model
 
 
 class OpenedModel(ABC):
-    """A model that is loaded and answers.
+    """A model that is loaded and gives outputs.
 
     Attributes:
         format: what `identify` said of the file.
         model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
             external data), `content_hash` of recorded outputs.
-        recorded: whether the answers are recorded, so that no inputs are needed.
-        probe_hash: of the probes that recorded answers say they are to, ``"sha256:…"``; None where they do not say.
+        recorded: whether the outputs are recorded, so that no inputs are needed.
+        probe_hash: of the probes, as a file of recorded outputs states it, ``"sha256:…"``; None where it states none.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
     """
@@ -33,8 +33,8 @@ class OpenedModel(ABC):
         self.kwargs: dict[str, object] = {}
 
     @abstractmethod
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        """The model's answers.
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        """The model's outputs.
 
         Args:
             inputs: ``(n, ...)``, preprocessed, on the model's device and in its dtype; recorded outputs ignore them.
@@ -44,7 +44,7 @@ class OpenedModel(ABC):
             ``(n, k)`` float32 or float64 on the CPU, finite.
 
         Raises:
-            ModelError: the model fails or its answer cannot be used.
+            ModelError: the model fails or its outputs cannot be used.
         """
 
     @abstractmethod
@@ -61,7 +61,7 @@ class OpenedModel(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of weights and sessions; the model answers no more."""
+        """Release weights and sessions; the model cannot be run any more."""
 
     def __enter__(self) -> OpenedModel:
         return self

@@ -1,4 +1,4 @@
-"""Whole numbers among the arguments: Python's, NumPy's, and others that say ``__index__``."""
+"""Checks of integer arguments: of Python, NumPy, and other types with ``__index__``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import ProbeError
 
 
 def as_integer(value: object) -> int | None:
-    """The value as an int, which JSON can hold; None where it is none: a float, even a whole one, True, a text."""
+    """The value as a Python int; None for other types, including bool and integral floats."""
     if isinstance(value, (bool, np.bool_)):
         return None
     try:

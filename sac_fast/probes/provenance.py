@@ -1,8 +1,7 @@
-"""The recipe that a probe set's provenance is: one entry an image, so that each image can be remade alone.
+"""The provenance of a probe set, with one entry per image, from which each image can be made again.
 
-``provenance["source"]["images"][i]`` says which file image i comes from; each step of
-``provenance["augmentation"]`` says what was done to all images, and under ``"each"``, where images differ, what was
-done to image i.
+``provenance["source"]["images"][i]`` names the file of image i. Each step in ``provenance["augmentation"]`` describes
+what was done to all images and, under ``"each"``, the parameters that differ between images.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ import numpy as np
 
 from ..io.version import package_version
 
-# Lists with one entry an image (or more): what a summary leaves out.
-_LONG = frozenset({"images", "each", "dropped", "skipped"})
+# Lists with one entry per image, which a summary leaves out.
+_IMAGE_LISTS = frozenset({"images", "each", "dropped", "skipped"})
 
 
 def step_versions(**engine: str) -> dict[str, str]:
-    """Versions that a step records: of sac_fast, of NumPy and of the engine's own parts."""
+    """Versions recorded with a step: of sac_fast, NumPy and the engine."""
     return {"sac_fast": package_version(), "numpy": np.__version__, **engine}
 
 
-def take(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> dict[str, Any]:
-    """The provenance of the images at ``indices`` (they may repeat) of a set of ``count`` images."""
+def select_images(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> dict[str, Any]:
+    """Provenance of the images at ``indices``, which may repeat, of a set of ``count`` images."""
     result = dict(provenance)
     source = provenance.get("source", {})
     if len(source.get("images", ())) == count:
@@ -37,14 +36,14 @@ def take(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> dict
 
 
 def without_image_lists(provenance: Any) -> Any:
-    """The same without the lists that have an entry for every image: what a fingerprint records."""
+    """The provenance without lists of images, as recorded in fingerprints."""
     if isinstance(provenance, dict):
-        return {key: without_image_lists(value) for key, value in provenance.items() if key not in _LONG}
+        return {key: without_image_lists(value) for key, value in provenance.items() if key not in _IMAGE_LISTS}
     return [without_image_lists(value) for value in provenance] if isinstance(provenance, list) else provenance
 
 
-def entries(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """For each index the image's source entry, and under ``"steps"`` what each step did to this image alone."""
+def image_entries(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> list[dict[str, Any]]:
+    """For each index the source entry of the image, with its parameters of each step under ``"steps"``."""
     images = provenance.get("source", {}).get("images", ())
     each = [step.get("each", ()) for step in provenance.get("augmentation", [])]
     result = []
@@ -56,8 +55,8 @@ def entries(provenance: dict[str, Any], count: int, indices: Sequence[int]) -> l
     return result
 
 
-def unchanged(source: dict[str, Any], versions: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
-    """The provenance of images as they came: SAC-normal."""
+def normal_provenance(source: dict[str, Any], versions: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    """Provenance of unchanged images: SAC-normal."""
     return {
         "kind": "normal",
         "source": source,

@@ -1,7 +1,7 @@
-"""Scores: what is made of two models' answers to the same probes, each under a name that says how.
+"""Scores: distances of two models computed from their outputs on the same probes, each with a name that defines it.
 
-Fixed scores need the source and the suspect only; the calibrated one is fitted to a source, with independents and
-simulated thefts of the owner's own.
+Fixed scores need the source and the suspect only. The calibrated score is fitted to a source, with independents and
+simulated thefts made by the owner.
 """
 
 from .calibration import Calibration

@@ -1,6 +1,6 @@
-"""Checks of what a calibration file claims: each returns the value, or raises a ValueError or TypeError.
+"""Checks of the contents of a calibration file and of the models it is made from.
 
-And of the models that it is made of.
+Each check of a file's value returns the value, or raises a ValueError or TypeError.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_distance(value: Any) -> float:
 
 def check_outputs(array: Any, rows: int | None = None) -> Tensor:
     outputs = torch.from_numpy(array.copy())
-    # the same checks as of a fingerprint's outputs
+    # The constructor has the checks.
     Fingerprint(outputs, {"name": "", "probe_hash": "sha256:" + "0" * 64, "model_hash": None})
     if rows is not None and len(outputs) != rows:
         raise ValueError(f"outputs must have {rows} rows like the source's, got {len(outputs)}")
@@ -71,13 +71,19 @@ def check_labels(array: Any, rows: int) -> Tensor:
 
 
 def check_unused(known: dict[str, str], model_hash: str | None, place: str) -> None:
-    """Remember in `known` whose weights these are; raise a FingerprintError where they are another's already.
+    """Record the owner of these weights in `known`; raise a FingerprintError if they have another owner.
 
-    A model that counts twice, or as two things, makes a score or a pool of nulls that claims more than it saw. What has
-    no hash cannot be told apart.
+    A model that is used twice, or in two roles, would make the score or the null pool overconfident. Models without a
+    hash cannot be checked.
     """
     if model_hash is not None and known.setdefault(model_hash, place) != place:
         raise FingerprintError(
             f"source, cohort, thefts and nulls must all be different models, got {known[model_hash]} and {place} "
             "with the same weights"
         )
+
+
+def check_probes(name: str, fp: Fingerprint, probe_hash: str) -> None:
+    """Raise a FingerprintError if a fingerprint is of another probe set."""
+    if fp.probe_hash != probe_hash:
+        raise FingerprintError(f"outputs of {name!r} must be on the probes {probe_hash}, got {fp.probe_hash}")

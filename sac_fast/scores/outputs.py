@@ -1,4 +1,4 @@
-"""Scores that compare answers, not correlations: they need models of the same classes in the same order."""
+"""Scores that compare outputs directly, not correlations: both models need the same classes in the same order."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..ops.arguments import check_choice
+
 
 def _agreement(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
     return 1.0 - float((source.argmax(dim=1) == suspect.argmax(dim=1)).double().mean())
 
 
 def _shared_errors(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
-    assert truth is not None  # `output_distance` asks for it
+    assert truth is not None  # checked by `output_distance`
     mine, theirs = source.argmax(dim=1), suspect.argmax(dim=1)
     both = (mine != truth) & (theirs != truth)
-    # Without a common error there is no sign of theft.
+    # Without a common error there is no evidence of theft.
     return 1.0 - float((mine[both] == theirs[both]).double().mean()) if bool(both.any()) else 1.0
 
 
 def _likelihood(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
-    answers = source.argmax(dim=1)
-    return -float(torch.log_softmax(suspect.double(), dim=1).gather(1, answers[:, None]).mean())
+    labels = source.argmax(dim=1)
+    return -float(torch.log_softmax(suspect.double(), dim=1).gather(1, labels[:, None]).mean())
 
 
 _DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor | None], float]] = {
@@ -36,11 +38,11 @@ NEED_LABELS = ("shared-errors",)
 
 
 def output_distance(kind: str, source: Tensor, suspect: Tensor, labels: Tensor | None = None) -> float:
-    """Distance of two models by their answers to the same probes.
+    """Distance of two models from their outputs on the same probes.
 
-    * ``agreement``: share of the probes on which the answers ``argmax_j o_ij`` differ. On probes that the source
-      classifies wrongly this is the Hamming distance of AKH.
-    * ``shared-errors``: among the probes on which both are wrong, the share with different wrong answers; 1 where
+    * ``agreement``: share of the probes on which the predicted labels ``argmax_j o_ij`` differ. On probes that the
+      source misclassifies, this is the Hamming distance of AKH.
+    * ``shared-errors``: share of different predicted labels among the probes that both misclassify; 1 if
       there are none.
     * ``likelihood``: ``−(1/n) Σ_i log softmax(suspect_i)[argmax source_i]``.
 
@@ -51,15 +53,21 @@ def output_distance(kind: str, source: Tensor, suspect: Tensor, labels: Tensor |
         labels: (n,) int64, the true labels, for ``shared-errors``.
 
     Returns:
-        The distance, ≥ 0; NaN where k' is not k, since the answers then mean different things.
+        The distance, ≥ 0; NaN if k' differs from k, since the outputs then have different meanings.
 
     Raises:
-        ValueError: an unknown kind, rows that differ, or no labels where they are needed.
+        ValueError: an unknown kind, different numbers of rows, or missing labels.
+
+    Example::
+
+        >>> import torch
+        >>> source = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
+        >>> output_distance("agreement", source, source.flip(1)), output_distance("agreement", source, source)
+        (1.0, 0.0)
 
     Source: Godinot et al., "Queries, Representation & Detection", AAAI 2025 (AKH).
     """
-    if kind not in _DISTANCES:
-        raise ValueError(f"kind must be one of {', '.join(OUTPUT_SCORES)}, got {kind!r}")
+    check_choice("kind", kind, OUTPUT_SCORES)
     if len(source) != len(suspect):
         raise ValueError(f"suspect must have {len(source)} rows like source, got {len(suspect)}")
     if kind in NEED_LABELS and (labels is None or len(labels) != len(source)):

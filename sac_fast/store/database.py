@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from ..errors import StoreDamagedError, StoreError
-from .durable import sync_folder
+from ..io.files import sync_folder
 
 NAME = "zoo.sqlite"
 SCHEMA_VERSION = 1

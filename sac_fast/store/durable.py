@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 
 def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
@@ -31,22 +30,3 @@ def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
         # After a failed fsync the content on the disk is unknown, and a second fsync may report success.
         os.unlink(name, dir_fd=folder)
         raise
-
-
-def sync_folder(folder: Path | int) -> None:
-    """Make renames and new names in a folder durable.
-
-    Args:
-        folder: its path or a descriptor of it.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    if isinstance(folder, int):
-        os.fsync(folder)
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from ..errors import StoreError
+from ..io.files import sync_folder
 from .codec import decode
-from .durable import sync_folder, write_new
+from .durable import write_new
 from .records import ResultKey, is_digest
 
 FOLDER = "outputs"

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from .durable import sync_folder
+from ..io.files import sync_folder
 
 FOLDER = "quarantine"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

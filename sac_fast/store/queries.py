@@ -40,19 +40,27 @@ class ModelQueries(StoreSession):
         where = "WHERE m.name = CAST(? AS TEXT) ORDER BY m.probe_hash"
         yield from map(record_of, self.rows(SELECT + where, bound(name)))
 
-    def complete_probe_hash(self, start: str) -> str:
+    def complete_probe_hash(self, prefix: str, status: Status | None = None) -> str:
         """The hash of the only probe set whose hash has this prefix, with or without ``"sha256:"``.
 
+        Args:
+            prefix: of the hash; empty where the store has one probe set.
+            status: only probe sets with models of this status.
+
         Raises:
-            StoreError: none or several have it.
+            StoreError: no probe set fits, or several do.
         """
-        digits = start.removeprefix("sha256:")
-        hashes = [str(row[0]) for row in self.rows("SELECT DISTINCT probe_hash FROM models ORDER BY probe_hash")]
+        rows = self.rows(
+            "SELECT DISTINCT probe_hash FROM models WHERE ? IS NULL OR status = ? ORDER BY probe_hash", status, status
+        )
+        hashes = [str(row[0]) for row in rows]
+        digits = prefix.removeprefix("sha256:")
         found = [value for value in hashes if value.removeprefix("sha256:").startswith(digits)]
         if len(found) != 1:
+            listed = ", ".join(hashes[:5]) or "none"
             raise StoreError(
-                f"{start!r} must start the hash of one probe set, got {len(found)} of the store's "
-                f"{len(hashes)}: {', '.join(hashes[:5])}"
+                f"probe_hash must start the hash of one of the store's probe sets ({listed}), got {prefix!r}: "
+                f"{len(found)} fit"
             )
         return found[0]
 

@@ -39,7 +39,19 @@ Result = tuple[ResultKey, ModelRecord, torch.Tensor]
 
 
 class ModelStore(ModelQueries, DistanceRows):
-    """A store, opened by `ModelStore.open`. Any thread may call it; a forked child must open its own."""
+    """A store, opened by `ModelStore.open`. Any thread may call it; a forked child must open its own.
+
+    Example::
+
+        >>> import tempfile, torch
+        >>> record = ModelRecord(
+        ...     name="mine", path="mine.npy", probe_hash="sha256:" + "0" * 64, model_hash="sha256:" + "1" * 64
+        ... )
+        >>> with ModelStore.open(tempfile.mkdtemp(), write=True, create=True) as store:
+        ...     _ = store.add_results([(record.key, record, torch.ones(20, 10))])
+        ...     store.outputs(store.record_for("mine")).shape
+        torch.Size([20, 10])
+    """
 
     @classmethod
     def open(cls, folder: StrPath, *, write: bool, create: bool = False, sweep: bool = True) -> ModelStore:

@@ -9,6 +9,7 @@ import torch
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath
+from ..ops.arguments import check_choice
 from ..scores import FIXED, Calibration
 from .fingerprints import Verification, check_distinct_models, judge_distances
 
@@ -46,9 +47,7 @@ def verify_fixed(
         >>> result.verdict.verdict, result.metric, result.comparison, result.warnings
         ('derived', 'raw / cosine', 'l1', ())
     """
-    if preset not in FIXED:
-        raise ValueError(f"preset must be one of {', '.join(FIXED)}, got {preset!r}")
-    score = FIXED[preset]
+    score = FIXED[check_choice("preset", preset, tuple(FIXED))]
     check_distinct_models(source, suspect, nulls)
     for fp in (suspect, *nulls):
         source.check_same_probes(fp)

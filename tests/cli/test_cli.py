@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import sac_fast
+from sac_fast.cli import info
 from sac_fast.cli import main as cli
 from sac_fast.cli.render import common
-from sac_fast.probes import ImageCheck, Remade
+from sac_fast.probes import ImageCheck, ProbeVerification
 from sac_fast.verify.fingerprints import verify_fingerprints
 
 MODELS = """
@@ -44,7 +45,7 @@ class Pair(Net):
 def folder(tmp_path, monkeypatch):
     """A working folder with images, an importable module of models, and weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     (tmp_path / "cli_models.py").write_text(MODELS)
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
@@ -186,7 +187,10 @@ FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
         (["probes", "images", "--out", "p", "--severity", "3", "--quality", "9"], "exactly one of"),
         (["probes", "images", "--out", "p", "--severity", "6"], "--severity"),
         (["probes", "nowhere", "--out", "p", "--severity", "3"], "does not exist"),
-        (["probes", "images", "--normal", "--out", "p", "--size", "8y8"], "must be N or HxW in pixels, got '8y8'"),
+        (
+            ["probes", "images", "--normal", "--out", "p", "--image-size", "8y8"],
+            "must be N or HxW in pixels, got '8y8'",
+        ),
         (["probes", "images", "--normal", "--out", "p", "--fit", "melt"], "--fit"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "[1]"], "JSON object"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "{"], "must be JSON"),
@@ -283,7 +287,9 @@ def test_strangers_words_cannot_write_the_report(tmp_path, capsys):
     result = verify_fingerprints(made[0], made[1], made[2:], metric="pearson")
     common.show_verification(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
     common.show_fingerprint(made[1], tmp_path / "f.safetensors", False)
-    of_recipe = Remade([ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE])
+    of_recipe = ProbeVerification(
+        [ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE]
+    )
     common.show_remade(of_recipe, False)
     common.show_probes(sac_fast.ProbeSet(probes.images, None, {"kind": STRANGE}), tmp_path / "p.safetensors", False)
     lines = capsys.readouterr().out.split("\n")
@@ -300,7 +306,7 @@ def test_arithmetic_errors_and_strangers_words_are_one_line(run, monkeypatch, er
     def fails():
         raise error(STRANGE)
 
-    monkeypatch.setattr(common, "installation", fails)
+    monkeypatch.setattr(info, "installation", fails)
     expected = f"sac-fast: {error.__name__}: {PLAIN}\n"
     assert run("info") == (1, "", expected)
 

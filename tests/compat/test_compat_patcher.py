@@ -15,6 +15,7 @@ from support import script_formulas as plain
 
 import sac_fast.compat
 from sac_fast.compat import patched, run_script
+from sac_fast.compat.__main__ import main
 from sac_fast.compat.deferred import DeferredMatrix
 from sac_fast.errors import FileFormatError
 
@@ -390,13 +391,18 @@ def test_errors_are_the_scripts_own(tmp_path):
         run_script(tmp_path / "none.py")
 
 
-def test_command_line(tmp_path):
-    done = python("-m", "sac_fast.compat", "none.py", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "SCRIPT.py must be a file, got 'none.py'" in done.stderr
+def test_command_line(tmp_path, monkeypatch, capsys):
+    """In this process; `test_an_unchanged_script_prints_the_same` starts another with ``python -m``."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["none.py"])
+    found = capsys.readouterr()
+    assert (done.value.code, found.out) == (2, "")
+    assert "SCRIPT.py must be a file, got 'none.py'" in found.err
     (tmp_path / "script.py").write_text("import sys\nprint(sys.argv)\nsys.exit(7)\n")
-    done = python("-m", "sac_fast.compat", "--quiet", "script.py", "--quiet", "-h", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (7, "['script.py', '--quiet', '-h']\n", "")
+    with pytest.raises(SystemExit) as done:
+        main(["--quiet", "script.py", "--quiet", "-h"])
+    assert (done.value.code, *capsys.readouterr()) == (7, "['script.py', '--quiet', '-h']\n", "")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA devices are used as they are")

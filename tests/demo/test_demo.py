@@ -62,7 +62,7 @@ def test_manifest_says_how_to_run_every_model(demo):
         role = "source" if row is None else row["role"]
         assert entry.tags == ("independent" if role in ("null", "held-out") else role,)
         with open_model(entry) as model:
-            answers = model.answer(entry.preprocessing(torch.from_numpy(probes.images.copy())))
+            answers = model.run(entry.preprocessing(torch.from_numpy(probes.images.copy())))
         place = "null/" if role == "null" else ""
         kept = Fingerprint.load(out / f"fingerprints/{place}{entry.name}.safetensors").outputs
         assert torch.allclose(answers, kept, rtol=0, atol=1e-5)

@@ -57,7 +57,7 @@ def results(zoo):
     return evaluate(zoo.folder, scores=("agreement@plain:40",), resamples=50)[0]
 
 
-def test_answers_are_those_of_the_fingerprints(zoo, loaded):
+def test_outputs_are_those_of_the_fingerprints(zoo, loaded):
     assert loaded.source == "source"
     assert {m.name for m in loaded.suspects} == {m.name for m in zoo.members} - {"source"}
     wanted = zoo.load_fingerprint("plain", "independent-3").outputs
@@ -81,10 +81,10 @@ def test_a_zoo_that_still_grows(tmp_path):
         LoadedZoo.load(tmp_path)
 
 
-def test_answers_to_other_probes_are_refused(tmp_path):
+def test_outputs_on_other_probes_are_refused(tmp_path):
     zoo = make_zoo(tmp_path, independents=3, thieves=1)
     zoo.load_fingerprint("jpeg-q7", "independent-1").save(zoo.fingerprint_file("plain", "independent-1"))
-    with pytest.raises(FingerprintError, match="outputs of 'independent-1' to 'plain' must be to the probes"):
+    with pytest.raises(FingerprintError, match="outputs of 'independent-1' on 'plain' must be on the probes"):
         LoadedZoo.load(tmp_path)
 
 

@@ -7,7 +7,7 @@ from support import scan_models
 from sac_fast import ModelError, Preprocessing
 from sac_fast.models import Limits, ModelEntry
 from sac_fast.scan.jobs import Job, request_of
-from sac_fast.scan.worker import Answerer, LargestBatch, PreparedProbes, is_out_of_memory
+from sac_fast.scan.worker import LargestBatch, ModelRunner, PreparedProbes, is_out_of_memory
 
 PIXELS = torch.arange(10 * 2 * 2 * 3, dtype=torch.uint8).reshape(10, 2, 2, 3)
 
@@ -88,12 +88,12 @@ def test_a_model_that_writes_into_its_inputs_changes_none_but_its_own(tmp_path, 
     plain = Preprocessing(layout="NHWC")  # as the probes are kept, so that no conversion makes a copy by chance
     linear = scan_models.weights(tmp_path / "w.safetensors").linear
     probes = PreparedProbes(pixels, torch.device("cpu"))
-    answerer = Answerer(probes, batch_size=4, dtype=None, architectures=(), limits=Limits())
+    runner = ModelRunner(probes, batch_size=4, dtype=None, architectures=(), limits=Limits())
 
     def outputs(does):
         entry = ModelEntry("w", tmp_path / "w.safetensors", scan_models.SPEC, {"does": does}, plain)
         request = request_of(Job(0, entry))
-        return answerer.answer(request, answerer.open(request)).outputs
+        return runner.run(request, runner.open(request)).outputs
 
     expected = linear((pixels.float() / 255).flatten(1)).detach()
     for each in (does, ""):
@@ -105,13 +105,13 @@ def test_a_model_that_writes_into_its_inputs_changes_none_but_its_own(tmp_path, 
 def test_probes_that_are_too_large_to_keep_come_in_parts_of_whole_batches():
     whole = torch.cat(list(PreparedProbes(PIXELS, torch.device("cpu")).parts(Preprocessing(), 2)))
     a_probe = 12 * 4
-    small = PreparedProbes(PIXELS, torch.device("cpu"), kept_bytes=9 * a_probe)
+    small = PreparedProbes(PIXELS, torch.device("cpu"), max_cached_bytes=9 * a_probe)
     parts = list(small.parts(Preprocessing(), 2))
     assert [len(part) for part in parts] == [2, 2, 2, 2, 2]
     assert torch.equal(torch.cat(parts), whole)
-    two = PreparedProbes(PIXELS, torch.device("cpu"), kept_bytes=15 * a_probe)
+    two = PreparedProbes(PIXELS, torch.device("cpu"), max_cached_bytes=15 * a_probe)
     list(two.parts(Preprocessing(), 2))
     list(two.parts(Preprocessing(mean=(0.5,)), 2))
-    assert len(two._kept) == 1
+    assert len(two._cache) == 1
     with pytest.raises(ModelError, match="needs probes"):
         list(PreparedProbes(None, torch.device("cpu")).parts(Preprocessing(), 2))

@@ -11,7 +11,7 @@ from sac_fast.models import ModelEntry
 from sac_fast.scan.jobs import WorkerSettings
 from sac_fast.scan.onnx_external import external_files, names_of, with_external
 from sac_fast.scan.protocol import failed
-from sac_fast.scan.run import scan
+from sac_fast.scan.run import scan_models as scan
 from sac_fast.store import ModelStore
 
 WEIGHTS = np.arange(240, dtype=np.float32).reshape(48, 5) / 100
@@ -97,7 +97,7 @@ class Runs:
     def __init__(self, format="onnx"):
         self.jobs, self.format = [], format
 
-    def room(self):
+    def capacity(self):
         return 1
 
     def submit(self, job):
@@ -107,10 +107,10 @@ class Runs:
         done, self.jobs = self.jobs, []
         return [(job, failed("odd", "as told", self.format)) for job in done]
 
-    def in_hand(self):
+    def pending(self):
         return len(self.jobs)
 
-    def drop_waiting(self):
+    def cancel_queued(self):
         pass
 
     def close(self):
@@ -131,7 +131,7 @@ def test_a_scan_runs_a_model_again_whose_external_weights_changed(tmp_path):
             entries,
             scan_models.probes(),
             store,
-            executor=Runs(),
+            workers=Runs(),
             on_event=lambda e: seen.add((e["name"], "known" in e)),
         )
         return sorted(name for name, old in seen if old)

@@ -10,8 +10,8 @@ import torch
 
 from sac_fast.scan.protocol import (
     MAX_HEADER_BYTES,
-    Answer,
     FrameReader,
+    RunResult,
     WireError,
     failed,
     pack,
@@ -50,7 +50,7 @@ def body():
 
 def test_an_answer_to_other_probes_is_a_failure_that_names_both():
     other = "sha256:" + "cd" * 32
-    header, sent = reply_of(Answer(OUTPUTS, "fingerprint", HASH, recorded=True, probe_hash=other), 4)
+    header, sent = reply_of(RunResult(OUTPUTS, "fingerprint", HASH, recorded=True, probe_hash=other), 4)
     answer = read_reply(header, bytearray(sent), 3)
     assert answer.probe_hash == other
     assert answer.checked(other) is answer
@@ -109,7 +109,7 @@ def test_frames_that_lie_are_refused_before_their_bytes_are_waited_for(piece, wo
 
 def test_an_answer_comes_back_equal():
     for outputs in (OUTPUTS, OUTPUTS.double().T.contiguous().T):
-        sent = Answer(outputs, "onnx", HASH, True, 3, (0.5, 2.0))
+        sent = RunResult(outputs, "onnx", HASH, True, 3, (0.5, 2.0))
         header, data = reply_of(sent, 9)
         assert header["number"] == 9
         got = read_reply(json.loads(json.dumps(header)), bytearray(data), 3)
@@ -179,4 +179,4 @@ def test_messages_are_made_fit_for_a_terminal():
     assert (failed("odd", text).message, read_reply(reply, bytearray(), None).message) == (shown, shown)
     assert len(failed("odd", "x" * 10_000).message) == 500
     with pytest.raises(ValueError, match="outputs or a reason"):
-        Answer(None)
+        RunResult(None)

@@ -1,4 +1,4 @@
-"""Row transforms, scores of answers, and the names of fixed scores."""
+"""Row transforms, scores of outputs, and the names of fixed scores."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ SOURCE = torch.tensor([[5.0, 0, 0], [0, 5.0, 0], [0, 0, 5.0], [5.0, 0, 0]])
 OTHER = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]])
 
 
-def test_scores_of_answers_by_hand():
+def test_scores_of_outputs_by_hand():
     assert output_distance("agreement", SOURCE, OTHER) == 0.5
     # the source is wrong on probes 2 and 3, the other on 1, 2 and 3; on 2 they share the wrong answer, on 3 not
     truth = torch.tensor([0, 1, 1, 2])
@@ -98,7 +98,7 @@ def test_scores_of_answers_by_hand():
     assert output_distance("likelihood", SOURCE, OTHER) == pytest.approx(expected, abs=1e-7)
 
 
-def test_answers_of_other_classes_cannot_be_compared():
+def test_outputs_of_other_classes_cannot_be_compared():
     assert np.isnan(output_distance("agreement", SOURCE, OTHER[:, :2]))
 
 

@@ -157,18 +157,18 @@ def test_half_of_the_independents_are_nulls(zoo, fitted):
 
 
 def test_it_tells_thieves_from_nulls(zoo, fitted):
-    answers = {
+    outputs = {
         m.name: {"misclassified": zoo.load_fingerprint("misclassified", m).outputs} for m in zoo.of_role("stolen")
     }
-    found = fitted.distances(answers)
+    found = fitted.distances(outputs)
     assert max(found.values()) < min(fitted.null.values())
 
 
 def test_what_is_saved_is_read_back(tmp_path, zoo, fitted):
     fitted.save(tmp_path / "c.safetensors")
     again = Calibration.load(tmp_path / "c.safetensors")
-    answers = {"x": {"misclassified": zoo.load_fingerprint("misclassified", "finetune-all-0").outputs}}
-    assert again.distances(answers) == fitted.distances(answers)
+    outputs = {"x": {"misclassified": zoo.load_fingerprint("misclassified", "finetune-all-0").outputs}}
+    assert again.distances(outputs) == fitted.distances(outputs)
     assert again.null == fitted.null
     assert again.used_hashes == fitted.used_hashes
     assert again.null_hashes == fitted.null_hashes
@@ -215,7 +215,7 @@ def test_nulls_have_no_part_in_the_fit(zoo, fitted):
     name = next(iter(fitted.cohort["misclassified"]))
     with pytest.raises(FingerprintError, match="a null must have no part in the fit"):
         fitted.with_null({name: {"misclassified": zoo.load_fingerprint("misclassified", name)}})
-    with pytest.raises(ValueError, match="must be to misclassified, missing 'misclassified'"):
+    with pytest.raises(ValueError, match="must be on misclassified, missing 'misclassified'"):
         fitted.with_null({"x": {"plain": zoo.load_fingerprint("plain", next(iter(fitted.null)))}})
 
 

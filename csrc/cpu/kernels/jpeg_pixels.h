@@ -77,7 +77,8 @@ SAC_INLINE Pixels load_pixels(const std::uint8_t* rgb) {
   return {widen((Bytes)p.val[0]), widen((Bytes)p.val[1]), widen((Bytes)p.val[2])};
 }
 SAC_INLINE void store_pixels(std::uint8_t* rgb, Pixels p) {
-  vst3_u8(rgb, uint8x8x3_t{{(uint8x8_t)clamped(p.r), (uint8x8_t)clamped(p.g), (uint8x8_t)clamped(p.b)}});
+  const uint8x8x3_t bytes = {{(uint8x8_t)clamped(p.r), (uint8x8_t)clamped(p.g), (uint8x8_t)clamped(p.b)}};
+  vst3_u8(rgb, bytes);  // a macro in some compilers: no braces in its arguments
 }
 
 #else

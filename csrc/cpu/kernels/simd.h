@@ -8,9 +8,9 @@
 namespace sac {
 namespace {
 
-template <typename T>
+template <typename T, int Lanes = SAC_VECTOR_BYTES / sizeof(T)>
 struct VectorOf {
-  typedef T type __attribute__((vector_size(SAC_VECTOR_BYTES)));
+  typedef T type __attribute__((vector_size(Lanes * sizeof(T))));
 };
 template <typename T>
 using Vector = typename VectorOf<T>::type;
@@ -129,16 +129,17 @@ inline __attribute__((always_inline)) void add_compensated(Vector<T> (&total)[Ro
     }
 }
 
-// The sum of all lanes, as a tree.
-template <typename T>
-inline T reduce_add(Vector<T> v) {
-  using Int = typename BitsOf<T>::Int;
-  constexpr int lanes = Shape<T>::lanes;
-  Vector<Int> lane;
-  for (int i = 0; i < lanes; ++i) lane[i] = i;
-#pragma GCC unroll 5
-  for (int half = lanes / 2; half > 0; half /= 2) v += __builtin_shuffle(v, lane ^ static_cast<Int>(half));
-  return v[0];
+// The sum of all lanes, as a tree: lane i and lane i + Lanes / 2, and so on.
+template <typename T, int Lanes = Shape<T>::lanes>
+inline __attribute__((always_inline)) T reduce_add(typename VectorOf<T, Lanes>::type v) {
+  if constexpr (Lanes == 1) {
+    return v[0];
+  } else {
+    typename VectorOf<T, Lanes / 2>::type low, high;
+    __builtin_memcpy(&low, &v, sizeof low);
+    __builtin_memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return reduce_add<T, Lanes / 2>(low + high);
+  }
 }
 
 // exp(−max(0, |x̂_i|² + |x̂_j|² − 2 x̂_i·x̂_j) / 2σ²)

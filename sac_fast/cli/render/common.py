@@ -14,7 +14,7 @@ from .console import console, print_json
 
 if TYPE_CHECKING:
     from ...fingerprint import Fingerprint
-    from ...probes import EngineDifference, ProbeSet, Remade
+    from ...probes import EngineDifference, ProbeSet, ProbeVerification
     from ...verify.fingerprints import Verification
 
 _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
@@ -28,40 +28,8 @@ def _pairs(rows: dict[str, Any]) -> None:
     console().print(table)
 
 
-def installation() -> dict[str, Any]:
-    """Versions and capabilities of this installation, JSON-able."""
-    import importlib.metadata
-    import platform
-
-    import numpy
-    import PIL
-    import torch
-    from PIL import features
-
-    from ..._backend import capabilities
-    from ...io.version import package_version
-
-    def version(package: str) -> str | None:
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    turbo = features.check_feature("libjpeg_turbo")
-    return {
-        "sac_fast": package_version(),
-        **capabilities(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "pillow": PIL.__version__,
-        "libjpeg_turbo": features.version_feature("libjpeg_turbo") if turbo else None,
-        "dali": version("nvidia-dali-cuda130") or version("nvidia-dali-cuda120"),
-    }
-
-
 def show_info(info: dict[str, Any], as_json: bool) -> None:
-    """Print `installation()`."""
+    """Print what `sac_fast.cli.info.installation` found."""
     if as_json:
         print_json(info)
         return
@@ -117,7 +85,7 @@ def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> No
     console().print(table)
 
 
-def show_remade(result: Remade, as_json: bool) -> None:
+def show_remade(result: ProbeVerification, as_json: bool) -> None:
     """Print of every probe whether its recipe makes it again."""
     equal = sum(image.equal for image in result.images)
     if as_json:

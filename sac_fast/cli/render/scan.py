@@ -14,7 +14,7 @@ from ...io.text import escape_text
 from .console import console
 
 if TYPE_CHECKING:
-    from ...scan.summary import ScanSummary
+    from ...scan.progress import ScanSummary
 
 _MAX_SHOWN = 10
 

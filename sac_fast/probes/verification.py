@@ -1,45 +1,47 @@
-"""Remake a probe set from its recipe and say, image by image, whether the pixels are equal."""
+"""Verify a probe set: make every image again from the provenance and compare the pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ProbeError
 from ..io.files import StrPath
 from ..io.progress import track
 from .arrays import read_hdf5, to_pixels
+from .compare import pixel_difference
 from .corruptions import apply_corruption
 from .cutmix import paste
 from .dali import DaliLoader
 from .engines import available_engines, compress
 from .image import fit_image, image_formats, read_image
 from .items import Item, list_items
-from .jpeg import engine_versions, pillow_is_exact, require_exact_pillow
+from .jpeg import Pixels, engine_versions, pillow_is_exact, require_exact_pillow
 from .probe_set import ProbeSet
-from .provenance import entries
+from .provenance import image_entries
 from .redraw import check_draws
 
 _CHUNK = 256
 
-Image = npt.NDArray[np.uint8]
-Made = list[Image | str]  # the pixels, or why there are none
-Open = Callable[[dict[str, Any], list[dict[str, Any]]], Made]
+Made = list[Pixels | str]  # the pixels, or the reason why they could not be made
 
 
 @dataclass(frozen=True)
 class ImageCheck:
-    """One probe: is it what its recipe makes?
+    """Result for one probe.
 
     Attributes:
-        name: of the source image.
-        equal: whether every value is.
-        reason: why not: no file, another file, or how far the pixels are.
+        name: name of the source image.
+        equal: whether all pixels are equal.
+        reason: why not: a missing file, another file, or the difference of the pixels.
+
+    Example::
+
+        >>> ImageCheck("cat.png", equal=False, reason="another file").equal
+        False
     """
 
     name: str
@@ -48,13 +50,18 @@ class ImageCheck:
 
 
 @dataclass(frozen=True)
-class Remade:
-    """What remaking a probe set showed.
+class ProbeVerification:
+    """Result of `verify_probes`.
 
     Attributes:
-        images: one check a probe.
-        selection: what was found wrong with committed draws; empty if nothing.
-        notes: what a reader should know, such as other versions than those recorded.
+        images: one check per probe.
+        selection: errors in committed draws.
+        notes: remarks for the reader, such as versions that differ from the recorded ones.
+
+    Example::
+
+        >>> ProbeVerification([ImageCheck("cat.png", equal=True)]).equal
+        True
     """
 
     images: list[ImageCheck]
@@ -63,61 +70,70 @@ class Remade:
 
     @property
     def equal(self) -> bool:
-        """Every image is equal and every committed draw is as committed."""
+        """Whether every image is equal and every committed draw is correct."""
         return all(image.equal for image in self.images) and not self.selection
 
 
-def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) -> Remade:
-    """Remake every probe from the source images and compare the pixels.
+def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) -> ProbeVerification:
+    """Make every probe again from the source images and compare the pixels.
 
-    Exact JPEG engines stand in for one another; an engine that is not exact must be there itself. A committed draw
-    is drawn again from all images of the folder.
+    Exact JPEG engines are interchangeable; an engine that is not exact must be installed itself. A committed draw is
+    drawn again from all images of the folder.
 
     Args:
-        probes: what is to be checked, usually `ProbeSet.load` of a file.
-        images: the folder with the source images (for file lists and tars: the folder they lie in), or the HDF5
+        probes: the probes to verify, usually from `ProbeSet.load`.
+        images: the folder with the source images (for file lists and tars: the folder that contains them), or the HDF5
             file.
-        progress: show a bar on stderr.
+        progress: show a progress bar on stderr.
 
     Returns:
-        For each probe whether it is equal, and if not why.
+        For each probe whether it is equal, and if not the reason.
 
     Raises:
-        ProbeError: the recipe has no images that can be found again (arrays), or what it needs is not here: an
+        ProbeError: the source images have no files (arrays), or something that the provenance needs is missing: an
             engine, an extra, or a Pillow on libjpeg-turbo.
+
+    Example::
+
+        >>> import tempfile, numpy as np
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.fromarray(np.full((16, 16, 3), 128, np.uint8)).save(f"{folder}/grey.png")
+        ...     verify_probes(ProbeSet.from_folder(folder).jpeg(quality=15), folder).equal
+        True
     """
     place = Path(images)
     try:
         return _verify(probes, place, progress)
-    except (KeyError, IndexError, AttributeError, TypeError) as error:  # the recipe may be a stranger's
-        raise ProbeError(f"provenance must be a whole recipe, got {type(error).__name__}: {error}") from error
+    except (KeyError, IndexError, AttributeError, TypeError) as error:  # untrusted provenance
+        raise ProbeError(f"provenance must be complete, got {type(error).__name__}: {error}") from error
 
 
-def _verify(probes: ProbeSet, place: Path, progress: bool) -> Remade:
+def _verify(probes: ProbeSet, place: Path, progress: bool) -> ProbeVerification:
     provenance = probes.provenance
-    _check_recipe(provenance, len(probes), probes.images[0, ..., 0].size)
+    _check_provenance(provenance, len(probes), probes.images[0, ..., 0].size)
     checks: list[ImageCheck] = []
     for start in track(range(0, len(probes), _CHUNK), "remaking probes", enabled=progress):
         indices = list(range(start, min(start + _CHUNK, len(probes))))
-        wanted = entries(provenance, len(probes), indices)
+        wanted = image_entries(provenance, len(probes), indices)
         for entry, made, index in zip(wanted, _replay(provenance, wanted, place), indices, strict=True):
             reason = made if isinstance(made, str) else _difference(probes.images[index], made)
             checks.append(ImageCheck(entry["name"], reason is None, reason))
     wrong, notes = check_draws(provenance, place, progress)
-    return Remade(checks, wrong, notes + _notes(provenance))
+    return ProbeVerification(checks, wrong, notes + _notes(provenance))
 
 
-def _check_recipe(provenance: dict[str, Any], count: int, area: int) -> None:
+def _check_provenance(provenance: dict[str, Any], count: int, area: int) -> None:
     source = provenance.get("source", {})
     if source.get("type") == "mixture":
         for part in source["parts"]:
-            _check_recipe(part["provenance"], part["count"], area)
+            _check_provenance(part["provenance"], part["count"], area)
     elif source.get("type") not in ("folder", "file list", "webdataset", "hdf5"):
         raise ProbeError(f"source must be a folder, a file list, tars or HDF5 to be remade, got {source.get('type')!r}")
     if len(source.get("images", ())) != count:
         named = len(source.get("images", ()))
         raise ProbeError(f"provenance must name the source of each of {count} images, got {named}")
-    # No step changes the number of pixels; a stranger's recipe could ask for images that fill the memory.
+    # No step changes the number of pixels; untrusted provenance could ask for images that exhaust the memory.
     height, width = provenance["resize"]["size"] if "resize" in provenance else (1, area)
     if height * width != area:
         raise ProbeError(f"resize must be to the probes' {area} pixels, got {height}×{width}")
@@ -132,30 +148,30 @@ def _check_recipe(provenance: dict[str, Any], count: int, area: int) -> None:
 
 
 def _exact(step: dict[str, Any]) -> bool:
-    return bool(step.get("exact", "libjpeg-turbo" in step["versions"]))  # older files do not say
+    return bool(step.get("exact", "libjpeg-turbo" in step["versions"]))  # absent in older files
 
 
-def _difference(old: Image, new: Image) -> str | None:
+def _difference(old: Pixels, new: Pixels) -> str | None:
     if old.shape != new.shape:
         return f"size {new.shape[0]}×{new.shape[1]}, not {old.shape[0]}×{old.shape[1]}"
-    apart = np.abs(old.astype(np.int16) - new)
-    return f"{np.mean(apart > 0):.2%} of the values differ, by at most {apart.max()}" if apart.any() else None
+    share, _, largest, _ = pixel_difference(old[None], new[None])
+    return f"{share:.2%} of the values differ, by at most {largest}" if share else None
 
 
 def _replay(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Path, steps: int | None = None) -> Made:
-    """Each wanted image after the first ``steps`` steps (None: all)."""
+    """Make the wanted images up to the first ``steps`` steps (None: all)."""
     made = _sources(provenance, wanted, place)
     for number, step in enumerate(provenance.get("augmentation", [])[:steps]):
         good = [index for index, image in enumerate(made) if not isinstance(image, str)]
         own = [(wanted[index].get("steps") or [])[number : number + 1] or [None] for index in good]
         partners: Made = []
         if step["kind"] == "cutmix":
-            partners = _replay(provenance, [one[0]["partner"] for one in own], place, number)
+            partners = _replay(provenance, [mine[0]["partner"] for mine in own], place, number)
             for index, partner in zip(good, partners, strict=True):
                 if isinstance(partner, str):
                     made[index] = f"its partner: {partner}"
         ready = [
-            (i, one[0], p) for i, one, p in zip(good, own, partners or good, strict=True) if not isinstance(p, str)
+            (i, mine[0], p) for i, mine, p in zip(good, own, partners or good, strict=True) if not isinstance(p, str)
         ]
         for size in {made[index].shape for index, _, _ in ready}:  # type: ignore[union-attr]  # no reasons here
             same = [entry for entry in ready if made[entry[0]].shape == size]  # type: ignore[union-attr]
@@ -165,7 +181,7 @@ def _replay(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Pat
     return made
 
 
-def _apply(step: dict[str, Any], images: Image, each: list[Any], partners: list[Any]) -> Image:
+def _apply(step: dict[str, Any], images: Pixels, each: list[Any], partners: list[Any]) -> Pixels:
     kind = step["kind"]
     if kind == "transpose":
         return images.transpose(0, 2, 1, 3)
@@ -191,7 +207,7 @@ def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Pa
             mine = [index for index, entry in enumerate(wanted) if entry["part"] == number]
             if not mine:
                 continue
-            inner = entries(part["provenance"], part["count"], [wanted[index]["index"] for index in mine])
+            inner = image_entries(part["provenance"], part["count"], [wanted[index]["index"] for index in mine])
             for index, image in zip(mine, _replay(part["provenance"], inner, place), strict=True):
                 result[index] = image
         return result
@@ -203,8 +219,8 @@ def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Pa
     formats = image_formats()
     for entry in wanted:
         try:
-            picture, digest = read_image(_inside(place, entry["name"]), formats)
-            _same_file(digest, entry)
+            picture, digest = read_image(_path_inside(place, entry["name"]), formats)
+            _check_hash(digest, entry)
         except ProbeError as error:
             result.append(str(error))
             continue
@@ -214,15 +230,15 @@ def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Pa
     return result
 
 
-def _same_file(digest: str, entry: dict[str, Any]) -> None:
+def _check_hash(digest: str, entry: dict[str, Any]) -> None:
     if digest != entry["sha256"]:
         raise ProbeError(f"another file: {digest}, not {entry['sha256']}")
 
 
-def _inside(place: Path, name: str) -> Path:
+def _path_inside(place: Path, name: str) -> Path:
     path = place / name
     if not path.resolve().is_relative_to(place.resolve()):
-        raise ProbeError(f"image must lie in {str(place)!r}, got {name!r}")  # the recipe may be a stranger's
+        raise ProbeError(f"image must lie in {str(place)!r}, got {name!r}")  # untrusted provenance
     return path
 
 
@@ -232,7 +248,7 @@ def _from_hdf5(source: dict[str, Any], wanted: list[dict[str, Any]], place: Path
         return [f"another file: {found['sha256']}, not {source['sha256']}"] * len(wanted)
     indices = [int(entry["name"]) for entry in wanted]
     if min(indices) < 0 or max(indices) >= len(array):
-        raise ProbeError(f"the recipe must name images 0..{len(array) - 1}, got {min(indices)}..{max(indices)}")
+        raise ProbeError(f"provenance must name images 0..{len(array) - 1}, got {min(indices)}..{max(indices)}")
     return list(to_pixels(array[indices], source["layout"], "/data")[0])
 
 
@@ -240,17 +256,17 @@ def _from_dali(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: 
     items: dict[str, Item] = {}
     if provenance["source"]["type"] == "webdataset":
         tars = sorted({entry["name"].split("/")[0] for entry in wanted})
-        items = {item.name: item for item in list_items([_inside(place, name) for name in tars])[1]}
+        items = {item.name: item for item in list_items([_path_inside(place, name) for name in tars])[1]}
     else:
         items = {entry["name"]: Item(entry["name"], place / entry["name"]) for entry in wanted}
-    made: dict[str, Image | str] = {}
+    made: dict[str, Pixels | str] = {}
     for entry in wanted:
         name = entry["name"]
         try:
-            _inside(place, name)
+            _path_inside(place, name)
             if name not in items:
                 raise ProbeError(f"image {name!r} is not in its tar")
-            _same_file(items[name].read()[1], entry)
+            _check_hash(items[name].read()[1], entry)
         except ProbeError as error:
             made[name] = str(error)
     resize, device = provenance["resize"], provenance["source"]["decoder"]["device"]
@@ -268,7 +284,7 @@ def _notes(provenance: dict[str, Any]) -> list[str]:
     here, recorded = engine_versions(), provenance.get("versions", {})
     names = [name for name in ("pillow", "pillow-simd", "libjpeg-turbo", "libjpeg") if name in here or name in recorded]
     if "pillow" not in recorded:
-        return []  # HDF5: no Pillow took part in the source
+        return []  # HDF5, read without Pillow
     notes = [
         f"made with {name} {recorded.get(name, 'not there')}, remade with {here.get(name, 'not there')}"
         for name in names
