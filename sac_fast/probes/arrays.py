@@ -12,7 +12,7 @@ import torch
 
 from ..errors import FileFormatError, ProbeError
 from ..io.container import StrPath, open_regular, sha256_stream
-from .integers import check_integer
+from .arguments import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
