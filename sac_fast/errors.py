@@ -54,7 +54,7 @@ class ModelRefusedError(ModelError, FileFormatError):
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message, reason=reason)
 
-    def __reduce__(self) -> tuple[type[ModelRefusedError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[ModelRefusedError], tuple[str, str | None]]:
         return type(self), (str(self), self.reason)  # for processes that hand errors on
 
 

@@ -1,10 +1,10 @@
-"""Fingerprint: a model's answers to a probe set, with what is needed to repeat them."""
+"""Fingerprint: a model's outputs on a probe set, with provenance."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
-from .probes.recipe import brief
+from .probes.provenance import without_image_lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +29,23 @@ class Fingerprint:
 
     Attributes:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
-        provenance: what JSON can hold: ``name``, ``model_hash`` (None for callables without weights),
-            ``probe_hash``, ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``,
-            ``dtype``, ``versions``, ``created`` (UTC).
+        provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
+            ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
+            ``created`` (UTC). Only ``name`` and ``probe_hash`` are required.
 
     Raises:
-        FingerprintError: outputs or provenance that are not so.
+        FingerprintError: invalid outputs or provenance.
+
+    Example::
+
+        >>> import torch
+        >>> from sac_fast import Fingerprint
+        >>> about = {"name": "mine", "probe_hash": "sha256:" + "0" * 64}
+        >>> mine = Fingerprint(torch.eye(3), about)
+        >>> mine
+        Fingerprint('mine', 3 probes × 3 outputs, probes sha256:000000000000…)
+        >>> mine.distance(Fingerprint(2 * torch.eye(3), {**about, "name": "scaled"}))
+        0.0
     """
 
     outputs: torch.Tensor
@@ -65,7 +76,7 @@ class Fingerprint:
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return str(self.provenance["name"])
 
     @property
@@ -75,7 +86,7 @@ class Fingerprint:
 
     @property
     def model_hash(self) -> str | None:
-        """`weights_hash` of the model; None where there was none to take."""
+        """`weights_hash` of the model; None if it has no weights that can be hashed."""
         value = self.provenance.get("model_hash")
         return None if value is None else str(value)
 
@@ -92,7 +103,7 @@ class Fingerprint:
         """`sac_fast.correlation_distance` of the two models' outputs.
 
         Args:
-            suspect: answers to the same probes; k and preprocessing may differ.
+            suspect: fingerprint on the same probes; k and preprocessing may differ.
             metric: ``"cosine"``, ``"pearson"``, ``"spearman"`` or ``"rbf"``.
             comparison: ``"l1"``, ``"l2"``, ``"rsa"`` or ``"cka"``.
             backend: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"reference"``.
@@ -101,20 +112,24 @@ class Fingerprint:
             The distance, 0.0 for identical models.
 
         Raises:
-            FingerprintError: the two are of different probe sets.
+            FingerprintError: fingerprints of different probe sets.
         """
-        if suspect.probe_hash != self.probe_hash or len(suspect) != len(self):
-            raise FingerprintError(
-                f"suspect {suspect.name!r} must be of the same probes as {self.name!r}: {self.probe_hash} "
-                f"({len(self)} rows), got {suspect.probe_hash} ({len(suspect)} rows)"
-            )
+        self.check_same_probes(suspect)
         distance = correlation_distance(
             self.outputs, suspect.outputs, metric=metric, comparison=comparison, backend=backend
         )
         return float(distance)
 
+    def check_same_probes(self, suspect: Fingerprint) -> None:
+        """Raise a FingerprintError if `suspect` is of another probe set."""
+        if suspect.probe_hash != self.probe_hash or len(suspect) != len(self):
+            raise FingerprintError(
+                f"suspect {suspect.name!r} must be of the same probes as {self.name!r}: {self.probe_hash} "
+                f"({len(self)} rows), got {suspect.probe_hash} ({len(suspect)} rows)"
+            )
+
     def save(self, path: StrPath) -> None:
-        """Write one safetensors file with outputs and provenance; all or nothing.
+        """Write outputs and provenance to one safetensors file, atomically.
 
         Raises:
             OSError: the folder does not exist or cannot be written to.
@@ -123,7 +138,7 @@ class Fingerprint:
 
     @classmethod
     def load(cls, path: StrPath) -> Fingerprint:
-        """Read a file of `save`, with its hash checked.
+        """Read a file written by `save` and check its hash.
 
         Raises:
             FileFormatError: damaged, truncated, or not a fingerprint.
@@ -151,36 +166,40 @@ def fingerprint(
     name: str | None = None,
     progress: bool = False,
 ) -> Fingerprint:
-    """Run a model on probes and keep outputs and provenance.
+    """Run a model on probes and return its outputs with provenance.
 
     Args:
-        model: an `nn.Module`, any callable from a batch of inputs to answers, or what `open_model` opened; recorded
-            outputs are taken as they are, unless they say to be of other probes.
+        model: an `nn.Module`, any callable from a batch of inputs to outputs, or the result of `open_model`. Recorded
+            outputs are used unchanged, unless they name other probes.
         probes: the images.
         preprocessing, batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
-        name: what to call the model; None: the name of its class or function.
+        name: name of the model. Default: the name of its class or function.
 
     Returns:
         The fingerprint.
 
     Raises:
-        ModelError: the model fails or its answer cannot be used.
+        ModelError: the model fails, or its outputs cannot be used.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from sac_fast import ProbeSet, fingerprint
+        >>> probes = ProbeSet.from_arrays(np.arange(4 * 6 * 6 * 3, dtype=np.uint8).reshape(4, 6, 6, 3))
+        >>> def channel_means(batch):
+        ...     return batch.mean(dim=(2, 3))
+        >>> fingerprint(channel_means, probes).outputs.shape
+        torch.Size([4, 3])
     """
     preprocessing = preprocessing or Preprocessing()
-    # First: a model that cannot be hashed costs no time, one that changes itself is known as it was.
+    # Hash first: an error then costs no run, and a model that changes its weights is recorded as it was before.
     model_hash = (
         weights_hash(model)
         if isinstance(model, nn.Module)
         else (model.model_hash if isinstance(model, OpenedModel) else None)
     )
     if isinstance(model, OpenedModel) and model.recorded:
-        if model.probe_hash not in (None, probes.content_hash):
-            raise ModelError(
-                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
-            )
-        outputs = model.run(None)
-        if len(outputs) != len(probes):
-            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+        outputs = _recorded_outputs(model, probes)
     else:
         outputs = run_model(
             model.runnable() if isinstance(model, OpenedModel) else model,
@@ -192,9 +211,8 @@ def fingerprint(
             output=output,
             progress=progress,
         )
-    is_named = not isinstance(model, nn.Module) and hasattr(model, "__name__")
     provenance = {
-        "name": name or (str(getattr(model, "__name__", "")) if is_named else type(model).__name__),
+        "name": name or _default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
         "probes": _summary(probes),
@@ -203,11 +221,27 @@ def fingerprint(
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": {"sac_fast": package_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Fingerprint(outputs, provenance)
 
 
+def _default_name(model: object) -> str:
+    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
+    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
+
+
+def _recorded_outputs(model: OpenedModel, probes: ProbeSet) -> torch.Tensor:
+    if model.probe_hash not in (None, probes.content_hash):
+        raise ModelError(
+            f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
+        )
+    outputs = model.run(None)
+    if len(outputs) != len(probes):
+        raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+    return outputs
+
+
 def _summary(probes: ProbeSet) -> dict[str, Any]:
-    """The probes' provenance without its lists of images, which the probe file holds."""
-    return {"count": len(probes), "size": list(probes.images.shape[1:3]), **brief(probes.provenance)}
+    """Provenance of the probes without the lists of images, which are in the probe file."""
+    return {"count": len(probes), "size": list(probes.images.shape[1:3]), **without_image_lists(probes.provenance)}

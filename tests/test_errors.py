@@ -6,8 +6,7 @@ import pickle
 import pytest
 
 from sac_fast import errors
-from sac_fast.simulation.run import OutputFolderError
-from sac_fast.testbed.run import TestbedFolderError
+from sac_fast.labelled_zoo.engine import OutputFolderError
 
 PLAIN = [
     errors.SacFastError,
@@ -19,7 +18,6 @@ PLAIN = [
     errors.StoreError,
     errors.StoreDamagedError,
     OutputFolderError,
-    TestbedFolderError,
 ]
 
 

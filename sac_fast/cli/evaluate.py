@@ -1,162 +1,157 @@
-"""`sac-fast evaluate`: methods on a zoo of which it is known who was stolen; and presets for `sac-fast verify`."""
+"""`sac-fast evaluate`: evaluate scores on a labelled zoo."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .option_groups import expand_option_groups
+from .options import Alpha, PrintOptions, Seed, check_output_path
 
 if TYPE_CHECKING:
-    from ..fingerprint import Fingerprint
-    from ..verify.fingerprints import Verification
+    from ..evaluation import ZooEvaluation
+    from ..scores import Calibration
 
-Preset = Annotated[
-    str | None, typer.Option(help="sac-jc, robust or calibrated: a named score instead of metric and comparison.")
+Zoo = Annotated[Path | None, typer.Argument(file_okay=False, help="Folder with zoo.json; optional with --quick.")]
+Out = Annotated[Path, typer.Option(help="Folder for results.json, results.csv, results.md and figures.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
 ]
-CalibrationFile = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, help="Of `evaluate --fit`, for --preset calibrated."),
-]
-RESULTS, TABLE, DISTANCES = "results.json", "results.md", "results.csv"
+Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures (extra 'plots').")]
 
 
-def evaluate(
-    zoo: Annotated[
-        Path | None, typer.Argument(file_okay=False, help="Folder with zoo.json; with --quick it may be left out.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv, results.md and figures.")] = Path(
-        "sac-fast-evaluation"
-    ),
-    preset: Annotated[
-        list[str] | None, typer.Option(help="sac-jc, robust, calibrated; repeatable; default: all of them.")
-    ] = None,
+@dataclass(frozen=True)
+class MethodOptions:
+    """What is evaluated."""
+
+    preset: Annotated[list[str] | None, typer.Option(help="sac-jc, robust, calibrated; repeatable; default: all.")] = (
+        None
+    )
     score: Annotated[
         list[str] | None,
         typer.Option(help="A fixed score: TRANSFORM/METRIC/COMPARISON@PROBES:COUNT or agreement@PROBES; repeatable."),
-    ] = None,
+    ] = None
     peers: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="JSON of benchmarks/bench_baselines.py, same zoo.")
-    ] = None,
-    fit: Annotated[
-        Path | None, typer.Option(help="Fit the calibrated score to the zoo's source and write it, for `verify`.")
-    ] = None,
-    null_share: Annotated[
-        float, typer.Option(help="With --fit: share of the independents kept apart as nulls of later verdicts.")
-    ] = 0.5,
-    grid: Annotated[bool, typer.Option("--grid", help="Every fixed score there is as well (minutes).")] = False,
+    ] = None
+    grid: Annotated[bool, typer.Option("--grid", help="Also evaluate every fixed score (minutes).")] = False
     time_queries: Annotated[
         bool,
-        typer.Option("--time-queries", help="Time the source on the probes too; imports the callable zoo.json names."),
-    ] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
-    ] = False,
-    alpha: Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")] = 0.05,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples, and of the quick test bed.")] = 0,
-    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures (extra 'plots').")] = True,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+        typer.Option(
+            "--time-queries", help="Also time the source on the probes; imports the callable named in zoo.json."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The calibrated score that is kept."""
+
+    fit: Annotated[
+        Path | None, typer.Option(help="Fit the calibrated score to the zoo's source and write it, for `verify`.")
+    ] = None
+    null_share: Annotated[
+        float, typer.Option(help="With --fit: share of the independents that become nulls of later verdicts.")
+    ] = 0.5
+
+    def check(self, force: bool) -> None:
+        """Refuse what cannot be fitted or written."""
+        if not 0 <= self.null_share < 1:
+            raise typer.BadParameter(
+                f"must be at least 0 and below 1, got {self.null_share}", param_hint="--null-share"
+            )
+        if self.fit is not None:
+            check_output_path(self.fit, force, "--fit")
+
+
+@expand_option_groups
+def evaluate(
+    *,
+    zoo: Zoo = None,
+    out: Out = Path("sac-fast-evaluation"),
+    methods: MethodOptions,
+    fit: FitOptions,
+    quick: Quick = False,
+    alpha: Alpha = 0.05,
+    seed: Seed = 0,
+    figures: Figures = True,
+    prints: PrintOptions,
 ) -> None:
-    """Evaluate scores on a zoo of stolen and independent models: tables, figures, and a calibration."""
-    from ..evaluation import FigureError, fit_zoo, markdown, write_figures
-    from ..evaluation import evaluate as run
+    """Evaluate scores on a labelled zoo of stolen and independent models: tables, figures, and a calibration."""
+    from ..evaluation import evaluate as evaluate_zoo
+    from ..evaluation import fit_calibration
+    from ..evaluation.run import RESULTS_FILE
     from ..labelled_zoo.folder import LabelledZoo
     from ..scores import PRESETS
 
     if zoo is None and not quick:
         raise typer.BadParameter("must be given, or --quick to train a small one", param_hint="ZOO")
-    if not 0 < alpha < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
-    # Refuse before the work is done, not after.
-    if not 0 <= null_share < 1:
-        raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
-    free(out / RESULTS, force) if out.is_dir() else free(out, force)
-    if fit is not None:
-        free(fit, force, "--fit")
+    fit.check(prints.force)
+    check_output_path(out / RESULTS_FILE if out.is_dir() else out, prints.force)
     out.mkdir(exist_ok=True)
-    trained = zoo is None
-    if zoo is None:
-        zoo = out / "testbed"
-        _train_quick(zoo, seed, not quiet)
-    # One fit takes seconds, the evaluation (many of them) minutes: what the zoo is too small for is known first.
-    fitted = None if fit is None else fit_zoo(LabelledZoo.load(zoo), null_share=null_share, progress=not quiet)
-    results, answers = run(
-        zoo,
-        presets=preset or PRESETS,
-        scores=score or (),
-        peers=peers,
-        with_grid=grid,
-        time_queries=time_queries or trained,
+    progress = not prints.quiet
+    folder = _train_quick(out / "testbed", seed, progress) if zoo is None else zoo
+    # The fit takes seconds, the evaluation minutes: fit first, to find out early whether the zoo is large enough.
+    fitted = None
+    if fit.fit is not None:
+        fitted = fit_calibration(LabelledZoo.load(folder), null_share=fit.null_share, progress=progress)
+    evaluation = evaluate_zoo(
+        folder,
+        presets=methods.preset or PRESETS,
+        scores=methods.score or (),
+        peers=methods.peers,
+        with_grid=methods.grid,
+        time_queries=methods.time_queries or zoo is None,
         alpha=alpha,
         resamples=500 if quick else 2000,
         probe_resamples=0 if quick else 200,
         seed=seed,
-        progress=not quiet,
+        progress=progress,
     )
-    results["command"] = shlex.join(["sac-fast", *sys.argv[1:]])
-    results["figures"] = []
-    _write(out, results)
-    if fit is not None and fitted is not None:
-        fitted.save(fit)
-        results["calibration"] = fit.name
-    if figures:
-        try:
-            results["figures"] = [path.name for path in write_figures(results, answers, out)]
-        except FigureError as error:
-            # The figures are an extra; hours of fingerprints shall not be lost for want of it.
-            results["figures_note"] = str(error)
-            print(f"sac-fast: no figures: {error}", file=sys.stderr)
-    # once more, with what was made of them
-    _write(out, results)
-    print(json.dumps(results, indent=2, allow_nan=False) if as_json else markdown(results), end="\n" if as_json else "")
+    _write(evaluation, out, fit.fit, fitted, figures)
+    _print(evaluation, prints.as_json)
 
 
-def _write(out: Path, results: dict[str, Any]) -> None:
-    """Write results.json, results.md and results.csv, each all or nothing."""
-    from ..evaluation import csv_rows, markdown
-    from ..io.files import atomic_write
-
-    for name, text in (
-        (RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n"),
-        (TABLE, markdown(results)),
-        (DISTANCES, csv_rows(results)),
-    ):
-        with atomic_write(out / name) as handle:
-            handle.write(text.encode())
-
-
-def _train_quick(folder: Path, seed: int, progress: bool) -> None:
-    """Train the quick test bed, or go on with it."""
+def _train_quick(folder: Path, seed: int, progress: bool) -> Path:
+    """Train the quick test bed, or resume it; returns its folder."""
     from ..testbed.run import run_testbed
     from ..testbed.tasks import make_task
 
     task, size, architectures = make_task("patches", quick=True, seed=seed)
     run_testbed(folder, task, size=size, seed=seed, architectures=architectures, progress=progress)
+    return folder
 
 
-def verify_preset(
-    preset: str | None,
-    calibration: Path | None,
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: list[Fingerprint],
-    alpha: float,
-) -> Verification:
-    """What `sac-fast verify --preset` does."""
-    from ..scores import PRESETS
-    from ..verify.preset import verify_calibrated, verify_fixed
+def _write(evaluation: ZooEvaluation, out: Path, fit: Path | None, fitted: Calibration | None, figures: bool) -> None:
+    """Write results, calibration and figures; a failure of the last two does not lose the results."""
+    from ..evaluation import FigureError, write_figures
 
-    if preset not in PRESETS:
-        raise typer.BadParameter(f"must be one of {', '.join(PRESETS)}, got {preset!r}", param_hint="--preset")
-    if (preset == "calibrated") != (calibration is not None):
-        raise typer.BadParameter("goes with --preset calibrated, and that with it", param_hint="--calibration")
-    if calibration is None:
-        return verify_fixed(preset, source, suspect, nulls, alpha)
-    return verify_calibrated(calibration, source, suspect, nulls, alpha)
+    results = evaluation.results
+    results["command"] = shlex.join(["sac-fast", *sys.argv[1:]])
+    results["figures"] = []
+    evaluation.save(out)
+    if fit is not None and fitted is not None:
+        fitted.save(fit)
+        results["calibration"] = fit.name
+    if figures:
+        try:
+            results["figures"] = [path.name for path in write_figures(results, evaluation.loaded, out)]
+        except FigureError as error:
+            results["figures_note"] = str(error)
+            print(f"sac-fast: no figures: {error}", file=sys.stderr)
+    evaluation.save(out)  # again, with calibration and figures listed
+
+
+def _print(evaluation: ZooEvaluation, as_json: bool) -> None:
+    from ..evaluation import markdown
+    from ..io.console import print_json
+
+    if as_json:
+        print_json(evaluation.results)
+    else:
+        print(markdown(evaluation.results), end="")

@@ -1,9 +1,9 @@
-"""Drop-in for the reference scripts of SAC and SAC_JC: their names, their values, less time and memory.
+"""Drop-in replacement of the reference scripts of SAC and SAC_JC: same names and values, less time and memory.
 
-`sac_jc` and `sac` hold the functions, `datasets` the readers and writers of their files, `correlation_differences`
-is their main loop. ``python -m sac_fast.compat SCRIPT.py`` runs a script as it is, `patched` does so in a notebook.
+`sac_jc` and `sac` have the functions, `datasets` the readers and writers of their files, `correlation_differences` is
+their main loop. ``python -m sac_fast.compat SCRIPT.py`` runs an unmodified script, `patched` does so in a notebook.
 
-To change a script instead, replace these lines, counted in the newest version of each:
+To modify a script instead, replace these lines of its newest version:
 
 SAC_JC, SAC.py
     22-123   the functions           from sac_fast.compat.sac_jc import *
@@ -14,7 +14,7 @@ SAC, correlation_wrong.py
     1        the dataset classes     from sac_fast.compat.datasets import dataset1
     121, 152-166  the main loop      diff = correlation_differences(models, train_loader)
 
-`diff` has no last entry that belongs to no model, so the slices that follow it stay as they are. With
+`diff` does not have the scripts' last entry, which belongs to no model; the following slices stay unchanged. With
 ``load=lambda i: load_model(*names[i])`` and ``range(len(names))`` for the models, one model at a time is in memory.
 """
 

@@ -1,8 +1,8 @@
-"""Which of this package's functions and readers is the same as a script's own: told by trying both on an example.
+"""Check on an example whether a script's function or reader is equivalent to one of this package.
 
-A name proves nothing: `correlation` of SAC is half of that of SAC_JC, and people change their scripts. So whatever has
-a known name and number of parameters is called once on a small example, and replaced only where the values, shapes
-and dtypes agree.
+Names are not sufficient: `correlation` of SAC is half of that of SAC_JC, and scripts are modified. Every function with
+a known name and number of parameters is called once on a small example, and replaced only if values, shapes and dtypes
+agree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Example = Callable[[Callable[..., Any]], Any]
 
 
 class _ExampleModel(nn.Module):
-    """Answers (b, 5) to (b, 3, 4, 4), without drawing random numbers."""
+    """Maps (b, 3, 4, 4) to (b, 5), without random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def _on_model(function: Callable[..., Any]) -> Any:
     return function(_ExampleModel(), _batches())
 
 
-# What each is called with. The examples hold a zero row, equal rows, ties and an incomplete batch.
+# Calls on examples with a zero row, equal rows, ties and an incomplete batch.
 _EXAMPLES: dict[str, Example] = {
     "correlation": lambda function: function(_rows(6), _rows(8)),
     "pairwise_euclid_distance": lambda function: function(_rows(6)),
@@ -88,14 +88,14 @@ def _deferring(
     each: Callable[[Tensor], Tensor], form: Callable[[Tensor], Tensor], factor: float, *, to_cpu: bool
 ) -> Callable[..., Tensor]:
     def cal_cor(model: nn.Module, dataloader: functions.Batches) -> Tensor:
-        answers = functions.model_answers(model, dataloader, each, to_cpu=to_cpu)
-        return DeferredMatrix((answers,), form, factor) if answers.dim() == 2 else form(answers)
+        outputs = functions.model_outputs(model, dataloader, each, to_cpu=to_cpu)
+        return DeferredMatrix((outputs,), form, factor) if outputs.dim() == 2 else form(outputs)
 
     return cal_cor
 
 
-# What is called instead, once the function of the name has proved to be the same.
-_INSTEAD: dict[Callable[..., Any], Callable[..., Any]] = {
+# Faster replacements of functions that have passed the check.
+_REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
     sac_jc.cal_cor: _deferring(Tensor.detach, _form_of_sac_jc, 1.0, to_cpu=False),
     sac.cal_cor: _deferring(Tensor.detach, _form_of_sac, 0.5, to_cpu=True),
     sac.cal_cor_onehot: _deferring(sac.output_to_label, _form_of_sac, 0.5, to_cpu=True),
@@ -113,17 +113,17 @@ READERS: dict[str, type[datasets.Hdf5Images]] = {
 }
 
 
-def parameters(name: str) -> int | None:
-    """Number of parameters of the function of this name; None where there is none."""
+def parameter_count(name: str) -> int | None:
+    """Number of parameters of the function of this name; None for unknown names."""
     if name not in _EXAMPLES:
         return None
     return len(inspect.signature(getattr(sac, name)).parameters)
 
 
 def same_function(name: str, own: Callable[..., Any]) -> tuple[Callable[..., Any] | None, str]:
-    """The function to call instead of a script's own, or None, and a few words for the report."""
+    """The function to call instead of a script's own, or None, and a message for the report."""
     example = _EXAMPLES[name]
-    with _undisturbed():
+    with _isolated_state():
         try:
             expected = example(own)
         except Exception as error:  # the script's code may raise anything
@@ -131,15 +131,15 @@ def same_function(name: str, own: Callable[..., Any]) -> tuple[Callable[..., Any
         for module in (sac_jc, sac):
             function = getattr(module, name, None)
             if function is not None and same_values(example(function), expected):
-                return _INSTEAD.get(function, function), f"replaced by {module.__name__}.{name}"
+                return _REPLACEMENTS.get(function, function), f"replaced by {module.__name__}.{name}"
     return None, "kept, since its values on the example are others"
 
 
 def same_reader(name: str, own: Callable[..., Any]) -> tuple[type[datasets.Hdf5Images] | None, str]:
-    """The dataset class to use instead of a script's own, or None, and a few words for the report."""
+    """The dataset class to use instead of a script's own, or None, and a message for the report."""
     reader = READERS[name]
     shown = f"replaced by {reader.__module__}.{name}"
-    with _undisturbed(), _example_file(reader.layout) as file:
+    with _isolated_state(), _example_file(reader.layout) as file:
         arguments: tuple[Any, ...] = (file, 5) if name == "dataset_SAC_num" else (file,)
         ours: Any = reader(*arguments)
         try:
@@ -166,14 +166,10 @@ def same_values(ours: Any, theirs: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """The script shall not see that its functions were tried: no output, warnings or random numbers used."""
+def _isolated_state() -> Iterator[None]:
+    """Hide the check from the script: no output, no warnings, no change of random states."""
     python, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the script may use it
-    with (
-        torch.random.fork_rng(),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
+    with torch.random.fork_rng(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             yield
@@ -184,7 +180,7 @@ def _undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _example_file(layout: str) -> Iterator[str]:
-    """``data/….h5`` in an empty folder, which is the current one meanwhile: where the scripts look for it."""
+    """``data/….h5`` in a temporary folder, which is the current folder within the context, as the scripts expect."""
     images = _waves(9, 3, 12, 8).abs()
     if layout == "NHWC":
         images = images.permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""CutMix probes as SAC's `cut_mix.py` makes them, on current NumPy."""
+"""CutMix probes of SAC's `cut_mix.py`, on current NumPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 
-_SIDE = 0.2  # of the patch, whatever λ was drawn
+_SIDE = 0.2  # relative side of the patch, whatever λ was drawn
 
 
 def rand_bbox(size: Sequence[int], lam: float, rng: np.random.RandomState | None = None) -> tuple[int, int, int, int]:
@@ -20,10 +20,10 @@ def rand_bbox(size: Sequence[int], lam: float, rng: np.random.RandomState | None
     Args:
         size: (n, C, W, H), as the script names the sides.
         lam: not used; the script computes it and then fixes the ratio.
-        rng: where the numbers come from; None: NumPy's global generator, as in the script.
+        rng: random generator. Default: NumPy's global generator, as in the script.
 
     Returns:
-        x1, y1, x2, y2, cut off at the edges: rows x1 … x2 − 1, columns y1 … y2 − 1.
+        x1, y1, x2, y2, clipped at the edges: rows x1 … x2 − 1, columns y1 … y2 − 1.
 
     Raises:
         ProbeError: a side of 0.
@@ -47,8 +47,8 @@ def cutmix(images: Tensor, *, seed: int = 3) -> Tensor:
 
     y_i = x_i, but x_π(i) within the patch; then height and width are swapped
 
-    The draws are the script's own, in its order (NumPy's and PyTorch's generators of the same seed), without
-    touching the global generators.
+    The random numbers are those of the script, in its order (NumPy's and PyTorch's generators with the same seed). The
+    global generators are not used.
 
     Args:
         images: (n, C, H, W), any dtype; the script takes the first 100 test images of CIFAR-10.
@@ -65,7 +65,7 @@ def cutmix(images: Tensor, *, seed: int = 3) -> Tensor:
     if images.dim() != 4:
         raise ProbeError(f"images must have the shape (n, C, H, W), got {tuple(images.shape)}")
     rng = np.random.RandomState(seed)  # the generator of the script
-    lam = rng.beta(1, 1)  # drawn and dropped, but the later draws depend on it
+    lam = rng.beta(1, 1)  # not used, but later random numbers depend on the draw
     others = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(images.device)
     x1, y1, x2, y2 = rand_bbox(images.shape, lam, rng)
     mixed = images.detach().clone()

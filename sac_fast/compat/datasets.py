@@ -1,7 +1,7 @@
-"""Readers and writers of the scripts' HDF5 files, under the scripts' names where they have one.
+"""Readers and writers of the scripts' HDF5 files, with the scripts' names where they have one.
 
-A file holds ``/data``, float 0..1, and ``/label``. The readers cut ``255 x`` off to uint8 at once, as the scripts do
-an image at a time, and hold those bytes instead of the floats: a quarter of the memory.
+A file holds ``/data``, float 0..1, and ``/label``. The readers truncate ``255 x`` to uint8 when the file is read, as
+the scripts do per image, and keep the bytes instead of the floats: a quarter of the memory.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ __all__ = [
 
 _FOLDER = "data"  # the scripts' readers join every name to it
 _AUGMENTED = "data_augmented"
-_PROBES = 800  # dataset_augmented.py takes so many images at most
+_MAX_PROBES = 800  # of dataset_augmented.py
 _BLOCK_BYTES = 32 << 20
 _FLOATS = (np.float16, np.float32, np.float64)
 
 
 class Hdf5Images(Dataset[list[Tensor]]):
-    """Images and labels of one of the scripts' HDF5 files, as their dataset classes give them.
+    """Images and labels of one of the scripts' HDF5 files, as returned by their dataset classes.
 
-    image = uint8(255 x) / 255, truncated, (C, H, W); then, where the class has them, (image − mean) / std
+    image = uint8(255 x) / 255, truncated, (C, H, W); then (image − mean) / std, if the class has them
 
     Args:
-        name: file, relative to the folder ``data`` as in the scripts; an absolute path stands for itself.
-        limit: use at most so many images, the first ones.
+        name: file, relative to the folder ``data`` as in the scripts, or an absolute path.
+        limit: largest number of images, the first ones.
 
     Attributes:
-        name: as given.
+        name: the argument.
         labels: (n,) as stored.
         pixels: (n, C, H, W) uint8, read-only.
 
@@ -84,7 +84,7 @@ class Hdf5Images(Dataset[list[Tensor]]):
 
     @property
     def images(self) -> npt.NDArray[np.floating[Any]]:
-        """The floats as stored, read anew each time: only the pixels are held."""
+        """The floats as stored, read from the file at each access: only the pixels are kept in memory."""
         return _read(self._path, self.layout, self._limit)[0]
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class Hdf5Images(Dataset[list[Tensor]]):
         return [self._floats(self.pixels[item]), torch.tensor(self.labels[item])]
 
     def __getitems__(self, items: Sequence[int]) -> list[list[Tensor]]:
-        """The same for a batch at once; `DataLoader` asks for it where there is one."""
+        """The same for a batch, used by `DataLoader`."""
         floats = self._floats(self.pixels[list(items)])
         return [list(pair) for pair in zip(floats, torch.from_numpy(self.labels[list(items)]), strict=True)]
 
@@ -150,10 +150,10 @@ class dataset1(Hdf5Images):  # noqa: N801 - the script's name
 
 
 def write_hdf5(path: StrPath, images: Any, labels: Any) -> None:
-    """Write ``/data`` and ``/label`` as the scripts do, all or nothing.
+    """Write ``/data`` and ``/label`` as the scripts do, atomically.
 
     Args:
-        path: where the file shall be; its folder must exist.
+        path: the file; its folder must exist.
         images: (n, C, H, W) or (n, H, W, C), float in 0..1, C = 1 or 3; array or tensor.
         labels: (n,) numbers.
 
@@ -161,7 +161,7 @@ def write_hdf5(path: StrPath, images: Any, labels: Any) -> None:
         ProbeError: other shapes, dtypes or values.
         OSError: the folder does not exist or cannot be written to.
     """
-    import h5py  # not at import time: it is slow to import
+    import h5py  # imported late: slow to import
 
     values, numbers = to_numpy(images, "images"), to_numpy(labels, "labels")
     _check_floats(values, "images")
@@ -175,7 +175,7 @@ def write_hdf5(path: StrPath, images: Any, labels: Any) -> None:
 
 
 def augmented_name(iteration: int, augment_name: str = "jpeg_compression") -> str:
-    """The name that SAC_JC gives the file of an iteration: severity ⌊i / 2⌋ + 1, flipped where i is odd.
+    """File name of SAC_JC for an iteration: severity ⌊i / 2⌋ + 1, flipped if i is odd.
 
     Args:
         iteration: 0..9.
@@ -192,9 +192,9 @@ def augmented_name(iteration: int, augment_name: str = "jpeg_compression") -> st
 
 
 def jpeg_compression(images: Any, iteration: int) -> npt.NDArray[np.float32]:
-    """The SAC-JC probes of an iteration, as dataset_augmented.py makes them.
+    """SAC-JC probes of an iteration, as made by dataset_augmented.py.
 
-    y = JPEG(⌊255 x⌋) / 255 at severity ⌊i / 2⌋ + 1, 4:2:0; height and width swapped where i is odd
+    y = JPEG(⌊255 x⌋) / 255 at severity ⌊i / 2⌋ + 1, 4:2:0; height and width swapped if i is odd
 
     Args:
         images: (n, C, H, W) float in 0..1, C = 3; array or tensor.
@@ -224,23 +224,22 @@ def write_augmented(
     *,
     folder: StrPath = _FOLDER,
     layout: Layout = "NCHW",
-    limit: int | None = _PROBES,
+    limit: int | None = _MAX_PROBES,
 ) -> str:
-    """Make the probe file of an iteration where the scripts write and read it: ``data/data_augmented``.
+    """Write the probe file of an iteration to ``data/data_augmented``, where the scripts expect it.
 
     Args:
         source: HDF5 file with NCHW images, relative to `folder`.
         iteration: 0..9, see `jpeg_compression`.
-        folder: the scripts' folder ``data``; ``data_augmented`` in it is made if need be.
-        layout: "NCHW" is what SAC_JC writes now and `dataset_test` reads, "NHWC" what it wrote earlier and
-            `dataset_SAC` reads.
-        limit: at most so many images, the first ones.
+        folder: the scripts' folder ``data``; ``data_augmented`` in it is created if missing.
+        layout: "NCHW" for the present SAC_JC and `dataset_test`, "NHWC" for earlier versions and `dataset_SAC`.
+        limit: largest number of images, the first ones.
 
     Returns:
         The file's path.
 
     Raises:
-        FileFormatError, ProbeError: a source that cannot be read, or a wrong argument.
+        FileFormatError, ProbeError: an unreadable source, or a wrong argument.
         OSError: the folder cannot be written to.
     """
     if layout not in ("NCHW", "NHWC"):
@@ -273,7 +272,7 @@ def _read(path: str, layout: Layout, limit: int | None) -> tuple[np.ndarray[Any,
 
 
 def _truncated(values: np.ndarray[Any, Any], layout: Layout, name: str) -> npt.NDArray[np.uint8]:
-    """uint8(255 x), (n, C, H, W), a block at a time: of the whole there is no second copy in floats."""
+    """uint8(255 x), (n, C, H, W), computed in blocks to avoid a second copy of all floats."""
     channels = values.shape[3 if layout == "NHWC" else 1]
     height, width = values.shape[1:3] if layout == "NHWC" else values.shape[2:]
     result = np.empty((len(values), channels, height, width), np.uint8)
@@ -283,7 +282,7 @@ def _truncated(values: np.ndarray[Any, Any], layout: Layout, name: str) -> npt.N
         try:
             pixels, _ = to_pixels(block, layout, name)
         except ProbeError:
-            to_pixels(values, layout, name)  # counts its images from the first one of the file
+            to_pixels(values, layout, name)  # raises with the index of the image in the file
             raise
         if values.dtype.newbyteorder("=") == np.float16:  # to_pixels multiplies in float32, the scripts in float16
             products = (block * np.float16(255)).astype(np.uint8)
@@ -293,6 +292,6 @@ def _truncated(values: np.ndarray[Any, Any], layout: Layout, name: str) -> npt.N
 
 
 def _check_floats(values: np.ndarray[Any, Any], name: str) -> None:
-    # uint8 would be multiplied by 255 like the rest, and wrap around
+    # uint8 would overflow in the multiplication by 255.
     if values.dtype.newbyteorder("=") not in _FLOATS:
         raise ProbeError(f"{name} must be float16, float32 or float64 in 0..1, got {values.dtype}")

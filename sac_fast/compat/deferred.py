@@ -1,9 +1,9 @@
-"""A correlation matrix that is formed only if somebody looks at its entries.
+"""A correlation matrix that is computed only when its entries are used.
 
-The scripts keep one n×n matrix for each model and use them in one expression,
-``torch.sum(torch.abs(cor_mats[i + 1] - cor_mats[0]))``. In an unchanged script `cal_cor` returns a tensor that
-remembers the answers (n, k) instead. Difference, absolute value and sum (or mean) of such tensors go to the fused
-kernel; anything else that touches one forms the matrix first, and from then on it is that matrix.
+The scripts keep one n×n matrix per model and use them in one expression,
+``torch.sum(torch.abs(cor_mats[i + 1] - cor_mats[0]))``. In an unmodified script `cal_cor` returns a tensor that keeps
+the outputs (n, k) instead. Difference, absolute value and sum (or mean) of such tensors are computed by the fused
+kernel; any other operation computes the matrix first, which is then kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUBTRACT = {torch.sub, torch.subtract, Tensor.sub, Tensor.subtract, Tensor.__su
 _ABSOLUTE = {torch.abs, torch.absolute, Tensor.abs, Tensor.absolute, Tensor.__abs__}
 _SUM = {torch.sum, Tensor.sum}
 _MEAN = {torch.mean, Tensor.mean}
-# Answered from the shape alone.
+# Functions of the shape alone.
 _SHAPE = {
     Tensor.dim,
     Tensor.size,
@@ -38,13 +38,13 @@ _SHAPE = {
 
 
 class DeferredMatrix(Tensor):
-    """``form(outputs)``, ``form(a) − form(b)``, or its absolute value: n×n, formed on demand.
+    """``form(outputs)``, ``form(a) − form(b)``, or its absolute value: n×n, computed on demand.
 
     Args:
-        outputs: the answers (n, k) of one model, or of two, whose matrices are subtracted.
-        form: the correlation of a model's answers: `sac_jc.correlation` or half of it.
-        factor: what the mean |C_a − C_b| of `form` is in terms of ``1 − cos``: 1 or ½.
-        absolute: whether it is the absolute value of the difference.
+        outputs: the outputs (n, k) of one model, or of two models whose matrices are subtracted.
+        form: correlation of a model's outputs: `sac_jc.correlation` or half of it.
+        factor: ratio of the mean |C_a − C_b| of `form` to that of ``1 − cos``: 1 or ½.
+        absolute: whether this is the absolute value of the difference.
     """
 
     _outputs: tuple[Tensor, ...]
@@ -64,7 +64,7 @@ class DeferredMatrix(Tensor):
         return result
 
     def formed(self) -> Tensor:
-        """The matrix, formed once: whoever writes to it finds the change again."""
+        """The matrix, computed once, so that in-place changes are kept."""
         if self._matrix is None:
             first, *second = (self._form(outputs) for outputs in self._outputs)
             for other in second:
@@ -86,16 +86,16 @@ class DeferredMatrix(Tensor):
         return func(*args, **kwargs)
 
     @classmethod
-    def __torch_dispatch__(  # type: ignore[override]  # torch's own annotation forgets the class method
+    def __torch_dispatch__(  # type: ignore[override]  # torch's annotation is not of a class method
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        # Calls from C++ that pass __torch_function__ by.
+        # Calls from C++ bypass __torch_function__.
         args, kwargs = pytree.tree_map_only(DeferredMatrix, DeferredMatrix.formed, (args, kwargs or {}))
         return func(*args, **kwargs)
 
 
 def _fused(func: Any, args: tuple[Any, ...]) -> Tensor | None:
-    """The result without any matrix, or None where there is no such way."""
+    """The result of the fused kernel, or None if it does not apply."""
     if any(not isinstance(value, DeferredMatrix) or value._matrix is not None for value in args):
         return None
     first = args[0]
@@ -108,7 +108,7 @@ def _fused(func: Any, args: tuple[Any, ...]) -> Tensor | None:
     if len(args) == 1 and pair:
         if func in _ABSOLUTE:
             return DeferredMatrix(first._outputs, first._form, first._factor, absolute=True)
-        # half precision keeps the formula's own rounding, which no kernel repeats
+        # For half precision the kernel's rounding differs from the formula's.
         if first._absolute and first.dtype in (torch.float32, torch.float64) and func in _SUM | _MEAN:
             mean: Tensor = mean_difference(*first._outputs).to(first.dtype) * first._factor
             return mean * first.numel() if func in _SUM else mean

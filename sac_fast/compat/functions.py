@@ -1,9 +1,9 @@
-"""What the scripts of SAC and SAC_JC have in common.
+"""Functions that the scripts of SAC and SAC_JC share.
 
-Every function is PyTorch's own formula, operation for operation, so that it agrees with it wherever rounding,
-NaN, zero rows or half precision make a difference; what is saved is copies, n×n intermediates and the graph.
-Models run under `no_grad` rather than `inference_mode`: its results are ordinary tensors, which a script may
-change in place, and a model may still switch gradients on for itself.
+Every function uses the scripts' PyTorch operations in the same order, so that rounding, NaN, zero rows and half
+precision agree; it saves copies, n×n intermediates and the graph. Models run under `no_grad` instead of
+`inference_mode`, so that results are ordinary tensors that a script may change in place, and a model may enable
+gradients itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: Names that both scripts define.
+__all__ = ["FeatureHook", "cal_correct", "calculate_auc", "correlation_dist", "feature"]
+__all__ += ["pairwise_euclid_distance", "similarity"]
 _BLOCK_ENTRIES = 1 << 22
 
 Batches = Iterable[tuple[Tensor, Any] | list[Any]]
@@ -40,8 +43,7 @@ def pairwise_euclid_distance(A: Tensor) -> Tensor:
         A: (n, k), any dtype and device.
 
     Returns:
-        (n, n), dtype and device of `A`. As in the scripts nothing is clamped: rounding may leave small negative
-        values.
+        (n, n), dtype and device of `A`. As in the scripts, values are not clamped and may be slightly negative.
 
     Raises:
         IndexError, RuntimeError: not a matrix; the exceptions are PyTorch's.
@@ -81,7 +83,7 @@ def correlation_dist(A: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _placed(model: nn.Module) -> Iterator[torch.device]:
-    """In eval mode on the GPU if there is one; on the CPU afterwards, as the scripts leave it."""
+    """Put the model in eval mode on the GPU, if there is one, and on the CPU afterwards, as the scripts do."""
     model.eval()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -91,32 +93,32 @@ def _placed(model: nn.Module) -> Iterator[torch.device]:
         model.cpu()
 
 
-def model_answers(
+def model_outputs(
     model: nn.Module, dataloader: Batches, each: Callable[[Tensor], Tensor] = Tensor.detach, *, to_cpu: bool
 ) -> Tensor:
-    """The model's answers to all batches, (n, k), each batch through `each`, without a graph."""
-    answers = []
+    """The model's outputs on all batches, (n, k), with `each` applied to every batch, without a graph."""
+    outputs = []
     with _placed(model) as device, torch.no_grad():
         for x, _ in dataloader:
-            answer = each(model(x.to(device)))
-            answers.append(answer.cpu() if to_cpu else answer)
-        return torch.cat(answers, dim=0)
+            output = each(model(x.to(device)))
+            outputs.append(output.cpu() if to_cpu else output)
+        return torch.cat(outputs, dim=0)
 
 
 def cal_correct(model: nn.Module, dataloader: Batches) -> float:
-    """Share of images that the model classifies rightly: ``#{argmax_j o_ij = y_i} / n``.
+    """Accuracy of the model: ``#{argmax_j o_ij = y_i} / n``.
 
     The model is left in eval mode on the CPU, as by the scripts.
 
     Args:
-        model: answers (b, classes) to a batch of float32 images.
+        model: maps a batch of float32 images to (b, classes).
         dataloader: pairs of images (b, …), any dtype, converted to float32, and labels (b,).
 
     Returns:
         The accuracy, 0..1.
 
     Raises:
-        IndexError: a batch of one image, which the scripts' formula cannot count.
+        IndexError: a batch of one image, for which the scripts' formula fails.
         ZeroDivisionError: no batch.
 
     Source: SAC.py of SAC_JC.
@@ -132,7 +134,7 @@ def cal_correct(model: nn.Module, dataloader: Batches) -> float:
 
 
 def feature(model: nn.Module, dataloader: Batches) -> Tensor:
-    """The model's answers to the last batch, as the scripts' function of this name returns them.
+    """The model's outputs on the last batch, as returned by the scripts' function of this name.
 
     o = model(x_last)
 
@@ -150,13 +152,13 @@ def feature(model: nn.Module, dataloader: Batches) -> Tensor:
 
     Source: SAC.py of SAC_JC.
     """
-    answer: Tensor | None = None
+    output: Tensor | None = None
     with _placed(model) as device, torch.no_grad():
         for x, _ in dataloader:
-            answer = model(x.to(device))
-    if answer is None:
+            output = model(x.to(device))
+    if output is None:
         raise ValueError("dataloader must give at least one batch, got none")
-    return answer.detach().cpu()
+    return output.detach().cpu()
 
 
 def similarity(output1: Tensor, output2: Tensor) -> Tensor | int:
@@ -189,7 +191,7 @@ def similarity(output1: Tensor, output2: Tensor) -> Tensor | int:
             raise IndexError(
                 f"output1 and output2 must be matching rows (n, k), got {tuple(m.shape)}, {tuple(n.shape)}"
             )
-        # not an elementwise product and sum: like the loop's products, bmm keeps half precision's sums in float32
+        # bmm accumulates half precision in float32 like the products of the loop; a product and sum would not.
         terms = torch.bmm(m.unsqueeze(1), n[:rows].unsqueeze(2)).reshape(rows)
         terms = torch.abs(1 - terms)
         return _sum_in_order(terms).reshape(1, 1)
@@ -221,11 +223,11 @@ def calculate_auc(list_a: Sequence[Any] | Tensor, list_b: Sequence[Any] | Tensor
         1.0 where every b is larger than every a, 0.5 at chance.
 
     Raises:
-        ValueError: NaN, Inf, or nothing at all (scikit-learn's messages).
+        ValueError: NaN, Inf, or no scores (scikit-learn's messages).
 
     Source: SAC.py of SAC_JC, correlation_wrong.py of SAC.
     """
-    from sklearn.metrics import auc, roc_curve  # not at import time: it takes a second
+    from sklearn.metrics import auc, roc_curve  # imported late: it takes a second
 
     labels = np.repeat([0, 1], [len(list_a), len(list_b)])
     false_rate, true_rate, _ = roc_curve(labels, np.concatenate([_scores(list_a), _scores(list_b)]))
@@ -240,13 +242,13 @@ def _scores(values: Sequence[Any] | Tensor) -> np.ndarray[Any, Any]:
 
 
 class FeatureHook:
-    """Keeps what a module answered last.
+    """Keeps the latest output of a module.
 
     Args:
         module: any module.
 
     Attributes:
-        output: the module's latest output, cut from the graph; there is none before its first forward pass.
+        output: the latest output, detached; not set before the first forward pass.
         hook: PyTorch's handle.
 
     Source: utils.py of SAC_JC, correlation_wrong.py of SAC.

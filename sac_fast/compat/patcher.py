@@ -1,4 +1,4 @@
-"""Runs scripts as they are, with this package's functions and file readers in place of their own."""
+"""Runs unmodified scripts with the functions and file readers of this package in place of their own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from . import checks
 from .rewrite import MISSING, REPLACE, Finder, Missing, compile_script
 
 _trying = threading.local()
-# Names that NumPy dropped in 1.24; cut_mix.py of SAC uses the first.
-_OLD_NUMPY = {"int": int, "float": float, "bool": bool, "object": object}
+# Aliases that NumPy 1.24 removed; cut_mix.py of SAC uses the first.
+_REMOVED_NUMPY_ALIASES = {"int": int, "float": float, "bool": bool, "object": object}
 
 
 class _Session:
-    """What one `patched` replaces; after its end the script's own functions run again."""
+    """Replacements of one `patched` context; after its end the script's own functions run again."""
 
     def __init__(self, quiet: bool) -> None:
         self.active = True
@@ -35,7 +35,7 @@ class _Session:
         self._seen: dict[str, bool] = {}
         self._missing: set[str] = set()
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         if not self._quiet:
             print(f"sac_fast.compat: {line}", file=sys.stderr)
 
@@ -49,28 +49,28 @@ class _Session:
         root = path.partition(".")[0]
         if root not in self._missing:
             self._missing.add(root)
-            self.tell(f"{root} is not installed: the script goes on until it needs it")
+            self.report(f"{root} is not installed: the script goes on until it needs it")
         return Missing(path)
 
     def replace(self, own: Any) -> Any:
-        """The decorator: a function comes back wrapped, a class as it is with another way to be made."""
+        """Decorator that wraps a function, or replaces the `__new__` of a class."""
         shown = f"{own.__module__}.{own.__name__}"
         self._seen[shown] = False
         return self._function(own, shown) if isinstance(own, FunctionType) else self._class(own, shown)
 
     def unused(self) -> list[str]:
-        """What was found, but never called."""
+        """Names that were found but never called."""
         return [name for name, used in self._seen.items() if not used]
 
     def _choose(self, shown: str, decide: Callable[[], tuple[Any, str]]) -> Any:
         chosen, words = decide()
         self._seen[shown] = True
-        self.tell(f"{shown} {words}")
+        self.report(f"{shown} {words}")
         return chosen
 
     def _function(self, own: FunctionType, shown: str) -> Callable[..., Any]:
         signature = inspect.signature(own)
-        # At the first call rather than at once: by then the script has defined all that the function calls.
+        # Checked at the first call, when the script has defined everything that the function calls.
         choice = functools.cache(lambda: self._choose(shown, lambda: checks.same_function(own.__name__, own)))
 
         @functools.wraps(own)
@@ -91,7 +91,7 @@ class _Session:
                 _trying.now = False
 
         def new(cls: type, *args: Any, **kwargs: Any) -> Any:
-            # A subclass of the script's own is left alone.
+            # Subclasses are not replaced.
             if not self.active or cls is not own or getattr(_trying, "now", False) or choice() is None:
                 return object.__new__(cls)
             return choice()(*args, **kwargs)  # of another type, so that Python does not call __init__
@@ -108,18 +108,18 @@ def patched(
     allow_pickled_models: bool = False,
     quiet: bool = False,
 ) -> Iterator[None]:
-    """Functions and readers of the scripts' names are replaced where they prove to be the same.
+    """Context in which equivalent functions and readers of the scripts are replaced.
 
-    Within the context, modules that are imported from `folder` get `sac_fast.compat`'s functions and dataset classes
-    in place of their own, wherever both give the same values on a small example; `cal_cor` gives matrices that are
-    formed only when somebody looks at their entries. Without a GPU, ``.cuda()`` of modules and tensors does nothing
-    and `torch.load` loads to the CPU. Aliases such as ``numpy.int``, which NumPy dropped, are there. What was
-    replaced, and what was kept and why, is printed on stderr. Afterwards everything is as before, and modules
-    imported meanwhile are forgotten, so that the next import is a plain one.
+    Modules imported from `folder` within the context use the functions and dataset classes of `sac_fast.compat` in
+    place of their own, if both give the same values on a small example. `cal_cor` returns matrices that are computed on
+    demand. Without a GPU, ``.cuda()`` of modules and tensors does nothing and `torch.load` loads to the CPU. Aliases
+    that NumPy removed, such as ``numpy.int``, are available. Replacements, and the reasons for what was kept, are
+    printed on stderr. At the end everything is restored, and modules imported within the context are removed from
+    `sys.modules`.
 
     Args:
-        namespace: a notebook's ``globals()``: functions defined there are replaced for as long.
-        folder: where the scripts' modules lie; None: the current folder.
+        namespace: a notebook's ``globals()``: functions defined there are replaced too.
+        folder: folder of the scripts' modules. Default: the current folder.
         allow_pickled_models: let `torch.load` run the code in pickled models, as old versions of PyTorch did; only
             for files that you trust.
         quiet: print nothing.
@@ -136,11 +136,11 @@ def _patched(
     finder = Finder(os.path.abspath(folder), session.names(), session.loaded)
     with contextlib.ExitStack() as stack:
         _patch_torch(stack, session, allow_pickled_models)
-        for name, value in _OLD_NUMPY.items():
+        for name, value in _REMOVED_NUMPY_ALIASES.items():
             if name not in vars(np):
                 _set(stack, np, name, value)
         for name, own in list((namespace or {}).items()):
-            if isinstance(own, FunctionType) and _required(own) == checks.parameters(name):
+            if isinstance(own, FunctionType) and _required(own) == checks.parameter_count(name):
                 assert namespace is not None
                 namespace[name] = session.replace(own)
                 stack.callback(namespace.__setitem__, name, own)
@@ -153,13 +153,13 @@ def _patched(
             for name in session.modules:
                 sys.modules.pop(name, None)
             if session.unused():
-                session.tell(f"found, but never called: {', '.join(session.unused())}")
+                session.report(f"found, but never called: {', '.join(session.unused())}")
 
 
 def run_script(
     script: StrPath, arguments: Sequence[str] = (), *, allow_pickled_models: bool = False, quiet: bool = False
 ) -> None:
-    """Run a script as ``python script arguments…`` would, within `patched`.
+    """Run a script like ``python script arguments…``, within `patched`.
 
     Args:
         script: the file.
@@ -189,7 +189,7 @@ def run_script(
 
 
 def _required(function: FunctionType) -> int:
-    """Number of parameters; −1 where one of them may be left out or is more than one."""
+    """Number of parameters; −1 if one of them is optional or variadic."""
     parameters = inspect.signature(function).parameters.values()
     plain = all(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
     return len(parameters) if plain else -1
@@ -206,7 +206,7 @@ def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Any) -> None
 def _patch_torch(stack: contextlib.ExitStack, session: _Session, allow_pickled_models: bool) -> None:
     defaults: dict[str, Any] = {"weights_only": False} if allow_pickled_models else {}
     if not torch.cuda.is_available():
-        session.tell("no CUDA device: .cuda() does nothing, torch.load loads to the CPU")
+        session.report("no CUDA device: .cuda() does nothing, torch.load loads to the CPU")
         for owner in (torch.Tensor, nn.Module):
             _set(stack, owner, "cuda", lambda self, *args, **kwargs: self)
         defaults["map_location"] = "cpu"

@@ -1,4 +1,4 @@
-"""Reads a script's source and marks what may be replaced; its lines keep their numbers."""
+"""Parses a script and marks definitions that may be replaced; line numbers are kept."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from . import checks
 
 REPLACE = "__sac_fast_replace__"
 MISSING = "__sac_fast_missing__"
-# What the scripts import at their top and need, if at all, for what is replaced.
+# Packages that the scripts import, but need only for what is replaced, if at all.
 OPTIONAL = ("torchvision", "cv2", "matplotlib")
 
 
 def compile_script(source: bytes, path: str) -> CodeType:
-    """The script's code, in which every definition of a known form carries the decorator `REPLACE`."""
+    """Compile a script with the decorator `REPLACE` on every definition of a known form."""
     tree = _MissingImports().visit(ast.parse(source, path))
     for node in tree.body:
         if _is_known_function(node) or _is_known_reader(node):
@@ -37,7 +37,7 @@ def _is_known_function(node: ast.stmt) -> bool:
         return False
     arguments = node.args
     plain = not (arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults)
-    return plain and len(arguments.posonlyargs) + len(arguments.args) == checks.parameters(node.name)
+    return plain and len(arguments.posonlyargs) + len(arguments.args) == checks.parameter_count(node.name)
 
 
 def _is_known_reader(node: ast.stmt) -> bool:
@@ -48,28 +48,28 @@ def _is_known_reader(node: ast.stmt) -> bool:
 
 
 class _MissingImports(ast.NodeTransformer):
-    """``import torchvision`` becomes ``torchvision = __sac_fast_missing__("torchvision")`` where it is missing."""
+    """``import torchvision`` becomes ``torchvision = __sac_fast_missing__("torchvision")`` if it is missing."""
 
     def visit_Import(self, node: ast.Import) -> Any:
         here = [alias for alias in node.names if not _is_missing(alias.name)]
-        gone = [
+        missing = [
             (alias.asname or alias.name.partition(".")[0], alias.name if alias.asname else alias.name.partition(".")[0])
             for alias in node.names
             if _is_missing(alias.name)
         ]
-        return self._split(node, ast.Import(here), bool(here), gone)
+        return self._split(node, ast.Import(here), bool(here), missing)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
         if node.level or not node.module or not _is_missing(node.module):
             return node
         return self._split(node, node, False, [(a.asname or a.name, f"{node.module}.{a.name}") for a in node.names])
 
-    def _split(self, node: ast.stmt, rest: ast.stmt, keep: bool, gone: list[tuple[str, str]]) -> Any:
-        if not gone:
+    def _split(self, node: ast.stmt, rest: ast.stmt, keep: bool, missing: list[tuple[str, str]]) -> Any:
+        if not missing:
             return node
         assigned = [
             ast.Assign([ast.Name(name, ast.Store())], ast.Call(ast.Name(MISSING, ast.Load()), [ast.Constant(path)], []))
-            for name, path in gone
+            for name, path in missing
         ]
         return [ast.copy_location(entry, node) for entry in ([rest] if keep else []) + assigned]
 
@@ -80,7 +80,7 @@ def _is_missing(name: str) -> bool:
 
 
 class Missing:
-    """Stands for a package that is not installed: it may be named and configured, but not used on anything."""
+    """Placeholder of a package that is not installed: attributes and calls work, but not on tensors or arrays."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -103,7 +103,7 @@ class Missing:
 
 
 class Finder:
-    """Finds modules in one folder, as `sys.path` would, and marks them like the script itself."""
+    """Finds modules in one folder, as `sys.path` would, and marks their definitions like those of the script."""
 
     def __init__(self, folder: str, names: dict[str, Any], before: Callable[[str, str], None]) -> None:
         self._folder, self._names, self._before = folder, names, before
@@ -111,7 +111,7 @@ class Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """A spec for a source file of the folder itself; None leaves everything else to Python."""
+        """A spec for a source file of the folder; None for everything else."""
         if path is not None:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, [self._folder])
@@ -126,7 +126,7 @@ class Finder:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Compiles the marked source; never reads or writes ``__pycache__``, which other runs use."""
+    """Compiles the marked source, without ``__pycache__``, which other runs use."""
 
     def __init__(self, fullname: str, path: str, names: dict[str, Any]) -> None:
         super().__init__(fullname, path)

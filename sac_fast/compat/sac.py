@@ -1,4 +1,4 @@
-"""The functions of SAC's `correlation_wrong.py`, under their own names: ``from sac_fast.compat.sac import *``."""
+"""The functions of SAC's `correlation_wrong.py`, with the same names: ``from sac_fast.compat.sac import *``."""
 
 from __future__ import annotations
 
@@ -8,34 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import evaluation
-from .functions import (
-    Batches,
-    FeatureHook,
-    cal_correct,
-    calculate_auc,
-    correlation_dist,
-    feature,
-    model_answers,
-    one_minus_cosine,
-    pairwise_euclid_distance,
-    similarity,
-)
+from . import evaluation, functions
+from .functions import *  # noqa: F403 - the names of both scripts
+from .functions import Batches, model_outputs, one_minus_cosine
 
-__all__ = [
-    "FeatureHook",
-    "cal_cor",
-    "cal_cor_onehot",
-    "cal_correct",
-    "calculate_auc",
-    "correlation",
-    "correlation_differences",
-    "correlation_dist",
-    "feature",
-    "output_to_label",
-    "pairwise_euclid_distance",
-    "similarity",
-]
+__all__ = ["cal_cor", "cal_cor_onehot", "correlation", "correlation_differences", "output_to_label"]
+__all__ += functions.__all__
 
 
 def correlation(m: Tensor, n: Tensor) -> Tensor:
@@ -51,7 +29,7 @@ def correlation(m: Tensor, n: Tensor) -> Tensor:
         (n_m, n_n), dtype and device of `m`, without a graph.
 
     Raises:
-        IndexError, RuntimeError: shapes, dtypes or devices that do not fit; the exceptions are PyTorch's.
+        IndexError, RuntimeError: incompatible shapes, dtypes or devices; the exceptions are PyTorch's.
 
     Source: correlation_wrong.py of SAC (Guan et al., NeurIPS 2022, arXiv 2210.15427).
     """
@@ -59,49 +37,49 @@ def correlation(m: Tensor, n: Tensor) -> Tensor:
 
 
 def cal_cor(model: nn.Module, dataloader: Batches) -> Tensor:
-    """Correlation matrix of a model's answers: ``correlation(O, O)``.
+    """Correlation matrix of a model's outputs: ``correlation(O, O)``.
 
     The model is left in eval mode on the CPU, as by the script.
 
     Args:
-        model: answers (b, k) to a batch.
+        model: maps a batch to (b, k).
         dataloader: pairs of images (b, …) and labels (not used), n images in all.
 
     Returns:
         (n, n) on the CPU, in the model's dtype.
 
     Raises:
-        RuntimeError: no batch, or answers that do not fit together.
+        RuntimeError: no batch, or outputs of different shapes.
 
     Source: correlation_wrong.py of SAC.
     """
-    answers = model_answers(model, dataloader, to_cpu=True)
-    return correlation(answers, answers)
+    outputs = model_outputs(model, dataloader, to_cpu=True)
+    return correlation(outputs, outputs)
 
 
 def cal_cor_onehot(model: nn.Module, dataloader: Batches) -> Tensor:
-    """Correlation matrix of a model that tells its labels only: ``correlation(P, P)``.
+    """Correlation matrix of a model that returns labels only: ``correlation(P, P)``.
 
     P = `output_to_label` (O). The model is left in eval mode on the CPU, as by the script.
 
     Args:
-        model: answers (b, classes) to a batch.
+        model: maps a batch to (b, classes).
         dataloader: pairs of images (b, …) and labels (not used), n images in all.
 
     Returns:
         (n, n) on the CPU, in PyTorch's default dtype (float32).
 
     Raises:
-        RuntimeError: no batch, or answers that do not fit together.
+        RuntimeError: no batch, or outputs of different shapes.
 
     Source: correlation_wrong.py of SAC.
     """
-    labels = model_answers(model, dataloader, output_to_label, to_cpu=True)
+    labels = model_outputs(model, dataloader, output_to_label, to_cpu=True)
     return correlation(labels, labels)
 
 
 def output_to_label(output: Tensor) -> Tensor:
-    """What a service that tells only the label would have answered.
+    """Outputs as if the model returned labels only.
 
     p_i = softmax(v_i), where v_ij = 1 at the largest entry of row i and 0.01 elsewhere
 

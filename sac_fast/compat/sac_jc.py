@@ -1,4 +1,4 @@
-"""The functions of SAC_JC's `SAC.py`, under their own names: ``from sac_fast.compat.sac_jc import *``."""
+"""The functions of SAC_JC's `SAC.py`, with the same names: ``from sac_fast.compat.sac_jc import *``."""
 
 from __future__ import annotations
 
@@ -7,32 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import evaluation
-from .functions import (
-    Batches,
-    FeatureHook,
-    cal_correct,
-    calculate_auc,
-    correlation_dist,
-    feature,
-    model_answers,
-    one_minus_cosine,
-    pairwise_euclid_distance,
-    similarity,
-)
+from . import evaluation, functions
+from .functions import *  # noqa: F403 - the names of both scripts
+from .functions import Batches, model_outputs, one_minus_cosine
 
-__all__ = [
-    "FeatureHook",
-    "cal_cor",
-    "cal_correct",
-    "calculate_auc",
-    "correlation",
-    "correlation_differences",
-    "correlation_dist",
-    "feature",
-    "pairwise_euclid_distance",
-    "similarity",
-]
+__all__ = ["cal_cor", "correlation", "correlation_differences"]
+__all__ += functions.__all__
 
 
 def correlation(m: Tensor, n: Tensor) -> Tensor:
@@ -48,7 +28,7 @@ def correlation(m: Tensor, n: Tensor) -> Tensor:
         (n_m, n_n), dtype and device of `m`, without a graph.
 
     Raises:
-        IndexError, RuntimeError: shapes, dtypes or devices that do not fit; the exceptions are PyTorch's.
+        IndexError, RuntimeError: incompatible shapes, dtypes or devices; the exceptions are PyTorch's.
 
     Source: SAC.py of SAC_JC (Guan et al., arXiv 2412.20768).
     """
@@ -56,24 +36,24 @@ def correlation(m: Tensor, n: Tensor) -> Tensor:
 
 
 def cal_cor(model: nn.Module, dataloader: Batches) -> Tensor:
-    """Correlation matrix of a model's answers: ``correlation(O, O)``.
+    """Correlation matrix of a model's outputs: ``correlation(O, O)``.
 
     The model is left in eval mode on the CPU, as by the script.
 
     Args:
-        model: answers (b, k) to a batch.
+        model: maps a batch to (b, k).
         dataloader: pairs of images (b, …) and labels (not used), n images in all.
 
     Returns:
         (n, n) on the GPU if there is one, in the model's dtype.
 
     Raises:
-        RuntimeError: no batch, or answers that do not fit together.
+        RuntimeError: no batch, or outputs of different shapes.
 
     Source: SAC.py of SAC_JC.
     """
-    answers = model_answers(model, dataloader, to_cpu=False)
-    return correlation(answers, answers)
+    outputs = model_outputs(model, dataloader, to_cpu=False)
+    return correlation(outputs, outputs)
 
 
 def correlation_differences(

@@ -1,11 +1,11 @@
-"""Evaluation on labelled zoos: every score's figures of merit beside its peers', tables and figures."""
+"""Evaluation on labelled zoos: figures of merit of scores and peers, tables and figures."""
 
-from .answers import ZooAnswers, is_adaptive
 from .crossfit import CrossFit, Fold, cross_fit, make_folds
 from .figures import FigureError, write_figures
-from .fitting import divide, fit_zoo
+from .fitting import fit_calibration, split_independents
+from .loaded_zoo import LoadedZoo, is_adaptive
 from .methods import Method, calibrated_method, preset_method, read_peers, score_method
-from .run import evaluate
+from .run import ZooEvaluation, evaluate
 from .summary import attack_aucs, mean_auc, mean_tpr, summarise
 from .tables import csv_rows, markdown
 
@@ -13,15 +13,15 @@ __all__ = [
     "CrossFit",
     "FigureError",
     "Fold",
+    "LoadedZoo",
     "Method",
-    "ZooAnswers",
+    "ZooEvaluation",
     "attack_aucs",
     "calibrated_method",
     "cross_fit",
     "csv_rows",
-    "divide",
     "evaluate",
-    "fit_zoo",
+    "fit_calibration",
     "is_adaptive",
     "make_folds",
     "markdown",
@@ -30,6 +30,7 @@ __all__ = [
     "preset_method",
     "read_peers",
     "score_method",
+    "split_independents",
     "summarise",
     "write_figures",
 ]

@@ -1,13 +1,13 @@
-"""The trained score judged by models it has not seen: leave an attack out, and an architecture, and seeds.
+"""Cross-fitting of the calibrated score: no model is judged by a score that was fitted on similar models.
 
 Every model is judged by a score fitted without
 
-* any theft of its own attack, of an adaptive one, and of its own architecture;
-* any independent of its own architecture. The source's own architecture is the exception: its owner knows it and
-  trains independents of it, so there only the seeds of the fold are left out.
+* stolen models of its own attack, of adaptive attacks, and of its own architecture;
+* independents of its own architecture. The source's own architecture is an exception: the owner knows it and can train
+  independents of it, so only the seeds of the fold are left out there.
 
-The statistics' means and deviations, the cohort's mean and covariance and the weights come from the same other models.
-An independent is judged once for every attack left out; its distance is the mean of these.
+Means and deviations of the statistics, mean and covariance of the cohort, and the weights are estimated on the same
+other models. An independent is judged once for every attack left out; its distance is the mean.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import numpy as np
 from ..labelled_zoo.folder import ZooMember
 from ..scores.statistic import CohortFeatures, CohortStatistic
 from ..scores.weights import Weights, fit_weights
-from .answers import ZooAnswers, is_adaptive
+from .loaded_zoo import LoadedZoo, is_adaptive
 
-# Parts into which models of the source's architecture are divided by seed.
+# Folds by seed for the models of the source's architecture.
 SEED_FOLDS = 4
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Models that are judged together, and those that the score may be fitted on.
+    """Models that are judged together, and the models for the fit.
 
     Attributes:
-        name: for reports.
+        name: name for reports.
         tested: members that are judged.
-        cohort: independents that serve as cohort and as examples of independence.
-        thefts: stolen members for the fit; of these the attack being judged is left out as well.
+        cohort: independents, used as cohort and as examples of independence.
+        thefts: stolen members for the fit; the attack being judged is left out in addition.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Fold:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """Distances of all suspects, none of them judged by a score that has seen the like.
+    """Distances of all suspects by cross-fitting.
 
     Attributes:
         distances: by member.
         weights: by fold, by attack left out: the weights of the statistics.
-        notes: where the zoo was too small for the full separation.
+        notes: folds in which the zoo was too small for complete separation.
     """
 
     distances: dict[str, float]
@@ -59,11 +59,11 @@ class CrossFit:
 
 
 def make_folds(source: ZooMember, suspects: Sequence[ZooMember]) -> Iterator[Fold]:
-    """One fold for every architecture but the source's, whose models are divided by seed.
+    """One fold per architecture; models of the source's architecture are divided by seed.
 
     Args:
         source: the source.
-        suspects: all others.
+        suspects: all other members.
 
     Yields:
         The folds; every suspect is tested in exactly one of them.
@@ -79,21 +79,21 @@ def make_folds(source: ZooMember, suspects: Sequence[ZooMember]) -> Iterator[Fol
             continue
         own = [m for m in of_it if m.role == "independent"]
         others = [m for m in of_it if m.role == "stolen"]
-        # At least one fold, even where nobody shares the source's architecture but thieves.
+        # At least one fold, even if only stolen models have the source's architecture.
         parts = max(1, min(SEED_FOLDS, len(own)))
         for part in range(parts):
-            # every parts-th: kinds of independents that alternate in the zoo are divided evenly
+            # Every parts-th, so that alternating kinds of independents are divided evenly.
             held = own[part::parts]
             cohort = tuple(m for m in independents if m not in held)
             yield Fold(f"{architecture}, seeds {part + 1} of {parts}", (*held, *others[part::parts]), cohort, thefts)
 
 
-def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, regularisation: float) -> CrossFit:
-    """Judge every suspect of a zoo by the trained score, as described above.
+def cross_fit(loaded: LoadedZoo, statistics: Sequence[CohortStatistic], *, regularisation: float) -> CrossFit:
+    """Judge every suspect of a zoo by the calibrated score, cross-fitted.
 
     Args:
-        answers: of the zoo.
-        statistics: of the score.
+        loaded: the zoo.
+        statistics: statistics of the score.
         regularisation: see `fit_weights`.
 
     Returns:
@@ -102,10 +102,10 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
     Raises:
         ValueError: fewer than two attacks, or too few independents for a cohort in some fold.
     """
-    source = answers.zoo.source
-    suspects = answers.suspects
-    features = CohortFeatures(answers.outputs, [m.name for m in answers.members], statistics, answers.labels)
-    attacks = [origin for origin, _ in answers.attacks()]
+    source = loaded.zoo.source
+    suspects = loaded.suspects
+    features = CohortFeatures(loaded.outputs, [m.name for m in loaded.members], statistics, loaded.labels)
+    attacks = [origin for origin, _ in loaded.attacks()]
     if len(attacks) < 2:
         raise ValueError(f"stolen must be of at least 2 attacks, one to leave out, got {', '.join(attacks)}")
     judged: dict[str, list[float]] = {}
@@ -115,21 +115,20 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
         if len(fold.cohort) < 4:
             raise ValueError(f"cohort of {fold.name!r} must hold at least 4 independents, got {len(fold.cohort)}")
         cohort = [m.name for m in fold.cohort]
-        independents = features.of(source.name, cohort, cohort)
-        tested = [m for m in fold.tested]
-        found = features.of(source.name, [m.name for m in tested], cohort)
+        independents = features.compute(source.name, cohort, cohort)
+        found = features.compute(source.name, [m.name for m in fold.tested], cohort)
         for attack in attacks:
-            usual = [m for m in answers.stolen if m.origin != attack and not is_adaptive(m.origin)]
+            usual = [m for m in loaded.stolen if m.origin != attack and not is_adaptive(m.origin)]
             thefts = [m for m in usual if m in fold.thefts]
             if not thefts:
                 thefts = [m for m in usual if m not in fold.tested]
                 notes.append(f"{fold.name}: no thefts of other architectures; fitted on others of the same one")
-            of_thefts = features.of(source.name, [m.name for m in thefts], cohort)
+            of_thefts = features.compute(source.name, [m.name for m in thefts], cohort)
             fitted: Weights = fit_weights(
                 of_thefts, [m.origin for m in thefts], independents, regularisation=regularisation
             )
             weights.setdefault(fold.name, {})[attack] = [float(w) for w in fitted.weights]
-            for member, distance in zip(tested, fitted.distances(found), strict=True):
+            for member, distance in zip(fold.tested, fitted.distances(found), strict=True):
                 if member.role == "independent" or member.origin == attack:
                     judged.setdefault(member.name, []).append(float(distance))
     distances = {name: float(np.mean(values)) for name, values in judged.items()}
@@ -137,6 +136,6 @@ def cross_fit(answers: ZooAnswers, statistics: Sequence[CohortStatistic], *, reg
 
 
 def _architecture(member: ZooMember) -> str:
-    """The network's; of one that was given a new head (`sac_fast.attacks.transfer.with_head`) that below the head."""
+    """Architecture of the network; below the head for one with a new head (`sac_fast.attacks.transfer.with_head`)."""
     below = member.architecture_args.get("model")
     return below if isinstance(below, str) else member.architecture

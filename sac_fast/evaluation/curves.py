@@ -1,4 +1,4 @@
-"""How the figures move: with the number of probes, with the JPEG quality, and over the grid of fixed scores."""
+"""Figures as a function of the number of probes, of the JPEG quality, and over the grid of fixed scores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from ..io.progress import track
 from ..scores import CALIBRATED, FIXED, CohortStatistic, Score
-from .answers import ZooAnswers
+from .loaded_zoo import LoadedZoo
 from .methods import calibrated_method, is_defined, score_method
-from .summary import attack_aucs, mean_auc, mean_tpr, or_none
+from .summary import attack_aucs, mean_auc, mean_tpr, nan_to_none
 
 COUNTS = (25, 50, 100, 200, 400, 800, 1600, 2000)
 _QUALITY = re.compile(r"jpeg-q([0-9]{1,3})")
@@ -33,41 +33,41 @@ GRID_COMPARISONS = ("l1", "l2", "rsa", "cka")
 
 
 def auc_by_count(
-    answers: ZooAnswers, presets: tuple[str, ...], *, progress: bool = False
+    loaded: LoadedZoo, presets: tuple[str, ...], *, progress: bool = False
 ) -> dict[str, list[tuple[int, float | None]]]:
-    """Mean AUC over the non-adaptive attacks against the number of probes in all, for each preset.
+    """Mean AUC over the non-adaptive attacks against the total number of probes, for each preset.
 
-    Without the numbers that a regression on the source's outputs cannot do with; None where the zoo has no such attack.
+    Numbers of probes that are too small for a regression are left out. The AUC is None without non-adaptive attacks.
     """
     curves: dict[str, list[tuple[int, float | None]]] = {}
     jobs = [(preset, count) for preset in presets for count in COUNTS]
     for preset, count in track(jobs, "counting probes", enabled=progress):
         if preset == "calibrated":
-            method = calibrated_method(answers, limited(CALIBRATED, count, answers))
+            method = calibrated_method(loaded, limited(CALIBRATED, count, loaded))
         else:
             score = dataclasses.replace(FIXED[preset], count=count)
-            if not is_defined(answers, score):
+            if not is_defined(loaded, score):
                 continue
-            method = score_method(answers, score)
+            method = score_method(loaded, score)
         curve = curves.setdefault(preset, [])
-        # The sets end somewhere: a larger number changes nothing there.
+        # Beyond the size of the probe sets nothing changes.
         if not curve or method.queries > curve[-1][0]:
-            curve.append((method.queries, or_none(mean_auc(method.distances, answers.suspects))))
+            curve.append((method.queries, nan_to_none(mean_auc(method.distances, loaded.suspects))))
     return curves
 
 
-def limited(statistics: tuple[CohortStatistic, ...], count: int, answers: ZooAnswers) -> tuple[CohortStatistic, ...]:
-    """The statistics with so many probes in all, the sets' shares as they are."""
-    sizes = {s.probes: min(answers.count(s.probes), s.count or answers.count(s.probes)) for s in statistics}
+def limited(statistics: tuple[CohortStatistic, ...], count: int, loaded: LoadedZoo) -> tuple[CohortStatistic, ...]:
+    """The statistics with `count` probes in total, each probe set keeping its share."""
+    sizes = {s.probes: loaded.count(s.probes, s.count) for s in statistics}
     share = min(1.0, count / sum(sizes.values()))
     return tuple(dataclasses.replace(s, count=max(2, round(sizes[s.probes] * share))) for s in statistics)
 
 
 def auc_by_quality(
-    answers: ZooAnswers, presets: Sequence[str] = tuple(FIXED), *, progress: bool = False
+    loaded: LoadedZoo, presets: Sequence[str] = tuple(FIXED), *, progress: bool = False
 ) -> dict[str, list[tuple[int, float | None]]]:
-    """Mean AUC of the fixed presets' measures on JPEG probes of every quality there is, where they are defined."""
-    found = {name: match for name in answers.outputs if (match := _QUALITY.fullmatch(name))}
+    """Mean AUC of the fixed presets' measures on JPEG probes of every quality in the zoo."""
+    found = {name: match for name in loaded.outputs if (match := _QUALITY.fullmatch(name))}
     qualities = sorted((int(match[1]), name) for name, match in found.items())
     curves: dict[str, list[tuple[int, float | None]]] = {}
     scores = [
@@ -76,20 +76,20 @@ def auc_by_quality(
         if preset in FIXED
         for quality, name in qualities
     ]
-    jobs = [job for job in scores if is_defined(answers, job[2])]
+    jobs = [job for job in scores if is_defined(loaded, job[2])]
     for preset, quality, score in track(jobs, "JPEG qualities", enabled=progress):
-        found_auc = mean_auc(score_method(answers, score).distances, answers.suspects)
-        curves.setdefault(f"{preset}'s measure", []).append((quality, or_none(found_auc)))
+        found_auc = mean_auc(score_method(loaded, score).distances, loaded.suspects)
+        curves.setdefault(f"{preset}'s measure", []).append((quality, nan_to_none(found_auc)))
     return curves
 
 
-def grid(answers: ZooAnswers, *, progress: bool = False) -> list[dict[str, Any]]:
-    """Every fixed score: transform × correlation × comparison × probe set, and the scores of answers.
+def grid(loaded: LoadedZoo, *, progress: bool = False) -> list[dict[str, Any]]:
+    """Evaluate every fixed score: transform × correlation × comparison × probe set, and `output_distance`.
 
     Returns:
-        One row a score, the best first: ``score``, ``mean_auc`` (non-adaptive attacks, all independents),
-        ``mean_auc_same_data`` (independents of the source's data alone), ``mean_tpr_5`` and ``attacks``. Regressions on
-        more outputs than there are probes for are left out; figures that are not defined are None, and last.
+        One row per score, the best first: ``score``, ``mean_auc`` (non-adaptive attacks, all independents),
+        ``mean_auc_same_data`` (independents trained on the source's data), ``mean_tpr_5`` and ``attacks``. Regressions
+        with too few probes are left out. Undefined figures are None; their rows come last.
     """
     measures: list[tuple[str, str | None, str | None]] = [
         *itertools.product(GRID_TRANSFORMS, GRID_METRICS, GRID_COMPARISONS),
@@ -97,20 +97,20 @@ def grid(answers: ZooAnswers, *, progress: bool = False) -> list[dict[str, Any]]
         ("agreement", None, None),
         ("likelihood", None, None),
     ]
-    scores = [Score(*measure, probes) for probes in answers.outputs for measure in measures]
-    scores += [Score("shared-errors", None, None, p) for p, labels in answers.labels.items() if labels is not None]
-    scores = [score for score in scores if is_defined(answers, score)]
+    scores = [Score(*measure, probes) for probes in loaded.outputs for measure in measures]
+    scores += [Score("shared-errors", None, None, p) for p, labels in loaded.labels.items() if labels is not None]
+    scores = [score for score in scores if is_defined(loaded, score)]
     rows: list[dict[str, Any]] = []
-    kinds = sorted({m.origin for m in answers.independents} - {"other-data"})
+    kinds = sorted({m.origin for m in loaded.independents} - {"other-data"})
     for score in track(scores, "grid of scores", enabled=progress):
-        distances = score_method(answers, score).distances
+        distances = score_method(loaded, score).distances
         rows.append(
             {
                 "score": score.name,
-                "mean_auc": or_none(mean_auc(distances, answers.suspects)),
-                "mean_auc_same_data": or_none(mean_auc(distances, answers.suspects, kinds)) if kinds else None,
-                "mean_tpr_5": or_none(mean_tpr(distances, answers.suspects, 0.05)),
-                "attacks": attack_aucs(distances, answers.suspects),
+                "mean_auc": nan_to_none(mean_auc(distances, loaded.suspects)),
+                "mean_auc_same_data": nan_to_none(mean_auc(distances, loaded.suspects, kinds)) if kinds else None,
+                "mean_tpr_5": nan_to_none(mean_tpr(distances, loaded.suspects, 0.05)),
+                "attacks": attack_aucs(distances, loaded.suspects),
             }
         )
     return sorted(rows, key=lambda row: -math.inf if row["mean_auc"] is None else row["mean_auc"], reverse=True)

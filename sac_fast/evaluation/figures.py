@@ -1,4 +1,4 @@
-"""The figures of an evaluation, as PNG: legible in black and white, axes labelled with their units."""
+"""Figures of an evaluation as PNG files, legible without colour."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from ..errors import SacFastError
 from ..io.files import atomic_write
 from ..scores import PRESETS
 from ..verdict import roc_curve
-from .answers import ZooAnswers, is_adaptive
 from .heatmap import draw_heatmap
+from .loaded_zoo import LoadedZoo, is_adaptive
 
-# Okabe and Ito's colours, told apart by everyone; dashes and markers do so without colour.
+# Okabe and Ito's colour-blind safe palette; dashes and markers distinguish lines without colour.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#7F7F7F")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2)))
 MARKERS = "osD^vPX*"
-_MOST_ROC_CURVES = 6
+_MAX_ROC_CURVES = 6
 
 
 class FigureError(SacFastError, RuntimeError):
-    """The figures cannot be drawn here."""
+    """The figures cannot be drawn, since matplotlib is missing."""
 
 
-def write_figures(results: Mapping[str, Any], answers: ZooAnswers, folder: Path) -> list[Path]:
-    """Draw everything that an evaluation shows.
+def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -> list[Path]:
+    """Draw all figures of an evaluation.
 
     Args:
-        results: of `evaluate`.
-        answers: of the same zoo, for the heat map.
-        folder: where the PNG files go; it must be there.
+        results: results of `evaluate`.
+        loaded: the same zoo, for the heat map.
+        folder: existing folder for the PNG files.
 
     Returns:
-        The files.
+        The files written.
 
     Raises:
         FigureError: matplotlib is not installed.
@@ -53,12 +53,12 @@ def write_figures(results: Mapping[str, Any], answers: ZooAnswers, folder: Path)
         "distances": ((10.0, 5.6), lambda figure: _distances(figure, results)),
         "probes": ((6.0, 4.4), lambda figure: _probes(figure, results)),
         "quality": ((6.0, 4.4), lambda figure: _quality(figure, results)),
-        "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, answers)),
+        "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, loaded)),
         "time": ((7.0, 5.6), lambda figure: _time(figure, results)),
     }
     written = []
     for name, (size, draw) in panels.items():
-        # no window, no state shared with the caller's own plots
+        # No window, and no state shared with the plots of the caller.
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         if not draw(figure):
@@ -74,8 +74,8 @@ def _of_ours(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (method for method in results["methods"] if method["from"] == "sac_fast")
 
 
-def _chosen(results: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
-    """The presets, of every peer the setting that does best, the best peers first, and other scores."""
+def _chosen(results: Mapping[str, Any], maximum: int) -> list[Mapping[str, Any]]:
+    """The presets, then the best setting of every peer, best peers first, then other scores."""
     ours = [m for m in _of_ours(results) if m["name"] in PRESETS]
     others = [m for m in _of_ours(results) if m["name"] not in PRESETS]
     best: dict[str, Mapping[str, Any]] = {}
@@ -84,16 +84,16 @@ def _chosen(results: Mapping[str, Any], most: int) -> list[Mapping[str, Any]]:
             known = best.get(method["from"])
             if known is None or _mean_auc(method) > _mean_auc(known):
                 best[method["from"]] = method
-    return (ours + sorted(best.values(), key=_mean_auc, reverse=True) + others)[:most]
+    return (ours + sorted(best.values(), key=_mean_auc, reverse=True) + others)[:maximum]
 
 
 def _mean_auc(method: Mapping[str, Any]) -> float:
-    """For comparisons: a zoo without non-adaptive attacks has none."""
+    """Mean AUC for sorting; −inf without non-adaptive attacks."""
     return -math.inf if method["mean_auc"] is None else float(method["mean_auc"])
 
 
 def _groups(method: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Distances of the stolen (non-adaptive) and of the independents, those that can be compared."""
+    """Distances of the stolen (non-adaptive) and of the independent models that can be compared."""
     who = results["members"]
     near = [d for n, d in method["distances"].items() if d is not None and who[n]["role"] == "stolen"
             and not is_adaptive(who[n]["origin"])]  # fmt: skip
@@ -102,7 +102,7 @@ def _groups(method: Mapping[str, Any], results: Mapping[str, Any]) -> tuple[list
 
 
 def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
-    drawn = [(method, *_groups(method, results)) for method in _chosen(results, _MOST_ROC_CURVES)]
+    drawn = [(method, *_groups(method, results)) for method in _chosen(results, _MAX_ROC_CURVES)]
     drawn = [(method, near, far) for method, near, far in drawn if near and far]
     if not drawn:
         return False
@@ -142,7 +142,7 @@ def _distances(figure: Any, results: Mapping[str, Any]) -> bool:
         for row, label in enumerate(order):
             values = [method["distances"][n] for n in groups[label] if method["distances"][n] is not None]
             independent = label.startswith("independent")
-            # spread a little, so that equal distances are seen
+            # Jitter, so that equal distances are visible.
             jitter = row + 0.22 * np.linspace(-1, 1, len(values)) if len(values) > 1 else np.full(len(values), row)
             axes.plot(values, jitter, linestyle="", marker="o" if independent else "x", markersize=4,
                       color="black" if independent else "#D55E00", fillstyle="none")  # fmt: skip
@@ -158,47 +158,53 @@ def _distances(figure: Any, results: Mapping[str, Any]) -> bool:
     return True
 
 
-def _lines(axes: Any, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:
-    for number, (name, points) in enumerate(curves.items()):
-        axes.plot(*zip(*points, strict=True), label=name, color=COLOURS[number], linestyle=DASHES[number],
-                  marker=MARKERS[number], markersize=5)  # fmt: skip
-    axes.axhline(0.5, color="0.7", linewidth=0.8)
-    axes.set_ylabel("mean AUC over the non-adaptive attacks")
-    axes.grid(alpha=0.3)
-    # below the axes, where it hides no line
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
-
-
 def _defined(curves: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[Sequence[Any]]]:
-    """The points that have an AUC, and the curves that have points."""
+    """The curves without points that have no AUC, and without empty curves."""
     known = {name: [point for point in points if point[1] is not None] for name, points in curves.items()}
     return {name: points for name, points in known.items() if points}
 
 
-def _probes(figure: Any, results: Mapping[str, Any]) -> bool:
-    curves = _defined(results["auc_by_count"])
+def _curves(figure: Any, curves: Mapping[str, Sequence[Sequence[Any]]], title: str, label: str) -> Any:
+    """Draw the curves; returns the axes, or None without any curve."""
+    curves = _defined(curves)
     if not curves:
-        return False
+        return None
     axes = figure.subplots()
-    _lines(axes, curves)
-    counts = sorted({count for points in curves.values() for count, _ in points})
+    for number, (name, points) in enumerate(curves.items()):
+        axes.plot(*zip(*points, strict=True), label=name, color=COLOURS[number], linestyle=DASHES[number],
+                  marker=MARKERS[number], markersize=5)  # fmt: skip
+    axes.axhline(0.5, color="0.7", linewidth=0.8)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(label)
+    axes.set_ylabel("mean AUC over the non-adaptive attacks")
+    axes.grid(alpha=0.3)
+    # The legend is below the axes, where it hides no line.
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    return axes
+
+
+def _abscissae(curves: Mapping[str, Sequence[Sequence[Any]]]) -> list[Any]:
+    return sorted({x for points in _defined(curves).values() for x, _ in points})
+
+
+def _probes(figure: Any, results: Mapping[str, Any]) -> bool:
+    curves = results["auc_by_count"]
+    axes = _curves(figure, curves, "AUC against the number of probes", "number of probes (logarithmic)")
+    if axes is None:
+        return False
+    counts = _abscissae(curves)
     axes.set_xscale("log")
     axes.set_xticks(counts, [str(count) for count in counts], fontsize=7, rotation=45)
     axes.minorticks_off()
-    axes.set_xlabel("number of probes (logarithmic)")
-    axes.set_title("AUC against the number of probes", fontsize=10)
     return True
 
 
 def _quality(figure: Any, results: Mapping[str, Any]) -> bool:
-    curves = _defined(results["auc_by_quality"])
-    if not curves:
+    curves = results["auc_by_quality"]
+    axes = _curves(figure, curves, "AUC against the JPEG quality", "JPEG quality of the probes (1 … 100)")
+    if axes is None:
         return False
-    axes = figure.subplots()
-    _lines(axes, curves)
-    axes.set_xticks(sorted({quality for points in curves.values() for quality, _ in points}))
-    axes.set_xlabel("JPEG quality of the probes (1 … 100)")
-    axes.set_title("AUC against the JPEG quality", fontsize=10)
+    axes.set_xticks(_abscissae(curves))
     return True
 
 
@@ -213,13 +219,13 @@ def _time(figure: Any, results: Mapping[str, Any]) -> bool:
         of_it = [m for m in timed if family in (m["name"], m["from"])]
         ours = of_it[0]["from"] == "sac_fast"
         points = [((m["query_seconds"] or 0) + (m["compare_seconds"] or 0), m["mean_auc"]) for m in of_it]
-        # after eight families the same markers come back open, so that no two look alike without colour
+        # Beyond eight families the markers are repeated without fill, distinct without colour.
         axes.plot(*zip(*points, strict=True), marker=MARKERS[number % len(MARKERS)], linestyle="",
                   color=COLOURS[number % len(COLOURS)], markersize=8 if ours else 6, label=family,
                   fillstyle="full" if number < len(MARKERS) else "none")  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.1)
-    answered = "its answers and their comparison" if timed[0]["query_seconds"] else "ours: the comparison alone"
+    answered = "its outputs and their comparison" if timed[0]["query_seconds"] else "ours: the comparison alone"
     axes.set_xlabel(f"time for one suspect, seconds ({answered}; logarithmic)")
     axes.set_ylabel("mean AUC over the non-adaptive attacks")
     axes.set_title("Time against AUC of all methods; several points: several numbers of probes", fontsize=10)

@@ -1,17 +1,16 @@
-"""From a labelled zoo of one's own to a calibration file."""
+"""Fit the calibrated score to the source of a labelled zoo."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..fingerprint import Fingerprint
-from ..io.progress import track
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..scores import CALIBRATED, REGULARISATION, Calibration, CohortStatistic
-from .answers import is_adaptive, true_labels
+from .loaded_zoo import is_adaptive, members_with_outputs, read_fingerprints, true_labels
 
 
-def fit_zoo(
+def fit_calibration(
     zoo: LabelledZoo,
     *,
     null_share: float = 0.5,
@@ -21,40 +20,38 @@ def fit_zoo(
 ) -> Calibration:
     """Fit the calibrated score to a zoo's source.
 
-    The independents are divided: some are the cohort and the examples of independence, the others have no part in
-    the fit, and their distances are the nulls of later verdicts. Within each kind and architecture every so many-th
-    goes to the nulls. Thefts of adaptive attacks take no part.
+    The independents are split: one part is the cohort and the examples of independence, the other part is not used in
+    the fit and gives the nulls of later verdicts. The split is stratified by kind and architecture. Models of adaptive
+    attacks are not used.
 
     Args:
-        zoo: with the fingerprints of source, stolen and independent models, as `sac-fast simulate` makes it.
-        null_share: of the independents, 0 ≤ share < 1; 0: nulls must be given with each verdict.
+        zoo: zoo with the fingerprints of source, stolen and independent models, as made by `sac-fast simulate`.
+        null_share: share of the independents that become nulls, 0 ≤ share < 1; with 0, nulls must be given with each
+            verdict.
         statistics, regularisation: of the score.
-        progress: a bar on stderr.
+        progress: show a progress bar on stderr.
 
     Returns:
         The score, with its nulls.
 
     Raises:
-        ValueError: a share out of range, or fewer than 4 independents for the cohort, or no stolen model.
-        FileFormatError, FingerprintError: fingerprints that are missing, damaged or of other probes.
+        ValueError: a share out of range, fewer than 4 independents for the cohort, or no stolen model.
+        FileFormatError, FingerprintError: missing or damaged fingerprints, or fingerprints of other probes.
     """
     if not 0 <= null_share < 1:
         raise ValueError(f"null_share must be at least 0 and below 1, got {null_share!r}")
     probes = tuple(dict.fromkeys(statistic.probes for statistic in statistics))
     if missing := [name for name in probes if name not in zoo.probes]:
         raise ValueError(f"the zoo must have the probe sets {', '.join(probes)}, missing {missing[0]!r}")
-    present = [m for m in zoo.members if all(zoo.fingerprint_file(name, m).is_file() for name in probes)]
-    cohort, nulls = divide([m for m in present if m.role == "independent"], null_share)
+    present = members_with_outputs(zoo, probes)
+    cohort, nulls = split_independents([m for m in present if m.role == "independent"], null_share)
     thefts = [m for m in present if m.role == "stolen" and not is_adaptive(m.origin)]
     if len(cohort) < 4 or not thefts:
         raise ValueError(
-            f"a fit needs at least 4 independents besides the nulls and 1 stolen model with answers, got {len(cohort)} "
+            f"a fit needs at least 4 independents besides the nulls and 1 stolen model with outputs, got {len(cohort)} "
             f"and {len(thefts)}"
         )
-    wanted = [(name, member) for name in probes for member in (zoo.source, *cohort, *nulls, *thefts)]
-    prints: dict[str, dict[str, Fingerprint]] = {name: {} for name in probes}
-    for name, member in track(wanted, "reading answers", enabled=progress):
-        prints[name][member.name] = zoo.load_fingerprint(name, member)
+    prints = read_fingerprints(zoo, probes, (zoo.source, *cohort, *nulls, *thefts), progress=progress)
 
     def of(members: Sequence[ZooMember]) -> dict[str, dict[str, Fingerprint]]:
         return {name: {m.name: prints[name][m.name] for m in members} for name in probes}
@@ -71,13 +68,13 @@ def fit_zoo(
     return fitted.with_null({m.name: {name: prints[name][m.name] for name in probes} for m in nulls})
 
 
-def divide(independents: Sequence[ZooMember], null_share: float) -> tuple[list[ZooMember], list[ZooMember]]:
-    """Cohort and nulls, the same share of every kind and architecture as nearly as numbers allow."""
+def split_independents(independents: Sequence[ZooMember], null_share: float) -> tuple[list[ZooMember], list[ZooMember]]:
+    """Split independents into cohort and nulls, stratified by kind and architecture."""
     ordered = sorted(independents, key=lambda m: (m.origin, m.architecture))
     cohort: list[ZooMember] = []
     nulls: list[ZooMember] = []
     for number, member in enumerate(ordered):
-        # the share is due whenever its multiple passes a whole number
+        # A null whenever number · share passes an integer.
         due = int((number + 1) * null_share) > int(number * null_share)
         (nulls if due else cohort).append(member)
     return cohort, nulls

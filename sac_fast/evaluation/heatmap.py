@@ -1,4 +1,4 @@
-"""Where two models differ: |C^source − C^suspect|, probes ordered by class."""
+"""Heat map of the difference of correlations |C^source − C^suspect|, probes ordered by class."""
 
 from __future__ import annotations
 
@@ -7,42 +7,41 @@ from typing import Any
 import torch
 
 from ..ops import correlation_matrix
-from ..scores import FIXED, transform_rows
-from ..scores.score import spread
-from .answers import ZooAnswers
+from ..scores import FIXED, evenly_spaced, transform_rows
+from .loaded_zoo import LoadedZoo
 
-_MOST_PROBES = 300
+_MAX_PROBES = 300
 
 
-def draw_heatmap(figure: Any, answers: ZooAnswers) -> bool:
-    """Three panels beside each other: a fine-tuned model, an extracted one, an independent one.
+def draw_heatmap(figure: Any, loaded: LoadedZoo) -> bool:
+    """Draw three panels: a fine-tuned, an extracted and an independent model.
 
     Args:
         figure: a matplotlib figure.
-        answers: of the zoo.
+        loaded: the zoo.
 
     Returns:
-        Whether something was drawn.
+        Whether the zoo has the probes for it.
     """
-    score = next((s for s in (FIXED["sac-jc"], FIXED["robust"]) if s.probes in answers.outputs), None)
+    score = next((s for s in (FIXED["sac-jc"], FIXED["robust"]) if s.probes in loaded.outputs), None)
     if score is None or score.metric is None:
         return False
-    outputs = answers.outputs[score.probes]
-    rows = spread(answers.count(score.probes), _MOST_PROBES)
-    labels = answers.labels[score.probes]
-    classes = outputs[answers.source].argmax(dim=1) if labels is None else labels
+    outputs = loaded.outputs[score.probes]
+    rows = evenly_spaced(loaded.count(score.probes), _MAX_PROBES)
+    labels = loaded.labels[score.probes]
+    classes = outputs[loaded.source].argmax(dim=1) if labels is None else labels
     order = rows[torch.argsort(classes[rows], stable=True)]
     bounds = torch.nonzero(torch.diff(classes[order]))[:, 0].tolist()
 
     def matrix(name: str) -> torch.Tensor:
         return correlation_matrix(transform_rows(outputs[name][order], score.measure), metric=str(score.metric))
 
-    mine = matrix(answers.source)
+    mine = matrix(loaded.source)
     chosen = []
     for wanted in ("finetune", "extract", "independent"):
-        members = answers.independents if wanted == "independent" else answers.stolen
+        members = loaded.independents if wanted == "independent" else loaded.stolen
         fitting = [m for m in members if wanted == "independent" or m.origin.startswith(wanted)]
-        # of the independents the most alike kind: the source's own data
+        # Independents trained on the source's data are the most similar ones.
         fitting.sort(key=lambda m: m.origin == "other-data")
         chosen += fitting[:1]
     panels = figure.subplots(1, len(chosen), squeeze=False)[0]

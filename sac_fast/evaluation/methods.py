@@ -1,4 +1,4 @@
-"""What is evaluated: presets, scores by name, and methods of others whose distances come from a file."""
+"""The methods under evaluation: presets, scores by name, and peers whose distances are read from a file."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ..errors import FileFormatError
 from ..io.files import StrPath, open_regular
 from ..labelled_zoo.folder import ZooMember
 from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
-from ..scores.regression import fewest_probes
+from ..scores.regression import min_probes
 from ..scores.score import REGRESSION
-from .answers import ZooAnswers
 from .crossfit import cross_fit
+from .loaded_zoo import LoadedZoo
 
-_MOST_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class Method:
-    """Distances of one method, and what they cost.
+    """Distances of one method, with their cost.
 
     Attributes:
-        name: in tables.
-        description: in a few words.
-        distances: by member; NaN where the method cannot compare (another number of outputs).
-        queries: images that a suspect is asked.
-        compare_seconds: a suspect, from answers to distance; None where it is not known.
-        query_seconds: a suspect, from images to answers; None likewise.
-        source: ``"sac_fast"``, or where a peer is from.
-        details: anything else, as JSON can hold it.
-        resampled: by member, (R,) distances under resamples of the probes; None where there are none.
+        name: name in tables.
+        description: short description.
+        distances: by member; NaN if the method cannot compare (different numbers of outputs).
+        queries: number of images sent to a suspect.
+        compare_seconds: time per suspect from outputs to distance; None if unknown.
+        query_seconds: time per suspect from images to outputs; None if unknown.
+        source: ``"sac_fast"``, or the name of the peer.
+        details: further JSON values.
+        resampled: by member, (R,) distances under resamples of the probes; None without resamples.
     """
 
     name: str
@@ -52,64 +52,68 @@ class Method:
 
     @property
     def seconds(self) -> float | None:
-        """A suspect, from images to distance."""
+        """Time per suspect from images to distance."""
         known = [s for s in (self.compare_seconds, self.query_seconds) if s is not None]
         return sum(known) if known else None
 
 
-def is_defined(answers: ZooAnswers, score: Score) -> bool:
-    """Whether the zoo has as many probes as the score needs; only a regression needs more than two."""
-    if score.comparison != REGRESSION:
-        return True
-    there = answers.count(score.probes)
-    outputs = answers.outputs[score.probes][answers.source].shape[1]
-    return min(there, score.count or there) >= fewest_probes(outputs)
+def is_defined(loaded: LoadedZoo, score: Score) -> bool:
+    """Whether the zoo has enough probes for the score; only a regression needs more than two."""
+    outputs = loaded.outputs[score.probes][loaded.source].shape[1]
+    return score.comparison != REGRESSION or loaded.count(score.probes, score.count) >= min_probes(outputs)
 
 
-def score_method(answers: ZooAnswers, score: Score, name: str | None = None) -> Method:
-    """A fixed score on the whole zoo.
+def check_probe_set(loaded: LoadedZoo, score: Score) -> None:
+    """Raise a ValueError if the zoo does not have the probe set of the score."""
+    if score.probes not in loaded.outputs:
+        raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(loaded.outputs)}")
+
+
+def score_method(loaded: LoadedZoo, score: Score, name: str | None = None) -> Method:
+    """Evaluate a fixed score on the whole zoo.
 
     Args:
-        answers: of the zoo.
-        score: its probe set must be among the answers'.
-        name: in tables; None: the score's.
+        loaded: the zoo.
+        score: the score.
+        name: name in tables. Default: the name of the score.
 
     Raises:
-        ValueError: a probe set or labels that the zoo lacks, or outputs that do not fit.
+        ValueError: a probe set or labels that the zoo does not have, or outputs of the wrong shape.
     """
-    if score.probes not in answers.outputs:
-        raise ValueError(f"score {score.name!r} needs a probe set of {', '.join(answers.outputs)}")
-    outputs = answers.outputs[score.probes]
-    suspects = answers.suspects
+    check_probe_set(loaded, score)
+    outputs = loaded.outputs[score.probes]
+    suspects = loaded.suspects
     start = time.perf_counter()
-    found = score.distances(outputs[answers.source], [outputs[m.name] for m in suspects], answers.labels[score.probes])
+    found = score.distances(outputs[loaded.source], [outputs[m.name] for m in suspects], loaded.labels[score.probes])
     seconds = (time.perf_counter() - start) / len(suspects)
     distances = {m.name: float(d) for m, d in zip(suspects, found, strict=True)}
-    queries = min(answers.count(score.probes), score.count or answers.count(score.probes))
     description = DESCRIPTIONS.get(name or "", score.name)
+    queries = loaded.count(score.probes, score.count)
     return Method(name or score.name, description, distances, queries, seconds, details={"score": score.name})
 
 
 def calibrated_method(
-    answers: ZooAnswers,
+    loaded: LoadedZoo,
     statistics: Sequence[CohortStatistic] = CALIBRATED,
     *,
     regularisation: float = REGULARISATION,
     name: str = "calibrated",
 ) -> Method:
-    """The trained score on the whole zoo, every suspect judged by a fit that has not seen the like (`cross_fit`).
+    """Evaluate the calibrated score on the whole zoo by cross-fitting (`cross_fit`).
 
     Raises:
-        ValueError: a probe set that the zoo lacks, or too few models for the separation.
+        ValueError: a probe set that the zoo does not have, or too few models for the folds.
     """
-    fitted = cross_fit(answers, statistics, regularisation=regularisation)
-    # As `Calibration.distances` does it, with all independents as cohort, for 32 suspects at once.
-    some = [m.name for m in answers.stolen[:32]]
-    names = [answers.source, *some, *(m.name for m in answers.independents)]
+    fitted = cross_fit(loaded, statistics, regularisation=regularisation)
+    # Timed as in `Calibration.distances`, with all independents as cohort and a batch of 32 suspects.
+    some = [m.name for m in loaded.stolen[:32]]
+    names = [loaded.source, *some, *(m.name for m in loaded.independents)]
     start = time.perf_counter()
-    CohortFeatures(answers.outputs, names, statistics, answers.labels).of(names[0], some, names[1 + len(some) :])
+    CohortFeatures(loaded.outputs, names, statistics, loaded.labels).compute(names[0], some, names[1 + len(some) :])
     seconds = (time.perf_counter() - start) / len(some)
-    sizes = {s.probes: max(_size(answers, t) for t in statistics if t.probes == s.probes) for s in statistics}
+    sizes = {
+        s.probes: max(loaded.count(t.probes, t.count) for t in statistics if t.probes == s.probes) for s in statistics
+    }
     details = {
         "statistics": [s.name for s in statistics],
         "regularisation": regularisation,
@@ -120,41 +124,35 @@ def calibrated_method(
     return Method(name, DESCRIPTIONS["calibrated"], fitted.distances, sum(sizes.values()), seconds, details=details)
 
 
-def _size(answers: ZooAnswers, statistic: CohortStatistic) -> int:
-    there = answers.count(statistic.probes)
-    return there if statistic.count is None else min(there, statistic.count)
-
-
-def preset_method(answers: ZooAnswers, preset: str) -> Method:
-    """One of the presets on the whole zoo."""
-    return calibrated_method(answers) if preset == "calibrated" else score_method(answers, FIXED[preset], preset)
+def preset_method(loaded: LoadedZoo, preset: str) -> Method:
+    """Evaluate a preset on the whole zoo."""
+    return calibrated_method(loaded) if preset == "calibrated" else score_method(loaded, FIXED[preset], preset)
 
 
 def read_peers(path: StrPath, suspects: Sequence[ZooMember]) -> list[Method]:
-    """Methods of others, from the JSON of `benchmarks/bench_baselines.py` on the same zoo.
+    """Read the methods of peers from the JSON of `benchmarks/bench_baselines.py` on the same zoo.
 
     Args:
         path: the file.
-        suspects: whose distances are wanted.
+        suspects: the members whose distances are read.
 
     Returns:
-        The methods, each at each number of queries.
+        The methods, one for each number of queries.
 
     Raises:
-        FileFormatError: not such a file, or one of another zoo.
+        FileFormatError: not such a file, or a file of another zoo.
     """
     with open_regular(path) as handle:
-        text = handle.read(_MOST_BYTES + 1)
+        text = handle.read(_MAX_BYTES + 1)
     try:
-        if len(text) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES:,} bytes")
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES:,} bytes")
         read = json.loads(text)
         if read["kind"] != "sac_fast baselines":
             raise ValueError(f"kind {read['kind']!r}")
         peers = []
         for result in read["results"]:
             scores = {m.name: _score(result["scores"][m.name]) for m in suspects}
-            # What the method cannot compare is NaN; what it can must be all independents.
             peers.append(
                 Method(
                     f"{result['title']}, {int(result['queries'])} queries",

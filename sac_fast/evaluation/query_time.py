@@ -1,4 +1,4 @@
-"""How long a suspect takes to answer, so that time is compared with methods that run the models themselves."""
+"""Query time of a suspect, for a comparison with methods that run the models themselves."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from ..labelled_zoo.folder import LabelledZoo
 from ..models import Preprocessing, load_model, run_model
 
 
-def seconds_a_probe(zoo: LabelledZoo, probes: str, *, repeats: int = 3) -> float:
-    """Time of the zoo's source for one probe, the best of some runs over the set.
+def seconds_per_probe(zoo: LabelledZoo, probes: str, *, repeats: int = 3) -> float:
+    """Time of the zoo's source per probe, the minimum of several runs over the set.
 
-    It imports the callable that zoo.json names: for zoos of one's own.
+    Imports the callable named in zoo.json: use it for your own zoos only.
 
     Args:
-        zoo: with the source's weights and the probe set.
+        zoo: zoo with the source's weights and the probe set.
         probes: name of the set.
-        repeats: runs.
+        repeats: number of runs.
 
     Returns:
-        Seconds.
+        Seconds per probe.
 
     Raises:
-        FileFormatError, ModelError: weights, probes or callable that are not there or do not fit.
+        FileFormatError, ModelError: missing or invalid weights, probes or callable.
     """
     source = zoo.source
     model = load_model(source.architecture, weights=zoo.weights_file(source), kwargs=dict(source.architecture_args))

@@ -1,4 +1,4 @@
-"""A fixed score's distances as other probes would have given them, for intervals over probes."""
+"""Distances of a fixed score under resampled probes, for intervals over probes."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..scores import Score, transform_rows, unexplained_shares_weighted
-from ..scores.regression import fewest_probes
-from ..scores.score import spread
+from ..scores import Score, evenly_spaced, transform_rows, unexplained_shares_weighted
+from ..scores.regression import min_probes
+from ..scores.score import REGRESSION
 from ..verdict.probes import probe_bootstrap, probe_counts
-from .answers import ZooAnswers
+from .loaded_zoo import LoadedZoo
 
 
 def resampled_distances(
-    answers: ZooAnswers, score: Score, *, resamples: int, seed: int = 0
+    loaded: LoadedZoo, score: Score, *, resamples: int, seed: int = 0
 ) -> dict[str, NDArray[np.float64]] | None:
     """Distances of all suspects under resamples of the probes, the same resamples for all models.
 
-    A row transform that looks at all probes (standardised columns) is held fixed.
+    A row transform that depends on all probes (standardised columns) is held fixed.
 
     Args:
-        answers: of the zoo.
-        score: an l1 score or a regression; others have no pass for it.
+        loaded: the zoo.
+        score: an l1 score or a regression.
         resamples: R.
-        seed: of the resamples.
+        seed: seed of the resamples.
 
     Returns:
-        By member (R,); None for other scores, and where a resample has fewer different probes than a regression needs.
+        By member (R,); None for other scores, or if a resample has too few different probes for a regression.
     """
-    if score.comparison not in ("l1", "regression"):
+    if score.comparison not in ("l1", REGRESSION):
         return None
-    outputs = answers.outputs[score.probes]
-    rows = spread(answers.count(score.probes), score.count)
-    names = [m.name for m in answers.suspects]
-    transformed = {name: transform_rows(outputs[name][rows], score.measure) for name in (answers.source, *names)}
-    mine = transformed.pop(answers.source)
+    outputs = loaded.outputs[score.probes]
+    rows = evenly_spaced(loaded.count(score.probes), score.count)
+    names = [m.name for m in loaded.suspects]
+    transformed = {name: transform_rows(outputs[name][rows], score.measure) for name in (loaded.source, *names)}
+    mine = transformed.pop(loaded.source)
     if score.metric is not None:
         drawn = probe_bootstrap(mine, transformed, metric=score.metric, resamples=resamples, seed=seed)
         return dict(zip(names, drawn.replicates, strict=True))
     counts = torch.from_numpy(probe_counts(len(rows), resamples, seed))
-    if int((counts > 0).sum(dim=1).min()) < fewest_probes(mine.shape[1]):
+    if int((counts > 0).sum(dim=1).min()) < min_probes(mine.shape[1]):
         return None
     shares = unexplained_shares_weighted(mine, list(transformed.values()), counts).numpy()
     return dict(zip(names, shares, strict=True))

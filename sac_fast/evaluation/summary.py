@@ -1,24 +1,24 @@
-"""From the distances of one method to its figures of merit, attack by attack."""
+"""Figures of merit of one method from its distances, by attack."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled_zoo.folder import ZooMember
-from ..verdict import SplitCheck, auc, evaluate_distances, random_split_check, tpr_at_fpr
-from .answers import is_adaptive
+from ..verdict import SplitCheck, auc, evaluate_distances, nulls_needed, random_split_check, tpr_at_fpr
+from .loaded_zoo import is_adaptive
 
 #: False positive rates in every table.
 RATES = (0.01, 0.05)
 SPLIT_RATES = (0.01, 0.05, 0.1)
 SPLITS = 1000
-# What a method shows of an attack whose models it cannot compare: nothing, so a coin decides.
+# AUC at chance, for attacks whose models a method cannot compare.
 _CHANCE = 0.5
 
 
@@ -28,48 +28,55 @@ def mean_auc(
     """Mean over the non-adaptive attacks of the AUC against all independents (of some kinds).
 
     Args:
-        distances: by member; NaN where a method cannot compare: such an attack counts ½.
+        distances: by member; an attack with a NaN (not comparable) counts ½.
         suspects: stolen and independent members.
-        kinds: of independents; None: all.
+        kinds: kinds of independents. Default: all.
 
     Returns:
-        0 … 1; NaN without such attacks or independents, or where an independent cannot be compared.
+        0 … 1; NaN without such attacks or independents, or if an independent has no distance.
     """
-    figures = [value for origin, value in attack_aucs(distances, suspects, kinds).items() if not is_adaptive(origin)]
-    return float(np.mean(figures)) if figures else math.nan
+    return _mean_non_adaptive(attack_aucs(distances, suspects, kinds))
 
 
 def attack_aucs(
     distances: Mapping[str, float], suspects: Sequence[ZooMember], kinds: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """The AUC of every attack against all independents (of some kinds); ½ where a method cannot compare."""
-    far = [distances[m.name] for m in suspects if m.role == "independent" and (kinds is None or m.origin in kinds)]
-    if not far or not np.isfinite(far).all():
-        return {}
-    found = {}
-    for origin, near in _by_origin(distances, suspects, "stolen").items():
-        found[origin] = auc(near, far) if np.isfinite(near).all() else _CHANCE
-    return found
+    """AUC of every attack against all independents (of some kinds); ½ for attacks that cannot be compared."""
+    return _by_attack(distances, suspects, auc, _CHANCE, kinds)
 
 
 def mean_tpr(distances: Mapping[str, float], suspects: Sequence[ZooMember], rate: float) -> float:
-    """Mean over the non-adaptive attacks of `tpr_at_fpr` against all independents; 0 where a method cannot compare.
-
-    NaN as `mean_auc`.
+    """Mean over the non-adaptive attacks of `tpr_at_fpr` against all independents; attacks that cannot be compared
+    count 0. NaN as for `mean_auc`.
     """
-    far = [distances[m.name] for m in suspects if m.role == "independent"]
+    return _mean_non_adaptive(
+        _by_attack(distances, suspects, lambda near, far: tpr_at_fpr(near, far, rate), 0.0, kinds=None)
+    )
+
+
+def _by_attack(
+    distances: Mapping[str, float],
+    suspects: Sequence[ZooMember],
+    figure: Callable[[list[float], list[float]], float],
+    undefined: float,
+    kinds: Sequence[str] | None,
+) -> dict[str, float]:
+    far = [distances[m.name] for m in suspects if m.role == "independent" and (kinds is None or m.origin in kinds)]
     if not far or not np.isfinite(far).all():
-        return math.nan
-    figures = [
-        tpr_at_fpr(near, far, rate) if np.isfinite(near).all() else 0.0
+        return {}
+    return {
+        origin: figure(near, far) if np.isfinite(near).all() else undefined
         for origin, near in _by_origin(distances, suspects, "stolen").items()
-        if not is_adaptive(origin)
-    ]
+    }
+
+
+def _mean_non_adaptive(by_attack: Mapping[str, float]) -> float:
+    figures = [value for origin, value in by_attack.items() if not is_adaptive(origin)]
     return float(np.mean(figures)) if figures else math.nan
 
 
-def or_none(value: float) -> float | None:
-    """What is not defined as JSON can hold it."""
+def nan_to_none(value: float) -> float | None:
+    """NaN as None, since JSON has no NaN."""
     return None if math.isnan(value) else value
 
 
@@ -86,22 +93,21 @@ def summarise(
     """All figures of one method.
 
     Args:
-        distances: by member; NaN where the method cannot compare two models (another number of outputs).
+        distances: by member; NaN if the method cannot compare the models (different numbers of outputs).
         suspects: stolen and independent members.
         alpha, resamples, seed: see `evaluate_distances`.
-        cells: also attack × kind of independents.
+        cells: include attack × kind of independents.
         resampled: by member, (R,) distances under resamples of the probes, for intervals over probes.
 
     Returns:
-        ``non_adaptive`` and ``adaptive``: `Evaluation.to_dict` of those attacks, None where there are none;
-        ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot judge; ``mean_auc``
-        and ``mean_tpr`` (by rate) over the non-adaptive attacks, where such an attack counts ½ and 0; None where there
-        are none.
+        ``non_adaptive`` and ``adaptive``: `Evaluation.to_dict` of those attacks, None without such attacks;
+        ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot compare; ``mean_auc``
+        and ``mean_tpr`` (by rate) over the non-adaptive attacks, see the functions of these names; None if undefined.
     """
     independents = _by_origin(distances, suspects, "independent")
     stolen = _by_origin(distances, suspects, "stolen")
     if not all(np.isfinite(values).all() for values in independents.values()):
-        raise ValueError("distances of independents must be finite: without them nothing can be judged")
+        raise ValueError("distances of independents must be finite, got NaN or Inf")
     lost = [origin for origin, values in stolen.items() if not np.isfinite(values).all()]
     result: dict[str, Any] = {"not_comparable": lost}
     for key, adaptive in (("non_adaptive", False), ("adaptive", True)):
@@ -123,25 +129,25 @@ def summarise(
             result[key] = evaluated
     far = np.concatenate(list(independents.values()))
     result["random_splits"] = [dataclasses.asdict(split) for split in split_checks(far, seed)]
-    result["mean_auc"] = or_none(mean_auc(distances, suspects))
-    result["mean_auc_by_kind"] = {kind: or_none(mean_auc(distances, suspects, [kind])) for kind in independents}
-    result["mean_tpr"] = {f"{rate:g}": or_none(mean_tpr(distances, suspects, rate)) for rate in RATES}
+    result["mean_auc"] = nan_to_none(mean_auc(distances, suspects))
+    result["mean_auc_by_kind"] = {kind: nan_to_none(mean_auc(distances, suspects, [kind])) for kind in independents}
+    result["mean_tpr"] = {f"{rate:g}": nan_to_none(mean_tpr(distances, suspects, rate)) for rate in RATES}
     return result
 
 
 def split_checks(far: NDArray[np.float64], seed: int = 0) -> list[SplitCheck]:
-    """Does the false-accusation rate hold? Random splits into halves, or with as many nulls as the rate needs.
+    """Check the false-accusation rate by random splits into halves, or with as many nulls as the rate needs.
 
     Args:
         far: (m,) distances of the independents.
-        seed: of the splits.
+        seed: seed of the splits.
 
     Returns:
         A check for each of 1, 5 and 10 %; empty for fewer than two independents.
     """
     checks = []
     for rate in SPLIT_RATES:
-        needed = math.ceil(1 / rate) - 1
+        needed = nulls_needed(rate)
         spare = len(far) - needed
         held_out = 0.5 if len(far) - round(0.5 * len(far)) >= needed or spare < 1 else spare / len(far)
         if len(far) > 1:

@@ -7,15 +7,17 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from .answers import is_adaptive
+from .loaded_zoo import is_adaptive
+
+RATES = ("0.01", "0.05")
 
 
 def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
-    """The tables: what was evaluated, methods, attack × method with intervals, and what the figures mean.
+    """Tables: the zoo, the methods, attack × method with intervals, with explanations.
 
     Args:
-        results: of `evaluate`.
-        command: that made them.
+        results: results of `evaluate`.
+        command: command line to name as their origin.
     """
     methods = results["methods"]
     lines = ["# Evaluation", ""]
@@ -27,12 +29,12 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
     for method in methods:
         by_kind = [_number(method["mean_auc_by_kind"].get(kind)) for kind in _kinds(results)]
         lines.append(
-            _row(method["name"], str(method["queries"]), _seconds(method), _mean(method, "auc", "mean_auc"), *by_kind,
-                 _tpr(method, "0.01"), _tpr(method, "0.05"))
+            _row(method["name"], str(method["queries"]), _seconds(method), _mean(method, "auc", method["mean_auc"], 3),
+                 *by_kind, *(_mean(method, f"tpr_at_fpr:{rate}", method["mean_tpr"][rate], 2) for rate in RATES))
         )  # fmt: skip
     lines += ["", "Means over the non-adaptive attacks, each attack alike, against all independents (columns by kind: "
               "against that kind alone). In brackets: 95 % intervals over other models of the same kinds."]  # fmt: skip
-    lines += ["", "Time of a suspect: its comparison, and its answers where both were timed (peers run the models "
+    lines += ["", "Time of a suspect: its comparison, and its outputs where both were timed (peers run the models "
               "themselves; ours with --time-queries)."]  # fmt: skip
     if any(method["not_comparable"] for method in methods):
         lines += ["A method that cannot compare models of other classes counts ½ (AUC) and 0 (TPR) for those attacks "
@@ -58,7 +60,7 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
 
 
 def csv_rows(results: Mapping[str, Any]) -> str:
-    """One line for each method and suspect: who it is, its distance."""
+    """One line for each method and suspect, with its distance."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "queries", "member", "role", "origin", "architecture", "accuracy", "distance"])
@@ -90,7 +92,7 @@ def _zoo(zoo: Mapping[str, Any]) -> list[str]:
         name = group["origin"] if group["role"] == "source" else f"{group['role']}: {group['origin']}"
         lines.append(_row(name, str(group["count"]), *shares))
     if zoo["skipped"]:
-        lines += ["", f"Left out, without answers to all probes: {len(zoo['skipped'])} models."]
+        lines += ["", f"Left out, without outputs to all probes: {len(zoo['skipped'])} models."]
     return lines
 
 
@@ -115,19 +117,12 @@ def _estimate(estimate: Mapping[str, Any] | None, digits: int = 2) -> str:
     return value if interval is None else f"{value} [{interval['low']:.2f}, {interval['high']:.2f}]"
 
 
-def _mean(method: Mapping[str, Any], key: str, plain: str) -> str:
+def _mean(method: Mapping[str, Any], key: str, value: float | None, digits: int) -> str:
     evaluated = method["non_adaptive"]
-    # The interval is of the mean over those attacks that can be compared: without the others it is another figure.
+    # The interval is of the mean over the comparable attacks, which is another figure if there are others.
     if evaluated is None or any(not is_adaptive(attack) for attack in method["not_comparable"]):
-        return _number(method[plain])
-    return _estimate(evaluated["mean_over_attacks"][key], 3)
-
-
-def _tpr(method: Mapping[str, Any], rate: str) -> str:
-    evaluated = method["non_adaptive"]
-    if evaluated is None or any(not is_adaptive(attack) for attack in method["not_comparable"]):
-        return _number(method["mean_tpr"][rate], 2)
-    return _estimate(evaluated["mean_over_attacks"][f"tpr_at_fpr:{rate}"])
+        return _number(value, digits)
+    return _estimate(evaluated["mean_over_attacks"][key], digits)
 
 
 def _attack(method: Mapping[str, Any], attack: str) -> str:

@@ -23,11 +23,10 @@ import csv
 import io
 import json
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import tomllib
 
 from ..errors import FileFormatError
 from ..io.files import open_regular

@@ -1,4 +1,4 @@
-"""Probes: the images that every model answers."""
+"""Probe sets: the images on which the outputs of all models are compared."""
 
 from .committed_draw import commitment, committed_order, dataset_hash
 from .compare import EngineDifference, compare_engines
@@ -11,8 +11,8 @@ from .misclassified import misclassified
 from .mixture import mixture
 from .probe_set import ProbeSet
 from .reference_images import split_references
-from .remake import ImageCheck, Remade, verify_probes
 from .selection import balanced, committed, distinct, perceptual_hash
+from .verification import ImageCheck, ProbeVerification, verify_probes
 
 __all__ = [
     "CORRUPTIONS",
@@ -22,7 +22,7 @@ __all__ = [
     "EngineDifference",
     "ImageCheck",
     "ProbeSet",
-    "Remade",
+    "ProbeVerification",
     "balanced",
     "commitment",
     "committed",

@@ -13,19 +13,18 @@ import torch
 from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
-from .integers import integer
+from .arguments import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
 
-# What HDF5 declares but does not store (chunks never written, extreme compression) would fill the memory with
-# zeros.
+# HDF5 datasets may declare far more than they store (unwritten chunks, extreme compression) and so exhaust the memory.
 _TRUSTED_BYTES = 64 << 20
 _MAX_EXPANSION = 200
 
 
 def to_numpy(values: object, name: str) -> AnyArray:
-    """A NumPy array of numbers from an array, a tensor or nested lists; bfloat16 becomes float32."""
+    """NumPy array of numbers from an array, a tensor or nested lists; bfloat16 becomes float32."""
     if isinstance(values, np.ma.MaskedArray):
         raise ProbeError(f"{name} must be a plain NumPy array, got a masked one; leave out or fill in what it masks")
     if isinstance(values, torch.Tensor):
@@ -43,11 +42,11 @@ def to_numpy(values: object, name: str) -> AnyArray:
 
 
 def to_pixels(array: AnyArray, layout: Layout | None, name: str) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-    """uint8 ``(n, H, W, 3)`` and what was done to get there.
+    """Convert images to uint8 ``(n, H, W, 3)``; also returns the conversion for the provenance.
 
-    Floats must lie in 0..1 and become ``uint8(255 x)``, truncated, as in the reference scripts; the product
-    is in the array's own precision (float16: float32), in which every ``k / 255`` gives ``k`` again. One
-    channel is repeated three times.
+    Floats must lie in 0..1 and become ``uint8(255 x)``, truncated, as in the reference scripts. The product is in the
+    precision of the array (float16: float32), in which every ``k / 255`` gives ``k`` again. A single channel is
+    repeated three times.
     """
     layout = _resolve_layout(array.shape, layout, name)
     done: dict[str, Any] = {"layout": layout, "dtype": array.dtype.name}
@@ -76,12 +75,12 @@ def to_labels(values: object, count: int, name: str) -> npt.NDArray[np.int64]:
 
 
 def image_hashes(array: AnyArray) -> list[str]:
-    """SHA-256 of each image's bytes, as they came (own dtype and layout, C order)."""
+    """SHA-256 of each image's bytes in its original dtype and layout, C order."""
     return ["sha256:" + hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in array]
 
 
 def array_source(array: AnyArray, done: dict[str, Any], **source: Any) -> dict[str, Any]:
-    """The provenance's source of images that were an array: what was done to it, and each image's hash."""
+    """Source entry of the provenance for images from an array: the conversion, and the hash of each image."""
     images = [{"name": str(index), "sha256": digest} for index, digest in enumerate(image_hashes(array))]
     return {**source, **done, "images": images}
 
@@ -89,23 +88,23 @@ def array_source(array: AnyArray, done: dict[str, Any], **source: Any) -> dict[s
 def read_hdf5(
     path: StrPath, layout: Layout | None, limit: int | None
 ) -> tuple[AnyArray, AnyArray | None, dict[str, Any]]:
-    """``/data`` and, where there is one, ``/label`` of an HDF5 file, with the file's name and hash."""
-    import h5py  # not at import time: it is slow to import
+    """``/data`` and, if present, ``/label`` of an HDF5 file, with the file's name and hash."""
+    import h5py  # imported late: slow to import
 
-    limit = None if limit is None else integer("limit", limit, 1)
+    limit = None if limit is None else check_integer("limit", limit, 1)
     name = os.fspath(path)
     with open_regular(path) as handle:
         digest = sha256_stream(handle)
     try:
         with h5py.File(path, "r") as file:
-            # Not `"data" in file`: that would already follow a link to another file.
+            # Not `"data" in file`, which follows links to other files.
             if not file.id.links.exists(b"data"):
                 raise ProbeError(f"HDF5 file {name!r} must have the dataset /data, got {sorted(file)[:10]}")
             images = _read_dataset(file, "data", name, layout, limit)
             count = file["data"].shape[0]
             found = file.id.links.exists(b"label")
             labels = _read_dataset(file, "label", name, None, limit) if found else None
-    # h5py raises all of these on damaged files; ProbeError is a ValueError and goes through as it is.
+    # h5py raises all of these on damaged files; ProbeError is a ValueError too.
     except ProbeError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -120,7 +119,7 @@ def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: 
     import h5py
 
     where = f"/{key} of {name!r}"
-    # A link could name any file of this machine, and /data would be its content.
+    # A link could name any file of this machine, whose content would become /data.
     if file.id.links.get_info(key.encode()).type != h5py.h5l.TYPE_HARD:
         raise ProbeError(f"{where} must be stored in the file, got a soft or external link")
     dataset = file[key]

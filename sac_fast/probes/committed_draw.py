@@ -1,16 +1,16 @@
-"""A draw whose seed can be committed to in advance, so that anyone can check that nobody picked the probes.
+"""Draw of probes by a seed that is committed to in advance, so that anyone can verify that they were not hand-picked.
 
-The draw is a function of a seed and of the dataset's content, made of SHA-256 alone (no library's generator):
+The draw is a function of the seed and the dataset's content, defined by SHA-256 alone (no library's generator):
 
 * image hash ``h_i``: SHA-256 of image i's file (its 64 hexadecimal digits); names do not matter
 * dataset hash ``D``: SHA-256 of the different ``h_i``, sorted, each followed by a line feed
 * key ``k_i``: SHA-256 of ``"sac_fast committed draw 1\\n" + seed + "\\n" + D + "\\n" + h_i`` (UTF-8)
 * the draw of m: the m different images with the smallest ``k_i``, in the order of ``k_i``
 
-``commitment(seed)`` = SHA-256 of ``"sac_fast commitment 1\\n" + seed``. Publish it, and ``D``, before anybody can
-know which draw would suit (before the suspect model is chosen, say); reveal the seed with the probes. A seed that
-can be guessed can be read off its commitment: take ``secrets.token_hex(32)``, or a public beacon's later value. What
-this does not show: that the dataset itself was not put together to suit, nor that other commitments were not made.
+``commitment(seed)`` = SHA-256 of ``"sac_fast commitment 1\\n" + seed``. Publish it, and ``D``, before anyone can know
+which draw would be favourable (for example before the suspect is chosen); reveal the seed with the probes. The seed
+must not be guessable, since it could be recovered from its commitment: use ``secrets.token_hex(32)``, or a later value
+of a public beacon. This does not show that the dataset was not chosen to suit, nor that no other commitments were made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _sha256(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def _checked_seed(seed: str) -> str:
+def _check_seed(seed: str) -> str:
     if not isinstance(seed, str) or not seed or "\n" in seed:
         raise ProbeError(f"seed of a committed draw must be one line of text, not empty, got {seed!r}")
     try:
@@ -37,46 +37,62 @@ def _checked_seed(seed: str) -> str:
 
 
 def commitment(seed: str) -> str:
-    """What to publish in advance: ``SHA-256("sac_fast commitment 1\\n" + seed)``.
+    """Commitment to a seed, to be published in advance: ``SHA-256("sac_fast commitment 1\\n" + seed)``.
 
     Args:
-        seed: one line of text that nobody can guess.
+        seed: one line of text that cannot be guessed.
 
     Returns:
         ``"sha256:..."``.
 
     Raises:
-        ProbeError: the seed is empty or more than a line.
+        ProbeError: the seed is empty or has several lines.
+
+    Example::
+
+        >>> commitment("not a good seed")[:23]
+        'sha256:fd8b7136a5e0c692'
     """
-    return _sha256("sac_fast commitment 1\n" + _checked_seed(seed))
+    return _sha256("sac_fast commitment 1\n" + _check_seed(seed))
 
 
 def dataset_hash(hashes: Iterable[str]) -> str:
-    """SHA-256 of the different image hashes (without their ``sha256:``), sorted, each followed by a line feed."""
+    """SHA-256 of the distinct image hashes (without ``sha256:``), sorted, each followed by a line feed.
+
+    Example::
+
+        >>> dataset_hash(["sha256:bb", "sha256:aa"]) == dataset_hash(["sha256:aa", "sha256:bb", "sha256:aa"])
+        True
+    """
     digits = sorted({value.removeprefix("sha256:") for value in hashes})
     return _sha256("".join(digit + "\n" for digit in digits))
 
 
 def committed_order(seed: str, hashes: Sequence[str]) -> list[int]:
-    """All different images in the order of the draw; the first m of them are the draw of m.
+    """Distinct images in the order of the draw; the first m of them are the draw of m.
 
     Args:
         seed: the revealed seed.
         hashes: ``"sha256:..."`` of every image of the dataset, in any order.
 
     Returns:
-        Indices into ``hashes``; of equal hashes only the first one's.
+        Indices into ``hashes``; for equal hashes only the first.
 
     Raises:
-        ProbeError: the seed is empty or more than a line.
+        ProbeError: the seed is empty or has several lines.
+
+    Example::
+
+        >>> sorted(committed_order("seed", ["sha256:aa", "sha256:bb", "sha256:aa"]))
+        [0, 1]
     """
-    prefix = f"sac_fast committed draw 1\n{_checked_seed(seed)}\n{dataset_hash(hashes).removeprefix('sha256:')}\n"
+    prefix = f"sac_fast committed draw 1\n{_check_seed(seed)}\n{dataset_hash(hashes).removeprefix('sha256:')}\n"
     first = {value.removeprefix("sha256:"): index for index, value in reversed(list(enumerate(hashes)))}
     return [first[digits] for digits in sorted(first, key=lambda digits: _sha256(prefix + digits))]
 
 
 def committed_record(seed: str, hashes: Sequence[str], count: int, *, whole: bool) -> dict[str, Any]:
-    """What the provenance says of a committed draw; ``whole``: from all images of the source."""
+    """Provenance entry of a committed draw; ``whole``: drawn from all images of the source."""
     return {
         "kind": "committed",
         "seed": seed,
@@ -89,5 +105,5 @@ def committed_record(seed: str, hashes: Sequence[str], count: int, *, whole: boo
 
 
 def derived_integer(*parts: object) -> int:
-    """A whole number below 2²⁵⁶ that is a function of the parts: SHA-256 of their texts, a line each."""
+    """Integer below 2²⁵⁶ determined by the parts: SHA-256 of their texts, one per line."""
     return int(_sha256("\n".join(str(part) for part in parts)).removeprefix("sha256:"), 16)

@@ -1,4 +1,4 @@
-"""How far each JPEG engine is from Pillow, on the user's own images."""
+"""Compare the pixels of each JPEG engine with Pillow's."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from .probe_set import ProbeSet
 
 @dataclass(frozen=True)
 class EngineDifference:
-    """An engine's pixels beside Pillow's.
+    """Difference of an engine's pixels from Pillow's.
 
     Attributes:
-        engine, device: which.
-        unavailable: why it did not run; the figures are None then.
-        exact: whether it claims Pillow's pixels bit for bit.
-        share: of values that differ. mean, largest: absolute difference, in steps of 0..255.
-        psnr: ``10 log10(255² / mean squared difference)`` in dB; None where nothing differs.
-        distance: between the model's answers to Pillow's probes and to this engine's; None without a model.
+        engine, device: the engine and its device.
+        unavailable: why it did not run; None if it ran. The figures are None if it did not.
+        exact: whether the engine is expected to give Pillow's pixels bit for bit.
+        share: share of values that differ.
+        mean, largest: absolute difference, in steps of 0..255.
+        psnr: ``10 log10(255² / mean squared difference)`` in dB; None if nothing differs.
+        distance: distance between a model's outputs on Pillow's probes and on this engine's; None without a model.
+
+    Example::
+
+        >>> EngineDifference("native", "cpu", None, True, share=0.0).exact
+        True
     """
 
     engine: str
@@ -51,13 +57,20 @@ def compare_engines(
     Args:
         probes: the images, before JPEG.
         quality, severity, subsampling: see `ProbeSet.jpeg`.
-        distance: of Pillow's probes and the engine's, as a model sees them.
+        distance: distance of two probe sets by a model's outputs.
 
     Returns:
-        One entry an engine and device (CUDA where torch has one).
+        One entry per engine and device (CUDA if torch has it).
 
     Raises:
-        ProbeError: Pillow is built on another library than libjpeg-turbo, or a wrong argument.
+        ProbeError: Pillow is not built on libjpeg-turbo, or a wrong argument.
+
+    Example::
+
+        >>> import numpy as np
+        >>> probes = ProbeSet.from_arrays(np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3))
+        >>> [found.share for found in compare_engines(probes, quality=15) if found.engine == "pillow"]
+        [0.0]
     """
     require_exact_pillow()
     expected = probes.jpeg(quality=quality, severity=severity, subsampling=subsampling, engine="pillow")
@@ -76,18 +89,18 @@ def compare_engines(
             if missing is not None:
                 result.append(EngineDifference(engine, device, missing, is_exact(engine, device)))
                 continue
-            share, mean, largest, psnr = difference(expected.images, made.images)
+            share, mean, largest, psnr = pixel_difference(expected.images, made.images)
             apart = None if distance is None else distance(expected, made)
             exact = is_exact(engine, device)
             result.append(EngineDifference(engine, device, None, exact, share, mean, largest, psnr, apart))
     return result
 
 
-def difference(a: Pixels, b: Pixels) -> tuple[float, float, int, float | None]:
-    """Share of different values, mean and largest absolute difference, PSNR in dB (None: equal)."""
+def pixel_difference(a: Pixels, b: Pixels) -> tuple[float, float, int, float | None]:
+    """Share of different values, mean and largest absolute difference, PSNR in dB (None if equal)."""
     count = different = total = squares = largest = 0
-    for one, other in zip(a, b, strict=True):
-        apart = np.abs(one.astype(np.int64) - other)
+    for first, second in zip(a, b, strict=True):
+        apart = np.abs(first.astype(np.int64) - second)
         count, different = count + apart.size, different + int((apart > 0).sum())
         total, squares = total + int(apart.sum()), squares + int((apart * apart).sum())
         largest = max(largest, int(apart.max()))

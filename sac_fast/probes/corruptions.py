@@ -1,4 +1,4 @@
-"""The corruptions of Hendrycks & Dietterich, through the package ``imagecorruptions`` (extra ``corruptions``)."""
+"""Corruptions of Hendrycks & Dietterich, by the package ``imagecorruptions`` (extra ``corruptions``)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
+from .arguments import as_integer, check_choice, check_integer
 from .committed_draw import derived_integer
-from .integers import as_integer, integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
-from .recipe import step_versions
+from .provenance import step_versions
 
 CORRUPTIONS = (
     *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
@@ -27,31 +27,34 @@ _PARTS = ("imagecorruptions-imaug", "numpy", "scipy", "scikit-image", "opencv-py
 
 
 def corrupt(probes: ProbeSet, name: str, *, severity: int, seed: int = 0) -> ProbeSet:
-    """Each image with one corruption; equal seed, equal pixels.
+    """Apply one corruption to every image, reproducibly.
 
-    The package draws from NumPy's global generator; it is seeded for image i with SHA-256 of
-    ``("corruption", seed, i)`` modulo 2³² and put back as it was.
+    The package uses NumPy's global generator. It is seeded for image i with SHA-256 of ``("corruption", seed, i)``
+    modulo 2³², and its state is restored afterwards.
 
     Args:
         probes: images of at least 32×32.
         name: one of `CORRUPTIONS`, as ``imagecorruptions`` names them.
         severity: 1..5.
-        seed: of the random ones among them.
+        seed: seed of the random corruptions.
 
     Returns:
-        New probes with the same labels; the provenance has each image's seed and the versions of what computed.
+        New probes with the same labels. The provenance has the seed of each image and the versions of the packages.
 
     Raises:
-        ProbeError: the extra ``corruptions`` is not installed, an unknown name or severity, images too small.
+        ProbeError: the extra ``corruptions`` is not installed, an unknown name or severity, or images too small.
+
+    Example::
+
+        >>> foggy = corrupt(probes, "fog", severity=3)  # doctest: +SKIP
 
     Source: Hendrycks & Dietterich, ICLR 2019; Michaelis et al., arXiv 1907.07484 (``imagecorruptions``).
     """
-    if name not in CORRUPTIONS:
-        raise ProbeError(f"corruption must be one of {', '.join(CORRUPTIONS)}, got {name!r}")
+    check_choice("corruption", name, CORRUPTIONS)
     level = as_integer(severity)
     if level not in (1, 2, 3, 4, 5):
         raise ProbeError(f"severity must be one of 1, 2, 3, 4, 5, got {severity!r}")
-    severity, seed = level, integer("seed", seed)
+    severity, seed = level, check_integer("seed", seed)
     seeds = [derived_integer("corruption", seed, index) % 2**32 for index in range(len(probes))]
     step: dict[str, Any] = {"kind": "corruption", "name": name, "severity": severity, "seed": seed}
     step |= {"engine": "imagecorruptions", "exact": False, "versions": step_versions(**_versions())}
@@ -60,13 +63,12 @@ def corrupt(probes: ProbeSet, name: str, *, severity: int, seed: int = 0) -> Pro
 
 
 def apply_corruption(images: Pixels, name: str, severity: int, seeds: Sequence[int]) -> Pixels:
-    """Each image with the corruption, NumPy's global generator seeded with its seed."""
-    functions = _package().corruption_dict
+    """Apply the corruption to each image, with NumPy's global generator seeded by the image's seed."""
+    module = _package()
     if min(images.shape[1:3]) < 32:
         raise ProbeError(f"images must be at least 32×32 to be corrupted, got {images.shape[1]}×{images.shape[2]}")
-    module = _package()
-    # two of the functions have a generator of their own
-    takes_seed = "seed" in inspect.signature(functions[name]).parameters
+    # Two of the functions have a generator of their own.
+    takes_seed = "seed" in inspect.signature(module.corruption_dict[name]).parameters
     result = np.empty_like(images)
     for index, (image, seed) in enumerate(zip(images, seeds, strict=True)):
         with _seeded(seed):
@@ -77,7 +79,7 @@ def apply_corruption(images: Pixels, name: str, severity: int, seeds: Sequence[i
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    state = np.random.get_state()  # noqa: NPY002  # the package knows no other generator
+    state = np.random.get_state()  # noqa: NPY002  # the package uses no other generator
     np.random.seed(seed)  # noqa: NPY002
     try:
         yield
@@ -86,7 +88,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def missing_corruptions() -> str | None:
-    """Why the corruptions cannot be used, with the extra that brings them; None where they can."""
+    """Why the corruptions cannot be used and which extra to install; None if they can."""
     try:
         metadata.version("imagecorruptions-imaug")
     except metadata.PackageNotFoundError:

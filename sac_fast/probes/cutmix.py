@@ -1,4 +1,4 @@
-"""SAC-m probes: CutMix, a small patch away from the centre pasted from another image."""
+"""SAC-m probes: CutMix with a small patch away from the centre."""
 
 from __future__ import annotations
 
@@ -8,37 +8,47 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ProbeError
+from .arguments import check_integer
 from .committed_draw import derived_integer
-from .integers import integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
-from .recipe import step_versions
+from .provenance import step_versions
 
 Box = list[int]
 
 
 def cutmix(probes: ProbeSet, *, ratio: float = 0.2, centre: float = 0.5, seed: int = 0) -> ProbeSet:
-    """Paste into each image a patch of another one, at the same place; labels are kept.
+    """Paste a patch of another image into each image, at the same position; labels are kept.
 
-    The patch is ``max(1, round(ratio H)) × max(1, round(ratio W))``. Of all places where it does not touch the
-    central rectangle of ``centre H × centre W``, and of all other images, one is taken by SHA-256 of
-    ``("cutmix", seed, index, "place" or "partner")`` modulo their number. Places are counted row by row.
+    The patch has ``max(1, round(ratio H)) × max(1, round(ratio W))`` pixels. Its position is chosen among those where
+    it does not overlap the central ``centre H × centre W`` rectangle, its partner among the other images, by SHA-256 of
+    ``("cutmix", seed, index, "place" or "partner")`` modulo their number. Positions are numbered row by row.
 
     Args:
         probes: at least two.
-        ratio: side of the patch over side of the image, above 0.
-        centre: side of the rectangle that stays free over side of the image, 0..1.
-        seed: of places and partners.
+        ratio: side of the patch relative to the side of the image, above 0.
+        centre: side of the excluded central rectangle relative to the side of the image, 0..1.
+        seed: seed of positions and partners.
 
     Returns:
-        New probes; the provenance has place and partner of each.
+        New probes. The provenance has position and partner of each.
 
     Raises:
-        ProbeError: fewer than two probes, a ratio that leaves no place for the patch, or a seed that is no integer.
+        ProbeError: fewer than two probes, a ratio that leaves no position for the patch, or a seed that is no integer.
+
+    Example::
+
+        >>> import numpy as np
+        >>> images = np.zeros((2, 20, 20, 3), np.uint8)
+        >>> images[1] = 200
+        >>> probes = ProbeSet.from_arrays(images)
+        >>> mixed = cutmix(probes)
+        >>> int((mixed.images[0] == 200).sum()) == 4 * 4 * 3
+        True
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427 (SAC-m); Yun et al., *CutMix*, ICCV 2019.
     """
-    seed = integer("seed", seed)
+    seed = check_integer("seed", seed)
     count, height, width, _ = probes.images.shape
     if count < 2:
         raise ProbeError(f"probes must be at least 2, each needs another to paste from, got {count}")
@@ -61,7 +71,7 @@ def cutmix(probes: ProbeSet, *, ratio: float = 0.2, centre: float = 0.5, seed: i
 
 
 def paste(images: Pixels, partners: Pixels, boxes: list[Box]) -> Pixels:
-    """Each image with the rectangle ``[top, left, height, width]`` of its partner."""
+    """Copy the rectangle ``[top, left, height, width]`` of the partner into each image."""
     result = images.copy()
     for image, partner, (top, left, height, width) in zip(result, partners, boxes, strict=True):
         image[top : top + height, left : left + width] = partner[top : top + height, left : left + width]
@@ -69,7 +79,7 @@ def paste(images: Pixels, partners: Pixels, boxes: list[Box]) -> Pixels:
 
 
 def _places(image: tuple[int, int], patch: tuple[int, int], centre: float) -> npt.NDArray[np.int64]:
-    """``(p, 2)``: top and left of every place of the patch that does not touch the central rectangle."""
+    """``(p, 2)``: top and left of every position of the patch that does not overlap the central rectangle."""
     outside = []
     for side, length in zip(image, patch, strict=True):
         start = np.arange(side - length + 1)

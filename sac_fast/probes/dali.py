@@ -1,8 +1,8 @@
 """NVIDIA DALI: decode, resize and JPEG distortion as one pipeline, on the CPU or a GPU.
 
-The bytes are read and hashed here and handed to DALI, so that every image has its SHA-256 and a bad one its name;
-DALI decodes, resizes and distorts, several batches ahead. CPU pipelines need no GPU. DALI's CPU decoders and its CPU
-JPEG distortion give Pillow's pixels bit for bit; its resize does not. The GPU path follows DALI's documentation and
+The bytes are read and hashed here and passed to DALI, so that the SHA-256 and the name of every image are known. DALI
+decodes, resizes and distorts with several batches prefetched. CPU pipelines need no GPU. DALI's CPU decoders and its
+CPU JPEG distortion give Pillow's pixels bit for bit; its resize does not. The GPU path follows DALI's documentation and
 has not yet run on a GPU.
 """
 
@@ -23,6 +23,7 @@ from torch.utils.dlpack import from_dlpack
 from ..errors import ProbeError
 from ..io.files import StrPath
 from ..io.progress import track
+from .arguments import check_integer
 from .image import FITS
 from .items import Item, check_header, list_items
 from .jpeg import Pixels, resolve_quality
@@ -35,13 +36,19 @@ Group = list[tuple[Item, bytes, str]]
 
 
 class DaliBatch(NamedTuple):
-    """Images of one size and where they came from.
+    """A batch of images of one size with their origin.
 
     Attributes:
-        images: uint8 ``(b, H, W, 3)``, RGB, on the loader's device; DALI's own memory, not a copy.
+        images: uint8 ``(b, H, W, 3)``, RGB, on the loader's device; memory of DALI, not a copy.
         names: b names, as `Item.name`.
         hashes: SHA-256 of the b encoded images.
-        labels: b labels, None where the source has none.
+        labels: b labels, None for images without one.
+
+    Example::
+
+        >>> import torch
+        >>> DaliBatch(torch.zeros(1, 8, 8, 3, dtype=torch.uint8), ["a.png"], ["sha256:aa"], [None]).names
+        ['a.png']
     """
 
     images: torch.Tensor
@@ -51,7 +58,7 @@ class DaliBatch(NamedTuple):
 
 
 def missing_dali() -> str | None:
-    """Why DALI cannot be used, with the extra that brings it; None where it can."""
+    """Why DALI cannot be used and which extra to install; None if it can."""
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         return "DALI is not installed: pip install 'sac-fast[dali]'"
     return None
@@ -93,7 +100,7 @@ def _pipeline(
 
 
 def jpeg_distort(images: Pixels, qualities: Sequence[int], subsampling: str, device: str) -> Pixels:
-    """DALI's ``jpeg_compression_distortion``: on the CPU Pillow's pixels, on a GPU an approximation of them."""
+    """DALI's ``jpeg_compression_distortion``: Pillow's pixels on the CPU, an approximation on a GPU."""
     if subsampling != "4:2:0":
         raise ProbeError(f"subsampling must be 4:2:0 for the engine dali, which has no other, got {subsampling!r}")
     starts = iter(range(0, len(images), _BATCH))
@@ -127,21 +134,28 @@ class DaliLoader:
         quality: JPEG quality 1..100 (4:2:0) to compress with after the resize; None: none.
         labels: see `list_items`.
         device: ``"cpu"``, or a CUDA device (decoders ``"mixed"`` with ``hw_decoder_load=0`` and fancy upsampling).
-        batch_size: images a batch; the last one may be smaller.
-        threads: DALI's threads; None: torch's.
-        prefetch: batches that DALI prepares ahead (their files are read when DALI asks for them).
+        batch_size: images per batch; the last one may be smaller.
+        threads: number of DALI's threads. Default: that of torch.
+        prefetch: batches that DALI prefetches (their files are read when DALI requests them).
         rank, world_size: this process takes the images rank, rank + world_size, … of the source.
-        skip_bad: list an image that cannot be decoded in `skipped` and go on, instead of an error that names it.
-        progress: show a bar on stderr.
+        skip_bad: list images that cannot be decoded in `skipped`, instead of raising an error.
+        progress: show a progress bar on stderr.
 
     Attributes:
         type: ``"folder"``, ``"file list"`` or ``"webdataset"``.
-        items: this rank's images. classes: names of the classes, or None. total: images of all ranks.
-        skipped: ``{"name", "reason"}`` of each bad image so far.
+        items: this rank's images.
+        classes: names of the classes, or None.
+        total: number of images of all ranks.
+        skipped: ``{"name", "reason"}`` of each image skipped so far.
 
     Raises:
         ProbeError: DALI is not installed (``pip install 'sac-fast[dali]'``), a wrong argument or an empty source;
             while iterating, an image that cannot be decoded, by name.
+
+    Example::
+
+        >>> for batch in DaliLoader("images", size=224):  # doctest: +SKIP
+        ...     print(batch.images.shape)
     """
 
     def __init__(
@@ -167,8 +181,7 @@ class DaliLoader:
             if value not in allowed:
                 raise ProbeError(f"{name} must be one of {', '.join(allowed)} for DALI, got {value!r}")
         for name, number in (("batch_size", batch_size), ("prefetch", prefetch), ("world_size", world_size)):
-            if not isinstance(number, int) or number < 1:
-                raise ProbeError(f"{name} must be an integer of at least 1, got {number!r}")
+            check_integer(name, number, 1)
         if not 0 <= rank < world_size:
             raise ProbeError(f"rank must be in 0..{world_size - 1}, got {rank}")
         if isinstance(source, list) and source and isinstance(source[0], Item):
@@ -192,20 +205,20 @@ class DaliLoader:
     def __iter__(self) -> Iterator[DaliBatch]:
         self.skipped = []
         items = track(self.items, "decoding images", enabled=self.progress)
-        with closing(items):  # type: ignore[type-var]  # a generator: its bar goes away when the loop is left
-            todo: Iterator[Group] = self._groups(items)
-            while (bad := (yield from self._run(todo))) is not None:
+        with closing(items):  # type: ignore[type-var]  # a generator, whose bar disappears when it is closed
+            pending: Iterator[Group] = self._groups(items)
+            while (bad := (yield from self._run(pending))) is not None:
                 good, suspects = [], bad
                 for entry in suspects:
-                    reason = self._fails(entry)
+                    reason = self._decode_error(entry)
                     if reason is None:
                         good.append(entry)
                     else:
-                        self._refuse(entry[0], reason)
+                        self._skip_or_raise(entry[0], reason)
                 if len(good) == len(suspects):
                     raise ProbeError(f"DALI failed on a batch of which it decodes every image: {suspects[0][0].name!r}")
                 sized = [good[i : i + self.batch_size] for i in range(0, len(good), self.batch_size)]
-                todo = chain(sized, todo)
+                pending = chain(sized, pending)
 
     def _groups(self, items: Iterable[Item]) -> Iterator[Group]:
         group: Group = []
@@ -214,7 +227,7 @@ class DaliLoader:
                 data, digest = item.read()
                 check_header(item, data)
             except ProbeError as error:
-                self._refuse(item, str(error), error)
+                self._skip_or_raise(item, str(error), error)
                 continue
             group.append((item, data, digest))
             if len(group) == self.batch_size:
@@ -223,23 +236,23 @@ class DaliLoader:
         if group:
             yield group
 
-    def _refuse(self, item: Item, reason: str, cause: Exception | None = None) -> None:
+    def _skip_or_raise(self, item: Item, reason: str, cause: Exception | None = None) -> None:
         if not self.skip_bad:
             raise ProbeError(reason) from cause
         self.skipped.append({"name": item.name, "reason": reason.replace(str(item.path), item.name)})
 
     def _run(self, groups: Iterator[Group]) -> Any:
-        """Yield batches; return None at the end, or what was under way when DALI failed."""
-        under_way: deque[Group] = deque()
+        """Yield batches; returns None at the end, or the images in flight when DALI failed."""
+        in_flight: deque[Group] = deque()
         failure: list[ProbeError] = []
 
         def feed() -> Any:
             try:
                 group = next(groups)
-            except ProbeError as error:  # through DALI it would lose its type and words
+            except ProbeError as error:  # DALI would replace its type and message
                 failure.append(error)
                 raise StopIteration from None
-            under_way.append(group)
+            in_flight.append(group)
             return [np.frombuffer(data, np.uint8) for _, data, _ in group]
 
         pipe = self._build(feed, self.batch_size, self.prefetch)
@@ -249,10 +262,10 @@ class DaliLoader:
             except StopIteration:
                 break
             except RuntimeError as error:
-                if not under_way:
+                if not in_flight:
                     raise ProbeError(f"DALI failed: {error}") from error
-                return [entry for group in under_way for entry in group]
-            group = under_way.popleft()
+                return [entry for group in in_flight for entry in group]
+            group = in_flight.popleft()
             yield DaliBatch(
                 from_dlpack(out.as_tensor()),
                 [item.name for item, _, _ in group],
@@ -263,15 +276,15 @@ class DaliLoader:
             raise failure[0]
         return None
 
-    def _fails(self, entry: tuple[Item, bytes, str]) -> str | None:
-        """Why DALI cannot decode this image alone; None if it can."""
+    def _decode_error(self, entry: tuple[Item, bytes, str]) -> str | None:
+        """Why DALI cannot decode this image; None if it can."""
         blobs = iter([[np.frombuffer(entry[1], np.uint8)]])
         try:
             self._build(lambda: next(blobs), 1, 1).run()
         except RuntimeError as error:
-            said = [line.strip() for line in str(error).splitlines() if line.strip()]
-            told = said[said.index("encountered:") + 1] if "encountered:" in said else said[0]
-            return f"image {entry[0].name!r} cannot be decoded: DALI: {told}"
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = lines[lines.index("encountered:") + 1] if "encountered:" in lines else lines[0]
+            return f"image {entry[0].name!r} cannot be decoded: DALI: {reason}"
         return None
 
     def _build(self, feed: Callable[[], Any], batch: int, ahead: int) -> Any:

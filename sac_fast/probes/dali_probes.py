@@ -9,31 +9,35 @@ import numpy as np
 
 from ..errors import ProbeError
 from ..io.files import StrPath
+from .arguments import check_integer
 from .dali import DaliLoader, version
-from .integers import integer
 from .probe_set import ProbeSet
-from .recipe import unchanged
+from .provenance import normal_provenance
 
 
 def load_dali(source: StrPath | Sequence[StrPath], *, limit: int | None = None, **options: Any) -> ProbeSet:
-    """A probe set of a folder, a file list or WebDataset tars, decoded and resized by DALI.
+    """Probe set from a folder, a file list or WebDataset tars, decoded and resized by DALI.
 
     Args:
         source: see `sac_fast.probes.items.list_items`.
-        limit: at most so many images of this rank, the first ones.
-        options: of `sac_fast.probes.dali.DaliLoader`, without ``quality``: compress with `ProbeSet.jpeg`, so that
-            the step is in the recipe.
+        limit: largest number of images of this rank, the first ones.
+        options: options of `sac_fast.probes.dali.DaliLoader` except ``quality``: compress with `ProbeSet.jpeg`, which
+            records the step in the provenance.
 
     Returns:
-        The probes; the provenance says that DALI decoded and resized, on which device.
+        The probes. The provenance has DALI as decoder, with its device.
 
     Raises:
-        ProbeError: DALI is not installed, an image that cannot be decoded (by name, unless ``skip_bad``), none that
-            can, or a wrong argument.
+        ProbeError: DALI is not installed, an image cannot be decoded (unless ``skip_bad``), no image can be decoded, or
+            a wrong argument.
+
+    Example::
+
+        >>> probes = load_dali("images", size=224, labels="folder")  # doctest: +SKIP
     """
     if "quality" in options:
         raise ProbeError("quality must be given to ProbeSet.jpeg, which records the step, got it for load_dali")
-    limit = None if limit is None else integer("limit", limit, 1)
+    limit = None if limit is None else check_integer("limit", limit, 1)
     loader = DaliLoader(source, **options)
     found = len(loader.items)
     loader.items = loader.items[:limit]
@@ -57,4 +61,4 @@ def load_dali(source: StrPath | Sequence[StrPath], *, limit: int | None = None, 
     resize = {"size": list(loader.size), "fit": loader.fit, "resample": loader.resample, "engine": "dali"}
     known = [label for label in labels if label is not None]
     numbers = np.array(known, np.int64) if len(known) == len(labels) else None
-    return ProbeSet(np.concatenate(images), numbers, unchanged(record, {"dali": version()}, resize=resize))
+    return ProbeSet(np.concatenate(images), numbers, normal_provenance(record, {"dali": version()}, resize=resize))

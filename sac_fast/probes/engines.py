@@ -1,4 +1,4 @@
-"""The engines of the JPEG step: Pillow, the exact op of this package, and DALI."""
+"""Engines of the JPEG step: Pillow, the exact op of this package, and DALI."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .. import _backend
 from ..errors import ProbeError
 from ..io.version import package_version
 from ..ops.jpeg_roundtrip import jpeg_roundtrip
+from .arguments import check_choice
 from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact
 
 ENGINES = ("native", "pillow", "dali")
@@ -18,23 +19,23 @@ _CHUNK = 256
 
 
 def default_engine() -> str:
-    """``"native"`` where the compiled op is there, else ``"pillow"``; both give the same pixels."""
+    """``"native"`` if the compiled op is available, else ``"pillow"``; both give the same pixels."""
     return "native" if _backend.is_compiled() else "pillow"
 
 
 def available_engines() -> dict[str, str | None]:
-    """For each engine why it cannot run here; None where it can."""
+    """For each engine the reason why it cannot run here, or None."""
     from .dali import missing_dali
 
     return {
-        "native": None if _backend.is_compiled() else "the compiled module is not there",
+        "native": None if _backend.is_compiled() else "the compiled module is missing",
         "pillow": None,
         "dali": missing_dali(),
     }
 
 
 def is_exact(engine: str, device: str = "cpu") -> bool:
-    """Whether the engine's pixels equal those of libjpeg-turbo as Pillow calls it, bit for bit."""
+    """Whether the engine gives the pixels of libjpeg-turbo, as called by Pillow, bit for bit."""
     if engine == "pillow":
         return pillow_is_exact()
     return engine == "native" or torch.device(device).type == "cpu"
@@ -52,15 +53,14 @@ def compress(
         device: ``"cpu"`` or a CUDA device, for the engines ``native`` and ``dali``.
 
     Returns:
-        The new images, and what the provenance records: engine, device, whether it is exact, versions.
+        The new images, and the entries for the provenance: engine, device, exactness, versions.
 
     Raises:
-        ProbeError: an engine that is not known or not there, or wrong images, qualities or subsampling.
+        ProbeError: an unknown or missing engine, or wrong images, qualities or subsampling.
     """
     engine = default_engine() if engine is None else engine
-    if engine not in ENGINES:
-        raise ProbeError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    place = _place(device)
+    check_choice("engine", engine, ENGINES)
+    place = _check_device(device)
     if engine == "pillow" and place.type != "cpu":
         raise ProbeError(f'device must be "cpu" for the engine pillow, got {device!r}')
     qualities = check_batch(images, quality, subsampling)
@@ -76,7 +76,7 @@ def compress(
     return result, {"engine": engine, "device": place.type, "exact": is_exact(engine, device), "versions": versions}
 
 
-def _place(device: str) -> torch.device:
+def _check_device(device: str) -> torch.device:
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -91,7 +91,7 @@ def _place(device: str) -> torch.device:
 def _native(images: Pixels, qualities: list[int], subsampling: str, place: torch.device) -> Pixels:
     if not _backend.is_compiled():
         raise ProbeError("engine 'native' must be compiled and is not; engine 'pillow' gives the same pixels")
-    result = images.copy(order="C")  # writable, which torch wants, and overwritten piece by piece
+    result = images.copy(order="C")  # writable, as torch requires; overwritten chunk by chunk
     for start in range(0, len(images), _CHUNK):
         piece = result[start : start + _CHUNK]
         try:

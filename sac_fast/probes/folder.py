@@ -1,10 +1,10 @@
-"""Probes from a folder of image files."""
+"""Read probes from a folder of image files."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
 from ..io.progress import track
+from .arguments import as_integer, check_choice, check_integer
 from .committed_draw import committed_order, committed_record
 from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, read_image
-from .integers import as_integer, integer
 
-# images, labels, the provenance's source, and what else it says
+# Images, labels, source entry of the provenance, and its other entries.
 Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
 
 
@@ -37,7 +37,7 @@ def read_folder(
     skip_bad: bool,
     progress: bool,
 ) -> Folder:
-    """Images, labels and provenance of `ProbeSet.from_folder`, which documents the arguments."""
+    """Images, labels and provenance for `ProbeSet.from_folder`; see there for the arguments."""
     target = _check_arguments(size, fit, resample, labels)
     limit, seed, per_class = _check_draw(labels, limit, seed, commit_seed, per_class)
     root = Path(folder)
@@ -53,11 +53,11 @@ def read_folder(
         names = [name for name in names if name in hashes]
         digests = [hashes[name] for name in names]
         order = [names[index] for index in committed_order(commit_seed, digests)]
-        chosen = choose(order, limit, None, per_class, classes)
+        chosen = draw_names(order, limit, None, per_class, classes)
         more["selection"] = [committed_record(commit_seed, digests, len(chosen), whole=True)]
         more["selection"][0]["per_class"] = per_class
     else:
-        chosen = choose(names, limit, seed, per_class)
+        chosen = draw_names(names, limit, seed, per_class)
     images, hashed, skipped = _decode(root, chosen, target, fit, resample, skip_bad, progress)
     source["images"] = [{"name": name, "sha256": digest} for name, digest in hashed.items()]
     if skip_bad:
@@ -75,13 +75,9 @@ def read_folder(
 def _check_arguments(
     size: tuple[int, int] | int | None, fit: str, resample: str, labels: str
 ) -> tuple[int, int] | None:
-    for name, value, allowed in (
-        ("fit", fit, FITS),
-        ("resample", resample, RESAMPLES),
-        ("labels", labels, ("none", "folder")),
-    ):
-        if value not in allowed:
-            raise ProbeError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    check_choice("fit", fit, FITS)
+    check_choice("resample", resample, RESAMPLES)
+    check_choice("labels", labels, ("none", "folder"))
     if size is None:
         return None
     sides = [as_integer(side) for side in (size if isinstance(size, Sequence) else (size, size))]
@@ -94,9 +90,9 @@ def _check_arguments(
 def _check_draw(
     labels: str, limit: int | None, seed: int | None, commit_seed: str | None, per_class: int | None
 ) -> tuple[int | None, int | None, int | None]:
-    limit = None if limit is None else integer("limit", limit, 1)
-    seed = None if seed is None else integer("seed", seed, 0)
-    per_class = None if per_class is None else integer("per_class", per_class, 1)
+    limit = None if limit is None else check_integer("limit", limit, 1)
+    seed = None if seed is None else check_integer("seed", seed, 0)
+    per_class = None if per_class is None else check_integer("per_class", per_class, 1)
     if commit_seed is not None and (seed is not None or (limit is None and per_class is None)):
         raise ProbeError(f"commit_seed must come with limit or per_class and without seed, got {limit=} and {seed=}")
     if per_class is not None and (labels != "folder" or limit is not None):
@@ -105,7 +101,7 @@ def _check_draw(
 
 
 def list_images(root: Path) -> tuple[list[str], Counter[str]]:
-    """Relative POSIX names of the image files, sorted, and the counts of what was left aside."""
+    """Relative POSIX names of the image files, sorted, and the counts of ignored files."""
     if not root.is_dir():
         raise ProbeError(f"folder must be an existing folder, got {str(root)!r}")
     extensions = image_extensions()
@@ -129,7 +125,7 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
                 raise ProbeError(f"image {str(path)!r} must lie in the folder, got a link to {str(real)!r}")
             elif not path.is_file() and path.exists():
                 ignored["not regular files"] += 1
-            else:  # a broken link too: reading it says so
+            else:  # broken links too, for which reading raises the error
                 names.append(path.relative_to(root).as_posix())
     return sorted(names), +ignored
 
@@ -141,19 +137,16 @@ def class_names(root: Path, names: list[str]) -> list[str]:
     return sorted({name.split("/")[0] for name in names})
 
 
-def choose(
+def draw_names(
     names: list[str], limit: int | None, seed: int | None, per_class: int | None, classes: list[str] | None = None
 ) -> list[str]:
-    """The first names, or drawn ones; of each first sub-folder ``per_class``, an error where there are fewer."""
+    """The first names, or a random draw; with ``per_class`` so many of each first sub-folder."""
     if per_class is not None:
         members: dict[str, list[str]] = {name: [] for name in classes or ()}
         for name in names:
             members.setdefault(name.split("/")[0], []).append(name)
-        short = [f"{name!r} ({len(found)})" for name, found in sorted(members.items()) if len(found) < per_class]
-        if short:
-            shown = ", ".join(short[:5])
-            raise ProbeError(f"every class must have at least {per_class} images, got fewer in {len(short)}: {shown}")
-        chosen = {name for found in members.values() for name in choose(found, per_class, seed, None)}
+        check_class_sizes({name: len(found) for name, found in members.items()}, per_class)
+        chosen = {name for found in members.values() for name in draw_names(found, per_class, seed, None)}
         return [name for name in names if name in chosen]
     if limit is None or limit >= len(names):
         return names
@@ -163,8 +156,16 @@ def choose(
     return [names[index] for index in sorted(drawn)]
 
 
+def check_class_sizes(sizes: Mapping[Any, int], per_class: int) -> None:
+    """Raise a ProbeError that names the classes with fewer than ``per_class`` images."""
+    short = [f"{name!r} ({size})" for name, size in sorted(sizes.items()) if size < per_class]
+    if short:
+        shown = ", ".join(short[:5])
+        raise ProbeError(f"every class must have at least {per_class} images, got fewer in {len(short)}: {shown}")
+
+
 def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> dict[str, str]:
-    """SHA-256 of each file that can be read, by name; without ``skip_bad`` one that cannot is an error."""
+    """SHA-256 by name of each readable file; without ``skip_bad`` an unreadable file is an error."""
     hashes = {}
     for name in track(names, "hashing images", enabled=progress):
         try:
@@ -177,13 +178,7 @@ def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> 
 
 
 def _decode(
-    root: Path,
-    names: list[str],
-    size: tuple[int, int] | None,
-    fit: str,
-    resample: str,
-    skip_bad: bool,
-    progress: bool,
+    root: Path, names: list[str], size: tuple[int, int] | None, fit: str, resample: str, skip_bad: bool, progress: bool
 ) -> tuple[npt.NDArray[np.uint8], dict[str, str], list[dict[str, str]]]:
     formats = image_formats()
     arrays: list[npt.NDArray[np.uint8]] = []
@@ -196,12 +191,12 @@ def _decode(
         except ProbeError as error:
             if not skip_bad:
                 raise
-            # the recipe knows the folder's files by their relative names only
+            # The provenance has only relative names.
             skipped.append({"name": name, "reason": str(error).replace(str(root / name), name)})
             continue
         sizes[image.height, image.width] += 1
         hashes[name] = digest
-        # Once sizes differ the pixels are of no use, but the message shall name all sizes.
+        # If sizes differ, reading goes on for the error message, which names all sizes.
         if size is not None:
             arrays.append(np.asarray(fit_image(image, size, fit, resample)))
         elif len(sizes) == 1:

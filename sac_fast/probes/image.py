@@ -1,4 +1,4 @@
-"""One image file from a stranger: decoded to 8-bit RGB, or refused with file and reason."""
+"""Decode one untrusted image file to 8-bit RGB, or refuse it with file and reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
 
-# EPS and PS run Ghostscript on the file; the others are stubs that Pillow can identify but not decode.
+# EPS and PS run Ghostscript on the file; Pillow can identify but not decode the others.
 _REFUSED_FORMATS = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
 MAX_FILE_BYTES = 1 << 30
 
@@ -23,20 +23,20 @@ FITS = ("crop", "stretch", "pad")
 
 
 def image_formats() -> list[str]:
-    """The Pillow formats that are decoded, by name."""
+    """Names of the Pillow formats that are decoded."""
     Image.init()
     return sorted(set(Image.OPEN) - _REFUSED_FORMATS)
 
 
 def image_extensions() -> frozenset[str]:
-    """The file name endings (lower case, with the dot) that count as images."""
+    """File name extensions (lower case, with the dot) of image files."""
     formats = set(image_formats())
     return frozenset(ext for ext, fmt in Image.registered_extensions().items() if fmt in formats)
 
 
 @contextlib.contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Truncated files and decompression bombs are errors, whatever the process has set."""
+    """Make truncated files and decompression bombs errors, whatever the settings of the process."""
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
@@ -51,20 +51,19 @@ def strict_pillow() -> Iterator[None]:
 def read_image(path: StrPath, formats: list[str]) -> tuple[Image.Image, str]:
     """Decode the first frame of an image file to 8-bit RGB.
 
-    EXIF orientation is applied. Alpha is dropped, as ``Image.convert("RGB")`` does. 16-bit samples keep their
-    high byte. Grey, palette, CMYK and YCbCr are converted by Pillow's formulas; colour profiles are not
-    applied.
+    EXIF orientation is applied. Alpha is dropped, as by ``Image.convert("RGB")``. 16-bit samples keep their high byte.
+    Grey, palette, CMYK and YCbCr are converted by Pillow's formulas; colour profiles are not applied.
 
     Args:
         path: the file.
-        formats: Pillow formats to accept, whatever the file is called (`image_formats`).
+        formats: Pillow formats to accept, whatever the file name (`image_formats`).
 
     Returns:
         The RGB image and the SHA-256 of the file, ``"sha256:..."``.
 
     Raises:
-        ProbeError: unreadable, truncated, larger than Pillow's pixel limit or 1 GiB, or of a mode with no
-            stated conversion (float and 32-bit integer samples).
+        ProbeError: unreadable, truncated, larger than Pillow's pixel limit or 1 GiB, or of a mode without a defined
+            conversion (float and 32-bit integer samples).
     """
     name = os.fspath(path)
     try:
@@ -80,7 +79,7 @@ def read_image(path: StrPath, formats: list[str]) -> tuple[Image.Image, str]:
         try:
             with strict_pillow(), Image.open(handle, formats=formats) as image:
                 return _to_rgb(ImageOps.exif_transpose(image)), digest
-        # Pillow's decoders raise almost anything on hostile bytes: struct.error, SyntaxError, IndexError, ...
+        # Pillow's decoders raise many types on malformed bytes: struct.error, SyntaxError, IndexError, …
         except Exception as error:
             raise ProbeError(f"image {name!r} cannot be decoded: {type(error).__name__}: {error}") from error
 
@@ -105,8 +104,8 @@ def fit_image(image: Image.Image, size: tuple[int, int], fit: str, resample: str
     Args:
         image: RGB.
         size: height and width in pixels.
-        fit: ``"crop"`` keeps the aspect ratio and cuts what is over, half on each side; ``"stretch"`` does
-            not keep it; ``"pad"`` keeps it and fills with black.
+        fit: ``"crop"`` keeps the aspect ratio and crops the excess, half on each side; ``"stretch"`` does not keep
+            it; ``"pad"`` keeps it and fills with black.
         resample: Pillow's filter, see `RESAMPLES`.
 
     Returns:
@@ -117,7 +116,7 @@ def fit_image(image: Image.Image, size: tuple[int, int], fit: str, resample: str
     if fit == "crop":
         return ImageOps.fit(image, target, method)
     if fit == "pad":
-        # Not ImageOps.pad: it loses an image that is thinner than a pixel after scaling.
+        # Not ImageOps.pad, which fails for images that are thinner than a pixel after scaling.
         scale = min(target[0] / image.width, target[1] / image.height)
         width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         canvas = Image.new("RGB", target)

@@ -1,4 +1,4 @@
-"""Encoded images, not yet decoded: of a folder, a file list or WebDataset tars."""
+"""Encoded images of a folder, a file list or WebDataset tars."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ..io.files import StrPath, open_regular
 from .folder import class_names, list_images
 from .image import MAX_FILE_BYTES, image_extensions, strict_pillow
 
-# What DALI's CPU decoders give the same pixels for as Pillow does (tests/test_probes_dali.py).
+# Formats for which DALI's CPU decoders give the same pixels as Pillow (tests/probes/test_probes_dali.py).
 DALI_FORMATS = ["JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM"]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One encoded image: a file, or a part of a tar.
+    """One encoded image: a file, or a member of a tar.
 
     Attributes:
-        name: as the provenance calls it, relative to the source, ``"shard.tar/member"`` in tars.
-        path: the file that holds it.
-        label: None where the source has none.
-        offset, size: its place in the file; size None: all of it.
+        name: name in the provenance, relative to the source; ``"shard.tar/member"`` in tars.
+        path: the file.
+        label: the label; None if the source has none.
+        offset, size: position of the image in the file; size None: the whole file.
     """
 
     name: str
@@ -60,35 +60,35 @@ def list_items(source: StrPath | Sequence[StrPath], labels: str = "none") -> tup
     """The encoded images of a source, in a stated order.
 
     Args:
-        source: a folder (its image files, in the order of their names); a ``.txt`` or ``.lst`` file list, one path
-            a line, relative to the list's folder, with a blank and a whole number as label after it or on no line
-            at all; a ``.tar`` in the WebDataset layout, or a list of them (in the order of the archive; the label
-            is what the member ``<key>.cls`` says).
+        source: a folder (its image files, in the order of their names); a ``.txt`` or ``.lst`` file list with one path
+            per line, relative to the list's folder, and an integer label after a blank on every line or on none; a
+            ``.tar`` in the WebDataset layout, or a list of them (in the order of the archive; labels from the members
+            ``<key>.cls``).
         labels: for folders, ``"folder"``: the index of the first sub-folder's name; ``"none"``.
 
     Returns:
-        ``"folder"``, ``"file list"`` or ``"webdataset"``; the images; the classes' names for folders with labels.
+        ``"folder"``, ``"file list"`` or ``"webdataset"``; the images; the names of the classes for folders with labels.
 
     Raises:
         ProbeError: no image, a path that leads out of the folder, a damaged tar or list.
     """
     if isinstance(source, (list, tuple)):
-        return "webdataset", _not_empty([item for tar in source for item in _tar_items(Path(tar))], source), None
+        return "webdataset", _check_not_empty([item for tar in source for item in _tar_items(Path(tar))], source), None
     path = Path(source)  # type: ignore[arg-type]  # not a sequence of paths here
     if path.is_dir():
         names, _ = list_images(path)
         classes = class_names(path, names) if labels == "folder" else None
         found = [Item(n, path / n, classes.index(n.split("/")[0]) if classes else None) for n in names]
-        return "folder", _not_empty(found, path), classes
+        return "folder", _check_not_empty(found, path), classes
     if path.suffix.lower() == ".tar":
-        return "webdataset", _not_empty(list(_tar_items(path)), path), None
+        return "webdataset", _check_not_empty(list(_tar_items(path)), path), None
     if path.suffix.lower() in (".txt", ".lst"):
-        return "file list", _not_empty(_listed(path), path), None
+        return "file list", _check_not_empty(_listed(path), path), None
     raise ProbeError(f"source must be a folder, a .txt or .lst file list, or .tar files, got {os.fspath(path)!r}")
 
 
 def check_header(item: Item, data: bytes) -> None:
-    """Refuse, before DALI sees it, what Pillow and DALI would not make the same pixels of.
+    """Refuse images that Pillow and DALI decode differently, before DALI reads them.
 
     Raises:
         ProbeError: not an 8-bit grey or RGB image of one frame in one of `DALI_FORMATS`, or larger than Pillow's
@@ -97,7 +97,7 @@ def check_header(item: Item, data: bytes) -> None:
     try:
         with strict_pillow(), Image.open(io.BytesIO(data), formats=DALI_FORMATS) as image:
             mode, frames = image.mode, getattr(image, "n_frames", 1)
-    except Exception as error:  # Pillow raises almost anything on hostile bytes
+    except Exception as error:  # Pillow raises many types on malformed bytes
         raise ProbeError(f"image {item.name!r} cannot be decoded: {type(error).__name__}: {error}") from error
     if mode not in ("L", "RGB") or frames != 1:
         raise ProbeError(
@@ -106,7 +106,7 @@ def check_header(item: Item, data: bytes) -> None:
         )
 
 
-def _not_empty(items: list[Item], source: object) -> list[Item]:
+def _check_not_empty(items: list[Item], source: object) -> list[Item]:
     if not items:
         raise ProbeError(f"source must hold at least one image, got none in {source!s}")
     return items
@@ -139,7 +139,7 @@ def _tar_items(path: Path) -> Iterator[Item]:
     images: dict[str, Item] = {}
     labels: dict[str, int] = {}
     try:
-        # Uncompressed, so that a member can be read where it lies and cannot grow.
+        # Uncompressed only, so that a member can be read in place and cannot expand.
         with open_regular(path) as handle, tarfile.open(fileobj=handle, mode="r:") as archive:
             for member in archive:
                 folder, _, base = member.name.rpartition("/")

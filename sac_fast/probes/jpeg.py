@@ -1,4 +1,4 @@
-"""JPEG compression of probe images through Pillow: the JC of SAC-JC."""
+"""JPEG compression of probe images by Pillow: the JC of SAC-JC."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ import PIL
 from PIL import Image, features
 
 from ..errors import ProbeError
-from .integers import as_integer
+from ..ops.jpeg_arguments import SUBSAMPLINGS
+from .arguments import as_integer, check_choice
 
 # Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions", ICLR 2019.
 JPEG_SEVERITY = MappingProxyType({1: 25, 2: 18, 3: 15, 4: 10, 5: 7})
-
-SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 Pixels = npt.NDArray[np.uint8]
 Levels = int | Sequence[int] | None
 
 
 def resolve_quality(quality: int | None, severity: int | None) -> int:
-    """The JPEG quality 1..100, given as such or as a severity 1..5; exactly one of the two."""
+    """JPEG quality 1..100 from either a quality or a severity 1..5."""
     if (quality is None) == (severity is None):
         raise ProbeError(f"give exactly one of quality and severity, got {quality=} and {severity=}")
     if severity is not None:
@@ -41,7 +40,7 @@ def resolve_quality(quality: int | None, severity: int | None) -> int:
 
 
 def resolve_qualities(quality: Levels, severity: Levels) -> list[int]:
-    """One quality or several different ones, given as such or as severities."""
+    """One or several distinct qualities, from qualities or severities."""
     several = [value for value in (quality, severity) if isinstance(value, (list, tuple))]
     if len(several) == 1 and (quality is None or severity is None):
         as_quality = isinstance(quality, (list, tuple))
@@ -50,20 +49,16 @@ def resolve_qualities(quality: Levels, severity: Levels) -> list[int]:
             name = "quality" if as_quality else "severity"
             raise ProbeError(f"{name} must be one value or several different ones, got {several[0]!r}")
         return values
-    return [resolve_quality(quality, severity)]  # type: ignore[arg-type]  # it refuses what is no integer
+    return [resolve_quality(quality, severity)]  # type: ignore[arg-type]  # it checks the type
 
 
 def pillow_is_exact() -> bool:
-    """Whether this Pillow was built on libjpeg-turbo, whose pixels are what "exact" means here."""
+    """Whether this Pillow was built on libjpeg-turbo, whose pixels define "exact" here."""
     return bool(features.check_feature("libjpeg_turbo"))
 
 
 def require_exact_pillow() -> None:
-    """Refuse a Pillow that is built on another JPEG library.
-
-    Raises:
-        ProbeError: with the library that was found.
-    """
+    """Raise a ProbeError if Pillow is not built on libjpeg-turbo."""
     if not pillow_is_exact():
         raise ProbeError(
             "Pillow must be built on libjpeg-turbo to be compared with, got one on libjpeg "
@@ -73,24 +68,23 @@ def require_exact_pillow() -> None:
 
 
 def engine_versions() -> dict[str, str]:
-    """Versions of Pillow and of the JPEG library it was built with: together they decide the pixels."""
+    """Versions of Pillow and of its JPEG library, which together determine the pixels."""
     library = "libjpeg-turbo" if pillow_is_exact() else "libjpeg"
     feature = features.version_feature("libjpeg_turbo") if library == "libjpeg-turbo" else features.version_codec("jpg")
     versions = {"pillow": PIL.__version__, library: feature or "unknown"}
-    # A drop-in: the package is called PIL too, but rounds its resize otherwise.
+    # A drop-in replacement that is also imported as PIL, but rounds differently when resizing.
     with contextlib.suppress(metadata.PackageNotFoundError):
         versions["pillow-simd"] = metadata.version("pillow-simd")
     return versions
 
 
 def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: str) -> list[int]:
-    """One quality an image, after the checks that every engine needs."""
+    """Check the arguments of every engine; returns one quality per image."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ProbeError(f"images must be uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
-    if subsampling not in SUBSAMPLINGS:
-        raise ProbeError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {subsampling!r}")
+    check_choice("subsampling", subsampling, SUBSAMPLINGS)
     if not isinstance(quality, (list, tuple)):
-        return [resolve_quality(quality, None)] * len(images)  # type: ignore[arg-type]  # it refuses others
+        return [resolve_quality(quality, None)] * len(images)  # type: ignore[arg-type]  # it checks the type
     if len(quality) != len(images):
         raise ProbeError(f"quality must be one integer or {len(images)}, one an image, got {len(quality)}")
     return [resolve_quality(one, None) for one in quality]
@@ -108,7 +102,14 @@ def jpeg_compress(images: Pixels, quality: int | Sequence[int], subsampling: str
         uint8 ``(n, H, W, 3)``, a new array.
 
     Raises:
-        ProbeError: wrong shape, dtype, quality or subsampling, or an image that JPEG cannot hold.
+        ProbeError: wrong shape, dtype, quality or subsampling, or an image that is too large for JPEG.
+
+    Example::
+
+        >>> import numpy as np
+        >>> images = np.full((1, 16, 16, 3), 128, np.uint8)
+        >>> bool((jpeg_compress(images, quality=15) == images).all())
+        True
 
     Source: Guan et al., *Sample Correlation for Fingerprinting Deep Face Recognition* (SAC-JC), arXiv
     2412.20768.

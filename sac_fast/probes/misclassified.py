@@ -1,4 +1,4 @@
-"""SAC-w probes: images that the source model, or most of some surrogates, classify wrongly."""
+"""SAC-w probes: images that the source model, or the majority of some surrogates, misclassifies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .arrays import to_numpy
 from .probe_set import ProbeSet
 
 
-class Answers(Protocol):
-    """A model's answers to the probes, as `sac_fast.Fingerprint` holds them."""
+class ModelOutputs(Protocol):
+    """A model's outputs on the probes with their provenance, such as `sac_fast.Fingerprint`."""
 
     @property
     def outputs(self) -> torch.Tensor: ...
@@ -22,40 +22,51 @@ class Answers(Protocol):
     def provenance(self) -> dict[str, Any]: ...
 
 
-def misclassified(probes: ProbeSet, answers: Sequence[Answers] | Answers) -> ProbeSet:
-    """The probes that the source classifies wrongly, or more than half of the given surrogates.
+def misclassified(probes: ProbeSet, fingerprints: Sequence[ModelOutputs] | ModelOutputs) -> ProbeSet:
+    """The probes that the source, or more than half of the given surrogates, misclassifies.
 
-    Wrong: ``argmax_j O_ij != label_i`` (the first of equal largest outputs). One model decides alone; of m models
-    more than m / 2 must be wrong.
+    Misclassified: ``argmax_j O_ij != label_i`` (the first of equal largest outputs). With m surrogates, more than m / 2
+    must misclassify.
 
     Args:
-        probes: with labels.
-        answers: fingerprints of these very probes, of the source or of surrogates of it.
+        probes: probes with labels.
+        fingerprints: of the source or of surrogates, on these probes.
 
     Returns:
-        The wrong ones, in their order, with their true labels; the provenance names the models.
+        The misclassified probes, in their order, with their true labels. The provenance names the models.
 
     Raises:
-        ProbeError: no labels, answers to other probes, labels that are no output's index, or nothing is wrong.
+        ProbeError: no labels, fingerprints of other probes, labels that are no index of an output, or no misclassified
+            probe.
+
+    Example::
+
+        >>> import numpy as np, torch
+        >>> from sac_fast import Fingerprint
+        >>> probes = ProbeSet.from_arrays(np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3), labels=[0, 1])
+        >>> about = {"name": "source", "probe_hash": probes.content_hash}
+        >>> source = Fingerprint(torch.tensor([[2.0, 1.0], [2.0, 1.0]]), about)
+        >>> misclassified(probes, source).labels.tolist()
+        [1]
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427 (SAC-w).
     """
-    models: list[Answers] = list(answers) if isinstance(answers, Sequence) else [answers]
+    models: list[ModelOutputs] = list(fingerprints) if isinstance(fingerprints, Sequence) else [fingerprints]
     if probes.labels is None:
         raise ProbeError("probes must have labels to tell what is wrong, got none")
     if not models:
-        raise ProbeError("answers must be of at least one model, got none")
+        raise ProbeError("fingerprints must be of at least one model, got none")
     wrong = np.zeros(len(probes), np.int64)
     for model in models:
         name = model.provenance.get("name", "?")
         if model.provenance.get("probe_hash") != probes.content_hash:
             raise ProbeError(
-                f"answers of {name!r} must be to the probes {probes.content_hash}, "
+                f"outputs of {name!r} must be on the probes {probes.content_hash}, "
                 f"got {model.provenance.get('probe_hash')}"
             )
-        outputs = to_numpy(model.outputs, f"answers of {name!r}")
+        outputs = to_numpy(model.outputs, f"outputs of {name!r}")
         if outputs.ndim != 2 or len(outputs) != len(probes):
-            raise ProbeError(f"answers of {name!r} must have shape ({len(probes)}, outputs), got {outputs.shape}")
+            raise ProbeError(f"outputs of {name!r} must have shape ({len(probes)}, outputs), got {outputs.shape}")
         if probes.labels.min() < 0 or probes.labels.max() >= outputs.shape[1]:
             raise ProbeError(
                 f"labels must be in 0..{outputs.shape[1] - 1}, the outputs of {name!r}, "

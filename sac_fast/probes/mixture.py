@@ -1,4 +1,4 @@
-"""Mixtures: several probe sets as one."""
+"""Mixtures: several probe sets in one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ import numpy as np
 
 from ..errors import ProbeError
 from .probe_set import ProbeSet
-from .recipe import step_versions
+from .provenance import step_versions
 
 
 def mixture(parts: Sequence[ProbeSet]) -> ProbeSet:
-    """All probes of the given sets, one set after the other.
+    """Concatenate probe sets.
 
     Args:
         parts: at least two sets of images of one size; all with labels, or none.
 
     Returns:
-        New probes; the provenance has that of every part.
+        New probes. The provenance includes that of every part.
 
     Raises:
         ProbeError: fewer than two parts, different sizes, or labels in some parts only.
+
+    Example::
+
+        >>> import numpy as np
+        >>> probes = ProbeSet.from_arrays(np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3))
+        >>> len(mixture([probes.jpeg(quality=15), probes]))
+        4
     """
     if len(parts) < 2:
         raise ProbeError(f"parts must be at least 2 probe sets, got {len(parts)}")

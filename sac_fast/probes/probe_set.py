@@ -1,4 +1,4 @@
-"""ProbeSet: the images that every model answers, and where they came from."""
+"""ProbeSet: the images on which models are compared, with provenance."""
 
 from __future__ import annotations
 
@@ -15,24 +15,32 @@ from ..errors import FileFormatError, ProbeError
 from ..io.container import load_container, save_container
 from ..io.files import StrPath
 from ..io.hashing import content_hash
+from .arguments import as_integer
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
 from .folder import read_folder
-from .integers import as_integer
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
-from .recipe import entries, step_versions, take, unchanged
+from .provenance import image_entries, normal_provenance, select_images, step_versions
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeSet:
-    """Images as a model's probes, read-only, with labels where known and with their provenance.
+    """Probe images, read-only, with labels if known and with provenance.
 
     Attributes:
         images: uint8 ``(n, H, W, 3)``, RGB, C-contiguous, read-only.
         labels: int64 ``(n,)``, or None.
-        provenance: what JSON can hold, the whole recipe (see `sac_fast.probes.recipe`): ``kind`` (of the last
-            step, ``"normal"`` without one), ``source`` (with name and SHA-256 of every source image),
+        provenance: JSON values from which the images can be made again (see `sac_fast.probes.provenance`): ``kind`` (of
+            the last step, ``"normal"`` without one), ``source`` (with name and SHA-256 of every source image),
             ``resize``, ``selection``, ``augmentation`` (steps with engine, exactness, versions), ``versions``.
+
+    Example::
+
+        >>> import numpy as np
+        >>> probes = ProbeSet.from_arrays(np.full((2, 16, 16, 3), 128, np.uint8), labels=[0, 1])
+        >>> compressed = probes.jpeg(severity=[1, 3])
+        >>> len(compressed), compressed.labels.tolist(), compressed.provenance["kind"]
+        (4, [0, 1, 0, 1], 'jpeg')
     """
 
     images: npt.NDArray[np.uint8]
@@ -46,8 +54,7 @@ class ProbeSet:
         if labels is not None and (labels.dtype != np.int64 or labels.shape != images.shape[:1]):
             raise ProbeError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
         try:
-            # Through JSON and back: a copy that nobody else holds, and the same before a save and after a
-            # load.
+            # Through JSON and back: a private copy, equal before saving and after loading.
             provenance = json.loads(json.dumps(self.provenance, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ProbeError(f"provenance must be what JSON can hold, got {error}") from error
@@ -57,7 +64,7 @@ class ProbeSet:
 
     @cached_property
     def content_hash(self) -> str:
-        """``"sha256:..."`` of pixels and labels, whatever their provenance: what a fingerprint records."""
+        """``"sha256:..."`` of pixels and labels (not of the provenance), as recorded in fingerprints."""
         arrays: dict[str, Any] = {"images": self.images}
         if self.labels is not None:
             arrays["labels"] = self.labels
@@ -87,35 +94,34 @@ class ProbeSet:
         skip_bad: bool = False,
         progress: bool = False,
     ) -> ProbeSet:
-        """Every image file of a folder and its sub-folders, in the order of their names.
+        """Probes from all image files of a folder and its sub-folders, in the order of their names.
 
-        An image file is one whose ending is registered for a format that Pillow decodes (not EPS and PS,
-        which run Ghostscript); others are ignored and counted in the provenance, as are pipes and devices.
-        Hidden files and folders are passed over, links to folders are not followed. An image file that cannot
-        be read is an error. How images become 8-bit RGB (first frame, EXIF orientation applied, alpha
-        dropped, high byte of 16-bit samples) is stated in `sac_fast.probes.image.read_image`.
+        Image files have an extension of a format that Pillow decodes (without EPS and PS, which run Ghostscript).
+        Other files, pipes and devices are ignored and counted in the provenance. Hidden files and folders are skipped,
+        links to folders are not followed. An unreadable image file is an error. `sac_fast.probes.image.read_image`
+        defines the conversion to 8-bit RGB (first frame, EXIF orientation applied, alpha dropped, high byte of 16-bit
+        samples).
 
         Args:
             folder: the folder.
-            size: ``(H, W)`` or one side of a square, in pixels; None: as they are, if all have one size.
-            fit: ``"crop"`` (centre), ``"stretch"`` or ``"pad"`` (black) where the aspect ratio differs.
+            size: ``(H, W)`` or the side of a square, in pixels. Default: no resize; all images must have one size.
+            fit: ``"crop"`` (centre), ``"stretch"`` or ``"pad"`` (black) for images of another aspect ratio.
             resample: ``"nearest"``, ``"box"``, ``"bilinear"``, ``"hamming"``, ``"bicubic"`` or ``"lanczos"``.
             labels: ``"folder"``: the index of the first sub-folder's name among the sorted names; ``"none"``.
-            limit: use at most so many images: the first ones, or with ``seed`` a random draw, in order of
-                names.
-            seed: of the draw.
+            limit: largest number of images: the first ones, or with ``seed`` a random draw, in order of names.
+            seed: seed of the draw.
             commit_seed: instead of ``seed``: draw ``limit`` images by `sac_fast.probes.committed_draw`, in that order.
-            per_class: so many images of each class (labels="folder"), instead of ``limit``.
-            skip_bad: list images that cannot be read in the provenance (``source.skipped``, with the reason) and
-                go on without them; a draw is not filled up again.
-            progress: show a bar on stderr.
+            per_class: number of images of each class (labels="folder"), instead of ``limit``.
+            skip_bad: list unreadable images in the provenance (``source.skipped``, with the reason) instead of raising
+                an error; they are not replaced in a draw.
+            progress: show a progress bar on stderr.
 
         Returns:
             The probes.
 
         Raises:
-            ProbeError: no image, an unreadable one, a link that leads out of the folder, mixed sizes without
-                ``size``, a class with too few images, or a wrong argument.
+            ProbeError: no image, an unreadable one, a link to a file outside the folder, mixed sizes without ``size``,
+                a class with too few images, or a wrong argument.
         """
         images, numbers, source, more = read_folder(
             folder,
@@ -130,41 +136,40 @@ class ProbeSet:
             skip_bad=skip_bad,
             progress=progress,
         )
-        return cls(images, numbers, unchanged(source, engine_versions(), **more))
+        return cls(images, numbers, normal_provenance(source, engine_versions(), **more))
 
     @classmethod
     def from_arrays(
         cls, images: Any, labels: Any = None, *, layout: Layout | None = None, name: str = "arrays"
     ) -> ProbeSet:
-        """Images that are in memory already.
+        """Probes from images in memory.
 
         Args:
-            images: NumPy array or torch tensor, ``(n, H, W, C)`` or ``(n, C, H, W)``, C = 3 (RGB) or 1
-                (repeated), uint8, or float in 0..1, which becomes ``uint8(255 x)``, truncated as in the
-                reference scripts.
-            labels: ``(n,)`` whole numbers, or None.
-            layout: ``"NHWC"`` or ``"NCHW"``; None: what the shape says, an error where it could be both.
-            name: what the provenance calls the source.
+            images: NumPy array or torch tensor, ``(n, H, W, C)`` or ``(n, C, H, W)``, C = 3 (RGB) or 1 (repeated),
+                uint8, or float in 0..1, which becomes ``uint8(255 x)``, truncated as in the reference scripts.
+            labels: ``(n,)`` integers, or None.
+            layout: ``"NHWC"`` or ``"NCHW"``. Default: inferred from the shape, an error if ambiguous.
+            name: name of the source in the provenance.
 
         Returns:
             The probes.
 
         Raises:
-            ProbeError: wrong shape, dtype or values; a layout that is not clear; labels that do not fit.
+            ProbeError: wrong shape, dtype or values, an ambiguous layout, or labels of the wrong shape.
         """
         array = to_numpy(images, "images")
         pixels, done = to_pixels(array, layout, "images")
         numbers = None if labels is None else to_labels(labels, len(pixels), "labels")
-        return cls(pixels, numbers, unchanged(array_source(array, done, type="arrays", name=name)))
+        return cls(pixels, numbers, normal_provenance(array_source(array, done, type="arrays", name=name)))
 
     @classmethod
     def from_hdf5(cls, path: StrPath, *, layout: Layout | None = None, limit: int | None = None) -> ProbeSet:
-        """The HDF5 layout of the reference scripts: ``/data`` and, where there is one, ``/label``.
+        """Probes from an HDF5 file of the reference scripts: ``/data`` and, if present, ``/label``.
 
         Args:
             path: HDF5 file; ``/data`` as for `from_arrays`, ``/label`` ``(n,)``; both in the file itself, not linked.
             layout: as for `from_arrays`.
-            limit: use at most so many images, the first ones.
+            limit: largest number of images, the first ones.
 
         Returns:
             The probes.
@@ -176,7 +181,7 @@ class ProbeSet:
         array, labels, source = read_hdf5(path, layout, limit)
         pixels, done = to_pixels(array, layout, "/data")
         numbers = None if labels is None else to_labels(labels, len(pixels), "/label")
-        return cls(pixels, numbers, unchanged(array_source(array, done, **source)))
+        return cls(pixels, numbers, normal_provenance(array_source(array, done, **source)))
 
     def jpeg(
         self,
@@ -187,21 +192,21 @@ class ProbeSet:
         engine: str | None = None,
         device: str = "cpu",
     ) -> ProbeSet:
-        """The SAC-JC probes of these images: each compressed to JPEG and decoded again.
+        """SAC-JC probes: each image compressed to JPEG and decoded again.
 
         Args:
-            quality: JPEG quality, 1..100, or a list of different ones: all images with the first, then all with
-                the second, …; or
+            quality: JPEG quality, 1..100, or a list of distinct ones: all images with the first, then all with the
+                second, …; or
             severity: 1..5, quality 25, 18, 15, 10, 7 (Hendrycks & Dietterich 2019), or a list.
             subsampling: chroma subsampling, ``"4:4:4"``, ``"4:2:2"`` or ``"4:2:0"``.
-            engine, device: see `sac_fast.probes.engines.compress`; None: the exact op of this package where it is
-                compiled, else Pillow. What was used, and whether it is exact, is recorded.
+            engine, device: see `sac_fast.probes.engines.compress`. Default: the exact op of this package if it is
+                compiled, else Pillow. The engine and its exactness are recorded.
 
         Returns:
             New probes with the same labels.
 
         Raises:
-            ProbeError: not exactly one of quality and severity, a wrong value, or an engine that is not there.
+            ProbeError: not exactly one of quality and severity, a wrong value, or a missing engine.
 
         Source: Guan et al., arXiv 2412.20768 (SAC-JC).
         """
@@ -222,12 +227,12 @@ class ProbeSet:
         return base.augmented(images, step, [{"quality": level} for level in levels] if several else None)
 
     def transpose(self) -> ProbeSet:
-        """Height and width of each image exchanged, what the reference scripts call "flip"."""
+        """Height and width of each image exchanged, called "flip" by the reference scripts."""
         step = {"kind": "transpose", "engine": "numpy", "exact": True, "versions": step_versions()}
         return self.augmented(self.images.transpose(0, 2, 1, 3), step)
 
     def augmented(self, images: Pixels, step: dict[str, Any], each: list[dict[str, Any]] | None = None) -> ProbeSet:
-        """New pixels for these probes, with the step that made them; ``each``: what it did to each image."""
+        """Probes with new pixels and the step that made them; ``each``: parameters of the step for each image."""
         if len(images) != len(self) or (each is not None and len(each) != len(self)):
             raise ProbeError(f"images and each must be {len(self)} like the probes, got {len(images)}")
         steps = [*self.provenance.get("augmentation", []), step if each is None else {**step, "each": each}]
@@ -235,19 +240,19 @@ class ProbeSet:
         return ProbeSet(images, self.labels, provenance)
 
     def entries(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Name and SHA-256 of the source images at these positions, with what each step did to them alone."""
-        return entries(self.provenance, len(self), indices)
+        """Name and SHA-256 of the source images at these positions, with their parameters of each step."""
+        return image_entries(self.provenance, len(self), indices)
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.int64], *, how: dict[str, Any] | None = None) -> ProbeSet:
         """The probes at these positions, in this order.
 
         Args:
             indices: ``(m,)`` integers in 0..n-1, m at least 1; they may repeat.
-            how: what the provenance's ``selection`` shall say of the choice; None: ``{"kind": "subset", "of": n}``
-                where images are left out, else nothing.
+            how: entry for ``selection`` in the provenance. Default: ``{"kind": "subset", "of": n}`` if images are left
+                out, else no entry.
 
         Returns:
-            New probes; their provenance lists only their own source images.
+            New probes, with only their own source images in the provenance.
 
         Raises:
             ProbeError: an index outside 0..n-1, or none.
@@ -257,7 +262,7 @@ class ProbeSet:
             raise ProbeError(f"indices must be a list of integers, got {chosen.dtype} {chosen.shape}")
         if chosen.min() < 0 or chosen.max() >= len(self):
             raise ProbeError(f"indices must be in 0..{len(self) - 1}, got {chosen.min()}..{chosen.max()}")
-        provenance = take(self.provenance, len(self), chosen.tolist())
+        provenance = select_images(self.provenance, len(self), chosen.tolist())
         if how is None and len(np.unique(chosen)) < len(self):
             how = {"kind": "subset", "of": len(self)}
         if how is not None:
@@ -266,7 +271,7 @@ class ProbeSet:
         return ProbeSet(self.images[chosen], labels, provenance)
 
     def save(self, path: StrPath) -> None:
-        """Write one safetensors file with pixels, labels, provenance and hashes; all or nothing.
+        """Write pixels, labels, provenance and hashes to one safetensors file, atomically.
 
         Raises:
             OSError: the folder does not exist or cannot be written to.
@@ -279,7 +284,7 @@ class ProbeSet:
 
     @classmethod
     def load(cls, path: StrPath) -> ProbeSet:
-        """Read a file of `save`, with every hash checked.
+        """Read a file written by `save` and check all hashes.
 
         Raises:
             FileFormatError: damaged, truncated, or not a probe file.
@@ -300,7 +305,7 @@ class ProbeSet:
 
 
 def _frozen(array: Any) -> Any:
-    """A C-contiguous, read-only copy: a view would change when its owner writes to it."""
+    """C-contiguous, read-only copy; a view would change with its base."""
     array = np.array(array, order="C")
     array.flags.writeable = False
     return array

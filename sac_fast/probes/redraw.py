@@ -1,4 +1,4 @@
-"""Draw again what was drawn by a committed seed."""
+"""Verify draws by a committed seed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from .arrays import image_hashes, read_hdf5
 from .committed_draw import commitment, committed_order, dataset_hash
-from .folder import choose, hash_files, list_images
+from .folder import draw_names, hash_files, list_images
 
 
 def check_draws(provenance: dict[str, Any], place: Path, progress: bool) -> tuple[list[str], list[str]]:
-    """What is wrong with a recipe's committed draws, and what could not be checked.
+    """Verify the committed draws in a provenance by drawing again.
 
     Args:
-        provenance: of the probes; of a mixture every part is checked.
-        place: the folder or the HDF5 file that the recipe's images come from.
-        progress: show a bar on stderr.
+        provenance: provenance of the probes; for a mixture every part is checked.
+        place: the folder or HDF5 file of the source images.
+        progress: show a progress bar on stderr.
 
     Returns:
-        What is wrong, and notes.
+        Errors, and notes on draws that could not be verified.
     """
     source = provenance.get("source", {})
     wrong: list[str] = []
@@ -44,13 +44,13 @@ def check_draws(provenance: dict[str, Any], place: Path, progress: bool) -> tupl
         names = list(hashes)
         order = [names[index] for index in committed_order(how["seed"], list(hashes.values()))]
         per_class = how.get("per_class")
-        drawn = {hashes[name] for name in choose(order, None if per_class else how["count"], None, per_class)}
+        drawn = {hashes[name] for name in draw_names(order, None if per_class else how["count"], None, per_class)}
         used = {entry["sha256"] for entry in source["images"]}
         unread = {hashes.get(entry["name"]) for entry in source.get("skipped", ())}
         if used - drawn:
             wrong.append(f"{len(used - drawn)} images are not of the committed draw of {len(drawn)}")
         missing = drawn - used - unread
-        # a subset chosen by hand is no reason to be without images of the draw
+        # An arbitrary subset does not justify that images of the draw are missing.
         later = ", ".join(step["kind"] for step in selection[number + 1 :] if step["kind"] != "subset")
         if missing and not later:
             wrong.append(f"{len(missing)} images of the committed draw of {len(drawn)} are left out")
@@ -60,7 +60,7 @@ def check_draws(provenance: dict[str, Any], place: Path, progress: bool) -> tupl
 
 
 def _origins(source: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """One source of each type that the images come from: of a mixture, those of its parts."""
+    """One source of each type; for a mixture, those of its parts."""
     if source["type"] != "mixture":
         return {source["type"]: source}
     return {kind: one for part in source["parts"] for kind, one in _origins(part["provenance"]["source"]).items()}

@@ -1,34 +1,42 @@
-"""The reference images of FRI (Feature from Reference Images), set apart from the probes."""
+"""Reference images for FRI (Feature from Reference Images), disjoint from the probes."""
 
 from __future__ import annotations
 
 from ..errors import ProbeError
+from .arguments import as_integer, check_integer
 from .committed_draw import derived_integer
-from .integers import as_integer, integer
 from .probe_set import ProbeSet
 
 
 def split_references(probes: ProbeSet, count: int, *, seed: int = 0) -> tuple[ProbeSet, ProbeSet]:
-    """``count`` reference images, and the rest as probes; no image is in both.
+    """Split off ``count`` reference images; the others remain as probes.
 
-    With labels the references go round the classes (one of each class, then a second one, …), so that they cover as
-    many people as they can. Order within: SHA-256 of ``("reference", seed, index)``.
+    With labels the references are drawn class by class in turn, so that they cover as many people as possible. Order
+    within a class: SHA-256 of ``("reference", seed, index)``.
 
     Args:
         probes: all images.
-        count: r, the number of references; at least one image must be left.
-        seed: of the draw.
+        count: r, the number of references, 1..n-1.
+        seed: seed of the draw.
 
     Returns:
-        The references in the order of the draw, and the probes in their old order.
+        The references in the order of the draw, and the probes in their original order.
 
     Raises:
         ProbeError: a count that is not in 1..n-1.
+
+    Example::
+
+        >>> import numpy as np
+        >>> images = np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3)
+        >>> references, probes = split_references(ProbeSet.from_arrays(images), 2)
+        >>> len(references), len(probes)
+        (2, 3)
     """
     wanted = as_integer(count)
     if wanted is None or not 1 <= wanted < len(probes):
         raise ProbeError(f"count must be an integer in 1..{len(probes) - 1}, got {count!r}")
-    count, seed = wanted, integer("seed", seed)
+    count, seed = wanted, check_integer("seed", seed)
     labels = [0] * len(probes) if probes.labels is None else probes.labels.tolist()
     seen: dict[int, int] = {}
     turns: list[tuple[int, int, int]] = []

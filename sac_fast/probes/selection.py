@@ -1,4 +1,4 @@
-"""Which images become probes: class-balanced, distinct, or drawn by a seed that was committed to."""
+"""Selection of probes: class-balanced, distinct, or drawn by a committed seed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ProbeError
+from .arguments import as_integer, check_integer
 from .committed_draw import committed_order, committed_record, derived_integer
-from .integers import as_integer, integer
+from .folder import check_class_sizes
 from .probe_set import ProbeSet
 
 _BITS = 128
@@ -26,18 +27,26 @@ def _hashes(probes: ProbeSet) -> list[str]:
 
 
 def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
-    """The draw of ``count`` images by a seed that can be committed to: see `sac_fast.probes.committed_draw`.
+    """Draw ``count`` images by a committed seed, see `sac_fast.probes.committed_draw`.
 
     Args:
         probes: the dataset.
-        count: how many.
+        count: number of images.
         seed: one line of text; publish `commitment(seed)` in advance.
 
     Returns:
-        The drawn probes, in the order of the draw; the provenance has seed, commitment and dataset hash.
+        The drawn probes, in the order of the draw. The provenance has seed, commitment and dataset hash.
 
     Raises:
-        ProbeError: fewer different images than ``count``, or a wrong seed.
+        ProbeError: fewer distinct images than ``count``, or a wrong seed.
+
+    Example::
+
+        >>> import numpy as np
+        >>> probes = ProbeSet.from_arrays(np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3))
+        >>> drawn = committed(probes, 3, "a secret seed")
+        >>> drawn.provenance["selection"][0]["commitment"] == commitment("a secret seed")
+        True
     """
     hashes = _hashes(probes)
     order = committed_order(seed, hashes)
@@ -49,7 +58,7 @@ def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
 
 
 def _is_whole(provenance: dict[str, Any]) -> bool:
-    """Whether the recipe leaves out no image of its source; of a mixture, no part does."""
+    """Whether the probes are all images of their source, for a mixture in every part."""
     source = provenance["source"]
     left_out = provenance.get("selection") or source.get("drawn") or source.get("skipped")
     return not left_out and all(_is_whole(part["provenance"]) for part in source.get("parts", ()))
@@ -59,25 +68,29 @@ def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> Pr
     """The same number of probes of each class.
 
     Args:
-        probes: with labels.
-        per_class: how many of each class.
-        seed: draw them by the order of ``SHA-256("balanced", seed, index)``; None: the first ones.
+        probes: probes with labels.
+        per_class: number of probes of each class.
+        seed: draw them in the order of ``SHA-256("balanced", seed, index)``. Default: the first ones.
 
     Returns:
-        The chosen probes, in their old order.
+        The chosen probes, in their original order.
 
     Raises:
-        ProbeError: no labels, or a class with fewer images (all such classes are named).
+        ProbeError: no labels, or classes with fewer images.
+
+    Example::
+
+        >>> import numpy as np
+        >>> images = np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3)
+        >>> balanced(ProbeSet.from_arrays(images, labels=[0, 0, 1, 0, 1]), 2).labels.tolist()
+        [0, 0, 1, 1]
     """
     if probes.labels is None:
         raise ProbeError("probes must have labels to be balanced, got none")
-    per_class = integer("per_class", per_class, 1)
-    seed = None if seed is None else integer("seed", seed)
+    per_class = check_integer("per_class", per_class, 1)
+    seed = None if seed is None else check_integer("seed", seed)
     labels = probes.labels.tolist()
-    short = {label: count for label, count in sorted(Counter(labels).items()) if count < per_class}
-    if short:
-        shown = ", ".join(f"{label} ({count})" for label, count in list(short.items())[:5])
-        raise ProbeError(f"every class must have at least {per_class} images, got fewer in {len(short)}: {shown}")
+    check_class_sizes(Counter(labels), per_class)
     order = list(range(len(labels)))
     if seed is not None:
         order.sort(key=lambda index: derived_integer("balanced", seed, index))
@@ -91,16 +104,24 @@ def balanced(probes: ProbeSet, per_class: int, *, seed: int | None = None) -> Pr
 
 
 def perceptual_hash(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Difference hash: 128 bits an image that survive scaling, mild compression and changes of brightness.
+    """Difference hash of 128 bits, stable under scaling, mild compression and changes of brightness.
 
-    Bit = whether the mean luma (299 R + 587 G + 114 B) of a cell exceeds that of its neighbour: 8 × 8 bits from
-    8 × 9 cells (left against right), 8 × 8 from 9 × 8 (above against below). Whole numbers: the same everywhere.
+    A bit tells whether the mean luma (299 R + 587 G + 114 B) of a cell exceeds that of its neighbour: 8 × 8 bits from
+    8 × 9 cells (left and right), 8 × 8 bits from 9 × 8 cells (above and below). Integer arithmetic: the same on every
+    machine.
 
     Args:
-        images: uint8 ``(n, H, W, 3)``; sides under 9 pixels are repeated first.
+        images: uint8 ``(n, H, W, 3)``; sides below 9 pixels are repeated first.
 
     Returns:
         bool ``(n, 128)``.
+
+    Example::
+
+        >>> import numpy as np
+        >>> images = np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3)
+        >>> perceptual_hash(images).shape
+        (2, 128)
 
     Source: N. Krawetz, "Kind of Like That" (dHash), 2013.
     """
@@ -115,7 +136,7 @@ def perceptual_hash(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 
 def _cells(luma: npt.NDArray[np.int64], rows: int, columns: int) -> npt.NDArray[np.float64]:
-    """Mean of each cell of a grid; correctly rounded quotients of integers, hence the same everywhere."""
+    """Mean of each cell of a grid, as correctly rounded quotients of integers."""
     edges = [np.arange(parts + 1) * side // parts for parts, side in zip((rows, columns), luma.shape, strict=True)]
     total = np.add.reduceat(np.add.reduceat(luma, edges[0][:-1], 0), edges[1][:-1], 1)
     result: npt.NDArray[np.float64] = total / np.outer(np.diff(edges[0]), np.diff(edges[1]))
@@ -123,19 +144,26 @@ def _cells(luma: npt.NDArray[np.int64], rows: int, columns: int) -> npt.NDArray[
 
 
 def distinct(probes: ProbeSet, *, threshold: int = 6) -> ProbeSet:
-    """The probes without those that equal, or nearly equal, an earlier one.
+    """Drop probes that are identical or nearly identical to an earlier one.
 
     Identical: the same pixels. Nearly identical: `perceptual_hash` differs in at most ``threshold`` of 128 bits.
 
     Args:
-        probes: in order of preference: of two like images the first is kept.
-        threshold: 0..64 bits; -1: identical images only.
+        probes: probes in order of preference: of two similar images the first is kept.
+        threshold: 0..64 bits; -1: drop identical images only.
 
     Returns:
-        The probes that are left; the provenance names each dropped one and the one it resembles.
+        The remaining probes. The provenance names each dropped image and the one it resembles.
 
     Raises:
         ProbeError: a wrong threshold.
+
+    Example::
+
+        >>> import numpy as np
+        >>> image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
+        >>> len(distinct(ProbeSet.from_arrays(np.concatenate([image, image, image[:, ::-1]]))))
+        2
     """
     bits = as_integer(threshold)
     if bits is None or not -1 <= bits <= _BITS // 2:
@@ -161,13 +189,13 @@ def distinct(probes: ProbeSet, *, threshold: int = 6) -> ProbeSet:
 
 
 def _near(hashes: npt.NDArray[np.bool_], threshold: int, twin: dict[int, int]) -> dict[int, int]:
-    """For each image the first kept one that it resembles; twins take no part."""
+    """For each image the first kept one that it resembles; identical images are left out."""
     signs = np.where(hashes, np.float32(1), np.float32(-1))
     kept = np.ones(len(signs), bool)
     kept[list(twin)] = False
     like: dict[int, int] = {}
     for start in range(0, len(signs), _BLOCK):
-        # the product of ±1 is 128 − 2 × (bits that differ), exact in float32
+        # The product of ±1 vectors is 128 − 2 × (different bits), exact in float32.
         apart = (_BITS - signs[start : start + _BLOCK] @ signs[: start + _BLOCK].T) / 2
         for row, distances in enumerate(apart):
             index = start + row

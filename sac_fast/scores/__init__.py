@@ -1,24 +1,24 @@
-"""Scores: what is made of two models' answers to the same probes, each under a name that says how.
+"""Scores: distances of two models computed from their outputs on the same probes, each with a name that defines it.
 
-Fixed scores need the source and the suspect only; the calibrated one is fitted to a source, with independents and
-simulated thefts of the owner's own.
+Fixed scores need the source and the suspect only. The calibrated score is fitted to a source, with independents and
+simulated thefts made by the owner.
 """
 
-from .answers import ANSWER_SCORES, answer_distance
 from .calibration import Calibration
 from .cohort import inner_products, similarity_given_cohort
+from .outputs import OUTPUT_SCORES, output_distance
 from .presets import CALIBRATED, DESCRIPTIONS, FIXED, PRESETS, REGULARISATION, preset_probes
 from .regression import unexplained_share, unexplained_shares_weighted
-from .score import Score, spread
+from .score import Score, evenly_spaced
 from .statistic import CohortFeatures, CohortStatistic
 from .transforms import parse_transform, transform_rows
 from .weights import Weights, fit_weights
 
 __all__ = [
-    "ANSWER_SCORES",
     "CALIBRATED",
     "DESCRIPTIONS",
     "FIXED",
+    "OUTPUT_SCORES",
     "PRESETS",
     "REGULARISATION",
     "Calibration",
@@ -26,13 +26,13 @@ __all__ = [
     "CohortStatistic",
     "Score",
     "Weights",
-    "answer_distance",
+    "evenly_spaced",
     "fit_weights",
     "inner_products",
+    "output_distance",
     "parse_transform",
     "preset_probes",
     "similarity_given_cohort",
-    "spread",
     "transform_rows",
     "unexplained_share",
     "unexplained_shares_weighted",

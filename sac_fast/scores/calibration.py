@@ -1,8 +1,9 @@
-"""The calibrated score of one source, in one file: what it was fitted on and all that judging a suspect needs."""
+"""The calibrated score of one source, stored in one file with all data that judging a suspect needs."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,32 +14,59 @@ from ..errors import FileFormatError, FingerprintError
 from ..fingerprint import Fingerprint
 from ..io.container import load_container, save_container
 from ..io.files import StrPath
-from . import calibration_checks as sound
+from . import calibration_checks as checks
 from .statistic import CohortFeatures, CohortStatistic
 from .weights import Weights, fit_weights
 
 KIND = "calibration"
 _SOURCE = "source"
-_SUSPECTS_AT_ONCE = 32
-_MOST_MODELS, _MOST_STATISTICS = 1000, 100
+# Prefixes of keys, so that an independent, a stolen model and a suspect may have the same name.
+_ROLES = {"i": "the independent", "s": "the stolen"}
+_BATCH = 32
+_MAX_MODELS, _MAX_STATISTICS = 1000, 100
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A fitted score.
+    """A score fitted to one source.
 
     Attributes:
-        statistics: what is computed of a suspect.
-        weights: how it is combined.
-        probe_hashes: by probe set: `ProbeSet.content_hash` of the probes that everybody answered.
+        statistics: statistics of a suspect.
+        weights: how they are combined.
+        probe_hashes: by probe set: `ProbeSet.content_hash` of the probes.
         source: by probe set: the source's (n, k) outputs.
         cohort: by probe set, by name: the cohort's outputs.
-        labels: by probe set: (n,) int64 true labels of the probes, where a statistic needs them.
-        source_hash: `weights_hash` of the source; None where it is not known.
-        used_hashes: of the models that served as cohort or for the fit: none of them may be a null or a suspect.
-        null: distances of independents that had no part in the fit, by name.
-        null_hashes: of these, by hash their names.
-        attacks: number of thefts of each kind in the fit.
+        labels: by probe set: (n,) int64 true labels of the probes, if a statistic needs them.
+        source_hash: `weights_hash` of the source; None if unknown.
+        used_hashes: names by `weights_hash` of the models of cohort and fit: none may be a null or a suspect.
+        null: distances by name of independents that had no part in the fit.
+        null_hashes: names by `weights_hash` of these.
+        attacks: number of stolen models of each attack in the fit.
+
+    Example::
+
+        >>> import torch
+        >>> from sac_fast import Fingerprint
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> def fingerprint_of(name, outputs):
+        ...     return Fingerprint(outputs, {"name": name, "probe_hash": "sha256:" + "0" * 64})
+        >>> source = torch.randn(60, 5, generator=rng)
+        >>> cohort = {f"i{i}": fingerprint_of(f"i{i}", torch.randn(60, 5, generator=rng)) for i in range(6)}
+        >>> noisy = [source + 0.5 * torch.randn(60, 5, generator=rng) for _ in range(4)]
+        >>> stolen = {f"s{i}": fingerprint_of(f"s{i}", outputs) for i, outputs in enumerate(noisy)}
+        >>> fitted = Calibration.fit(
+        ...     {"plain": fingerprint_of("source", source)},
+        ...     {"plain": cohort},
+        ...     {"plain": stolen},
+        ...     dict.fromkeys(stolen, "noise"),
+        ...     [CohortStatistic(0.1, "raw", "pearson", "plain")],
+        ...     labels={},
+        ...     regularisation=0.1,
+        ... )
+        >>> suspects = {"copy": {"plain": source}, "other": {"plain": torch.randn(60, 5, generator=rng)}}
+        >>> distances = fitted.distances(suspects)
+        >>> distances["copy"] < distances["other"]
+        True
     """
 
     statistics: tuple[CohortStatistic, ...]
@@ -69,67 +97,54 @@ class Calibration:
 
         Args:
             source: by probe set: the source's fingerprint.
-            cohort: by probe set, by name: of independents of the owner's own, at least 4; they tell what independents
-                share, and each of them, judged by the others, is an example of independence.
-            thefts: by probe set, by name: of models stolen from the source in simulations.
+            cohort: by probe set, by name: fingerprints of at least 4 independents made by the owner. They define what
+                independents have in common; each of them, judged by the others, is an example of independence.
+            thefts: by probe set, by name: fingerprints of models stolen from the source in simulations.
             origins: by name: the attack.
             statistics: see `sac_fast.scores.presets.CALIBRATED`.
-            labels: by probe set: the probes' true labels, where a statistic needs them.
+            labels: by probe set: true labels of the probes, if a statistic needs them.
             regularisation: see `fit_weights`.
 
         Returns:
-            The score, with no nulls yet: see `with_null`.
+            The score, without nulls: see `with_null`.
 
         Raises:
-            FingerprintError: answers to different probes, or one model (by the hash of its weights) in two places.
-            ValueError: a probe set or a model that is missing, or too few of them.
+            FingerprintError: fingerprints of different probes, or one model (by the hash of its weights) twice.
+            ValueError: a missing probe set or model, or too few of them.
         """
         wanted = tuple(dict.fromkeys(statistic.probes for statistic in statistics))
-        names = list(cohort[wanted[0]])
-        stolen = list(thefts[wanted[0]])
-        outputs: dict[str, dict[str, Tensor]] = {}
-        hashes: dict[str, str] = {}
-        used: dict[str, str] = {}
-        known: dict[str, str] = {}
-        who = {_SOURCE: "the source"}
-        who |= {f"i/{n}": f"the independent {n!r}" for n in names} | {f"s/{n}": f"the stolen {n!r}" for n in stolen}
-        for probes in wanted:
-            everybody = {_SOURCE: source[probes]}
-            everybody |= {f"i/{n}": cohort[probes][n] for n in names} | {f"s/{n}": thefts[probes][n] for n in stolen}
-            hashes[probes] = source[probes].probe_hash
-            for name, fp in everybody.items():
-                if fp.probe_hash != hashes[probes]:
-                    raise FingerprintError(
-                        f"answers of {name!r} must be to the probes {hashes[probes]}, got {fp.probe_hash}"
-                    )
-                sound.one_place_each(known, fp.model_hash, who[name])
-                if fp.model_hash is not None and name != _SOURCE:
-                    # as they are called here: a copied fingerprint bears the name of the one it was copied from
-                    used[fp.model_hash] = name[2:]
-            outputs[probes] = {name: fp.outputs for name, fp in everybody.items()}
+        names, stolen = list(cohort[wanted[0]]), list(thefts[wanted[0]])
+        prints = {
+            probes: {
+                _SOURCE: source[probes],
+                **{f"i/{name}": cohort[probes][name] for name in names},
+                **{f"s/{name}": thefts[probes][name] for name in stolen},
+            }
+            for probes in wanted
+        }
+        used = _check_fingerprints(prints)
+        outputs = {probes: {key: fp.outputs for key, fp in group.items()} for probes, group in prints.items()}
         features = CohortFeatures(outputs, list(outputs[wanted[0]]), statistics, labels)
-        independents, suspects = [f"i/{n}" for n in names], [f"s/{n}" for n in stolen]
+        independents = [f"i/{name}" for name in names]
+        attacks = [origins[name] for name in stolen]
         weights = fit_weights(
-            features.of(_SOURCE, suspects, independents),
-            [origins[name] for name in stolen],
-            features.of(_SOURCE, independents, independents),
+            features.compute(_SOURCE, [f"s/{name}" for name in stolen], independents),
+            attacks,
+            features.compute(_SOURCE, independents, independents),
             regularisation=regularisation,
         )
-        attacks: dict[str, int] = {}
-        for name in stolen:
-            attacks[origins[name]] = attacks.get(origins[name], 0) + 1
         return cls(
-            tuple(statistics),
-            weights,
-            hashes,
-            {probes: outputs[probes][_SOURCE] for probes in wanted},
-            {probes: {n: outputs[probes][f"i/{n}"] for n in names} for probes in wanted},
-            {s.probes: truth for s in statistics if s.by_class and (truth := labels[s.probes]) is not None},
-            source[wanted[0]].model_hash,
-            used,
-            {},
-            {},
-            attacks,
+            statistics=tuple(statistics),
+            weights=weights,
+            probe_hashes={probes: source[probes].probe_hash for probes in wanted},
+            source={probes: outputs[probes][_SOURCE] for probes in wanted},
+            cohort={probes: {name: outputs[probes][f"i/{name}"] for name in names} for probes in wanted},
+            labels={s.probes: truth for s in statistics if s.by_class and (truth := labels[s.probes]) is not None},
+            source_hash=source[wanted[0]].model_hash,
+            used_hashes=used,
+            null={},
+            null_hashes={},
+            attacks=dict(Counter(attacks)),
         )
 
     def with_null(self, nulls: Mapping[str, Mapping[str, Fingerprint]]) -> Calibration:
@@ -139,18 +154,15 @@ class Calibration:
             nulls: by name, by probe set: their fingerprints.
 
         Raises:
-            FingerprintError: answers to other probes; by the hash of the weights the source, a model that had a part in
-                the fit, or one model under two names.
-            ValueError: a probe set that is missing.
+            FingerprintError: fingerprints of other probes; or, by the hash of the weights, the source, a model of the
+                fit, or one model under two names.
+            ValueError: a missing probe set.
         """
         hashes: dict[str, str] = {}
         known: dict[str, str] = {}
         for name, prints in nulls.items():
             for probes, fp in prints.items():
-                if fp.probe_hash != self.probe_hashes.get(probes, fp.probe_hash):
-                    raise FingerprintError(
-                        f"answers of {name!r} must be to the probes {self.probe_hashes[probes]}, got {fp.probe_hash}"
-                    )
+                checks.check_probes(name, fp, self.probe_hashes.get(probes, fp.probe_hash))
                 if fp.model_hash is None:
                     continue
                 if fp.model_hash == self.source_hash:
@@ -160,33 +172,33 @@ class Calibration:
                         f"a null must have no part in the fit, got {name!r} with the weights of "
                         f"{self.used_hashes[fp.model_hash]!r}"
                     )
-                sound.one_place_each(known, fp.model_hash, f"the null {name!r}")
+                checks.check_unused(known, fp.model_hash, f"the null {name!r}")
                 hashes[fp.model_hash] = name
-        answers = {name: {probes: fp.outputs for probes, fp in prints.items()} for name, prints in nulls.items()}
-        return dataclasses.replace(self, null=self.distances(answers), null_hashes=hashes)
+        outputs = {name: {probes: fp.outputs for probes, fp in prints.items()} for name, prints in nulls.items()}
+        return dataclasses.replace(self, null=self.distances(outputs), null_hashes=hashes)
 
     def distances(self, suspects: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
         """Distances of suspects to the source.
 
         Args:
-            suspects: by name, by probe set: (n, k) outputs; k is free.
+            suspects: by name, by probe set: (n, k) outputs; any k.
 
         Returns:
-            By name: ≥ 0, smaller where more alike (`Weights`).
+            Distances by name, ≥ 0, smaller for more similar models (`Weights`).
 
         Raises:
-            ValueError: a probe set that is missing, or outputs that do not fit.
+            ValueError: a missing probe set, or outputs of the wrong shape.
         """
-        for name, answers in suspects.items():
-            if missing := [probes for probes in self.probe_hashes if probes not in answers]:
+        for name, outputs_of in suspects.items():
+            if missing := [probes for probes in self.probe_hashes if probes not in outputs_of]:
                 raise ValueError(
-                    f"answers of {name!r} must be to {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
+                    f"outputs of {name!r} must be on {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
                 )
-        asked = list(suspects)
+        everyone = list(suspects)
         found: dict[str, float] = {}
-        # Some at a time: the cohort's part is computed once for them, and no pair of all suspects is asked for.
-        for start in range(0, len(asked), _SUSPECTS_AT_ONCE):
-            some = asked[start : start + _SUSPECTS_AT_ONCE]
+        # In batches: the cohort's part is shared within a batch, and not all pairs of suspects are computed.
+        for start in range(0, len(everyone), _BATCH):
+            some = everyone[start : start + _BATCH]
             outputs = {
                 probes: {
                     _SOURCE: self.source[probes],
@@ -197,12 +209,12 @@ class Calibration:
             }
             names = list(next(iter(outputs.values())))
             features = CohortFeatures(outputs, names, self.statistics, self.labels)
-            statistics = features.of(_SOURCE, [f"x/{name}" for name in some], names[1 + len(some) :])
+            statistics = features.compute(_SOURCE, [f"x/{name}" for name in some], names[1 + len(some) :])
             found.update(zip(some, self.weights.distances(statistics).tolist(), strict=True))
         return found
 
     def save(self, path: StrPath) -> None:
-        """Write one sealed file; all or nothing.
+        """Write one sealed file, atomically.
 
         Raises:
             OSError: the folder does not exist or cannot be written to.
@@ -229,7 +241,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: StrPath) -> Calibration:
-        """Read a file of `save`, with its hash and all its parts checked.
+        """Read a file written by `save` and check its hash and contents.
 
         Raises:
             FileFormatError: damaged, truncated, or not a calibration.
@@ -243,25 +255,47 @@ class Calibration:
             ) from error
 
 
+def _check_fingerprints(prints: Mapping[str, Mapping[str, Fingerprint]]) -> dict[str, str]:
+    """Check probes and models of all fingerprints of a fit; names by hash of all models but the source."""
+    used: dict[str, str] = {}
+    known: dict[str, str] = {}
+    for group in prints.values():
+        for key, fp in group.items():
+            role, _, name = key.partition("/")
+            checks.check_probes(name or role, fp, group[_SOURCE].probe_hash)
+            checks.check_unused(known, fp.model_hash, f"{_ROLES[role]} {name!r}" if name else "the source")
+            if fp.model_hash is not None and name:
+                # The name in the arguments: a copied fingerprint file has the name of the original inside.
+                used[fp.model_hash] = name
+    return used
+
+
 def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
-    statistics = tuple(CohortStatistic.parse(name) for name in sound.strings(metadata["statistics"], _MOST_STATISTICS))
-    cohort = sound.strings(metadata["cohort"], _MOST_MODELS)
+    statistics = tuple(
+        CohortStatistic.parse(name) for name in checks.check_strings(metadata["statistics"], _MAX_STATISTICS)
+    )
+    cohort = checks.check_strings(metadata["cohort"], _MAX_MODELS)
     d = len(statistics)
-    means, deviations, weights = (sound.numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
+    means, deviations, weights = (checks.check_numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
     if not d or (deviations <= 0).any() or (weights < 0).any():
         raise ValueError("weights must be at least 0 and deviations above 0")
     if len(set(cohort)) != len(cohort) or len(cohort) < 3:
         raise ValueError(f"cohort must be at least 3 different models, got {len(cohort)}")
-    hashes = sound.mapping(metadata["probe_hashes"], sound.digest)
+    hashes = checks.check_mapping(metadata["probe_hashes"], checks.check_hash)
     if set(hashes) != {statistic.probes for statistic in statistics}:
         raise ValueError(f"probe_hashes must be of the statistics' probe sets, got {sorted(hashes)}")
-    source = {probes: sound.outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
+    source = {probes: checks.check_outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
     others = {
-        probes: {name: sound.outputs(arrays.pop(f"{probes}/{i}"), len(source[probes])) for i, name in enumerate(cohort)}
+        probes: {
+            name: checks.check_outputs(arrays.pop(f"{probes}/{i}"), len(source[probes]))
+            for i, name in enumerate(cohort)
+        }
         for probes in hashes
     }
     labels = {
-        s.probes: sound.labels(arrays[f"{s.probes}/labels"], len(source[s.probes])) for s in statistics if s.by_class
+        s.probes: checks.check_labels(arrays[f"{s.probes}/labels"], len(source[s.probes]))
+        for s in statistics
+        if s.by_class
     }
     for probes in labels:
         del arrays[f"{probes}/labels"]
@@ -270,14 +304,14 @@ def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
     source_hash = metadata["source_hash"]
     return Calibration(
         statistics,
-        Weights(means, deviations, weights, float(sound.numbers([metadata["intercept"]], 1)[0])),
+        Weights(means, deviations, weights, float(checks.check_numbers([metadata["intercept"]], 1)[0])),
         hashes,
         source,
         others,
         labels,
-        None if source_hash is None else sound.digest(source_hash),
-        sound.by_digest(metadata["used_hashes"]),
-        sound.mapping(metadata["null"], sound.distance),
-        sound.by_digest(metadata["null_hashes"]),
-        sound.mapping(metadata["attacks"], int),
+        None if source_hash is None else checks.check_hash(source_hash),
+        checks.check_hash_keys(metadata["used_hashes"]),
+        checks.check_mapping(metadata["null"], checks.check_distance),
+        checks.check_hash_keys(metadata["null_hashes"]),
+        checks.check_mapping(metadata["attacks"], int),
     )

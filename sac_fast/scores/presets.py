@@ -1,21 +1,22 @@
-"""The named scores of the command line: what each computes, on which probes, and what it needs."""
+"""The preset scores of the command line and their probe sets."""
 
 from __future__ import annotations
 
+from ..ops.arguments import check_choice
 from .score import Score
 from .statistic import CohortStatistic
 
 #: As published: cosine of raw outputs, l1, on JPEG probes; severity 3 of 1 … 5 is quality 15.
 SAC_JC = Score("raw", "cosine", "l1", "jpeg-q15")
-#: The best fixed score: what of the suspect's softened log-probabilities the source's do not explain, on probes that
-#: the source classifies wrongly.
+#: The best fixed score: the share of the suspect's log-probabilities (T = 4) that those of the source do not explain,
+#: on probes that the source misclassifies.
 ROBUST = Score("log-softmax(4)", None, "regression", "misclassified")
-#: Statistics of the trained score.
+#: Statistics of the calibrated score.
 CALIBRATED = (
     CohortStatistic(0.1, "labels", "pearson", "misclassified", by_class=True),
     CohortStatistic(0.1, "softmax(1)", "pearson", "misclassified"),
 )
-#: Of the trained score's weights, see `fit_weights`.
+#: Regularisation of the calibrated score, see `fit_weights`.
 REGULARISATION = 0.1
 
 FIXED: dict[str, Score] = {"sac-jc": SAC_JC, "robust": ROBUST}
@@ -28,13 +29,17 @@ DESCRIPTIONS = {
 
 
 def preset_probes(preset: str) -> tuple[str, ...]:
-    """The probe sets that a preset looks at.
+    """Names of the probe sets of a preset.
 
     Raises:
         ValueError: an unknown preset.
+
+    Example::
+
+        >>> preset_probes("sac-jc")
+        ('jpeg-q15',)
     """
+    check_choice("preset", preset, PRESETS)
     if preset in FIXED:
         return (FIXED[preset].probes,)
-    if preset != "calibrated":
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
     return tuple(dict.fromkeys(statistic.probes for statistic in CALIBRATED))

@@ -1,4 +1,4 @@
-"""A fixed score: row transform, correlation, comparison, probe kind and number of probes, under one name."""
+"""Fixed scores: row transform, correlation, comparison, probe set and number of probes, with one name."""
 
 from __future__ import annotations
 
@@ -8,37 +8,47 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..ops import correlation_distance, correlation_distances
-from ..ops.arguments import COMPARISONS, METRICS, outputs_list, outputs_tensor
-from .answers import ANSWER_SCORES, NEED_LABELS, answer_distance
+from ..ops.arguments import COMPARISONS, METRICS, check_choice, outputs_list, outputs_tensor
+from .outputs import NEED_LABELS, OUTPUT_SCORES, output_distance
 from .regression import unexplained_share
 from .transforms import parse_transform, transform_rows
+from .weights import Floats
 
-Floats = NDArray[np.float64]
 REGRESSION = "regression"
-_NAME = re.compile(r"([^@]+)@([A-Za-z0-9][A-Za-z0-9._+-]{0,127})(?::([1-9][0-9]{0,8}))?")
+#: ``PROBES:COUNT`` at the end of a name.
+PROBES_PATTERN = r"@([A-Za-z0-9][A-Za-z0-9._+-]{0,127})(?::([1-9][0-9]{0,8}))?"
+_NAME = re.compile("([^@]+)" + PROBES_PATTERN)
 
 
 @dataclass(frozen=True)
 class Score:
-    """A distance of two models that is named in full, so that a name in a table can be computed again.
+    """Distance of two models, fully determined by its name.
 
     ``TRANSFORM/METRIC/COMPARISON@PROBES:COUNT``, as in ``softmax(1)/pearson/rsa@misclassified:400``;
-    ``TRANSFORM/regression@PROBES:COUNT`` (`unexplained_share`); or, for the scores of `answer_distance`,
-    ``agreement@misclassified:400``. Without ``:COUNT`` all probes of the set count.
+    ``TRANSFORM/regression@PROBES:COUNT`` (`unexplained_share`); or, for the scores of `output_distance`,
+    ``agreement@misclassified:400``. Without ``:COUNT`` all probes of the set are used.
 
     Attributes:
-        measure: what is computed: a transform's name, or a score of `answer_distance`.
-        metric, comparison: as `correlation_distance` takes them; None and ``"regression"`` for a regression, both
-            None for a score of `answer_distance`.
+        measure: name of a transform, or a score of `output_distance`.
+        metric, comparison: as for `correlation_distance`; None and ``"regression"`` for a regression, both None for a
+            score of `output_distance`.
         probes: name of the probe set.
-        count: at most so many probes, see `spread`; None: all.
+        count: largest number of probes, see `evenly_spaced`. Default: all.
 
     Raises:
         ValueError: an unknown name, or a count below 2.
+
+    Example::
+
+        >>> import torch
+        >>> score = Score.parse("raw/cosine/l1@jpeg-q15:400")
+        >>> score.metric, score.count, score.name
+        ('cosine', 400, 'raw/cosine/l1@jpeg-q15:400')
+        >>> score.distances(torch.eye(3), [2 * torch.eye(3)]).tolist()
+        [0.0]
     """
 
     measure: str
@@ -48,36 +58,32 @@ class Score:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        if self.measure in ANSWER_SCORES:
+        if self.measure in OUTPUT_SCORES:
             if (self.metric, self.comparison) != (None, None):
                 raise ValueError(f"{self.measure} must come without metric and comparison, got {self.metric!r}")
         else:
             parse_transform(self.measure)
-            if (self.metric, self.comparison) == (None, REGRESSION):
-                pass
-            elif self.metric not in METRICS:
-                raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {self.metric!r}")
-            elif self.comparison not in COMPARISONS:
-                raise ValueError(f"comparison must be one of {', '.join(COMPARISONS)}, got {self.comparison!r}")
-        if self.count is not None and (isinstance(self.count, bool) or self.count < 2):
-            raise ValueError(f"count must be an integer of at least 2, got {self.count!r}")
+            if (self.metric, self.comparison) != (None, REGRESSION):
+                check_choice("metric", self.metric, METRICS)  # type: ignore[arg-type]  # it refuses None
+                check_choice("comparison", self.comparison, COMPARISONS)  # type: ignore[arg-type]
+        check_probe_count(self.count)
 
     @classmethod
     def parse(cls, name: str) -> Score:
-        """Read a score's name.
+        """Parse the name of a score.
 
         Raises:
-            ValueError: not of the form above, or an unknown part.
+            ValueError: not of a form above, or an unknown part.
         """
         match = _NAME.fullmatch(name)
         if match is None:
             raise ValueError(
                 "score must be TRANSFORM/METRIC/COMPARISON@PROBES:COUNT, TRANSFORM/regression@PROBES:COUNT or "
-                f"{'|'.join(ANSWER_SCORES)}@PROBES:COUNT (:COUNT may be left out), got {name!r}"
+                f"{'|'.join(OUTPUT_SCORES)}@PROBES:COUNT (:COUNT may be left out), got {name!r}"
             )
         what, probes, count = match.groups()
         parts: list[str | None] = [*what.split("/")]
-        if parts[0] in ANSWER_SCORES and len(parts) == 1:
+        if parts[0] in OUTPUT_SCORES and len(parts) == 1:
             parts += [None, None]
         elif parts[1:] == [REGRESSION]:
             parts.insert(1, None)
@@ -104,21 +110,21 @@ class Score:
         Args:
             source: (n, k) outputs.
             suspects: m of (n, k_s) outputs; the k_s may differ.
-            labels: (n,) int64 true labels, where the score needs them.
+            labels: (n,) int64 true labels, if the score needs them.
             backend: see `correlation_distance`.
 
         Returns:
-            (m,) float64; NaN where a suspect's answers cannot be compared (another k, for answer scores).
+            (m,) float64; NaN if a suspect cannot be compared (another k, for scores of `output_distance`).
 
         Raises:
-            TypeError, ValueError, BackendError: as `correlation_distance` and `answer_distance`.
+            TypeError, ValueError, BackendError: as `correlation_distance` and `output_distance`.
         """
         source = outputs_tensor("source", source)
         models = outputs_list("suspects", list(suspects), like=source)
-        rows = spread(len(source), self.count)
+        rows = evenly_spaced(len(source), self.count)
         if self.comparison is None:
             truth = None if labels is None else labels[rows]
-            return np.array([answer_distance(self.measure, source[rows], model[rows], truth) for model in models])
+            return np.array([output_distance(self.measure, source[rows], model[rows], truth) for model in models])
         mine, *theirs = (transform_rows(model[rows], self.measure) for model in (source, *models))
         if self.metric is None:
             return np.array([unexplained_share(mine, other) for other in theirs])
@@ -132,15 +138,26 @@ class Score:
         return np.array([float(distance) for distance in found_each])
 
 
-def spread(n: int, count: int | None) -> Tensor:
-    """Which rows a score of ``count`` probes takes: evenly spread, ``floor(i · n / count)``, all where n is not more.
+def check_probe_count(count: int | None) -> None:
+    """Raise a ValueError if `count` is neither None nor an integer of at least 2."""
+    if count is not None and (isinstance(count, bool) or count < 2):
+        raise ValueError(f"count must be an integer of at least 2, got {count!r}")
+
+
+def evenly_spaced(n: int, count: int | None) -> Tensor:
+    """Row indices of a score with ``count`` probes: ``⌊i · n / count⌋``, or all rows if n is not larger.
 
     Args:
-        n: rows there are.
-        count: rows wanted; None: all.
+        n: number of rows.
+        count: number of rows wanted. None: all.
 
     Returns:
-        (min(n, count),) int64, ascending. Sets that are ordered by class keep their share of each class.
+        (min(n, count),) int64, ascending. Probe sets that are ordered by class keep their class shares.
+
+    Example::
+
+        >>> evenly_spaced(10, 4).tolist()
+        [0, 2, 5, 7]
     """
     take = n if count is None else min(n, count)
     return torch.arange(take) * n // take

@@ -1,4 +1,4 @@
-"""Row transforms: what is done to a model's outputs before they are correlated, by name.
+"""Row transforms of a model's outputs, applied before they are correlated, by name.
 
 A name is a chain of steps with ``+`` between them, from left to right: ``raw``, ``softmax(4)``,
 ``softmax(1)+standardize``. A step with a temperature T in brackets takes ``softmax(o / T)``; without brackets T = 1.
@@ -16,7 +16,7 @@ from torch import Tensor
 from ..ops.arguments import finite_rows
 
 _STEP = re.compile(r"([a-z-]+)(?:\(([^()]*)\))?")
-#: The value of the classes that are not a hard-label service's answer; the answer itself is 1 (reference scripts).
+#: Value of all classes but the predicted one, which has 1, for models that return labels only (reference scripts).
 _OTHER_LABEL = 0.01
 
 
@@ -40,7 +40,7 @@ def _standardize(o: Tensor) -> Tensor:
     rows = o - o.mean(dim=1, keepdim=True)
     columns = rows - rows.mean(dim=0)
     deviation = columns.square().mean(dim=0).sqrt()
-    # What rounding leaves of a constant column is no variation.
+    # A constant column may have a tiny deviation by rounding.
     varies = deviation > 1e-12 * rows.abs().amax(dim=0).clamp(min=torch.finfo(o.dtype).tiny)
     return torch.where(varies, columns / torch.where(varies, deviation, 1.0), 0.0)
 
@@ -52,7 +52,7 @@ def centred_within(rows: Tensor, groups: Tensor) -> Tensor:
         rows: (n, k) floating point.
         groups: (n,) int64 ≥ 0.
     """
-    # numbered 0, 1, …: labels may be of any size
+    # Renumbered 0, 1, …, since labels may be large.
     _, number = torch.unique(groups, return_inverse=True)
     counts = torch.bincount(number)
     sums = torch.zeros(len(counts), rows.shape[1], dtype=rows.dtype).index_add_(0, number, rows)
@@ -64,8 +64,8 @@ def _within_classes(o: Tensor) -> Tensor:
 
 
 def _labels(o: Tensor) -> Tensor:
-    answers = torch.nn.functional.one_hot(o.argmax(dim=1), o.shape[1]).to(o.dtype)
-    return torch.softmax(answers + (1 - answers) * _OTHER_LABEL, dim=1)
+    one_hot = torch.nn.functional.one_hot(o.argmax(dim=1), o.shape[1]).to(o.dtype)
+    return torch.softmax(one_hot + (1 - one_hot) * _OTHER_LABEL, dim=1)
 
 
 #: Steps without a parameter.
@@ -84,16 +84,21 @@ TEMPERATURE_STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def parse_transform(name: str) -> list[tuple[str, float | None]]:
-    """Read a transform's name.
+    """Parse the name of a transform.
 
     Args:
         name: steps with ``+`` between them.
 
     Returns:
-        Step and temperature (None where the step has none), in order.
+        Steps with their temperature (None for steps without one), in order.
 
     Raises:
         ValueError: an unknown step, or a temperature that is not positive and finite.
+
+    Example::
+
+        >>> parse_transform("softmax(4)+standardize")
+        [('softmax', 4.0), ('standardize', None)]
     """
     steps: list[tuple[str, float | None]] = []
     for part in name.split("+"):
@@ -118,24 +123,31 @@ def parse_transform(name: str) -> list[tuple[str, float | None]]:
 
 
 def transform_rows(outputs: Tensor, name: str) -> Tensor:
-    """Transform a model's outputs row by row, as the name says.
+    """Transform a model's outputs row by row.
 
-    * ``raw``: ``o``; * ``softmax(T)``: ``softmax(o / T)``; * ``log-softmax(T)``: its logarithm;
+    * ``raw``: ``o``;
+    * ``softmax(T)``: ``softmax(o / T)``; ``log-softmax(T)``: its logarithm;
     * ``hellinger(T)``: its square root, so that cosines are Bhattacharyya coefficients;
     * ``standardize``: rows centred on their mean, then columns of mean 0 and variance 1 over the probes (a constant
       column becomes 0);
-    * ``within-classes``: rows minus the mean row of the probes to which this model gives the same answer;
-    * ``labels``: what a hard-label service tells: softmax of 1 at the answer and 0.01 elsewhere.
+    * ``within-classes``: rows minus the mean row of the probes with the same predicted label;
+    * ``labels``: for models that return labels only: softmax of 1 at the predicted label and 0.01 elsewhere.
 
     Args:
         outputs: (n, k) floating point, finite.
         name: steps with ``+`` between them.
 
     Returns:
-        (n, k) float64 if the outputs are, else float32.
+        (n, k) float64 if the outputs are float64, else float32.
 
     Raises:
         ValueError: an unknown name, or NaN or Inf (the message names the row).
+
+    Example::
+
+        >>> import torch
+        >>> transform_rows(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), "softmax(2)").tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
     """
     steps = parse_transform(name)
     finite_rows("outputs", outputs)

@@ -1,4 +1,4 @@
-"""How the statistics of the calibrated score are combined: a regularised logistic regression with weights ≥ 0."""
+"""Combination of the statistics of the calibrated score: regularised logistic regression with weights ≥ 0."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A distance from the statistics s of a suspect: ``log(1 + exp(−(b + Σ_j w_j (s_j − μ_j) / σ_j)))``.
+    """Distance from the statistics s of a suspect: ``log(1 + exp(−(b + Σ_j w_j (s_j − μ_j) / σ_j)))``.
 
-    It is −log of the probability that the regression gives to theft: ≥ 0, and smaller where more alike.
+    It is −log of the probability of theft under the regression: ≥ 0, and smaller for more similar models.
 
     Attributes:
         means, deviations: (d,) μ and σ of the statistics over the independents of the fit.
-        weights: (d,) w ≥ 0: more similarity never speaks against theft.
+        weights: (d,) w ≥ 0: more similarity is never evidence against theft.
         intercept: b.
+
+    Example::
+
+        >>> import numpy as np
+        >>> weights = Weights(np.zeros(1), np.ones(1), np.ones(1), 0.0)
+        >>> weights.distances(np.array([[0.0], [2.0]])).round(4).tolist()
+        [0.6931, 0.1269]
     """
 
     means: Floats
@@ -38,22 +45,30 @@ class Weights:
 def fit_weights(thefts: Floats, origins: Sequence[str], independents: Floats, *, regularisation: float) -> Weights:
     """Fit the weights on simulated thefts and on independents.
 
-    Minimised is the mean log loss plus ``regularisation · |w|² / 2`` over w ≥ 0 and b; thefts and independents count
-    half each, and among the thefts each attack the same, however many models it has.
+    Minimises the mean log loss plus ``regularisation · |w|² / 2`` over w ≥ 0 and b. Thefts and independents have a
+    total weight of ½ each; all attacks have the same weight, whatever their number of models.
 
     Args:
         thefts: (a, d) statistics of stolen models.
         origins: (a,) the attack of each.
-        independents: (b, d) statistics of independent models, each judged by a cohort without it.
-        regularisation: > 0; a large one makes all weights alike small, which only their ratio feels.
+        independents: (b, d) statistics of independent models, each computed with a cohort without it.
+        regularisation: > 0.
 
     Returns:
         The weights.
 
     Raises:
-        ValueError: empty groups, shapes that do not fit, NaN or infinite, or no regularisation.
+        ValueError: empty groups, wrong shapes, NaN or infinite, or no regularisation.
+
+    Example::
+
+        >>> import numpy as np
+        >>> thefts, independents = np.array([[0.9], [0.8]]), np.array([[0.1], [0.2], [0.0]])
+        >>> weights = fit_weights(thefts, ["finetune", "prune"], independents, regularisation=0.1)
+        >>> bool(weights.distances(thefts).max() < weights.distances(independents).min())
+        True
     """
-    from scipy.optimize import minimize  # not at import time: it takes a while
+    from scipy.optimize import minimize  # imported late: slow to import
 
     if thefts.ndim != 2 or independents.ndim != 2 or thefts.shape[1:] != independents.shape[1:]:
         raise ValueError(f"thefts and independents must be (a, d) and (b, d), got {thefts.shape}, {independents.shape}")

@@ -1,4 +1,4 @@
-"""Bytes that are on the disk when the call returns."""
+"""Writes that are on the disk when the call returns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
 
     Args:
         name: of the file, without folders.
-        data: what it shall hold.
+        data: its content.
         folder: descriptor of its folder.
 
     Raises:
@@ -27,6 +27,6 @@ def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
         finally:
             os.close(descriptor)
     except BaseException:
-        # After a failed fsync nobody knows what is on the disk, and a second fsync would not tell: away with it.
+        # After a failed fsync the content on the disk is unknown, and a second fsync may report success.
         os.unlink(name, dir_fd=folder)
         raise

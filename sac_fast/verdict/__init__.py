@@ -1,6 +1,6 @@
-"""Verdict: what distances mean. Null pools and p-values, figures of merit with intervals, many suspects, planning.
+"""Statistics of distances: null pools, p-values, figures of merit with intervals, multiple testing, planning.
 
-Everything here takes numbers, "smaller means more alike", and knows nothing of models, probes or files.
+All functions take numbers, smaller for more similar models; none reads models, probes or files.
 """
 
 from .bootstrap import Interval

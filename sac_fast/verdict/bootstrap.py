@@ -1,8 +1,8 @@
-"""Intervals by resampling models: how far a figure would move with other models of the same kinds.
+"""Bootstrap intervals over models: how much a figure varies with other models of the same kinds.
 
-Every group (an attack, a kind of independents) is resampled by itself, so that its size, which the experimenter chose,
-stays. Resamples are counts: a figure of resample r is the figure with model i counted ``weights[r, i]`` times, so one
-draw serves all figures of an evaluation, and differences between them keep their correlation.
+Every group (an attack, a kind of independents) is resampled separately, since the experimenter chose its size.
+Resamples are counts: in resample r, model i counts ``weights[r, i]`` times. One draw serves all figures of an
+evaluation, so that differences between figures keep their correlation.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ class Interval:
     """A confidence interval.
 
     Attributes:
-        low, high: its ends.
+        low, high: endpoints.
         method: ``"bca"`` (bias-corrected and accelerated), ``"bias-corrected"``, ``"percentile"``, or
-            ``"clopper-pearson"``: for shares, and where all resamples of the models agree and a bootstrap would claim
-            certainty.
+            ``"clopper-pearson"``: for proportions, and where all resamples of the models agree, so that a bootstrap
+            interval would have length 0.
+
+    Example::
+
+        >>> Interval(0.25, 0.75, "percentile").to_dict()
+        {'low': 0.25, 'high': 0.75, 'method': 'percentile'}
     """
 
     low: float
@@ -41,18 +46,18 @@ class Interval:
 class ModelResamples:
     """Weights of all resamples of named groups of models.
 
-    Row 0 counts every model once, rows 1 … R are resamples with replacement within each group, and each row after them
-    leaves one model out (groups of one stay whole), which is what the acceleration of BCa needs.
+    Row 0 counts every model once. Rows 1 … R are resamples with replacement within each group. Each further row leaves
+    one model out (groups of one stay complete); BCa needs these for its acceleration.
 
     Args:
-        sizes: of the groups, each at least 1.
+        sizes: sizes of the groups, each at least 1.
         resamples: R, at least 1.
-        seed: of the draw. A group's resamples depend on the names and sizes of the groups before it, too.
+        seed: seed of the draw. The resamples of a group also depend on the groups before it.
     """
 
     def __init__(self, sizes: Mapping[str, int], resamples: int, seed: int) -> None:
-        self.resamples = checks.count("resamples", resamples, least=1)
-        rng = np.random.default_rng(checks.count("seed", seed))
+        self.resamples = checks.check_count("resamples", resamples, minimum=1)
+        rng = np.random.default_rng(checks.check_count("seed", seed))
         owners = [(name, i) for name, size in sizes.items() if size > 1 for i in range(size)]
         self.owners = [name for name, _ in owners]
         rows = 1 + self.resamples + len(owners)
@@ -63,17 +68,17 @@ class ModelResamples:
         for row, (name, i) in enumerate(owners, start=1 + self.resamples):
             self.weights[name][row, i] = 0
 
-    def of(self, names: Sequence[str]) -> Values:
-        """(rows, models of the named groups one after another) weights."""
+    def weights_of(self, names: Sequence[str]) -> Values:
+        """Weights (rows, models), the models of the named groups concatenated."""
         return np.concatenate([self.weights[name] for name in names], axis=1)
 
     def interval(self, figures: Values, names: Sequence[str], confidence: float, bca: bool) -> Interval | None:
-        """The interval of a figure that depends on the named groups, from its value in every row; None if it has none.
+        """Interval of a figure of the named groups from its value in every row; None if it is not defined.
 
-        Without `bca`, or where BCa is not defined, the percentiles of the resamples.
+        Without `bca`, or where BCa is not defined, a percentile interval.
         """
         value, drawn = figures[0], figures[1 : 1 + self.resamples]
-        # Percentiles need no rows that leave one out: with as many nulls as α asks for just so, F1 has none there.
+        # Percentiles do not use the leave-one-out rows, where F1 is not defined if the nulls just suffice for α.
         used = figures if bca else figures[: 1 + self.resamples]
         if not np.isfinite(used).all() or np.ptp(drawn) == 0:
             return None
@@ -85,24 +90,24 @@ class ModelResamples:
 
 
 def percentile_interval(drawn: Values, confidence: float) -> Interval:
-    """The middle share `confidence` of resampled figures."""
+    """Percentile interval of resampled figures."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(float(low), float(high), "percentile")
 
 
 def bca_interval(value: float, drawn: Values, left_out: Sequence[Values], confidence: float) -> Interval:
-    """The bias-corrected and accelerated interval of a figure of several samples.
+    """Bias-corrected and accelerated (BCa) interval of a figure of several samples.
 
     Args:
-        value: the figure itself.
+        value: the figure.
         drawn: (R,) its resamples.
-        left_out: for each sample the figures without one of its members; they give the acceleration, which without
-            them is none: then the interval is the bias-corrected one.
-        confidence: of the interval.
+        left_out: for each sample its leave-one-out figures, which give the acceleration. Without them the acceleration
+            is 0 and the interval is the bias-corrected one.
+        confidence: confidence level.
 
     Returns:
-        The interval; of percentiles where the figure lies outside of all resamples.
+        The interval; a percentile interval if the figure lies outside the range of the resamples.
 
     Source: Efron, "Better bootstrap confidence intervals", JASA 1987; several samples as in
     `scipy.stats.bootstrap`.
@@ -130,7 +135,7 @@ def bca_interval(value: float, drawn: Values, left_out: Sequence[Values], confid
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> Interval:
-    """The exact binomial interval of a share."""
+    """Exact binomial interval of a proportion."""
     from scipy.stats import binomtest
 
     ends = binomtest(successes, trials).proportion_ci(confidence, method="exact")

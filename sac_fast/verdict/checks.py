@@ -1,4 +1,4 @@
-"""Checks of what the statistics are given."""
+"""Checks of the arguments of the statistics. They need NumPy alone, so that `sac_fast.verdict` loads without torch."""
 
 from __future__ import annotations
 
@@ -9,33 +9,56 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Values = NDArray[np.float64]
-#: A smaller rate asks for more nulls than anybody has, and in the end for more than float64 can count.
-SMALLEST_RATE = 1e-12
+#: A smaller rate needs more nulls than anybody has, and in the end more than float64 can count.
+MIN_RATE = 1e-12
 
 
-def number(name: str, value: float) -> float:
-    """Return `value` as a finite float."""
+def _to_float(name: str, value: float) -> float:
     try:
-        checked = float(value)
+        return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} must be a number, got {value!r}") from error
+
+
+def check_number(name: str, value: float) -> float:
+    """Return `value` as a finite float."""
+    checked = _to_float(name, value)
     if not math.isfinite(checked):
         raise ValueError(f"{name} must be finite, got {checked}")
     return checked
 
 
-def values(name: str, given: ArrayLike, least: int = 1, ndim: int = 1) -> Values:
-    """Return a float64 copy; refuses what is too short, of other dimensions, NaN or infinite."""
+def check_rate(name: str, value: float) -> float:
+    """Return `value` as a float strictly between 0 and 1, and not below `MIN_RATE`."""
+    checked = _to_float(name, value)
+    if not 0 < checked < 1:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {checked}")
+    if checked < MIN_RATE:
+        raise ValueError(f"{name} must be at least {MIN_RATE:g}, got {checked:g}")
+    return checked
+
+
+def check_count(name: str, value: int, minimum: int = 0) -> int:
+    """Return `value` as an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < minimum:
+        bound = f"be at least {minimum}" if minimum else "not be negative"
+        raise ValueError(f"{name} must {bound}, got {value}")
+    return int(value)
+
+
+def check_values(name: str, given: ArrayLike, minimum: int = 1, ndim: int = 1) -> Values:
+    """Return a float64 copy with `ndim` dimensions and at least `minimum` rows, all finite."""
     try:
         checked = np.array(given, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} must be a sequence of numbers, got {given!r}") from error
     if checked.ndim != ndim:
-        raise ValueError(
-            f"{name} must have {'one dimension' if ndim == 1 else f'{ndim} dimensions'}, got {checked.ndim}"
-        )
-    if len(checked) < least:
-        wanted = "at least one distance" if least == 1 else f"at least {least} distances"
+        wanted = "one dimension" if ndim == 1 else f"{ndim} dimensions"
+        raise ValueError(f"{name} must have {wanted}, got {checked.ndim}")
+    if len(checked) < minimum:
+        wanted = "at least one distance" if minimum == 1 else f"at least {minimum} distances"
         raise ValueError(f"{name} must hold {wanted}, got {len(checked) or 'none'}")
     bad = checked[~np.isfinite(checked)]
     if bad.size:
@@ -43,7 +66,7 @@ def values(name: str, given: ArrayLike, least: int = 1, ndim: int = 1) -> Values
     return checked
 
 
-def groups(name: str, given: Mapping[str, ArrayLike], ndim: int = 1) -> dict[str, Values]:
+def check_groups(name: str, given: Mapping[str, ArrayLike], ndim: int = 1) -> dict[str, Values]:
     """Return named groups of values, none of them empty."""
     if not isinstance(given, Mapping):
         raise TypeError(f"{name} must map names to distances, got {type(given).__name__}")
@@ -52,28 +75,4 @@ def groups(name: str, given: Mapping[str, ArrayLike], ndim: int = 1) -> dict[str
     for key in given:
         if not isinstance(key, str):
             raise TypeError(f"{name} must have names as keys, got {key!r}")
-    return {key: values(f"{name}[{key!r}]", of, ndim=ndim) for key, of in given.items()}
-
-
-def rate(name: str, value: float) -> float:
-    """Return `value` as a float strictly between 0 and 1, and not below `SMALLEST_RATE`."""
-    try:
-        checked = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name} must be a number, got {value!r}") from error
-    if not 0 < checked < 1:
-        raise ValueError(f"{name} must lie strictly between 0 and 1, got {checked}")
-    if checked < SMALLEST_RATE:
-        raise ValueError(f"{name} must be at least {SMALLEST_RATE:g}, got {checked:g}")
-    return checked
-
-
-def count(name: str, value: int, least: int = 0) -> int:
-    """Return `value` as an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(
-            f"{name} must be at least {least}, got {value}" if least else f"{name} must not be negative, got {value}"
-        )
-    return int(value)
+    return {key: check_values(f"{name}[{key!r}]", group, ndim=ndim) for key, group in given.items()}

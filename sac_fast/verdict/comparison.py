@@ -1,4 +1,4 @@
-"""Some derived models against some independents: every figure with its intervals over models and over probes."""
+"""Derived models against independents: every figure with its intervals over models and over probes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from .pool import attainable_p_value, calibrated_threshold, conformal_p_value, l
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and how far it would move.
+    """A figure with its confidence intervals.
 
     Attributes:
-        value: None where it is not defined; `note` says why.
+        value: the figure; None if it is not defined, with the reason in `note`.
         over_models: interval over other models of the same kinds.
-        over_probes: interval over other probes; None where no distances under resampled probes were given, and where
-            all of them give the same figure, which is no certainty.
-        note: what to know about it.
+        over_probes: interval over other probes; None without distances under resampled probes, or if all resamples
+            give the same figure.
+        note: remark for the reader.
+
+    Example::
+
+        >>> evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.15, 0.4]}, resamples=100).overall.auc.value
+        0.75
     """
 
     value: float | None
@@ -33,19 +38,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Some derived models against some independents.
+    """All figures of some derived models against some independents.
 
     Attributes:
-        derived, independent: names of the groups that are meant.
+        derived, independent: names of the groups compared.
         derived_count, independent_count: numbers of models.
         auc: see `sac_fast.verdict.auc`.
-        tpr_at_fpr: by rate as text (``"0.01"``): see `sac_fast.verdict.tpr_at_fpr`.
+        tpr_at_fpr: see `sac_fast.verdict.tpr_at_fpr`; keys are rates as text (``"0.01"``).
         f1: see `sac_fast.verdict.f1_at_rate`.
-        threshold: calibrated on these independents; None where they are too few.
-        attainable_p_value: the smallest conformal p-value that they can give.
-        median_p_value: of the derived models.
-        detected: share of the derived models with a conformal p-value of at most α; None where none can have it.
+        threshold: calibrated on these independents; None if they are too few.
+        attainable_p_value: the smallest conformal p-value that they allow.
+        median_p_value: median of the p-values of the derived models.
+        detected: share of the derived models with a conformal p-value of at most α; None if that is not attainable.
         welch_p_value: see `sac_fast.verdict.welch_p_value`.
+
+    Example::
+
+        >>> found = evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.15, 0.4]}, resamples=100).overall
+        >>> found.derived, found.derived_count, found.threshold
+        (('finetune',), 2, None)
     """
 
     derived: tuple[str, ...]
@@ -63,7 +74,7 @@ class Comparison:
 
 
 class Comparer:
-    """Draws once, compares many times; arguments as `evaluate_distances` has checked them."""
+    """Compares groups of models with one set of resamples; arguments as checked by `evaluate_distances`."""
 
     def __init__(
         self,
@@ -79,21 +90,18 @@ class Comparer:
         self.near, self.far, self.replicates = near, far, replicates
         self.rate, self.confidence = rate, confidence
         self.rates = {f"{value:g}": value for value in rates}
-        # an attack and a kind may have the same name
-        sizes = {f"stolen {name}": len(values) for name, values in near.items()}
-        sizes |= {f"independent {name}": len(values) for name, values in far.items()}
-        self.models = ModelResamples(sizes, resamples, seed)
+        sizes = [len(values) for values in (*near.values(), *far.values())]
+        self.models = ModelResamples(dict(zip(_groups(tuple(near), tuple(far)), sizes, strict=True)), resamples, seed)
 
     def compare(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> Comparison:
         """The named attacks, pooled, against the named kinds, pooled."""
         near, far = self._pooled(attacks, kinds)
-        p_values = np.array([conformal_p_value(d, far) for d in near])
+        p_values = conformal_p_value(near, far)
         found = int((p_values <= self.rate).sum())
         threshold = calibrated_threshold(far, self.rate)
-        f1, detected = (
-            self._estimate(f1_figure(self.rate), attacks, kinds),
-            Estimate(found / near.size, clopper_pearson(found, near.size, self.confidence), note="nulls held fixed"),
-        )
+        f1 = self._estimate(f1_figure(self.rate), attacks, kinds)
+        interval = clopper_pearson(found, near.size, self.confidence)
+        detected = Estimate(found / near.size, interval, note="nulls held fixed")
         if threshold is None:
             f1 = detected = Estimate(
                 None,
@@ -154,10 +162,10 @@ class Comparer:
         note: str | None,
     ) -> Estimate:
         value = float(over_models[0])
-        # BCa's acceleration assumes a smooth figure; rates at a threshold move in steps
+        # BCa's acceleration assumes a smooth figure; rates at a threshold are step functions.
         interval = self.models.interval(over_models, _groups(attacks, kinds), self.confidence, bca=figure is auc_figure)
         if interval is None and value in (0.0, 1.0) and trials:
-            # No resample differs, which is no certainty. `trials` disjoint pairs (AUC) or models (rates) agreed.
+            # All resamples agree, which is not certainty: `trials` disjoint pairs (AUC) or models (rates) agreed.
             interval = clopper_pearson(round(value) * trials, trials, self.confidence)
         elif interval is None:
             note = "; ".join(filter(None, [note, "no interval: no resample of the models differs"]))
@@ -174,7 +182,7 @@ class Comparer:
     def _draws(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> Draws:
         near, far = self._pooled(attacks, kinds)
         groups = _groups(attacks, kinds)
-        weights = self.models.of(groups[: len(attacks)]), self.models.of(groups[len(attacks) :])
+        weights = self.models.weights_of(groups[: len(attacks)]), self.models.weights_of(groups[len(attacks) :])
         return Draws(near[None], far[None], *weights)
 
     def _probe_draws(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> Draws:
@@ -192,4 +200,5 @@ class Comparer:
 
 
 def _groups(attacks: tuple[str, ...], kinds: tuple[str, ...]) -> list[str]:
+    """Names of the groups in the resamples; an attack and a kind may have the same name."""
     return [*(f"stolen {name}" for name in attacks), *(f"independent {name}" for name in kinds)]

@@ -1,4 +1,4 @@
-"""Everything that distances of known thefts and known independents say: per attack, per kind of null, and over all."""
+"""Evaluate the distances of known stolen and known independent models: per attack, per kind of null, and overall."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ class Evaluation:
     """Result of `evaluate_distances`.
 
     Attributes:
-        alpha: α.
-        confidence: of all intervals.
-        overall: all derived models against all independents, pooled: attacks count by their number of models.
-        mean_over_attacks: ``auc`` and ``tpr_at_fpr:RATE``, the mean of the attacks' figures, each attack alike.
+        alpha: the stated error rate α.
+        confidence: confidence level of all intervals.
+        overall: all derived models against all independents, pooled: attacks are weighted by their number of models.
+        mean_over_attacks: ``auc`` and ``tpr_at_fpr:RATE``, unweighted means over the attacks.
         attacks: each attack against all independents.
         null_kinds: all derived models against each kind of independents.
-        cells: ``cells[attack][kind]``.
-        p_values: of every derived model against all independents, in the order given: conformal, and corrected
+        cells: each attack against each kind: ``cells[attack][kind]``.
+        p_values: of every derived model against all independents, in the order given: ``conformal``, and corrected
             for their number by ``holm`` and ``benjamini_hochberg``.
         found_at_rate: share of the derived models with a p-value ≤ α, by correction (``none``, …).
-        random_splits: does α hold on held-out independents, for several α.
-        transfer: ``transfer[kind that calibrates][kind that is judged]`` at α.
+        random_splits: error rates on held-out independents, for several α.
+        transfer: ``transfer[calibrating kind][judged kind]`` at α.
+
+    Example::
+
+        >>> found = evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.15, 0.4]}, resamples=100)
+        >>> found.p_values["conformal"]["finetune"]
+        [0.3333333333333333, 0.6666666666666666]
     """
 
     alpha: float
@@ -50,7 +56,7 @@ class Evaluation:
     transfer: dict[str, dict[str, TransferCheck]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, all of them values that JSON knows."""
+        """The fields by name, all of them JSON values."""
         return dataclasses.asdict(self)
 
 
@@ -68,42 +74,47 @@ def evaluate_distances(
     splits: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """All statistics of one score on one labelled zoo.
+    """Compute all statistics of one score on one labelled zoo.
 
     Args:
         stolen: by attack, (a,) distances of the derived models to the source, or any finite score that is smaller
-            where models are more alike.
+            for more similar models.
         independents: by kind, (b,) distances of the independents.
         alpha: α of threshold, F1, detections and transfer checks.
-        false_positive_rates: at which the true positive rate is given.
-        checked_rates: at which random splits check the false-accusation rate.
-        stolen_replicates, independent_replicates: by the same names, (a, R) and (b, R) distances under R resamples of
+        false_positive_rates: rates at which the true positive rate is computed.
+        checked_rates: values of α that are checked by random splits.
+        stolen_replicates, independent_replicates: with the same keys, (a, R) and (b, R) distances under R resamples of
             the probes, column r under the same resample for all models (`probe_bootstrap`); both or neither.
-        confidence: of the intervals.
-        resamples: of the models.
-        splits: of the false-accusation check.
-        seed: of all draws.
+        confidence: confidence level of the intervals.
+        resamples: number of resamples of the models.
+        splits: number of random splits.
+        seed: seed of all draws.
 
     Returns:
-        The figures. What is not defined is None with a note: F1 and detections with too few independents for α, Welch's
+        The figures. Undefined figures are None with a note: F1 and detections with too few independents for α, Welch's
         test on one model, intervals over groups of one.
 
     Raises:
-        TypeError, ValueError: no groups, an empty one, not numbers, NaN or infinite, replicates that do not fit, or an
-            option out of range.
+        TypeError, ValueError: no groups, an empty one, not numbers, NaN or infinite, replicates of the wrong shape, or
+            an option out of range.
+
+    Example::
+
+        >>> found = evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.3, 0.4]}, alpha=0.4, resamples=100)
+        >>> found.overall.auc.value, found.overall.f1.value, found.found_at_rate["holm"]
+        (1.0, 1.0, 0.0)
     """
-    near, far = checks.groups("stolen", stolen), checks.groups("independents", independents)
-    rate = checks.rate("alpha", alpha)
-    rates = [checks.rate("false_positive_rates", value) for value in false_positive_rates]
-    confidence = checks.rate("confidence", confidence)
-    replicates = _replicates(near, far, stolen_replicates, independent_replicates)
+    near, far = checks.check_groups("stolen", stolen), checks.check_groups("independents", independents)
+    rate = checks.check_rate("alpha", alpha)
+    rates = [checks.check_rate("false_positive_rates", value) for value in false_positive_rates]
+    confidence = checks.check_rate("confidence", confidence)
+    replicates = _check_replicates(near, far, stolen_replicates, independent_replicates)
     comparer = Comparer(near, far, replicates, rate, rates, confidence, resamples, seed)
 
     attacks, kinds = tuple(near), tuple(far)
     null = np.concatenate(list(far.values()))
-    suspects = {name: [conformal_p_value(d, null) for d in values] for name, values in near.items()}
-    together = np.concatenate(list(suspects.values()))
-    corrected = {"none": together, "holm": holm(together), "benjamini_hochberg": benjamini_hochberg(together)}
+    p_values = conformal_p_value(np.concatenate(list(near.values())), null)
+    corrected = {"none": p_values, "holm": holm(p_values), "benjamini_hochberg": benjamini_hochberg(p_values)}
     ends = np.cumsum([len(values) for values in near.values()])[:-1]
     return Evaluation(
         alpha=rate,
@@ -120,16 +131,16 @@ def evaluate_distances(
             for name, p in corrected.items()
         },
         found_at_rate={name: float((p <= rate).mean()) for name, p in corrected.items()},
-        random_splits=[random_split_check(null, each, splits=splits, seed=seed) for each in checked_rates]
-        if null.size > 1
-        else [],
+        random_splits=[
+            random_split_check(null, each, splits=splits, seed=seed) for each in checked_rates if null.size > 1
+        ],
         transfer={
             one: {other: transfer_check(far[one], far[other], rate) for other in kinds if other != one} for one in kinds
         },
     )
 
 
-def _replicates(
+def _check_replicates(
     near: Mapping[str, Values],
     far: Mapping[str, Values],
     near_given: Mapping[str, ArrayLike] | None,
@@ -143,7 +154,7 @@ def _replicates(
     both = []
     width: int | None = None
     for name, values, given in (("stolen_replicates", near, near_given), ("independent_replicates", far, far_given)):
-        arrays = checks.groups(name, given, ndim=2)
+        arrays = checks.check_groups(name, given, ndim=2)
         if set(arrays) != set(values):
             raise ValueError(f"{name} must have the names {sorted(values)}, got {sorted(arrays)}")
         for key, array in arrays.items():

@@ -1,17 +1,15 @@
-"""Does the false-accusation rate hold? Independents that were held out, judged by the others.
+"""Check the false-accusation rate on held-out independents.
 
-Two questions, two checks:
+* `random_split_check`: a pool is split at random into nulls and held-out models; the share accused must be at most α.
+  Given the pool, splits are independent. Without ties, the number accused in one split depends on ranks alone, which a
+  random split makes uniform: with c nulls, h held out and r = ⌊α(1 + c)⌋ it is beta-binomial(h; r, 1 + c − r),
+  *whatever the distances are*. The h models of a split share a threshold, so their verdicts are dependent: the binomial
+  error of splits · h trials is too small, the beta-binomial error is correct. The check therefore verifies thresholds
+  and p-values; it cannot show that the pool resembles future suspects.
+* `transfer_check`: nulls of one kind judge independents of another kind. Its p-value is exact under exchangeability, so
+  it does test the data.
 
-* `random_split_check`: of a pool split at random into nulls and held-out models, is a share of at most α accused?
-  Splits share one pool, yet given the pool they are drawn independently, and without ties the number accused in one
-  split depends on ranks alone, which a random split makes uniform: with c nulls, h held out and r = ⌊α(1 + c)⌋, it is
-  beta-binomial(h; r, 1 + c − r), *whatever the distances are*. The h models of a split meet the same threshold, so
-  their verdicts depend on each other: the binomial error of splits · h trials is too small, the beta-binomial one is
-  right. The check therefore confirms thresholds and p-values; it cannot show that the pool resembles future suspects.
-* `transfer_check`: calibrated on one kind of independents, is another kind accused too often? Its p-value is exact
-  under exchangeability, so it does speak about the data.
-
-How far the realised rate of one pool lies from α is `realised_rate` of `sac_fast.verdict.power`.
+`realised_rate` in `sac_fast.verdict.power` gives the deviation of one pool's rate from α.
 """
 
 from __future__ import annotations
@@ -25,23 +23,28 @@ from numpy.typing import ArrayLike
 from . import checks
 from .pool import largest_count
 
-# Standard errors above the rate at which a check fails: of a true null once in 741.
-_ERRORS = 3.0
+# A check fails above this many standard errors, under a true null once in 741.
+_MAX_STANDARD_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """What random splits of one pool showed.
+    """Result of `random_split_check`.
 
     Attributes:
         rate: α.
-        null_count, held_out_count: models on either side of each split.
-        splits: number of them.
-        share: of the held-out models accused, over all splits.
-        expected: what exchangeability gives without ties: ⌊α(1 + c)⌋ / (1 + c).
-        standard_error: of `share` over splits.
-        holds: ``share <= rate + 3 standard_error``; None where the nulls of a split are too few for α, so that
-            nobody can be accused and nothing is shown.
+        null_count, held_out_count: numbers of models in the two parts of each split.
+        splits: number of splits.
+        share: share of the held-out models accused, over all splits.
+        expected: share under exchangeability without ties: ⌊α(1 + c)⌋ / (1 + c).
+        standard_error: of `share`, over splits.
+        holds: ``share <= rate + 3 standard_error``; None if the nulls of a split are too few for α, so that no model
+            can be accused.
+
+    Example::
+
+        >>> random_split_check([0.1, 0.2, 0.3, 0.4], 0.1, splits=10).holds is None
+        True
     """
 
     rate: float
@@ -62,24 +65,30 @@ def random_split_check(
     Args:
         independents: (m,) distances, m ≥ 2.
         rate: α, strictly between 0 and 1.
-        splits: at least 1; 200 or more for figures to report.
-        held_out: share of the models held out, at least one and at most m − 1 of them.
-        seed: of the splits.
+        splits: number of splits, at least 1; 200 or more for figures to report.
+        held_out: share of the models held out; at least one model and at most m − 1.
+        seed: seed of the splits.
 
     Returns:
-        The shares with their error.
+        The share accused, with its standard error.
 
     Raises:
         TypeError, ValueError: not numbers, NaN or infinite, too few, or an option out of range.
+
+    Example::
+
+        >>> check = random_split_check([i / 100 for i in range(100)], 0.1, splits=50)
+        >>> check.null_count, check.held_out_count, check.holds
+        (50, 50, True)
     """
-    values = checks.values("independents", independents, least=2)
-    level = checks.rate("rate", rate)
-    checks.count("splits", splits, least=1)
+    values = checks.check_values("independents", independents, minimum=2)
+    level = checks.check_rate("rate", rate)
+    checks.check_count("splits", splits, minimum=1)
     size = values.size
-    judged = min(max(1, round(checks.rate("held_out", held_out) * size)), size - 1)
+    judged = min(max(1, round(checks.check_rate("held_out", held_out) * size)), size - 1)
     nulls = size - judged
     rank = largest_count(level, 1 + nulls)
-    rng = np.random.default_rng(checks.count("seed", seed))
+    rng = np.random.default_rng(checks.check_count("seed", seed))
     accused = 0
     for _ in range(splits):
         order = rng.permutation(size)
@@ -88,20 +97,25 @@ def random_split_check(
             accused += int((values[order[:judged]] < null[rank - 1]).sum())
     spread = _beta_binomial_deviation(judged, rank, 1 + nulls - rank) / judged / math.sqrt(splits)
     share = accused / (splits * judged)
-    holds = None if rank < 1 else share <= level + _ERRORS * spread
+    holds = None if rank < 1 else share <= level + _MAX_STANDARD_ERRORS * spread
     return SplitCheck(level, nulls, judged, splits, share, rank / (1 + nulls), spread, holds)
 
 
 @dataclass(frozen=True)
 class TransferCheck:
-    """What a pool of one kind says of independents of another.
+    """Result of `transfer_check`.
 
     Attributes:
         rate: α.
-        null_count, held_out_count: models that calibrate, models that are judged.
-        accused: of the judged ones.
-        p_value: of so many or more if both were exchangeable, exact without ties, conservative with them; None where
-            the nulls are too few for α.
+        null_count, held_out_count: numbers of calibrating and of judged models.
+        accused: number of judged models accused.
+        p_value: probability of at least that many if both kinds are exchangeable; exact without ties, conservative with
+            ties; None if the nulls are too few for α.
+
+    Example::
+
+        >>> transfer_check([0.5, 0.6, 0.7, 0.8], [0.1, 0.9], rate=0.2).accused
+        1
     """
 
     rate: float
@@ -114,12 +128,12 @@ class TransferCheck:
 def transfer_check(null: ArrayLike, held_out: ArrayLike, rate: float) -> TransferCheck:
     """Judge independents of one kind by nulls of another.
 
-    Without ties the number accused is beta-binomial(h; r, 1 + c − r), r = ⌊α(1 + c)⌋, if both are exchangeable: small
-    p-values say that the nulls are of the wrong kind for such suspects.
+    If both kinds are exchangeable, the number accused is (without ties) beta-binomial(h; r, 1 + c − r) with
+    r = ⌊α(1 + c)⌋. A small p-value shows that the nulls are of the wrong kind for such suspects.
 
     Args:
-        null: (c,) distances of the independents that calibrate, c ≥ 1.
-        held_out: (h,) distances of those that are judged, h ≥ 1.
+        null: (c,) distances of the calibrating independents, c ≥ 1.
+        held_out: (h,) distances of the judged independents, h ≥ 1.
         rate: α, strictly between 0 and 1.
 
     Returns:
@@ -127,12 +141,18 @@ def transfer_check(null: ArrayLike, held_out: ArrayLike, rate: float) -> Transfe
 
     Raises:
         TypeError, ValueError: not numbers; empty, NaN or infinite; α out of range.
+
+    Example::
+
+        >>> check = transfer_check([0.5, 0.6, 0.7, 0.8], [0.1, 0.9], rate=0.2)
+        >>> check.accused, round(check.p_value, 4)
+        (1, 0.3333)
     """
     from scipy.stats import betabinom
 
-    nulls = np.sort(checks.values("null", null))
-    values = checks.values("held_out", held_out)
-    level = checks.rate("rate", rate)
+    nulls = np.sort(checks.check_values("null", null))
+    values = checks.check_values("held_out", held_out)
+    level = checks.check_rate("rate", rate)
     rank = largest_count(level, 1 + nulls.size)
     if rank < 1:
         return TransferCheck(level, nulls.size, values.size, 0, None)

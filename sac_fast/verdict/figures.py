@@ -1,6 +1,6 @@
-"""The figures of merit for many resamples at once: of models (as weights) and of probes (as other distances).
+"""Figures of merit for many resamples at once: of models (as weights) and of probes (as other distances).
 
-Each figure is a function of a `Draws`; `metrics` has the same figures for one set of distances, and the tests compare.
+Each figure is a function of `Draws`. `sac_fast.verdict.metrics` gives the same figures for one set of distances.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Draws:
 
     Attributes:
         near: (1 or t, a) distances of the derived models.
-        far: (1 or t, b) distances of the independents; one row as `near` has one.
-        near_weights, far_weights: (1 or t, a) and (1 or t, b) how often a model counts.
+        far: (1 or t, b) distances of the independents; as many rows as `near`.
+        near_weights, far_weights: (1 or t, a) and (1 or t, b) multiplicities of the models.
     """
 
     near: Values
@@ -33,7 +33,7 @@ class Draws:
 
     @classmethod
     def of_values(cls, near: Values, far: Values) -> Draws:
-        """(t, a) and (t, b) distances, every model once."""
+        """Draws of (t, a) and (t, b) distances with every model counted once."""
         return cls(near, far, np.ones((1, near.shape[1])), np.ones((1, far.shape[1])))
 
 
@@ -47,7 +47,7 @@ def auc_figure(draws: Draws) -> Values:
         wins = (far > near.T) + 0.5 * (far == near.T)
         total = ((draws.near_weights @ wins) * draws.far_weights).sum(axis=1)
     else:
-        # one independent after another: (t, a, b) at once would not fit
+        # A loop over the independents, since (t, a, b) would not fit into memory.
         columns = zip(far.T, draws.far_weights.T, strict=True)
         total = np.zeros(len(near))
         for values, weights in columns:
@@ -72,7 +72,7 @@ def f1_figure(rate: float) -> Figure:
     def figure(draws: Draws) -> Values:
         ranks = _counts(draws.far_weights, lambda size: largest_count(rate, 1 + size) - 1)
         found = _below(draws.near, draws.near_weights, _ranked(draws, np.maximum(ranks, 0)))
-        # An independent is accused by the others where at most ⌊α b⌋ of all are not farther than it.
+        # The others accuse an independent if at most ⌊α b⌋ of all distances are not larger than its own.
         own = _ranked(draws, _counts(draws.far_weights, lambda size: largest_count(rate, size)))
         wrong = _below(draws.far, draws.far_weights, own)
         f1 = 2 * found / (found + wrong + draws.near_weights.sum(axis=1))
@@ -87,7 +87,7 @@ def _counts(weights: Values, of: Callable[[int], int]) -> NDArray[np.int64]:
 
 
 def _ranked(draws: Draws, ranks: NDArray[np.int64]) -> Values:
-    """The value at 0-based `ranks` among the sorted independents, each counted by its weight; inf past the end."""
+    """Value at 0-based `ranks` among the sorted independents, counted by weight; inf past the end."""
     order = np.argsort(draws.far, axis=1, kind="stable")
     ordered = np.take_along_axis(draws.far, order, axis=1)
     weights = draws.far_weights[:, order[0]] if len(order) == 1 else np.ones(order.shape)

@@ -1,7 +1,6 @@
-"""The null pool: what a distance means beside the distances of models known to be independent.
+"""The null pool: a suspect's distance compared with the distances of models known to be independent.
 
-Only the order of the numbers counts, so any finite score that is smaller where models are more alike does as well as
-a distance.
+Only the order of the numbers matters. Any finite score that is smaller for more similar models can be used as distance.
 
 The p-value is the conformal one, ``p = (1 + #{null ≤ d}) / (1 + #null)``: for an independent suspect,
 exchangeable with the pool, ``P(p ≤ α) ≤ α`` whatever the distribution (Vovk, Gammerman, Shafer,
@@ -14,7 +13,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,30 +23,31 @@ from . import checks
 VerdictName = Literal["derived", "independent", "inconclusive"]
 
 
-def _sorted(name: str, given: ArrayLike, least: int = 1) -> NDArray[np.float64]:
-    return np.sort(checks.values(name, given, least))
+def _sorted(name: str, given: ArrayLike, minimum: int = 1) -> checks.Values:
+    return np.sort(checks.check_values(name, given, minimum))
 
 
-def _p_value(distance: float, null: NDArray[np.float64]) -> float:
-    return (1 + int(np.searchsorted(null, distance, side="right"))) / (1 + null.size)
+def _p_values(distances: ArrayLike, null: checks.Values) -> Any:
+    """p-values of one or many distances; null is sorted."""
+    return (1 + np.searchsorted(null, distances, side="right")) / (1 + null.size)
 
 
 def largest_count(rate: float, size: int) -> int:
     """The largest integer r with ``r / size <= rate``."""
-    # The division of two integers is rounded correctly, so r / size equals the double `rate` wherever both
-    # stand for the same fraction (1 / 10 == 0.1): comparing quotients needs no tolerance, floor(rate · size)
-    # would (0.29 · 100 is 28.999…). That product is only the first guess.
+    # The quotient of two integers is correctly rounded, so r / size equals the double `rate` wherever both stand for
+    # the same fraction (1 / 10 == 0.1). Comparing quotients needs no tolerance; floor(rate · size) would
+    # (0.29 · 100 is 28.999…) and is only the first guess.
     r = math.floor(rate * size)
     if (r + 1) / size <= rate:
         return r + 1
     return r - 1 if r / size > rate else r
 
 
-def _bound(null: NDArray[np.float64], rate: float) -> float | None:
-    """The t with ``d < t`` exactly where ``p(d) <= rate``; None where p is never so small. null is sorted.
+def _bound(null: checks.Values, rate: float) -> float | None:
+    """The t with ``d < t`` exactly where ``p(d) <= rate``; None if no distance has such a p-value. null is sorted.
 
-    ``p(d) <= rate`` says ``1 + #{null <= d} <= r`` for the largest integer r with ``r / (1 + m) <= rate``;
-    and ``#{null <= d} <= r - 1`` says that d lies below the r-th smallest null.
+    ``p(d) <= rate`` means ``1 + #{null <= d} <= r`` for the largest integer r with ``r / (1 + m) <= rate``, that is,
+    d lies below the r-th smallest null.
     """
     r = largest_count(rate, 1 + null.size)
     if r < 1:
@@ -55,60 +55,87 @@ def _bound(null: NDArray[np.float64], rate: float) -> float | None:
     return float(null[r - 1]) if r <= null.size else math.inf
 
 
-def conformal_p_value(distance: float, null: ArrayLike) -> float:
-    """How unusually near a suspect is among independents: ``(1 + #{null ≤ distance}) / (1 + #null)``.
+@overload
+def conformal_p_value(distance: float, null: ArrayLike) -> float: ...
+@overload
+def conformal_p_value(distance: checks.Values | Sequence[float], null: ArrayLike) -> checks.Values: ...
+
+
+def conformal_p_value(distance: ArrayLike, null: ArrayLike) -> float | checks.Values:
+    """Conformal p-value of a distance among null distances: ``p = (1 + #{null ≤ distance}) / (1 + m)``.
 
     Args:
-        distance: of the suspect to the source, finite.
+        distance: of the suspect to the source, finite; or (s,) distances of s ≥ 1 suspects.
         null: (m,) distances of independent models to the source, m ≥ 1.
 
     Returns:
-        The p-value, between ``1 / (1 + m)`` and 1.
+        The p-value, between ``1 / (1 + m)`` and 1; or (s,) float64, one p-value for each suspect.
 
     Raises:
         TypeError, ValueError: not numbers; empty, NaN or infinite.
 
+    Example::
+
+        >>> conformal_p_value(0.25, [0.9, 0.1, 0.5, 0.3])
+        0.4
+        >>> conformal_p_value([0.0, 0.25, 1.0], [0.9, 0.1, 0.5, 0.3]).tolist()
+        [0.2, 0.4, 1.0]
+
     Source: Vovk, Gammerman, Shafer, *Algorithmic Learning in a Random World*, 2005.
     """
-    return _p_value(checks.number("distance", distance), _sorted("null", null))
+    if np.ndim(distance) == 0:
+        return float(_p_values(checks.check_number("distance", distance), _sorted("null", null)))  # type: ignore[arg-type]
+    p_values: checks.Values = _p_values(checks.check_values("distance", distance), _sorted("null", null))
+    return p_values
 
 
 def attainable_p_value(null_count: int) -> float:
-    """The smallest p-value that so many nulls can give: ``1 / (1 + null_count)``.
+    """The smallest attainable conformal p-value: ``1 / (1 + null_count)``.
 
     Args:
         null_count: number of null distances, ≥ 0.
 
     Returns:
-        The p-value of a suspect nearer than every null.
+        The p-value of a suspect whose distance is below every null.
 
     Raises:
         TypeError, ValueError: not an integer, or negative.
+
+    Example::
+
+        >>> attainable_p_value(19)
+        0.05
     """
-    return 1 / (1 + checks.count("null_count", null_count))
+    return 1 / (1 + checks.check_count("null_count", null_count))
 
 
 def calibrated_threshold(null: ArrayLike, alpha: float) -> float | None:
-    """The largest t such that ``distance < t`` is exactly ``conformal_p_value(distance, null) <= rate``.
+    """The largest t for which ``distance < t`` is equivalent to ``conformal_p_value(distance, null) <= alpha``.
 
-    It is the ``floor(rate · (1 + m))``-th smallest null. A distance equal to it is not below it.
+    It is the ``⌊α (1 + m)⌋``-th smallest null. A distance equal to it is not below it.
 
     Args:
         null: (m,) distances of independent models to the source, m ≥ 1.
         alpha: α, strictly between 0 and 1.
 
     Returns:
-        The threshold; None where m nulls are too few for α, that is ``1 / (1 + m) > α``.
+        The threshold; None if m nulls are too few for α, that is ``1 / (1 + m) > α``.
 
     Raises:
         TypeError, ValueError: not numbers; empty, NaN or infinite; α out of range.
+
+    Example::
+
+        >>> null = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+        >>> calibrated_threshold(null, alpha=0.2)
+        0.2
     """
-    return _bound(_sorted("null", null), checks.rate("alpha", alpha))
+    return _bound(_sorted("null", null), checks.check_rate("alpha", alpha))
 
 
-def smallest_null_count(rate: float) -> int:
-    """The smallest m with ``1 / (1 + m) <= rate``; `rate` is one of `checks.rate`."""
-    # Correctly rounded quotients once more.
+def min_null_count(rate: float) -> int:
+    """The smallest m with ``1 / (1 + m) <= rate``; `rate` is one of `checks.check_rate`."""
+    # Correctly rounded quotients, as in `largest_count`.
     needed = max(1, math.floor(1 / rate) - 2)
     while 1 / (1 + needed) > rate:
         needed += 1
@@ -117,20 +144,26 @@ def smallest_null_count(rate: float) -> int:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one distance says, and on what ground.
+    """Verdict on one suspect, with the numbers behind it.
 
     Attributes:
         verdict: ``"derived"``, ``"independent"`` (not distinguishable from the independents in the pool)
             or ``"inconclusive"``.
         distance: of the suspect to the source.
         p_value: the conformal p-value.
-        attainable_p_value: the smallest one that the pool can give.
-        alpha: α.
-        threshold: below it a suspect is derived; None where the nulls are too few for α.
-        upper_bound: from it on a suspect is independent; None where the nulls are too few for α, or no
-            distance is (2α ≥ 1).
+        attainable_p_value: the smallest p-value that the pool can give.
+        alpha: the stated error rate α.
+        threshold: a suspect with a distance below it is derived; None if the nulls are too few for α.
+        upper_bound: a suspect with a distance of at least this is independent; None if the nulls are too few for α, or
+            if no distance is so judged (2α ≥ 1).
         null_count: size of the pool.
-        reason: one plain sentence.
+        reason: one sentence that explains the verdict.
+
+    Example::
+
+        >>> verdict = NullPool([0.4, 0.5, 0.6, 0.7]).judge(0.1, alpha=0.2)
+        >>> verdict.to_dict()["verdict"], verdict.p_value, verdict.threshold
+        ('derived', 0.2, 0.4)
     """
 
     verdict: VerdictName
@@ -144,29 +177,35 @@ class Verdict:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, all of them values that JSON knows."""
+        """The fields by name, all of them JSON values."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
 class NullPool:
-    """Distances of models known to be independent of the source, and of what kind these are.
+    """Distances of models known to be independent of the source.
 
     Attributes:
-        distances: (m,) sorted float64, finite; any sequence of numbers is accepted. Where there are none,
-            every verdict is inconclusive.
-        kind: which independents served, in words, for the report. A verdict holds for suspects that would
-            be exchangeable with them if they were independent, and for no others.
+        distances: (m,) sorted float64, finite; any sequence of numbers is accepted. With an empty pool every verdict is
+            inconclusive.
+        kind: description of the independents, for the report. A verdict holds only for suspects that would be
+            exchangeable with them if they were independent.
 
     Raises:
         TypeError, ValueError: not numbers; NaN or infinite.
+
+    Example::
+
+        >>> pool = NullPool([0.5, 0.4, 0.7, 0.6], kind="same data, other seeds")
+        >>> len(pool), pool.judge(0.65, alpha=0.2).verdict
+        (4, 'independent')
     """
 
     distances: NDArray[np.float64] | Sequence[float]
     kind: str = "independently trained models"
 
     def __post_init__(self) -> None:
-        values = _sorted("distances", self.distances, least=0)
+        values = _sorted("distances", self.distances, minimum=0)
         values.flags.writeable = False
         object.__setattr__(self, "distances", values)
 
@@ -177,10 +216,9 @@ class NullPool:
         """Judge a suspect by its conformal p-value p.
 
         * too few nulls, ``1 / (1 + m) > α``: *inconclusive*, whatever the distance;
-        * ``p ≤ α``: *derived*. An independent suspect is so accused with probability at most α;
+        * ``p ≤ α``: *derived*. An independent suspect gets this verdict with probability at most α;
         * ``α < p ≤ 2α``: *inconclusive*, between the bounds;
-        * ``p > 2α``: *independent*, which says no more than that the suspect is not distinguishable from
-          the independents in the pool.
+        * ``p > 2α``: *independent*: not distinguishable from the independents in the pool.
 
         Args:
             distance: of the suspect to the source, finite; under the same metric, comparison and
@@ -191,12 +229,12 @@ class NullPool:
             The verdict.
 
         Raises:
-            TypeError, ValueError: a distance or a rate that is none.
+            TypeError, ValueError: not a number, NaN or infinite; α out of range.
         """
-        value = checks.number("distance", distance)
-        rate = checks.rate("alpha", alpha)
+        value = checks.check_number("distance", distance)
+        rate = checks.check_rate("alpha", alpha)
         null = np.asarray(self.distances)
-        p, least = _p_value(value, null), attainable_p_value(null.size)
+        p, attainable = float(_p_values(value, null)), attainable_p_value(null.size)
         threshold = _bound(null, rate)
         upper = _bound(null, 2 * rate) if threshold is not None else None
         if upper == math.inf:
@@ -204,9 +242,9 @@ class NullPool:
         verdict: VerdictName
         if threshold is None:
             verdict = "inconclusive"
-            needed = smallest_null_count(rate)
+            needed = min_null_count(rate)
             reason = (
-                f"{null.size} nulls cannot give a p-value below {least:.3g}; a false-accusation rate of "
+                f"{null.size} nulls cannot give a p-value below {attainable:.3g}; a false-accusation rate of "
                 f"{rate:.3g} needs at least {needed}."
             )
         elif p <= rate:
@@ -226,4 +264,4 @@ class NullPool:
             reason = (
                 f"Not distinguishable from the independents in the pool: p = {p:.3g} ({null.size} nulls: {self.kind})."
             )
-        return Verdict(verdict, value, p, least, rate, threshold, upper, null.size, reason)
+        return Verdict(verdict, value, p, attainable, rate, threshold, upper, null.size, reason)

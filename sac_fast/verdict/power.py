@@ -1,8 +1,7 @@
-"""Planning: how many nulls and how many probes a stated false-accusation rate asks for.
+"""Planning: numbers of nulls and of probes for a stated false-accusation rate.
 
-They do different things. Nulls bound false accusations: p-values reach α only with ``1 / (1 + m) <= α``, and the rate
-that one pool really has is random around it. Probes cannot change that, for whatever noise they leave is in the nulls
-as well; they decide how many of the derived models are found.
+Nulls bound false accusations: p-values reach α only with ``1 / (1 + m) <= α``, and the realised rate of one pool varies
+around α. Probes do not affect this, since their noise is in the nulls too; they determine the power of the test.
 """
 
 from __future__ import annotations
@@ -11,19 +10,24 @@ import math
 from dataclasses import dataclass
 
 from . import checks
-from .pool import largest_count, smallest_null_count
+from .pool import largest_count, min_null_count
 
 
 @dataclass(frozen=True)
 class RealisedRate:
-    """The false-accusation rate that pools of one size really have.
+    """Distribution of the realised false-accusation rate over pools of one size.
 
     Attributes:
         null_count: m.
-        nominal: α, which the mean over pools does not exceed.
-        mean: over pools: ⌊α(1 + m)⌋ / (1 + m).
-        low, high: between which the rate of one pool lies with probability `confidence`.
-        confidence: as asked.
+        nominal: α, an upper bound of `mean`.
+        mean: mean over pools: ⌊α(1 + m)⌋ / (1 + m).
+        low, high: the rate of one pool lies in this range with probability `confidence`.
+        confidence: as passed to `realised_rate`.
+
+    Example::
+
+        >>> realised_rate(19, alpha=0.05).mean
+        0.05
     """
 
     null_count: int
@@ -35,29 +39,35 @@ class RealisedRate:
 
 
 def realised_rate(null_count: int, alpha: float, confidence: float = 0.95) -> RealisedRate:
-    """How far the false-accusation rate of one pool of m nulls lies from α.
+    """Realised false-accusation rate of one pool of m nulls: mean and range over pools.
 
     The threshold is the r-th smallest null, r = ⌊α(1 + m)⌋. Given the pool, an independent suspect lies below it with a
-    probability that itself is random over pools, Beta(r, m + 1 − r) whatever the (continuous) distribution.
+    probability that is distributed over pools as Beta(r, m + 1 − r), for any continuous distribution of distances.
 
     Args:
         null_count: m, ≥ 0.
         alpha: α, strictly between 0 and 1.
-        confidence: of the range.
+        confidence: probability of the range.
 
     Returns:
-        Mean and range; all 0 where the nulls are too few for α, so that nobody can be accused.
+        Mean and range; all 0 if the nulls are too few for α, so that no model can be accused.
 
     Raises:
-        TypeError, ValueError: a number that is none, or out of range.
+        TypeError, ValueError: not a number, or out of range.
+
+    Example::
+
+        >>> rate = realised_rate(99, alpha=0.05)
+        >>> rate.mean, round(rate.low, 3), round(rate.high, 3)
+        (0.05, 0.017, 0.1)
 
     Source: Vovk, "Conditional validity of inductive conformal predictors", ACML 2012 (arXiv 1209.2673).
     """
     from scipy.stats import beta
 
-    size = checks.count("null_count", null_count)
-    rate = checks.rate("alpha", alpha)
-    share = checks.rate("confidence", confidence)
+    size = checks.check_count("null_count", null_count)
+    rate = checks.check_rate("alpha", alpha)
+    share = checks.check_rate("confidence", confidence)
     rank = largest_count(rate, 1 + size)
     if rank < 1:
         return RealisedRate(size, rate, 0.0, 0.0, 0.0, share)
@@ -67,33 +77,38 @@ def realised_rate(null_count: int, alpha: float, confidence: float = 0.95) -> Re
 
 
 def nulls_needed(
-    alpha: float, *, ceiling: float | None = None, confidence: float = 0.95, most: int = 10_000_000
+    alpha: float, *, ceiling: float | None = None, confidence: float = 0.95, max_nulls: int = 10_000_000
 ) -> int:
-    """The smallest number of nulls for a false-accusation rate.
+    """Smallest number of nulls for a stated false-accusation rate.
 
-    Without `ceiling`: the smallest m with ``1 / (1 + m) <= α``; then α holds on average over pools. With it: the
-    smallest m whose pool has a rate of at most `ceiling` with probability `confidence`,
-    ``P(Beta(r, m + 1 − r) <= ceiling) >= confidence``, r = ⌊α(1 + m)⌋. A few nulls more can miss the ceiling again,
-    where r rises: `realised_rate` tells of any m.
+    Without `ceiling`: the smallest m with ``1 / (1 + m) <= α``; α then holds on average over pools. With `ceiling`: the
+    smallest m for which one pool has a rate of at most `ceiling` with probability `confidence`,
+    ``P(Beta(r, m + 1 − r) <= ceiling) >= confidence``, r = ⌊α(1 + m)⌋. A slightly larger m can miss the ceiling again,
+    where r increases; `realised_rate` gives the range for any m.
 
     Args:
         alpha: α, strictly between 0 and 1, at least 1e-12.
-        ceiling: above α and below 1; None asks for p-values that can reach α, and no more.
-        confidence: with which one pool keeps below the ceiling.
-        most: with a ceiling, give up beyond so many.
+        ceiling: bound on the realised rate of one pool, above α and below 1. Default: no bound.
+        confidence: probability that one pool stays below the ceiling.
+        max_nulls: largest number of nulls to try, with a ceiling.
 
     Returns:
         m, at least 1.
 
     Raises:
-        TypeError, ValueError: a number that is none or out of range, or no m up to `most` will do.
+        TypeError, ValueError: not a number or out of range, or no m up to `max_nulls` suffices.
+
+    Example::
+
+        >>> nulls_needed(0.05), nulls_needed(0.05, ceiling=0.1)
+        (19, 29)
     """
+    rate = checks.check_rate("alpha", alpha)
+    if ceiling is None:
+        return min_null_count(rate)
     from scipy.stats import beta
 
-    rate = checks.rate("alpha", alpha)
-    if ceiling is None:
-        return smallest_null_count(rate)
-    highest, share = checks.rate("ceiling", ceiling), checks.rate("confidence", confidence)
+    highest, share = checks.check_rate("ceiling", ceiling), checks.check_rate("confidence", confidence)
     if highest <= rate:
         raise ValueError(f"ceiling must lie above the false-accusation rate {rate:g}, got {highest:g}")
 
@@ -102,11 +117,12 @@ def nulls_needed(
 
     rank = 1
     while True:
-        # r stays the same for these sizes, and the more nulls the lower the r-th of them
-        first, last = (_smallest_size(rate, rank), _smallest_size(rate, rank + 1) - 1)
-        if first > most:
-            raise ValueError(f"ceiling must be reachable with {most:,} nulls, got {highest:g} for the rate {rate:g}")
-        last = min(last, most)
+        # These sizes have the same r, and the r-th smallest null decreases with their size.
+        first, last = _min_size(rate, rank), min(_min_size(rate, rank + 1) - 1, max_nulls)
+        if first > max_nulls:
+            raise ValueError(
+                f"ceiling must be reachable with {max_nulls:,} nulls, got {highest:g} for the rate {rate:g}"
+            )
         if last >= first and kept(last, rank):
             while first < last:
                 middle = (first + last) // 2
@@ -115,7 +131,7 @@ def nulls_needed(
         rank += 1
 
 
-def _smallest_size(rate: float, rank: int) -> int:
+def _min_size(rate: float, rank: int) -> int:
     """The smallest m with ⌊α(1 + m)⌋ >= rank, by correctly rounded quotients."""
     size = max(rank - 1, math.floor(rank / rate) - 2)
     while rank / (1 + size) > rate:
@@ -124,35 +140,40 @@ def _smallest_size(rate: float, rank: int) -> int:
 
 
 def probes_needed(
-    margin: float, standard_error: float, probes: int, *, power: float = 0.95, most: int = 1_000_000_000
+    margin: float, standard_error: float, probes: int, *, power: float = 0.95, max_probes: int = 1_000_000_000
 ) -> int:
-    """How many probes bring a derived model below the threshold in spite of the noise of probes.
+    """Number of probes at which a derived model falls below the threshold with probability `power`.
 
-    With n₀ probes it lies `margin` below the threshold on average, with a standard error s over probes that falls as
-    1/√n: ``n = n₀ (z s / margin)²``, z the `power` quantile of the normal distribution. Nulls and threshold move with
-    the probes as well, so take the error of the *difference*, from replicates under the same resamples::
+    With n₀ probes its distance lies `margin` below the threshold on average, with a standard error s over probes that
+    decreases as 1/√n: ``n = n₀ (z s / margin)²``, z the `power` quantile of the normal distribution. Nulls and
+    threshold depend on the probes too, so use the error of the *difference*, from replicates under the same resamples::
 
-        replicates = threshold_replicates - bootstrap.of([name])[0]
+        replicates = threshold_replicates - bootstrap.replicates_of([name])[0]
         probes_needed(threshold - distance, replicates.std(ddof=1), n)
 
     Args:
-        margin: threshold − distance, > 0; what more probes cannot change.
-        standard_error: of the margin with n₀ probes, ≥ 0.
+        margin: threshold − distance, > 0; independent of the number of probes.
+        standard_error: standard error of the margin with n₀ probes, ≥ 0.
         probes: n₀, at least 2.
-        power: the probability with which it is to be found, from ½ to below 1.
-        most: give up beyond so many.
+        power: probability that the model is found, from ½ to below 1.
+        max_probes: largest number of probes to accept.
 
     Returns:
         The number of probes, at least 2.
 
     Raises:
-        TypeError, ValueError: a number that is none or out of range; a margin of 0 or less, which no number of probes
-            mends; more than `most`.
+        TypeError, ValueError: not a number or out of range; a margin of 0 or less, which no number of probes changes;
+            more than `max_probes`.
+
+    Example::
+
+        >>> probes_needed(0.1, 0.2, 100, power=0.95)
+        1083
     """
     from scipy.stats import norm
 
-    gap, error = checks.number("margin", margin), checks.number("standard_error", standard_error)
-    count, share = checks.count("probes", probes, least=2), checks.rate("power", power)
+    gap, error = checks.check_number("margin", margin), checks.check_number("standard_error", standard_error)
+    count, share = checks.check_count("probes", probes, minimum=2), checks.check_rate("power", power)
     if gap <= 0:
         raise ValueError(f"margin must be above 0 (probes alone do not move a model below the threshold), got {gap:g}")
     if error < 0:
@@ -160,9 +181,9 @@ def probes_needed(
     if share < 0.5:
         raise ValueError(f"power must be at least 0.5, got {share:g}")
     ratio = float(norm.ppf(share)) * error / gap
-    needed = count * ratio * ratio  # a product becomes infinite where a power would raise
-    if needed > most:
+    needed = count * ratio * ratio  # a product overflows to infinity where ** would raise
+    if needed > max_probes:
         raise ValueError(
-            f"margin must be reachable with {most:,} probes, got {gap:g} with a standard error of {error:g}"
+            f"margin must be reachable with {max_probes:,} probes, got {gap:g} with a standard error of {error:g}"
         )
     return max(2, math.ceil(needed))

@@ -1,16 +1,16 @@
-"""Intervals by resampling probes: how far distances would move with other probes of the same kind.
+"""Bootstrap intervals over probes: how much distances vary with other probes of the same kind.
 
 The distance is a mean over pairs of probes, so a resample with counts w needs wᵀDw, which
-`sac_fast.correlation_distance_weighted` gives for all resamples in one pass.
+`sac_fast.correlation_distance_weighted` computes for all resamples in one pass.
 
-What a resample repeats. A probe drawn twice meets its own copy, and D is 0 there (C_ii = 1 in both models), while n new
-probes would have met n(n − 1) pairs of different ones. The pairs i ≠ j carry only (1 − 1/n) of a resample's weight on
-average, so wᵀDw / n² lies 1/n below the distance. A replicate here is therefore the mean over the pairs of *different*
-probes, put back into the form of the definition:
+Bias correction: a probe drawn twice is paired with its own copy, where D is 0 (C_ii = 1 in both models), whereas n new
+probes would form n(n − 1) pairs of different probes. The pairs i ≠ j have only (1 − 1/n) of a resample's weight
+on average, so wᵀDw / n² lies 1/n below the distance. A replicate is therefore the mean over the pairs of *different*
+probes, scaled as in the definition:
 
     d* = (1 − 1/n) Σ_{i≠j} w_i D_ij w_j / ((Σ w)² − Σ w²)  +  (1/n²) Σ_i w_i D_ii
 
-with Σ w = n. The second term is what rows without direction leave on the diagonal. With w = 1 it is the distance.
+with Σ w = n. The second term is the contribution of zero rows to the diagonal. With w = 1, d* is the distance.
 """
 
 from __future__ import annotations
@@ -32,15 +32,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ProbeBootstrap:
-    """Distances of models to one source, and the same under resampled probes.
+    """Distances of models to one source, and their replicates under resampled probes.
 
     Attributes:
-        names: of the models.
+        names: names of the models.
         distances: (m,) float64.
         replicates: (m, R) float64; column r of all models is under the same resample of the probes, so that
             differences, ranks and AUCs of replicates are replicates of differences, ranks and AUCs.
         probes: n.
-        confidence: of `interval`.
+        confidence: confidence level of `interval`.
+
+    Example::
+
+        >>> import torch
+        >>> source = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
+        >>> found = probe_bootstrap(source, {"copy": source, "negated": -source}, resamples=20)
+        >>> found.replicates.shape, found.distances.tolist()[0], found.standard_errors.tolist()[0]
+        ((2, 20), 0.0, 0.0)
     """
 
     names: tuple[str, ...]
@@ -51,14 +59,14 @@ class ProbeBootstrap:
 
     @property
     def standard_errors(self) -> checks.Values:
-        """(m,) how far each distance would move with other probes; falls as 1/√n."""
+        """(m,) standard error of each distance over probes; decreases as 1/√n."""
         return np.asarray(self.replicates.std(axis=1, ddof=1))
 
     def interval(self, name: str) -> Interval:
-        """The bias-corrected interval of one model's distance over probes.
+        """Bias-corrected interval of one model's distance over probes.
 
         Raises:
-            KeyError: no such model.
+            KeyError: an unknown name.
         """
         if name not in self.names:
             raise KeyError(f"name must be one of {', '.join(self.names[:20])}, got {name!r}")
@@ -66,12 +74,12 @@ class ProbeBootstrap:
         drawn = self.replicates[row]
         return bca_interval(float(self.distances[row]), drawn, [], self.confidence)
 
-    def of(self, names: list[str] | tuple[str, ...]) -> checks.Values:
-        """(len(names), R) replicates of the named models, as `evaluate_distances` takes them for one group."""
+    def replicates_of(self, names: list[str] | tuple[str, ...]) -> checks.Values:
+        """Replicates (len(names), R) of the named models, as `evaluate_distances` takes them for one group."""
         return self.replicates[[self.names.index(name) for name in names]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Per model the distance, its standard error and interval, for JSON; without the replicates."""
+        """Distance, standard error and interval of every model, as JSON values; without the replicates."""
         return {
             "probes": self.probes,
             "resamples": self.replicates.shape[1],
@@ -84,21 +92,29 @@ class ProbeBootstrap:
 
 
 def probe_counts(probes: int, resamples: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """How often each of n probes is drawn in R resamples of n with replacement: (R, n) int64.
+    """Multinomial counts of n probes in R resamples of size n with replacement.
+
+    A resample that holds one probe n times has no pair of different probes and is drawn again.
 
     Args:
         probes: n, at least 2.
         resamples: R, at least 1.
-        seed: of the draw. A resample that holds one probe n times (n = 2 has many) tells of no pair and is drawn again.
+        seed: seed of the draw.
 
     Returns:
-        Multinomial counts; each row sums to n.
+        (R, n) int64; each row sums to n.
 
     Raises:
         TypeError, ValueError: not integers, or too small.
+
+    Example::
+
+        >>> counts = probe_counts(100, 5)
+        >>> counts.shape, counts.sum(axis=1).tolist()
+        ((5, 100), [100, 100, 100, 100, 100])
     """
-    n, rows = checks.count("probes", probes, least=2), checks.count("resamples", resamples, least=1)
-    rng = np.random.default_rng(checks.count("seed", seed))
+    n, rows = checks.check_count("probes", probes, minimum=2), checks.check_count("resamples", resamples, minimum=1)
+    rng = np.random.default_rng(checks.check_count("seed", seed))
     counts = rng.multinomial(n, np.full(n, 1 / n), size=rows)
     while (alone := counts.max(axis=1) == n).any():
         counts[alone] = rng.multinomial(n, np.full(n, 1 / n), size=int(alone.sum()))
@@ -106,29 +122,33 @@ def probe_counts(probes: int, resamples: int, seed: int = 0) -> np.ndarray[Any, 
 
 
 def half_samples(probes: int, resamples: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Random halves of n probes, none twice: resamples for scores that repeated probes would distort.
+    """Random halves of n probes without replacement: resamples for scores that repeated probes would bias.
 
-    Drawn without replacement, the mean over ⌊n/2⌋ of n probes varies around the mean over all of them as that one
-    varies around its expectation (variance σ²/(n/2) · (1 − ½) = σ²/n), and so do smooth scores. So any score, with any
-    transform and comparison, has replicates ``score(source[half], suspect[half])`` that `evaluate_distances` takes;
-    `probe_bootstrap` is the faster way for the l1 distance.
+    The mean over a random half varies around the mean over all n probes as the latter varies around its expectation
+    (variance σ²/(n/2) · (1 − ½) = σ²/n), and so do smooth scores. ``score(source[half], suspect[half])`` is therefore a
+    replicate of any score, as `evaluate_distances` takes it; `probe_bootstrap` is faster for the l1 distance.
 
     Args:
         probes: n, at least 4.
         resamples: R, at least 1.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
-        (R, ⌊n/2⌋) int64 indices, rising in each row.
+        (R, ⌊n/2⌋) int64 indices, ascending in each row.
 
     Raises:
         TypeError, ValueError: not integers, or too small.
 
+    Example::
+
+        >>> half_samples(9, 3).shape
+        (3, 4)
+
     Source: the delete-d jackknife with d = n/2: Shao, Wu, "A general theory for jackknife variance estimation", Ann.
     Statist. 1989.
     """
-    n, rows = checks.count("probes", probes, least=4), checks.count("resamples", resamples, least=1)
-    rng = np.random.default_rng(checks.count("seed", seed))
+    n, rows = checks.check_count("probes", probes, minimum=4), checks.check_count("resamples", resamples, minimum=1)
+    rng = np.random.default_rng(checks.check_count("seed", seed))
     halves = [np.sort(rng.choice(n, size=n // 2, replace=False)) for _ in range(rows)]
     return np.stack(halves).astype(np.int64)
 
@@ -144,19 +164,19 @@ def probe_bootstrap(
     seed: int = 0,
     backend: str = "auto",
 ) -> ProbeBootstrap:
-    """Distances ("l1") of models to a source, with what other probes would have given.
+    """Distances ("l1") of models to a source, with bootstrap replicates over probes.
 
-    All models meet the same resamples. The distances are those of the transformed outputs as they are given: a row
-    transform that looks at all probes (standardised columns) is held fixed.
+    All models have the same resamples. A row transform that depends on all probes (standardised columns) is applied
+    before, and held fixed.
 
     Args:
         source: (n, k) outputs, tensor or NumPy array.
         suspects: by name, (n, k_s) outputs on the same probes; at least one.
         metric: "cosine", "pearson", "spearman" or "rbf".
-        sigma: bandwidth of "rbf"; None: its default.
+        sigma: bandwidth of "rbf". Default: that of `sac_fast.correlation_distance`.
         resamples: R, at least 2.
-        confidence: of the intervals.
-        seed: of the resamples.
+        confidence: confidence level of the intervals.
+        seed: seed of the resamples.
         backend: as for `sac_fast.correlation_distance_weighted`.
 
     Returns:
@@ -166,6 +186,14 @@ def probe_bootstrap(
         TypeError, ValueError, BackendError: as `sac_fast.correlation_distance_weighted`, no suspects, or an option out
             of range.
 
+    Example::
+
+        >>> import torch
+        >>> source = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
+        >>> found = probe_bootstrap(source, {"negated": -source, "copy": source}, resamples=20)
+        >>> found.interval("copy").high
+        0.0
+
     Source: Efron, Ann. Statist. 1979; for means over pairs Bickel, Freedman, "Some asymptotic theory for the
     bootstrap", Ann. Statist. 1981.
     """
@@ -174,8 +202,8 @@ def probe_bootstrap(
     from ..ops import correlation_distance, correlation_distance_weighted
     from ..ops.arguments import DEFAULT_SIGMA, outputs_pair
 
-    confidence = checks.rate("confidence", confidence)
-    resamples = checks.count("resamples", resamples, least=2)  # one alone has no standard error
+    confidence = checks.check_rate("confidence", confidence)
+    resamples = checks.check_count("resamples", resamples, minimum=2)  # a standard error needs two
     if not isinstance(suspects, Mapping) or not suspects:
         got = "none" if isinstance(suspects, Mapping) else type(suspects).__name__
         raise ValueError(f"suspects must map at least one name to outputs, got {got}")
@@ -200,7 +228,7 @@ def probe_bootstrap(
 
 
 def _diagonal(a: Tensor, b: Tensor, metric: str) -> Tensor:
-    """D_ii: 1 where exactly one of the rows has no direction, else 0; for rbf always 0."""
+    """D_ii: 1 if exactly one of the two rows is zero after centring, else 0; for rbf always 0."""
     import torch
 
     from ..ops.reference import normalised_rows

@@ -1,1 +1,1 @@
-"""Grounds of a verdict on one suspect."""
+"""Verdicts on one suspect, by fingerprints or by a preset's score."""

@@ -1,9 +1,9 @@
-"""From fingerprints to a verdict."""
+"""Verdict on one suspect from fingerprints."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,15 @@ from ..verdict import NullPool, Verdict
 
 @dataclass(frozen=True)
 class Verification:
-    """A verdict and all that led to it.
+    """A verdict and the values it follows from.
 
     Attributes:
         verdict: see `sac_fast.verdict.Verdict`.
         source, suspect: names of the two models.
-        probe_hash: of the probes that all models answered.
-        metric, comparison: the distance's.
-        null_distances: distance to the source by name of independent model.
-        warnings: what a reader should know (fingerprints made under different preprocessing, say).
+        probe_hash: hash of the probes of all fingerprints.
+        metric, comparison: of the distance.
+        null_distances: distances of the independent models to the source, by name.
+        warnings: remarks for the reader, such as different preprocessing.
     """
 
     verdict: Verdict
@@ -35,7 +35,7 @@ class Verification:
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON can hold it, the verdict's fields at the top."""
+        """All fields as JSON values, those of the verdict at the top level."""
         return {
             "source": self.source,
             "suspect": self.suspect,
@@ -58,45 +58,82 @@ def verify_fingerprints(
     comparison: str = "l1",
     backend: str = "auto",
 ) -> Verification:
-    """Judge a suspect by its distance to the source, beside those of independent models.
+    """Judge a suspect by its distance to the source, compared with the distances of independent models.
 
     Args:
-        source: your model's fingerprint.
-        suspect: the suspect's, on the same probes.
-        nulls: fingerprints of models known to be independent of the source, on the same probes. Too few for
-            the rate, none included, make the verdict *inconclusive*.
-        alpha: α, the share of independent models that may be called derived.
+        source: fingerprint of your model.
+        suspect: fingerprint of the suspect, on the same probes.
+        nulls: fingerprints of models known to be independent of the source, on the same probes. With too few (or no)
+            nulls for α the verdict is *inconclusive*.
+        alpha: α, bound on the probability that an independent model is called derived.
         metric, comparison, backend: see `sac_fast.correlation_distance`.
 
     Returns:
-        The verdict with the distances behind it.
+        The verdict, with the distances it is based on.
 
     Raises:
-        FingerprintError: fingerprints of different probe sets, or a null that is the source, the suspect or
-            another null once more (by the hash of the weights).
-        ValueError: unknown names, or a rate outside (0, 1).
+        FingerprintError: fingerprints of different probe sets, or a null with the weights (by hash) of the source, the
+            suspect or another null.
+        ValueError: an unknown name, or a rate outside (0, 1).
+
+    Example::
+
+        >>> import torch
+        >>> from sac_fast import Fingerprint, verify_fingerprints
+        >>> def fingerprint_of(name, outputs):
+        ...     return Fingerprint(outputs, {"name": name, "probe_hash": "sha256:" + "0" * 64})
+        >>> outputs = torch.randn(11, 50, 10, generator=torch.Generator().manual_seed(0))
+        >>> source = fingerprint_of("source", outputs[0])
+        >>> suspect = fingerprint_of("suspect", outputs[0] + 0.1 * outputs[1])
+        >>> nulls = [fingerprint_of(f"independent {i}", outputs[i]) for i in range(2, 11)]
+        >>> result = verify_fingerprints(source, suspect, nulls, alpha=0.1)
+        >>> result.verdict.verdict, result.verdict.p_value
+        ('derived', 0.1)
     """
-    refuse_same_models(source, suspect, nulls)
-    distances: dict[str, float] = {}
-    for fp in nulls:
-        name = different_name(fp.name, distances)
-        distances[name] = source.distance(fp, metric=metric, comparison=comparison, backend=backend)
-    distance = source.distance(suspect, metric=metric, comparison=comparison, backend=backend)
-    verdict = NullPool(list(distances.values())).judge(distance, alpha)
+    check_distinct_models(source, suspect, nulls)
+    distances = [source.distance(fp, metric=metric, comparison=comparison, backend=backend) for fp in (suspect, *nulls)]
+    return judge_distances(source, suspect, nulls, distances, alpha=alpha, metric=metric, comparison=comparison)
+
+
+def judge_distances(
+    source: Fingerprint,
+    suspect: Fingerprint,
+    nulls: Sequence[Fingerprint],
+    distances: Sequence[float],
+    *,
+    alpha: float,
+    metric: str,
+    comparison: str,
+    known_nulls: Mapping[str, float] | None = None,
+    warnings: Sequence[str] = (),
+) -> Verification:
+    """Verdict from the distances of the suspect and of each null, in this order, to the source.
+
+    Args:
+        source, suspect, nulls: fingerprints of the models.
+        distances: (1 + number of nulls,) of the suspect, then of the nulls.
+        alpha: α.
+        metric, comparison: names for the report.
+        known_nulls: distances of further nulls, by name.
+        warnings: remarks for the report, besides those on preprocessing.
+    """
+    null_distances = dict(known_nulls or {})
+    for fp, distance in zip(nulls, distances[1:], strict=True):
+        null_distances[unique_name(fp.name, null_distances)] = distance
     return Verification(
-        verdict,
+        NullPool(list(null_distances.values())).judge(distances[0], alpha),
         source.name,
         suspect.name,
         source.probe_hash,
         metric,
         comparison,
-        distances,
-        preprocessing_warnings(source, [suspect, *nulls]),
+        null_distances,
+        (*preprocessing_warnings(source, [suspect, *nulls]), *warnings),
     )
 
 
-def refuse_same_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint]) -> None:
-    """Raise a FingerprintError where a null is the source, the suspect or another null once more."""
+def check_distinct_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint]) -> None:
+    """Raise a FingerprintError if a null has the weights of the source, the suspect or another null."""
     known = {fp.model_hash: who for fp, who in ((source, "the source"), (suspect, "the suspect")) if fp.model_hash}
     for fp in nulls:
         if fp.model_hash in known:
@@ -107,16 +144,16 @@ def refuse_same_models(source: Fingerprint, suspect: Fingerprint, nulls: Sequenc
             known[fp.model_hash] = f"the null {fp.name!r}"
 
 
-def different_name(name: str, taken: Collection[str]) -> str:
-    """The name, where it is taken with a number that makes it another."""
+def unique_name(name: str, taken: Collection[str]) -> str:
+    """The name, with a number appended if it is taken."""
     numbered = (f"{name} ({number})" for number in itertools.count(len(taken) + 1))
-    return next(one for one in itertools.chain([name], numbered) if one not in taken)
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
 
 
 def preprocessing_warnings(source: Fingerprint, others: Sequence[Fingerprint]) -> tuple[str, ...]:
-    """What to say of models that saw the probes in another form than the source did."""
+    """A warning that names the models with another preprocessing than the source, if there are any."""
     key = "preprocessing_hash"
     differ = [fp.name for fp in others if fp.provenance.get(key) != source.provenance.get(key)]
     if not differ:
         return ()
-    return (f"preprocessing differs from the source's (right, if each model was trained so): {', '.join(differ)}",)
+    return (f"preprocessing differs from the source's (correct if each model was trained so): {', '.join(differ)}",)

@@ -1,33 +1,28 @@
-"""From fingerprints to a verdict by a preset's score."""
+"""Verdict on one suspect by the score of a preset."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath
+from ..ops.arguments import check_choice
 from ..scores import FIXED, Calibration
-from ..verdict import NullPool
-from .fingerprints import Verification, different_name, preprocessing_warnings, refuse_same_models
+from .fingerprints import Verification, check_distinct_models, judge_distances
 
 
 def verify_fixed(
-    preset: str,
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: Sequence[Fingerprint],
-    alpha: float = 0.05,
+    preset: str, source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint], alpha: float = 0.05
 ) -> Verification:
-    """Judge a suspect by a fixed preset's measure, beside independent models.
+    """Judge a suspect by the score of a fixed preset, compared with independent models.
 
     Args:
-        preset: ``"sac-jc"`` or ``"robust"``. Which probes it is meant for is not enforced: a warning says where the
-            fingerprints are of other ones.
+        preset: ``"sac-jc"`` or ``"robust"``. Fingerprints of another kind of probes than the preset's give a warning.
         source, suspect, nulls: fingerprints on the same probes.
-        alpha: α.
+        alpha: α, see `verify_fingerprints`.
 
     Returns:
         The verdict; its metric and comparison name the score.
@@ -35,24 +30,36 @@ def verify_fixed(
     Raises:
         FingerprintError: fingerprints of different probes, or a null that is the source, the suspect or another null.
         ValueError: an unknown preset, or a rate outside (0, 1).
+
+    Example::
+
+        >>> import torch
+        >>> from sac_fast import Fingerprint
+        >>> about = {"probe_hash": "sha256:" + "0" * 64, "probes": {"kind": "jpeg"}}
+        >>> outputs = torch.randn(8, 50, 10, generator=torch.Generator().manual_seed(0))
+        >>> outputs[1] = outputs[0] + 0.1 * outputs[1]
+        >>> source, suspect, *nulls = (Fingerprint(o, {**about, "name": f"m{i}"}) for i, o in enumerate(outputs))
+        >>> result = verify_fixed("sac-jc", source, suspect, nulls, alpha=0.2)
+        >>> result.verdict.verdict, result.metric, result.comparison, result.warnings
+        ('derived', 'raw / cosine', 'l1', ())
     """
-    if preset not in FIXED:
-        raise ValueError(f"preset must be one of {', '.join(FIXED)}, got {preset!r}")
-    score = FIXED[preset]
-    refuse_same_models(source, suspect, nulls)
+    score = FIXED[check_choice("preset", preset, tuple(FIXED))]
+    check_distinct_models(source, suspect, nulls)
     for fp in (suspect, *nulls):
-        if fp.probe_hash != source.probe_hash:
-            raise FingerprintError(
-                f"{fp.name!r} must be of the same probes as {source.name!r}: {source.probe_hash}, got {fp.probe_hash}"
-            )
-    found = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)])
-    warnings = list(preprocessing_warnings(source, [suspect, *nulls]))
-    if (kind := _kind(source)) != _wanted(preset):
-        warnings.append(f"the preset {preset} is meant for probes of the kind {_wanted(preset)}, got {kind}")
-    return _verification(
-        source, suspect, nulls, [float(d) for d in found], alpha, source.probe_hash,
-        f"{score.measure} / {score.metric}", str(score.comparison), warnings,
-    )  # fmt: skip
+        source.check_same_probes(fp)
+    distances = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)]).tolist()
+    kind, wanted = _probe_kind(source), "jpeg" if score.probes.startswith("jpeg") else score.probes
+    warnings = [] if kind == wanted else [f"the preset {preset} is meant for probes of the kind {wanted}, got {kind}"]
+    return judge_distances(
+        source,
+        suspect,
+        nulls,
+        distances,
+        alpha=alpha,
+        metric=f"{score.measure} / {score.metric}",
+        comparison=str(score.comparison),
+        warnings=warnings,
+    )
 
 
 def verify_calibrated(
@@ -62,24 +69,24 @@ def verify_calibrated(
     nulls: Sequence[Fingerprint] = (),
     alpha: float = 0.05,
 ) -> Verification:
-    """Judge a suspect by a fitted score, beside the nulls in its file and further ones.
+    """Judge a suspect by a calibrated score, compared with the nulls of its file and further nulls.
 
     Args:
-        calibration: file of `Calibration.save`.
+        calibration: file written by `Calibration.save`.
         source, suspect, nulls: fingerprints on the probes of the calibration.
-        alpha: α.
+        alpha: α, see `verify_fingerprints`.
 
     Returns:
         The verdict.
 
     Raises:
         FileFormatError: not a calibration.
-        FingerprintError: fingerprints of other probes, another source, or a source, suspect or null that is among
-            the calibration's cohort, thefts or nulls.
+        FingerprintError: fingerprints of other probes, another source, or a source, suspect or null that is one of
+            the calibration's cohort, stolen models or nulls.
         ValueError: a rate outside (0, 1).
     """
     fitted = Calibration.load(calibration)
-    refuse_same_models(source, suspect, nulls)
+    check_distinct_models(source, suspect, nulls)
     probes, wanted = next(iter(fitted.probe_hashes.items()))
     for fp in (source, suspect, *nulls):
         if fp.probe_hash != wanted:
@@ -87,7 +94,7 @@ def verify_calibrated(
     if not torch.equal(source.outputs, fitted.source[probes]):
         raise FingerprintError(f"the calibration must be of the source {source.name!r}, got one of another model")
     inside = {**fitted.used_hashes, **fitted.null_hashes}
-    # The source among the nulls of a file would make every suspect look far.
+    # With the source among the nulls of a file, no suspect could be the nearest model.
     for role, group in (("the source", [source]), ("a null", nulls), ("the suspect", [suspect])):
         for fp in group:
             if fp.model_hash in inside:
@@ -95,37 +102,21 @@ def verify_calibrated(
                     f"{role} must be no model that the calibration holds, got {fp.name!r} "
                     f"(there: {inside[str(fp.model_hash)]!r})"
                 )
-    answers: Mapping[str, Mapping[str, torch.Tensor]] = {
-        str(i): {probes: fp.outputs} for i, fp in enumerate((suspect, *nulls))
-    }
-    found = list(fitted.distances(answers).values())
-    return _verification(
-        source, suspect, nulls, found, alpha, wanted, "calibrated", "−log P",
-        list(preprocessing_warnings(source, [suspect, *nulls])), fitted.null,
-    )  # fmt: skip
+    outputs = {str(i): {probes: fp.outputs} for i, fp in enumerate((suspect, *nulls))}
+    return judge_distances(
+        source,
+        suspect,
+        nulls,
+        list(fitted.distances(outputs).values()),
+        alpha=alpha,
+        metric="calibrated",
+        comparison="−log P",
+        known_nulls=fitted.null,
+    )
 
 
-def _verification(
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: Sequence[Fingerprint],
-    found: Sequence[float],
-    alpha: float,
-    probe_hash: str,
-    metric: str,
-    comparison: str,
-    warnings: Sequence[str],
-    more: Mapping[str, float] | None = None,
-) -> Verification:
-    distances = dict(more or {})
-    for fp, distance in zip(nulls, found[1:], strict=True):
-        distances[different_name(fp.name, distances)] = distance
-    verdict = NullPool(list(distances.values())).judge(found[0], alpha)
-    return Verification(verdict, source.name, suspect.name, probe_hash, metric, comparison, distances, tuple(warnings))
-
-
-def _kind(fp: Fingerprint) -> str:
-    """What the fingerprint says of its probes, as far as presets differ by it."""
+def _probe_kind(fp: Fingerprint) -> str:
+    """Kind of the probes as recorded in the fingerprint, as far as presets depend on it."""
     summary = fp.provenance.get("probes")
     if not isinstance(summary, dict):
         return "unknown"
@@ -134,8 +125,3 @@ def _kind(fp: Fingerprint) -> str:
     if any(isinstance(step, dict) and step.get("kind") == "misclassified" for step in steps):
         return "misclassified"
     return str(summary.get("kind", "unknown"))
-
-
-def _wanted(preset: str) -> str:
-    probes = FIXED[preset].probes
-    return "jpeg" if probes.startswith("jpeg") else probes

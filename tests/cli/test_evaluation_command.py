@@ -32,8 +32,8 @@ def no_matplotlib(monkeypatch):
 
 def test_every_figure_is_drawn(tmp_path, zoo):
     pytest.importorskip("matplotlib")
-    results, answers = evaluate(zoo.folder, resamples=20)
-    written = write_figures(results, answers, tmp_path)
+    results, loaded = evaluate(zoo.folder, resamples=20)
+    written = write_figures(results, loaded, tmp_path)
     assert [path.stem for path in written] == list(FIGURES)
     for path in written:
         pixels = np.asarray(Image.open(path).convert("L"))

@@ -1,5 +1,6 @@
 """sac_fast.compat.sac_jc and .sac against the scripts' formulas in plain PyTorch (tests/script_formulas.py)."""
 
+import itertools
 import math
 
 import pytest
@@ -100,12 +101,34 @@ def degenerate_inputs():
     }
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", degenerate_inputs())
-@every_function
+# A Latin square: every function with every input, and both with every dtype. The whole product is slow.
+PAIRWISE = [
+    pytest.param(*functions, case, DTYPES[(i + j) % len(DTYPES)], id=f"{name}-{case}-{DTYPES[(i + j) % len(DTYPES)]}")
+    for i, (name, functions) in enumerate(zip(NAMES, MATRIX_FUNCTIONS, strict=True))
+    for j, case in enumerate(degenerate_inputs())
+]
+
+
+def test_every_pair_is_covered():
+    ids = [tuple(parameter.id.rsplit("-", 2)) for parameter in PAIRWISE]
+    names, cases, dtypes = set(NAMES), set(degenerate_inputs()), {str(dtype) for dtype in DTYPES}
+    assert {(name, case) for name, case, _ in ids} == set(itertools.product(names, cases))
+    assert {(name, dtype) for name, _, dtype in ids} == set(itertools.product(names, dtypes))
+    assert {(case, dtype) for _, case, dtype in ids} == set(itertools.product(cases, dtypes))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "case", "dtype"), PAIRWISE)
 def test_same_as_plain_pytorch(ours, theirs, case, dtype):
     x = degenerate_inputs()[case].to(dtype)
     assert_same(outcome(ours, x), outcome(theirs, x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_function
+def test_same_as_plain_pytorch_for_the_whole_product(ours, theirs, dtype):
+    for x in degenerate_inputs().values():
+        assert_same(outcome(ours, x.to(dtype)), outcome(theirs, x.to(dtype)))
 
 
 @pytest.mark.cuda

@@ -15,6 +15,7 @@ from support import script_formulas as plain
 
 import sac_fast.compat
 from sac_fast.compat import patched, run_script
+from sac_fast.compat.__main__ import main
 from sac_fast.compat.deferred import DeferredMatrix
 from sac_fast.errors import FileFormatError
 
@@ -191,15 +192,25 @@ def check_report(lines, which):
     )
 
 
-def test_an_unchanged_script_prints_the_same(project):
+def plain_output(folder, *arguments, capsys, monkeypatch):
+    """What the script prints without this package, its calls of .cuda() left out."""
+    without_cuda_calls(folder)
+    monkeypatch.setattr(sys, "argv", ["SAC.py", *arguments])
+    monkeypatch.syspath_prepend(str(folder))
+    try:
+        runpy.run_path(str(folder / "SAC.py"), run_name="__main__")
+    finally:
+        for name in ("readers", "loading"):
+            sys.modules.pop(name, None)
+    return capsys.readouterr().out
+
+
+def test_an_unchanged_script_prints_the_same(project, capsys, monkeypatch):
     folder, _ = project
     ours = python("-m", "sac_fast.compat", "SAC.py", "--an", "argument")
     assert ours.returncode == 0, ours.stderr
     assert not (folder / "__pycache__").exists()  # no replaced byte code for a plain run to find
-    without_cuda_calls(folder)
-    theirs = python("SAC.py", "--an", "argument")
-    assert theirs.returncode == 0, theirs.stderr
-    assert ours.stdout == theirs.stdout
+    assert ours.stdout == plain_output(folder, "--an", "argument", capsys=capsys, monkeypatch=monkeypatch)
     found = [float(value) for value in re.findall(r"\d\.\d+", ours.stdout.splitlines()[1])]
     assert len(found) == 6
     assert len(set(found)) > 2  # neither all at chance nor all perfect
@@ -221,15 +232,7 @@ def test_half_the_distance_and_no_matrix(project, capsys, monkeypatch):
     ours, lines = run("SAC.py", capsys=capsys)
     assert forms == []
     check_report(lines, "sac")
-    without_cuda_calls(folder)
-    monkeypatch.setattr(sys, "argv", ["SAC.py"])
-    monkeypatch.syspath_prepend(str(folder))
-    try:
-        runpy.run_path(str(folder / "SAC.py"), run_name="__main__")
-    finally:
-        for name in ("readers", "loading"):
-            sys.modules.pop(name, None)
-    assert capsys.readouterr().out == ours
+    assert plain_output(folder, capsys=capsys, monkeypatch=monkeypatch) == ours
 
 
 def test_missing_torchvision_is_not_needed(project, capsys, monkeypatch):
@@ -390,13 +393,18 @@ def test_errors_are_the_scripts_own(tmp_path):
         run_script(tmp_path / "none.py")
 
 
-def test_command_line(tmp_path):
-    done = python("-m", "sac_fast.compat", "none.py", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "SCRIPT.py must be a file, got 'none.py'" in done.stderr
+def test_command_line(tmp_path, monkeypatch, capsys):
+    """In this process; `test_an_unchanged_script_prints_the_same` starts another with ``python -m``."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["none.py"])
+    found = capsys.readouterr()
+    assert (done.value.code, found.out) == (2, "")
+    assert "SCRIPT.py must be a file, got 'none.py'" in found.err
     (tmp_path / "script.py").write_text("import sys\nprint(sys.argv)\nsys.exit(7)\n")
-    done = python("-m", "sac_fast.compat", "--quiet", "script.py", "--quiet", "-h", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (7, "['script.py', '--quiet', '-h']\n", "")
+    with pytest.raises(SystemExit) as done:
+        main(["--quiet", "script.py", "--quiet", "-h"])
+    assert (done.value.code, *capsys.readouterr()) == (7, "['script.py', '--quiet', '-h']\n", "")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA devices are used as they are")

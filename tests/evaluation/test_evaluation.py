@@ -1,4 +1,4 @@
-"""Evaluation of a zoo of invented answers: who is judged by what, figures of merit, tables."""
+"""Evaluation of a zoo of invented loaded: who is judged by what, figures of merit, tables."""
 
 import csv
 import dataclasses
@@ -15,7 +15,8 @@ from support.labelled_zoos import make_zoo, members
 from sac_fast.demo.architectures import plain
 from sac_fast.errors import FileFormatError, FingerprintError
 from sac_fast.evaluation import (
-    ZooAnswers,
+    LoadedZoo,
+    ZooEvaluation,
     attack_aucs,
     calibrated_method,
     cross_fit,
@@ -31,7 +32,7 @@ from sac_fast.evaluation import (
     write_figures,
 )
 from sac_fast.evaluation.curves import grid, limited
-from sac_fast.evaluation.query_time import seconds_a_probe
+from sac_fast.evaluation.query_time import seconds_per_probe
 from sac_fast.evaluation.resampled import resampled_distances
 from sac_fast.evaluation.summary import split_checks
 from sac_fast.fingerprint import Fingerprint
@@ -48,8 +49,8 @@ def zoo(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answers(zoo):
-    return ZooAnswers.load(zoo.folder)
+def loaded(zoo):
+    return LoadedZoo.load(zoo.folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,35 +58,35 @@ def results(zoo):
     return evaluate(zoo.folder, scores=("agreement@plain:40",), resamples=50)[0]
 
 
-def test_answers_are_those_of_the_fingerprints(zoo, answers):
-    assert answers.source == "source"
-    assert {m.name for m in answers.suspects} == {m.name for m in zoo.members} - {"source"}
+def test_outputs_are_those_of_the_fingerprints(zoo, loaded):
+    assert loaded.source == "source"
+    assert {m.name for m in loaded.suspects} == {m.name for m in zoo.members} - {"source"}
     wanted = zoo.load_fingerprint("plain", "independent-3").outputs
-    assert answers.outputs["plain"]["independent-3"].equal(wanted)
-    assert answers.labels["plain"].tolist() == zoo.load_probes("plain").labels.tolist()
-    assert [attack for attack, _ in answers.attacks()][-1] == "adaptive-correlation"
-    assert ZooAnswers.load(zoo.folder, probes=["plain"]).count("plain") == 80
+    assert loaded.outputs["plain"]["independent-3"].equal(wanted)
+    assert loaded.labels["plain"].tolist() == zoo.load_probes("plain").labels.tolist()
+    assert [attack for attack, _ in loaded.attacks()][-1] == "adaptive-correlation"
+    assert LoadedZoo.load(zoo.folder, probes=["plain"]).count("plain") == 80
     with pytest.raises(ValueError, match="probes must be of plain, jpeg-q15"):
-        ZooAnswers.load(zoo.folder, probes=["cutmix"])
+        LoadedZoo.load(zoo.folder, probes=["cutmix"])
 
 
 def test_a_zoo_that_still_grows(tmp_path):
     zoo = make_zoo(tmp_path, independents=3, thieves=1)
     zoo.fingerprint_file("plain", "independent-1").unlink()
     zoo.probes_file("plain").unlink()
-    loaded = ZooAnswers.load(tmp_path)
+    loaded = LoadedZoo.load(tmp_path)
     assert loaded.skipped == ("independent-1",)
     assert loaded.labels["plain"] is None
     zoo.fingerprint_file("jpeg-q7", "source").unlink()
-    with pytest.raises(FileFormatError, match="must hold a source model's answers"):
-        ZooAnswers.load(tmp_path)
+    with pytest.raises(FileFormatError, match="must hold a source model's outputs"):
+        LoadedZoo.load(tmp_path)
 
 
-def test_answers_to_other_probes_are_refused(tmp_path):
+def test_outputs_on_other_probes_are_refused(tmp_path):
     zoo = make_zoo(tmp_path, independents=3, thieves=1)
     zoo.load_fingerprint("jpeg-q7", "independent-1").save(zoo.fingerprint_file("plain", "independent-1"))
-    with pytest.raises(FingerprintError, match="answers of 'independent-1' to 'plain' must be to the probes"):
-        ZooAnswers.load(tmp_path)
+    with pytest.raises(FingerprintError, match="outputs of 'independent-1' on 'plain' must be on the probes"):
+        LoadedZoo.load(tmp_path)
 
 
 def test_folds_keep_architectures_and_seeds_apart():
@@ -112,7 +113,7 @@ def test_folds_keep_architectures_and_seeds_apart():
     assert sum(fold.name.startswith("nets:a") for fold in folds) == 4
 
 
-def test_no_suspect_is_judged_by_a_score_that_has_seen_the_like(answers, monkeypatch):
+def test_no_suspect_is_judged_by_a_score_that_has_seen_the_like(loaded, monkeypatch):
     """Every fit is recorded; nothing of the fit of a judgement may be of its attack, architecture or fold."""
     from sac_fast.evaluation import crossfit
 
@@ -124,24 +125,24 @@ def test_no_suspect_is_judged_by_a_score_that_has_seen_the_like(answers, monkeyp
         return real(thefts, origins, independents, **options)
 
     monkeypatch.setattr(crossfit, "fit_weights", recording)
-    found = cross_fit(answers, STATISTICS, regularisation=0.1)
-    attacks = [attack for attack, _ in answers.attacks()]
+    found = cross_fit(loaded, STATISTICS, regularisation=0.1)
+    attacks = [attack for attack, _ in loaded.attacks()]
     for number, (origins, _) in enumerate(seen):
         assert attacks[number % len(attacks)] not in origins
         assert "adaptive-correlation" not in origins
     # other networks than a: extraction only was done with them; so a fold of a's can only be fitted on that
-    assert set(found.distances) == {m.name for m in answers.suspects}
+    assert set(found.distances) == {m.name for m in loaded.suspects}
 
 
-def test_a_changed_suspect_changes_no_other_judgement(tmp_path, answers):
+def test_a_changed_suspect_changes_no_other_judgement(tmp_path, loaded):
     """The strongest form of 'no leak': what is tested influences nothing but its own distance, in its own fold."""
-    before = cross_fit(answers, STATISTICS, regularisation=0.1).distances
-    outputs = {name: dict(of) for name, of in answers.outputs.items()}
+    before = cross_fit(loaded, STATISTICS, regularisation=0.1).distances
+    outputs = {name: dict(of) for name, of in loaded.outputs.items()}
     changed = "transfer-all-0"
     outputs["misclassified"][changed] = outputs["misclassified"][changed].flip(0)
-    moved = ZooAnswers(answers.zoo, answers.members, outputs, answers.labels)
+    moved = LoadedZoo(loaded.zoo, loaded.members, outputs, loaded.labels)
     after = cross_fit(moved, STATISTICS, regularisation=0.1).distances
-    fold = next(f for f in make_folds(answers.zoo.source, answers.suspects) if changed in {m.name for m in f.tested})
+    fold = next(f for f in make_folds(loaded.zoo.source, loaded.suspects) if changed in {m.name for m in f.tested})
     for member in fold.tested:
         # judged by a fit without transfer-all and without network a: nobody of the same fold notices
         if member.name != changed and member.role == "stolen":
@@ -149,47 +150,55 @@ def test_a_changed_suspect_changes_no_other_judgement(tmp_path, answers):
     assert after[changed] != before[changed]
 
 
-def test_the_trained_score_finds_thieves(answers):
-    method = calibrated_method(answers, STATISTICS)
-    assert mean_auc(method.distances, answers.suspects) > 0.95
+def test_the_trained_score_finds_thieves(loaded):
+    method = calibrated_method(loaded, STATISTICS)
+    assert mean_auc(method.distances, loaded.suspects) > 0.95
     assert method.queries == 80
-    few = [m for m in answers.members if m.role != "independent" or m.name in {"independent-0", "independent-1"}]
-    small = ZooAnswers(answers.zoo, tuple(few), answers.outputs, answers.labels)
+    few = [m for m in loaded.members if m.role != "independent" or m.name in {"independent-0", "independent-1"}]
+    small = LoadedZoo(loaded.zoo, tuple(few), loaded.outputs, loaded.labels)
     with pytest.raises(ValueError, match="cohort of 'nets:"):
         calibrated_method(small, STATISTICS)
 
 
-def test_figures_of_merit_are_means_over_attacks(answers):
-    distances = score_method(answers, Score.parse("raw/pearson/l1@plain")).distances
-    far = [distances[m.name] for m in answers.independents]
+def test_figures_of_merit_are_means_over_attacks(loaded):
+    distances = score_method(loaded, Score.parse("raw/pearson/l1@plain")).distances
+    far = [distances[m.name] for m in loaded.independents]
     wanted = {}
-    for attack, of in answers.attacks():
+    for attack, of in loaded.attacks():
         near = [distances[m.name] for m in of]
         wanted[attack] = roc_auc_score([1] * len(near) + [0] * len(far), [-d for d in near + far])
-    assert attack_aucs(distances, answers.suspects) == pytest.approx(wanted)
+    assert attack_aucs(distances, loaded.suspects) == pytest.approx(wanted)
     non_adaptive = [v for k, v in wanted.items() if not k.startswith("adaptive")]
-    assert mean_auc(distances, answers.suspects) == pytest.approx(np.mean(non_adaptive))
-    summary = summarise(distances, answers.suspects, resamples=50)
+    assert mean_auc(distances, loaded.suspects) == pytest.approx(np.mean(non_adaptive))
+    summary = summarise(distances, loaded.suspects, resamples=50)
     assert summary["mean_auc"] == pytest.approx(np.mean(non_adaptive))
     assert summary["non_adaptive"]["mean_over_attacks"]["auc"]["value"] == pytest.approx(np.mean(non_adaptive))
     assert set(summary["adaptive"]["attacks"]) == {"adaptive-correlation"}
 
 
-def test_what_cannot_be_compared_counts_as_chance(answers):
+def test_what_cannot_be_compared_counts_as_chance(loaded):
     # transfer-all has three classes, the source five
-    distances = score_method(answers, Score.parse("agreement@misclassified")).distances
+    distances = score_method(loaded, Score.parse("agreement@misclassified")).distances
     assert math.isnan(distances["transfer-all-0"])
-    aucs = attack_aucs(distances, answers.suspects)
+    aucs = attack_aucs(distances, loaded.suspects)
     assert aucs["transfer-all"] == 0.5
-    summary = summarise(distances, answers.suspects, resamples=20)
+    summary = summarise(distances, loaded.suspects, resamples=20)
     assert summary["not_comparable"] == ["transfer-all"]
     assert "transfer-all" not in summary["non_adaptive"]["attacks"]
     assert summary["mean_auc"] == pytest.approx(np.mean([aucs["finetune-all"], aucs["extract-labels"], 0.5]))
     # and as not found
-    found = {m.name: -1.0 if m.role == "stolen" else 1.0 for m in answers.suspects}
-    lost = found | {m.name: math.nan for m in answers.suspects if m.origin == "transfer-all"}
-    assert mean_tpr(found, answers.suspects, 0.05) == 1.0
-    assert mean_tpr(lost, answers.suspects, 0.05) == pytest.approx(2 / 3)
+    found = {m.name: -1.0 if m.role == "stolen" else 1.0 for m in loaded.suspects}
+    lost = found | {m.name: math.nan for m in loaded.suspects if m.origin == "transfer-all"}
+    assert mean_tpr(found, loaded.suspects, 0.05) == 1.0
+    assert mean_tpr(lost, loaded.suspects, 0.05) == pytest.approx(2 / 3)
+
+
+def test_an_evaluation_saves_itself(tmp_path, results, loaded):
+    ZooEvaluation(results, loaded).save(tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert (tmp_path / "results.md").read_text() == markdown(results)
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert len(lines) == 1 + 4 * len(loaded.suspects)
 
 
 def test_results_are_json_and_name_what_was_left_out(results):
@@ -245,19 +254,19 @@ def test_the_csv_has_every_distance(results):
     assert (row["role"], row["origin"]) == ("stolen", "finetune-all")
 
 
-def peers_file(path, answers, **changes):
-    scores = {m.name: None if m.origin == "transfer-all" else 0.5 for m in answers.suspects}
+def peers_file(path, loaded, **changes):
+    scores = {m.name: None if m.origin == "transfer-all" else 0.5 for m in loaded.suspects}
     result = {"method": "akh", "title": "AKH", "paper": "AAAI 2025", "queries": 100, "prepare_seconds": 1.0,
               "median_suspect_seconds": 0.1, "scores": scores}  # fmt: skip
     path.write_text(json.dumps({"kind": "sac_fast baselines", "results": [result | changes]}))
     return path
 
 
-def test_peers_are_read(tmp_path, answers):
-    (peer,) = read_peers(peers_file(tmp_path / "p.json", answers), answers.suspects)
+def test_peers_are_read(tmp_path, loaded):
+    (peer,) = read_peers(peers_file(tmp_path / "p.json", loaded), loaded.suspects)
     assert (peer.name, peer.source, peer.queries, peer.seconds) == ("AKH, 100 queries", "akh", 100, 0.1)
     assert math.isnan(peer.distances["transfer-all-0"])
-    found, _ = evaluate(answers.zoo.folder, presets=["robust"], peers=tmp_path / "p.json", resamples=20)
+    found, _ = evaluate(loaded.zoo.folder, presets=["robust"], peers=tmp_path / "p.json", resamples=20)
     assert found["methods"][1]["from"] == "akh"
     assert found["methods"][1]["mean_auc"] == 0.5
 
@@ -271,31 +280,31 @@ def test_peers_are_read(tmp_path, answers):
         ({"scores": None}, "TypeError"),
     ],
 )
-def test_wrong_peers_are_refused(tmp_path, answers, changes, message):
+def test_wrong_peers_are_refused(tmp_path, loaded, changes, message):
     with pytest.raises(FileFormatError, match=message):
-        read_peers(peers_file(tmp_path / "p.json", answers, **changes), answers.suspects)
+        read_peers(peers_file(tmp_path / "p.json", loaded, **changes), loaded.suspects)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"kind": "x"}', "[" * 100_000, '{"kind": "sac_fast baselines"}'])
-def test_no_peers_at_all(tmp_path, answers, text):
+def test_no_peers_at_all(tmp_path, loaded, text):
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(FileFormatError, match="must hold the results of bench_baselines"):
-        read_peers(tmp_path / "p.json", answers.suspects)
+        read_peers(tmp_path / "p.json", loaded.suspects)
 
 
-def test_the_grid_is_sorted(answers, monkeypatch):
+def test_the_grid_is_sorted(loaded, monkeypatch):
     monkeypatch.setattr("sac_fast.evaluation.curves.GRID_TRANSFORMS", ("raw", "softmax(1)"))
     monkeypatch.setattr("sac_fast.evaluation.curves.GRID_METRICS", ("pearson",))
-    few = ZooAnswers.load(answers.zoo.folder, probes=["plain", "misclassified"])
+    few = LoadedZoo.load(loaded.zoo.folder, probes=["plain", "misclassified"])
     rows = grid(few)
-    # 2 probe sets × (2 × 1 × 4 correlations, 2 regressions, 3 of answers)
+    # 2 probe sets × (2 × 1 × 4 correlations, 2 regressions, 3 of outputs)
     assert len(rows) == 2 * (8 + 2 + 3)
     assert [r["mean_auc"] for r in rows] == sorted((r["mean_auc"] for r in rows), reverse=True)
     row = next(r for r in rows if r["score"] == "raw/pearson/l1@plain")
-    distances = score_method(answers, Score.parse("raw/pearson/l1@plain")).distances
-    assert row["mean_auc"] == mean_auc(distances, answers.suspects)
+    distances = score_method(loaded, Score.parse("raw/pearson/l1@plain")).distances
+    assert row["mean_auc"] == mean_auc(distances, loaded.suspects)
     near = ["same-data", "same-data-same-architecture"]
-    assert row["mean_auc_same_data"] == mean_auc(distances, answers.suspects, near)
+    assert row["mean_auc_same_data"] == mean_auc(distances, loaded.suspects, near)
 
 
 @pytest.fixture
@@ -309,7 +318,7 @@ def test_a_zoo_of_many_classes(tmp_path, monkeypatch, small_grid):
     monkeypatch.setattr(labelled_zoos, "CLASSES", 30)
     many, few = (make_zoo(tmp_path / str(n), n=n, independents=4, thieves=1) for n in (32, 31))
     presets = ["sac-jc", "robust"]
-    found, answers = evaluate(many.folder, presets=presets, scores=["raw/regression@plain:31"], with_grid=True,
+    found, loaded = evaluate(many.folder, presets=presets, scores=["raw/regression@plain:31"], with_grid=True,
                               resamples=10)  # fmt: skip
     assert [m["name"] for m in found["methods"]] == presets
     assert "at least 32 rows" in found["not_evaluated"]["raw/regression@plain:31"]
@@ -320,9 +329,9 @@ def test_a_zoo_of_many_classes(tmp_path, monkeypatch, small_grid):
     assert [quality for quality, _ in found["auc_by_quality"]["robust's measure"]] == [7, 15]
     assert sum("regression" in row["score"] for row in found["grid"]) == 4
     # resamples of 32 probes hold fewer than 32 different ones, which would explain everything
-    assert resampled_distances(answers, Score.parse("raw/regression@plain"), resamples=5) is None
+    assert resampled_distances(loaded, Score.parse("raw/regression@plain"), resamples=5) is None
 
-    found, answers = evaluate(few.folder, presets=presets, with_grid=True, resamples=10)
+    found, loaded = evaluate(few.folder, presets=presets, with_grid=True, resamples=10)
     assert list(found["not_evaluated"]) == ["robust"]
     assert list(found["auc_by_quality"]) == ["sac-jc's measure"]
     assert len(found["grid"]) == 4 * (4 + 3)
@@ -352,7 +361,7 @@ def test_a_zoo_of_adaptive_thefts_alone(tmp_path, small_grid):
     zoo = make_zoo(tmp_path, n=30, independents=4, thieves=2)
     kept = tuple(m for m in zoo.members if m.role != "stolen" or m.origin.startswith("adaptive-"))
     dataclasses.replace(zoo, members=kept).save()
-    found, answers = evaluate(tmp_path, presets=["sac-jc"], with_grid=True, resamples=10)
+    found, loaded = evaluate(tmp_path, presets=["sac-jc"], with_grid=True, resamples=10)
     json.dumps(found, allow_nan=False)
     (method,) = found["methods"]
     assert method["mean_auc"] is None
@@ -363,7 +372,7 @@ def test_a_zoo_of_adaptive_thefts_alone(tmp_path, small_grid):
     row = next(line for line in markdown(found).splitlines() if line.startswith("| sac-jc"))
     assert row.count("–") == 6
     pytest.importorskip("matplotlib")
-    assert [path.stem for path in write_figures(found, answers, tmp_path)] == ["distances", "heatmap"]
+    assert [path.stem for path in write_figures(found, loaded, tmp_path)] == ["distances", "heatmap"]
 
 
 def test_an_independent_of_another_number_of_outputs(tmp_path, small_grid):
@@ -371,24 +380,24 @@ def test_an_independent_of_another_number_of_outputs(tmp_path, small_grid):
     for name in zoo.probes:
         fp = zoo.load_fingerprint(name, "independent-0")
         Fingerprint(fp.outputs[:, :4], fp.provenance).save(zoo.fingerprint_file(name, "independent-0"))
-    answers = ZooAnswers.load(tmp_path)
-    scores = {m.name: None if m.name == "independent-0" else 0.5 for m in answers.suspects}
-    peers = peers_file(tmp_path / "p.json", answers, scores=scores)
+    loaded = LoadedZoo.load(tmp_path)
+    scores = {m.name: None if m.name == "independent-0" else 0.5 for m in loaded.suspects}
+    peers = peers_file(tmp_path / "p.json", loaded, scores=scores)
     found, _ = evaluate(tmp_path, presets=["sac-jc"], scores=["agreement@plain"], peers=peers, with_grid=True,
                         resamples=10)  # fmt: skip
     assert [m["name"] for m in found["methods"]] == ["sac-jc"]
     reason = "distances of all independents are needed, and that of 'independent-0' is not defined"
     assert found["not_evaluated"] == {"agreement@plain": reason, "AKH, 100 queries": reason}
-    # scores of answers have no figures and come last; 4 regressions and 16 correlations have
+    # scores of outputs have no figures and come last; 4 regressions and 16 correlations have
     assert [row["mean_auc"] is None for row in found["grid"]] == [False] * 20 + [True] * 12
     assert {row["mean_tpr_5"] for row in found["grid"][20:]} == {None}
     json.dumps(found, allow_nan=False)
 
 
-def test_fewer_probes_for_the_trained_score(answers):
-    assert {s.count for s in limited(CALIBRATED, 40, answers)} == {40}
-    assert {s.count for s in limited(CALIBRATED, 4000, answers)} == {80}
-    assert isinstance(answers.zoo.load_fingerprint("plain", "source"), Fingerprint)
+def test_fewer_probes_for_the_trained_score(loaded):
+    assert {s.count for s in limited(CALIBRATED, 40, loaded)} == {40}
+    assert {s.count for s in limited(CALIBRATED, 4000, loaded)} == {80}
+    assert isinstance(loaded.zoo.load_fingerprint("plain", "source"), Fingerprint)
 
 
 def test_rates_hold_on_held_out_independents():
@@ -404,21 +413,21 @@ def test_rates_hold_on_held_out_independents():
     assert split_checks(np.array([1.0])) == []
 
 
-def test_intervals_over_probes(answers):
-    drawn = resampled_distances(answers, Score.parse("raw/cosine/l1@plain"), resamples=30)
-    assert set(drawn) == {m.name for m in answers.suspects}
-    regression = resampled_distances(answers, Score.parse("raw/regression@plain:60"), resamples=30)
-    point = score_method(answers, Score.parse("raw/regression@plain:60")).distances
+def test_intervals_over_probes(loaded):
+    drawn = resampled_distances(loaded, Score.parse("raw/cosine/l1@plain"), resamples=30)
+    assert set(drawn) == {m.name for m in loaded.suspects}
+    regression = resampled_distances(loaded, Score.parse("raw/regression@plain:60"), resamples=30)
+    point = score_method(loaded, Score.parse("raw/regression@plain:60")).distances
     # a resample of 60 rows of which some count twice explains a little more than the rows themselves
     for name, values in regression.items():
         assert values.shape == (30,)
         assert abs(values.mean() - point[name]) < 0.1
-    assert resampled_distances(answers, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
-    cosine = score_method(answers, Score.parse("raw/cosine/l1@plain")).distances
-    auc = summarise(cosine, answers.suspects, resamples=20, resampled=drawn)["non_adaptive"]["mean_over_attacks"]["auc"]
+    assert resampled_distances(loaded, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
+    cosine = score_method(loaded, Score.parse("raw/cosine/l1@plain")).distances
+    auc = summarise(cosine, loaded.suspects, resamples=20, resampled=drawn)["non_adaptive"]["mean_over_attacks"]["auc"]
     assert auc["over_probes"]["low"] < auc["value"] < auc["over_probes"]["high"]
     # the regression separates all of them whatever the probes, which says nothing of how sure that is
-    auc = summarise(point, answers.suspects, resamples=20, resampled=regression)["non_adaptive"]["mean_over_attacks"][
+    auc = summarise(point, loaded.suspects, resamples=20, resampled=regression)["non_adaptive"]["mean_over_attacks"][
         "auc"
     ]
     assert (auc["value"], auc["over_probes"]) == (1.0, None)
@@ -439,4 +448,4 @@ def test_the_source_is_timed(tmp_path):
     seconds = found["methods"][0]["query_seconds"]
     assert 0 < seconds < 60
     # 80 probes were asked
-    assert 0 < seconds_a_probe(zoo, "plain", repeats=1) < 60 / 80
+    assert 0 < seconds_per_probe(zoo, "plain", repeats=1) < 60 / 80

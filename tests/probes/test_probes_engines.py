@@ -12,7 +12,7 @@ from PIL import Image, features
 
 from sac_fast.errors import ProbeError
 from sac_fast.probes import ProbeSet, compare_engines, jpeg_compress
-from sac_fast.probes.compare import difference
+from sac_fast.probes.compare import pixel_difference
 from sac_fast.probes.engines import available_engines, compress, default_engine
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -147,8 +147,8 @@ def test_difference_by_hand() -> None:
     b[0, 0, 0] = [3, 0, 0]
     b[0, 1, 1] = [0, 0, 1]
     # 2 of 12 values, 4 / 12, 3, 10 log10(65025 · 12 / 10)
-    assert difference(a, b) == (pytest.approx(1 / 6), pytest.approx(1 / 3), 3, pytest.approx(48.9227, abs=1e-4))
-    assert difference(a, a) == (0.0, 0.0, 0, None)
+    assert pixel_difference(a, b) == (pytest.approx(1 / 6), pytest.approx(1 / 3), 3, pytest.approx(48.9227, abs=1e-4))
+    assert pixel_difference(a, a) == (0.0, 0.0, 0, None)
 
 
 def test_compare_engines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,11 +211,11 @@ def test_misclassified_by_the_source_or_by_most_surrogates() -> None:
 def test_misclassified_checks() -> None:
     probes = ProbeSet.from_arrays(noise(4, 4, 4, 3), [0, 1, 2, 0])
     other = ProbeSet.from_arrays(noise(4, 4, 4, 3, seed=1), [0, 1, 2, 0])
-    with pytest.raises(ProbeError, match=f"answers of 'x' must be to the probes {probes.content_hash}"):
+    with pytest.raises(ProbeError, match=f"outputs of 'x' must be on the probes {probes.content_hash}"):
         misclassified(probes, answered(other, [0, 0, 0, 0], "x"))
     with pytest.raises(ProbeError, match="must have labels"):
         misclassified(ProbeSet.from_arrays(noise(4, 4, 4, 3)), [])
-    with pytest.raises(ProbeError, match="answers must be of at least one model"):
+    with pytest.raises(ProbeError, match="fingerprints must be of at least one model"):
         misclassified(probes, [])
     wide = ProbeSet.from_arrays(noise(4, 4, 4, 3), [0, 1, 7, 0])
     with pytest.raises(ProbeError, match=r"labels must be in 0\.\.2, the outputs of 'x', got 0\.\.7"):
@@ -232,7 +232,7 @@ def test_misclassified_takes_any_float_and_checks_the_shape() -> None:
     for form in (outputs.bfloat16(), outputs.clone().requires_grad_()):
         assert names(misclassified(probes, told(form))) == ["1", "3"]
     for wrong, shape in ((outputs[:3], r"\(3, 3\)"), (outputs[:1], r"\(1, 3\)"), (outputs[0], r"\(3,\)")):
-        with pytest.raises(ProbeError, match=rf"answers of 'x' must have shape \(4, outputs\), got {shape}"):
+        with pytest.raises(ProbeError, match=rf"outputs of 'x' must have shape \(4, outputs\), got {shape}"):
             misclassified(probes, told(wrong))
 
 

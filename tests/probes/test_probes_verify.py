@@ -1,4 +1,4 @@
-"""A probe set is remade from its recipe, or it is said which pixels are not."""
+"""A probe set is remade from its provenance, or it is said which pixels are not."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_missing_changed_and_spoilt_sources_are_told_apart(images: Path) -> None
     assert 0 < sum(check.equal for check in result.images) < 11
 
 
-def test_wrong_recipes_are_found(images: Path) -> None:
+def test_wrong_provenance_is_found(images: Path) -> None:
     probes = ProbeSet.from_folder(images, size=16).jpeg(severity=2, engine="pillow")
     other = ProbeSet.from_folder(images, size=16).jpeg(severity=3, engine="pillow")
     assert not any(
@@ -193,9 +193,9 @@ def test_what_cannot_be_remade(images: Path, monkeypatch: pytest.MonkeyPatch) ->
     probes = ProbeSet.from_folder(images, size=16).jpeg(severity=2, engine="pillow")
     hostile = [
         ({"source": {"type": "folder"}}, "provenance must name the source of each of 12 images, got 0"),
-        ({"augmentation": [{"kind": "jpeg"}]}, "provenance must be a whole recipe"),
+        ({"augmentation": [{"kind": "jpeg"}]}, "provenance must be complete"),
         ({"resize": {"size": [60000, 60000]}}, "resize must be to the probes' 256 pixels, got 60000×60000"),
-        ({"resize": {"size": 16}}, "provenance must be a whole recipe"),
+        ({"resize": {"size": 16}}, "provenance must be complete"),
         ({"augmentation": [{"kind": "melt"}]}, "augmentation must be jpeg, transpose, cutmix or corruption"),
     ]
     for changed, message in hostile:
@@ -232,7 +232,7 @@ def test_other_versions_are_noted(images: Path) -> None:
 
 
 def test_pixels_are_those_of_pillow_called_by_hand(images: Path) -> None:
-    """The recipe, read by eye: crop to 16×16, JPEG at quality 15, 4:2:0."""
+    """The provenance, read by eye: crop to 16×16, JPEG at quality 15, 4:2:0."""
     probes = ProbeSet.from_folder(images, size=(16, 16), fit="stretch").jpeg(severity=3)
     entry = probes.provenance["source"]["images"][5]
     image = Image.open(images / entry["name"]).convert("RGB").resize((16, 16), Image.Resampling.BILINEAR)

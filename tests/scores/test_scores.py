@@ -1,4 +1,4 @@
-"""Row transforms, scores of answers, and the names of fixed scores."""
+"""Row transforms, scores of outputs, and the names of fixed scores."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.preprocessing import StandardScaler
 from support.definition import distance as definition
 
-from sac_fast.scores import FIXED, PRESETS, Score, answer_distance, preset_probes, spread, transform_rows
+from sac_fast.scores import FIXED, PRESETS, Score, evenly_spaced, output_distance, preset_probes, transform_rows
 
 RNG = np.random.default_rng(0)
 OUTPUTS = RNG.normal(size=(40, 6)) * 5
@@ -88,18 +88,18 @@ SOURCE = torch.tensor([[5.0, 0, 0], [0, 5.0, 0], [0, 0, 5.0], [5.0, 0, 0]])
 OTHER = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]])
 
 
-def test_scores_of_answers_by_hand():
-    assert answer_distance("agreement", SOURCE, OTHER) == 0.5
+def test_scores_of_outputs_by_hand():
+    assert output_distance("agreement", SOURCE, OTHER) == 0.5
     # the source is wrong on probes 2 and 3, the other on 1, 2 and 3; on 2 they share the wrong answer, on 3 not
     truth = torch.tensor([0, 1, 1, 2])
-    assert answer_distance("shared-errors", SOURCE, OTHER, truth) == 0.5
-    assert answer_distance("shared-errors", SOURCE, SOURCE, SOURCE.argmax(dim=1)) == 1.0
+    assert output_distance("shared-errors", SOURCE, OTHER, truth) == 0.5
+    assert output_distance("shared-errors", SOURCE, SOURCE, SOURCE.argmax(dim=1)) == 1.0
     expected = -log_softmax(OTHER.double().numpy(), axis=1)[np.arange(4), [0, 1, 2, 0]].mean()
-    assert answer_distance("likelihood", SOURCE, OTHER) == pytest.approx(expected, abs=1e-7)
+    assert output_distance("likelihood", SOURCE, OTHER) == pytest.approx(expected, abs=1e-7)
 
 
-def test_answers_of_other_classes_cannot_be_compared():
-    assert np.isnan(answer_distance("agreement", SOURCE, OTHER[:, :2]))
+def test_outputs_of_other_classes_cannot_be_compared():
+    assert np.isnan(output_distance("agreement", SOURCE, OTHER[:, :2]))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_answers_of_other_classes_cannot_be_compared():
 )
 def test_wrong_arguments_of_answer_scores(arguments, message):
     with pytest.raises(ValueError, match=message):
-        answer_distance(*arguments)
+        output_distance(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_an_answer_score_takes_the_labels_of_its_rows():
 
 
 def test_the_rows_that_are_taken():
-    assert spread(10, 4).tolist() == [0, 2, 5, 7]
-    assert spread(3, 7).tolist() == [0, 1, 2]
-    assert spread(3, None).tolist() == [0, 1, 2]
+    assert evenly_spaced(10, 4).tolist() == [0, 2, 5, 7]
+    assert evenly_spaced(3, 7).tolist() == [0, 1, 2]
+    assert evenly_spaced(3, None).tolist() == [0, 1, 2]
 
 
 def test_presets():

@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from support.labelled_zoos import make_zoo
 
 from sac_fast.errors import FileFormatError, FingerprintError
-from sac_fast.evaluation import divide, fit_zoo
+from sac_fast.evaluation import fit_calibration, split_independents
 from sac_fast.io.container import load_container, save_container
 from sac_fast.scores import (
     Calibration,
@@ -138,7 +138,7 @@ def zoo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fitted(zoo):
-    return fit_zoo(zoo, statistics=STATISTICS, regularisation=0.1)
+    return fit_calibration(zoo, statistics=STATISTICS, regularisation=0.1)
 
 
 def prints(zoo, *names):
@@ -146,29 +146,29 @@ def prints(zoo, *names):
 
 
 def test_half_of_the_independents_are_nulls(zoo, fitted):
-    cohort, nulls = divide(zoo.of_role("independent"), 0.5)
+    cohort, nulls = split_independents(zoo.of_role("independent"), 0.5)
     assert (len(cohort), len(nulls)) == (8, 7)
     assert set(fitted.cohort["misclassified"]) == {m.name for m in cohort}
     assert set(fitted.null) == {m.name for m in nulls}
     assert {m.origin for m in nulls} == {m.origin for m in cohort}
     # adaptive attacks take no part
     assert fitted.attacks == {"finetune-all": 3, "extract-labels": 3, "transfer-all": 3}
-    assert divide(zoo.of_role("independent"), 0.0)[1] == []
+    assert split_independents(zoo.of_role("independent"), 0.0)[1] == []
 
 
 def test_it_tells_thieves_from_nulls(zoo, fitted):
-    answers = {
+    outputs = {
         m.name: {"misclassified": zoo.load_fingerprint("misclassified", m).outputs} for m in zoo.of_role("stolen")
     }
-    found = fitted.distances(answers)
+    found = fitted.distances(outputs)
     assert max(found.values()) < min(fitted.null.values())
 
 
 def test_what_is_saved_is_read_back(tmp_path, zoo, fitted):
     fitted.save(tmp_path / "c.safetensors")
     again = Calibration.load(tmp_path / "c.safetensors")
-    answers = {"x": {"misclassified": zoo.load_fingerprint("misclassified", "finetune-all-0").outputs}}
-    assert again.distances(answers) == fitted.distances(answers)
+    outputs = {"x": {"misclassified": zoo.load_fingerprint("misclassified", "finetune-all-0").outputs}}
+    assert again.distances(outputs) == fitted.distances(outputs)
     assert again.null == fitted.null
     assert again.used_hashes == fitted.used_hashes
     assert again.null_hashes == fitted.null_hashes
@@ -215,7 +215,7 @@ def test_nulls_have_no_part_in_the_fit(zoo, fitted):
     name = next(iter(fitted.cohort["misclassified"]))
     with pytest.raises(FingerprintError, match="a null must have no part in the fit"):
         fitted.with_null({name: {"misclassified": zoo.load_fingerprint("misclassified", name)}})
-    with pytest.raises(ValueError, match="must be to misclassified, missing 'misclassified'"):
+    with pytest.raises(ValueError, match="must be on misclassified, missing 'misclassified'"):
         fitted.with_null({"x": {"plain": zoo.load_fingerprint("plain", next(iter(fitted.null)))}})
 
 
@@ -253,7 +253,7 @@ def test_a_zoo_with_a_copied_model_is_refused(tmp_path, fitted, of, copy, messag
     target.unlink()
     target.symlink_to(zoo.fingerprint_file("misclassified", of))
     with pytest.raises(FingerprintError, match=message):
-        fit_zoo(zoo, statistics=STATISTICS)
+        fit_calibration(zoo, statistics=STATISTICS)
 
 
 def test_a_file_that_holds_the_source_as_a_null_is_refused(tmp_path, zoo, fitted):
@@ -339,4 +339,4 @@ def test_wrong_arrays_are_refused(tmp_path, fitted):
 )
 def test_fits_that_are_refused(zoo, options, message):
     with pytest.raises(ValueError, match=message):
-        fit_zoo(zoo, **{"statistics": STATISTICS, **options})
+        fit_calibration(zoo, **{"statistics": STATISTICS, **options})

@@ -54,20 +54,20 @@ def test_inner_products_are_one_minus_cka(metric):
 
 def test_many_models_are_taken_in_blocks(monkeypatch):
     whole = inner_products(TENSORS, "correlations", "softmax(2)")
-    monkeypatch.setattr("sac_fast.scores.cohort._COLUMNS", 17)
+    monkeypatch.setattr("sac_fast.scores.cohort._MAX_COLUMNS", 17)
     np.testing.assert_allclose(inner_products(TENSORS, "correlations", "softmax(2)"), whole, rtol=0, atol=1e-14)
 
 
-def test_answers_as_they_are():
+def test_outputs_as_they_are():
     same = [TENSORS[i] for i in (0, 1, 4)]
     flat = [(o - o.mean(dim=0)).numpy().ravel() for o in same]
-    found = inner_products(same, "answers", "raw")
+    found = inner_products(same, "outputs", "raw")
     for i in range(3):
         for j in range(3):
             wanted = flat[i] @ flat[j] / np.linalg.norm(flat[i]) / np.linalg.norm(flat[j])
             assert found[i, j] == pytest.approx(wanted, abs=1e-12)
-    with pytest.raises(ValueError, match=r"same number of outputs for answers, got \[5, 7\]"):
-        inner_products(TENSORS[:3], "answers", "raw")
+    with pytest.raises(ValueError, match=r"same number of outputs for space 'outputs', got \[5, 7\]"):
+        inner_products(TENSORS[:3], "outputs", "raw")
 
 
 def test_a_model_without_variation_is_like_nobody():
@@ -152,16 +152,16 @@ def test_names_of_no_statistic(name, message):
 
 def test_features_are_statistics_of_the_chosen_rows():
     names = [f"m{i}" for i in range(MODELS)]
-    answers = {"plain": dict(zip(names, TENSORS, strict=True))}
+    outputs = {"plain": dict(zip(names, TENSORS, strict=True))}
     statistics = (CohortStatistic(0.1, "raw", "pearson", "plain"), CohortStatistic(1.0, "raw", "pearson", "plain", 15))
-    found = CohortFeatures(answers, names, statistics, {}).of("m0", ["m1", "m2"], names[3:])
+    found = CohortFeatures(outputs, names, statistics, {}).compute("m0", ["m1", "m2"], names[3:])
     assert found[0, 0] == pytest.approx(written_out(0, 1, list(range(3, 9)), 0.1), abs=1e-8)
     half = inner_products([o[::2] for o in TENSORS], "correlations", "raw")
     np.testing.assert_allclose(found[:, 1], similarity_given_cohort(half, 0, [1, 2], range(3, 9), 1.0), atol=1e-12)
-    with pytest.raises(ValueError, match="answers must hold the probe set 'other', got plain"):
-        CohortFeatures(answers, names, (CohortStatistic(0.1, "raw", "pearson", "other"),), {})
+    with pytest.raises(ValueError, match="outputs must hold the probe set 'other', got plain"):
+        CohortFeatures(outputs, names, (CohortStatistic(0.1, "raw", "pearson", "other"),), {})
     with pytest.raises(ValueError, match="needs the true labels of its probes, got none"):
-        CohortFeatures(answers, names, (dataclasses.replace(statistics[0], by_class=True),), {"plain": None})
+        CohortFeatures(outputs, names, (dataclasses.replace(statistics[0], by_class=True),), {"plain": None})
 
 
 def test_centred_within_classes():

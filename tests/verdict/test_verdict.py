@@ -38,6 +38,13 @@ def test_p_value_needs_no_order():
     assert conformal_p_value(0.35, [0.9, 0.1, 0.5, 0.3]) == 3 / 5
 
 
+def test_p_values_of_many_distances():
+    p = conformal_p_value([0.35, 0.0, 0.9, 0.1], [0.9, 0.1, 0.5, 0.3])
+    assert p.dtype == np.float64
+    assert p.tolist() == [3 / 5, 1 / 5, 1.0, 2 / 5]
+    assert type(conformal_p_value(np.float32(0.35), [0.9, 0.1, 0.5, 0.3])) is float
+
+
 @pytest.mark.parametrize(("count", "expected"), [(0, 1.0), (1, 0.5), (9, 0.1), (19, 0.05), (np.int64(99), 0.01)])
 def test_attainable_p_value(count, expected):
     assert attainable_p_value(count) == expected
@@ -205,6 +212,8 @@ def test_auc_literals():
     [
         (lambda: conformal_p_value(math.nan, [1.0]), ValueError, "distance must be finite, got nan"),
         (lambda: conformal_p_value("near", [1.0]), TypeError, "distance must be a number, got 'near'"),
+        (lambda: conformal_p_value([], [1.0]), ValueError, "distance must hold at least one distance, got none"),
+        (lambda: conformal_p_value([0.1, math.nan], [1.0]), ValueError, "distance must be finite, got nan"),
         (lambda: conformal_p_value(0.1, []), ValueError, "null must hold at least one distance, got none"),
         (lambda: conformal_p_value(0.1, [1.0, math.nan]), ValueError, "null must be finite, got nan"),
         (lambda: conformal_p_value(0.1, [1.0, math.inf]), ValueError, "null must be finite, got inf"),

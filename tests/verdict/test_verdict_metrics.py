@@ -131,6 +131,9 @@ def test_holm_literals():
     assert holm([0.1, 0.005, 0.04]).tolist() == pytest.approx([0.1, 0.015, 0.08])
     assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
     assert holm([0.5]).tolist() == [0.5]
+    # the two smallest of ten: 10 · 0.004, then max(0.04, 9 · 0.01)
+    assert holm([0.01, 0.004], tests=10).tolist() == pytest.approx([0.09, 0.04])
+    assert holm([0.01, 0.2], tests=2).tolist() == holm([0.01, 0.2]).tolist() == [0.02, 0.2]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.5))
@@ -171,6 +174,7 @@ def test_corrections_bound_what_they_promise():
     ("call", "error", "words"),
     [
         (lambda: holm([]), ValueError, "p_values must hold at least one p-value, got none"),
+        (lambda: holm([0.1, 0.2], tests=1), ValueError, "tests must be at least 2, got 1"),
         (lambda: holm([0.5, 1.5]), ValueError, r"p_values must lie within 0 … 1, got 1.5"),
         (lambda: benjamini_hochberg([math.nan]), ValueError, "p_values must be finite, got nan"),
         (lambda: benjamini_hochberg([-0.1]), ValueError, r"p_values must lie within 0 … 1, got -0.1"),

@@ -34,9 +34,9 @@ def test_nulls_for_a_ceiling_literal():
 
 def test_nulls_for_a_ceiling_stay_within_the_limit():
     # the smallest null counts from 99 to 198 nulls: 1 − 0.98^m ≥ 0.95 from m = 149 on
-    assert nulls_needed(0.01, ceiling=0.02, most=149) == 149
+    assert nulls_needed(0.01, ceiling=0.02, max_nulls=149) == 149
     with pytest.raises(ValueError, match="ceiling must be reachable with 148 nulls"):
-        nulls_needed(0.01, ceiling=0.02, most=148)
+        nulls_needed(0.01, ceiling=0.02, max_nulls=148)
 
 
 def test_the_smallest_rate():
@@ -148,7 +148,11 @@ def test_transfer_p_value_is_exact():
         (lambda: nulls_needed(1e-310), ValueError, "alpha must be at least 1e-12, got 1e-310"),
         (lambda: NullPool([1.0]).judge(0.5, 1e-26), ValueError, "alpha must be at least 1e-12"),
         (lambda: nulls_needed(0.05, ceiling=0.05), ValueError, "ceiling must lie above .* 0.05, got 0.05"),
-        (lambda: nulls_needed(0.05, ceiling=0.0501, most=1000), ValueError, "ceiling must be reachable with 1,000"),
+        (
+            lambda: nulls_needed(0.05, ceiling=0.0501, max_nulls=1000),
+            ValueError,
+            "ceiling must be reachable with 1,000",
+        ),
         (lambda: realised_rate(-1, 0.1), ValueError, "null_count must not be negative, got -1"),
         (lambda: realised_rate(2.0, 0.1), TypeError, "null_count must be an integer, got 2.0"),
         (lambda: probes_needed(0.0, 0.1, 100), ValueError, "margin must be above 0"),

@@ -124,8 +124,8 @@ def test_auc_over_probes():
     result = evaluate_distances(
         {"noise": [distance[name] for name in near]},
         {"other": [distance[name] for name in far]},
-        stolen_replicates={"noise": got.of(list(near))},
-        independent_replicates={"other": got.of(list(far))},
+        stolen_replicates={"noise": got.replicates_of(list(near))},
+        independent_replicates={"other": got.replicates_of(list(far))},
         resamples=100,
     )
     interval = result.overall.auc.over_probes

@@ -1,0 +1,40 @@
+"""Checks of arguments that raise a ProbeError."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection
+
+import numpy as np
+
+from ..errors import ProbeError
+
+
+def as_integer(value: object) -> int | None:
+    """The value as a Python int; None for other types, including bool and integral floats."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # it refuses what is no integer
+    except TypeError:
+        return None
+
+
+def check_integer(name: str, value: object, minimum: int | None = None) -> int:
+    """The value as an int.
+
+    Raises:
+        ProbeError: no integer, or less than ``minimum``.
+    """
+    number = as_integer(value)
+    if number is None or (minimum is not None and number < minimum):
+        raise ProbeError(
+            f"{name} must be an integer{'' if minimum is None else f' of at least {minimum}'}, got {value!r}"
+        )
+    return number
+
+
+def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raise a ProbeError if the value is none of those allowed."""
+    if value not in allowed:
+        raise ProbeError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
