@@ -116,22 +116,17 @@ class Limits:
 
     def check_tensor(self, name: str, key: str, size: int, total: int) -> None:
         """Refuse a tensor above `max_tensor_bytes`, or a sum above `max_inflated_bytes`."""
+        wanted = f"{name} must hold tensors of at most"
         if size > self.max_tensor_bytes:
-            refuse(
-                "too-large",
-                f"{name} must hold tensors of at most {self.max_tensor_bytes:,} bytes, got {size:,} at {key!r}",
-            )
+            refuse("too-large", f"{wanted} {self.max_tensor_bytes:,} bytes, got {size:,} at {key!r}")
         if total > self.max_inflated_bytes:
-            refuse(
-                "too-large", f"{name} must hold tensors of at most {self.max_inflated_bytes:,} bytes together, got more"
-            )
+            refuse("too-large", f"{wanted} {self.max_inflated_bytes:,} bytes together, got more")
 
     def check_expansion(self, name: str, key: str, size: int, file_bytes: int) -> None:
         """Refuse an array that needs far more memory than the file has bytes."""
         if size > 2 * file_bytes + self.free_expansion_bytes:
-            refuse(
-                "expanded", f"{name} must store what it declares, got {size:,} bytes at {key!r} out of {file_bytes:,}"
-            )
+            found = f"{size:,} bytes at {key!r} out of {file_bytes:,}"
+            refuse("expanded", f"{name} must store what it declares, got {found}")
 
 
 @contextlib.contextmanager

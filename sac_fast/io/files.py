@@ -107,6 +107,11 @@ def open_regular(path: StrPath) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def file_size(handle: BinaryIO) -> int:
+    """Bytes of an open file."""
+    return os.fstat(handle.fileno()).st_size
+
+
 def cannot_read(path: StrPath, error: OSError | ValueError) -> FileFormatError:
     """The error for a path that cannot be opened; a ValueError says that its name holds a NUL character."""
     code, cause = (error.errno or 0, error.strerror) if isinstance(error, OSError) else (0, error)
