@@ -16,6 +16,11 @@ from ..errors import FileFormatError
 
 StrPath = str | os.PathLike[str]
 
+#: A store's database, by which every room tells a folder that is a store.
+STORE_DATABASE = "zoo.sqlite"
+#: What the index of a labelled zoo, zoo.json, says that it is.
+LABELLED_ZOO = "sac_fast labelled zoo"
+
 _LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
 # Sockets and devices without a driver cannot even be opened.
 _REASONS = {errno.ELOOP: "symlink-loop", errno.ENXIO: "not-a-regular-file", errno.ENODEV: "not-a-regular-file"}
@@ -100,10 +105,8 @@ def open_regular(path: StrPath) -> BinaryIO:
         raise cannot_read(path, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise FileFormatError(
-            f"{os.fspath(path)!r} must be a regular file, got a folder, a pipe or a device",
-            reason="not-a-regular-file",
-        )
+        message = f"{os.fspath(path)!r} must be a regular file, got a folder, a pipe or a device"
+        raise FileFormatError(message, reason="not-a-regular-file")
     return os.fdopen(descriptor, "rb")
 
 

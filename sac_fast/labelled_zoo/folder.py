@@ -21,10 +21,9 @@ from typing import Any, Literal
 
 from ..errors import FileFormatError
 from ..fingerprint import Fingerprint
-from ..io.files import StrPath, atomic_write, open_regular
+from ..io.files import LABELLED_ZOO, StrPath, atomic_write, open_regular
 from ..probes import ProbeSet
 
-KIND = "sac_fast labelled zoo"
 FORMAT_VERSION = 1
 INDEX = "zoo.json"
 MAX_INDEX_BYTES = 64 << 20
@@ -170,7 +169,7 @@ class LabelledZoo:
         self.make_folders()
         text = json.dumps(
             {
-                "kind": KIND,
+                "kind": LABELLED_ZOO,
                 "format": FORMAT_VERSION,
                 "task": dict(self.task),
                 "preprocessing": dict(self.preprocessing),
@@ -197,7 +196,7 @@ class LabelledZoo:
             raise FileFormatError(f"{str(path)!r} must stay under {MAX_INDEX_BYTES:,} bytes, got more")
         try:
             index = json.loads(text)
-            if index["kind"] != KIND or index["format"] != FORMAT_VERSION:
+            if index["kind"] != LABELLED_ZOO or index["format"] != FORMAT_VERSION:
                 raise ValueError(f"kind {index['kind']!r}, format {index['format']!r}")
             members = tuple(ZooMember(**member) for member in index["members"])
             return cls(Path(folder), index["task"], index["preprocessing"], members, tuple(_strings(index["probes"])))

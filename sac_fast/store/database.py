@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 from ..errors import StoreDamagedError, StoreError
-from ..io.files import sync_folder
+from ..io.files import STORE_DATABASE, sync_folder
 
-NAME = "zoo.sqlite"
+NAME = STORE_DATABASE
 SCHEMA_VERSION = 1
 #: "SACZ": distinguishes the database from those of other programs.
 APPLICATION_ID = 0x5341435A
