@@ -23,6 +23,11 @@ class SacFastError(Exception):
             self.reason = reason
 
 
+def describe_error(error: BaseException) -> str:
+    """An error as part of a message."""
+    return f"{type(error).__name__}: {error}"
+
+
 class BackendError(SacFastError, RuntimeError):
     """A backend was asked for by name and is not there."""
 

@@ -34,6 +34,13 @@ def identify(path: StrPath, *, limits: Limits | None = None) -> str:
 
     Raises:
         ModelRefusedError: no regular file, an empty one, or one whose directory or header is damaged.
+
+    Example::
+
+        >>> import numpy
+        >>> numpy.save("outputs.npy", numpy.ones((20, 10)))
+        >>> identify("outputs.npy")
+        'npy'
     """
     limits = limits or Limits()
     with open_model_file(path, limits) as handle:

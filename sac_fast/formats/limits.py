@@ -81,6 +81,14 @@ class Limits:
 
     Raises:
         ValueError: a limit below 1.
+
+    Example::
+
+        >>> import numpy
+        >>> numpy.save("outputs.npy", numpy.ones((20, 10)))
+        >>> identify("outputs.npy", limits=Limits(max_file_bytes=1000))
+        Traceback (most recent call last):
+        sac_fast.errors.ModelRefusedError: 'outputs.npy' must have at most 1,000 bytes, got 1,728
     """
 
     max_file_bytes: int = 16 << 30
@@ -156,3 +164,8 @@ def refuse(reason: str, message: str, cause: BaseException | None = None) -> NoR
     if reason not in REASONS:
         raise AssertionError(f"reason must be one of REASONS, got {reason!r}")
     raise ModelRefusedError(message, reason) from cause
+
+
+def refuse_weights(name: str, found: str, reason: str = "malformed") -> NoReturn:
+    """Refuse a file that is no sound one of weights."""
+    refuse(reason, f"{name} must be a file of weights, got {found}")

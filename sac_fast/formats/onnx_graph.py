@@ -55,7 +55,7 @@ def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]
     _check_domains(model, name)
     if len(model.training_info):
         refuse("graph", f"{name} must be a graph for inference, got one with training_info")
-    external: dict[str, Path] = {}
+    external: set[Path] = set()
     total = 0
     for count, tensor in enumerate(_tensors(model.graph, name), 1):
         limits.check_count(name, count)
@@ -63,12 +63,11 @@ def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]
         total += size
         limits.check_tensor(name, tensor.name, size, total)
         if tensor.data_location:
-            place = _external_file(tensor, size, path, name)
-            external[str(place)] = place
-    for place in external.values():
+            external.add(_external_file(tensor, size, path, name))
+    for place in external:
         limits.check_file(repr(str(place)), place.stat().st_size)
     _check_values(model, path, name, limits)
-    return list(external.values())
+    return sorted(external)
 
 
 def _check_domains(model: Any, name: str) -> None:

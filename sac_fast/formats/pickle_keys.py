@@ -29,9 +29,7 @@ _KEYS = {
 # of what is no tuple but has a hash, long whole numbers alone can be made to have the same.
 _EFFECTS = {
     code.name: (
-        len(code.stack_before)
-        if pickletools.markobject not in code.stack_before
-        else code.stack_before.index(pickletools.markobject),
+        [*code.stack_before, pickletools.markobject].index(pickletools.markobject),
         pickletools.markobject in code.stack_before,
         [1 if code.name == "LONG1" else 0] * len(code.stack_after),
     )

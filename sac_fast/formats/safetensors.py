@@ -85,17 +85,14 @@ def read_header(handle: BinaryIO, name: str, limits: Limits) -> Header:
 
 def read_tensors(handle: BinaryIO, name: str, header: Header) -> dict[str, torch.Tensor]:
     """Read the tensors that a checked header describes, each into memory of its own."""
-    return {key: _read(handle, name, header.data_start, stored) for key, stored in header.tensors.items()}
-
-
-def _read(handle: BinaryIO, name: str, data_start: int, stored: StoredTensor) -> torch.Tensor:
-    tensor = torch.empty(stored.shape, dtype=stored.dtype)
-    if tensor.numel():
-        handle.seek(data_start + stored.start)
-        view = tensor.reshape(-1).view(torch.uint8).numpy()
+    tensors = {}
+    for key, stored in header.tensors.items():
+        tensors[key] = torch.empty(stored.shape, dtype=stored.dtype)
+        view = tensors[key].reshape(-1).view(torch.uint8).numpy()
+        handle.seek(header.data_start + stored.start)
         if handle.readinto(view.data) != view.size:  # type: ignore[attr-defined]
             refuse("truncated", f"{name} must keep its size while it is read, got its end early")
-    return tensor
+    return tensors
 
 
 def _check_layout(tensors: Mapping[str, StoredTensor], data_bytes: int, name: str) -> None:

@@ -13,18 +13,9 @@ import torch
 from ..errors import ModelRefusedError
 from ..io.files import file_size
 from . import magic
-from .limits import Limits, refuse, refuse_errors
-from .torch_pickle import (
-    Described,
-    Storage,
-    check_tensors,
-    looks_like_pickle,
-    read_pickle,
-    refuse_code,
-    refuse_weights,
-    state_dict_of,
-)
-from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries, read_entry
+from .limits import Limits, refuse, refuse_errors, refuse_weights
+from .torch_pickle import Described, Storage, check_tensors, looks_like_pickle, read_pickle, refuse_code, state_dict_of
+from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries
 
 StateDict = dict[str, torch.Tensor]
 
@@ -119,7 +110,8 @@ def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> Described:
         # torch's reader takes either for the other, and maybe not the one that is checked here.
         _refuse_archive(name, "two entries whose names differ in case only", "duplicate-keys")
     limits.check_header(name, pickled.stored, "a pickle")
-    value, storages = _read(io.BytesIO(read_entry(handle, pickled)), name)
+    handle.seek(pickled.data_start)
+    value, storages = _read(io.BytesIO(handle.read(pickled.stored)), name)
     for storage in storages.values():
         record = entries.get(f"{root}/data/{storage.key}")
         if record is None:

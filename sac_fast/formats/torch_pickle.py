@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 import torch
 
 from ..io.dtypes import STORED_DTYPES
-from .limits import MAX_DIMENSIONS, MAX_KEY_PARTS, MAX_PICKLE_STEPS, Limits, refuse, refuse_errors
+from .limits import MAX_DIMENSIONS, MAX_KEY_PARTS, MAX_PICKLE_STEPS, Limits, refuse, refuse_errors, refuse_weights
 from .magic import PICKLE
 from .pickle_keys import KeyParts
 
@@ -123,11 +123,6 @@ class _Reader(pickle.Unpickler):
         if self.storages.setdefault(key, found) != found:
             refuse_weights(self.name, f"storage {key!r} in two forms")
         return found
-
-
-def refuse_weights(name: str, found: str, reason: str = "malformed") -> NoReturn:
-    """Refuse a file that is no sound one of weights."""
-    refuse(reason, f"{name} must be a file of weights, got {found}")
 
 
 def refuse_code(name: str, why: str) -> NoReturn:

@@ -101,12 +101,6 @@ def read_entries(handle: BinaryIO, name: str, limits: Limits) -> dict[str, ZipEn
     return entries
 
 
-def read_entry(handle: BinaryIO, entry: ZipEntry) -> bytes:
-    """The bytes of a stored entry; the caller has checked its size."""
-    handle.seek(entry.data_start)
-    return handle.read(entry.stored)
-
-
 def _read_end(handle: BinaryIO, name: str) -> tuple[int, int, int]:
     """Number of entries, bytes and position of the directory."""
     position = file_size(handle) - _END.size
