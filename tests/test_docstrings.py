@@ -43,7 +43,11 @@ WITHOUT_EXAMPLE = {
 EXEMPT = {"NearestModels", *(name for name in sac_fast.__all__ if inspect.isclass(getattr(sac_fast, name))
                              and issubclass(getattr(sac_fast, name), Exception))}  # fmt: skip
 EXAMPLES = {
-    name: doctest.DocTestParser().get_examples(inspect.getdoc(getattr(sac_fast, name)) or "")
+    name: [
+        example
+        for example in doctest.DocTestParser().get_examples(inspect.getdoc(getattr(sac_fast, name)) or "")
+        if not example.options.get(doctest.SKIP)  # shown, but not run
+    ]
     for name in sorted(set(sac_fast.__all__) - EXEMPT)
 }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from ..io.console import print_json
 from .plot import PLOT, write_plot
 from .results import write_csv, write_json
 from .run import OPS, run_bench
@@ -37,7 +37,7 @@ def make_report(out: Path, *, quick: bool, threads: int | None, force: bool, as_
     write_json(results, files[0])
     write_csv(results, files[1])
     if as_json:
-        print(json.dumps(results, indent=2, allow_nan=False))
+        print_json(results)
     else:
         show_results(results)
     write_plot(results, files[2])

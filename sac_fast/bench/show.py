@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-
-def console() -> Console:
-    """stdout; in a pipe wide enough for the tables."""
-    width = shutil.get_terminal_size((80, 24)).columns
-    made = Console(highlight=False, soft_wrap=False)
-    return made if made.is_terminal else Console(highlight=False, width=max(width, 150))
+from ..io.console import console
 
 
 def seconds_text(seconds: float) -> str:

@@ -34,7 +34,7 @@ def check_seed_option(seed: int) -> int:
 
 
 Alpha = Annotated[float, typer.Option(callback=check_alpha, help="Stated error rate α, between 0 and 1.")]
-ColourOrder = Annotated[Literal["RGB", "BGR", "GRAY"], typer.Option(help="Channels the model takes.")]
+ColourOrder = Annotated[Literal["RGB", "BGR", "GRAY"], typer.Option(help="Channels of the model's input.")]
 Comparison = Annotated[Literal["l1", "l2", "rsa", "cka"], typer.Option(help="Comparison of two correlation matrices.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
 ImageSize = Annotated[str | None, typer.Option(help="Resize the images that are read to N or HxW pixels (folders).")]
@@ -44,11 +44,11 @@ Metric = Annotated[
     Literal["cosine", "pearson", "spearman", "rbf"], typer.Option(help="Correlation of two probes' outputs.")
 ]
 ModelArgs = Annotated[str | None, typer.Option(help="Arguments of the model's callable, a JSON object.")]
-ModelLayout = Annotated[Layout, typer.Option(help="Input layout the model takes.")]
+ModelLayout = Annotated[Layout, typer.Option(help="Layout of the model's input.")]
 ProbeFile = Annotated[Path, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Seed = Annotated[int, typer.Option(min=0, callback=check_seed_option, help="Seed of everything random.")]
-Size = Annotated[str | None, typer.Option(help="Size the model takes: probes are resized to N or HxW pixels.")]
+Size = Annotated[str | None, typer.Option(help="Size of the model's input: probes are resized to N or HxW pixels.")]
 Std = Annotated[str, typer.Option(help="Standard deviation to divide by, likewise.")]
 Weights = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Weights: safetensors, or a weights_only state dict.")

@@ -93,7 +93,7 @@ class ImageOptions:
         Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"], typer.Option(help="Pillow's filter.")
     ] = "bilinear"
     labels: Annotated[Literal["none", "folder"], typer.Option(help="folder: one class a sub-folder.")] = "none"
-    layout: Annotated[Layout | None, typer.Option(help="Of an HDF5 file whose shape is not clear.")] = None
+    hdf5_layout: Annotated[Layout | None, typer.Option(help="Layout of an HDF5 file whose shape is not clear.")] = None
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List unreadable images instead of stopping.")] = False
 
     @property

@@ -74,10 +74,10 @@ def verify(
     Exit code 0: every image is equal, and committed draws are as committed; 1: not.
     """
     from ..probes import ProbeSet, verify_probes
-    from .render.common import show_remade
+    from .render.common import show_probe_verification
 
     result = verify_probes(ProbeSet.load(file), images, progress=not quiet)
-    show_remade(result, as_json)
+    show_probe_verification(result, as_json)
     if not result.equal:
         raise typer.Exit(1)
 
@@ -109,7 +109,7 @@ def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str
         )
     if reading["size"] is not None or images.skip_bad or choice.draws:
         raise wrong_use("--image-size, --skip-bad and --seed with --limit are for folders of images, not for files")
-    return _from_file(source, images.layout, choice)
+    return _from_file(source, images.hdf5_layout, choice)
 
 
 def _from_file(source: Path, layout: Layout | None, choice: ChoiceOptions) -> ProbeSet:

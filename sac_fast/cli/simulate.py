@@ -11,7 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .option_groups import expand_option_groups
-from .options import Json, Layout, Mean, ModelArgs, Quiet, Std, parse_json_object, parse_preprocessing, parse_size
+from .options import (
+    ColourOrder,
+    ImageSize,
+    Json,
+    Mean,
+    ModelArgs,
+    ModelLayout,
+    Quiet,
+    Seed,
+    Size,
+    Std,
+    Workers,
+    parse_json_object,
+    parse_preprocessing,
+    parse_size,
+)
 
 if TYPE_CHECKING:
     from ..labelled_zoo.plan import Architecture
@@ -33,7 +48,7 @@ class ModelOptions:
         ),
     ] = None
     independents: Annotated[int, typer.Option(min=0, help="Independent models of each kind.")] = 0
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0
+    seed: Seed = 0
 
     def parse(self) -> SimulationModels:
         """The models that the options name; a wrong one is a wrong use of the command."""
@@ -70,7 +85,7 @@ class ImageOptions:
         typer.Option(exists=True, dir_okay=False, help="Probe file on which every model is fingerprinted; repeatable."),
     ] = None
     labels: Annotated[Literal["folder", "none"], typer.Option(help="folder: one class a sub-folder.")] = "folder"
-    image_size: Annotated[str | None, typer.Option(help="Resize the files of a folder to N or HxW pixels.")] = None
+    image_size: ImageSize = None
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most this number of images of each set.")] = None
 
     def probe_files(self) -> dict[str, Path]:
@@ -104,7 +119,7 @@ class ImageOptions:
             return None
         if path.is_dir():
             return ProbeSet.from_folder(
-                path, size=parse_size(self.image_size), labels=labels or self.labels, limit=self.limit,
+                path, size=parse_size(self.image_size, "--image-size"), labels=labels or self.labels, limit=self.limit,
                 seed=None if self.limit is None else seed, progress=progress,
             )  # fmt: skip
         with path.open("rb") as handle:
@@ -120,11 +135,11 @@ class InputOptions:
     """The source's arguments and its input."""
 
     model_args: ModelArgs = None
-    size: Annotated[str | None, typer.Option(help="Size the models take: N or HxW pixels.")] = None
+    size: Size = None
     mean: Mean = "0"
     std: Std = "1"
-    colour_order: Annotated[Literal["RGB", "BGR", "GRAY"], typer.Option(help="Channels the models take.")] = "RGB"
-    layout: Annotated[Layout, typer.Option(help="Input layout the models take.")] = "NCHW"
+    colour_order: ColourOrder = "RGB"
+    layout: ModelLayout = "NCHW"
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,7 @@ class TrainingOptions:
     batch_size: Annotated[int, typer.Option(min=1, help="Images a training step.")] = 128
     flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Random horizontal flips.")] = True
     device: Annotated[str, typer.Option(help="Torch device of the trainings.")] = "cpu"
-    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: one a core.")] = None
+    workers: Workers = None
 
     def parse(self, layout: str) -> dict[str, Any]:
         """The arguments of `sac_fast.simulate` that say how models are trained."""
@@ -156,7 +171,7 @@ class TrainingOptions:
 
 @expand_option_groups
 def simulate(
-    source: Annotated[str, typer.Option(help="Your model: package.module:callable that returns the nn.Module.")],
+    model: Annotated[str, typer.Option(help="Your model: package.module:callable that returns the nn.Module.")],
     weights: Annotated[
         Path, typer.Option(exists=True, dir_okay=False, help="Its weights: safetensors, or a weights_only state dict.")
     ],
@@ -191,7 +206,7 @@ def simulate(
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}
     allow_code_in(os.getcwd())
     summary = run(
-        out, Architecture(source, arguments), weights, images,
+        out, Architecture(model, arguments), weights, images,
         models=which, preprocessing=preprocessing, probes=probes, progress=not quiet, **trainings,
     )  # fmt: skip
     show_simulation(summary, as_json)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import Json, Mean, Quiet, Seed, Std, parse_json_object, parse_preprocessing
+from .options import Json, Mean, Quiet, Seed, Std, Workers, parse_json_object, parse_preprocessing
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def train_command(
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Of your own images: at most this number a class and side to train on.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: one a core.")] = None,
+    workers: Workers = None,
     device: Annotated[str | None, typer.Option(help="Torch device; default: a GPU, else the CPU.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +69,7 @@ def adopt_command(
     image_size: Annotated[int, typer.Option(min=1, help="Images are scaled to N x N.")] = 32,
     mean: Mean = "0",
     std: Std = "1",
-    probes: Annotated[int, typer.Option(min=2, help="At most this number in a probe set.")] = 800,
+    probe_count: Annotated[int, typer.Option(min=2, help="At most this number in a probe set.")] = 800,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out checkpoints that cannot be used.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -100,7 +100,7 @@ def adopt_command(
         [Architecture(spec, arguments) for spec, arguments in zip(model, given, strict=True)],
         null_kind=null_kind,
         preprocessing=preprocessing,
-        probes=probes,
+        probes=probe_count,
         skip_bad=skip_bad,
         progress=not quiet,
     )

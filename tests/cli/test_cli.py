@@ -290,7 +290,7 @@ def test_strangers_words_cannot_write_the_report(tmp_path, capsys):
     of_recipe = ProbeVerification(
         [ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE]
     )
-    common.show_remade(of_recipe, False)
+    common.show_probe_verification(of_recipe, False)
     common.show_probes(sac_fast.ProbeSet(probes.images, None, {"kind": STRANGE}), tmp_path / "p.safetensors", False)
     lines = capsys.readouterr().out.split("\n")
     text = "\n".join(lines)

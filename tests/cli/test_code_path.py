@@ -105,7 +105,7 @@ def test_a_scan_finds_the_module_that_a_named_manifest_names_and_no_other(folder
 
 def test_trainings_find_the_callable_in_their_processes(folder):
     sac_fast(
-        folder, "simulate", "--source", "beside_models:build", "--weights", "models/a.safetensors",
+        folder, "simulate", "--model", "beside_models:build", "--weights", "models/a.safetensors",
         "--data", "probes.safetensors", "--attacks", "finetune-all", "--epochs", 1, "--tuning-epochs", 1,
         "--workers", 1, "--out", "zoo", "-q",
     )  # fmt: skip

@@ -213,7 +213,7 @@ def test_command_line(tmp_path):
     make_images().save(tmp_path / "thief.safetensors")
     common = [
         "simulate",
-        "--source",
+        "--model",
         PLAIN.spec,
         "--model-args",
         '{"classes": 4}',

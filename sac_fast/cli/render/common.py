@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ...io.console import console, print_json
 from ...io.text import escape_text
-from .console import console, print_json
 
 if TYPE_CHECKING:
     from ...fingerprint import Fingerprint
@@ -80,18 +80,18 @@ def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> No
             table.add_row(row.engine, row.device, Text(f"did not run: {row.unavailable}"))
             continue
         psnr = "∞" if row.psnr is None else f"{row.psnr:.2f} dB"
-        apart = "" if row.distance is None else f"{row.distance:.3g}"
-        table.add_row(row.engine, row.device, f"{row.share:.2%}", f"{row.mean:.3g}", str(row.largest), psnr, apart)
+        distance = "" if row.distance is None else f"{row.distance:.3g}"
+        table.add_row(row.engine, row.device, f"{row.share:.2%}", f"{row.mean:.3g}", str(row.largest), psnr, distance)
     console().print(table)
 
 
-def show_remade(result: ProbeVerification, as_json: bool) -> None:
-    """Print of every probe whether its recipe makes it again."""
+def show_probe_verification(result: ProbeVerification, as_json: bool) -> None:
+    """Print for every probe whether its recipe makes it again."""
     equal = sum(image.equal for image in result.images)
     if as_json:
         print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
         return
-    # names, reasons and notes repeat what the recipe says, which may be a stranger's
+    # names, reasons and notes repeat what the recipe says, which may be untrusted
     for image in result.images:
         print(escape_text(f"{image.name}: {'equal' if image.equal else image.reason}"))
     for line in result.selection:
@@ -155,7 +155,7 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
     if results["why"]:
         shown.print(Text(f"why {results['metric']}: {results['why']}."))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "how it came about", "architecture"):
+    for column in ("model", "origin", "architecture"):
         table.add_column(column, overflow="fold")
     for column in ("accuracy", "distance", "p"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from ...io.console import console, print_json
 from ...io.text import escape_text
-from .console import console, print_json
 
 if TYPE_CHECKING:
     from ...lineage.relatives import Lineage

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from ...io.console import console
 from ...io.text import escape_text
 from .common import print_pairs
-from .console import console
 
 if TYPE_CHECKING:
     from ...scan.progress import ScanSummary

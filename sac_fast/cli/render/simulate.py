@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from ...io.console import console, print_json
 from ...io.text import escape_text
-from .console import console, print_json
 
 
 def show_simulation(summary: dict[str, Any], as_json: bool) -> None:

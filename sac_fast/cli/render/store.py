@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ...io.console import console, print_json
 from ...io.text import escape_text
 from .common import print_pairs
-from .console import console, print_json
 
 if TYPE_CHECKING:
     from ...store import CheckReport, ModelRecord, SourceDistance

@@ -7,8 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from ...io.console import console, print_json
 from ...io.text import escape_text
-from .console import console, print_json
 
 
 def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
