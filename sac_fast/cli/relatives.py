@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,45 +15,52 @@ from .options import Alpha, Metric, PrintOptions, check_output_path
 if TYPE_CHECKING:
     from ..store.stored import StoredOutputs
 
-Store = Annotated[
-    Path,
-    typer.Argument(
-        metavar="STORE", exists=True, file_okay=False, help="Folder of the store, as `sac-fast scan` writes it."
-    ),
-]
-Names = Annotated[
-    list[str] | None, typer.Option("--name", help="Model whose relatives are wanted; default: all. Repeatable.")
-]
-Among = Annotated[
-    list[str] | None,
-    typer.Option(help="Search among these models only, for example your own. Repeatable; default: all."),
-]
-Top = Annotated[int, typer.Option(min=1, help="Number of relatives of each model.")]
-ProbeHash = Annotated[
-    str | None,
-    typer.Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several."),
-]
-Independent = Annotated[str, typer.Option(help="Tag of the models that are known to be independent: the null.")]
-Graph = Annotated[
-    list[Path] | None,
-    typer.Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable."),
-]
-Source = Annotated[list[str] | None, typer.Option(help="Root of its tree in the drawing. Repeatable.")]
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Whose relatives are searched, among which models, and how."""
+
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="Model whose relatives are wanted; default: all. Repeatable.")
+    ] = None
+    among: Annotated[
+        list[str] | None,
+        typer.Option(help="Search among these models only, for example your own. Repeatable; default: all."),
+    ] = None
+    top: Annotated[int, typer.Option(min=1, help="Number of relatives of each model.")] = 10
+    metric: Metric = "cosine"
+    probe_hash: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several."),
+    ] = None
+    independent: Annotated[str, typer.Option(help="Tag of the models that are known to be independent: the null.")] = (
+        "independent"
+    )
+    alpha: Alpha = 0.01
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """The drawing of the forest."""
+
+    graph: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable."),
+    ] = None
+    source: Annotated[list[str] | None, typer.Option(help="Root of its tree in the drawing. Repeatable.")] = None
 
 
 @expand_option_groups
 def relatives(
     *,
-    folder: Store,
-    names: Names = None,
-    among: Among = None,
-    top: Top = 10,
-    metric: Metric = "cosine",
-    probe_hash: ProbeHash = None,
-    independent: Independent = "independent",
-    alpha: Alpha = 0.01,
-    graph: Graph = None,
-    source: Source = None,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STORE", exists=True, file_okay=False, help="Folder of the store, as `sac-fast scan` writes it."
+        ),
+    ],
+    search: SearchOptions,
+    drawing: GraphOptions,
     prints: PrintOptions,
 ) -> None:
     """Nearest relatives of the models of a store with p-values, groups of relatives, and their spanning forest.
@@ -65,30 +73,30 @@ def relatives(
     from ..store.stored import stored_outputs
     from .render.relatives import show_relatives
 
-    _check_graphs(graph or [], prints.force)
+    graphs = drawing.graph or []
+    _check_graphs(graphs, prints.force)
     with ModelStore.open(folder, write=False) as store:
-        stored = stored_outputs(store, probe_hash, progress=not prints.quiet)
-    for option, given in (("--name", names), ("--among", among), ("--source", source)):
+        stored = stored_outputs(store, search.probe_hash, progress=not prints.quiet)
+    for option, given in (("--name", search.names), ("--among", search.among), ("--source", drawing.source)):
         if unknown := sorted(set(given or []) - set(stored.names)):
             raise typer.BadParameter(
                 f"must name models with outputs in {str(folder)!r}, got {unknown[0]!r}", param_hint=option
             )
-    independents = _independents(stored, independent, alpha, bool(graph))
     found = find_relatives(
         stored.names,
         stored.outputs,
-        independents=independents,
-        models=names,
-        among=among,
-        top=top,
-        alpha=alpha,
-        metric=metric,
+        independents=_independents(stored, search, bool(graphs)),
+        models=search.names,
+        among=search.among,
+        top=search.top,
+        alpha=search.alpha,
+        metric=search.metric,
         progress=not prints.quiet,
     )
     # Print first, so that a graph that cannot be written does not lose the table.
     show_relatives(found, stored.probe_hash, stored.notes, prints.as_json)
-    for path in graph or []:
-        save_graph(path, found, sources=source or ())
+    for path in graphs:
+        save_graph(path, found, sources=drawing.source or ())
 
 
 def _check_graphs(paths: Sequence[Path], force: bool) -> None:
@@ -103,16 +111,16 @@ def _check_graphs(paths: Sequence[Path], force: bool) -> None:
         check_output_path(path, force, "--graph")
 
 
-def _independents(stored: StoredOutputs, tag: str, alpha: float, needed: bool) -> list[str]:
-    """The models with the tag; as many as a threshold needs, if it is needed."""
+def _independents(stored: StoredOutputs, search: SearchOptions, has_graph: bool) -> list[str]:
+    """The models with the tag; a graph needs as many as a threshold does."""
     from ..verdict import nulls_needed
 
-    names = [name for name, tags in zip(stored.names, stored.tags, strict=True) if tag in tags]
-    pairs, minimum = len(names) * (len(names) - 1) // 2, nulls_needed(alpha)
-    if needed and pairs < minimum:
+    names = [name for name, tags in zip(stored.names, stored.tags, strict=True) if search.independent in tags]
+    pairs, minimum = len(names) * (len(names) - 1) // 2, nulls_needed(search.alpha)
+    if has_graph and pairs < minimum:
         raise typer.BadParameter(
-            f"needs models tagged {tag!r} (zoo.csv, zoo.toml) with at least {minimum} distances between them at "
-            f"α = {alpha:g}, got {len(names)} models with {pairs}",
+            f"needs models tagged {search.independent!r} (zoo.csv, zoo.toml) with at least {minimum} distances between "
+            f"them at α = {search.alpha:g}, got {len(names)} models with {pairs}",
             param_hint="--graph",
         )
     return names

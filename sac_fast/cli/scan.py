@@ -18,37 +18,53 @@ from .options import Comparison, InputOptions, Metric, Quiet
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
-    from ..models import Preprocessing
     from ..probes import ProbeSet
     from ..scan.jobs import WorkerSettings
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
 
-Models = Annotated[
-    Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
-]
-Store = Annotated[Path, typer.Option(help="Folder of the store; created if it is missing.")]
-Probes = Annotated[
-    Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
-]
-ProbeHash = Annotated[
-    str | None, typer.Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…")
-]
-Architectures = Annotated[
-    list[str] | None,
-    typer.Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
-]
-Sources = Annotated[
-    list[str] | None,
-    typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
-]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line for each model, and one at the end.")]
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """The probes, or only their hash."""
+
+    probes_file: Annotated[
+        Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
+    ] = None
+    probe_hash: Annotated[
+        str | None,
+        typer.Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…"),
+    ] = None
+
+    def load(self) -> ProbeSet | str:
+        """The options as the API takes them."""
+        from ..probes import ProbeSet
+
+        return self.probe_hash or ProbeSet.load(self.probes_file or Path())
+
+
+@dataclass(frozen=True)
+class DistanceOptions:
+    """The distances that are stored."""
+
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
+    ] = None
+    metric: Metric = "cosine"
+    comparison: Comparison = "l1"
+
+    def load(self) -> list[Fingerprint | str]:
+        """A fingerprint where there is a file of that name, else the name of a model."""
+        from ..fingerprint import Fingerprint
+
+        return [Fingerprint.load(text) if Path(text).is_file() else text for text in self.sources or ()]
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How the models are run, and within which limits."""
+    """Where and how the models are run."""
 
     device: Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")] = "cpu"
     workers: Annotated[
@@ -66,7 +82,6 @@ class RunOptions:
         float | None,
         typer.Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine."),
     ] = None
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")] = False
     ray: Annotated[
         str | None,
         typer.Option(
@@ -75,21 +90,8 @@ class RunOptions:
         ),
     ] = None
 
-    def settings(self, preprocessing: Preprocessing, architectures: list[str] | None) -> WorkerSettings:
-        """The limits and the batch size as the API takes them."""
-        from ..scan.jobs import WorkerSettings
-
-        return WorkerSettings(
-            preprocessing=preprocessing,
-            batch_size=self.batch_size,
-            dtype=self.dtype,
-            architectures=tuple(architectures or ()),
-            timeout=self.timeout,
-            memory_bytes=None if self.memory is None else int(self.memory * 1e9),
-        )
-
     def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
-        """A number of worker processes, or a Ray cluster."""
+        """What `scan_models` takes as workers."""
         if self.ray is None:
             return self.workers
         from ..scan.ray import RayPool
@@ -112,17 +114,22 @@ class ScanCommand(typer.core.TyperCommand):
 @expand_option_groups
 def scan(
     *,
-    source: Models,
-    store: Store,
-    probes_file: Probes = None,
-    probe_hash: ProbeHash = None,
-    architecture: Architectures = None,
-    sources: Sources = None,
-    metric: Metric = "cosine",
-    comparison: Comparison = "l1",
-    inputs: InputOptions,
-    run: RunOptions,
-    as_json: JsonLines = False,
+    source: Annotated[
+        Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
+    ],
+    store: Annotated[Path, typer.Option(help="Folder of the store; created if it is missing.")],
+    inputs: ProbeOptions,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
+    ] = None,
+    distances: DistanceOptions,
+    preprocessing: InputOptions,
+    how: RunOptions,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line for each model, and one at the end.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run all models of a folder on the probes; keep their outputs in a store.
@@ -134,27 +141,34 @@ def scan(
     """
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
+    from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
     from .render.scan import ScanReport
 
-    preprocessing = inputs.parse("scan")
-    _check(probes_file, probe_hash, run)
+    settings = WorkerSettings(
+        preprocessing=preprocessing.parse("scan"),
+        batch_size=how.batch_size,
+        dtype=how.dtype,
+        architectures=tuple(architecture or ()),
+        timeout=how.timeout,
+        memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+    )
+    _check(inputs, how)
     if architecture or is_manifest(source):
         allow_code_in(os.getcwd())
-    settings = run.settings(preprocessing, architecture)
-    probes = probe_hash or _load_probes(probes_file)
+    probes = inputs.load()
     report = ScanReport(as_json)
     summary = scan_models(
         source,
         probes,
         store,
-        sources=[_source(text) for text in sources or ()],
-        metric=metric,
-        comparison=comparison,
-        device=run.device,
-        workers=run.executor(probes, settings),
+        sources=distances.load(),
+        metric=distances.metric,
+        comparison=distances.comparison,
+        device=how.device,
+        workers=how.executor(probes, settings),
         settings=settings,
-        retry_failed=run.retry_failed,
+        retry_failed=retry_failed,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
         on_event=report.take,
     )
@@ -163,29 +177,18 @@ def scan(
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
 
 
-def _check(probes_file: Path | None, probe_hash: str | None, run: RunOptions) -> None:
+def _check(inputs: ProbeOptions, how: RunOptions) -> None:
     """Refuse wrong options before a store is created."""
     from ..io.hashing import is_hash
     from ..scan.jobs import device_list
 
-    if (probes_file is None) == (probe_hash is None):
+    if (inputs.probes_file is None) == (inputs.probe_hash is None):
         raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
-    if probe_hash is not None and not is_hash(probe_hash):
-        raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
+    if inputs.probe_hash is not None and not is_hash(inputs.probe_hash):
+        raise typer.BadParameter(
+            f'must be "sha256:" and 64 digits, got {inputs.probe_hash!r}', param_hint="--probe-hash"
+        )
     try:
-        device_list(run.device, run.workers)
+        device_list(how.device, how.workers)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="scan") from None
-
-
-def _load_probes(file: Path | None) -> ProbeSet:
-    from ..probes import ProbeSet
-
-    return ProbeSet.load(file or Path())
-
-
-def _source(text: str) -> Fingerprint | str:
-    """A fingerprint if there is a file of that name, else the name of a model."""
-    from ..fingerprint import Fingerprint
-
-    return Fingerprint.load(text) if Path(text).is_file() else text

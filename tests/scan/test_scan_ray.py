@@ -44,11 +44,11 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         pool = RayPool(cluster.address, PROBES, "cpu", SETTINGS)
         assert pool.capacity() == 4  # twice what the nodes can run at once
-        told = []
+        events = []
 
         def take(event):
-            told.append(event)
-            if len(told) == 6:
+            events.append(event)
+            if len(events) == 6:
                 cluster.remove_node(second, allow_graceful=False)
 
         with ModelStore.open(tmp_path / "ray", write=True, create=True) as store:

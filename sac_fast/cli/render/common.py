@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
 
 
-def _pairs(rows: dict[str, Any]) -> None:
-    """Print names and values; any may be untrusted text."""
+def print_pairs(rows: dict[str, Any]) -> None:
+    """Print names and values; the values may be untrusted."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
         table.add_row(Text(name, style="bold"), Text(escape_text(value)))
@@ -43,7 +43,7 @@ def show_info(info: dict[str, Any], as_json: bool) -> None:
     if not info["compiled"]:
         rows["compiled"] = f"no ({info['load_error']}); everything runs on the backend 'reference'"
     del rows["load error"]
-    _pairs(rows)
+    print_pairs(rows)
 
 
 def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
@@ -64,7 +64,7 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
-    print_json(result) if as_json else _pairs(result)
+    print_json(result) if as_json else print_pairs(result)
 
 
 def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
@@ -112,7 +112,7 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
-    print_json(result) if as_json else _pairs(result)
+    print_json(result) if as_json else print_pairs(result)
 
 
 def show_verification(result: Verification, as_json: bool) -> None:
@@ -125,7 +125,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
     out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
     out.print(Text(escape_text(verdict.reason)))
     nulls = sorted(result.null_distances.values())
-    _pairs(
+    print_pairs(
         {
             "source": result.source,
             "suspect": result.suspect,

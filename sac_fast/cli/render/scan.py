@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from ...io.console import console
 from ...io.text import escape_text
+from .common import print_pairs
 
 if TYPE_CHECKING:
     from ...scan.progress import ScanSummary
@@ -62,10 +62,7 @@ class ScanReport:
         if summary.reasons:
             counted = sorted(summary.reasons.items(), key=lambda item: (-item[1], item[0]))
             rows["reasons"] = ", ".join(f"{reason} {count:,}" for reason, count in counted)
-        pairs = Table(show_header=False, box=None, pad_edge=False)
-        for name, value in rows.items():
-            pairs.add_row(Text(name, style="bold"), Text(escape_text(value)))
-        out.print(pairs)
+        print_pairs(rows)
         for event in self._failures:
             line = ": ".join(escape_text(event[key]) for key in ("name", "reason", "message"))
             out.print(Text(line, style="red"))

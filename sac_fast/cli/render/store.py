@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from .common import print_pairs
 
 if TYPE_CHECKING:
     from ...store import CheckReport, ModelRecord, SourceDistance
@@ -68,14 +69,10 @@ def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistanc
             }
         )
         return
-    out = console()
     for record in records:
-        table = Table(show_header=False, box=None, pad_edge=False)
-        for name, value in _values(record).items():
-            if value not in (None, "", [], {}):
-                text = value if isinstance(value, str) else json.dumps(value)
-                table.add_row(Text(name.replace("_", " "), style="bold"), Text(escape_text(text)))
-        out.print(table)
+        values = {name: value for name, value in _values(record).items() if value not in (None, "", [], {})}
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+        print_pairs({name.replace("_", " "): text for name, text in texts.items()})
     if distances:
         table = _table("distance", "source", "metric", "comparison", "probes")
         for found in distances:
@@ -86,7 +83,7 @@ def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistanc
                 Text(escape_text(found.comparison, 60)),
                 Text(escape_text(found.probe_hash[7:15], 60)),
             )
-        out.print(table)
+        console().print(table)
 
 
 def show_removed(models: int, unused: int, as_json: bool) -> None:

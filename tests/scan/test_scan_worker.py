@@ -1,4 +1,4 @@
-"""What a worker does for one model, without a process: batches, prepared probes, reasons."""
+"""How a worker runs one model, without a process: batches, prepared probes, reasons."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from support import scan_models
 
 from sac_fast import ModelError, Preprocessing
 from sac_fast.models import Limits, ModelEntry
+from sac_fast.models.runner import run_inputs
 from sac_fast.scan.jobs import Job, request_of
-from sac_fast.scan.worker import LargestBatch, ModelRunner, PreparedProbes, is_out_of_memory
+from sac_fast.scan.worker import LargestBatch, ModelRunner, PreparedProbes, _failure, is_out_of_memory
 
 PIXELS = torch.arange(10 * 2 * 2 * 3, dtype=torch.uint8).reshape(10, 2, 2, 3)
 
@@ -115,3 +116,29 @@ def test_probes_that_are_too_large_to_keep_come_in_parts_of_whole_batches():
     assert len(two._cache) == 1
     with pytest.raises(ModelError, match="needs probes"):
         list(PreparedProbes(None, torch.device("cpu")).parts(Preprocessing(), 2))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "reason"),
+    [
+        (lambda x: x.flatten(1) / 0, "not-finite"),
+        (lambda x: x.flatten(1)[:-1], "wrong-shape"),
+        (lambda x: x.flatten(1)[:, :0], "wrong-shape"),
+        (lambda x: x.flatten(1)[:, : len(x)], "wrong-shape"),  # another width in the last batch
+        (lambda x: {"a": x, "b": x}, None),
+    ],
+)
+def test_a_model_that_returns_nonsense_is_refused_with_a_reason(outputs, reason):
+    with pytest.raises(ModelError) as caught:
+        run_inputs(outputs, torch.ones(10, 4), batch_size=8)
+    assert caught.value.reason == reason
+
+
+def test_the_reason_of_a_failure_is_that_of_the_error_not_of_its_words():
+    words = "model must return finite numbers, 3 rows for a batch, 5 values a probe"
+    assert _failure(ModelError(words), "run-failed").reason == "run-failed"
+    assert _failure(ModelError("odd", reason="not-finite"), "run-failed").reason == "not-finite"
+    assert _failure(RuntimeError(words), "load-failed").reason == "load-failed"
+    hostile = ModelError("odd")
+    hostile.reason = ["no", "text"]
+    assert _failure(hostile, "run-failed").reason == "run-failed"

@@ -1,4 +1,4 @@
-"""The wire between a scan and its workers: what is sent comes back, and whatever else comes is refused."""
+"""The protocol between a scan and its workers: round trips, and refusal of everything else."""
 
 import json
 import math

@@ -64,7 +64,7 @@ def test_the_names_of_external_files_are_told_from_the_bytes(tmp_path):
         b"\x0a\x08location",  # perhaps a tensor's name, perhaps not
     ],
 )
-def test_what_no_exporter_writes_cannot_be_told(tmp_path, strange):
+def test_what_no_exporter_writes_cannot_be_determined(tmp_path, strange):
     usual = b"\x6a\x0f\x0a\x08location\x12\x03m.b"
     (tmp_path / "m.onnx").write_bytes(usual + usual)
     assert external_files(tmp_path / "m.onnx") == ("m.b",)
@@ -92,7 +92,7 @@ def test_a_request_tells_changed_weights_and_gives_the_names_back(tmp_path):
 
 
 class Runs:
-    """Takes the place of the workers: every model fails as told."""
+    """An executor without workers, on which every model fails."""
 
     def __init__(self, format="onnx"):
         self.jobs, self.format = [], format
@@ -105,7 +105,7 @@ class Runs:
 
     def poll(self, seconds):
         done, self.jobs = self.jobs, []
-        return [(job, failed("odd", "as told", self.format)) for job in done]
+        return [(job, failed("odd", "always", self.format)) for job in done]
 
     def pending(self):
         return len(self.jobs)
