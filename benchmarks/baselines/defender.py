@@ -141,7 +141,7 @@ def check_budget(budget: int, least: int = 1) -> None:
         raise ValueError(f"budget must be an integer of at least {least}, got {budget!r}")
 
 
-def answers(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
+def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
     """The model's logits, (n, k), in eval mode and without gradients.
 
     Raises:

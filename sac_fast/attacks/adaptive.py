@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .arguments import check_labels
 from .copies import copied
 from .extract import pack, source_logits, unpack
 from .finetune import last_layer_name
-from .training import RunOptions, TrainingConfig, check_labels, fit
+from .training import RunOptions, TrainingConfig, fit
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _TUNING = TrainingConfig(epochs=6, learning_rate=0.02)
@@ -71,6 +72,13 @@ def adaptive_correlation(
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range, a wrong weight or metric.
         ModelError: the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = adaptive_correlation(model, images, labels, target=0.3, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen.weight, model.weight)
+        False
     """
     if not 0 <= weight < float("inf"):
         raise ValueError(f"weight must be at least 0 and finite, got {weight!r}")
@@ -138,6 +146,14 @@ def adaptive_removalnet(
             that diverged.
 
     Source: Yao et al., RemovalNet: DNN Fingerprint Removal Attacks, IEEE TDSC, arXiv 2308.12319.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = adaptive_removalnet(model, images, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen[0].weight, model[0].weight)
+        False
     """
     for name, value, good in (
         ("weight", weight, 0 <= weight < float("inf")),

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models import Preprocessing
+from ..models.runner import evaluating
+from .arguments import check_images
 from .extract import extract_labels, source_logits
-from .training import SCRATCH, TUNING, Progress, TrainingConfig, check_images, fit, split_progress
+from .training import SCRATCH, TUNING, Progress, TrainingConfig, fit, split_progress
 
 _Model = TypeVar("_Model", bound=nn.Module)
 EPSILON = 4 / 255
@@ -48,6 +50,13 @@ def pgd(
         ValueError: ε or steps out of range, or a number of channels that is not the preprocessing's.
 
     Source: Madry et al., ICLR 2018, arXiv 1706.06083.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> moved = pgd(model, images, labels, epsilon=0.1)
+        >>> bool(((moved - images).abs() <= 0.1 + 1e-6).all())
+        True
     """
     if not 0 < epsilon < float("inf"):
         raise ValueError(f"epsilon must be positive and finite, got {epsilon!r}")
@@ -58,17 +67,12 @@ def pgd(
     radius = epsilon / std
     low = torch.maximum(images - radius, (0 - mean) / std)
     high = torch.minimum(images + radius, (1 - mean) / std)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         x = images if start is None else torch.clamp(images + radius * start, low, high)
         for _ in range(steps):
             x = x.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(F.cross_entropy(model(x), labels), x)
             x = torch.clamp(x.detach() + 2.5 / steps * radius * gradient.sign(), low, high)
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return x.detach()
 
 
@@ -119,6 +123,13 @@ def extract_adversarial(
         TypeError, ValueError, ModelError: as `extract_labels` and `pgd`.
 
     Source: Extract-Adv of Guan et al., NeurIPS 2022, arXiv 2210.15427; Madry et al., arXiv 1706.06083.
+
+    Example:
+        >>> import torch
+        >>> source, student, images = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3), torch.rand(32, 4)
+        >>> stolen = extract_adversarial(source, student, images, config=TrainingConfig(epochs=2))
+        >>> stolen(images).shape
+        torch.Size([32, 3])
     """
     check_images(images)
     first, second = split_progress(progress, [config, tuning], images.shape[0])

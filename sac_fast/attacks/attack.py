@@ -27,6 +27,11 @@ class AttackContext:
             the thief's own images with the labels ``label // 2``, half as many classes.
         preprocessing: of the images, for ε in pixel units.
         options: of this attack, see ``Attack.defaults``.
+
+    Example:
+        >>> context = AttackContext(config=TrainingConfig(epochs=2), options={"ratio": 0.5})
+        >>> context.tuning.epochs
+        4
     """
 
     config: TrainingConfig = SCRATCH
@@ -92,6 +97,13 @@ class Attack:
         defaults: its options and their default values.
         random: whether another seed gives another model.
         variants: options of the first, second, … model of this attack in a set; the defaults first.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = ATTACKS["weight-noise"].make(model, None, images, labels, seed=3)
+        >>> torch.equal(stolen.weight, model.weight)
+        False
     """
 
     origin: str

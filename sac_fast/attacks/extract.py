@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .arguments import check_images, check_labels
 from .copies import copied
-from .training import SCRATCH, RunOptions, TrainingConfig, check_images, check_labels, compute_logits, fit
+from .training import SCRATCH, RunOptions, TrainingConfig, compute_logits, fit
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -48,12 +49,7 @@ def unpack(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def extract_labels(
-    source: nn.Module,
-    student: _Model,
-    images: Tensor,
-    *,
-    config: TrainingConfig = SCRATCH,
-    **run: Unpack[RunOptions],
+    source: nn.Module, student: _Model, images: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
 ) -> _Model:
     """Train a copy of a student on the labels that the source gives to images, with cross-entropy.
 
@@ -73,6 +69,13 @@ def extract_labels(
             or a loss that diverged.
 
     Source: the label-only extraction (Extract-L) of Guan et al., NeurIPS 2022, arXiv 2210.15427.
+
+    Example:
+        >>> import torch
+        >>> source, student, images = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3), torch.rand(32, 4)
+        >>> stolen = extract_labels(source, student, images, config=TrainingConfig(epochs=2))
+        >>> stolen(images).shape
+        torch.Size([32, 3])
     """
     logits, mirrored = source_logits(source, student, images, config)
     stolen = copied(student)
@@ -115,6 +118,13 @@ def extract_probabilities(
             or a loss that diverged.
 
     Source: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531; the Extract-P of Guan et al., NeurIPS 2022.
+
+    Example:
+        >>> import torch
+        >>> source, student, images = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3), torch.rand(32, 4)
+        >>> stolen = extract_probabilities(source, student, images, temperature=1.0, config=TrainingConfig(epochs=2))
+        >>> stolen(images).shape
+        torch.Size([32, 3])
     """
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
@@ -147,6 +157,13 @@ def distillation_loss(outputs: Tensor, logits: Tensor, labels: Tensor, temperatu
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import torch
+        >>> student, source = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+        >>> loss = distillation_loss(student, source, torch.tensor([1]), temperature=2.0, alpha=0.3)
+        >>> round(loss.item(), 4)
+        1.5056
     """
     target = torch.softmax(logits / temperature, dim=1)
     rows = F.kl_div(torch.log_softmax(outputs / temperature, dim=1), target, reduction="batchmean")
@@ -185,6 +202,13 @@ def extract_distilled(
             or a loss that diverged.
 
     Source: the Extract-P of Guan et al., arXiv 2412.20768, with the constants of its published scripts.
+
+    Example:
+        >>> import torch
+        >>> source, student, images = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3), torch.rand(32, 4)
+        >>> stolen = extract_distilled(source, student, images, config=TrainingConfig(epochs=2))
+        >>> stolen(images).shape
+        torch.Size([32, 3])
     """
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be positive and finite, got {temperature!r}")

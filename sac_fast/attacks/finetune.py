@@ -15,12 +15,7 @@ _LAST_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def finetune_all(
-    model: _Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    config: TrainingConfig = TUNING,
-    **run: Unpack[RunOptions],
+    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = TUNING, **run: Unpack[RunOptions]
 ) -> _Model:
     """Fine-tune all layers of a copy of a model (FT-A of Guan et al., NeurIPS 2022, arXiv 2210.15427).
 
@@ -37,6 +32,13 @@ def finetune_all(
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range.
         ModelError: the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = finetune_all(model, images, labels, config=TrainingConfig(epochs=2), seed=7)
+        >>> torch.equal(stolen.weight, model.weight)
+        False
     """
     return fit_labels(copied(model), images, labels, config, description="fine-tuning all layers", **run)
 
@@ -52,6 +54,11 @@ def last_layer_name(model: nn.Module) -> str:
 
     Raises:
         ModelError: there is none.
+
+    Example:
+        >>> import torch
+        >>> last_layer_name(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
+        '0'
     """
     names: list[str] = [name for name, module in model.named_modules() if isinstance(module, _LAST_KINDS)]
     if not names:
@@ -89,6 +96,14 @@ def finetune_last(
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range.
         ModelError: no such layer, the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = finetune_last(model, images, labels, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen[0].weight, model[0].weight), torch.equal(stolen[2].weight, model[2].weight)
+        (True, False)
     """
     name = last_layer_name(model) if layer is None else layer
     stolen = copied(model)

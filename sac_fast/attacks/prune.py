@@ -50,6 +50,13 @@ def prune_magnitude(
         ModelError: nothing to prune, outputs that are not (n, classes) finite logits, or a loss that diverged.
 
     Source: Zhu and Gupta, 2017, arXiv 1710.01878.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = prune_magnitude(model, images, labels, ratio=0.5)
+        >>> int((stolen.weight == 0).sum())
+        6
     """
     check_schedule(ratio, rounds)
     working = copied(model)
@@ -84,7 +91,7 @@ def prune_in_rounds(
 
 
 def _mask_smallest(layers: list[Layer], count: int) -> None:
-    """Mask so many weights, the smallest over all layers; those that are masked already come first.
+    """Mask this number of weights, the smallest over all layers; those that are masked already come first.
 
     torch's ``global_unstructured`` does the same, but fails on weights with the channels last.
     """

@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..models.runner import evaluating
+from .arguments import check_images, check_labels
 from .copies import copied
 from .filters import Filters, find_filters
 from .prune import ROUND, check_schedule, permanent, prune_in_rounds
-from .training import RunOptions, TrainingConfig, check_images, check_labels, compute_logits, device_of
+from .training import RunOptions, TrainingConfig, compute_logits, device_of
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _BATCH = 128
@@ -83,6 +85,14 @@ def fine_prune(
         ModelError: no such layer, outputs that are not (n, classes) finite logits, or a loss that diverged.
 
     Source: Liu, Dolan-Gavitt, Garg, RAID 2018, arXiv 1805.12185.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = fine_prune(model, images, labels, ratio=0.3)
+        >>> int((stolen[0].weight == 0).all(dim=1).sum())
+        3
     """
     check_schedule(ratio, rounds)
     check_images(images)
@@ -132,9 +142,7 @@ def taylor_scores(model: nn.Module, filters: list[Filters], images: Tensor, labe
     device = device_of(model)
     totals = [torch.zeros(layer.count, dtype=torch.float64) for layer in filters]
     batches = list(zip(torch.split(images, _BATCH), torch.split(labels, _BATCH), strict=True))
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         for batch, target in batches:
             loss = F.cross_entropy(model(batch.to(device)), target.to(device))
             # Only after the forward pass: masked parameters are computed anew by each.
@@ -145,18 +153,9 @@ def taylor_scores(model: nn.Module, filters: list[Filters], images: Tensor, labe
                 change = torch.zeros_like(total)
                 for value, gradient in zip(group, gradients, strict=False):
                     if gradient is not None:
-                        change += (
-                            (value.detach() * gradient)
-                            .flatten(1 if value.ndim > 1 else 0)
-                            .reshape(len(total), -1)
-                            .double()
-                            .sum(dim=1)
-                            .cpu()
-                        )
+                        products = (value.detach() * gradient).flatten(1 if value.ndim > 1 else 0)
+                        change += products.reshape(len(total), -1).double().sum(dim=1).cpu()
                 total += change**2
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return [total / len(batches) for total in totals]
 
 
@@ -189,6 +188,14 @@ def prune_taylor(
         ModelError: nothing to prune, outputs that are not (n, classes) finite logits, or a loss that diverged.
 
     Source: Molchanov et al., CVPR 2019, arXiv 1906.10771; see `taylor_scores`.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = prune_taylor(model, images, labels, ratio=0.2)
+        >>> int((stolen[0].weight == 0).all(dim=1).sum())
+        2
     """
     check_schedule(ratio, rounds)
     check_images(images)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..io.progress import track
+from ..models.runner import evaluating
+from .arguments import check_images, check_labels
 from .copies import copied, renewed
 
 #: ``True`` draws a bar on stderr; a callable gets (steps done, steps in all) after every step.
@@ -37,6 +39,10 @@ class TrainingConfig:
         optimizer: ``"sgd"`` (Nesterov momentum 0.9) or ``"adamw"``.
         weight_decay: as the optimizer takes it.
         flips: random horizontal flips, each image with probability ½.
+
+    Example:
+        >>> TrainingConfig(epochs=2, optimizer="adamw").batch_size
+        128
     """
 
     epochs: int = 8
@@ -71,36 +77,17 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         seed: decides everything random, 0 by default; the global random state is left alone.
         progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all), which may raise to stop.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> run: RunOptions = {"seed": 3}
+        >>> train(model, images, labels, **run)
+        Linear(in_features=4, out_features=3, bias=True)
     """
 
     seed: int
     progress: Progress
-
-
-def check_images(images: Tensor) -> None:
-    """Refuse what is not a non-empty float tensor with one row an image."""
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images must be a torch.Tensor, got {type(images).__name__}")
-    if not images.is_floating_point():
-        raise TypeError(
-            f"images must be floating point as the model sees them (apply the preprocessing first), got {images.dtype}"
-        )
-    if images.ndim < 2 or images.shape[0] == 0:
-        raise ValueError(f"images must have at least one row and two dimensions, got {tuple(images.shape)}")
-
-
-def check_labels(labels: Tensor, rows: int, classes: int) -> Tensor:
-    """Return the labels as int64, one an image, 0 … classes - 1; refuse anything else."""
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be integers, got {labels.dtype}")
-    if labels.shape != (rows,):
-        raise ValueError(f"labels must have shape ({rows},), one row an image, got {tuple(labels.shape)}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels must lie in 0…{classes - 1}, as the model has {classes} outputs, got {low}…{high}")
-    return labels.to(torch.int64)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -121,15 +108,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def compute_logits(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
     """The model's outputs in eval mode, (n, k) on its device; the modes of all its modules are restored."""
     device = device_of(model)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        # no_grad and not inference_mode: the outputs become targets, which autograd has to save.
-        with torch.no_grad():
-            batches = [model(batch.to(device)) for batch in torch.split(images, batch_size)]
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    # no_grad and not inference_mode: the outputs become targets, which autograd has to save.
+    with evaluating(model), torch.no_grad():
+        batches = [model(batch.to(device)) for batch in torch.split(images, batch_size)]
     for output, batch in zip(batches, torch.split(images, batch_size), strict=True):
         if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[0] != batch.shape[0]:
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -183,13 +164,7 @@ def fit(
     batch_size = min(config.batch_size, rows)
     batches = rows // batch_size
     steps = config.epochs * batches
-    optimizer: torch.optim.Optimizer
-    if config.optimizer == "sgd":
-        optimizer = torch.optim.SGD(
-            parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay, nesterov=True
-        )
-    else:
-        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = _make_optimizer(parameters, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _one_cycle((step + 0.5) / steps))
     generator = torch.Generator().manual_seed(seed)
     mirroring = config.flips and images.ndim >= 3
@@ -222,6 +197,13 @@ def fit(
                     f"lower learning_rate, now {config.learning_rate}"
                 )
     model.eval()
+
+
+def _make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=decay, nesterov=True)
+    return torch.optim.AdamW(parameters, rate, weight_decay=decay)
 
 
 def split_progress(progress: Progress, configs: Sequence[TrainingConfig], rows: int) -> list[Progress]:
@@ -266,12 +248,7 @@ def fit_labels(
 
 
 def train(
-    model: _Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    config: TrainingConfig = SCRATCH,
-    **run: Unpack[RunOptions],
+    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
 ) -> _Model:
     """Train a copy of a model on labelled images, with cross-entropy.
 
@@ -288,17 +265,19 @@ def train(
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range.
         ModelError: the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> trained = train(model, images, labels, config=TrainingConfig(epochs=2), seed=7)
+        >>> torch.equal(trained.weight, model.weight)
+        False
     """
     return fit_labels(copied(model), images, labels, config, **run)
 
 
 def train_independent(
-    model: _Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    config: TrainingConfig = SCRATCH,
-    **run: Unpack[RunOptions],
+    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
 ) -> _Model:
     """Train the architecture of a model from new random weights: an independent model, for a null pool.
 
@@ -316,6 +295,13 @@ def train_independent(
         TypeError, ValueError, ModelError: as `train`; ModelError also for a module that holds
             parameters or buffers of its own and has no ``reset_parameters``, or one that leaves some of
             them as they are (``torch.nn.utils.spectral_norm`` and other hooks).
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> fresh = train_independent(model, images, labels, config=TrainingConfig(epochs=2), seed=7)
+        >>> torch.equal(fresh.weight, model.weight)
+        False
     """
     with seeded(run.get("seed", 0), device_of(model)):
         fresh = renewed(model)

@@ -31,6 +31,11 @@ def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | Non
     Raises:
         ValueError: outputs below 1.
         ModelError: no such layer, or one that is neither linear nor convolutional.
+
+    Example:
+        >>> import torch
+        >>> replace_head(torch.nn.Sequential(torch.nn.Linear(4, 3)), 7)[0]
+        Linear(in_features=4, out_features=7, bias=True)
     """
     if not isinstance(outputs, int) or outputs < 1:
         raise ValueError(f"outputs must be an integer of at least 1, got {outputs!r}")
@@ -105,6 +110,13 @@ def transfer_all(
         TypeError, ValueError, ModelError: as `finetune_all` and `replace_head`.
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> transfer_all(model, images, labels // 2, config=TrainingConfig(epochs=2))[2]
+        Linear(in_features=10, out_features=2, bias=True)
     """
     count = _count(labels) if outputs is None else outputs
     start = replace_head(model, count, seed=run.get("seed", 0), layer=layer)
@@ -134,6 +146,14 @@ def transfer_last(
         TypeError, ValueError, ModelError: as `finetune_last` and `replace_head`.
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = transfer_last(model, images, labels // 2, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen[0].weight, model[0].weight)
+        True
     """
     name = last_layer_name(model) if layer is None else layer
     count = _count(labels) if outputs is None else outputs

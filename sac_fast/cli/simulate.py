@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..labelled_zoo.plan import Architecture
     from ..probes import ProbeSet
     from ..simulation import SimulationImages, SimulationModels
 
@@ -53,6 +51,9 @@ class ModelOptions:
     def parse(self) -> SimulationModels:
         """The models that the options name; a wrong one is a wrong use of the command."""
         from ..attacks import ATTACKS
+        from ..errors import ModelError
+        from ..labelled_zoo.plan import Architecture
+        from ..models.architectures import split_architecture
         from ..simulation import SimulationModels
 
         chosen = None if self.attacks == "all" else [name.strip() for name in self.attacks.split(",") if name.strip()]
@@ -60,7 +61,10 @@ class ModelOptions:
             raise typer.BadParameter(
                 f"must be all or among {', '.join(ATTACKS)}, got {unknown[0]!r}", param_hint="--attacks"
             )
-        students = [_student(text) for text in self.student or []]
+        try:
+            students = [Architecture(*split_architecture(text)) for text in self.student or []]
+        except ModelError as error:
+            raise typer.BadParameter(str(error), param_hint="--student") from None
         return SimulationModels(chosen, students, self.copies, self.independents, self.seed)
 
 
@@ -212,19 +216,3 @@ def simulate(
     show_simulation(summary, as_json)
     if summary["failed"]:
         raise typer.Exit(1)
-
-
-def _student(text: str) -> Architecture:
-    """Parse "package.module:callable {JSON}"."""
-    from ..labelled_zoo.plan import Architecture
-
-    spec, _, arguments = text.strip().partition(" ")
-    try:
-        value = json.loads(arguments or "{}")
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(
-            f"arguments must be JSON, got {arguments!r} ({error})", param_hint="--student"
-        ) from None
-    if not isinstance(value, dict):
-        raise typer.BadParameter(f"arguments must be a JSON object, got {arguments!r}", param_hint="--student")
-    return Architecture(spec, value)

@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .option_groups import expand_option_groups
 from .options import Json, Mean, Quiet, Seed, Std, Workers, parse_json_object, parse_preprocessing
+
+if TYPE_CHECKING:
+    from ..labelled_zoo.plan import Architecture
 
 app = typer.Typer(no_args_is_help=True)
 
 Zoo = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with zoo.json.")]
 
 
+@dataclass(frozen=True)
+class ArchitectureOptions:
+    """The architectures of checkpoints."""
+
+    model: Annotated[list[str], typer.Option(help="package.module:callable; repeatable, the first that fits.")]
+    model_args: Annotated[
+        list[str] | None, typer.Option(help="A JSON object each, or one for all: the callables' arguments.")
+    ] = None
+
+    def parse(self) -> list[Architecture]:
+        """Every callable with its arguments."""
+        from ..labelled_zoo.plan import Architecture
+
+        given = [parse_json_object(text) for text in self.model_args or ["{}"]]
+        if len(given) == 1:
+            given *= len(self.model)
+        if len(given) != len(self.model):
+            raise typer.BadParameter(
+                f"must be given once, or {len(self.model)} times as --model is, got {len(given)}",
+                param_hint="--model-args",
+            )
+        return [Architecture(spec, arguments) for spec, arguments in zip(self.model, given, strict=True)]
+
+
 @app.command("train")
 def train_command(
     out: Annotated[Path, typer.Option(help="Folder of the labelled zoo; an interrupted run in it is resumed.")],
     task: Annotated[
-        str,
-        typer.Option(help="patches or faces (of scikit-image), or the PATH of your images."),
+        str, typer.Option(help="patches or faces (of scikit-image), or the PATH of your images.")
     ] = "patches",
     quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, minutes of training.")] = False,
     seed: Seed = 0,
@@ -41,31 +69,22 @@ def train_command(
 
     made, size, architectures = make_task(task, quick=quick, seed=seed, image_size=image_size, per_class=per_class)
     zoo = run_testbed(
-        out,
-        made,
-        size=size,
-        seed=seed,
-        workers=workers,
-        device=device,
-        architectures=architectures,
-        progress=not quiet,
+        out, made, size=size, seed=seed, workers=workers, device=device, architectures=architectures, progress=not quiet
     )
     show_zoo(summarise(zoo), as_json)
 
 
 @app.command("adopt")
+@expand_option_groups
 def adopt_command(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With teacher/, irrelevant/, …")],
     out: Annotated[Path, typer.Option(help="Folder of the labelled zoo to make.")],
     images: Annotated[Path, typer.Option(exists=True, help="Labelled images that no model was trained on.")],
-    model: Annotated[list[str], typer.Option(help="package.module:callable; repeatable, the first that fits.")],
+    architectures: ArchitectureOptions,
     null_kind: Annotated[
         Literal["other-data", "same-data", "same-data-same-architecture"],
         typer.Option(help="What the models in irrelevant/ share with the teacher."),
     ],
-    model_args: Annotated[
-        list[str] | None, typer.Option(help="A JSON object each, or one for all: the callables' arguments.")
-    ] = None,
     image_size: Annotated[int, typer.Option(min=1, help="Images are scaled to N x N.")] = 32,
     mean: Mean = "0",
     std: Std = "1",
@@ -75,20 +94,13 @@ def adopt_command(
     quiet: Quiet = False,
 ) -> None:
     """Make a labelled zoo of the checkpoints in the reference scripts' folders (teacher/, irrelevant/, …)."""
-    from ..labelled_zoo.plan import Architecture
     from ..labelled_zoo.summary import summarise
     from ..models.code_path import allow_code_in
     from ..testbed.adopt import adopt
     from ..testbed.images import test_images
     from .render.testbed import show_zoo
 
-    given = [parse_json_object(text) for text in model_args or ["{}"]]
-    if len(given) == 1:
-        given *= len(model)
-    if len(given) != len(model):
-        raise typer.BadParameter(
-            f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
-        )
+    networks = architectures.parse()
     allow_code_in(os.getcwd())
     preprocessing = parse_preprocessing("testbed adopt", mean, std)
     pool, classes = test_images(images, image_size)
@@ -97,7 +109,7 @@ def adopt_command(
         out,
         pool,
         classes,
-        [Architecture(spec, arguments) for spec, arguments in zip(model, given, strict=True)],
+        networks,
         null_kind=null_kind,
         preprocessing=preprocessing,
         probes=probe_count,

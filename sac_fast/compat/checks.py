@@ -169,11 +169,7 @@ def same_values(ours: Any, theirs: Any) -> bool:
 def _isolated_state() -> Iterator[None]:
     """Hide the check from the script: no output, no warnings, no change of random states."""
     python, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the script may use it
-    with (
-        torch.random.fork_rng(),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
+    with torch.random.fork_rng(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             yield

@@ -18,11 +18,7 @@ _EPSILON = 1e-12  # smallest norm for which F.normalize gives unit rows
 
 
 def correlation_differences(
-    models: Iterable[Any],
-    dataloader: Batches,
-    *,
-    load: Callable[[Any], nn.Module] | None = None,
-    halved: bool = False,
+    models: Iterable[Any], dataloader: Batches, *, load: Callable[[Any], nn.Module] | None = None, halved: bool = False
 ) -> Tensor:
     """Distance of the correlations of each model from those of the first: the scripts' main loop.
 

@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: Names that both scripts define.
+__all__ = ["FeatureHook", "cal_correct", "calculate_auc", "correlation_dist", "feature"]
+__all__ += ["pairwise_euclid_distance", "similarity"]
 _BLOCK_ENTRIES = 1 << 22
 
 Batches = Iterable[tuple[Tensor, Any] | list[Any]]

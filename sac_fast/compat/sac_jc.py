@@ -7,32 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import evaluation
-from .functions import (
-    Batches,
-    FeatureHook,
-    cal_correct,
-    calculate_auc,
-    correlation_dist,
-    feature,
-    model_outputs,
-    one_minus_cosine,
-    pairwise_euclid_distance,
-    similarity,
-)
+from . import evaluation, functions
+from .functions import *  # noqa: F403 - the names of both scripts
+from .functions import Batches, model_outputs, one_minus_cosine
 
-__all__ = [
-    "FeatureHook",
-    "cal_cor",
-    "cal_correct",
-    "calculate_auc",
-    "correlation",
-    "correlation_differences",
-    "correlation_dist",
-    "feature",
-    "pairwise_euclid_distance",
-    "similarity",
-]
+__all__ = ["cal_cor", "correlation", "correlation_differences"]
+__all__ += functions.__all__
 
 
 def correlation(m: Tensor, n: Tensor) -> Tensor:

@@ -67,32 +67,7 @@ def judge(
         [distance[member.name] for member in others if member.role == "null"],
         kind="models trained from new weights on the attacker's and on the defender's patches",
     )
-    rows = []
-    for member in others:
-        truth = "derived" if member.role == "suspect" else "independent"
-        row: dict[str, Any] = {
-            "name": member.name,
-            "origin": member.origin,
-            "truth": truth,
-            "role": member.role,
-            "architecture": member.architecture,
-            "accuracy": trained[member.name].accuracy,
-            "distance": distance[member.name],
-            # The nulls are the yardstick and are not judged by it.
-            "p_value": None,
-            "verdict": None,
-            "correct": None,
-            "reason": None,
-        }
-        if member.role != "null":
-            verdict = pool.judge(distance[member.name], rate)
-            row |= {
-                "p_value": verdict.p_value,
-                "verdict": verdict.verdict,
-                "correct": verdict.verdict == truth,
-                "reason": verdict.reason,
-            }
-        rows.append(row)
+    rows = [_row(member, trained[member.name], distance[member.name], pool, rate) for member in others]
     any_verdict = pool.judge(0.0, rate)
     return {
         "source": {
@@ -111,6 +86,25 @@ def judge(
         "null_count": len(pool),
         "null_kind": pool.kind,
         "attainable_p_value": any_verdict.attainable_p_value,
+    }
+
+
+def _row(member: Member, trained: ZooMember, distance: float, pool: NullPool, rate: float) -> dict[str, Any]:
+    """One line of the table; the null members calibrate, so they have no verdict."""
+    truth = "derived" if member.role == "suspect" else "independent"
+    verdict = None if member.role == "null" else pool.judge(distance, rate)
+    return {
+        "name": member.name,
+        "origin": member.origin,
+        "truth": truth,
+        "role": member.role,
+        "architecture": member.architecture,
+        "accuracy": trained.accuracy,
+        "distance": distance,
+        "p_value": None if verdict is None else verdict.p_value,
+        "verdict": None if verdict is None else verdict.verdict,
+        "correct": None if verdict is None else verdict.verdict == truth,
+        "reason": None if verdict is None else verdict.reason,
     }
 
 

@@ -79,13 +79,7 @@ def run_demo(
 
 
 def _run(
-    out: Path,
-    size: Size,
-    seed: int,
-    metric: str,
-    comparison: str,
-    workers: int | None,
-    progress: bool,
+    out: Path, size: Size, seed: int, metric: str, comparison: str, workers: int | None, progress: bool
 ) -> dict[str, Any]:
     check_seed(seed)
     check_workers(workers)
@@ -97,57 +91,39 @@ def _run(
     task = make_task(seed, patches=size.patches, test_patches=size.test_patches)
     members = plan(size, seed)
     with lock_folder(out):
-        return _make(out, size, task, members, seed, (metric, comparison), workers, progress, start)
-
-
-def _make(
-    out: Path,
-    size: Size,
-    task: Task,
-    members: Sequence[Member],
-    seed: int,
-    by: tuple[str, str],
-    workers: int | None,
-    progress: bool,
-    start: float,
-) -> dict[str, Any]:
-    metric, comparison = by
-    prepare(out, members)
-    probes = ProbeSet.from_arrays(
-        task.test.images, task.test.labels, layout="NHWC", name=f"demo test patches, seed {seed}"
-    ).jpeg(severity=SEVERITY)
-    probes.save(out / PROBES)
-    trained = _train_all(members, task, size, out, workers, progress)
-    write_manifest(out, manifest_rows(members, len(task.classes)))
-    training_seconds = time.perf_counter() - start
-    prints = {member.name: Fingerprint.load(out / fingerprint_file(member)) for member in members}
-    with one_thread():
-        judged = judge(members, trained, prints, size.rate, metric, comparison)
-    results = {
-        "kind": KIND,
-        "finished": True,
-        "seed": seed,
-        "metric": metric,
-        "comparison": comparison,
-        "why": WHY.get(metric, ""),
-        **judged,
-        "reproduce": reproduce(members, out, len(task.classes), metric, comparison, size.rate),
-        "settings": settings(size, task, probes, SEVERITY),
-        "versions": {
-            "sac_fast": package_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-            "python": platform.python_version(),
-        },
-        "seconds": {
-            "training": round(training_seconds, 2),
-            "total": round(time.perf_counter() - start, 2),
-        },
-        "files": planned_files(members),
-    }
-    write_results(out, results)
-    return results
+        prepare(out, members)
+        name = f"demo test patches, seed {seed}"
+        test = ProbeSet.from_arrays(task.test.images, task.test.labels, layout="NHWC", name=name)
+        probes = test.jpeg(severity=SEVERITY)
+        probes.save(out / PROBES)
+        trained = _train_all(members, task, size, out, workers, progress)
+        write_manifest(out, manifest_rows(members, len(task.classes)))
+        training_seconds = time.perf_counter() - start
+        prints = {member.name: Fingerprint.load(out / fingerprint_file(member)) for member in members}
+        with one_thread():
+            judged = judge(members, trained, prints, size.rate, metric, comparison)
+        results = {
+            "kind": KIND,
+            "finished": True,
+            "seed": seed,
+            "metric": metric,
+            "comparison": comparison,
+            "why": WHY.get(metric, ""),
+            **judged,
+            "reproduce": reproduce(members, out, len(task.classes), metric, comparison, size.rate),
+            "settings": settings(size, task, probes, SEVERITY),
+            "versions": {
+                "sac_fast": package_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "pillow": PIL.__version__,
+                "python": platform.python_version(),
+            },
+            "seconds": {"training": round(training_seconds, 2), "total": round(time.perf_counter() - start, 2)},
+            "files": planned_files(members),
+        }
+        write_results(out, results)
+        return results
 
 
 def _train_all(

@@ -7,15 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..attacks import (
-    SCRATCH,
-    TrainingConfig,
-    extract_labels,
-    extract_probabilities,
-    finetune_all,
-    finetune_last,
-    train,
-)
+from ..attacks import SCRATCH, TrainingConfig, extract_labels, extract_probabilities, finetune_all, finetune_last, train
 from ..attacks.training import RunOptions
 from ..labelled_zoo.folder import LabelledZoo, Role
 from ..labelled_zoo.plan import Architecture

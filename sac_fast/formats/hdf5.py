@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, BinaryIO
 
+import h5py
 import torch
 
-from ..errors import ModelRefusedError
-from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse
+from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse, refuse_errors
 from .npy import check_output_shape, file_size, output_dtype
 
 # deflate, shuffle, fletcher32: what h5py writes without plug-ins. Others would load a library that the file names.
@@ -31,22 +31,16 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
     Raises:
         ModelRefusedError: links, other files, filters that need plug-ins, values that are declared but not stored.
     """
-    import h5py  # not at import time: it is slow to import
-
-    try:
+    with (
+        refuse_errors(f"{name} must be a sound HDF5 file"),
         # The same open file by another name, so that it is not another one by now.
-        with h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file:
-            found = _find(file, key, name, limits)
-            return _read(file[found], found, name, limits, file_size(handle))
-    except ModelRefusedError:
-        raise
-    except Exception as error:  # h5py raises almost anything on damaged files
-        refuse("malformed", f"{name} must be a sound HDF5 file, got {type(error).__name__}: {error}", error)
+        h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file,
+    ):
+        found = _find(file, key, name, limits)
+        return _read(file[found], found, name, limits, file_size(handle))
 
 
 def _find(file: Any, key: str | None, name: str, limits: Limits) -> str:
-    import h5py
-
     limits.check_count(name, len(file), "names at the top")
     if key is None:
         # Listing names follows no link.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -130,6 +132,22 @@ class Limits:
             refuse(
                 "expanded", f"{name} must store what it declares, got {size:,} bytes at {key!r} out of {file_bytes:,}"
             )
+
+
+@contextlib.contextmanager
+def refuse_errors(message: str, reason: str = "malformed") -> Iterator[None]:
+    """Turn whatever a library raises for a damaged file into a `ModelRefusedError`; those pass as they are.
+
+    Args:
+        message: what was expected; the error follows it.
+        reason: one of `REASONS`.
+    """
+    try:
+        yield
+    except ModelRefusedError:
+        raise
+    except Exception as error:  # what libraries raise for damaged files is not documented
+        refuse(reason, f"{message}, got {type(error).__name__}: {str(error)[:300]}", error)
 
 
 def refuse(reason: str, message: str, cause: BaseException | None = None) -> NoReturn:

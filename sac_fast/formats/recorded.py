@@ -7,11 +7,11 @@ from typing import BinaryIO
 
 import torch
 
-from ..errors import FileFormatError, ModelRefusedError
+from ..errors import FileFormatError
 from ..io.container import read_container
 from ..io.hashing import is_hash
 from .csv_table import read_csv
-from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse
+from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
 from .npy import file_size, read_npy
 from .safetensors import read_header
 from .zip_layout import read_entries
@@ -43,7 +43,7 @@ def read_recorded(
     if format == "csv":
         return read_csv(handle, name, limits), None
     if format == "hdf5":
-        from .hdf5 import read_hdf5_outputs
+        from .hdf5 import read_hdf5_outputs  # h5py is slow to import
 
         return read_hdf5_outputs(handle, name, limits, key), None
     if format == "fingerprint":
@@ -65,24 +65,17 @@ def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> t
     wanted = f"{key}.npy" if key is not None else "outputs.npy" if "outputs.npy" in entries else next(iter(entries))
     if wanted not in entries:
         refuse("which-array", f"{name} must hold the array {key!r}, got none")
-    try:
+    size, file_bytes, key = entries[wanted].size, file_size(handle), wanted.removesuffix(".npy")
+    with (
+        refuse_errors(f"{name} must be a sound .npz file"),
         # The directory is checked by now; the library inflates piece by piece and compares the checksum.
-        with zipfile.ZipFile(handle) as archive, archive.open(wanted) as stream:
-            outputs = read_npy(
-                stream,  # type: ignore[arg-type]
-                name,
-                limits,
-                entries[wanted].size,
-                wanted.removesuffix(".npy"),
-                file_bytes=file_size(handle),
-            )
-            if stream.read(1):
-                refuse("malformed", f"{name} must hold as many bytes at {wanted!r} as it says, got more")
-            return outputs
-    except ModelRefusedError:
-        raise
-    except Exception as error:  # zipfile and zlib have errors of their own
-        refuse("malformed", f"{name} must be a sound .npz file, got {type(error).__name__}: {error}", error)
+        zipfile.ZipFile(handle) as archive,
+        archive.open(wanted) as stream,
+    ):
+        outputs = read_npy(stream, name, limits, size, key, file_bytes=file_bytes)  # type: ignore[arg-type]
+        if stream.read(1):
+            refuse("malformed", f"{name} must hold as many bytes at {wanted!r} as it says, got more")
+        return outputs
 
 
 def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch.Tensor, str]:

@@ -13,7 +13,7 @@ import torch
 
 from ..errors import ModelRefusedError
 from . import magic
-from .limits import Limits, refuse
+from .limits import Limits, refuse, refuse_errors
 from .torch_pickle import Storage, check_tensors, looks_like_pickle, read_pickle, state_dict_of
 from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries, read_entry
 
@@ -76,12 +76,13 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     else:
         refuse("unknown-format", f"{name} must be a file of weights (safetensors or torch.save), got another format")
     handle.seek(0)
-    try:
-        with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants():  # type: ignore[no-untyped-call]
-            warnings.simplefilter("ignore")  # of the old format, which is checked above
-            loaded = torch.load(handle, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises almost anything on damaged files
-        refuse("malformed", f"{name} must be a file of weights, got {type(error).__name__}: {error}", error)
+    with (
+        refuse_errors(f"{name} must be a file of weights"),
+        warnings.catch_warnings(),
+        torch.sparse.check_sparse_tensor_invariants(),  # type: ignore[no-untyped-call]
+    ):
+        warnings.simplefilter("ignore")  # of the old format, which is checked above
+        loaded = torch.load(handle, map_location="cpu", weights_only=True)
     state = dict(state_dict_of(loaded, name))
     for key, value in state.items():
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:

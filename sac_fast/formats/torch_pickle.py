@@ -17,9 +17,8 @@ from typing import Any, BinaryIO, NoReturn
 
 import torch
 
-from ..errors import ModelRefusedError
 from ..io.dtypes import STORED_DTYPES
-from .limits import MAX_DIMENSIONS, MAX_KEY_PARTS, MAX_PICKLE_STEPS, Limits, refuse
+from .limits import MAX_DIMENSIONS, MAX_KEY_PARTS, MAX_PICKLE_STEPS, Limits, refuse, refuse_errors
 from .magic import PICKLE
 from .pickle_keys import KeyParts
 
@@ -153,8 +152,8 @@ def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]
         ModelRefusedError: damaged, too long, or it names anything that is no part of tensors.
     """
     start = handle.tell()
-    try:
-        keys = KeyParts()
+    keys = KeyParts()
+    with refuse_errors(f"{name} must be a file of weights without damage in its pickle"):
         for steps, (code, argument, _) in enumerate(pickletools.genops(handle)):
             # The C unpickler makes room for the largest place in the memo at once.
             if steps > MAX_PICKLE_STEPS or (code.name == "LONG_BINPUT" and int(argument or 0) > MAX_PICKLE_STEPS):
@@ -164,27 +163,12 @@ def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]
             keys.step(code, argument)
             if keys.count > MAX_KEY_PARTS:
                 refuse("too-large", f"{name} must have keys of at most {MAX_KEY_PARTS:,} parts in its pickle, got more")
-    except ModelRefusedError:
-        raise
-    except (ValueError, OverflowError, MemoryError) as error:
-        _damaged(name, error)
-    end = handle.tell()
-    handle.seek(start)
-    reader = _Reader(handle, name)
-    try:
+        end = handle.tell()
+        handle.seek(start)
+        reader = _Reader(handle, name)
         value = reader.load()
-    except ModelRefusedError:
-        raise
-    except Exception as error:  # what a damaged pickle raises is not documented
-        _damaged(name, error)
     handle.seek(end)
     return value, reader.storages
-
-
-def _damaged(name: str, error: BaseException) -> NoReturn:
-    refuse(
-        "malformed", f"{name} must be a file of weights, got a damaged pickle: {type(error).__name__}: {error}", error
-    )
 
 
 def state_dict_of(value: Any, name: str) -> Mapping[str, Any]:

@@ -156,14 +156,18 @@ class LabelledZoo:
         """Read a member's fingerprint on a probe set, its hash checked."""
         return Fingerprint.load(self.fingerprint_file(probes, member))
 
+    def make_folders(self) -> None:
+        """Make the folder and its sub-folders where they are missing."""
+        for inside in ("models", "probes", *(f"fingerprints/{name}" for name in self.probes)):
+            (self.folder / inside).mkdir(parents=True, exist_ok=True)
+
     def save(self) -> None:
         """Write zoo.json, all or nothing; the folder and its sub-folders are made where they are missing.
 
         Raises:
             OSError: the folder cannot be written to.
         """
-        for inside in ("models", "probes", *(f"fingerprints/{name}" for name in self.probes)):
-            (self.folder / inside).mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         text = json.dumps(
             {
                 "kind": KIND,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,16 +96,7 @@ def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> Mod
         # Undecodable bytes in a file's name could not be written to a store. No path that was listed begins with "./",
         # so that no other file has the name that is shown instead.
         shown = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    return ModelEntry(
-        shown,
-        path,
-        defaults.architecture,
-        defaults.kwargs,
-        defaults.preprocessing,
-        defaults.output,
-        defaults.tags,
-        root,
-    )
+    return dataclasses.replace(defaults, name=shown, path=path, root=root)
 
 
 def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:

@@ -27,9 +27,8 @@ _OUTPUTS = "outputs"
 
 class _Network(OpenedModel):
     def __init__(self, format: str, module: nn.Module, entry: ModelEntry, spec: str, kwargs: dict[str, object]) -> None:
-        super().__init__()
+        super().__init__(module.eval())
         self.format, self.architecture, self.kwargs = format, spec, kwargs
-        self.module: nn.Module | None = module.eval()
         self.output = entry.output
         self.model_hash = weights_hash(module)
         self._memory_format: torch.memory_format | None = None
@@ -42,48 +41,42 @@ class _Network(OpenedModel):
             self._memory_format = use_fastest_memory_format(module, inputs, output=self.output)
         return run_inputs(module, inputs, batch_size=batch_size, output=self.output, memory_format=self._memory_format)
 
+    @property
+    def module(self) -> nn.Module | None:
+        """The network; None once the model was closed."""
+        module: nn.Module | None = self._content
+        return module
+
     def runnable(self) -> nn.Module:
-        if self.module is None:
-            raise ModelError("model must be open, got one that was closed")
-        return self.module
+        module: nn.Module = self.content
+        return module
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         self.runnable().to(device=device, dtype=dtype)
         self._memory_format = None
         return self
 
-    def close(self) -> None:
-        self.module = None
-
 
 class _Recorded(OpenedModel):
     recorded = True
 
     def __init__(self, format: str, outputs: Tensor, name: str, probe_hash: str | None = None) -> None:
-        super().__init__()
+        super().__init__(outputs)
         self.format = format
         self.probe_hash = probe_hash
         if not bool(torch.isfinite(outputs).all()):
             row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
             refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
-        self.outputs: Tensor | None = outputs
         self.model_hash = content_hash({_OUTPUTS: outputs.numpy()})
 
     def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        if self.outputs is None:
-            raise ModelError("model must be open, got one that was closed")
-        if inputs is not None and len(inputs) != len(self.outputs):
-            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(self.outputs)}")
-        return self.outputs
+        outputs: Tensor = self.content
+        if inputs is not None and len(inputs) != len(outputs):
+            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(outputs)}")
+        return outputs
 
     def runnable(self) -> Model:
         raise ModelError("model must be one that can be run, got recorded outputs")
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
-        return self
-
-    def close(self) -> None:
-        self.outputs = None
 
 
 def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures: Sequence[str] = ()) -> OpenedModel:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from .runner import Model
 
 
@@ -29,8 +31,20 @@ class OpenedModel(ABC):
     probe_hash: str | None = None
     architecture: str | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
+        self._content: Any = content
+
+    @property
+    def content(self) -> Any:
+        """The network, session or outputs.
+
+        Raises:
+            ModelError: the model was closed.
+        """
+        if self._content is None:
+            raise ModelError("model must be open, got one that was closed")
+        return self._content
 
     @abstractmethod
     def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
@@ -55,13 +69,13 @@ class OpenedModel(ABC):
             ModelError: the outputs are recorded, or the model was closed.
         """
 
-    @abstractmethod
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
-        """Move and convert the model in place where that means something; returns itself."""
+        """Move and convert the model in place, where it is a network; returns itself."""
+        return self
 
-    @abstractmethod
     def close(self) -> None:
         """Release weights and sessions; the model cannot be run any more."""
+        self._content = None
 
     def __enter__(self) -> OpenedModel:
         return self

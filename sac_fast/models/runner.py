@@ -116,7 +116,7 @@ def run_inputs(
 def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None) -> torch.Tensor:
     collected: list[torch.Tensor] = []
     start = 0
-    with _evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for inputs in batches:
             where = f"probes {start} to {start + len(inputs) - 1} (batch {len(collected)})"
             try:
@@ -171,7 +171,7 @@ def _usable(device: torch.device | str) -> torch.device:
 
 
 @contextlib.contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
+def evaluating(model: Model) -> Iterator[None]:
     """Eval mode for a module; every submodule's own training flag comes back afterwards."""
     if not isinstance(model, nn.Module):
         yield

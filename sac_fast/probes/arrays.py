@@ -13,7 +13,7 @@ import torch
 from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
-from .integers import check_integer
+from .arguments import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]

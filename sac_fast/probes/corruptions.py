@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
+from .arguments import as_integer, check_choice, check_integer
 from .committed_draw import derived_integer
-from .integers import as_integer, check_integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
 from .provenance import step_versions
@@ -50,8 +50,7 @@ def corrupt(probes: ProbeSet, name: str, *, severity: int, seed: int = 0) -> Pro
 
     Source: Hendrycks & Dietterich, ICLR 2019; Michaelis et al., arXiv 1907.07484 (``imagecorruptions``).
     """
-    if name not in CORRUPTIONS:
-        raise ProbeError(f"corruption must be one of {', '.join(CORRUPTIONS)}, got {name!r}")
+    check_choice("corruption", name, CORRUPTIONS)
     level = as_integer(severity)
     if level not in (1, 2, 3, 4, 5):
         raise ProbeError(f"severity must be one of 1, 2, 3, 4, 5, got {severity!r}")

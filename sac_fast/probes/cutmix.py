@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ProbeError
+from .arguments import check_integer
 from .committed_draw import derived_integer
-from .integers import check_integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
 from .provenance import step_versions

@@ -23,6 +23,7 @@ from torch.utils.dlpack import from_dlpack
 from ..errors import ProbeError
 from ..io.files import StrPath
 from ..io.progress import track
+from .arguments import check_integer
 from .image import FITS
 from .items import Item, check_header, list_items
 from .jpeg import Pixels, resolve_quality
@@ -180,8 +181,7 @@ class DaliLoader:
             if value not in allowed:
                 raise ProbeError(f"{name} must be one of {', '.join(allowed)} for DALI, got {value!r}")
         for name, number in (("batch_size", batch_size), ("prefetch", prefetch), ("world_size", world_size)):
-            if not isinstance(number, int) or number < 1:
-                raise ProbeError(f"{name} must be an integer of at least 1, got {number!r}")
+            check_integer(name, number, 1)
         if not 0 <= rank < world_size:
             raise ProbeError(f"rank must be in 0..{world_size - 1}, got {rank}")
         if isinstance(source, list) and source and isinstance(source[0], Item):

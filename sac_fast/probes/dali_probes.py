@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import ProbeError
 from ..io.files import StrPath
+from .arguments import check_integer
 from .dali import DaliLoader, version
-from .integers import check_integer
 from .probe_set import ProbeSet
 from .provenance import normal_provenance
 

@@ -11,6 +11,7 @@ from .. import _backend
 from ..errors import ProbeError
 from ..io.version import package_version
 from ..ops.jpeg_roundtrip import jpeg_roundtrip
+from .arguments import check_choice
 from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact
 
 ENGINES = ("native", "pillow", "dali")
@@ -58,8 +59,7 @@ def compress(
         ProbeError: an unknown or missing engine, or wrong images, qualities or subsampling.
     """
     engine = default_engine() if engine is None else engine
-    if engine not in ENGINES:
-        raise ProbeError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    check_choice("engine", engine, ENGINES)
     place = _check_device(device)
     if engine == "pillow" and place.type != "cpu":
         raise ProbeError(f'device must be "cpu" for the engine pillow, got {device!r}')

@@ -15,9 +15,9 @@ from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
 from ..io.progress import track
+from .arguments import as_integer, check_choice, check_integer
 from .committed_draw import committed_order, committed_record
 from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, read_image
-from .integers import as_integer, check_integer
 
 # Images, labels, source entry of the provenance, and its other entries.
 Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
@@ -75,13 +75,9 @@ def read_folder(
 def _check_arguments(
     size: tuple[int, int] | int | None, fit: str, resample: str, labels: str
 ) -> tuple[int, int] | None:
-    for name, value, allowed in (
-        ("fit", fit, FITS),
-        ("resample", resample, RESAMPLES),
-        ("labels", labels, ("none", "folder")),
-    ):
-        if value not in allowed:
-            raise ProbeError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    check_choice("fit", fit, FITS)
+    check_choice("resample", resample, RESAMPLES)
+    check_choice("labels", labels, ("none", "folder"))
     if size is None:
         return None
     sides = [as_integer(side) for side in (size if isinstance(size, Sequence) else (size, size))]
@@ -182,13 +178,7 @@ def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> 
 
 
 def _decode(
-    root: Path,
-    names: list[str],
-    size: tuple[int, int] | None,
-    fit: str,
-    resample: str,
-    skip_bad: bool,
-    progress: bool,
+    root: Path, names: list[str], size: tuple[int, int] | None, fit: str, resample: str, skip_bad: bool, progress: bool
 ) -> tuple[npt.NDArray[np.uint8], dict[str, str], list[dict[str, str]]]:
     formats = image_formats()
     arrays: list[npt.NDArray[np.uint8]] = []

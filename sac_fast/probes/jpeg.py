@@ -14,12 +14,11 @@ import PIL
 from PIL import Image, features
 
 from ..errors import ProbeError
-from .integers import as_integer
+from ..ops.jpeg_arguments import SUBSAMPLINGS
+from .arguments import as_integer, check_choice
 
 # Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions", ICLR 2019.
 JPEG_SEVERITY = MappingProxyType({1: 25, 2: 18, 3: 15, 4: 10, 5: 7})
-
-SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 Pixels = npt.NDArray[np.uint8]
 Levels = int | Sequence[int] | None
@@ -83,8 +82,7 @@ def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: str) 
     """Check the arguments of every engine; returns one quality per image."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ProbeError(f"images must be uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
-    if subsampling not in SUBSAMPLINGS:
-        raise ProbeError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {subsampling!r}")
+    check_choice("subsampling", subsampling, SUBSAMPLINGS)
     if not isinstance(quality, (list, tuple)):
         return [resolve_quality(quality, None)] * len(images)  # type: ignore[arg-type]  # it checks the type
     if len(quality) != len(images):

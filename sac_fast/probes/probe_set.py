@@ -15,10 +15,10 @@ from ..errors import FileFormatError, ProbeError
 from ..io.container import load_container, save_container
 from ..io.files import StrPath
 from ..io.hashing import content_hash
+from .arguments import as_integer
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
 from .folder import read_folder
-from .integers import as_integer
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
 from .provenance import image_entries, normal_provenance, select_images, step_versions
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import ProbeError
+from .arguments import as_integer, check_integer
 from .committed_draw import derived_integer
-from .integers import as_integer, check_integer
 from .probe_set import ProbeSet
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ProbeError
+from .arguments import as_integer, check_integer
 from .committed_draw import committed_order, committed_record, derived_integer
 from .folder import check_class_sizes
-from .integers import as_integer, check_integer
 from .probe_set import ProbeSet
 
 _BITS = 128

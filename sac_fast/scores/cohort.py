@@ -26,11 +26,7 @@ _MAX_COLUMNS = 4096
 
 
 def inner_products(
-    models: Sequence[Tensor],
-    space: str,
-    transform: str,
-    metric: str = "pearson",
-    classes: Tensor | None = None,
+    models: Sequence[Tensor], space: str, transform: str, metric: str = "pearson", classes: Tensor | None = None
 ) -> Floats:
     """Cosines between all pairs of m models, each model as one vector.
 

@@ -20,6 +20,7 @@ from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..labelled_zoo.plan import Architecture
 from ..labelled_zoo.training_pool import check_workers
 from ..models import Preprocessing, load_model, save_weights, weights_hash
+from ..models.runner import evaluating
 from ..probes import ProbeSet
 from .plan import Images, Planned, Setting, obstacle, plan
 from .trainer import SimulationTrainer
@@ -101,6 +102,24 @@ def simulate(
         ValueError: a wrong argument, or a named attack that the images do not allow.
         ModelError: a model that cannot be built, or does not fit weights or images; a worker process died.
         OutputFolderError: ``out`` holds something else, or another run is at work in it.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import sac_fast
+        >>> from sac_fast.simulation import Architecture, SimulationImages, SimulationModels
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> source = Architecture("sac_fast.demo.architectures:plain", {"classes": 4})
+        >>> weights = f"{folder.name}/source.safetensors"
+        >>> model = sac_fast.load_model(source.spec, kwargs=source.arguments)
+        >>> hash_ = sac_fast.save_weights(weights, model)
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+        >>> images = SimulationImages(sac_fast.ProbeSet.from_arrays(pixels, np.arange(40) % 4, layout="NHWC"))
+        >>> models = SimulationModels(["quantize-int8"], copies=2)
+        >>> summary = sac_fast.simulate(f"{folder.name}/zoo", source, weights, images, models=models, progress=False)
+        >>> summary["made"]
+        ['quantize-int8-1', 'quantize-int8-2']
+        >>> folder.cleanup()
     """
     models, preprocessing = models or SimulationModels(), preprocessing or Preprocessing()
     model = load_model(source.spec, weights=weights, kwargs=source.arguments)
@@ -224,13 +243,9 @@ def _open(out: Path, source: nn.Module, setting: Setting, probes: Mapping[str, P
 
 
 def _accuracy(source: nn.Module, setting: Setting, zoo: LabelledZoo) -> float | None:
-    modes = [(module, module.training) for module in source.modules()]
-    try:
-        here = SimulationTrainer(dataclasses.replace(setting, device="cpu"), zoo)
-        return here.measure_on(setting.thief.test, source.cpu().eval())
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    here = SimulationTrainer(dataclasses.replace(setting, device="cpu"), zoo)
+    with evaluating(source):
+        return here.measure_on(setting.thief.test, source.cpu())
 
 
 def _count_outputs(source: nn.Module, images: ProbeSet, preprocessing: Preprocessing) -> int:

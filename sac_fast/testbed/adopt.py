@@ -14,6 +14,7 @@ from ..errors import FileFormatError, ModelError
 from ..fingerprint import fingerprint
 from ..io.files import StrPath
 from ..io.progress import track
+from ..labelled_zoo.engine import OutputFolderError, lock_folder, open_folder
 from ..labelled_zoo.folder import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
 from ..labelled_zoo.plan import Architecture
 from ..models import Preprocessing, load_model, load_weights, run_model, save_weights
@@ -93,7 +94,7 @@ def adopt(
         architectures: tried in this order.
         null_kind: what the models in ``irrelevant`` share with the teacher.
         preprocessing: of all models; None: pixels in 0 … 1.
-        probes: at most so many in a probe set.
+        probes: largest number in a probe set.
         skip_bad: leave out checkpoints that cannot be read, fit no architecture or have an invalid name.
         progress: a bar on stderr.
 
@@ -102,7 +103,7 @@ def adopt(
 
     Raises:
         ValueError: an unknown null kind, no architecture.
-        FileExistsError: ``out`` is not empty.
+        OutputFolderError: ``out`` is not empty, or another run is at work in it.
         FileFormatError, ModelError: no teacher or several, a checkpoint that cannot be read, fits no architecture or
             has a name that no member can have.
     """
@@ -112,7 +113,7 @@ def adopt(
         raise ValueError("architectures must name at least one callable, got none")
     folder, out = Path(folder), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"out must not exist yet or be an empty folder, got {str(out)!r}")
+        raise OutputFolderError(f"out must not exist yet or be an empty folder, got {str(out)!r}")
     files = _files(folder, null_kind)
     preprocessing = preprocessing or Preprocessing()
     task = _task(images, classes, preprocessing)
@@ -136,7 +137,10 @@ def adopt(
             {"file": str(path.relative_to(folder))},
         )  # fmt: skip
         found.append((member, model))
-    return Adopted(_write(out, found, task, probes, progress), tuple(left_out))
+    with lock_folder(out):
+        if open_folder(out) is not None:  # another run has made it since
+            raise OutputFolderError(f"out must not exist yet or be an empty folder, got {str(out)!r}")
+        return Adopted(_write(out, found, task, probes, progress), tuple(left_out))
 
 
 def _files(folder: Path, null_kind: NullKind) -> list[tuple[Path, Role, str]]:
@@ -211,8 +215,7 @@ def _write(
         tuple(member for member, _ in found),
         tuple(sets),
     )
-    for place in ("models", "probes", *(f"fingerprints/{name}" for name in sets)):
-        (out / place).mkdir(parents=True, exist_ok=True)
+    zoo.make_folders()
     for name, probes in sets.items():
         probes.save(zoo.probes_file(name))
     for member, model in track(found, "fingerprinting", enabled=progress):

@@ -3,7 +3,7 @@
 One class is one photograph. Each photograph is divided into square cells, each cell belongs to the defender, to the
 attacker or to the probes; patches are cut inside cells only, so the sides have one distribution and share no pixel. A
 patch is a square of random size, turned and mirrored at random, scaled to 32×32, its light and colours changed. The
-defender has few images: a network that learns them by heart is right on nine others of ten, and its mistakes are its
+defender has few images: a network that memorises them classifies nine of ten others correctly, and its mistakes are its
 own. The thief has more images than the defender, since unlabelled ones suffice.
 """
 

@@ -38,7 +38,7 @@ class Size:
         independents: number of each kind, and the architectures they go round.
         stolen: number for each attack and the students' architectures they go round (the source's where the attack
             starts from its weights).
-        probes: at most so many in every probe set.
+        probes: largest number in every probe set.
     """
 
     images: int
@@ -108,7 +108,7 @@ def model_spec(architecture: str) -> str:
 
 
 def epochs(images: float, rows: int) -> int:
-    """How many passes over the rows show so many images, at least one."""
+    """The number of epochs over the rows in which this many images are seen, at least one."""
     return max(1, round(images / rows))
 
 
@@ -134,11 +134,7 @@ def tuning_config(architecture: str, images: int, rows: int) -> TrainingConfig:
 
 
 def plan(
-    size: Size,
-    seed: int = 0,
-    *,
-    names: Sequence[str] = tuple(ARCHITECTURES),
-    attacks: Mapping[str, Attack] = ATTACKS,
+    size: Size, seed: int = 0, *, names: Sequence[str] = tuple(ARCHITECTURES), attacks: Mapping[str, Attack] = ATTACKS
 ) -> list[Planned]:
     """List the models of a test bed, the source first, all groups evenly mixed after it.
 
@@ -147,8 +143,8 @@ def plan(
     Args:
         size: how many.
         seed: of the test bed; every model gets a seed of its own.
-        names: the architectures there are, the source's first.
-        attacks: those there are, by origin.
+        names: of the architectures, the source's first.
+        attacks: by origin.
 
     Returns:
         The models, in the order of training.

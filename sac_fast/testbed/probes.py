@@ -40,7 +40,7 @@ def make_probes(task: Task, count: int, outputs: Fingerprint | None) -> dict[str
 
     Args:
         task: its pool is used.
-        count: at most so many probes a set; "misclassified" has as many as the source errs on, up to that.
+        count: largest number of probes a set; "misclassified" has those on which the source errs, up to it.
         outputs: of the source on the ``candidates``; None: without labels, so there are no misclassified probes.
 
     Returns:

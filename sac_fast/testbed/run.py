@@ -96,10 +96,10 @@ def _train_source(
     trainer: Callable[[LabelledZoo], TestbedTrainer],
     progress: bool,
 ) -> LabelledZoo:
-    (out / "models").mkdir(exist_ok=True)
     # A labelled zoo needs its source; this one serves to name the files until there is one.
     unknown = ZooMember("source", "source", "source", "none:none")
     zoo = LabelledZoo(out, about, task.preprocessing.to_dict(), (unknown,))
+    zoo.make_folders()
     run = run_jobs([source], trainer(zoo), workers=1, description="training the source", progress=progress)
     ((_, made),) = list(run)
     if isinstance(made, Failure):
@@ -111,7 +111,6 @@ def _train_source(
 
 def _with_probes(zoo: LabelledZoo, task: Task, size: Size) -> LabelledZoo:
     """Run the source on the pool, write the probe sets, and list them."""
-    (zoo.folder / "probes").mkdir(exist_ok=True)
     outputs = None
     if task.references is not None:
         references(task.references).save(zoo.probes_file(REFERENCES))

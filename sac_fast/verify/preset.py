@@ -15,11 +15,7 @@ from .fingerprints import Verification, check_distinct_models, judge_distances
 
 
 def verify_fixed(
-    preset: str,
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: Sequence[Fingerprint],
-    alpha: float = 0.05,
+    preset: str, source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint], alpha: float = 0.05
 ) -> Verification:
     """Judge a suspect by the score of a fixed preset, compared with independent models.
 

@@ -6,8 +6,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from support.attack_models import accuracy, same
+from support.attack_models import make_gray as make
+from support.attack_models import make_gray_data as make_data
 from torch import nn
-from torch.nn.utils import prune, spectral_norm
+from torch.nn.utils import prune
 
 from sac_fast.attacks import (
     TrainingConfig,
@@ -33,44 +36,7 @@ def one_thread():
 
 
 SHORT = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.05)
-
-
-class Net(nn.Sequential):
-    """Convolution, batch normalisation and dropout: all that training may leave behind."""
-
-    def __init__(self, classes=3):
-        super().__init__(
-            nn.Conv2d(1, 4, 3, padding=1),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Dropout(0.1),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Linear(16, classes),
-        )
-
-
-def make(seed=0, classes=3):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Net(classes)
-
-
-def make_data(rows=96, seed=5):
-    """Three classes: a bright upper half, a bright lower half, a dark image."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(rows) % 3
-    images = 0.2 * torch.randn(rows, 1, 6, 6, generator=generator)
-    images[labels == 0, :, :3] += 1
-    images[labels == 1, :, 3:] += 1
-    return images, labels
-
-
 IMAGES, LABELS = make_data()
-
-
-def accuracy(model, images, labels):
-    return (compute_logits(model, images).argmax(1) == labels).double().mean().item()
 
 
 def run_train(model, **options):
@@ -108,10 +74,6 @@ ATTACKS = pytest.mark.parametrize(
         run_extract_probabilities,
     ],
 )
-
-
-def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 @ATTACKS
@@ -210,54 +172,6 @@ def test_last_layer_name():
     assert last_layer_name(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1), nn.ReLU())) == "1"
     with pytest.raises(ModelError, match="model must hold a linear or convolutional layer, got ReLU"):
         last_layer_name(nn.ReLU())
-
-
-def test_train_independent_keeps_nothing_of_the_given_weights():
-    """From two different models of one architecture and one seed comes one and the same model."""
-    trained = train(make(1), IMAGES, LABELS, config=SHORT)
-    one, other = (train_independent(m, IMAGES, LABELS, config=SHORT, seed=2) for m in (trained, make(7)))
-    assert same(one, other)
-
-
-def test_train_independent_refuses_weights_it_cannot_renew():
-    class Own(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = nn.Parameter(torch.ones(3))
-
-        def forward(self, x):
-            return x.flatten(1)[:, :3] * self.scale
-
-    with pytest.raises(ModelError, match=r"module 'Own' must have reset_parameters\(\)"):
-        train_independent(Own(), IMAGES, LABELS)
-
-
-class Scaled(nn.Linear):
-    """Its own reset leaves the scale, one number, and the running mean as they are."""
-
-    def __init__(self, what):
-        super().__init__(36, 3)
-        if what == "scale":
-            self.scale = nn.Parameter(torch.ones(()))
-        else:
-            self.register_buffer("mean", torch.zeros(3))
-
-    def forward(self, x):
-        return super().forward(x.flatten(1))
-
-
-@pytest.mark.parametrize(
-    ("make_model", "kept"),
-    [
-        (lambda: nn.Sequential(nn.Flatten(), spectral_norm(nn.Linear(36, 3))), "'1.weight_orig' left .* by a Linear"),
-        (lambda: Scaled("scale"), "'scale' left .* by a Scaled"),
-        (lambda: Scaled("mean"), "'mean' left .* by a Scaled"),
-    ],
-    ids=["spectral_norm", "number", "buffer"],
-)
-def test_train_independent_refuses_weights_that_a_reset_leaves(make_model, kept):
-    with pytest.raises(ModelError, match=kept):
-        train_independent(make_model(), IMAGES, LABELS, config=SHORT)
 
 
 @pytest.mark.parametrize("attack", [run_train, run_train_independent, run_finetune_all, run_finetune_last])

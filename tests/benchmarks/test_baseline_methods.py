@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from baselines import METHODS, OwnModels, Task, deepjudge, ipguard, modeldiff, uap, zest
-from baselines.defender import answers
+from baselines.defender import logits_of
 from scipy.spatial.distance import cosine, jensenshannon
 from support.baseline_models import OWN, SIDE, FixedLogits, Linear, Net, pixels, task
 
@@ -130,12 +130,12 @@ def test_ipguard_points_lie_where_the_two_largest_logits_differ_by_the_margin():
     images[:, 0] += 0.2
     images[:, 1] -= 0.4
     images[:, 2] -= 0.2
-    start = answers(model, images)
+    start = logits_of(model, images)
     first, target = torch.zeros(20, dtype=torch.int64), torch.full((20,), 2)
     assert (start.argmax(1) == 0).all()
     points, arrived = ipguard.boundary_points(model, images, first, target, margin=1.0, learning_rate=0.01, steps=99)
     assert arrived.all()
-    z = answers(model, points)
+    z = logits_of(model, points)
     lead = z[:, 2] - z[:, 0]
     assert (z.argmax(1) == 2).all()
     assert (z[:, 0] >= z[:, 1]).all()
@@ -145,7 +145,7 @@ def test_ipguard_points_lie_where_the_two_largest_logits_differ_by_the_margin():
 def test_ipguard_steps_are_adams_whichever_rows_have_arrived():
     """A point gets the same steps alone as among others that arrive sooner."""
     model, images = Net(), pixels(12)
-    z = answers(model, images)
+    z = logits_of(model, images)
     together, _ = ipguard.boundary_points(model, images, z.argmax(1), z.argmin(1), 0.05, 0.01, 60)
     for row in range(12):
         one = slice(row, row + 1)
@@ -175,7 +175,7 @@ def test_modeldiff_takes_other_classes_and_its_pairs_lie_far_apart():
     change = (print_of.perturbed - print_of.clean).abs().max()
     assert float(change) <= modeldiff.EPSILON + 1e-6
     noise = modeldiff.EPSILON * pixels(20, 3).sub(0.5).sign()
-    noisy = modeldiff.decision_distances(answers(source, print_of.clean), answers(source, print_of.clean + noise))
+    noisy = modeldiff.decision_distances(logits_of(source, print_of.clean), logits_of(source, print_of.clean + noise))
     assert print_of.vector.mean() > 2 * noisy.mean()
 
 

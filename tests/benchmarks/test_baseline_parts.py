@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from baselines import PixelModel, Task, cae, to_pixels, uap, zest
-from baselines.defender import answers
+from baselines.defender import logits_of
 from baselines.perturb import ascend, frozen
 from support.baseline_models import OWN, SIDE, Linear, Net, pixels, task
 from torch import nn
@@ -49,13 +49,13 @@ def test_frozen_gives_modes_and_gradients_back_also_after_an_error():
 
 def test_uap_is_bounded_and_fools_more_than_noise_of_the_same_size():
     source, images = Net(), pixels(200)
-    labels = answers(source, images).argmax(1)
+    labels = logits_of(source, images).argmax(1)
     v = uap.universal_perturbation(source, images, labels, 0.05, 5)
     assert v.shape == (1, 3, SIDE, SIDE)
     assert float(v.abs().max()) <= np.float32(0.05)
-    fooled = (answers(source, (images + v).clamp(0, 1)).argmax(1) != labels).float().mean()
+    fooled = (logits_of(source, (images + v).clamp(0, 1)).argmax(1) != labels).float().mean()
     noise = 0.05 * (pixels(1, 9) - 0.5).sign()
-    by_noise = (answers(source, (images + noise).clamp(0, 1)).argmax(1) != labels).float().mean()
+    by_noise = (logits_of(source, (images + noise).clamp(0, 1)).argmax(1) != labels).float().mean()
     assert fooled > by_noise + 0.1
 
 
@@ -93,9 +93,9 @@ def test_cae_images_confer_more_than_those_they_start_from():
     start, _ = given.draw(30, 0)
 
     def mean(images):
-        labels = answers(Net(), images).argmax(1)
+        labels = logits_of(Net(), images).argmax(1)
         kinds = (OWN.stolen, OWN.independent)
-        told = [torch.stack([answers(model, images).argmax(1) for model in models]) for models in kinds]
+        told = [torch.stack([logits_of(model, images).argmax(1) for model in models]) for models in kinds]
         return cae.conferrability(labels, *told).mean()
 
     assert mean(print_of.images) > mean(start) + 0.1
@@ -112,7 +112,7 @@ def test_lime_recovers_the_weights_of_a_linear_model():
     masks = torch.rand(40, 4, generator=torch.Generator().manual_seed(1)) < 0.5
     weights = torch.randn(2, 3 * SIDE * SIDE, generator=torch.Generator().manual_seed(2))
     made = zest.lime(image, segments, masks)
-    found = made.solver @ answers(Linear(weights), made.images).double()
+    found = made.solver @ logits_of(Linear(weights), made.images).double()
     # A superpixel's weight is what the model loses when its pixels take their mean colour.
     expected = torch.zeros(4, 2, dtype=torch.float64)
     for s in range(4):

@@ -9,7 +9,7 @@ import bench_baselines
 import pytest
 import torch
 from baselines import OwnModels, PixelModel
-from baselines.defender import answers
+from baselines.defender import logits_of
 from baselines.own_models import Architecture, architectures, train_own_models
 from baselines.run import Kept, run_methods
 from baselines.summary import summarise, table
@@ -37,8 +37,8 @@ def test_own_models_are_kept_and_read_back(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
     images = pixels(6, 8)
     for one, two in zip((*first.stolen, *first.independent), (*again.stolen, *again.independent), strict=True):
-        assert torch.equal(answers(one, images), answers(two, images))
-        assert not torch.equal(answers(one, images), answers(source, images))
+        assert torch.equal(logits_of(one, images), logits_of(two, images))
+        assert not torch.equal(logits_of(one, images), logits_of(source, images))
     # Another source is another defender.
     train_own_models(PixelModel(Net(seed=9), None), task(), known, tmp_path, count=1, seen=64)
     assert (tmp_path / "stolen-01.json").stat().st_mtime_ns != files[tmp_path / "stolen-01.json"]

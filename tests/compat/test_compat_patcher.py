@@ -192,15 +192,25 @@ def check_report(lines, which):
     )
 
 
-def test_an_unchanged_script_prints_the_same(project):
+def plain_output(folder, *arguments, capsys, monkeypatch):
+    """What the script prints without this package, its calls of .cuda() left out."""
+    without_cuda_calls(folder)
+    monkeypatch.setattr(sys, "argv", ["SAC.py", *arguments])
+    monkeypatch.syspath_prepend(str(folder))
+    try:
+        runpy.run_path(str(folder / "SAC.py"), run_name="__main__")
+    finally:
+        for name in ("readers", "loading"):
+            sys.modules.pop(name, None)
+    return capsys.readouterr().out
+
+
+def test_an_unchanged_script_prints_the_same(project, capsys, monkeypatch):
     folder, _ = project
     ours = python("-m", "sac_fast.compat", "SAC.py", "--an", "argument")
     assert ours.returncode == 0, ours.stderr
     assert not (folder / "__pycache__").exists()  # no replaced byte code for a plain run to find
-    without_cuda_calls(folder)
-    theirs = python("SAC.py", "--an", "argument")
-    assert theirs.returncode == 0, theirs.stderr
-    assert ours.stdout == theirs.stdout
+    assert ours.stdout == plain_output(folder, "--an", "argument", capsys=capsys, monkeypatch=monkeypatch)
     found = [float(value) for value in re.findall(r"\d\.\d+", ours.stdout.splitlines()[1])]
     assert len(found) == 6
     assert len(set(found)) > 2  # neither all at chance nor all perfect
@@ -222,15 +232,7 @@ def test_half_the_distance_and_no_matrix(project, capsys, monkeypatch):
     ours, lines = run("SAC.py", capsys=capsys)
     assert forms == []
     check_report(lines, "sac")
-    without_cuda_calls(folder)
-    monkeypatch.setattr(sys, "argv", ["SAC.py"])
-    monkeypatch.syspath_prepend(str(folder))
-    try:
-        runpy.run_path(str(folder / "SAC.py"), run_name="__main__")
-    finally:
-        for name in ("readers", "loading"):
-            sys.modules.pop(name, None)
-    assert capsys.readouterr().out == ours
+    assert plain_output(folder, capsys=capsys, monkeypatch=monkeypatch) == ours
 
 
 def test_missing_torchvision_is_not_needed(project, capsys, monkeypatch):

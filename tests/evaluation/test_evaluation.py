@@ -16,6 +16,7 @@ from sac_fast.demo.architectures import plain
 from sac_fast.errors import FileFormatError, FingerprintError
 from sac_fast.evaluation import (
     LoadedZoo,
+    ZooEvaluation,
     attack_aucs,
     calibrated_method,
     cross_fit,
@@ -190,6 +191,14 @@ def test_what_cannot_be_compared_counts_as_chance(loaded):
     lost = found | {m.name: math.nan for m in loaded.suspects if m.origin == "transfer-all"}
     assert mean_tpr(found, loaded.suspects, 0.05) == 1.0
     assert mean_tpr(lost, loaded.suspects, 0.05) == pytest.approx(2 / 3)
+
+
+def test_an_evaluation_saves_itself(tmp_path, results, loaded):
+    ZooEvaluation(results, loaded).save(tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert (tmp_path / "results.md").read_text() == markdown(results)
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert len(lines) == 1 + 4 * len(loaded.suspects)
 
 
 def test_results_are_json_and_name_what_was_left_out(results):

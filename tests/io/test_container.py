@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import stat
 import struct
 import subprocess
 import sys
@@ -21,9 +20,6 @@ import safetensors.numpy
 from sac_fast.errors import FileFormatError
 from sac_fast.io import container
 from sac_fast.io.container import load_container, save_container
-from sac_fast.io.files import atomic_write
-from sac_fast.io.hashing import content_hash
-from sac_fast.io.progress import track
 
 ARRAYS = {"x": np.arange(12, dtype=np.float32).reshape(3, 4), "label": np.array([1, 2, 3], np.int64)}
 METADATA = {"name": "ä\ud800", "list": [1, 2.5, None], "hash": "sha256:" + "0" * 64}
@@ -280,99 +276,12 @@ def test_not_a_regular_file(tmp_path: Path) -> None:
         load_container(tmp_path / "empty", "probes")
 
 
-def test_content_hash_is_the_documented_one() -> None:
-    stream = b'["label","int64",[3]]\n' + struct.pack("<3q", 1, 2, 3)
-    stream += b'["x","float32",[3,4]]\n' + struct.pack("<12f", *range(12))
-    assert content_hash(ARRAYS) == "sha256:" + hashlib.sha256(stream).hexdigest()
-    assert content_hash(dict(reversed(ARRAYS.items()))) == content_hash(ARRAYS)
-    assert content_hash({"x": ARRAYS["x"].astype(">f4")}) == content_hash({"x": ARRAYS["x"]})
-
-
-def test_content_hash_tells_apart() -> None:
-    x = np.zeros((2, 3), np.float32)
-    hashes = {
-        content_hash(arrays)
-        for arrays in (
-            {"x": x},
-            {"y": x},
-            {"x": x.T},
-            {"x": x.astype(np.int32)},
-            {"x": x + 1},
-            {"x": x, "y": x},
-            {"x": np.asfortranarray(x + np.arange(3, dtype=np.float32))},
-        )
-    }
-    assert len(hashes) == 7
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_atomic_write_leaves_nothing_half_done(tmp_path: Path, error: type[BaseException]) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-
-    def interrupted() -> None:
-        with atomic_write(path) as handle:
-            handle.write(b"half")
-            raise error
-
-    with pytest.raises(error):
-        interrupted()
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a"]
-
-
-def test_atomic_write_shows_the_file_at_the_end_only(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-    with atomic_write(path) as handle:
-        handle.write(b"new")
-        handle.flush()
-        assert path.read_bytes() == b"old"
-    assert path.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["a"]
-
-
-def test_atomic_write_permissions_follow_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        with atomic_write(tmp_path / "a") as handle:
-            handle.write(b"x")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
-
-
-def test_atomic_write_where_it_cannot(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "a"):
-        pass
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError), atomic_write(tmp_path / "folder"):
-        pass
-    assert os.listdir(tmp_path) == ["folder"]
-
-
 def test_save_container_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_container(tmp_path / "a", "k", ARRAYS, {"x": float("nan")})
     with pytest.raises(TypeError, match="not JSON serializable"):
         save_container(tmp_path / "a", "k", ARRAYS, {"x": object()})
     assert os.listdir(tmp_path) == []
-
-
-def test_track_passes_items_and_writes_to_stderr_only(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert list(track(iter("abc"), "letters", total=3)) == ["a", "b", "c"]
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""  # stderr is no terminal: not even an empty line for a log
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes it for one
-    assert list(track([1, 2], "shown", total=2)) == [1, 2]
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "shown" in captured.err
-    assert list(track([1, 2], "numbers", enabled=False)) == [1, 2]
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
 
 
 def test_imports_are_light() -> None:

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from support.hostile_files import linear_onnx, onnx_model
+from support.hostile_onnx import linear_onnx, onnx_model
 from torch import nn
 
 import sac_fast

@@ -2,7 +2,7 @@
 
 import torch
 from baselines import OwnModels, Task
-from baselines.defender import answers
+from baselines.defender import logits_of
 from torch import nn
 
 SIDE, CLASSES = 8, 3
@@ -63,10 +63,10 @@ def pixels(count, seed=0, side=SIDE):
 
 def task(count=48, errors=30, seed=0):
     images, wrong = pixels(count, seed), pixels(errors, seed + 1)
-    right = answers(Net(), images).argmax(1)
+    right = logits_of(Net(), images).argmax(1)
     # One image in four is labelled otherwise than the source says; of the errors all but three are.
     labels = torch.where(torch.arange(count) % 4 == 0, (right + 1) % CLASSES, right)
-    said = answers(Net(), wrong).argmax(1)
+    said = logits_of(Net(), wrong).argmax(1)
     error_labels = torch.where(torch.arange(errors) < 3, said, (said + 1) % CLASSES)
     return Task(images[:32], labels[:32], images[32:], labels[32:], wrong, error_labels)
 

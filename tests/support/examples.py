@@ -10,11 +10,11 @@ def documented(module):
     return [name for name, value in public.items() if isinstance(value, (type, types.FunctionType))]
 
 
-def run_examples(module, name):
-    """Run the examples in the docstring of one exported object; it must have at least one."""
+def run_examples(module, name, **names):
+    """Run the examples in the docstring of one exported object, which see the module and `names`; one at least."""
     value = getattr(module, name)
     finder = doctest.DocTestFinder(recurse=False)
-    tests = finder.find(value, name, globs={**vars(module), "__name__": "example"})
+    tests = finder.find(value, name, globs={**vars(module), **names, "__name__": "example"})
     assert sum(len(test.examples) for test in tests) > 0, f"{name} has no example"
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.REPORT_NDIFF)
     output = []

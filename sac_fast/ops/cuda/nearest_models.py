@@ -18,10 +18,10 @@ from .sources import OutputVectors, Quantised, Resident, Source, StoredVectors
 from .sweep import MEMORY_SHARE, kernel_dtype, kernel_rows, memory_of, multiprocessors
 from .tiles import on_device
 
-MAX_LISTED = 256  # kMostNearest
+MAX_NEAREST = 256  # kMaxNearest
 _TILE = 128  # kSweepTile
 _NONE = torch.iinfo(torch.int64).max  # kNoNeighbour
-_MAX_MODELS = 2**32 - 1  # kMostSweepModels
+_MAX_MODELS = 2**32 - 1  # a model's number is the lower half of a key
 # Thread blocks for each multiprocessor, so that those which finish last are few among many
 _BLOCKS_EACH = 16
 # Sums of uint8 that stay below 2³¹
@@ -114,7 +114,7 @@ def _search(
 ) -> tuple[Tensor, Tensor]:
     """Indices and sums of the `each` nearest of the queries of `block`, both (q, each), ascending."""
     too_large = pool.dtype == torch.uint8 and pool.pitch > _MAX_UINT8_BYTES
-    if each > MAX_LISTED or pool.dtype == torch.float64 or too_large or pool.models > _MAX_MODELS:
+    if each > MAX_NEAREST or pool.dtype == torch.float64 or too_large or pool.models > _MAX_MODELS:
         return _by_sorting(pool, queries, block, each, most)
     whole = _segments(pool, most // 4)
     enough = _TILE * _BLOCKS_EACH * multiprocessors(pool.device)

@@ -1,8 +1,9 @@
-"""Checks of integer arguments: of Python, NumPy, and other types with ``__index__``."""
+"""Checks of arguments that raise a ProbeError."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection
 
 import numpy as np
 
@@ -31,3 +32,9 @@ def check_integer(name: str, value: object, minimum: int | None = None) -> int:
             f"{name} must be an integer{'' if minimum is None else f' of at least {minimum}'}, got {value!r}"
         )
     return number
+
+
+def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raise a ProbeError if the value is none of those allowed."""
+    if value not in allowed:
+        raise ProbeError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
