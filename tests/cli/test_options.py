@@ -100,7 +100,7 @@ def test_a_group_stands_for_its_options():
     assert inspect.unwrap(small.registered_commands[0].callback) is command
 
 
-@pytest.mark.parametrize(("path", "command"), commands())
+@pytest.mark.parametrize(("path", "command"), list(commands()))
 def test_commands_are_thin(path, command):
     function = inspect.unwrap(command.callback)
     (node,) = ast.parse(inspect.getsource(function)).body
