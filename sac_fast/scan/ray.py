@@ -65,6 +65,7 @@ class RayPool:
             "device": device if device == "cpu" else "cuda:0",  # Ray shows a task its own GPU only
             "shape": None if probes is None else list(probes.images.shape),
             "path": [os.path.abspath(folder) for folder in sys.path],
+            "started_in": os.getcwd(),
             "code_folder": code_folder(),
         }
         self._setup = canonical_json(setup).encode()
@@ -179,7 +180,9 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
 
 def _make_pool(setup: bytes, pixels: bytes | None) -> WorkerPool:
     values = json.loads(setup)
-    sys.path += [folder for folder in values["path"] if folder not in sys.path]
+    # Ray lets workers search the folder in which the command was started first: that is for `allow_code_in` to say.
+    own = [folder for folder in sys.path if os.path.abspath(folder) != values["started_in"]]
+    sys.path[:] = own + [folder for folder in values["path"] if folder not in own]
     allow_code_in(values["code_folder"])
     settings = WorkerSettings.from_dict(values["settings"])
     if settings.memory_bytes is None:
