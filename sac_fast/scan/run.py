@@ -96,7 +96,10 @@ def scan_models(
 
     Example::
 
-        >>> import numpy as np, os, tempfile
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> from sac_fast import scan_models
+        >>> from sac_fast.store import ModelStore
         >>> from sac_fast.store import ModelStore
         >>> folder = tempfile.mkdtemp()
         >>> for name in ("mine", "yours"):
