@@ -18,6 +18,7 @@ import sac_fast
 from sac_fast.cli import info
 from sac_fast.cli import main as cli
 from sac_fast.cli.render import common
+from sac_fast.io.version import package_version
 from sac_fast.probes import ImageCheck, ProbeVerification
 from sac_fast.verify.fingerprints import verify_fingerprints
 
@@ -326,7 +327,7 @@ def test_every_command_has_help(run):
 
 
 def test_version(run):
-    assert run("--version") == (0, f"sac-fast {sac_fast.io.version.package_version()}\n", "")
+    assert run("--version") == (0, f"sac-fast {package_version()}\n", "")
 
 
 def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):
