@@ -15,8 +15,6 @@ WITHOUT_EXAMPLE = {
     "ProbeSet",
     "Verification",
     "evaluate",
-    "find_relatives",
-    "scan_models",
     "simulate",
 }
 # Errors need none; NearestModels is shown by the op that returns it

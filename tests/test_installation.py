@@ -13,6 +13,7 @@ import pytest
 
 import sac_fast
 from sac_fast import _backend
+from sac_fast.io.version import package_version
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = pathlib.Path(sac_fast.__file__).parent
@@ -78,7 +79,7 @@ def test_compiled_module_links_neither_torch_nor_a_driver():
 
 
 def test_version_is_one(capsys):
-    assert _backend.compiled().version == sac_fast.io.version.package_version()
+    assert _backend.compiled().version == package_version()
 
 
 def readme_blocks(language):

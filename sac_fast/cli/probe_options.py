@@ -107,14 +107,14 @@ class ImageOptions:
 class ChoiceOptions:
     """Which images are taken."""
 
-    limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many images.")] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Use at most this number of images.")] = None
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of everything random; given, the limited number is drawn.")
     ] = None
     commit_seed: Annotated[
         str | None, typer.Option(help="Draw by a seed whose commitment you have published; see the README.")
     ] = None
-    per_class: Annotated[int | None, typer.Option(min=1, help="So many images of each class.")] = None
+    per_class: Annotated[int | None, typer.Option(min=1, help="This number of images of each class.")] = None
     distinct: Annotated[bool, typer.Option("--distinct", help="Drop images that look like an earlier one.")] = False
     misclassified_by: Annotated[
         list[Path] | None,

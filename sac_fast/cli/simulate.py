@@ -11,19 +11,14 @@ import typer
 
 from .option_groups import expand_option_groups
 from .options import (
-    ColourOrder,
     ImageSize,
+    InputOptions,
     Json,
-    Mean,
     ModelArgs,
-    ModelLayout,
     Quiet,
     Seed,
-    Size,
-    Std,
     Workers,
     parse_json_object,
-    parse_preprocessing,
     parse_size,
 )
 
@@ -135,18 +130,6 @@ class ImageOptions:
 
 
 @dataclass(frozen=True)
-class InputOptions:
-    """The source's arguments and its input."""
-
-    model_args: ModelArgs = None
-    size: Size = None
-    mean: Mean = "0"
-    std: Std = "1"
-    colour_order: ColourOrder = "RGB"
-    layout: ModelLayout = "NCHW"
-
-
-@dataclass(frozen=True)
 class TrainingOptions:
     """How models are trained."""
 
@@ -187,6 +170,7 @@ def simulate(
     files: ImageOptions,
     inputs: InputOptions,
     training: TrainingOptions,
+    model_args: ModelArgs = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -200,11 +184,9 @@ def simulate(
     from ..simulation import simulate as run
     from .render.simulate import show_simulation
 
-    preprocessing = parse_preprocessing(
-        "simulate", inputs.mean, inputs.std, inputs.size, inputs.colour_order, inputs.layout
-    )
+    preprocessing = inputs.parse("simulate")
     trainings = training.parse(inputs.layout)
-    arguments = parse_json_object(inputs.model_args)
+    arguments = parse_json_object(model_args)
     which, probe_files = models.parse(), files.probe_files()
     images = files.read(data, models.seed, not quiet)
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}

@@ -54,7 +54,7 @@ class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Of a watched module, the spec that other finders give, its loader told to report back."""
+        """Of a watched module, the spec that other finders give, with a loader that reports back."""
         if fullname != self.name and not fullname.startswith(self._prefix):
             return None
         finders = list(sys.meta_path)

@@ -143,7 +143,7 @@ def train_missing(
     Args:
         zoo: with its source and probe sets; the folder is locked.
         planned: without the source.
-        trainer: made of the zoo without its other members.
+        trainer: called with the labelled zoo without its other members.
         workers: number of processes, ≥ 1; None: one a core, at most 8.
         description: of the progress bar.
         progress: whether there is one, on stderr.

@@ -130,6 +130,7 @@ def find_relatives(
     Example::
 
         >>> import torch
+        >>> from sac_fast import find_relatives
         >>> _ = torch.manual_seed(0)
         >>> independents = [f"independent {i}" for i in range(20)]
         >>> names, outputs = [*independents, "mine", "suspect"], list(torch.randn(22, 50, 10))

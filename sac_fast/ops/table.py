@@ -45,8 +45,8 @@ class Op:
 
     Attributes:
         name: of the public function, `torch.ops.sac_fast.<name>`, and of the files of every layer.
-        calls: the arguments of the public function, each with its kind, by which `samples` makes good and bad values;
-            one mapping for each form of input that it takes.
+        calls: the arguments of the public function, each with its kind, for which the uniform tests have good and bad
+            values; one mapping for each form of input that it takes.
         schemas: of the registered ops that stand behind the public one, by name; `backend` chooses the implementation.
         backends: what each serves.
         definition: the op in plain PyTorch, which every backend is measured against.

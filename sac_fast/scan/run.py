@@ -96,7 +96,11 @@ def scan_models(
 
     Example::
 
-        >>> import numpy as np, os, tempfile
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> from sac_fast import scan_models
+        >>> from sac_fast.store import ModelStore
+        >>> from sac_fast.store import ModelStore
         >>> folder = tempfile.mkdtemp()
         >>> for name in ("mine", "yours"):
         ...     np.save(os.path.join(folder, name), np.random.rand(20, 10))  # recorded outputs: 20 probes, 10 classes

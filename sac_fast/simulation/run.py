@@ -82,7 +82,8 @@ def simulate(
     """Steal a model in every known way and train independent ones, into a labelled zoo; see `run_plan`.
 
     Args:
-        out: the zoo's folder: missing, empty, or with an earlier simulation of the same source, which is resumed.
+        out: the folder of the labelled zoo: missing, empty, or with an earlier simulation of the same source, which
+            is resumed.
         source: architecture of the model that is stolen.
         weights: its weights: safetensors, or a weights_only state dict.
         images: see `SimulationImages`.
@@ -167,10 +168,10 @@ def run_plan(
     machine give the same weights, whatever the number of workers. After every model zoo.json is written anew,
     so a run that was interrupted or killed resumes: a model whose weights file is whole and whose plan hash (attack,
     options, architecture, seed, images, source, training) is the planned one is kept. Members that are not in the
-    plan stay, so that a zoo can be made in several runs, one at a time.
+    plan stay, so that a labelled zoo can be made in several runs, one at a time.
 
     Args:
-        out: the zoo's folder: missing, empty, or with an earlier simulation of the same source.
+        out: the folder of the labelled zoo: missing, empty, or with an earlier simulation of the same source.
         source: the model that is stolen, with its weights.
         setting: see `Setting`; its ``source_hash`` is ``weights_hash(source)``.
         planned: see `plan`.
@@ -184,8 +185,8 @@ def run_plan(
 
     Raises:
         ValueError: a wrong argument.
-        OutputFolderError: ``out`` holds something else, the zoo of another source, or other probes of this name; or
-            another run is at work in it.
+        OutputFolderError: ``out`` holds something else, the labelled zoo of another source, or other probes of this
+            name; or another run is at work in it.
         ModelError: a worker process died.
     """
     check_workers(workers)

@@ -43,7 +43,9 @@ class ModelStore(ModelQueries, DistanceRows):
 
     Example::
 
-        >>> import tempfile, torch
+        >>> import tempfile
+        >>> import torch
+        >>> from sac_fast.store import ModelRecord, ModelStore
         >>> record = ModelRecord(
         ...     name="mine", path="mine.npy", probe_hash="sha256:" + "0" * 64, model_hash="sha256:" + "1" * 64
         ... )

@@ -161,7 +161,7 @@ class Verdict:
 
     Example::
 
-        >>> verdict = NullPool([0.4, 0.5, 0.6, 0.7]).judge(0.1, alpha=0.2)
+        >>> verdict = sac_fast.NullPool([0.4, 0.5, 0.6, 0.7]).judge(0.1, alpha=0.2)
         >>> verdict.to_dict()["verdict"], verdict.p_value, verdict.threshold
         ('derived', 0.2, 0.4)
     """

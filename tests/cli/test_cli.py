@@ -18,6 +18,7 @@ import sac_fast
 from sac_fast.cli import info
 from sac_fast.cli import main as cli
 from sac_fast.cli.render import common
+from sac_fast.io.version import package_version
 from sac_fast.probes import ImageCheck, ProbeVerification
 from sac_fast.verify.fingerprints import verify_fingerprints
 
@@ -147,7 +148,7 @@ def test_output_is_chosen(made, run):
 
 
 def test_arguments_of_the_architecture_that_fits_a_file(made, run):
-    """--model-args are those of every architecture, beside its own; the answers are the callable's."""
+    """--model-args are those of every architecture, beside its own; the outputs are the callable's."""
     file = ("fingerprint", "weights0.safetensors", "--probes", "probes.safetensors", "--mean", "0.5", "--std", "0.25")
     for given in (
         ["cli_models:Net", "--model-args", '{"classes": 5}'],
@@ -278,12 +279,12 @@ STRANGE = "good\x1b[2J\r\nverdict: independent\u202e"
 PLAIN = r"good\x1b[2J\r\nverdict: independent\u202e"
 
 
-def test_strangers_words_cannot_write_the_report(tmp_path, capsys):
+def test_untrusted_text_cannot_write_the_report(tmp_path, capsys):
     """Escape sequences, line breaks and reversed writing in names and in what repeats them."""
     probes = sac_fast.ProbeSet.from_arrays(np.arange(4 * 48, dtype=np.uint8).reshape(4, 4, 4, 3))
-    answers = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    outputs = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
     names = ["mine", STRANGE, *(f"null{i}" for i in range(3))]
-    made = [sac_fast.fingerprint(lambda x, i=i: answers + i * answers**2, probes, name=n) for i, n in enumerate(names)]
+    made = [sac_fast.fingerprint(lambda x, i=i: outputs + i * outputs**2, probes, name=n) for i, n in enumerate(names)]
     result = verify_fingerprints(made[0], made[1], made[2:], metric="pearson")
     common.show_verification(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
     common.show_fingerprint(made[1], tmp_path / "f.safetensors", False)
@@ -302,7 +303,7 @@ def test_strangers_words_cannot_write_the_report(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, OverflowError])
-def test_arithmetic_errors_and_strangers_words_are_one_line(run, monkeypatch, error):
+def test_arithmetic_errors_and_untrusted_text_are_one_line(run, monkeypatch, error):
     def fails():
         raise error(STRANGE)
 
@@ -326,7 +327,7 @@ def test_every_command_has_help(run):
 
 
 def test_version(run):
-    assert run("--version") == (0, f"sac-fast {sac_fast.io.version.package_version()}\n", "")
+    assert run("--version") == (0, f"sac-fast {package_version()}\n", "")
 
 
 def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):
@@ -339,7 +340,7 @@ def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):
     assert err == "sac-fast: ValueError: a \\x1b[2J name\\n\\tand its\\ud800second line\n"
 
 
-def test_a_verdict_prints_strangers_names_without_tricks(run, tmp_path):
+def test_a_verdict_prints_untrusted_names_escaped(run, tmp_path):
     outputs = torch.arange(12.0).reshape(4, 3) ** 2
     for number, name in enumerate(("\x1b[2Jmine", "theirs\ud800\u202e")):
         provenance = {"name": name, "probe_hash": "sha256:" + "0" * 64, "model_hash": None}

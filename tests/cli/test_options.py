@@ -1,5 +1,6 @@
 """An option means the same in every command that has it, and groups of options are dataclasses."""
 
+import ast
 import collections
 import inspect
 from dataclasses import dataclass
@@ -97,3 +98,11 @@ def test_a_group_stands_for_its_options():
     assert run(small, ["a", "--name", "b", "--count", "4"]).stdout == f"a {Group(4, 'b')} False\n"
     assert run(small, ["a"]).exit_code == 2
     assert inspect.unwrap(small.registered_commands[0].callback) is command
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()))
+def test_commands_are_thin(path, command):
+    function = inspect.unwrap(command.callback)
+    (node,) = ast.parse(inspect.getsource(function)).body
+    assert len(inspect.signature(function).parameters) <= 12
+    assert node.end_lineno - node.body[0].lineno < 60

@@ -7,5 +7,5 @@ for preset in "$@"; do
   printf '\n== %s\n' "$preset"
   cmake -S tests/cpp --preset "$preset" >/dev/null
   cmake --build "build/cpp-$preset" | tail -n 1
-  ctest --test-dir "build/cpp-$preset" --output-on-failure --no-tests=error
+  ctest --test-dir "build/cpp-$preset" -j "$(nproc)" --output-on-failure --no-tests=error
 done

@@ -35,7 +35,7 @@ def test_second_of_two_simulations_in_one_folder_is_refused_and_nothing_is_lost(
     out = tmp_path / "zoo"
     command = [
         sys.executable, "-m", "sac_fast", "simulate", "-q", "--workers", "1", "--out", str(out),
-        "--source", "sac_fast.demo.architectures:plain", "--model-args", '{"classes": 4}',
+        "--model", "sac_fast.demo.architectures:plain", "--model-args", '{"classes": 4}',
         "--weights", str(tmp_path / "source.safetensors"), "--data", str(tmp_path / "thief.safetensors"),
     ]  # fmt: skip
     with subprocess.Popen(
@@ -43,12 +43,13 @@ def test_second_of_two_simulations_in_one_folder_is_refused_and_nothing_is_lost(
     ) as first:
         try:
             wait_for(lambda: ((out / LOCK).exists() and (out / LOCK).read_text().strip()) or first.poll() is not None)
+            assert first.poll() is None, first.communicate()
             os.kill(first.pid, signal.SIGSTOP)  # so that it is at work however long the second one takes to start
             second = subprocess.run(
                 [*command, "--attacks", "finetune-last"], capture_output=True, text=True, timeout=300, check=False
             )
         finally:
-            os.kill(first.pid, signal.SIGCONT)
+            first.send_signal(signal.SIGCONT)
         _, errors = first.communicate(timeout=300)
     assert (first.returncode, errors) == (0, b"")
     assert second.returncode == 1

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arguments import BACKENDS, COMPARISONS, METRICS, PRECISIONS, VECTOR_DTYPES
-from .jpeg_arguments import SUBSAMPLINGS
+from sac_fast.ops.arguments import BACKENDS, COMPARISONS, METRICS, PRECISIONS, VECTOR_DTYPES
+from sac_fast.ops.jpeg_arguments import SUBSAMPLINGS
 
 PROBES = 9
 BAD_ROW = 3
