@@ -66,12 +66,8 @@ def _graph(lineage: Lineage, sources: Collection[str]) -> Any:
     graph = nx.Graph()
     independents = set(lineage.independents)
     for name in sorted(members):
-        graph.add_node(
-            label_of[name],
-            group=group_of.get(name, -1),
-            independent=name in independents,
-            source=name in sources,
-        )
+        declared = {"independent": name in independents, "source": name in sources}
+        graph.add_node(label_of[name], group=group_of.get(name, -1), **declared)
     for a, b, distance in lineage.forest:
         graph.add_edge(label_of[a], label_of[b], distance=distance)
     return graph
@@ -123,6 +119,8 @@ def _dot(lineage: Lineage, sources: Collection[str]) -> str:
 
 def _svg(lineage: Lineage, sources: Collection[str]) -> str:
     """Each tree as an indented list: one row per model, with the distance to its parent."""
+    import networkx as nx
+
     graph = _graph(lineage, sources)
     independents = {label for label, data in graph.nodes(data=True) if data["independent"]}
     roots = {label for label, data in graph.nodes(data=True) if data["source"]}
@@ -134,7 +132,8 @@ def _svg(lineage: Lineage, sources: Collection[str]) -> str:
     )
     parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{escape(title)}</text>')
     y += 2 * _ROW
-    for tree in _trees(graph):
+    trees = sorted(map(sorted, nx.connected_components(graph)), key=lambda tree: (-len(tree), tree[0]))
+    for tree in trees:
         place: dict[str, tuple[float, float]] = {}
         for name, depth, parent in _rows(graph, tree, roots):
             x = _MARGIN + depth * _INDENT
@@ -162,12 +161,6 @@ def _svg(lineage: Lineage, sources: Collection[str]) -> str:
         + "\n".join(parts)
         + "</svg>\n"
     )
-
-
-def _trees(graph: Any) -> list[list[str]]:
-    import networkx as nx
-
-    return sorted((sorted(tree) for tree in nx.connected_components(graph)), key=lambda tree: (-len(tree), tree[0]))
 
 
 def _rows(graph: Any, tree: list[str], roots: set[str]) -> list[tuple[str, int, str | None]]:
