@@ -15,7 +15,6 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -103,9 +102,7 @@ class ModelStore(ModelQueries, DistanceRows):
     def __enter__(self) -> ModelStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def add_results(self, results: Iterable[Result]) -> int:
