@@ -52,7 +52,7 @@ def save_graph(path: StrPath, lineage: Lineage, *, sources: Collection[str] = ()
     writer = {".graphml": _graphml, ".dot": _dot, ".json": _json, ".svg": _svg}[check_ending(path)]
     if lineage.threshold is None:
         raise ValueError(f"graph needs a threshold, got none: {'; '.join(lineage.notes)}")
-    text = writer(lineage, sources)
+    text = writer(lineage, _graph(lineage, sources))
     with atomic_write(path) as handle:
         handle.write(text.encode())
 
@@ -87,25 +87,24 @@ def _labels(names: Collection[str]) -> dict[str, str]:
     return {name: label for label, name in labels.items()}
 
 
-def _graphml(lineage: Lineage, sources: Collection[str]) -> str:
+def _graphml(lineage: Lineage, graph: Any) -> str:
     import networkx as nx
 
     buffer = io.BytesIO()
-    nx.write_graphml(_graph(lineage, sources), buffer)
+    nx.write_graphml(graph, buffer)
     return buffer.getvalue().decode() + "\n"
 
 
-def _json(lineage: Lineage, sources: Collection[str]) -> str:
+def _json(lineage: Lineage, graph: Any) -> str:
     import networkx as nx
 
-    return json.dumps(nx.node_link_data(_graph(lineage, sources), edges="edges"), indent=1) + "\n"
+    return json.dumps(nx.node_link_data(graph, edges="edges"), indent=1) + "\n"
 
 
-def _dot(lineage: Lineage, sources: Collection[str]) -> str:
+def _dot(lineage: Lineage, graph: Any) -> str:
     def quoted(name: str) -> str:
         return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
-    graph = _graph(lineage, sources)
     lines = ["graph relatives {", "  node [shape=box];"]
     for name, data in graph.nodes(data=True):
         style = ", style=bold" if data["source"] else ", style=dashed" if data["independent"] else ""
@@ -117,11 +116,10 @@ def _dot(lineage: Lineage, sources: Collection[str]) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _svg(lineage: Lineage, sources: Collection[str]) -> str:
+def _svg(lineage: Lineage, graph: Any) -> str:
     """Each tree as an indented list: one row per model, with the distance to its parent."""
     import networkx as nx
 
-    graph = _graph(lineage, sources)
     independents = {label for label, data in graph.nodes(data=True) if data["independent"]}
     roots = {label for label, data in graph.nodes(data=True) if data["source"]}
     parts: list[str] = []

@@ -163,19 +163,20 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
     try:
         pool = _pools.get(setup)
         if pool is None:
-            for old in _pools.values():
-                old.close()
-            _pools.clear()
+            _close_pools()
             pool = _pools[setup] = _make_pool(setup, pixels)
         pool.submit(Job(number, entry_of(header)))
         while True:
             for _, result in pool.poll(1.0):
                 return b"".join(pack(*reply_of(result, number)))
     except Exception as error:  # Ray would pickle the exception
-        for old in _pools.values():
-            old.close()
-        _pools.clear()
+        _close_pools()
         return b"".join(pack(*reply_of(failed("worker-lost", f"{type(error).__name__}: {error}"), number)))
+
+
+def _close_pools() -> None:
+    while _pools:
+        _pools.popitem()[1].close()
 
 
 def _make_pool(setup: bytes, pixels: bytes | None) -> WorkerPool:

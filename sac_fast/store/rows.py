@@ -48,33 +48,19 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
 
 def put_record(connection: sqlite3.Connection, record: ModelRecord, digest: str | None) -> None:
     """Write a model's rows, replacing those of the same name and probe set."""
+    names = (bound(record.name), record.probe_hash)
+    message = None if record.message is None else bound(record.message)
     connection.execute(
         "INSERT INTO models VALUES (CAST(? AS TEXT), ?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT (name, probe_hash) "
         "DO UPDATE SET status=excluded.status, digest=excluded.digest, reason=excluded.reason, "
         "message=excluded.message, details=excluded.details",
-        (
-            bound(record.name),
-            record.probe_hash,
-            record.status,
-            digest,
-            record.reason,
-            None if record.message is None else bound(record.message),
-            record.details,
-        ),
+        (*names, record.status, digest, record.reason, message, record.details),
     )
-    stamp = record.file
-    path, *numbers = (None,) * 5 if stamp is None else dataclasses.astuple(stamp)
+    path, *numbers = (None,) * 5 if record.file is None else dataclasses.astuple(record.file)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     connection.execute(
         "INSERT OR REPLACE INTO visits VALUES (CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?)",
-        (
-            bound(record.name),
-            record.probe_hash,
-            None if path is None else bound(path),
-            *numbers,
-            record.request,
-            record.seconds,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
+        (*names, None if path is None else bound(path), *numbers, record.request, record.seconds, now),
     )
 
 

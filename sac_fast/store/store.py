@@ -140,10 +140,8 @@ class ModelStore(ModelQueries, DistanceRows):
         with self.writing() as connection:
             for key, _, outputs in batch:
                 digest = key.digest
-                if (
-                    digest not in new
-                    and not connection.execute("SELECT 1 FROM results WHERE digest = ?", (digest,)).fetchone()
-                ):
+                found = connection.execute("SELECT 1 FROM results WHERE digest = ?", (digest,)).fetchone()
+                if digest not in new and found is None:
                     blobs.append(encode(key, outputs))
                     new[digest] = (key, *outputs.shape)
             names = self.files.write(blobs) if blobs else []
