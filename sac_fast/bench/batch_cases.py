@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -58,16 +59,16 @@ def all_pairs(m: int, n: int, k: int, threads: int, *, sweep: str | None = None,
     expected = reference.pairwise_correlation_distances(list(models[sample].double()))
 
     def square(condensed: np.ndarray) -> Tensor:
-        return torch.from_numpy(_scipy_distance().squareform(condensed)) * scale
+        return torch.from_numpy(import_module("scipy.spatial.distance").squareform(condensed)) * scale
 
     ours = partial(pairwise_correlation_distances, models)
     implementations = [
         *our_implementations(ours, DIFFERENCES, one_thread=sweep is None),
         Implementation(CDIST, lambda: torch.cdist(vectors, vectors, p=1), result=lambda sums: sums * scale),
-        Implementation(PDIST, lambda: _scipy_distance().pdist(wide, "cityblock"), result=square),
+        Implementation(PDIST, lambda: import_module("scipy.spatial.distance").pdist(wide, "cityblock"), result=square),
         Implementation(
             SKLEARN,
-            lambda: _sklearn().pairwise_distances(wide, metric="manhattan", n_jobs=threads),
+            lambda: import_module("sklearn.metrics").pairwise_distances(wide, metric="manhattan", n_jobs=threads),
             result=lambda sums: torch.from_numpy(sums) * scale,
         ),
         Implementation(
@@ -90,19 +91,6 @@ def all_pairs(m: int, n: int, k: int, threads: int, *, sweep: str | None = None,
         targets=wanted if judged else [],
         agreement=same_bits if sweep is None else None,
     )
-
-
-def _scipy_distance() -> Any:
-    """scipy.spatial.distance, imported where it is used."""
-    import scipy.spatial.distance
-
-    return scipy.spatial.distance
-
-
-def _sklearn() -> Any:
-    import sklearn.metrics
-
-    return sklearn.metrics
 
 
 def nearest(m: int, n: int, k: int, top: int, *, judged: bool) -> Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -214,9 +215,6 @@ def _rate(case: Case, record: dict[str, Any], clocks: Mapping[str, _Clock], limi
 def judge(target: Target, record: Mapping[str, Any]) -> dict[str, Any]:
     """Say whether a record meets a target: `met` is None where that is not known."""
     value = target.value(record)
-    met = None
-    if value is not None:
-        met = (target.at_least is None or value >= target.at_least) and (
-            target.at_most is None or value <= target.at_most
-        )
+    bounds = ((target.at_least, operator.ge), (target.at_most, operator.le))
+    met = None if value is None else all(bound is None or holds(value, bound) for bound, holds in bounds)
     return {"text": target.text, "value": value, "at_least": target.at_least, "at_most": target.at_most, "met": met}

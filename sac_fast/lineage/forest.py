@@ -157,9 +157,7 @@ def groups_of(outputs: list[Tensor], pairs: Pairs, threshold: float, metric: str
             notes.append(f"a group of {len(part)} models was formed by single linkage, being larger than the limit")
             groups.append(part)
             continue
-        groups += [
-            [part[i] for i in inside] for inside in _average_linkage([outputs[r] for r in part], threshold, metric)
-        ]
+        groups += _average_linkage(outputs, part, threshold, metric)
     return sorted((sorted(group) for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))
 
 
@@ -175,11 +173,11 @@ def _connected(count: int, pairs: Pairs) -> list[list[int]]:
     return [part.tolist() for part in parts if len(part) > 1]
 
 
-def _average_linkage(outputs: list[Tensor], threshold: float, metric: str) -> list[list[int]]:
+def _average_linkage(outputs: list[Tensor], rows: list[int], threshold: float, metric: str) -> list[list[int]]:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    distances = pairwise_correlation_distances(outputs, metric=metric).double().numpy()
+    distances = pairwise_correlation_distances([outputs[row] for row in rows], metric=metric).double().numpy()
     # fcluster includes heights equal to t; related models are below t.
     labels = fcluster(linkage(squareform(distances, checks=False), "average"), np.nextafter(threshold, 0), "distance")
-    return [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    return [np.asarray(rows)[labels == label].tolist() for label in np.unique(labels)]

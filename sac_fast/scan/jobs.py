@@ -58,16 +58,10 @@ class Job:
 def request_of(job: Job) -> dict[str, Any]:
     """The job as JSON-able values (`sac_fast.scan.worker.entry_of` is the inverse)."""
     entry = job.entry
-    return {
-        "number": job.number,
-        "name": entry.name,
-        "path": str(entry.path),
-        "architecture": entry.architecture,
-        "kwargs": dict(entry.kwargs),
-        "preprocessing": None if entry.preprocessing is None else entry.preprocessing.to_dict(),
-        "output": entry.output,
-        "root": None if entry.root is None else str(entry.root),
-    }
+    plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
+    preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
+    root = None if entry.root is None else str(entry.root)
+    return plain | {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
 
 
 def pack_request(job: Job) -> bytes | RunResult:

@@ -111,13 +111,12 @@ class RayPool:
     def _result(self, reference: Any) -> RunResult:
         try:
             frame = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            return failed("worker-lost", f"{type(error).__name__} after {_MAX_RETRIES} retries")
-        try:
             if type(frame) is not bytes:
                 raise WireError("a task must return bytes")
             ((header, body),) = FrameReader(self._settings.max_body_bytes).feed(frame)
             return read_reply(header, body, self._rows, len(self._settings.architectures))
+        except self._ray.exceptions.RayError as error:
+            return failed("worker-lost", f"{type(error).__name__} after {_MAX_RETRIES} retries")
         except (WireError, ValueError) as error:
             return failed("bad-answer", str(error))
 

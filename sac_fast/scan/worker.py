@@ -133,15 +133,12 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def entry_of(request: Mapping[str, Any]) -> ModelEntry:
     """The model of a request (`sac_fast.scan.jobs.request_of` is the inverse)."""
-    preprocessing = request["preprocessing"]
+    plain = {name: request[name] for name in ("name", "path", "architecture", "kwargs", "output")}
+    preprocessing, root = request["preprocessing"], request["root"]
     return ModelEntry(
-        name=request["name"],
-        path=Path(request["path"]),
-        architecture=request["architecture"],
-        kwargs=request["kwargs"],
-        preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing is not None else None,
-        output=request["output"],
-        root=None if request["root"] is None else Path(request["root"]),
+        **plain,
+        preprocessing=None if preprocessing is None else Preprocessing.from_dict(preprocessing),
+        root=None if root is None else Path(root),
     )
 
 

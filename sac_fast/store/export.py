@@ -115,10 +115,8 @@ def _parquet(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
     with atomic_write(path) as handle, pq.ParquetWriter(handle, schema) as writer:
         rows = iter(rows)
         while chunk := list(islice(rows, _CHUNK_ROWS)):
-            arrays = [
-                pa.array([_valid(value) for value in column], types[kind])
-                for column, kind in zip(zip(*chunk, strict=True), columns.values(), strict=True)
-            ]
+            typed = zip(zip(*chunk, strict=True), schema.types, strict=True)
+            arrays = [pa.array([_valid(value) for value in column], kind) for column, kind in typed]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             count += len(chunk)
     return count
