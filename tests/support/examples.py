@@ -11,10 +11,8 @@ def documented(module):
 
 
 def run_examples(module, name):
-    """Run the examples in the docstring of one exported object; it must have at least one."""
-    value = getattr(module, name)
-    finder = doctest.DocTestFinder(recurse=False)
-    tests = finder.find(value, name, globs={**vars(module), "__name__": "example"})
+    """Run the examples in the docstring of one exported object, at least one, with the names of its own module."""
+    tests = doctest.DocTestFinder(recurse=False).find(getattr(module, name), name)
     assert sum(len(test.examples) for test in tests) > 0, f"{name} has no example"
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.REPORT_NDIFF)
     output = []
