@@ -27,8 +27,7 @@ from baselines.own_models import architectures, train_own_models
 from baselines.run import Kept, load_member, run_methods
 from baselines.summary import table
 
-from sac_fast.bench.files import write_json
-from sac_fast.bench.machine import describe
+from sac_fast.bench.results import start_result, write_json
 from sac_fast.errors import SacFastError
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.probes import ProbeSet
@@ -93,7 +92,7 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     """Everything; returns what --json writes."""
     start = time.perf_counter()
     torch.set_num_threads(asked.threads)
-    machine = describe(asked.threads)
+    result = start_result("sac_fast baselines", asked.threads)
     zoo = LabelledZoo.load(asked.zoo)
     names = asked.methods.split(",")
     if ERRORS not in zoo.probes and "akh" in names:
@@ -111,10 +110,8 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     results = run_methods(
         zoo, task, own, wanted, kept, seed=asked.seed, only_kept=asked.only_kept, progress=not asked.quiet
     )
-    return {
-        "kind": "sac_fast baselines",
+    return result | {
         "options": {"own": asked.own, "own_images": asked.own_images, "seed": asked.seed, "threads": asked.threads},
-        "machine": machine,
         "nice": os.nice(0) if hasattr(os, "nice") else None,
         "task": dict(zoo.task),
         "images": {

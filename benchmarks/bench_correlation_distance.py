@@ -1,6 +1,6 @@
-"""Times correlation_distance and correlation_distances beside their peers; results are checked first."""
+"""Times correlation_distance beside its peers; results are checked first."""
 
 from sac_fast.bench.script import main
 
 if __name__ == "__main__":
-    main("pair", __doc__)
+    main("correlation_distance", __doc__)

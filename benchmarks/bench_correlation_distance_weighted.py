@@ -3,4 +3,4 @@
 from sac_fast.bench.script import main
 
 if __name__ == "__main__":
-    main("weighted", __doc__)
+    main("correlation_distance_weighted", __doc__)

@@ -1,13 +1,13 @@
-"""The reference scripts' way against `sac_fast.compat`: per function, and for the evaluation of a whole model zoo.
+"""The reference scripts' way against `sac_fast.compat`: per function, and for the evaluation of many models.
 
     python benchmarks/bench_dropin.py [--json FILE] [--quick]
 
-The scripts' way is in `dropin_peer.py`. Models are recorded answers: random class centres for the source, mixed with
-each model's own answers and noise, 1 source + 105 suspects in the proportions of SAC_JC's `SAC.py` (20 extracted by
+The scripts' way is in `dropin_peer.py`. Models are recorded outputs: random class centres for the source, mixed with
+each model's own outputs and noise, 1 source + 105 suspects in the proportions of SAC_JC's `SAC.py` (20 extracted by
 probabilities, 20 by labels, 20 independent, 20 adversarially trained, 20 fine-tuned, 5 pruned). Results are compared
 first. The scripts compute them once, so the first run is reported besides the median of repeated ones, which find
 their memory mapped already. Each side of an evaluation runs in its own process, whose peak resident memory
-(ru_maxrss) is reported as such and without what Python, PyTorch and the answers took before.
+(ru_maxrss) is reported as such and without what Python, PyTorch and the outputs took before.
 
 Where the scripts' matrices do not fit into memory, that side runs with fewer models, and its figures for all of them
 are extrapolated along the line through two such runs; the report says so.
@@ -19,7 +19,6 @@ import argparse
 import functools
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -33,12 +32,12 @@ import dropin_peer
 import torch
 from torch import Tensor, nn
 
-from sac_fast import capabilities
+from sac_fast.bench.results import start_result, write_json
 from sac_fast.compat import output_differences, sac, sac_jc
 
 GROUPS = {"extracted_p": 20, "extracted_l": 20, "independent": 20, "adversarial": 20, "finetuned": 20, "pruned": 5}
-# Share of the source's answers in a model's own, made up so that the AUCs are neither 0.5 nor all 1.
-KINSHIP = {
+# Share of the source's outputs in a model's own, made up so that the AUCs are neither 0.5 nor all 1.
+SOURCE_SHARE = {
     "extracted_p": 0.55,
     "extracted_l": 0.42,
     "independent": 0.38,
@@ -108,8 +107,8 @@ def per_function(n: int, k: int, repeats: int) -> list[dict[str, Any]]:
 # --- the whole evaluation --------------------------------------------------------------------------------
 
 
-def recorded_answers(n: int, k: int, suspects: int) -> list[Tensor]:
-    """Answers of the source and of the first `suspects` models."""
+def recorded_outputs(n: int, k: int, suspects: int) -> list[Tensor]:
+    """Outputs of the source and of the first `suspects` models."""
     generator = torch.Generator().manual_seed(1)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     source = 3 * draw(k, k)[torch.randint(k, (n,), generator=generator)] + draw(n, k)
@@ -117,7 +116,7 @@ def recorded_answers(n: int, k: int, suspects: int) -> list[Tensor]:
     outputs = [source]
     for group, count in GROUPS.items():
         for _ in range(count):
-            share = KINSHIP[group] + 0.02 * float(draw(1))
+            share = SOURCE_SHARE[group] + 0.02 * float(draw(1))
             outputs.append(share * source + (1 - share) * (centres[labels] + draw(n, k)))
     return outputs[: suspects + 1]
 
@@ -133,12 +132,12 @@ def resident_peak() -> int:
 
 def side(name: str, n: int, k: int, suspects: int, repeats: int) -> None:
     """One side in this process: prints JSON."""
-    outputs = recorded_answers(n, k, suspects)
+    outputs = recorded_outputs(n, k, suspects)
     run: Callable[[], Tensor] = {
         "peer": lambda: dropin_peer.differences(outputs),
         "drop_in": lambda: output_differences(outputs),
     }[name]
-    small = recorded_answers(64, k, 2)  # loads what is loaded late, before the memory is read
+    small = recorded_outputs(64, k, 2)  # loads what is loaded late, before the memory is read
     output_differences(small)
     before = resident_peak()
     start = time.perf_counter()
@@ -251,25 +250,17 @@ def main() -> None:
         return
     pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     memory = int(options.memory_gib * 2**30) if options.memory_gib else pages
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
-    machine = {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        **{key: capabilities()[key] for key in ("instruction_set", "threads", "cuda_devices")},
-    }
-    print(json.dumps(machine))
+    start = time.perf_counter()
+    result = start_result("sac_fast drop-in", torch.get_num_threads())
+    print(json.dumps(result["hardware"]))
     print(f"\nn = 800, k = 7{'':13} {'scripts':>9}    {'drop-in':>9}       ratio   largest difference")
     repeats = 5 if options.quick else 21
-    result: dict[str, Any] = {"machine": machine, "functions": per_function(800, 7, repeats)}
+    result["functions"] = per_function(800, 7, repeats)
     result["evaluations"] = [evaluation(800, 7, repeats, repeats, 5, memory)]
     if not options.quick:
         result["evaluations"].append(evaluation(8000, 7, 2, 1, 1, memory))
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(result | {"seconds": time.perf_counter() - start}, options.json)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import importlib.metadata
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import PIL
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from sac_fast.bench.results import start_result, write_json
 from sac_fast.probes.image import fit_image
 
 SIDES = (224, 112)
@@ -86,6 +86,8 @@ def main() -> None:
         return
     if options.also is None:
         parser.error("--also must name the Python of an environment with pillow-simd")
+    start = time.perf_counter()
+    result = start_result("sac_fast resize", 1)
     sides = [Side(python, options.images) for python in (sys.executable, options.also)]
     folder = Path(__file__).parent
     rows = []
@@ -109,21 +111,15 @@ def main() -> None:
             }
             rows.append(row)
             print(json.dumps(row))
-    result = {
+    result |= {
         "benchmark": "resize of photographs of 427 × 640, crop to a square, one thread, median",
-        "machine": {"processor": processor(), "system": platform.platform(), "python": platform.python_version()},
         "engines": [process.who for process in sides],
         "images": options.images,
         "repeats": options.repeats,
         "rows": rows,
     }
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+        write_json(result | {"seconds": time.perf_counter() - start}, options.json)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from sac_fast import ProbeSet, nearest_models, save_weights
-from sac_fast.bench.machine import describe
+from sac_fast.bench.results import start_result, write_json
 from sac_fast.demo.architectures import plain
 from sac_fast.store import ModelStore
 
@@ -96,8 +96,8 @@ def run(command: list[Any], out: Path | None = None) -> dict[str, Any]:
     return {"command_seconds": seconds, "command_cpu_seconds": sum(used.values()), "peak_bytes": peak}
 
 
-def make_zoo(base: Path, models: int) -> None:
-    (base / "zoo").mkdir()
+def make_models(base: Path, models: int) -> None:
+    (base / "models").mkdir()
     rng = np.random.default_rng(0)
     # Smooth pictures, so that the models differ in more than noise.
     small = rng.integers(0, 256, (800, 8, 8, 3)).repeat(4, 1).repeat(4, 2)
@@ -111,7 +111,7 @@ def make_zoo(base: Path, models: int) -> None:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        save_weights(base / "zoo" / f"m{number:04}.safetensors", model)
+        save_weights(base / "models" / f"m{number:04}.safetensors", model)
 
 
 def drop_from_cache(folder: Path) -> None:
@@ -122,12 +122,24 @@ def drop_from_cache(folder: Path) -> None:
 
 
 def peer(base: Path, turn: str) -> dict[str, Any]:
-    found = run([sys.executable, HERE / "scan_peer.py", base / "zoo", base / "probes.h5", base / f"peer-{turn}.json"])
+    found = run(
+        [sys.executable, HERE / "scan_peer.py", base / "models", base / "probes.h5", base / f"peer-{turn}.json"]
+    )
     return found | json.loads((base / f"peer-{turn}.json").read_text())
 
 
 def ours(base: Path, turn: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "sac_fast", "scan", base / "zoo", "--probes", base / "probes", "--quiet", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "sac_fast",
+        "scan",
+        base / "models",
+        "--probes",
+        base / "probes",
+        "--quiet",
+        "--json",
+    ]
     command += ["--store", base / f"store-{turn}", "--architecture", SPEC, "--source", "m0000.safetensors"]
     found = run(command, base / f"ours-{turn}.lines")
     summary = json.loads((base / f"ours-{turn}.lines").read_text().splitlines()[-1])
@@ -139,7 +151,7 @@ def ours(base: Path, turn: str) -> dict[str, Any]:
 
 
 def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
-    make_zoo(base, models)
+    make_models(base, models)
     imports = run([sys.executable, "-c", "import torch, sac_fast, time; time.sleep(0.5)"])["peak_bytes"]
     record: dict[str, Any] = {"models": models, "probes": 800, "size": 32, "imports_bytes": imports, "turns": []}
     for number in range(rounds):
@@ -147,7 +159,7 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
             turn = {"round": number, "state": state, "load_average": os.getloadavg()[0]}
             for name, side in (("peer", peer), ("ours", ours)):
                 if state == "cold":
-                    drop_from_cache(base / "zoo")
+                    drop_from_cache(base / "models")
                 found = side(base, f"{number}-{state}")
                 found["models_per_second"] = models / found["seconds"]
                 found["models_per_second_with_imports"] = models / found["command_seconds"]
@@ -233,7 +245,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--recorded", type=int, default=20_000, help="recorded outputs; 0 leaves the case out")
     asked = parser.parse_args()
-    results: dict[str, Any] = {"machine": describe(2)}
+    start = time.perf_counter()
+    results = start_result("sac_fast scan", 2)
     for models in asked.models:
         with tempfile.TemporaryDirectory() as folder:
             case = scan_case(Path(folder), models, asked.rounds)
@@ -243,9 +256,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             results["recorded"] = recorded_case(Path(folder), asked.recorded)
         print(json.dumps(results["recorded"]), flush=True)
-    results["load_average_after"] = os.getloadavg()[0]
+    results["hardware"]["load_average_after"] = os.getloadavg()[0]
     if asked.json is not None:
-        asked.json.write_text(json.dumps(results, indent=1) + "\n")
+        write_json(results | {"seconds": time.perf_counter() - start}, asked.json)
 
 
 if __name__ == "__main__":

@@ -31,15 +31,15 @@ def correlation_dist(x: Tensor) -> Tensor:
 
 def outputs_of(model: nn.Module, loader: Any, each: Callable[[Tensor], Tensor] = Tensor.detach) -> Tensor:
     model.eval()
-    answers = []
+    outputs = []
     for x, _ in loader:
-        answers.append(each(model(x)))
-    return torch.cat(answers, 0)
+        outputs.append(each(model(x)))
+    return torch.cat(outputs, 0)
 
 
 def cal_cor(model: nn.Module, loader: Any) -> Tensor:
-    answers = outputs_of(model, loader)
-    return correlation(answers, answers)
+    outputs = outputs_of(model, loader)
+    return correlation(outputs, outputs)
 
 
 def output_to_label(output: Tensor) -> Tensor:
@@ -51,8 +51,8 @@ def output_to_label(output: Tensor) -> Tensor:
 
 
 def cal_cor_onehot(model: nn.Module, loader: Any) -> Tensor:
-    answers = outputs_of(model, loader, output_to_label)
-    return half_correlation(answers, answers)
+    outputs = outputs_of(model, loader, output_to_label)
+    return half_correlation(outputs, outputs)
 
 
 def cal_correct(model: nn.Module, loader: Any) -> float:
@@ -94,8 +94,8 @@ def calculate_auc(near: Any, far: Any) -> float:
 
 def differences(outputs: list[Tensor]) -> Tensor:
     matrices = []
-    for answers in outputs:
-        matrices.append(correlation(answers, answers))
+    for model in outputs:
+        matrices.append(correlation(model, model))
     differences = torch.zeros(len(outputs))
     for i in range(len(outputs) - 1):
         entries = matrices[0].shape[0] * matrices[0].shape[1]

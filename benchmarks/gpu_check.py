@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from gpu_check_times import cases, ceilings, targets
 from gpu_scan import check_scan
 
 from sac_fast import capabilities
-from sac_fast.bench.machine import describe
+from sac_fast.bench.results import start_result, write_json
 from sac_fast.ops.cuda import tiles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,8 +64,8 @@ def sanitize(arguments: list[str], limit: float) -> Row:
     return found
 
 
-def hardware(device: str) -> Row:
-    found: Row = {**describe(torch.get_num_threads()), "cuda": torch.version.cuda, "device": device}
+def describe_device(device: str) -> Row:
+    found: Row = {"cuda": torch.version.cuda, "device": device}
     found["cuda_architectures"] = capabilities()["cuda_architectures"]
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
@@ -86,17 +85,17 @@ def report(record: Row) -> bool:
         good &= not wrong
         print(f"{len(checks) - len(wrong)} of {len(checks)} results right")
         for row in wrong[:40]:
-            told = row.get("missing") or f"error {row['error']:.3g}, allowed {row['tolerance']:g}"
-            print(f"  WRONG {row['case']}: {told}")
+            reason = row.get("missing") or f"error {row['error']:.3g}, allowed {row['tolerance']:g}"
+            print(f"  WRONG {row['case']}: {reason}")
     for row in record.get("ceilings", []):
         for name, value in row.items():
             print(f"{name:20} {value}" if isinstance(value, str) else f"{name:20} {value:.4g}")
     for row in record.get("times", []):
-        told = row.get("missing") or f"{row['seconds'] * 1e3:12.4f} ms"
+        time_text = row.get("missing") or f"{row['seconds'] * 1e3:12.4f} ms"
         good &= not (row["engine"].startswith("sac_fast") and "missing" in row)
         rates = "".join(f"  {row[key]:.4g} {key}" for key in row if key.endswith("_per_s"))
         error = f"  error {row['error']:.2g}" if "error" in row else ""
-        print(f"{row['case']:44} {row['engine']:26} {told}{rates}{error}")
+        print(f"{row['case']:44} {row['engine']:26} {time_text}{rates}{error}")
     for row in record.get("targets", []):
         bound = f"≥ {row['at_least']:g}" if "at_least" in row else f"≤ {row['at_most']:g}"
         got = "not measured" if row["got"] is None else f"{row['got']:.4g}"
@@ -148,8 +147,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     known = [*ALL_CHECKS, *cases(options.device, options.device, options.quick)]
-    if strangers := [name for name in options.cases if name not in known]:
-        parser.error(f"--cases must be of {', '.join(known)}, got {strangers[0]}")
+    if unknown := [name for name in options.cases if name not in known]:
+        parser.error(f"--cases must be of {', '.join(known)}, got {unknown[0]}")
     return options
 
 
@@ -169,14 +168,18 @@ def main() -> int:
     record: Row = {}
     if options.only != list(STEPS) and options.out.exists():
         record = json.loads(options.out.read_text())
-    record |= {"machine": hardware(options.device), "command": " ".join(sys.argv), "load": os.getloadavg()}
+    start = time.perf_counter()
+    record |= start_result("sac_fast gpu check", torch.get_num_threads())
+    record["hardware"] |= describe_device(options.device)
+    code = {name: record[name] for name in ("commit", "dirty", "csrc_hash")}
 
     def keep(name: str, value: Any) -> None:
         # after every part: a hang in a later one does not lose it
         record[name] = value
-        new = options.out.with_name(options.out.name + ".new")
-        new.write_text(json.dumps(record, indent=1) + "\n")
-        new.replace(options.out)
+        record["seconds"] = time.perf_counter() - start
+        # steps of an earlier run stay, with the commit that they were measured at
+        record.setdefault("step_code", {})[name] = code
+        write_json(record, options.out)
 
     arguments = ["--device", options.device, *(["--quick"] if options.quick else [])]
     arguments += ["--kernel", options.kernel] if options.kernel else []
@@ -194,8 +197,8 @@ def main() -> int:
             if why:
                 print(f"gpu_check: {step}: {name}: {why}", file=sys.stderr)
                 new.append({"case": name, "engine": "sac_fast", "ok": False, "missing": why})
-            told = {(row["case"], row.get("engine")) for row in new}
-            rows = [row for row in rows if (row["case"], row.get("engine")) not in told] + new
+            measured = {(row["case"], row.get("engine")) for row in new}
+            rows = [row for row in rows if (row["case"], row.get("engine")) not in measured] + new
             keep(step, rows)
     if "times" in record and "ceilings" in record:
         keep("targets", targets(record["times"], record["ceilings"][0]))

@@ -93,8 +93,8 @@ def check_many(device: str, backend: str) -> Iterator[Row]:
     for n, k, m in ((2, 1, 3), (129, 40, 70), (300, 17, 9)):
         for metric in METRICS:
             for dtype in (torch.float32, torch.bfloat16, torch.float64):
-                zoo = [outputs(n, k + (i == 2) * 30, i, dtype) for i in range(m)]
-                wide, there = [x.double() for x in zoo], [x.to(device) for x in zoo]
+                models = [outputs(n, k + (i == 2) * 30, i, dtype) for i in range(m)]
+                wide, there = [x.double() for x in models], [x.to(device) for x in models]
                 expected = reference.correlation_distances(wide[0], wide, metric=metric)
                 tolerance = FLOAT64 if dtype == torch.float64 else 1e-6
                 name = f"n={n} k={k} m={m} {metric} {name_of(dtype)}"
@@ -187,17 +187,17 @@ CHECKS: dict[str, Callable[[str, str], Iterator[Row]]] = {
 
 def small_case() -> None:
     """A little of everything, for compute-sanitizer."""
-    zoo = [outputs(n, k, n).cuda() for n, k in ((260, 33), (260, 10), (260, 70), (260, 70))]
+    models = [outputs(n, k, n).cuda() for n, k in ((260, 33), (260, 10), (260, 70), (260, 70))]
     for kernel in kernels("cuda"):
         for metric in METRICS:
             for precision in ("highest", "medium"):
-                sac_fast.correlation_distance(zoo[0], zoo[1], metric=metric, precision=precision, backend="cuda")
-            sac_fast.correlation_distances(zoo[0], zoo, metric=metric, backend="cuda")
+                sac_fast.correlation_distance(models[0], models[1], metric=metric, precision=precision, backend="cuda")
+            sac_fast.correlation_distances(models[0], models, metric=metric, backend="cuda")
         print(kernel)
-    sac_fast.correlation_distance(zoo[0].double(), zoo[1], backend="cuda")
-    sac_fast.correlation_matrix(zoo[0], backend="cuda")
-    vectors = torch.stack([sac_fast.correlation_vector(x, dtype=torch.uint8, backend="cuda") for x in zoo])
-    sac_fast.pairwise_correlation_distances(zoo, backend="cuda")
+    sac_fast.correlation_distance(models[0].double(), models[1], backend="cuda")
+    sac_fast.correlation_matrix(models[0], backend="cuda")
+    vectors = torch.stack([sac_fast.correlation_vector(x, dtype=torch.uint8, backend="cuda") for x in models])
+    sac_fast.pairwise_correlation_distances(models, backend="cuda")
     sac_fast.nearest_models(vectors, top=2, backend="cuda")
     images = torch.randint(0, 256, (2, 33, 47, 3), dtype=torch.uint8, device="cuda")
     sac_fast.jpeg_roundtrip(images, 25, backend="cuda")

@@ -98,13 +98,13 @@ def times_of_pair(n: int, k: int, device: str, backend: str, repeats: int) -> It
     few = min(repeats, 5)
     for tf32 in (False, True):
         torch.backends.cuda.matmul.allow_tf32 = tf32
-        told = " TF32" if tf32 else ""
+        suffix = " TF32" if tf32 else ""
         for name, way in (("naive", naive), ("tiled", tiled)):
             peers = [lambda p=p, w=way: w(*p, "cosine") for p in data[:2]]
-            yield row_of(case, name + told, lambda c=peers: timed(c, device, few))
+            yield row_of(case, name + suffix, lambda c=peers: timed(c, device, few))
         compiled = torch.compile(naive, dynamic=False)
         peers = [lambda p=p, w=compiled: w(*p, "cosine") for p in data[:2]]
-        yield row_of(case, f"torch.compile(naive){told}", lambda c=peers: timed(c, device, few))
+        yield row_of(case, f"torch.compile(naive){suffix}", lambda c=peers: timed(c, device, few))
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
@@ -145,10 +145,10 @@ def times_of_suspects(m: int, n: int, k: int, device: str, backend: str) -> Iter
         yield row | {"error": float((call()[:5].double() - exact).abs().max())}
     for tf32 in (False, True):
         torch.backends.cuda.matmul.allow_tf32 = tf32
-        told = " TF32" if tf32 else ""
+        suffix = " TF32" if tf32 else ""
         for name, way in (("naive loop", naive_loop), ("naive loop, source kept", naive_loop_source_kept)):
             peer = lambda w=way: w(source, suspects)  # noqa: E731
-            yield row_of(case, name + told, lambda c=peer: timed([c], device, 3))
+            yield row_of(case, name + suffix, lambda c=peer: timed([c], device, 3))
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
@@ -159,18 +159,18 @@ def cuvs_cityblock(vectors: Tensor) -> Any:
 
 
 def times_of_all_pairs(m: int, n: int, device: str, backend: str) -> Iterator[Row]:
-    zoo = random(m, n, 10, seed=0, device=device)
+    models = random(m, n, 10, seed=0, device=device)
     case, entries = f"all pairs m={m} n={n}", n * (n - 1) // 2
     differences = m * (m - 1) / 2 * entries
-    few = [reference.correlation_vector(x.double()) for x in zoo[:50]]
+    few = [reference.correlation_vector(x.double()) for x in models[:50]]
     exact = torch.cdist(torch.stack(few), torch.stack(few), p=1) * (2 / n**2)
     for precision in ("highest", "medium"):
         options = {"precision": precision, "backend": backend}
-        call = lambda o=options: sac_fast.pairwise_correlation_distances(zoo, **o)  # noqa: E731
+        call = lambda o=options: sac_fast.pairwise_correlation_distances(models, **o)  # noqa: E731
         row = row_of(case, f"sac_fast {precision}", lambda c=call: timed([c], device, 3), differences=differences)
-        got = sac_fast.pairwise_correlation_distances(zoo[:50], **options).double()
+        got = sac_fast.pairwise_correlation_distances(models[:50], **options).double()
         yield row | {"error": float((got - exact).abs().max())}
-    vectors = torch.stack([sac_fast.correlation_vector(x, backend=backend) for x in zoo])
+    vectors = torch.stack([sac_fast.correlation_vector(x, backend=backend) for x in models])
     yield row_of(case, "torch.cdist(p=1)", lambda: timed([lambda: torch.cdist(vectors, vectors, p=1)], device, 2))
     yield row_of(case, "cuVS", lambda: timed([lambda: cuvs_cityblock(vectors)], device, 2))
 

@@ -17,7 +17,7 @@ import torch
 from sac_fast import ProbeSet, correlation_distance, save_weights
 from sac_fast.demo.architectures import inception, plain, residual
 from sac_fast.models import list_entries
-from sac_fast.scan.run import scan
+from sac_fast.scan.run import scan_models
 from sac_fast.store import ModelStore
 
 # cuDNN may multiply in TF32, which torch allows it by default: 11 bits of every factor.
@@ -41,7 +41,9 @@ def check_scan(device: str, models: int = 60, probes: int = 800) -> list[dict[st
         found, seconds = {}, {}
         for name, where in (("cpu", "cpu"), ("device", device), ("again", device)):
             with ModelStore.open(base / name, write=True, create=True) as store:
-                summary = scan(list_entries(base / "zoo.csv"), ProbeSet.load(base / "probes"), store, device=where)
+                summary = scan_models(
+                    list_entries(base / "zoo.csv"), ProbeSet.load(base / "probes"), store, device=where
+                )
                 if summary.done != models:
                     return [{"case": f"scan on {where}", "error": summary.reasons, "tolerance": 0, "ok": False}]
                 seconds[name] = summary.seconds - summary.phases["start"]

@@ -1,4 +1,4 @@
-"""The engines that `bench_jpeg.py` times; each maker gets the number of threads, gives (version, batch → batch)."""
+"""The engines that `bench_jpeg_roundtrip.py` times; a maker takes the threads and gives (version, batch → batch)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The reference scripts' way to fingerprint a zoo, written afresh from its description: the peer of `bench_scan.py`.
+"""The reference scripts' way to fingerprint many models, written from its description: peer of `bench_scan.py`.
 
 Each model in turn: load, `.to(device)`, a DataLoader over the HDF5 of the probes, the n×n matrix, which is kept.
 
-    python scan_peer.py ZOO_FOLDER PROBES.h5 OUT.json
+    python scan_peer.py MODELS_FOLDER PROBES.h5 OUT.json
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ class Probes(Dataset[Tensor]):
         return torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255
 
 
-def correlation(answers: Tensor) -> Tensor:
-    answers = F.normalize(answers, dim=-1)
-    return 1 - torch.mm(answers, answers.transpose(0, 1))
+def correlation(outputs: Tensor) -> Tensor:
+    outputs = F.normalize(outputs, dim=-1)
+    return 1 - torch.mm(outputs, outputs.transpose(0, 1))
 
 
-def main(zoo: str, probes: str, out: str) -> None:
+def main(models: str, probes: str, out: str) -> None:
     start = time.perf_counter()
     names, matrices = [], []
-    for path in sorted(Path(zoo).glob("*.safetensors")):
+    for path in sorted(Path(models).glob("*.safetensors")):
         model = plain(10)
         model.load_state_dict(load_file(path))
         model = model.to("cpu").eval()
-        answers = []
+        outputs = []
         with torch.no_grad():
             for x in DataLoader(Probes(probes), batch_size=64, shuffle=False):
-                answers.append(model(x).detach())
+                outputs.append(model(x).detach())
         names.append(path.name)
-        matrices.append(correlation(torch.cat(answers)))
+        matrices.append(correlation(torch.cat(outputs)))
     n = matrices[0].shape[0]
     distances = [float((matrix - matrices[0]).abs().sum() / n**2) for matrix in matrices]
     seconds = time.perf_counter() - start

@@ -5,7 +5,11 @@
 
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_weighted.h"
-#include "sac/triangle.h"
+#include "sac/correlation_distances.h"
+#include "sac/correlation_vector.h"
+#include "sac/detail/triangle.h"
+#include "sac/nearest_models.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace {
 
@@ -52,7 +56,7 @@ sac::CpuOptions cpu_options(int threads, const std::string& instruction_set) {
   return options;
 }
 
-// Runs a kernel without the GIL; an interrupted one raises what the signal handler raised.
+// Runs a kernel without the GIL. If it was cancelled, raises the exception that the signal handler set.
 template <typename Kernel>
 auto without_gil(const Kernel& kernel) {
   try {
@@ -101,11 +105,11 @@ void correlation_distances_cpu(const View& source, const std::vector<View>& susp
       [&] { sac::correlation_distances_cpu(view, views, kind, sigma, options, reinterpret_cast<double*>(distances)); });
 }
 
-void pairwise_correlation_distances_cpu(const std::vector<View>& zoo, const std::string& metric, double sigma,
+void pairwise_correlation_distances_cpu(const std::vector<View>& models, const std::string& metric, double sigma,
                                         bool wide, int threads, const std::string& instruction_set,
                                         std::uintptr_t distances) {
   const auto options = cpu_options(threads, instruction_set);
-  const auto views = views_of(zoo);
+  const auto views = views_of(models);
   const auto kind = metric_of(metric);
   without_gil([&] {
     sac::pairwise_correlation_distances_cpu(views, kind, sigma, wide, options, reinterpret_cast<void*>(distances));
@@ -120,11 +124,11 @@ void correlation_vector_cpu(const View& outputs, const std::string& metric, doub
   without_gil([&] { sac::correlation_vector_cpu(view, kind, sigma, wide, options, reinterpret_cast<void*>(vector)); });
 }
 
-void nearest_models_cpu(const std::vector<View>& zoo, const std::vector<View>& queries, const std::string& metric,
+void nearest_models_cpu(const std::vector<View>& models, const std::vector<View>& queries, const std::string& metric,
                         double sigma, std::int64_t top, std::int64_t candidates, int threads,
                         const std::string& instruction_set, std::uintptr_t distances, std::uintptr_t indices) {
   const sac::NearestOptions options{top, candidates, cpu_options(threads, instruction_set)};
-  const auto views = views_of(zoo), asked = views_of(queries);
+  const auto views = views_of(models), asked = views_of(queries);
   const auto kind = metric_of(metric);
   without_gil([&] {
     sac::nearest_models_cpu(views, asked.empty() ? nullptr : &asked, kind, sigma, options,
@@ -132,13 +136,13 @@ void nearest_models_cpu(const std::vector<View>& zoo, const std::vector<View>& q
   });
 }
 
-void nearest_vectors_cpu(std::uintptr_t zoo, std::int64_t models, std::uintptr_t queries, std::int64_t asked,
+void nearest_vectors_cpu(std::uintptr_t vectors, std::int64_t models, std::uintptr_t queries, std::int64_t asked,
                          const std::string& dtype, std::int64_t probes, std::int64_t top, std::int64_t candidates,
                          int threads, const std::string& instruction_set, std::uintptr_t distances,
                          std::uintptr_t indices) {
   const sac::NearestOptions options{top, candidates, cpu_options(threads, instruction_set)};
-  const sac::VectorZoo left{reinterpret_cast<const void*>(zoo), form_of(dtype), models, probes};
-  const sac::VectorZoo right{reinterpret_cast<const void*>(queries), form_of(dtype), asked, probes};
+  const sac::VectorBatch left{reinterpret_cast<const void*>(vectors), form_of(dtype), models, probes};
+  const sac::VectorBatch right{reinterpret_cast<const void*>(queries), form_of(dtype), asked, probes};
   without_gil([&] {
     sac::nearest_models_cpu(left, asked ? &right : nullptr, options, reinterpret_cast<double*>(distances),
                             reinterpret_cast<std::int64_t*>(indices));
@@ -186,20 +190,21 @@ PYBIND11_MODULE(_C, m) {
         "float64 distances for each row of weights; see csrc/include/sac/correlation_distance_weighted.h");
   m.def("correlation_distances_cpu", &correlation_distances_cpu, py::arg("source"), py::arg("suspects"),
         py::arg("metric"), py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"), py::arg("distances"),
-        "float64 distances of one source to each suspect; see csrc/include/sac/zoo.h");
-  m.def("pairwise_correlation_distances_cpu", &pairwise_correlation_distances_cpu, py::arg("zoo"), py::arg("metric"),
+        "float64 distances of one source to each suspect; see csrc/include/sac/correlation_distances.h");
+  m.def("pairwise_correlation_distances_cpu", &pairwise_correlation_distances_cpu, py::arg("models"), py::arg("metric"),
         py::arg("sigma"), py::arg("wide"), py::arg("threads"), py::arg("instruction_set"), py::arg("distances"),
-        "m x m distances; see csrc/include/sac/zoo.h");
+        "m x m distances; see csrc/include/sac/pairwise_correlation_distances.h");
   m.def("correlation_vector_cpu", &correlation_vector_cpu, py::arg("outputs"), py::arg("metric"), py::arg("sigma"),
         py::arg("wide"), py::arg("threads"), py::arg("instruction_set"), py::arg("vector"),
-        "Entries of C above the diagonal; see csrc/include/sac/zoo.h");
-  m.def("nearest_models_cpu", &nearest_models_cpu, py::arg("zoo"), py::arg("queries"), py::arg("metric"),
+        "Entries of C above the diagonal; see csrc/include/sac/correlation_vector.h");
+  m.def("nearest_models_cpu", &nearest_models_cpu, py::arg("models"), py::arg("queries"), py::arg("metric"),
         py::arg("sigma"), py::arg("top"), py::arg("candidates"), py::arg("threads"), py::arg("instruction_set"),
-        py::arg("distances"), py::arg("indices"), "Nearest models by their outputs; see csrc/include/sac/zoo.h");
-  m.def("nearest_vectors_cpu", &nearest_vectors_cpu, py::arg("zoo"), py::arg("models"), py::arg("queries"),
+        py::arg("distances"), py::arg("indices"),
+        "Nearest models by their outputs; see csrc/include/sac/nearest_models.h");
+  m.def("nearest_vectors_cpu", &nearest_vectors_cpu, py::arg("vectors"), py::arg("models"), py::arg("queries"),
         py::arg("asked"), py::arg("dtype"), py::arg("probes"), py::arg("top"), py::arg("candidates"),
         py::arg("threads"), py::arg("instruction_set"), py::arg("distances"), py::arg("indices"),
-        "Nearest models by their correlation vectors; see csrc/include/sac/zoo.h");
+        "Nearest models by their correlation vectors; see csrc/include/sac/nearest_models.h");
   m.def("jpeg_roundtrip_cpu", &jpeg_roundtrip_cpu, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
         py::arg("subsampling"), py::arg("threads"), py::arg("instruction_set"),

@@ -1,15 +1,17 @@
-// What the files of bindings share. Pointers, sizes and strides come in as integers: no torch here.
+// Shared by the bindings. Pointers, sizes and strides come in as integers: no torch.
 #pragma once
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 
+#include "sac/detail/matrix_view.h"
+#include "sac/detail/vector_form.h"
 #include "sac/jpeg_roundtrip.h"
-#include "sac/matrix_view.h"
-#include "sac/zoo.h"
 
 namespace sac_bindings {
 
@@ -35,15 +37,20 @@ inline sac::VectorForm form_of(const std::string& dtype) {
   if (dtype == "uint8") return sac::VectorForm::uint8;
   if (dtype == "float16") return sac::VectorForm::float16;
   if (dtype == "float32") return sac::VectorForm::float32;
-  throw std::invalid_argument("dtype of vectors must be uint8, float16 or float32, got " + dtype);
+  if (dtype == "float64") return sac::VectorForm::float64;
+  throw std::invalid_argument("dtype of vectors must be uint8, float16, float32 or float64, got " + dtype);
+}
+
+inline sac::Subsampling subsampling_of(const std::string& name) {
+  if (name == "4:4:4") return sac::Subsampling::s444;
+  if (name == "4:2:2") return sac::Subsampling::s422;
+  if (name == "4:2:0") return sac::Subsampling::s420;
+  throw std::invalid_argument("subsampling must be 4:4:4, 4:2:2 or 4:2:0, got " + name);
 }
 
 inline sac::JpegBatch jpeg_batch_of(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height,
                                     int width, int channels, std::uintptr_t quality, int quality_step,
                                     const std::string& subsampling) {
-  const auto kind = subsampling == "4:4:4"   ? sac::Subsampling::s444
-                    : subsampling == "4:2:2" ? sac::Subsampling::s422
-                                             : sac::Subsampling::s420;
   return {reinterpret_cast<const std::uint8_t*>(images),
           reinterpret_cast<std::uint8_t*>(out),
           count,
@@ -52,7 +59,7 @@ inline sac::JpegBatch jpeg_batch_of(std::uintptr_t images, std::uintptr_t out, s
           channels,
           reinterpret_cast<const std::uint8_t*>(quality),
           quality_step,
-          kind};
+          subsampling_of(subsampling)};
 }
 
 // bindings_cuda.cpp, in builds with CUDA

@@ -1,10 +1,11 @@
 // The CUDA launchers, for builds that have them.
 #include "bindings.h"
-#include "sac/correlation_distance_cuda.h"
-#include "sac/correlation_tiles.h"
-#include "sac/pack_rows.h"
-#include "sac/packed_tiles.h"
-#include "sac/zoo_cuda.h"
+#include "sac/correlation_distance.h"
+#include "sac/correlation_distances.h"
+#include "sac/correlation_matrix.h"
+#include "sac/detail/packed_tiles.h"
+#include "sac/nearest_models.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace sac_bindings {
 namespace {
@@ -39,12 +40,16 @@ using Shape = std::tuple<std::int64_t, std::int64_t, bool, int, double, std::str
 // packed rows, packed cols, norms of rows, norms of cols, k
 using Packed = std::tuple<std::uintptr_t, std::uintptr_t, std::uintptr_t, std::uintptr_t, std::int64_t>;
 
+sac::TileKernel tile_kernel_of(const std::string& name) {
+  if (name == "automatic") return sac::TileKernel::automatic;
+  if (name == "warp") return sac::TileKernel::warp;
+  if (name == "warpgroup") return sac::TileKernel::warpgroup;
+  throw std::invalid_argument("kernel must be automatic, warp or warpgroup, got " + name);
+}
+
 sac::TileShape shape_of(const Shape& shape) {
-  const auto& [rows, cols, square, parts, inverse_bandwidth, name] = shape;
-  const auto kernel = name == "warp"        ? sac::TileKernel::warp
-                      : name == "warpgroup" ? sac::TileKernel::warpgroup
-                                            : sac::TileKernel::automatic;
-  return {rows, cols, square, parts, inverse_bandwidth, kernel};
+  const auto& [rows, cols, square, parts, inverse_bandwidth, kernel] = shape;
+  return {rows, cols, square, parts, inverse_bandwidth, tile_kernel_of(kernel)};
 }
 
 sac::PackedModels packed_of(const Packed& packed) {
@@ -80,16 +85,6 @@ void jpeg_roundtrip_cuda(std::uintptr_t images, std::uintptr_t out, std::int64_t
   sac::jpeg_roundtrip_cuda(batch, reinterpret_cast<void*>(stream));
 }
 
-sac::SweepForm sweep_form_of(const std::string& dtype) {
-  if (dtype == "float64") return sac::SweepForm::float64;
-  switch (form_of(dtype)) {
-    case sac::VectorForm::uint8: return sac::SweepForm::uint8;
-    case sac::VectorForm::float16: return sac::SweepForm::float16;
-    case sac::VectorForm::float32: break;
-  }
-  return sac::SweepForm::float32;
-}
-
 // data, rows, bytes from one row to the next
 using Rows = std::tuple<std::uintptr_t, std::int64_t, std::int64_t>;
 
@@ -104,29 +99,29 @@ void pairwise_correlation_distances_cuda(const Rows& x, const Rows& y, bool tria
                                          std::uintptr_t sums, bool add, std::uintptr_t distances, bool wide,
                                          double scale, std::uintptr_t stream) {
   const auto left = sweep_rows_of(x), right = sweep_rows_of(y);
-  const auto form = sweep_form_of(dtype);
+  const auto form = form_of(dtype);
   const sac::SweepOutput out{reinterpret_cast<double*>(sums), add, reinterpret_cast<void*>(distances), wide, scale};
   py::gil_scoped_release no_gil;
   sac::pairwise_correlation_distances_cuda(left, right, triangle, form, left.pitch, out,
                                            reinterpret_cast<void*>(stream));
 }
 
-void nearest_models_cuda(const Rows& queries, const Rows& zoo, const std::string& dtype, int top,
-                         std::int64_t first_query, std::int64_t first_model, bool leave_itself_out, std::int64_t parts,
+void nearest_models_cuda(const Rows& queries, const Rows& models, const std::string& dtype, int top,
+                         std::int64_t first_query, std::int64_t first_model, bool exclude_self, std::int64_t parts,
                          std::uintptr_t lists, std::uintptr_t stream) {
-  const auto asked = sweep_rows_of(queries), models = sweep_rows_of(zoo);
-  const sac::NearestSweep sweep{sweep_form_of(dtype), models.pitch, top, first_query, first_model, leave_itself_out};
+  const auto asked = sweep_rows_of(queries), vectors = sweep_rows_of(models);
+  const sac::NearestSweep sweep{form_of(dtype), vectors.pitch, top, first_query, first_model, exclude_self};
   py::gil_scoped_release no_gil;
-  sac::nearest_models_cuda(asked, models, sweep, parts, reinterpret_cast<std::int64_t*>(lists),
+  sac::nearest_models_cuda(asked, vectors, sweep, parts, reinterpret_cast<std::int64_t*>(lists),
                            reinterpret_cast<void*>(stream));
 }
 
-void nearest_models_cuda_symmetric(const Rows& zoo, const std::string& dtype, int top, std::uintptr_t lists,
+void nearest_models_cuda_symmetric(const Rows& models, const std::string& dtype, int top, std::uintptr_t lists,
                                    std::uintptr_t stream) {
-  const auto models = sweep_rows_of(zoo);
-  const sac::NearestSweep sweep{sweep_form_of(dtype), models.pitch, top, 0, 0, true};
+  const auto vectors = sweep_rows_of(models);
+  const sac::NearestSweep sweep{form_of(dtype), vectors.pitch, top, 0, 0, true};
   py::gil_scoped_release no_gil;
-  sac::nearest_models_cuda(models, sweep, reinterpret_cast<std::int64_t*>(lists), reinterpret_cast<void*>(stream));
+  sac::nearest_models_cuda(vectors, sweep, reinterpret_cast<std::int64_t*>(lists), reinterpret_cast<void*>(stream));
 }
 
 }  // namespace
@@ -136,12 +131,13 @@ void define_cuda(py::module_& m) {
         "Number of partial sums of correlation_distance_cuda.");
   m.def("correlation_distance_cuda", &correlation_distance_cuda, py::arg("a"), py::arg("a_cols"), py::arg("b"),
         py::arg("b_cols"), py::arg("rows"), py::arg("inverse_bandwidth"), py::arg("partial"), py::arg("stream"),
-        "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance_cuda.h");
+        "Partial sums of |C^a - C^b|; see csrc/include/sac/correlation_distance.h");
   m.def("packed_bytes", &sac::packed_bytes, py::arg("rows"), py::arg("k"), py::arg("parts"),
-        "Bytes of a packed model; see csrc/include/sac/packed_tiles.h");
+        "Bytes of a packed model; see csrc/include/sac/detail/packed_tiles.h");
   m.def("pack_rows_cuda", &pack_rows_cuda, py::arg("outputs"), py::arg("models"), py::arg("model_stride"),
         py::arg("centre"), py::arg("parts"), py::arg("packed"), py::arg("squared_norms"), py::arg("first_row"),
-        py::arg("bad_rows"), py::arg("stream"), "Normalised rows for tensor cores; see csrc/include/sac/pack_rows.h");
+        py::arg("bad_rows"), py::arg("stream"),
+        "Normalised rows for tensor cores; see csrc/include/sac/detail/packed_tiles.h");
   m.def(
       "correlation_distances_tiles_blocks",
       [](const Shape& shape, std::int64_t count) {
@@ -150,21 +146,23 @@ void define_cuda(py::module_& m) {
       py::arg("shape"), py::arg("count"), "Partial sums of each suspect of correlation_distances_tiles.");
   m.def("correlation_distances_tiles", &correlation_distances_tiles, py::arg("shape"), py::arg("source"),
         py::arg("suspects"), py::arg("count"), py::arg("partial"), py::arg("stream"),
-        "Partial sums of |C^source - C^s|; see csrc/include/sac/correlation_tiles.h");
+        "Partial sums of |C^source - C^s|; see csrc/include/sac/correlation_distances.h");
   m.def("correlation_matrix_tiles", &correlation_matrix_tiles, py::arg("shape"), py::arg("models"), py::arg("count"),
         py::arg("vector"), py::arg("out"), py::arg("stream"),
-        "C of each model, float32; see csrc/include/sac/correlation_tiles.h");
+        "C of each model, float32; see csrc/include/sac/correlation_matrix.h");
   m.def("jpeg_roundtrip_cuda", &jpeg_roundtrip_cuda, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
         py::arg("subsampling"), py::arg("stream"), "Pixels after JPEG; see csrc/include/sac/jpeg_roundtrip.h");
   m.def("pairwise_correlation_distances_cuda", &pairwise_correlation_distances_cuda, py::arg("x"), py::arg("y"),
         py::arg("triangle"), py::arg("dtype"), py::arg("sums"), py::arg("add"), py::arg("distances"), py::arg("wide"),
-        py::arg("scale"), py::arg("stream"), "L1 distances of rows; see csrc/include/sac/zoo_cuda.h");
-  m.def("nearest_models_cuda", &nearest_models_cuda, py::arg("queries"), py::arg("zoo"), py::arg("dtype"),
-        py::arg("top"), py::arg("first_query"), py::arg("first_model"), py::arg("leave_itself_out"), py::arg("parts"),
-        py::arg("lists"), py::arg("stream"), "Offers a zoo to queries; see csrc/include/sac/zoo_cuda.h");
-  m.def("nearest_models_cuda_symmetric", &nearest_models_cuda_symmetric, py::arg("zoo"), py::arg("dtype"),
-        py::arg("top"), py::arg("lists"), py::arg("stream"), "Offers a zoo to itself; see csrc/include/sac/zoo_cuda.h");
+        py::arg("scale"), py::arg("stream"),
+        "L1 distances of rows; see csrc/include/sac/pairwise_correlation_distances.h");
+  m.def("nearest_models_cuda", &nearest_models_cuda, py::arg("queries"), py::arg("models"), py::arg("dtype"),
+        py::arg("top"), py::arg("first_query"), py::arg("first_model"), py::arg("exclude_self"), py::arg("parts"),
+        py::arg("lists"), py::arg("stream"), "Nearest models of queries; see csrc/include/sac/nearest_models.h");
+  m.def("nearest_models_cuda_symmetric", &nearest_models_cuda_symmetric, py::arg("models"), py::arg("dtype"),
+        py::arg("top"), py::arg("lists"), py::arg("stream"),
+        "Nearest models of each model; see csrc/include/sac/nearest_models.h");
 }
 
 }  // namespace sac_bindings

@@ -38,7 +38,7 @@ def correlation_distances_cpu(
     distances: int,
 ) -> None: ...
 def pairwise_correlation_distances_cpu(
-    zoo: Sequence[_View],
+    models: Sequence[_View],
     metric: str,
     sigma: float,
     wide: bool,
@@ -50,7 +50,7 @@ def correlation_vector_cpu(
     outputs: _View, metric: str, sigma: float, wide: bool, threads: int, instruction_set: str, vector: int
 ) -> None: ...
 def nearest_models_cpu(
-    zoo: Sequence[_View],
+    models: Sequence[_View],
     queries: Sequence[_View],
     metric: str,
     sigma: float,
@@ -62,7 +62,7 @@ def nearest_models_cpu(
     indices: int,
 ) -> None: ...
 def nearest_vectors_cpu(
-    zoo: int,
+    vectors: int,
     models: int,
     queries: int,
     asked: int,
@@ -147,14 +147,14 @@ def pairwise_correlation_distances_cuda(
 ) -> None: ...
 def nearest_models_cuda(
     queries: _Rows,
-    zoo: _Rows,
+    models: _Rows,
     dtype: str,
     top: int,
     first_query: int,
     first_model: int,
-    leave_itself_out: bool,
+    exclude_self: bool,
     parts: int,
     lists: int,
     stream: int,
 ) -> None: ...
-def nearest_models_cuda_symmetric(zoo: _Rows, dtype: str, top: int, lists: int, stream: int) -> None: ...
+def nearest_models_cuda_symmetric(models: _Rows, dtype: str, top: int, lists: int, stream: int) -> None: ...

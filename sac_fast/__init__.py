@@ -1,54 +1,69 @@
-"""sac_fast: tell which neural networks were derived from which, by the correlation of their answers."""
+"""sac_fast: tell which neural networks were derived from which, by the correlation of their outputs.
 
-from ._backend import capabilities
-from .errors import (
-    BackendError,
-    FileFormatError,
-    FingerprintError,
-    ModelError,
-    ModelRefusedError,
-    ProbeError,
-    SacFastError,
-    StoreDamagedError,
-    StoreError,
-    StoreLockedError,
-)
-from .fingerprint import Fingerprint, fingerprint
-from .formats.identify import identify
-from .models import (
-    Limits,
-    ModelEntry,
-    OpenedModel,
-    Preprocessing,
-    list_entries,
-    load_model,
-    load_weights,
-    open_model,
-    save_weights,
-    weights_hash,
-)
-from .ops import (
-    NearestModels,
-    correlation_distance,
-    correlation_distance_weighted,
-    correlation_distances,
-    correlation_matrix,
-    correlation_vector,
-    nearest_models,
-    pairwise_correlation_distances,
-)
-from .ops.jpeg_roundtrip import jpeg_roundtrip
-from .probes import ProbeSet
-from .verdict import (
-    NullPool,
-    Verdict,
-    auc,
-    calibrated_threshold,
-    conformal_p_value,
-    evaluate_distances,
-    probe_bootstrap,
-)
-from .verify.fingerprints import Verification, verify_fingerprints
+Importing the package is quick: a public name imports its module when it is first used. The ops are registered as
+``torch.ops.sac_fast.*`` as soon as both torch and sac_fast are imported, in either order.
+"""
+
+import importlib
+import importlib.util
+import sys
+import threading
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from .io.after_import import after_import
+
+if TYPE_CHECKING:
+    from .errors import (
+        BackendError,
+        FileFormatError,
+        FingerprintError,
+        ModelError,
+        ModelRefusedError,
+        ProbeError,
+        SacFastError,
+        StoreDamagedError,
+        StoreError,
+        StoreLockedError,
+    )
+    from .evaluation.run import evaluate
+    from .fingerprint import Fingerprint, fingerprint
+    from .formats.identify import identify
+    from .formats.limits import Limits
+    from .lineage.relatives import find_relatives
+    from .models import (
+        ModelEntry,
+        OpenedModel,
+        Preprocessing,
+        list_entries,
+        load_model,
+        load_weights,
+        open_model,
+        save_weights,
+        weights_hash,
+    )
+    from .ops.capabilities import capabilities
+    from .ops.correlation_distance import correlation_distance
+    from .ops.correlation_distance_weighted import correlation_distance_weighted
+    from .ops.correlation_distances import correlation_distances
+    from .ops.correlation_matrix import correlation_matrix
+    from .ops.correlation_vector import correlation_vector
+    from .ops.jpeg_roundtrip import jpeg_roundtrip
+    from .ops.nearest_models import NearestModels, nearest_models
+    from .ops.pairwise_correlation_distances import pairwise_correlation_distances
+    from .probes import ProbeSet
+    from .scan.run import scan_models
+    from .simulation.run import simulate
+    from .verdict import (
+        NullPool,
+        Verdict,
+        auc,
+        calibrated_threshold,
+        conformal_p_value,
+        evaluate_distances,
+        probe_bootstrap,
+    )
+    from .verify.fingerprints import Verification, verify_fingerprints
 
 __all__ = [
     "BackendError",
@@ -80,7 +95,9 @@ __all__ = [
     "correlation_distances",
     "correlation_matrix",
     "correlation_vector",
+    "evaluate",
     "evaluate_distances",
+    "find_relatives",
     "fingerprint",
     "identify",
     "jpeg_roundtrip",
@@ -92,6 +109,76 @@ __all__ = [
     "pairwise_correlation_distances",
     "probe_bootstrap",
     "save_weights",
+    "scan_models",
+    "simulate",
     "verify_fingerprints",
     "weights_hash",
 ]
+
+#: Where each public name is defined; the imports for type checkers above say the same.
+_MODULES = {
+    "errors": "BackendError FileFormatError FingerprintError ModelError ModelRefusedError ProbeError SacFastError "
+    "StoreDamagedError StoreError StoreLockedError",
+    "evaluation.run": "evaluate",
+    "fingerprint": "Fingerprint fingerprint",
+    "formats.identify": "identify",
+    "formats.limits": "Limits",
+    "lineage.relatives": "find_relatives",
+    "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
+    "weights_hash",
+    "ops.capabilities": "capabilities",
+    "ops.correlation_distance": "correlation_distance",
+    "ops.correlation_distance_weighted": "correlation_distance_weighted",
+    "ops.correlation_distances": "correlation_distances",
+    "ops.correlation_matrix": "correlation_matrix",
+    "ops.correlation_vector": "correlation_vector",
+    "ops.jpeg_roundtrip": "jpeg_roundtrip",
+    "ops.nearest_models": "NearestModels nearest_models",
+    "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
+    "probes": "ProbeSet",
+    "scan.run": "scan_models",
+    "simulation.run": "simulate",
+    "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
+    "verify.fingerprints": "Verification verify_fingerprints",
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+#: Packages that import no torch.
+_TORCH_FREE = ("cli", "errors", "io")
+_lock = threading.RLock()
+
+
+def __getattr__(name: str) -> Any:
+    is_public = name in _MODULE_OF
+    if not is_public and (name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is None):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _MODULE_OF.get(name, name)
+    if module.partition(".")[0] not in _TORCH_FREE:
+        importlib.import_module("torch")  # before the lock: the thread that imports torch takes it to register the ops
+    with _lock:  # Python lets threads see each other's half imported modules
+        home = importlib.import_module(f"{__name__}.{module}")
+    value = getattr(home, name) if is_public else home
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # An import of the module `sac_fast.fingerprint` sets an attribute that is the public function's.
+        if name in _MODULE_OF and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+def _register_ops() -> None:
+    with _lock:
+        importlib.import_module(f"{__name__}.ops")
+
+
+sys.modules[__name__].__class__ = _Package
+after_import("torch", __name__, _register_ops)

@@ -1,10 +1,9 @@
-"""Loads the compiled module, if it is there, and says what this installation can do."""
+"""Loads the compiled module, if it is there, and says with how many threads and which instructions."""
 
 from __future__ import annotations
 
 import os
 from types import ModuleType
-from typing import Any
 
 import torch
 
@@ -19,16 +18,6 @@ except ImportError as error:
 
 _instruction_sets: tuple[str, ...] = tuple(_module.instruction_sets()) if _module is not None else ()
 _cuda_architectures: list[str] = [a for a in getattr(_module, "cuda_architectures", "").split(",") if a]
-# Kernels that no GPU has run yet: `backend="auto"` does not choose them, `sac-fast info` names them.
-CUDA_KERNELS_NOT_RUN = (
-    "correlation_distance",
-    "correlation_distances",
-    "correlation_matrix",
-    "correlation_vector",
-    "jpeg_roundtrip",
-    "nearest_models",
-    "pairwise_correlation_distances",
-)
 
 
 def is_compiled() -> bool:
@@ -50,9 +39,19 @@ def compiled(backend: str = "cpu") -> ModuleType:
     return _module
 
 
-def chooses_cuda(op: str) -> bool:
-    """True if `backend="auto"` may take the CUDA kernel of `op`."""
-    return bool(_cuda_architectures) and op not in CUDA_KERNELS_NOT_RUN
+def load_error() -> str | None:
+    """Why the compiled module is not there; None if it is."""
+    return _load_error
+
+
+def instruction_sets() -> list[str]:
+    """Instruction sets of this processor that the build has, best first."""
+    return list(_instruction_sets)
+
+
+def cuda_architectures() -> list[str]:
+    """Architectures that the CUDA kernels are built for; none in a build without CUDA."""
+    return _cuda_architectures
 
 
 def cpu_threads() -> int:
@@ -72,30 +71,3 @@ def cpu_instruction_set() -> str:
         there = f"{', '.join(_instruction_sets)} (what this processor and build have)"
         raise ValueError(f"SAC_FAST_INSTRUCTION_SET must be one of {there}, got {asked!r}")
     return asked or _instruction_sets[0]
-
-
-def capabilities() -> dict[str, Any]:
-    """What this installation can run, as a JSON-able dict.
-
-    Returns:
-        `compiled` and `load_error` (why not), `backends` usable besides "auto", `instruction_sets` of this
-        processor that the build has, best first, `instruction_set` and `threads` in use, `cuda_compiled`,
-        `cuda_architectures` of the build, `cuda_kernels_not_run_yet` (no GPU has run them: "auto" does not choose
-        them), `cuda_devices` that torch sees.
-    """
-    return {
-        "compiled": is_compiled(),
-        "load_error": _load_error,
-        "backends": [
-            *(["cpu"] if is_compiled() else []),
-            *(["cuda"] if _cuda_architectures and torch.cuda.is_available() else []),
-            "reference",
-        ],
-        "instruction_sets": list(_instruction_sets),
-        "instruction_set": cpu_instruction_set() if is_compiled() else None,
-        "threads": cpu_threads(),
-        "cuda_compiled": bool(_cuda_architectures),
-        "cuda_architectures": _cuda_architectures,
-        "cuda_kernels_not_run_yet": list(CUDA_KERNELS_NOT_RUN) if _cuda_architectures else [],
-        "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    }

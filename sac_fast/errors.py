@@ -8,7 +8,19 @@ from __future__ import annotations
 
 
 class SacFastError(Exception):
-    """Base of every error that sac_fast raises on purpose."""
+    """Base of every error that sac_fast raises on purpose.
+
+    Args:
+        message: names the argument, what was expected and what was got.
+        reason: a short code that a program can read (``"not-finite"``); None where there is none.
+    """
+
+    reason: str | None = None
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
 
 
 class BackendError(SacFastError, RuntimeError):
@@ -24,11 +36,11 @@ class FileFormatError(SacFastError, ValueError):
 
 
 class ModelError(SacFastError, RuntimeError):
-    """A model that cannot be loaded or whose answer cannot be used."""
+    """A model that cannot be loaded or whose outputs cannot be used."""
 
 
 class ModelRefusedError(ModelError, FileFormatError):
-    """A stranger's model file that is not opened, for a reason that a program can read.
+    """An untrusted model file that is not opened, for a reason that a program can read.
 
     Both parents are true: the model cannot be loaded, and the file is not one that can be read safely.
 
@@ -37,11 +49,12 @@ class ModelRefusedError(ModelError, FileFormatError):
         reason: a short code, one of `sac_fast.models.REASONS`.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+    reason: str
 
-    def __reduce__(self) -> tuple[type[ModelRefusedError], tuple[str, str]]:
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason=reason)
+
+    def __reduce__(self) -> tuple[type[ModelRefusedError], tuple[str, str | None]]:
         return type(self), (str(self), self.reason)  # for processes that hand errors on
 
 
@@ -50,15 +63,15 @@ class FingerprintError(SacFastError, ValueError):
 
 
 class StoreError(SacFastError, RuntimeError):
-    """A zoo store that cannot be opened, is damaged, or could not be written to."""
+    """A store that cannot be opened, is damaged, or could not be written to."""
 
 
 class StoreDamagedError(StoreError):
-    """A zoo store whose database is damaged or lost, or which needs repair."""
+    """A store whose database is damaged or lost, or which needs repair."""
 
 
 class StoreLockedError(StoreError):
-    """Another process writes to the store. Attribute ``pid``: its number, None where it is not known."""
+    """Another process writes to the store. Attribute ``pid``: its process ID, None where it is not known."""
 
     def __init__(self, message: str, pid: int | None = None) -> None:
         super().__init__(message)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,15 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
-from .io.container import StrPath, load_container, package_version, save_container
+from .io.container import load_container, save_container
+from .io.files import StrPath
+from .io.hashing import is_hash
+from .io.version import package_version
 from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
 from .probes.provenance import without_image_lists
-
-HASH_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Fingerprint:
             raise FingerprintError(f"provenance must be what JSON can hold, got {error}") from error
         for key, optional in (("probe_hash", False), ("model_hash", True)):
             value = provenance.get(key)
-            if not (isinstance(value, str) and HASH_PATTERN.fullmatch(value)) and not (optional and value is None):
+            if not is_hash(value) and not (optional and value is None):
                 raise FingerprintError(f'provenance must have {key} = "sha256:" and 64 digits, got {value!r}')
         if not isinstance(provenance.get("name"), str):
             raise FingerprintError(f"provenance must have a name, got {provenance.get('name')!r}")
@@ -221,7 +221,7 @@ def fingerprint(
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": {"sac_fast": package_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Fingerprint(outputs, provenance)
 
@@ -236,7 +236,7 @@ def _recorded_outputs(model: OpenedModel, probes: ProbeSet) -> torch.Tensor:
         raise ModelError(
             f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
         )
-    outputs = model.answer(None)
+    outputs = model.run(None)
     if len(outputs) != len(probes):
         raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
     return outputs

@@ -2,9 +2,10 @@ import sys
 
 import pytest
 import torch
+from support.processes import process_group, start_order
 
-from sac_fast import _backend
 from sac_fast.cli import main as cli
+from sac_fast.ops import capabilities
 
 
 def pytest_addoption(parser):
@@ -12,11 +13,26 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        items.sort(key=lambda item: start_order(item.nodeid))
     for item in items:
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="long; run with --slow"))
         if "cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand tests to processes by `process_group`, in the order of `start_order`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return process_group(nodeid)
+
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)
 
 
 @pytest.fixture
@@ -33,7 +49,7 @@ def run(monkeypatch, capsys):
     return call
 
 
-INSTRUCTION_SETS = _backend.capabilities()["instruction_sets"]
+INSTRUCTION_SETS = capabilities()["instruction_sets"]
 
 
 @pytest.fixture(params=INSTRUCTION_SETS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_fingerprint_records_what_was_done() -> None:
     assert (record["probes"]["count"], record["probes"]["size"]) == (6, [4, 4])
     assert record["probes"]["source"]["name"] == "noise"
     assert "images" not in record["probes"]["source"]
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(record["created"])
+    age = datetime.now(UTC) - datetime.fromisoformat(record["created"])
     assert timedelta(0) <= age < timedelta(minutes=1)
     assert len(result) == 6
     assert "6 probes × 5 outputs" in repr(result)

@@ -78,7 +78,7 @@ def test_compiled_module_links_neither_torch_nor_a_driver():
 
 
 def test_version_is_one(capsys):
-    assert _backend.compiled().version == sac_fast.io.container.package_version()
+    assert _backend.compiled().version == sac_fast.io.version.package_version()
 
 
 def readme_blocks(language):
@@ -115,4 +115,4 @@ def test_unknown_instruction_set_is_refused(run, monkeypatch):
     sets = ", ".join(_backend.compiled().instruction_sets())
     assert f"SAC_FAST_INSTRUCTION_SET must be one of {sets} (what this processor and build have), got 'foo'" in err
     monkeypatch.setenv("SAC_FAST_INSTRUCTION_SET", "portable")
-    assert _backend.capabilities()["instruction_set"] == "portable"
+    assert sac_fast.capabilities()["instruction_set"] == "portable"

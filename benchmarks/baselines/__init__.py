@@ -41,7 +41,7 @@ class Method:
             what comes near the paper's own where that is larger.
         own_models: whether the defender has to train stolen and independent models.
         any_classes: whether suspects may have another number of classes than the source.
-        answers: what a suspect must tell: ``"labels"``, ``"probabilities"`` or ``"logits"``.
+        output_form: what a suspect must give: ``"labels"``, ``"probabilities"`` or ``"logits"``.
     """
 
     title: str
@@ -51,7 +51,7 @@ class Method:
     budgets: tuple[int, ...] = (100, 400, 2000)
     own_models: bool = False
     any_classes: bool = False
-    answers: str = "labels"
+    output_form: str = "labels"
 
 
 METHODS: dict[str, Method] = {
@@ -70,7 +70,7 @@ METHODS: dict[str, Method] = {
         uap.prepare,
         uap.SETTINGS,
         own_models=True,
-        answers="probabilities",
+        output_form="probabilities",
     ),
     "modeldiff": Method(
         "ModelDiff",
@@ -78,7 +78,7 @@ METHODS: dict[str, Method] = {
         modeldiff.prepare,
         modeldiff.SETTINGS,
         any_classes=True,
-        answers="logits",
+        output_form="logits",
     ),
     "deepjudge-robd": Method(
         "DeepJudge RobD", "Chen et al., IEEE S&P 2022, arXiv 2112.05588", deepjudge.prepare_robd, deepjudge.SETTINGS
@@ -88,7 +88,7 @@ METHODS: dict[str, Method] = {
         "Chen et al., IEEE S&P 2022, arXiv 2112.05588",
         deepjudge.prepare_jsd,
         deepjudge.SETTINGS,
-        answers="probabilities",
+        output_form="probabilities",
     ),
     "zest": Method(
         "Zest",
@@ -96,7 +96,7 @@ METHODS: dict[str, Method] = {
         zest.prepare,
         zest.SETTINGS,
         budgets=(400, 2000, 6400),
-        answers="probabilities",
+        output_form="probabilities",
     ),
 }
 

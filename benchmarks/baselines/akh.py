@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .defender import OwnModels, Task, answers, check_budget, draw
+from .defender import OwnModels, Task, check_budget, draw, logits_of
 
 SETTINGS = {"queries_are": "misclassified by the source", "answers": "hard labels", "distance": "Hamming"}
 
@@ -35,7 +35,7 @@ class Akh:
 
     def score(self, model: nn.Module) -> float:
         """The share of queries to which the model gives another label than the source: 0 … 1."""
-        labels = answers(model, self.images, self.classes).argmax(1)
+        labels = logits_of(model, self.images, self.classes).argmax(1)
         return float((labels != self.labels).double().mean())
 
 
@@ -58,7 +58,7 @@ def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: in
     check_budget(budget)
     if task.errors is None or task.error_labels is None:
         raise ValueError("task must have errors, images that the source gets wrong, got none")
-    logits = answers(source, task.errors)
+    logits = logits_of(source, task.errors)
     labels = logits.argmax(1)
     wrong = (labels != task.error_labels).nonzero()[:, 0]
     if not len(wrong):

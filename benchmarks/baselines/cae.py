@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from sac_fast.attacks.training import seeded
 
-from .defender import OwnModels, Task, answers, check_budget
+from .defender import OwnModels, Task, check_budget, logits_of
 from .perturb import frozen
 
 EPSILON = 0.1
@@ -64,7 +64,7 @@ class Cae:
 
     def score(self, model: nn.Module) -> float:
         """The share of images to which the model gives another label than the source: 0 … 1."""
-        labels = answers(model, self.images, self.classes).argmax(1)
+        labels = logits_of(model, self.images, self.classes).argmax(1)
         return float((labels != self.labels).double().mean())
 
 
@@ -80,8 +80,8 @@ def conferrability(labels: Tensor, stolen: Tensor, independent: Tensor) -> Tenso
 
 
 def _ensemble(models: tuple[nn.Module, ...], x: Tensor) -> Tensor:
-    answers_now = [F.dropout(model(x), DROPOUT) for model in models]
-    return torch.stack([torch.softmax(answer, 1) for answer in answers_now]).mean(0)
+    outputs = [F.dropout(model(x), DROPOUT) for model in models]
+    return torch.stack([torch.softmax(output, 1) for output in outputs]).mean(0)
 
 
 def _cross_entropy(wanted: Tensor, given: Tensor) -> Tensor:
@@ -134,10 +134,10 @@ def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: in
         )
     start, _ = task.draw(int(CANDIDATES * budget), seed)
     images = _craft(source, own, start, seed)
-    logits = answers(source, images)
+    logits = logits_of(source, images)
     labels = logits.argmax(1)
     stolen, independent = (
-        torch.stack([answers(model, images).argmax(1) for model in models])
+        torch.stack([logits_of(model, images).argmax(1) for model in models])
         for models in (own.stolen, own.independent)
     )  # fmt: skip
     order = torch.argsort(conferrability(labels, stolen, independent), descending=True, stable=True)[:budget]

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .defender import OwnModels, Task, answers, check_budget
+from .defender import OwnModels, Task, check_budget, logits_of
 from .perturb import ascend, frozen
 
 EPSILON = 8 / 255
@@ -71,7 +71,7 @@ class DeepJudge:
 
     def score(self, model: nn.Module) -> float:
         """RobD, 0 … 1, or JSD, 0 … ln 2."""
-        logits = answers(model, self.images, self.logits.shape[1])
+        logits = logits_of(model, self.images, self.logits.shape[1])
         if self.metric == "robd":
             return abs(robustness(logits, self.labels) - robustness(self.logits, self.labels))
         p, q = (torch.softmax(x.double(), 1) for x in (self.logits, logits))
@@ -96,7 +96,7 @@ def prepare(
     """
     check_budget(budget)
     images, true = task.draw(max(budget, SEEDS_AMONG), seed)
-    logits = answers(source, images)
+    logits = logits_of(source, images)
     certainty = torch.softmax(logits.double(), 1).square().sum(1)
     right = logits.argmax(1) == true
     seeds = torch.argsort(torch.where(right, certainty, -1.0), descending=True, stable=True)[:budget]
@@ -110,7 +110,7 @@ def prepare(
 
     with frozen(source):
         adversarial = ascend(loss, images[seeds], EPSILON, EPSILON / 4, STEPS, seed)
-    return DeepJudge(metric, adversarial, labels, answers(source, adversarial))
+    return DeepJudge(metric, adversarial, labels, logits_of(source, adversarial))
 
 
 prepare_robd = partial(prepare, metric="robd")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sac_fast.attacks.training import ask
+from sac_fast.attacks.training import compute_logits
 from sac_fast.errors import ModelError
 from sac_fast.models import Preprocessing
 
@@ -141,13 +141,13 @@ def check_budget(budget: int, least: int = 1) -> None:
         raise ValueError(f"budget must be an integer of at least {least}, got {budget!r}")
 
 
-def answers(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
+def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
     """The model's logits, (n, k), in eval mode and without gradients.
 
     Raises:
         ModelError: another number of classes than asked for, or answers that are no finite logits.
     """
-    logits = ask(model, images)
+    logits = compute_logits(model, images)
     if classes is not None and logits.shape[1] != classes:
         raise ModelError(f"model must answer with {classes} classes like the source, got {logits.shape[1]}")
     return logits

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .defender import OwnModels, Task, answers, check_budget
+from .defender import OwnModels, Task, check_budget, logits_of
 from .perturb import frozen
 
 MARGIN = 1.0
@@ -49,7 +49,7 @@ class IPGuard:
 
     def score(self, model: nn.Module) -> float:
         """One minus the matching rate: 0 … 1."""
-        labels = answers(model, self.images, self.classes).argmax(1)
+        labels = logits_of(model, self.images, self.classes).argmax(1)
         return float((labels != self.labels).double().mean())
 
 
@@ -134,10 +134,10 @@ def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: in
     """
     check_budget(budget)
     start, _ = task.draw(int(STARTS * budget), seed)
-    logits = answers(source, start)
+    logits = logits_of(source, start)
     points, arrived = boundary_points(
         source, start, logits.argmax(1), logits.argmin(1), MARGIN, LEARNING_RATE, STEPS
     )  # fmt: skip
     # Those that arrived come first; the others only fill up.
     chosen = torch.argsort((~arrived).int(), stable=True)[:budget]
-    return IPGuard(points[chosen], answers(source, points[chosen]).argmax(1), logits.shape[1])
+    return IPGuard(points[chosen], logits_of(source, points[chosen]).argmax(1), logits.shape[1])

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .defender import OwnModels, Task, answers, check_budget
+from .defender import OwnModels, Task, check_budget, logits_of
 from .perturb import ascend, frozen
 
 EPSILON = 8 / 255
@@ -55,7 +55,7 @@ class ModelDiff:
 
     def score(self, model: nn.Module) -> float:
         """One minus the cosine of the two decision distance vectors: 0 … 2."""
-        vector = decision_distances(answers(model, self.clean), answers(model, self.perturbed))
+        vector = decision_distances(logits_of(model, self.clean), logits_of(model, self.perturbed))
         return vector_distance(self.vector, vector)
 
 
@@ -74,7 +74,7 @@ def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: in
     """
     check_budget(budget, least=4)
     clean, _ = task.draw(budget // 2, seed)
-    logits = answers(source, clean)
+    logits = logits_of(source, clean)
 
     def objective(x: Tensor, rows: Tensor) -> Tensor:
         outputs = source(x)
@@ -86,4 +86,4 @@ def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: in
 
     with frozen(source):
         perturbed = ascend(objective, clean, EPSILON, EPSILON / 4, STEPS, seed)
-    return ModelDiff(clean, perturbed, decision_distances(logits, answers(source, perturbed)))
+    return ModelDiff(clean, perturbed, decision_distances(logits, logits_of(source, perturbed)))

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sac_fast.attacks import Recipe, extract_labels, extract_probabilities, finetune_all, train
+from sac_fast.attacks import TrainingConfig, extract_labels, extract_probabilities, finetune_all, train
 from sac_fast.attacks.training import Progress
 from sac_fast.errors import FileFormatError, ModelError
-from sac_fast.io.container import atomic_write, canonical_json, content_hash
+from sac_fast.io.files import atomic_write
+from sac_fast.io.hashing import canonical_json, content_hash
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import load_model, load_weights, save_weights, weights_hash
 
@@ -38,7 +39,7 @@ class Architecture:
 
     spec: str
     arguments: Mapping[str, Any]
-    recipe: Recipe
+    recipe: TrainingConfig
 
 
 def architectures(zoo: LabelledZoo) -> list[Architecture]:
@@ -56,10 +57,10 @@ def architectures(zoo: LabelledZoo) -> list[Architecture]:
         key = canonical_json([member.architecture, dict(member.architecture_args)])
         if member.architecture_args.get("classes") == classes and key not in found:
             try:
-                recipe = Recipe(**member.details.get("recipe", {}))
+                recipe = TrainingConfig(**member.details.get("recipe", {}))
             except TypeError as error:
                 raise FileFormatError(
-                    f"recipe of {member.name!r} must hold the fields of Recipe, got {error}"
+                    f"recipe of {member.name!r} must hold the fields of TrainingConfig, got {error}"
                 ) from error
             found[key] = Architecture(member.architecture, dict(member.architecture_args), recipe)
     return list(found.values())
@@ -74,7 +75,7 @@ def _build(architecture: Architecture, preprocessing: Mapping[str, Any], seed: i
     return PixelModel(network.to(memory_format=torch.channels_last), preprocessing)  # type: ignore[call-overload]
 
 
-def _trained_for(recipe: Recipe, seen: int, images: Tensor) -> Recipe:
+def _trained_for(recipe: TrainingConfig, seen: int, images: Tensor) -> TrainingConfig:
     """The recipe with as many epochs as show so many images."""
     return dataclasses.replace(recipe, epochs=max(1, round(seen / len(images))))
 
@@ -84,14 +85,14 @@ def _make(
     source: PixelModel,
     student: PixelModel,
     task: Task,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     seen: int,
     seed: int,
     progress: Progress,
 ) -> nn.Module:
     if kind == "train":
         how = _trained_for(recipe, seen, task.images)
-        return train(student, task.images, task.labels, recipe=how, seed=seed, progress=progress)
+        return train(student, task.images, task.labels, config=how, seed=seed, progress=progress)
     images, labels = (task.images, task.labels) if task.held_out is None else (task.held_out, task.held_out_labels)
     assert labels is not None  # Task gives both or none
     how = _trained_for(recipe, seen, images)
@@ -99,12 +100,12 @@ def _make(
         # At a fifth of the learning rate and half the length, as test bed and demo do.
         gentle = _trained_for(recipe, seen // 2, images)
         gentle = dataclasses.replace(gentle, learning_rate=recipe.learning_rate / 5)
-        return finetune_all(source, images, labels, recipe=gentle, seed=seed, progress=progress)
+        return finetune_all(source, images, labels, config=gentle, seed=seed, progress=progress)
     if kind == "labels":
-        return extract_labels(source, student, images, recipe=how, seed=seed, progress=progress)
+        return extract_labels(source, student, images, config=how, seed=seed, progress=progress)
     temperature = float(kind.removeprefix("probabilities-"))
     return extract_probabilities(
-        source, student, images, temperature=temperature, recipe=how, seed=seed, progress=progress
+        source, student, images, temperature=temperature, config=how, seed=seed, progress=progress
     )
 
 

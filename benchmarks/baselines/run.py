@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from sac_fast.io.container import canonical_json, content_hash
+from sac_fast.io.hashing import canonical_json, content_hash
 from sac_fast.io.progress import track
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
 from sac_fast.models import load_model, weights_hash
 
 from . import METHODS, Fingerprint, Method
-from .defender import OwnModels, PixelModel, Task, answers
+from .defender import OwnModels, PixelModel, Task, logits_of
 from .summary import summarise
 
 
@@ -123,10 +123,10 @@ def run_methods(
         One JSON-able dictionary for each method and budget.
     """
     source = load_member(zoo, zoo.source)
-    classes = answers(source, task.images[:1]).shape[1]
+    classes = logits_of(source, task.images[:1]).shape[1]
     members = [member for member in zoo.members if member.role != "source"]
     suspects = [load_member(zoo, member) for member in track(members, "loading the zoo", enabled=progress)]
-    fits = [answers(suspect, task.images[:1]).shape[1] == classes for suspect in suspects]
+    fits = [logits_of(suspect, task.images[:1]).shape[1] == classes for suspect in suspects]
     hashes = [
         _hash({"weights": weights_hash(s), "architecture": m.architecture, "arguments": dict(m.architecture_args)})
         for s, m in zip(suspects, members, strict=True)
@@ -190,7 +190,7 @@ def _result(
         "title": method.title,
         "paper": method.paper,
         "settings": dict(method.settings),
-        "answers": method.answers,
+        "output_form": method.output_form,
         "budget": budget,
         "queries": made["queries"],
         "prepare_seconds": made["seconds"],

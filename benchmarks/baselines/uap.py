@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from sac_fast.attacks import last_layer_name
 from sac_fast.attacks.training import seeded
 
-from .defender import OwnModels, Task, answers, check_budget
+from .defender import OwnModels, Task, check_budget, logits_of
 from .perturb import frozen
 
 EPSILON = 10 / 255
@@ -101,7 +101,7 @@ def _hidden(source: nn.Module, images: Tensor) -> Tensor:
     layer = source.get_submodule(last_layer_name(source))
     handle = layer.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0].detach().flatten(1)))
     try:
-        answers(source, images)
+        logits_of(source, images)
     finally:
         handle.remove()
     return torch.cat(taken)
@@ -149,7 +149,7 @@ def _rows(model: nn.Module, views: Tensor, perturbation: Tensor, classes: int | 
     """Fingerprints of all views, (v, 2 · n · k)."""
     images = views.flatten(0, 1)
     asked = torch.cat([images, (images + perturbation).clamp(0, 1)])
-    shares = torch.softmax(answers(model, asked, classes), 1)
+    shares = torch.softmax(logits_of(model, asked, classes), 1)
     clean, perturbed = shares.reshape(2, views.shape[0], -1)
     return torch.cat([clean, perturbed], 1)
 
@@ -188,7 +188,7 @@ def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: in
             f"own must hold stolen and independent models, got {len(own.stolen)} and {len(own.independent)}"
         )
     images, _ = task.draw(IMAGES, seed)
-    logits = answers(source, images)
+    logits = logits_of(source, images)
     v = universal_perturbation(source, images, logits.argmax(1), EPSILON, PASSES)
     count = min(CLUSTERS, budget // 2, len(images))
     clusters = _clusters(source, images, count, seed)

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .defender import OwnModels, Task, answers, check_budget
+from .defender import OwnModels, Task, check_budget, logits_of
 
 SUPERPIXELS = 16
 MASKS = 100
@@ -94,7 +94,7 @@ def signature(model: nn.Module, limes: list[Lime], classes: int | None = None) -
     weights = []
     for start in range(0, len(limes), _CHUNK):
         chunk = limes[start : start + _CHUNK]
-        logits = answers(model, torch.cat([one.images for one in chunk]), classes)
+        logits = logits_of(model, torch.cat([one.images for one in chunk]), classes)
         shares = torch.split(torch.softmax(logits.double(), 1), [len(one.images) for one in chunk])
         weights += [(one.solver @ outputs).flatten() for one, outputs in zip(chunk, shares, strict=True)]
     return torch.cat(weights)
@@ -152,5 +152,5 @@ def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: in
         masks = torch.rand(budget // len(chosen), int(segments.max()) + 1, generator=generator) < 0.5
         masks[0] = True  # LIME's first sample is the image itself
         limes.append(lime(image, segments, masks))
-    logits = answers(source, chosen[:1])
+    logits = logits_of(source, chosen[:1])
     return Zest(limes, signature(source, limes), logits.shape[1])

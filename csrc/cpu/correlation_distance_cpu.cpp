@@ -1,22 +1,22 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/packed_pair.h"
-#include "cpu/parallel.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
 #include "sac/correlation_distance.h"
-#include "sac/triangle.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {
 
-// Panels that a group of tasks shares should stay in the second-level cache (1 MiB and more on current cores,
-// of which the group takes about half), and a group should not be so large that triangles leave threads idle.
+// The panels of a group of tasks should fit half of the L2 cache (1 MiB and more on current cores), and a group should
+// not be so large that triangles leave threads idle.
 std::int64_t panels_in_group(std::int64_t panel_bytes) {
   constexpr std::int64_t cache = 512 * 1024;
   return std::clamp<std::int64_t>(cache / panel_bytes, 1, 16);
 }
 
-constexpr std::int64_t kMostGroups = 2048;
+constexpr std::int64_t kMaxGroups = 2048;
 
 template <typename T>
 double distance(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, const CpuOptions& options) {
@@ -24,16 +24,16 @@ double distance(const MatrixView& a, const MatrixView& b, Metric metric, double 
   const std::int64_t n = a.rows;
   const double lines = static_cast<double>(a.cols + b.cols);
   const int threads = useful_threads(static_cast<double>(n) * static_cast<double>(n) * lines, options.threads);
-  const PackedModels<T> packed(a, b, metric, sigma, kernels.width, threads, options);
+  const PackedPair<T> packed(a, b, metric, sigma, kernels.width, threads, options);
   if (packed.identical()) return 0.0;
 
   const auto kernel = metric == Metric::rbf ? kernels.pair_rbf : kernels.pair_dot;
-  const std::int64_t panels = packed.pair().panels;
+  const std::int64_t panels = packed.view().panels;
   const std::int64_t cached = panels_in_group(packed.panel_size() * static_cast<std::int64_t>(sizeof(T)));
-  // For very many panels a group holds several cached runs, so that the list of tasks stays small.
-  const std::int64_t group = cached * (1 + panels / (cached * kMostGroups));
-  const std::int64_t groups = (panels + group - 1) / group;
-  // Task t is the block (i, j), i ≤ j, of groups; each has its own place in `sums`, added up in order.
+  // With very many panels a group is several cached runs, which bounds the number of tasks.
+  const std::int64_t group = cached * (1 + panels / (cached * kMaxGroups));
+  const std::int64_t groups = ceil_div(panels, group);
+  // Task t is the block (i, j), i ≤ j, of groups; each has its own entry of `sums`; they are added in order.
   const std::int64_t tasks = triangle_size(groups);
   std::vector<double> sums(static_cast<std::size_t>(tasks));
   parallel_for(tasks, threads, options, [&](std::int64_t t) {
@@ -42,7 +42,7 @@ double distance(const MatrixView& a, const MatrixView& b, Metric metric, double 
     const std::int64_t cols_end = std::min(panels, (j + 1) * group);
     double sum = 0;
     for (std::int64_t p = i * group; p < rows_end; p += cached)
-      sum += kernel(packed.pair(), p, std::min(rows_end, p + cached), j * group, cols_end);
+      sum += kernel(packed.view(), p, std::min(rows_end, p + cached), j * group, cols_end);
     sums[t] = sum;
   });
   double total = 0;

@@ -2,19 +2,19 @@
 #include <cmath>
 #include <vector>
 
-#include "cpu/packed_pair.h"
-#include "cpu/parallel.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
 #include "sac/correlation_distance_weighted.h"
-#include "sac/triangle.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {
 
-// A run of blocks of D that all replicates read, one after another, should leave half of the first or a quarter of the
-// second-level cache to the weights.
+// A run of blocks of D, which all replicates read in turn, should leave half of the L1 or a quarter of the L2 cache to
+// the weights.
 constexpr std::int64_t kRunBytes = 64 * 1024;
-// Groups along one side below which threads would idle, and what the partial sums of all tasks may take.
-constexpr std::int64_t kFewestGroups = 8;
+// Groups along one side below which threads idle, and the limit of the partial sums of all tasks.
+constexpr std::int64_t kMinGroups = 8;
 constexpr std::int64_t kPartialBytes = 64 << 20;
 
 // The weights in the two orders that the kernel reads, padded with zeros: each replicate scaled by a power of two, so
@@ -24,7 +24,7 @@ class PackedWeights {
  public:
   PackedWeights(const double* weights, std::int64_t replicates, std::int64_t n, std::int64_t padded, int tile,
                 int threads, const CpuOptions& options)
-      : tiles_((replicates + tile - 1) / tile),
+      : tiles_(ceil_div(replicates, tile)),
         padded_(padded),
         tile_(tile),
         sums_(static_cast<std::size_t>(replicates)),
@@ -40,7 +40,7 @@ class PackedWeights {
         const double* given = weights + (t * tile + r) * n;
         int exponent;
         std::frexp(*std::max_element(given, given + n), &exponent);
-        // in two steps: one power of two may lie beyond the numbers that double has
+        // in two steps: the power of two itself may overflow
         const double half = std::ldexp(1.0, -(exponent / 2)), rest = std::ldexp(1.0, exponent / 2 - exponent);
         double sum = 0;
         for (std::int64_t i = 0; i < n; ++i) {
@@ -74,20 +74,20 @@ void weighted(const MatrixView& a, const MatrixView& b, const double* weights, s
   const std::int64_t n = a.rows, width = kernels.width, tile = kernels.replicate_tile;
   const double lines = static_cast<double>(a.cols + b.cols + replicates);
   const int threads = useful_threads(static_cast<double>(n) * static_cast<double>(n) * lines, options.threads);
-  const PackedModels<T> packed(a, b, metric, sigma, kernels.width, threads, options);
+  const PackedPair<T> packed(a, b, metric, sigma, kernels.width, threads, options);
   std::fill(distances, distances + replicates, 0.0);
   if (packed.identical()) return;
 
-  const std::int64_t panels = packed.pair().panels, padded = panels * width;
+  const std::int64_t panels = packed.view().panels, padded = panels * width;
   const PackedWeights<T> packed_weights(weights, replicates, n, padded, kernels.replicate_tile, threads, options);
   const std::int64_t replicates_padded = packed_weights.tiles() * tile;
   const std::int64_t block_size = width * width;
   const std::int64_t run = std::clamp<std::int64_t>(
-      std::min<std::int64_t>(kRunBytes / (block_size * static_cast<std::int64_t>(sizeof(T))), panels / kFewestGroups),
-      1, 16);
-  // Task t is the block (i, j), i ≤ j, of groups of panels; each has its own sums, added up in order.
+      std::min<std::int64_t>(kRunBytes / (block_size * static_cast<std::int64_t>(sizeof(T))), panels / kMinGroups), 1,
+      16);
+  // Task t is the block (i, j), i ≤ j, of groups of panels; each has its own sums; they are added in order.
   std::int64_t group = run;
-  const auto groups_of = [&] { return (panels + group - 1) / group; };
+  const auto groups_of = [&] { return ceil_div(panels, group); };
   while (triangle_size(groups_of()) * replicates_padded * 8 > kPartialBytes && groups_of() > 1) group += run;
   const std::int64_t groups = groups_of(), tasks = triangle_size(groups);
   std::vector<double> sums(static_cast<std::size_t>(tasks * replicates_padded));
@@ -99,9 +99,9 @@ void weighted(const MatrixView& a, const MatrixView& b, const double* weights, s
     for (std::int64_t q = col * group; q < q_end; ++q)
       for (std::int64_t p = row * group; p < p_end && p <= q; p += run) {
         const std::int64_t stop = std::min({p + run, p_end, q + 1});
-        // a block off the diagonal stands for its mirror image too
+        // a block off the diagonal counts twice, for its mirror image
         for (std::int64_t i = p; i < stop; ++i)
-          block(packed.pair(), i, q, i == q ? T(1) : T(2), blocks.data() + (i - p) * block_size);
+          block(packed.view(), i, q, i == q ? T(1) : T(2), blocks.data() + (i - p) * block_size);
         for (std::int64_t s = 0; s < packed_weights.tiles(); ++s)
           kernels.weighted_sums(blocks.data(), (stop - p) * width, packed_weights.by_probe(s, p * width),
                                 packed_weights.by_replicate(s, q * width), padded, own + s * tile);

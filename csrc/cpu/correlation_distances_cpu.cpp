@@ -1,21 +1,22 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/packed_rows.h"
-#include "cpu/parallel.h"
-#include "sac/triangle.h"
-#include "sac/zoo.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
+#include "sac/correlation_distances.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {
 
-// Suspects whose packed rows are held at a time, and blocks of the source that one task keeps in the cache.
+// Bytes of packed suspects in memory at a time, and panels along one side of a task, whose blocks of the source stay in
+// the cache.
 constexpr std::int64_t kPackedBytes = 64 << 20;
 constexpr std::int64_t kGroupPanels = 4;
 
-// Runs through the blocks (p, q), p ≤ q, of a task's square of panels.
+// Visits the blocks (p, q), p ≤ q, of a task's square of panels.
 template <typename Visit>
-void blocks_of(TriangleTile tile, std::int64_t panels, const Visit& visit) {
+void for_each_block(TriangleTile tile, std::int64_t panels, const Visit& visit) {
   const std::int64_t p1 = std::min(panels, (tile.row + 1) * kGroupPanels);
   const std::int64_t q1 = std::min(panels, (tile.col + 1) * kGroupPanels);
   for (std::int64_t p = tile.row * kGroupPanels; p < p1; ++p)
@@ -37,7 +38,7 @@ void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspe
   PackedModel<T> packed_source(source, metric, sigma, kernels.width);
   if (const std::int64_t bad = packed_source.pack_all(); bad >= 0) throw not_finite("source", bad);
   const std::int64_t panels = packed_source.panels();
-  const std::int64_t groups = (panels + kGroupPanels - 1) / kGroupPanels, tasks = triangle_size(groups);
+  const std::int64_t groups = ceil_div(panels, kGroupPanels), tasks = triangle_size(groups);
 
   for (std::int64_t first = 0; first < count;) {
     std::int64_t last = first, bytes = 0;
@@ -51,18 +52,18 @@ void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspe
     std::vector<double> sums(static_cast<std::size_t>(tasks * held));
     parallel_for(tasks, threads, options, [&](std::int64_t t) {
       const TriangleTile tile = triangle_tile(t, groups);
-      AlignedBuffer<T> of_source(kGroupPanels * kGroupPanels * block_size), of_suspect(block_size);
-      T* next = of_source.data();
-      blocks_of(tile, panels, [&](std::int64_t p, std::int64_t q) {
-        block(packed_source.rows(), p, q, next);
+      AlignedBuffer<T> source_blocks(kGroupPanels * kGroupPanels * block_size), suspect_block(block_size);
+      T* next = source_blocks.data();
+      for_each_block(tile, panels, [&](std::int64_t p, std::int64_t q) {
+        block(packed_source.view(), p, q, next);
         next += block_size;
       });
       for (std::int64_t s = 0; s < held; ++s) {
-        const T* known = of_source.data();
+        const T* known = source_blocks.data();
         double sum = 0;
-        blocks_of(tile, panels, [&](std::int64_t p, std::int64_t q) {
-          block(packed[s]->rows(), p, q, of_suspect.data());
-          sum += (p == q ? 1.0 : 2.0) * kernels.abs_difference(known, of_suspect.data(), block_size);
+        for_each_block(tile, panels, [&](std::int64_t p, std::int64_t q) {
+          block(packed[s]->view(), p, q, suspect_block.data());
+          sum += (p == q ? 1.0 : 2.0) * kernels.abs_difference(known, suspect_block.data(), block_size);
           known += block_size;
         });
         sums[t * held + s] = sum;

@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "cpu/packed_rows.h"
-#include "cpu/parallel.h"
-#include "sac/zoo.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
+#include "sac/correlation_vector.h"
 
 namespace sac {
 namespace {
@@ -21,7 +21,7 @@ void vector_of(const MatrixView& outputs, Metric metric, double sigma, const Cpu
   parallel_for(packed.panels(), threads, options, [&](std::int64_t p) {
     AlignedBuffer<T> block(width * width);
     for (std::int64_t q = p; q < packed.panels(); ++q) {
-      block_values(packed.rows(), p, q, block.data());
+      block_values(packed.view(), p, q, block.data());
       for (std::int64_t i = p * width; i < std::min(n, (p + 1) * width); ++i) {
         // row i of the vector starts after (n−1) + (n−2) + … + (n−i) entries, with its entry (i, i+1)
         Out* row = vector + i * n - i * (i + 1) / 2 - (i + 1);

@@ -3,11 +3,12 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/jpeg_kernels.h"
-#include "cpu/pack.h"
-#include "cpu/parallel.h"
+#include "cpu/detail/aligned_buffer.h"
+#include "cpu/detail/parallel.h"
+#include "cpu/kernels/jpeg.h"
+#include "sac/detail/ceil_div.h"
+#include "sac/detail/jpeg_tables.h"
 #include "sac/jpeg_roundtrip.h"
-#include "sac/jpeg_tables.h"
 
 namespace sac {
 namespace {
@@ -21,11 +22,11 @@ const JpegKernels& kernels_for(InstructionSet set) {
   return jpeg_kernels_portable;
 }
 
-// Work below which a second thread costs more than it brings (starting one takes some 30 µs).
+// Pixels below which a second thread costs more than it saves (starting one takes about 30 µs).
 constexpr double kPixelsPerThread = 32e3;
-// A band's planes should stay in the second-level cache, and a band of 4:2:0 repeats the chroma of its neighbours.
-constexpr std::int64_t kMostBandBytes = 512 * 1024;
-constexpr int kLeastBandRows = 4;
+// A band's planes should fit the L2 cache; a band of 4:2:0 recomputes the chroma of its neighbours.
+constexpr std::int64_t kMaxBandBytes = 512 * 1024;
+constexpr int kMinBandRows = 4;
 constexpr int kBandsPerThread = 4;
 
 int useful_threads(const JpegBatch& batch, int threads) {
@@ -33,30 +34,30 @@ int useful_threads(const JpegBatch& batch, int threads) {
   return std::max(1, static_cast<int>(std::min<double>(threads, pixels / kPixelsPerThread)));
 }
 
-// Luminance and chrominance tables of the qualities that occur.
+// Luminance and chrominance tables of the qualities in a batch.
 class Tables {
  public:
   explicit Tables(const JpegBatch& batch) {
     constexpr JpegBaseTables base = jpeg_base_tables();
     for (std::int64_t i = 0; i < (batch.quality_step ? batch.count : 1); ++i) {
-      int& place = places_[batch.quality[i * batch.quality_step]];
-      if (place) continue;
-      place = static_cast<int>(tables_.size()) + 1;
+      int& index = index_[batch.quality[i * batch.quality_step]];
+      if (index) continue;
+      index = static_cast<int>(tables_.size()) + 1;
       tables_.resize(tables_.size() + 2);
       for (int k = 0; k < 2; ++k)
         for (int entry = 0; entry < 64; ++entry)
-          jpeg_set_entry(tables_[place - 1 + k], entry, base.value[k][entry], batch.quality[i * batch.quality_step]);
+          jpeg_set_entry(tables_[index - 1 + k], entry, base.value[k][entry], batch.quality[i * batch.quality_step]);
     }
   }
-  const JpegTable* luminance(int quality) const { return &tables_[places_[quality] - 1]; }
-  const JpegTable* chrominance(int quality) const { return &tables_[places_[quality]]; }
+  const JpegTable* luminance(int quality) const { return &tables_[index_[quality] - 1]; }
+  const JpegTable* chrominance(int quality) const { return &tables_[index_[quality]]; }
 
  private:
-  int places_[256] = {};  // 1 + index of the luminance table, 0: not there
+  int index_[256] = {};  // 1 + index of the luminance table, 0: none
   std::vector<JpegTable> tables_;
 };
 
-// One piece of scratch memory for each thread; a task borrows any that is free.
+// One buffer of scratch memory for each thread; a task borrows a free one.
 class Scratch {
  public:
   Scratch(int pieces, std::int64_t bytes) : taken_(new std::atomic<bool>[pieces]) {
@@ -96,14 +97,14 @@ void jpeg_roundtrip_cpu(const JpegBatch& batch, const CpuOptions& options) {
                      tables.chrominance(quality)};
   };
   const int mcu_height = 8 * (batch.channels == 1 ? 1 : vertical_factor(batch.subsampling));
-  const int mcu_rows = (batch.height + mcu_height - 1) / mcu_height;
+  const int mcu_rows = ceil_div(batch.height, mcu_height);
   int band = mcu_rows;
   if (threads > 1 && batch.count < threads * kBandsPerThread) {
-    const std::int64_t bands = (threads * kBandsPerThread + batch.count - 1) / batch.count;
-    band = std::max<int>(std::min(kLeastBandRows, mcu_rows), (mcu_rows + bands - 1) / bands);
+    const std::int64_t bands = ceil_div(threads * kBandsPerThread, batch.count);
+    band = std::max<int>(std::min(kMinBandRows, mcu_rows), ceil_div(mcu_rows, bands));
   }
-  while (band > kLeastBandRows && kernels.scratch_bytes(image(0), band) > kMostBandBytes) band = (band + 1) / 2;
-  const std::int64_t bands = (mcu_rows + band - 1) / band;
+  while (band > kMinBandRows && kernels.scratch_bytes(image(0), band) > kMaxBandBytes) band = (band + 1) / 2;
+  const std::int64_t bands = ceil_div(mcu_rows, band);
   Scratch scratch(threads, kernels.scratch_bytes(image(0), band));
   parallel_for(batch.count * bands, threads, options, [&](std::int64_t task) {
     const int first = static_cast<int>(task % bands) * band;

@@ -2,23 +2,24 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
-#include "cpu/parallel.h"
-#include "cpu/vector_source.h"
-#include "sac/zoo.h"
+#include "cpu/detail/parallel.h"
+#include "cpu/detail/vector_source.h"
+#include "sac/nearest_models.h"
 
 namespace sac {
 namespace {
 
 constexpr std::int64_t kBlockBytes = 256 << 20;  // rows of one block of models
-constexpr std::int64_t kMostBlockModels = 2048;
+constexpr std::int64_t kMaxBlockModels = 2048;
 constexpr std::int64_t kGroupModels = 32;  // models along one side of a task
 
 std::invalid_argument not_finite_vector() {
-  return std::invalid_argument("zoo and queries must be finite, got a vector with NaN or Inf");
+  return std::invalid_argument("models and queries must be finite, got a vector with NaN or Inf");
 }
 
-// Vectors in steps of 1/127.5, as sweep_u8 wants them: 1/4 of the memory and of the bandwidth.
+// Vectors quantised to steps of 1/127.5: 1/4 of the memory and of the bandwidth.
 template <typename T>
 class QuantisedVectors : public VectorSource<std::uint8_t> {
  public:
@@ -42,17 +43,17 @@ class QuantisedVectors : public VectorSource<std::uint8_t> {
   AlignedBuffer<std::uint8_t> data_;
 };
 
-// The best so far of each query, sorted by distance, then index.
-class Best {
+// The nearest models so far of each query, sorted by distance, then index.
+class TopK {
  public:
-  Best(std::int64_t queries, std::int64_t top, double* distances, std::int64_t* indices)
+  TopK(std::int64_t queries, std::int64_t top, double* distances, std::int64_t* indices)
       : top_(top), distances_(distances), indices_(indices) {
     std::fill(distances, distances + queries * top, std::numeric_limits<double>::infinity());
     std::fill(indices, indices + queries * top, std::numeric_limits<std::int64_t>::max());
   }
 
-  // Distances are finite unless stored vectors are not.
-  void offer(std::int64_t query, std::int64_t model, double distance) {
+  // A distance that is not finite means a stored vector is not.
+  void insert(std::int64_t query, std::int64_t model, double distance) {
     if (!std::isfinite(distance)) not_finite_.store(true, std::memory_order_relaxed);
     double* d = distances_ + query * top_;
     std::int64_t* i = indices_ + query * top_;
@@ -97,7 +98,7 @@ class RowBlock {
   void load(std::int64_t first, std::int64_t last, const CpuOptions& options) {
     first_ = first;
     count_ = last - first;
-    padded_ = (count_ + kModelTile - 1) / kModelTile * kModelTile;
+    padded_ = round_up(count_, kModelTile);
     parallel_for(padded_, options.threads, options, [&](std::int64_t i) {
       T* row = rows_.data() + i * source_.stride();
       if (i < count_)
@@ -125,8 +126,8 @@ void block_distances(const RowBlock<T>& x, const RowBlock<T>& y, std::int64_t st
                      const CpuOptions& options, std::vector<double>& sums) {
   const auto all_pairs = all_pairs_of<T>(options.instruction_set);
   std::fill(sums.begin(), sums.end(), 0.0);
-  const std::int64_t across = (x.padded() + kGroupModels - 1) / kGroupModels;
-  const std::int64_t down = (y.padded() + kGroupModels - 1) / kGroupModels;
+  const std::int64_t across = ceil_div(x.padded(), kGroupModels);
+  const std::int64_t down = ceil_div(y.padded(), kGroupModels);
   parallel_for(across * down, options.threads, options, [&](std::int64_t t) {
     const std::int64_t i = t / down * kGroupModels, j = t % down * kGroupModels;
     if (same && j < i) return;
@@ -135,36 +136,37 @@ void block_distances(const RowBlock<T>& x, const RowBlock<T>& y, std::int64_t st
   });
 }
 
-// All queries against all models, a block of each at a time. Without queries each pair of models is formed once.
+// All queries against all models, a block of each at a time. Without queries each pair of models is computed once.
 template <typename T>
-void sweep(const VectorSource<T>& zoo, const VectorSource<T>* queries, double scale, const CpuOptions& options,
-           Best& best) {
-  const VectorSource<T>& left = queries ? *queries : zoo;
-  const std::int64_t row_bytes = zoo.stride() * static_cast<std::int64_t>(sizeof(T));
-  const std::int64_t size = std::clamp(kBlockBytes / row_bytes / kModelTile * kModelTile, kModelTile, kMostBlockModels);
-  RowBlock<T> x(left, std::min(size, left.models() + kModelTile)), y(zoo, std::min(size, zoo.models() + kModelTile));
+void sweep(const VectorSource<T>& models, const VectorSource<T>* queries, double scale, const CpuOptions& options,
+           TopK& best) {
+  const VectorSource<T>& left = queries ? *queries : models;
+  const std::int64_t row_bytes = models.stride() * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t size = std::clamp(kBlockBytes / row_bytes / kModelTile * kModelTile, kModelTile, kMaxBlockModels);
+  RowBlock<T> x(left, std::min(size, left.models() + kModelTile)),
+      y(models, std::min(size, models.models() + kModelTile));
   std::vector<double> sums;
   for (std::int64_t i = 0; i < left.models(); i += size) {
     x.load(i, std::min(left.models(), i + size), options);
-    for (std::int64_t j = queries ? 0 : i; j < zoo.models(); j += size) {
+    for (std::int64_t j = queries ? 0 : i; j < models.models(); j += size) {
       const bool same = !queries && i == j;
-      if (!same) y.load(j, std::min(zoo.models(), j + size), options);
+      if (!same) y.load(j, std::min(models.models(), j + size), options);
       const RowBlock<T>& other = same ? x : y;
       sums.resize(static_cast<std::size_t>(x.padded() * other.padded()));
-      block_distances(x, other, zoo.stride(), same, options, sums);
+      block_distances(x, other, models.stride(), same, options, sums);
       const auto distance = [&](std::int64_t r, std::int64_t c) {
         return scale * sums[static_cast<std::size_t>(same && c < r ? c * other.padded() + r : r * other.padded() + c)];
       };
       parallel_for(x.count(), options.threads, options, [&](std::int64_t r) {
         for (std::int64_t c = 0; c < other.count(); ++c)
-          if (!(same && r == c)) best.offer(i + r, j + c, distance(r, c));
+          if (!(same && r == c)) best.insert(i + r, j + c, distance(r, c));
       });
       if (!queries && !same)
-        // a run of columns at a time, since the sums lie row by row
-        parallel_for((other.count() + kGroupModels - 1) / kGroupModels, options.threads, options, [&](std::int64_t g) {
+        // a run of columns at a time, since the sums are stored row by row
+        parallel_for(ceil_div(other.count(), kGroupModels), options.threads, options, [&](std::int64_t g) {
           const std::int64_t last = std::min(other.count(), (g + 1) * kGroupModels);
           for (std::int64_t r = 0; r < x.count(); ++r)
-            for (std::int64_t c = g * kGroupModels; c < last; ++c) best.offer(j + c, i + r, distance(r, c));
+            for (std::int64_t c = g * kGroupModels; c < last; ++c) best.insert(j + c, i + r, distance(r, c));
         });
     }
   }
@@ -172,98 +174,100 @@ void sweep(const VectorSource<T>& zoo, const VectorSource<T>* queries, double sc
 
 // Ranks the candidates of each query by their exact distances.
 template <typename T>
-void rank_candidates(const VectorSource<T>& zoo, const VectorSource<T>* queries, double scale,
+void rank_candidates(const VectorSource<T>& models, const VectorSource<T>* queries, double scale,
                      const std::vector<std::int64_t>& candidates, std::int64_t each, const CpuOptions& options,
-                     Best& best) {
-  const VectorSource<T>& left = queries ? *queries : zoo;
+                     TopK& best) {
+  const VectorSource<T>& left = queries ? *queries : models;
   const auto all_pairs = all_pairs_of<T>(options.instruction_set);
-  const std::int64_t stride = zoo.stride();
+  const std::int64_t stride = models.stride();
   parallel_for(left.models(), options.threads, options, [&](std::int64_t q) {
     AlignedBuffer<T> x(kModelTile * stride), y(kModelTile * stride);
     for (std::int64_t r = 0; r < kModelTile; ++r) left.load(q, x.data() + r * stride);
     for (std::int64_t c = 0; c < each; c += kModelTile) {
-      const std::int64_t held = std::min(kModelTile, each - c);
+      const std::int64_t filled = std::min(kModelTile, each - c);
       for (std::int64_t r = 0; r < kModelTile; ++r)
-        zoo.load(candidates[static_cast<std::size_t>(q * each + c + std::min(r, held - 1))], y.data() + r * stride);
+        models.load(candidates[static_cast<std::size_t>(q * each + c + std::min(r, filled - 1))],
+                    y.data() + r * stride);
       double sums[kModelTile * kModelTile] = {};
       all_pairs(x.data(), kModelTile, y.data(), kModelTile, stride, stride, false, sums, kModelTile);
-      for (std::int64_t r = 0; r < held; ++r)
-        best.offer(q, candidates[static_cast<std::size_t>(q * each + c + r)], scale * sums[r]);
+      for (std::int64_t r = 0; r < filled; ++r)
+        best.insert(q, candidates[static_cast<std::size_t>(q * each + c + r)], scale * sums[r]);
     }
   });
 }
 
 template <typename T>
-void nearest(const VectorSource<T>& zoo, const VectorSource<T>* queries, std::int64_t n, const NearestOptions& options,
-             double* distances, std::int64_t* indices) {
-  const std::int64_t count = queries ? queries->models() : zoo.models();
+void nearest(const VectorSource<T>& models, const VectorSource<T>* queries, std::int64_t n,
+             const NearestOptions& options, double* distances, std::int64_t* indices) {
+  const std::int64_t count = queries ? queries->models() : models.models();
   const double scale = 2.0 / static_cast<double>(n) / static_cast<double>(n);
-  Best best(count, options.top, distances, indices);
+  TopK best(count, options.top, distances, indices);
   if (options.candidates == 0) {
-    sweep(zoo, queries, scale, options.cpu, best);
+    sweep(models, queries, scale, options.cpu, best);
     best.check();
     return;
   }
-  const std::int64_t each = std::min(std::max(options.candidates, options.top), zoo.models() - (queries ? 0 : 1));
-  std::vector<double> rough(static_cast<std::size_t>(count * each));
+  const std::int64_t each = std::min(std::max(options.candidates, options.top), models.models() - (queries ? 0 : 1));
+  std::vector<double> approximate(static_cast<std::size_t>(count * each));
   std::vector<std::int64_t> candidates(static_cast<std::size_t>(count * each));
   {
-    Best first_pass(count, each, rough.data(), candidates.data());
-    const QuantisedVectors<T> zoo_u8(zoo, options.cpu);
+    TopK first_pass(count, each, approximate.data(), candidates.data());
+    const QuantisedVectors<T> models_u8(models, options.cpu);
     if (queries) {
       const QuantisedVectors<T> queries_u8(*queries, options.cpu);
-      sweep<std::uint8_t>(zoo_u8, &queries_u8, scale, options.cpu, first_pass);
+      sweep<std::uint8_t>(models_u8, &queries_u8, scale, options.cpu, first_pass);
     } else {
-      sweep<std::uint8_t>(zoo_u8, nullptr, scale, options.cpu, first_pass);
+      sweep<std::uint8_t>(models_u8, nullptr, scale, options.cpu, first_pass);
     }
   }
-  rank_candidates(zoo, queries, scale, candidates, each, options.cpu, best);
+  rank_candidates(models, queries, scale, candidates, each, options.cpu, best);
   best.check();
 }
 
 template <typename T>
-void nearest_of_outputs(const std::vector<MatrixView>& zoo, const std::vector<MatrixView>* queries, Metric metric,
+void nearest_of_outputs(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {
-  const OutputVectors<T> models(zoo, "zoo", metric, sigma, options.cpu);
-  std::unique_ptr<OutputVectors<T>> asked;
-  if (queries) asked = std::make_unique<OutputVectors<T>>(*queries, "queries", metric, sigma, options.cpu);
-  nearest<T>(models, asked.get(), zoo[0].rows, options, distances, indices);
+  const OutputVectors<T> vectors(models, "models", metric, sigma, options.cpu);
+  std::unique_ptr<OutputVectors<T>> query_vectors;
+  if (queries) query_vectors = std::make_unique<OutputVectors<T>>(*queries, "queries", metric, sigma, options.cpu);
+  nearest<T>(vectors, query_vectors.get(), models[0].rows, options, distances, indices);
 }
 
 template <typename T, typename Stored>
-void nearest_of_vectors(const VectorZoo& zoo, const VectorZoo* queries, const NearestOptions& options,
+void nearest_of_vectors(const VectorBatch& models, const VectorBatch* queries, const NearestOptions& options,
                         double* distances, std::int64_t* indices) {
-  const StoredVectors<T, Stored> models(zoo);
-  std::unique_ptr<StoredVectors<T, Stored>> asked;
-  if (queries) asked = std::make_unique<StoredVectors<T, Stored>>(*queries);
-  nearest<T>(models, asked.get(), zoo.n, options, distances, indices);
+  const StoredVectors<T, Stored> vectors(models);
+  std::unique_ptr<StoredVectors<T, Stored>> query_vectors;
+  if (queries) query_vectors = std::make_unique<StoredVectors<T, Stored>>(*queries);
+  nearest<T>(vectors, query_vectors.get(), models.n, options, distances, indices);
 }
 
 }  // namespace
 
-void nearest_models_cpu(const std::vector<MatrixView>& zoo, const std::vector<MatrixView>* queries, Metric metric,
+void nearest_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {
   bool wide = false;
-  for (const auto& model : zoo) wide = wide || needs_float64(model, metric, sigma);
+  for (const auto& model : models) wide = wide || needs_float64(model, metric, sigma);
   if (queries)
     for (const auto& model : *queries) wide = wide || needs_float64(model, metric, sigma);
-  (wide ? nearest_of_outputs<double> : nearest_of_outputs<float>)(zoo, queries, metric, sigma, options, distances,
+  (wide ? nearest_of_outputs<double> : nearest_of_outputs<float>)(models, queries, metric, sigma, options, distances,
                                                                   indices);
 }
 
-void nearest_models_cpu(const VectorZoo& zoo, const VectorZoo* queries, const NearestOptions& options,
+void nearest_models_cpu(const VectorBatch& models, const VectorBatch* queries, const NearestOptions& options,
                         double* distances, std::int64_t* indices) {
-  switch (zoo.form) {
-    case VectorForm::float32: return nearest_of_vectors<float, float>(zoo, queries, options, distances, indices);
-    case VectorForm::float16: return nearest_of_vectors<float, Half>(zoo, queries, options, distances, indices);
+  switch (models.form) {
+    case VectorForm::float32: return nearest_of_vectors<float, float>(models, queries, options, distances, indices);
+    case VectorForm::float16: return nearest_of_vectors<float, Float16>(models, queries, options, distances, indices);
     case VectorForm::uint8: {
-      NearestOptions as_it_is = options;
-      as_it_is.candidates = 0;
-      nearest_of_vectors<std::uint8_t, std::uint8_t>(zoo, queries, as_it_is, distances, indices);
-      const std::int64_t numbers = (queries ? queries->models : zoo.models) * options.top;
+      NearestOptions exact = options;
+      exact.candidates = 0;
+      nearest_of_vectors<std::uint8_t, std::uint8_t>(models, queries, exact, distances, indices);
+      const std::int64_t numbers = (queries ? queries->models : models.models) * options.top;
       for (std::int64_t i = 0; i < numbers; ++i) distances[i] /= 127.5;
       return;
     }
+    case VectorForm::float64: throw std::invalid_argument("form must be uint8, float16 or float32, got float64");
   }
 }
 

@@ -1,24 +1,22 @@
-// For each stage, a few blocks of sample pairs, the m correlation values of every pair are formed once; then the L1
-// distances of all pairs of models are accumulated from them.
+// Sample pairs are processed in stages of a few blocks: the correlations of all m models are computed once, then added
+// to the L1 distances of all pairs of models.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "cpu/packed_rows.h"
-#include "cpu/parallel.h"
-#include "sac/triangle.h"
-#include "sac/zoo.h"
+#include "cpu/detail/packing.h"
+#include "cpu/detail/parallel.h"
+#include "sac/detail/triangle.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace sac {
 namespace {
 
-constexpr std::int64_t kStageBytes = 16 << 20;     // values of one stage, all models
-constexpr std::int64_t kMostStageEntries = 65536;  // a stage of few models
-constexpr std::int64_t kGroupModels = 32;          // models along one side of a task
+constexpr std::int64_t kStageBytes = 16 << 20;    // values of one stage, all models
+constexpr std::int64_t kMaxStageEntries = 65536;  // a stage of few models
+constexpr std::int64_t kGroupModels = 32;         // models along one side of a task
 
-std::int64_t round_up(std::int64_t value, std::int64_t step) { return (value + step - 1) / step * step; }
-
-// A block of sample pairs, and where its entries stand in a stage.
+// A block of sample pairs, and the offset of its entries in a stage.
 struct Block {
   std::int64_t p, q, offset;
 };
@@ -26,18 +24,18 @@ struct Block {
 template <typename T>
 class Pairwise {
  public:
-  Pairwise(const std::vector<MatrixView>& zoo, Metric metric, double sigma, const CpuOptions& options)
+  Pairwise(const std::vector<MatrixView>& models, Metric metric, double sigma, const CpuOptions& options)
       : kernels_(kernels_of<T>(options.instruction_set)),
         options_(options),
         block_values_(metric == Metric::rbf ? kernels_.block_rbf : kernels_.block_dot),
-        n_(zoo[0].rows),
-        m_(static_cast<std::int64_t>(zoo.size())),
+        n_(models[0].rows),
+        m_(static_cast<std::int64_t>(models.size())),
         padded_(round_up(m_, kModelTile)),
         sums_(static_cast<std::size_t>(padded_ * padded_)) {
-    packed_ = pack_models<T>(zoo, 0, m_, "zoo", metric, sigma, kernels_.width, options.threads, options);
+    packed_ = pack_models<T>(models, 0, m_, "models", metric, sigma, kernels_.width, options.threads, options);
     const std::int64_t panels = packed_[0]->panels();
     const std::int64_t wanted =
-        std::min(kMostStageEntries, kStageBytes / (padded_ * static_cast<std::int64_t>(sizeof(T))));
+        std::min(kMaxStageEntries, kStageBytes / (padded_ * static_cast<std::int64_t>(sizeof(T))));
     std::vector<Block> stage;
     std::int64_t entries = 0;
     for (std::int64_t t = 0; t < triangle_size(panels); ++t) {
@@ -75,7 +73,7 @@ class Pairwise {
   }
 
   // The entries of a block that count, i < j, one after another.
-  void put_block(const T* block, const Block& where, T* out) const {
+  void pack_block(const T* block, const Block& where, T* out) const {
     for (std::int64_t r = 0; r < rows_in(where.p); ++r) {
       const std::int64_t skip = where.p == where.q ? r + 1 : 0, length = rows_in(where.q) - skip;
       std::memcpy(out, block + r * kernels_.width + skip, static_cast<std::size_t>(length) * sizeof(T));
@@ -93,8 +91,8 @@ class Pairwise {
       if (i >= m_) return;
       AlignedBuffer<T> block(kernels_.width * kernels_.width);
       for (const Block& where : stage) {
-        block_values_(packed_[i]->rows(), where.p, where.q, block.data());
-        put_block(block.data(), where, row + where.offset);
+        block_values_(packed_[i]->view(), where.p, where.q, block.data());
+        pack_block(block.data(), where, row + where.offset);
       }
     });
     accumulate(values, stride);
@@ -115,7 +113,7 @@ class Pairwise {
   }
 
   void accumulate(AlignedBuffer<T>& values, std::int64_t stride) {
-    const std::int64_t groups = (padded_ + kGroupModels - 1) / kGroupModels;
+    const std::int64_t groups = ceil_div(padded_, kGroupModels);
     parallel_for(triangle_size(groups), options_.threads, options_, [&](std::int64_t t) {
       const TriangleTile tile = triangle_tile(t, groups);
       const std::int64_t i = tile.row * kGroupModels, j = tile.col * kGroupModels;
@@ -135,16 +133,16 @@ class Pairwise {
 
 }  // namespace
 
-void pairwise_correlation_distances_cpu(const std::vector<MatrixView>& zoo, Metric metric, double sigma, bool wide,
+void pairwise_correlation_distances_cpu(const std::vector<MatrixView>& models, Metric metric, double sigma, bool wide,
                                         const CpuOptions& options, void* distances) {
   bool in_float64 = wide;
-  for (const auto& model : zoo) in_float64 = in_float64 || needs_float64(model, metric, sigma);
+  for (const auto& model : models) in_float64 = in_float64 || needs_float64(model, metric, sigma);
   if (wide)
-    Pairwise<double>(zoo, metric, sigma, options).write(static_cast<double*>(distances));
+    Pairwise<double>(models, metric, sigma, options).write(static_cast<double*>(distances));
   else if (in_float64)
-    Pairwise<double>(zoo, metric, sigma, options).write(static_cast<float*>(distances));
+    Pairwise<double>(models, metric, sigma, options).write(static_cast<float*>(distances));
   else
-    Pairwise<float>(zoo, metric, sigma, options).write(static_cast<float*>(distances));
+    Pairwise<float>(models, metric, sigma, options).write(static_cast<float*>(distances));
 }
 
 }  // namespace sac

@@ -1,22 +1,23 @@
-// float64: symmetric tiles of 64 × 64 correlations, 4 × 4 a thread; the sum of |C^a − C^b| stays in registers.
-// The coordinates of a and b are taken in turns of kDepth, so partial sums stay near the difference.
+// float64: symmetric tiles of 64 × 64 correlations, 4 × 4 per thread; the sum of |C^a − C^b| stays in registers. The
+// coordinates of a and b alternate in blocks of kDepth, so partial sums stay near the difference.
 #include <cuda_runtime.h>
 
 #include <algorithm>
 
-#include "cuda/launch.cuh"
-#include "sac/correlation_distance_cuda.h"
-#include "sac/triangle.h"
+#include "cuda/detail/launch.cuh"
+#include "sac/correlation_distance.h"
+#include "sac/detail/ceil_div.h"
+#include "sac/detail/triangle.h"
 
 namespace sac {
 namespace {
 
 constexpr int kTile = 64;
 constexpr int kDepth = 16;
-constexpr int kSide = 16;  // threads along one side of a tile
-constexpr int kEach = kTile / kSide;
+constexpr int kSide = 16;                   // threads along one side of a tile
+constexpr int kThreadSide = kTile / kSide;  // entries of a thread along one side
 constexpr int kThreads = kSide * kSide;
-constexpr std::int64_t kMostBlocks = 16384;
+constexpr std::int64_t kMaxBlocks = 16384;
 
 struct Stage {
   double rows[kDepth][kTile + 1];
@@ -35,24 +36,24 @@ __device__ void stage_rows(const double* x, std::int64_t n, std::int64_t k, std:
 
 // acc += sign · (rows of tile.row) · (rows of tile.col)ᵀ over kDepth coordinates of x.
 __device__ void add_product(const double* x, std::int64_t n, std::int64_t k, TriangleTile tile, std::int64_t first,
-                            double sign, Stage& stage, double (&acc)[kEach][kEach]) {
+                            double sign, Stage& stage, double (&acc)[kThreadSide][kThreadSide]) {
   if (first >= k) return;
   __syncthreads();
   stage_rows(x, n, k, tile.row * kTile, first, stage.rows);
   stage_rows(x, n, k, tile.col * kTile, first, stage.cols);
   __syncthreads();
   const int ty = threadIdx.x / kSide, tx = threadIdx.x % kSide;
-  double part[kEach][kEach] = {};
+  double part[kThreadSide][kThreadSide] = {};
 #pragma unroll
   for (int d = 0; d < kDepth; ++d)
 #pragma unroll
-    for (int i = 0; i < kEach; ++i)
+    for (int i = 0; i < kThreadSide; ++i)
 #pragma unroll
-      for (int j = 0; j < kEach; ++j) part[i][j] += stage.rows[d][ty + i * kSide] * stage.cols[d][tx + j * kSide];
+      for (int j = 0; j < kThreadSide; ++j) part[i][j] += stage.rows[d][ty + i * kSide] * stage.cols[d][tx + j * kSide];
 #pragma unroll
-  for (int i = 0; i < kEach; ++i)
+  for (int i = 0; i < kThreadSide; ++i)
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) acc[i][j] += sign * part[i][j];
+    for (int j = 0; j < kThreadSide; ++j) acc[i][j] += sign * part[i][j];
 }
 
 // exp(−max(0, |x̂_i|² + |x̂_j|² − 2 x̂_i·x̂_j) / 2σ²)
@@ -70,8 +71,8 @@ __device__ double squared_norm(const double* x, std::int64_t k, std::int64_t i) 
 template <bool Rbf>
 __device__ double tile_sum(const double* a, std::int64_t k_a, const double* b, std::int64_t k_b, std::int64_t n,
                            double inverse_bandwidth, TriangleTile tile, Stage& stage) {
-  double acc[kEach][kEach] = {};
-  double other[kEach][kEach] = {};
+  double acc[kThreadSide][kThreadSide] = {};
+  double other[kThreadSide][kThreadSide] = {};
   for (std::int64_t first = 0; first < max(k_a, k_b); first += kDepth) {
     add_product(a, n, k_a, tile, first, 1.0, stage, acc);
     if constexpr (Rbf)
@@ -81,9 +82,9 @@ __device__ double tile_sum(const double* a, std::int64_t k_a, const double* b, s
   }
   double sum = 0;
 #pragma unroll
-  for (int i = 0; i < kEach; ++i)
+  for (int i = 0; i < kThreadSide; ++i)
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
+    for (int j = 0; j < kThreadSide; ++j) {
       if constexpr (Rbf) {
         const std::int64_t row = tile.row * kTile + threadIdx.x / kSide + i * kSide;
         const std::int64_t col = tile.col * kTile + threadIdx.x % kSide + j * kSide;
@@ -110,7 +111,7 @@ template <bool Rbf>
 __global__ void __launch_bounds__(kThreads) correlation_distance_kernel(Pair pair) {
   __shared__ Stage stage;
   __shared__ double sums[kThreads];
-  const std::int64_t tiles = (pair.n + kTile - 1) / kTile;
+  const std::int64_t tiles = ceil_div(pair.n, kTile);
   double total = 0;
   for (std::int64_t t = blockIdx.x; t < triangle_size(tiles); t += gridDim.x) {
     const TriangleTile tile = triangle_tile(t, tiles);
@@ -128,7 +129,7 @@ __global__ void __launch_bounds__(kThreads) correlation_distance_kernel(Pair pai
 }  // namespace
 
 std::int64_t correlation_distance_cuda_blocks(std::int64_t n) {
-  return std::min(triangle_size((n + kTile - 1) / kTile), kMostBlocks);
+  return std::min(triangle_size(ceil_div(n, kTile)), kMaxBlocks);
 }
 
 void correlation_distance_cuda(const double* a, std::int64_t k_a, const double* b, std::int64_t k_b, std::int64_t n,

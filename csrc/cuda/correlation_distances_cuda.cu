@@ -1,8 +1,11 @@
-// Launcher of correlation_distances_tiles: which kernel, how many blocks.
+// Launcher of correlation_distances_tiles: chooses the kernel and the grid.
+#include <algorithm>
+
 #include "cuda/correlation_distances_warp.cuh"
 #include "cuda/correlation_distances_warpgroup.cuh"
-#include "cuda/launch.cuh"
-#include "cuda/tile_launch.cuh"
+#include "cuda/detail/launch.cuh"
+#include "cuda/detail/tile_launch.cuh"
+#include "sac/correlation_distances.h"
 
 namespace sac {
 namespace {
@@ -42,9 +45,9 @@ void launch(const TileProblem& problem, const TilePlan& plan, bool rbf, dim3 gri
 
 TilePlan correlation_distances_plan(const TileShape& shape, std::int64_t suspects) {
   const std::int64_t processors = device_attribute(cudaDevAttrMultiProcessorCount);
-  const bool warpgroup = takes_warpgroup(shape), rbf = shape.inverse_bandwidth > 0;
+  const bool warpgroup = uses_warpgroup(shape), rbf = shape.inverse_bandwidth > 0;
   if (warpgroup && suspects == 1 && !rbf && processors > 1)  // two blocks form a step of 2 × 2 tiles
-    return {2 * at_most(steps_of(schedule_of(shape, 2)), processors / 2), 1, true, true};
+    return {2 * std::min(steps_of(schedule_of(shape, 2)), processors / 2), 1, true, true};
   const TileGrid grid = tile_grid(steps_of(schedule_of(shape, 1)), suspects, processors);
   return {grid.blocks, grid.per_group, warpgroup, false};
 }
@@ -57,7 +60,7 @@ void correlation_distances_tiles(const TileShape& shape, const PackedModels& sou
   problem.count = static_cast<std::int32_t>(count);
   problem.per_group = static_cast<std::int32_t>(plan.suspects_per_group);
   problem.partial = partial;
-  const dim3 grid(static_cast<unsigned>(plan.blocks), static_cast<unsigned>(divided(count, plan.suspects_per_group)));
+  const dim3 grid(static_cast<unsigned>(plan.blocks), static_cast<unsigned>(ceil_div(count, plan.suspects_per_group)));
   const bool rbf = shape.inverse_bandwidth > 0;
   shape.parts == 2 ? launch<2>(problem, plan, rbf, grid, stream) : launch<1>(problem, plan, rbf, grid, stream);
 }

@@ -1,7 +1,7 @@
-// correlation_distances_tiles by mma.sync. The source's tile stays in registers while the suspects' pass by.
+// correlation_distances_tiles by mma.sync. The source's tile stays in registers while those of the suspects follow.
 #pragma once
 
-#include "cuda/warp_tiles.cuh"
+#include "cuda/detail/warp_tiles.cuh"
 
 namespace sac::warp_tiles {
 
@@ -12,30 +12,30 @@ __global__ void __launch_bounds__(kThreads, 1)
     correlation_distances_warp_kernel(const __grid_constant__ TileProblem problem) {
   Totals& totals = *reinterpret_cast<Totals*>(dynamic_shared() + kRingBytes);
   const int first = blockIdx.y * problem.per_group, end = min(problem.count, first + problem.per_group);
-  double* const mine = &totals[0][threadIdx.x / 32];
+  double* const warp_totals = &totals[0][threadIdx.x / 32];
   if (threadIdx.x % 32 == 0)
-    for (int s = 0; s < end - first; ++s) mine[s * kSummingWarps] = 0;
+    for (int s = 0; s < end - first; ++s) warp_totals[s * kSummingWarps] = 0;
   const Operand &source = problem.source, &suspects = problem.suspects;
   const int source_last = source.chunk_bytes(source.chunks - 1);
   const int suspect_last = suspects.chunk_bytes(suspects.chunks - 1);
   Tiles<kParts> tiles(problem, 0, first, end);
-  float reference[kEach], c[kEach];
+  float reference[kThreadEntries], c[kThreadEntries];
   for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
     const int weight = problem.weight(walk.row, walk.col);
     for (int s = first - 1; s < end; ++s) {
       const bool is_source = s < first;
-      tiles.form(is_source ? source.chunks : suspects.chunks, is_source ? source_last : suspect_last, c);
+      tiles.compute(is_source ? source.chunks : suspects.chunks, is_source ? source_last : suspect_last, c);
       if (is_source) {
-        finish<kRbf>(problem, source, 0, walk, c);
+        epilogue<kRbf>(problem, source, 0, walk, c);
 #pragma unroll
-        for (int e = 0; e < kEach; ++e) reference[e] = c[e];
+        for (int e = 0; e < kThreadEntries; ++e) reference[e] = c[e];
         continue;
       }
-      finish<kRbf>(problem, suspects, s, walk, c);
+      epilogue<kRbf>(problem, suspects, s, walk, c);
 #pragma unroll
-      for (int e = 0; e < kEach; ++e) c[e] -= reference[e];
-      const double sum = warp_sum(weight * static_cast<double>(sum_of_magnitudes(c)));
-      if (threadIdx.x % 32 == 0) mine[(s - first) * kSummingWarps] += sum;
+      for (int e = 0; e < kThreadEntries; ++e) c[e] -= reference[e];
+      const double sum = warp_sum(weight * static_cast<double>(abs_sum(c)));
+      if (threadIdx.x % 32 == 0) warp_totals[(s - first) * kSummingWarps] += sum;
     }
   }
   write_totals(problem, first, end, totals);

@@ -1,13 +1,34 @@
-// correlation_matrix_tiles: C of many models, a grid row each.
-#include "cuda/correlation_matrix_store.cuh"
-#include "cuda/launch.cuh"
-#include "cuda/tile_launch.cuh"
-#include "cuda/warp_tiles.cuh"
+// correlation_matrix_tiles: C of many models, one grid row each.
+#include <algorithm>
+
+#include "cuda/detail/launch.cuh"
+#include "cuda/detail/tile_launch.cuh"
+#include "cuda/detail/warp_tiles.cuh"
+#include "sac/correlation_matrix.h"
 
 namespace sac {
 namespace {
 
-constexpr std::int64_t kMostGridRows = 65535;
+constexpr std::int64_t kMaxGridRows = 65535;
+
+// Writes entry (i, j) and its mirror image. Entries below the diagonal are ignored, so that the matrix is exactly
+// symmetric.
+__device__ inline void store_entry(const TileProblem& problem, float* out, std::int64_t i, std::int64_t j, float c) {
+  const std::int64_t n = problem.rows;
+  if (i > j || j >= n) return;
+  if (problem.vector) {
+    if (i < j) out[vector_index(n, i, j)] = c;
+    return;
+  }
+  out[i * n + j] = c;
+  out[j * n + i] = c;
+}
+
+// First entry of the matrix or vector of a model.
+__device__ inline float* model_out(const TileProblem& problem, std::int64_t model) {
+  const std::int64_t n = problem.rows;
+  return problem.out + model * (problem.vector ? n * (n - 1) / 2 : n * n);
+}
 
 template <int kParts, bool kRbf>
 __global__ void __launch_bounds__(warp_tiles::kThreads, 1)
@@ -17,15 +38,15 @@ __global__ void __launch_bounds__(warp_tiles::kThreads, 1)
   float* const out = model_out(problem, model);
   warp_tiles::Tiles<kParts> tiles(problem, model, 0, 0);
   for (TileWalk walk(problem.schedule, blockIdx.x); !walk.ended; walk.next(problem.schedule, gridDim.x)) {
-    float c[kEach];
-    tiles.form(operand.chunks, last_bytes, c);
-    warp_tiles::finish<kRbf>(problem, operand, model, walk, c);
+    float c[kThreadEntries];
+    tiles.compute(operand.chunks, last_bytes, c);
+    warp_tiles::epilogue<kRbf>(problem, operand, model, walk, c);
     const std::int64_t row = static_cast<std::int64_t>(walk.row) * kTileRows;
     const std::int64_t col = static_cast<std::int64_t>(walk.col) * kTileRows;
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) {
-      const Place place = warp_place(threadIdx.x, e);
-      store_entry(problem, out, row + place.row, col + place.col, c[e]);
+    for (int e = 0; e < kThreadEntries; ++e) {
+      const TileEntry entry = warp_entry(threadIdx.x, e);
+      store_entry(problem, out, row + entry.row, col + entry.col, c[e]);
     }
   }
 }
@@ -44,18 +65,18 @@ void correlation_matrix_tiles(const TileShape& shape, const PackedModels& models
   problem.vector = vector;
   const std::int64_t size = vector ? shape.rows * (shape.rows - 1) / 2 : shape.rows * shape.rows;
   const std::int64_t processors = device_attribute(cudaDevAttrMultiProcessorCount);
-  const std::int64_t blocks = at_most(steps_of(problem.schedule), processors);
-  for (std::int64_t first = 0; first < count; first += kMostGridRows) {
+  const std::int64_t blocks = std::min(steps_of(problem.schedule), processors);
+  for (std::int64_t first = 0; first < count; first += kMaxGridRows) {
     problem.out = out + first * size;
-    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(at_most(count - first, kMostGridRows)));
+    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(std::min(count - first, kMaxGridRows)));
     if (shape.inverse_bandwidth > 0)
       launch_warp<2, true>(problem, grid, stream);
     else
       launch_warp<2, false>(problem, grid, stream);
-    problem.source.rows += kMostGridRows * problem.source.row_model;
-    problem.source.cols += kMostGridRows * problem.source.col_model;
-    problem.source.row_norms += kMostGridRows * problem.source.row_padded;
-    problem.source.col_norms += kMostGridRows * problem.source.col_padded;
+    problem.source.rows += kMaxGridRows * problem.source.row_model;
+    problem.source.cols += kMaxGridRows * problem.source.col_model;
+    problem.source.row_norms += kMaxGridRows * problem.source.row_padded;
+    problem.source.col_norms += kMaxGridRows * problem.source.col_padded;
   }
 }
 

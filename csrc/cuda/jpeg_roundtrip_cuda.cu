@@ -1,12 +1,13 @@
-// One thread block to a tile: pixels are read once (a little more where tiles meet, for the chroma that the
-// interpolation looks at), the planes live in shared memory, and pixels are written once. An image whose planes fit
-// is one tile. Compiled only: no GPU has run this yet; tests/test_jpeg_cuda_emulated.py runs its threads on the CPU.
+// One thread block per tile: pixels are read once (and a halo, for the interpolation of chroma), the planes stay in
+// shared memory, and pixels are written once. An image whose planes fit is one tile. Not yet run on a GPU;
+// tests/test_jpeg_cuda_emulated.py runs its threads on the CPU.
 #include <algorithm>
 
-#include "cuda/launch.cuh"
-#include "sac/jpeg_math.h"
+#include "cuda/detail/launch.cuh"
+#include "sac/detail/ceil_div.h"
+#include "sac/detail/jpeg_math.h"
+#include "sac/detail/jpeg_tables.h"
 #include "sac/jpeg_roundtrip.h"
-#include "sac/jpeg_tables.h"
 
 namespace sac {
 namespace {
@@ -16,8 +17,8 @@ using A = ScalarArithmetic;
 constexpr int kThreads = 256;
 constexpr int kBlocksAtOnce = kThreads / 8;
 constexpr int kTileSide = 128;
-constexpr int kMostWholeBytes = 80 * 1024;  // two blocks a multiprocessor on an A100
-constexpr std::int64_t kMostTiles = 1 << 20;
+constexpr int kMaxWholeBytes = 80 * 1024;  // two blocks a multiprocessor on an A100
+constexpr std::int64_t kMaxTiles = 1 << 20;
 
 __constant__ const JpegBaseTables kBase = jpeg_base_tables();
 
@@ -42,7 +43,7 @@ __device__ Tile tile_at(const JpegBatch& batch, const Layout& layout, int number
   t.x0 = number % layout.tiles_across * layout.tile_width;
   t.rows = padded_8(min(layout.tile_height, batch.height - t.y0));
   t.cols = padded_8(min(layout.tile_width, batch.width - t.x0));
-  const int below = padded_8((batch.height + V - 1) / V), right = padded_8((batch.width + H - 1) / H);
+  const int below = padded_8(ceil_div(batch.height, V)), right = padded_8(ceil_div(batch.width, H));
   t.c_y0 = V == 2 && t.y0 > 0 ? t.y0 / V - 8 : t.y0 / V;
   t.c_x0 = H == 2 && t.x0 > 0 ? t.x0 / H - 8 : t.x0 / H;
   t.c_rows = min(below, (t.y0 + layout.tile_height) / V + (V == 2 ? 8 : 0)) - t.c_y0;
@@ -59,12 +60,12 @@ __device__ inline Rgb pixel(const std::uint8_t* image, const JpegBatch& batch, i
   return {__ldg(p), __ldg(p + 1), __ldg(p + 2)};
 }
 
-// Chroma sample (c_y, c_x) of the tile's planes, and the luma samples under it that are the tile's own.
+// Chroma sample (c_y, c_x) of the tile's planes, and the luma samples under it that belong to the tile.
 template <int H, int V>
 __device__ void fill_sample(const std::uint8_t* image, const JpegBatch& batch, const Tile& t, int c_y, int c_x,
                             std::uint8_t* luma_plane, std::uint8_t* const (&chroma)[2]) {
   const int above = t.c_y0 + c_y, x = (t.c_x0 + c_x) * H;
-  const int row = min(above, (batch.height + V - 1) / V - 1);  // below the image: its last down-sampled row
+  const int row = min(above, ceil_div(batch.height, V) - 1);  // below the image: its last down-sampled row
   int cb[V][H], cr[V][H];
 #pragma unroll
   for (int i = 0; i < V; ++i)
@@ -88,7 +89,7 @@ __device__ void fill_sample(const std::uint8_t* image, const JpegBatch& batch, c
   }
 }
 
-// 8 threads to a block of samples: each takes a row, then a column, then a row. `work` holds the block between.
+// 8 threads per block of samples: each transforms a row, then a column, then a row. `work` transposes the block.
 __device__ void roundtrip_block(std::uint8_t* row, const JpegStep* table, std::int16_t (&work)[8][10], int lane,
                                 bool active) {
   int x[8];
@@ -127,7 +128,7 @@ __device__ void roundtrip_block(std::uint8_t* row, const JpegStep* table, std::i
   __syncwarp();
 }
 
-// All blocks of a plane of rows × cols samples; every thread takes part in every round.
+// All blocks of a plane of rows × cols samples. Called by all threads of the block.
 __device__ void roundtrip_plane(std::uint8_t* plane, int rows, int cols, const JpegStep* table,
                                 std::int16_t (&work)[kBlocksAtOnce][8][10]) {
   const int across = cols / 8, blocks = rows / 8 * across, lane = threadIdx.x % 8;
@@ -138,11 +139,11 @@ __device__ void roundtrip_plane(std::uint8_t* plane, int rows, int cols, const J
   }
 }
 
-// The V × H values that chroma sample (c_y, c_x) of the image becomes.
+// The V × H upsampled values of chroma sample (c_y, c_x) of the image.
 template <int H, int V>
-__device__ void grow_sample(const std::uint8_t* plane, const JpegBatch& batch, const Tile& t, int c_y, int c_x,
-                            int (&to)[V][H]) {
-  const int width = (batch.width + H - 1) / H, height = (batch.height + V - 1) / V;
+__device__ void upsample_sample(const std::uint8_t* plane, const JpegBatch& batch, const Tile& t, int c_y, int c_x,
+                                int (&to)[V][H]) {
+  const int width = ceil_div(batch.width, H), height = ceil_div(batch.height, V);
   const auto at = [&](int row, int col) {
     row = min(max(row, 0), height - 1), col = min(max(col, 0), width - 1);
     return static_cast<int>(plane[(row - t.c_y0) * t.c_cols + col - t.c_x0]);
@@ -170,8 +171,8 @@ template <int H, int V>
 __device__ void write_sample(const JpegBatch& batch, const Tile& t, int c_y, int c_x, const std::uint8_t* luma_plane,
                              std::uint8_t* const (&chroma)[2], std::uint8_t* out) {
   int cb[V][H], cr[V][H];
-  grow_sample<H, V>(chroma[0], batch, t, c_y, c_x, cb);
-  grow_sample<H, V>(chroma[1], batch, t, c_y, c_x, cr);
+  upsample_sample<H, V>(chroma[0], batch, t, c_y, c_x, cb);
+  upsample_sample<H, V>(chroma[1], batch, t, c_y, c_x, cr);
 #pragma unroll
   for (int i = 0; i < V; ++i)
 #pragma unroll
@@ -186,7 +187,7 @@ __device__ void write_sample(const JpegBatch& batch, const Tile& t, int c_y, int
     }
 }
 
-// visit(y, x) for all of rows × cols, a warp to a row.
+// visit(y, x) for all of rows × cols, one warp per row.
 template <class Visit>
 __device__ void for_each_sample(int rows, int cols, const Visit& visit) {
   for (int y = threadIdx.x / 32; y < rows; y += kThreads / 32)
@@ -212,7 +213,7 @@ __device__ void write_tile(const JpegBatch& batch, const Tile& t, const std::uin
                            std::uint8_t* const (&chroma)[2], std::uint8_t* out) {
   const int rows = min(t.rows, batch.height - t.y0), cols = min(t.cols, batch.width - t.x0);
   if (Channels == 3) {
-    for_each_sample((rows + V - 1) / V, (cols + H - 1) / H, [&](int y, int x) {
+    for_each_sample(ceil_div(rows, V), ceil_div(cols, H), [&](int y, int x) {
       write_sample<H, V>(batch, t, t.y0 / V + y, t.x0 / H + x, luma_plane, chroma, out);
     });
   } else {
@@ -257,10 +258,10 @@ __global__ void __launch_bounds__(kThreads) jpeg_roundtrip_kernel(JpegTask task)
 
 Layout layout_of(const JpegBatch& batch, int h, int v, bool whole) {
   Layout l;
-  l.tile_height = whole ? (batch.height + 15) / 16 * 16 : kTileSide;
-  l.tile_width = whole ? (batch.width + 15) / 16 * 16 : kTileSide;
-  l.tiles_down = (batch.height + l.tile_height - 1) / l.tile_height;
-  l.tiles_across = (batch.width + l.tile_width - 1) / l.tile_width;
+  l.tile_height = whole ? round_up(batch.height, 16) : kTileSide;
+  l.tile_width = whole ? round_up(batch.width, 16) : kTileSide;
+  l.tiles_down = ceil_div(batch.height, l.tile_height);
+  l.tiles_across = ceil_div(batch.width, l.tile_width);
   l.luma_bytes = l.tile_height * l.tile_width;
   const int halo = whole ? 0 : 16;
   const int samples = (l.tile_height / v + (v == 2 ? halo : 0)) * (l.tile_width / h + (h == 2 ? halo : 0));
@@ -271,14 +272,14 @@ Layout layout_of(const JpegBatch& batch, int h, int v, bool whole) {
 template <int Channels, int H, int V>
 void launch(const JpegBatch& batch, void* stream) {
   Layout layout = layout_of(batch, H, V, false);
-  if (static_cast<std::int64_t>(batch.height) * batch.width <= kMostWholeBytes) {
+  if (static_cast<std::int64_t>(batch.height) * batch.width <= kMaxWholeBytes) {
     const Layout whole = layout_of(batch, H, V, true);
-    if (whole.luma_bytes + 2 * whole.chroma_bytes <= kMostWholeBytes) layout = whole;
+    if (whole.luma_bytes + 2 * whole.chroma_bytes <= kMaxWholeBytes) layout = whole;
   }
   const int bytes = layout.luma_bytes + 2 * layout.chroma_bytes;
   const std::int64_t tiles = batch.count * layout.tiles_down * layout.tiles_across;
   launch_kernel("jpeg_roundtrip_kernel", jpeg_roundtrip_kernel<Channels, H, V>,
-                static_cast<unsigned>(std::min(tiles, kMostTiles)), kThreads, bytes, stream, JpegTask{batch, layout});
+                static_cast<unsigned>(std::min(tiles, kMaxTiles)), kThreads, bytes, stream, JpegTask{batch, layout});
 }
 
 }  // namespace

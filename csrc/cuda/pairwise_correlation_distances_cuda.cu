@@ -1,15 +1,15 @@
-// One thread block to a tile of pairs of models; see sweep_tile.cuh.
+// One thread block computes a tile of pairs of models (detail/sweep_tile.cuh).
 #include <algorithm>
 
-#include "cuda/launch.cuh"
-#include "cuda/sweep_tile.cuh"
-#include "sac/triangle.h"
-#include "sac/zoo_cuda.h"
+#include "cuda/detail/launch.cuh"
+#include "cuda/detail/sweep_tile.cuh"
+#include "sac/detail/triangle.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace sac {
 namespace {
 
-constexpr std::int64_t kMostBlocks = 1 << 30;
+constexpr std::int64_t kMaxBlocks = 1 << 30;
 
 __device__ inline void write_distance(const SweepOutput& out, std::int64_t at, double distance) {
   if (out.wide)
@@ -50,9 +50,9 @@ __global__ void __launch_bounds__(kSweepThreads, 1) pairwise_correlation_distanc
     SweepSums<Form> sums;
     sweep_tile<Form>(task.x, tile.row * kSweepTile, task.y, tile.col * kSweepTile, task.chunks, dynamic_shared(), sums);
 #pragma unroll
-    for (int r = 0; r < kSweepEach; ++r)
+    for (int r = 0; r < kSweepThreadSide; ++r)
 #pragma unroll
-      for (int c = 0; c < kSweepEach; ++c) {
+      for (int c = 0; c < kSweepThreadSide; ++c) {
         const std::int64_t i = tile.row * kSweepTile + sweep_thread_row(threadIdx.x) + r * kSweepStep;
         const std::int64_t j = tile.col * kSweepTile + sweep_thread_col(threadIdx.x) + c * kSweepStep;
         if (i < task.x.rows && j < task.y.rows && !(task.triangle && i > j))
@@ -63,22 +63,22 @@ __global__ void __launch_bounds__(kSweepThreads, 1) pairwise_correlation_distanc
 
 template <class Form>
 void launch(const PairwiseTask& task, void* stream) {
-  const unsigned blocks = static_cast<unsigned>(std::min(tiles_of(task), kMostBlocks));
+  const unsigned blocks = static_cast<unsigned>(std::min(tiles_of(task), kMaxBlocks));
   launch_kernel("pairwise_correlation_distances_kernel", pairwise_correlation_distances_kernel<Form>, blocks,
                 kSweepThreads, 2 * kSweepSlabBytes, stream, task);
 }
 
 }  // namespace
 
-void pairwise_correlation_distances_cuda(const SweepRows& x, const SweepRows& y, bool triangle, SweepForm form,
+void pairwise_correlation_distances_cuda(const SweepRows& x, const SweepRows& y, bool triangle, VectorForm form,
                                          std::int64_t bytes, const SweepOutput& out, void* stream) {
   if (x.rows == 0 || y.rows == 0) return;
   const PairwiseTask task{x, y, triangle, sweep_chunks(bytes), out};
   switch (form) {
-    case SweepForm::uint8: return launch<Uint8Chunks>(task, stream);
-    case SweepForm::float16: return launch<Float16Chunks>(task, stream);
-    case SweepForm::float32: return launch<Float32Chunks>(task, stream);
-    case SweepForm::float64: return launch<Float64Chunks>(task, stream);
+    case VectorForm::uint8: return launch<Uint8Chunks>(task, stream);
+    case VectorForm::float16: return launch<Float16Chunks>(task, stream);
+    case VectorForm::float32: return launch<Float32Chunks>(task, stream);
+    case VectorForm::float64: return launch<Float64Chunks>(task, stream);
   }
 }
 

@@ -1,7 +1,8 @@
 """Simulated theft, for calibration and evaluation on a user's own models and images.
 
 Every function takes an ``nn.Module`` and float tensors as the model sees them (after preprocessing),
-is seeded, leaves the given models and the global random state as they were, and returns a new model.
+is seeded, changes neither the given models nor the global random state, and returns a new model.
+How it trains is said by one `TrainingConfig`.
 `ATTACKS` has all of them under their names, callable in one way.
 """
 
@@ -12,15 +13,18 @@ from .finetune import finetune_all, finetune_last, last_layer_name
 from .prune import prune_magnitude
 from .prune_filters import fine_prune, prune_taylor
 from .registry import ATTACKS, Attack, AttackContext
-from .training import Recipe, train, train_independent
+from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, train, train_independent
 from .transfer import replace_head, transfer_all, transfer_last
 from .weights import quantize_int8, weight_noise
 
 __all__ = [
     "ATTACKS",
+    "SCRATCH",
+    "TUNING",
     "Attack",
     "AttackContext",
-    "Recipe",
+    "RunOptions",
+    "TrainingConfig",
     "adaptive_correlation",
     "adaptive_removalnet",
     "distillation_loss",

@@ -1,26 +1,27 @@
-"""Theft by one who knows the method: fine-tuning that pushes the fingerprint away and keeps the accuracy."""
+"""Adaptive theft: the thief knows the method and fine-tunes away from the fingerprint at little loss of accuracy."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .arguments import check_labels
 from .copies import copied
-from .extract import ask_both, pack, unpack
+from .extract import pack, source_logits, unpack
 from .finetune import last_layer_name
-from .training import Progress, Recipe, check_labels, fit
+from .training import RunOptions, TrainingConfig, fit
 
 _Model = TypeVar("_Model", bound=nn.Module)
-TUNING = Recipe(epochs=6, learning_rate=0.02)
+_TUNING = TrainingConfig(epochs=6, learning_rate=0.02)
 Metric = Literal["pearson", "cosine"]
 
 
 def correlation_gap(a: Tensor, b: Tensor, metric: Metric = "pearson") -> Tensor:
-    """``(1/n²) Σ_ij |C^a_ij − C^b_ij|`` with a gradient; `correlation_distance` is the fast form without.
+    """``(1/n²) Σ_ij |C^a_ij − C^b_ij|`` with a gradient; `correlation_distance` is fast and has none.
 
     Args:
         a, b: (n, k) outputs.
@@ -46,33 +47,38 @@ def adaptive_correlation(
     weight: float = 2.0,
     target: float | None = None,
     metric: Metric = "pearson",
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = _TUNING,
+    **run: Unpack[RunOptions],
 ) -> _Model:
     """Fine-tune a copy of a model away from its own correlation matrix on the thief's images.
 
     ``loss = CE(outputs, labels) − weight · min(target, gap)`` on every batch, with ``gap = correlation_gap(outputs,
-    source's outputs)``. Without a target the copy ends farther away than any independent model, which gives
-    it away; a target as large as the distance of independents hides it among them.
+    source's outputs)``. Without a target the copy ends farther away than any independent model, which is
+    conspicuous; with a target as large as the independents' distance it is not.
 
     Args:
         model: the stolen model; it is not changed. It is trained on the device it is on.
         images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
-        labels: (n,) integers, 0 … classes - 1; None: the model's own answers.
-        weight: ≥ 0, how hard the thief pushes; 0 is `finetune_all`.
-        target: > 0, the gap that is far enough; None: as far as it goes.
-        metric: of the correlation, which the thief guesses.
-        recipe: how; 6 epochs at a peak learning rate of 0.02 by default.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        labels: (n,) integers, 0 … classes - 1; None: the model's own predictions.
+        weight: ≥ 0, of the gap; 0 is `finetune_all`.
+        target: > 0, the gap beyond which nothing is gained; None: no bound.
+        metric: of the correlation.
+        config: see `TrainingConfig`.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode.
 
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range, a wrong weight or metric.
-        ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
+        ModelError: the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = adaptive_correlation(model, images, labels, target=0.3, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen.weight, model.weight)
+        False
     """
     if not 0 <= weight < float("inf"):
         raise ValueError(f"weight must be at least 0 and finite, got {weight!r}")
@@ -80,20 +86,17 @@ def adaptive_correlation(
         raise ValueError(f"target must be positive and finite or None, got {target!r}")
     if metric not in ("pearson", "cosine"):
         raise ValueError(f"metric must be 'pearson' or 'cosine', got {metric!r}")
-    recipe = recipe or TUNING
     stolen = copied(model)
-    answers, mirrored = ask_both(model, stolen, images, recipe)
-    own = None if labels is None else check_labels(labels, len(images), answers.shape[1]).to(images.device)
+    logits, mirrored = source_logits(model, stolen, images, config)
+    own = None if labels is None else check_labels(labels, len(images), logits.shape[1]).to(images.device)
 
-    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
-        logits, classes = unpack(wanted)
-        gap = correlation_gap(outputs, logits, metric)
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        source_outputs, classes = unpack(targets)
+        gap = correlation_gap(outputs, source_outputs, metric)
         return F.cross_entropy(outputs, classes) - weight * (gap if target is None else gap.clamp(max=target))
 
-    fit(
-        stolen, images, pack(answers, own), pack(mirrored, own), loss, recipe, seed,
-        progress=progress, description="fine-tuning away from the source",
-    )  # fmt: skip
+    targets, mirrored_targets = pack(logits, own), pack(mirrored, own)
+    fit(stolen, images, targets, mirrored_targets, loss, config, description="fine-tuning away from the source", **run)
     return stolen
 
 
@@ -105,46 +108,52 @@ def adaptive_removalnet(
     temperature: float = 4.0,
     alpha: float = 0.3,
     inner_steps: int = 10,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = _TUNING,
+    **run: Unpack[RunOptions],
 ) -> _Model:
-    """Train a copy of a model towards features and answers that are far from its own and keep the label.
+    """Train a copy of a model towards features and outputs that are far from its own and keep the label.
 
     Every step solves an inner and an outer problem, as RemovalNet does.
 
-    * Inner, features: from a random start, sign-gradient steps on ``−log ‖z' − z‖`` and, where the head answers
+    * Inner, features: from a random start, sign-gradient steps on ``−log ‖z' − z‖`` and, where the head predicts
       another label than the source's, on the cross-entropy: z' is far from the features z and keeps the label.
-    * Inner, answers: each row of probabilities is mixed with the farthest one of the batch, with the smallest
+    * Inner, outputs: each row of probabilities is mixed with the farthest one of the batch, with the smallest
       share β ∈ {0.2, 0.25, …, 0.95} of its own that keeps the label.
     * Outer: ``weight · MSE(z, z') + α T² KL(mixed ‖ outputs) + (1 − α) CE(outputs, source's labels)``, the
       probabilities softened by T.
 
-    Kept of the method: both inner problems, the outer one, the source's labels instead of own ones, the victim's
+    Kept of the method: both inner problems, the outer one, the source's labels in place of own ones, the source's
     weights as the start. Simplified: features are the inputs of the last layer (there: a late layer), the
     inner steps run on the whole batch at once and in training mode, rows that lose their label there keep their
-    features, the constants are our own (with more of the mixed answers, α > 0.3, accuracy suffers).
+    features, the constants are our own (accuracy falls with α > 0.3).
 
     Args:
         model: the stolen model; it is not changed. Its last layer must be linear on (n, d) features.
         images: (n, …) float, as the model sees them (after preprocessing): the thief's own, without labels.
         weight: ≥ 0, of the features' term.
         temperature: T > 0.
-        alpha: 0 … 1, the share of the softened answers.
+        alpha: 0 … 1, the share of the softened outputs.
         inner_steps: ≥ 1.
-        recipe: how; 6 epochs at a peak learning rate of 0.02 by default.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config: see `TrainingConfig`.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode.
 
     Raises:
         TypeError, ValueError: images of the wrong type or shape, a parameter out of range.
-        ModelError: a last layer of another kind, answers that are not (n, classes) finite logits, or a loss
+        ModelError: a last layer of another kind, outputs that are not (n, classes) finite logits, or a loss
             that diverged.
 
     Source: Yao et al., RemovalNet: DNN Fingerprint Removal Attacks, IEEE TDSC, arXiv 2308.12319.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = adaptive_removalnet(model, images, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen[0].weight, model[0].weight)
+        False
     """
     for name, value, good in (
         ("weight", weight, 0 <= weight < float("inf")),
@@ -154,9 +163,8 @@ def adaptive_removalnet(
     ):
         if not good:
             raise ValueError(f"{name} is out of range, got {value!r}")
-    recipe = recipe or TUNING
     stolen = copied(model)
-    answers, mirrored = ask_both(model, stolen, images, recipe)
+    logits, mirrored = source_logits(model, stolen, images, config)
     head = dict(stolen.named_modules())[last_layer_name(stolen)]
     if not isinstance(head, nn.Linear):
         raise ModelError(f"model must end in a linear layer, got {type(head).__name__}")
@@ -180,8 +188,8 @@ def adaptive_removalnet(
     handle = head.register_forward_pre_hook(keep)
     try:
         fit(
-            stolen, images, answers.argmax(dim=1), mirrored.argmax(dim=1), loss, recipe, seed,
-            progress=progress, description="removing the fingerprint",
+            stolen, images, logits.argmax(dim=1), mirrored.argmax(dim=1), loss, config,
+            description="removing the fingerprint", **run,
         )  # fmt: skip
     finally:
         handle.remove()
@@ -189,9 +197,9 @@ def adaptive_removalnet(
 
 
 def far_features(head: nn.Linear, latent: Tensor, labels: Tensor, steps: int) -> Tensor:
-    """Features far from ``latent`` for which the head still answers ``labels``, from a random start.
+    """Features far from ``latent`` for which the head still predicts ``labels``, from a random start.
 
-    Where the last step has lost the label, the features are the given ones: they are no target then.
+    Rows whose prediction differs from the label after the last step keep the given features.
 
     Args:
         head: (d) to (classes); not changed.
@@ -209,14 +217,14 @@ def far_features(head: nn.Linear, latent: Tensor, labels: Tensor, steps: int) ->
     far = low + 2 * scale * torch.rand(latent.shape, dtype=latent.dtype).to(latent.device)
     # The gradients in closed form: of log ‖z' − z‖ and, through the linear head, of the cross-entropy.
     matrix = head.weight.detach()
-    wanted = F.one_hot(labels, matrix.shape[0]).to(matrix.dtype)
+    target = F.one_hot(labels, matrix.shape[0]).to(matrix.dtype)
     bias = None if head.bias is None else head.bias.detach()
     for _ in range(steps):
-        answer = F.linear(far, matrix, bias)
-        wrong = (answer.argmax(dim=1) != labels)[:, None]
+        logits = F.linear(far, matrix, bias)
+        wrong = (logits.argmax(dim=1) != labels)[:, None]
         offset = far - latent
         away = offset / (offset * offset).sum(dim=1, keepdim=True).clamp(min=1e-12)
-        far = far - step * (wrong * ((torch.softmax(answer, dim=1) - wanted) @ matrix) - away).sign()
+        far = far - step * (wrong * ((torch.softmax(logits, dim=1) - target) @ matrix) - away).sign()
     lost = F.linear(far, matrix, bias).argmax(dim=1) != labels
     return torch.where(lost[:, None], latent, far)
 
@@ -229,7 +237,7 @@ def mix_with_farthest(probabilities: Tensor, labels: Tensor) -> Tensor:
         labels: (n,) int64.
 
     Returns:
-        (n, k); rows that no share makes answer their label stay as they are.
+        (n, k); rows that predict their label with no share stay as they are.
     """
     farthest = probabilities[torch.cdist(probabilities, probabilities).argmax(dim=1)]
     shares = torch.arange(4, 21, dtype=probabilities.dtype, device=probabilities.device)[:, None, None] / 20

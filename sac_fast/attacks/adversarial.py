@@ -1,4 +1,4 @@
-"""Theft by extraction, then adversarial training: the student is moved away from the source's boundaries."""
+"""Theft by extraction and adversarial training, which moves the student's decision boundaries from the source's."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models import Preprocessing
-from .extract import ask_both, extract_labels
-from .training import Progress, Recipe, check_images, fit, stages
+from ..models.runner import evaluating
+from .arguments import check_images
+from .extract import extract_labels, source_logits
+from .training import SCRATCH, TUNING, Progress, TrainingConfig, fit, split_progress
 
 _Model = TypeVar("_Model", bound=nn.Module)
 EPSILON = 4 / 255
-_TUNING = Recipe(epochs=4, learning_rate=0.01)
 
 
 def pgd(
@@ -30,8 +31,8 @@ def pgd(
     """Images within ε of the given ones on which the cross-entropy is high (projected gradient ascent).
 
     ``x ← clip(x + 2.5 ε / steps · sign(∇ₓ CE(model(x), y)))``, clipped to ``|x − x₀| ≤ ε`` and to pixels 0 … 1.
-    ε is in pixel units: channel c of a preprocessed image may move by ``ε / std_c``. The model is asked in
-    eval mode, so that its batch normalisation statistics stay as they are; its modes are put back.
+    ε is in pixel units: channel c of a preprocessed image may move by ``ε / std_c``. The model runs in
+    eval mode, so that its batch normalisation statistics stay; its modes are restored.
 
     Args:
         model: on the device of the images.
@@ -49,6 +50,13 @@ def pgd(
         ValueError: ε or steps out of range, or a number of channels that is not the preprocessing's.
 
     Source: Madry et al., ICLR 2018, arXiv 1706.06083.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> moved = pgd(model, images, labels, epsilon=0.1)
+        >>> bool(((moved - images).abs() <= 0.1 + 1e-6).all())
+        True
     """
     if not 0 < epsilon < float("inf"):
         raise ValueError(f"epsilon must be positive and finite, got {epsilon!r}")
@@ -59,17 +67,12 @@ def pgd(
     radius = epsilon / std
     low = torch.maximum(images - radius, (0 - mean) / std)
     high = torch.minimum(images + radius, (1 - mean) / std)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         x = images if start is None else torch.clamp(images + radius * start, low, high)
         for _ in range(steps):
             x = x.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(F.cross_entropy(model(x), labels), x)
             x = torch.clamp(x.detach() + 2.5 / steps * radius * gradient.sign(), low, high)
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return x.detach()
 
 
@@ -95,8 +98,8 @@ def extract_adversarial(
     epsilon: float = EPSILON,
     steps: int = 2,
     preprocessing: Preprocessing | None = None,
-    recipe: Recipe | None = None,
-    tuning: Recipe | None = None,
+    config: TrainingConfig = SCRATCH,
+    tuning: TrainingConfig = TUNING,
     seed: int = 0,
     progress: Progress = False,
 ) -> _Model:
@@ -106,14 +109,12 @@ def extract_adversarial(
     of the clean image: what the reference scripts do, with PGD of few steps and a random start.
 
     Args:
-        source: the model that is asked, in eval mode; it is not changed.
+        source: the model that is queried, in eval mode; it is not changed.
         student: where the stolen model starts, any architecture with as many outputs; it is not changed.
         images: (n, C, H, W) or (n, H, W, C) float, as both models see them: the thief's own, without labels.
         epsilon, steps, preprocessing: see `pgd`.
-        recipe: of the extraction; ``Recipe()`` by default.
-        tuning: of the adversarial training; 4 epochs at a peak learning rate of 0.01 by default.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config, tuning: of the extraction and of the adversarial training.
+        seed, progress: see `RunOptions`.
 
     Returns:
         A new model of the student's type, in eval mode.
@@ -122,23 +123,29 @@ def extract_adversarial(
         TypeError, ValueError, ModelError: as `extract_labels` and `pgd`.
 
     Source: Extract-Adv of Guan et al., NeurIPS 2022, arXiv 2210.15427; Madry et al., arXiv 1706.06083.
-    """
-    recipe, tuning = recipe or Recipe(), tuning or _TUNING
-    check_images(images)
-    first, second = stages(progress, [recipe, tuning], images.shape[0])
-    stolen = extract_labels(source, student, images, recipe=recipe, seed=seed, progress=first)
-    answers, mirrored = ask_both(source, stolen, images, tuning)
 
-    def perturb(model: nn.Module, batch: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    Example:
+        >>> import torch
+        >>> source, student, images = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3), torch.rand(32, 4)
+        >>> stolen = extract_adversarial(source, student, images, config=TrainingConfig(epochs=2))
+        >>> stolen(images).shape
+        torch.Size([32, 3])
+    """
+    check_images(images)
+    first, second = split_progress(progress, [config, tuning], images.shape[0])
+    stolen = extract_labels(source, student, images, config=config, seed=seed, progress=first)
+    logits, mirrored = source_logits(source, stolen, images, tuning)
+
+    def perturb(model: nn.Module, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         start = 2 * torch.rand(batch.shape, dtype=batch.dtype) - 1  # on the CPU: one seed, one result
         moved = pgd(
-            model, batch, wanted,
+            model, batch, labels,
             epsilon=epsilon, steps=steps, preprocessing=preprocessing, start=start.to(batch.device),
         )  # fmt: skip
-        return torch.cat([batch, moved]), torch.cat([wanted, wanted])
+        return torch.cat([batch, moved]), torch.cat([labels, labels])
 
     fit(
-        stolen, images, answers.argmax(dim=1), mirrored.argmax(dim=1), F.cross_entropy, tuning, seed,
+        stolen, images, logits.argmax(dim=1), mirrored.argmax(dim=1), F.cross_entropy, tuning, seed,
         perturb=perturb, progress=second, description="training on adversarial images",
     )  # fmt: skip
     return stolen

@@ -1,4 +1,4 @@
-"""What an attack is, and the one way in which all of them are called."""
+"""An attack: a simulated theft, and the one way in which all of them are called."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ..models import Preprocessing
-from .training import Progress, Recipe, ask, device_of, seeded
+from .training import SCRATCH, TUNING, Progress, TrainingConfig, compute_logits, device_of, seeded
 
-#: Builds a freshly initialised student with so many outputs; it is called under the attack's seed.
+#: Builds a freshly initialised student with this number of outputs; called under the attack's seed.
 Student = Callable[[int], nn.Module]
 
 
 @dataclass(frozen=True)
 class AttackContext:
-    """What an attack may need beside the source and the thief's images.
+    """Configuration of an attack beside the source and the thief's images.
 
     Attributes:
-        recipe: of trainings from the start (students, new heads).
-        tuning: of trainings that start from stolen weights; pruning takes it for the tuning of every round.
-        surrogate: (n, …) float, other images than the thief's own, as the model sees them, for
-            ``extract-knockoff``.
+        config: of trainings from new weights (students, new heads).
+        tuning: of trainings that start from stolen weights; pruning fine-tunes with it in every round.
+        surrogate: (n, …) float, after preprocessing: images other than the thief's own, for ``extract-knockoff``.
         transfer: images (n, …) and labels (n,) of another task, for ``transfer-all`` and ``transfer-last``; None:
             the thief's own images with the labels ``label // 2``, half as many classes.
-        preprocessing: how images were made from pixels, for ε in pixel units.
-        options: of this attack: ``Attack.defaults`` lists those there are.
+        preprocessing: of the images, for ε in pixel units.
+        options: of this attack, see ``Attack.defaults``.
+
+    Example:
+        >>> context = AttackContext(config=TrainingConfig(epochs=2), options={"ratio": 0.5})
+        >>> context.tuning.epochs
+        4
     """
 
-    recipe: Recipe = field(default_factory=Recipe)
-    tuning: Recipe = field(default_factory=lambda: Recipe(epochs=4, learning_rate=0.01))
+    config: TrainingConfig = SCRATCH
+    tuning: TrainingConfig = TUNING
     surrogate: Tensor | None = None
     transfer: tuple[Tensor, Tensor] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -40,7 +44,7 @@ class AttackContext:
 
 @dataclass(frozen=True)
 class Job:
-    """One call of an attack, its arguments checked."""
+    """One call of an attack, with checked arguments."""
 
     source: nn.Module
     student: Student | None
@@ -60,29 +64,46 @@ class Job:
 
     def student_like_source(self, images: Tensor) -> nn.Module:
         """A new student with as many outputs as the source."""
-        return self.fresh(ask(self.source, images[:1]).shape[1])
+        return self.fresh(compute_logits(self.source, images[:1]).shape[1])
 
-    def known_labels(self) -> Tensor:
-        """The labels, which the attack needs; `Attack.make` has checked that they are there."""
-        assert self.labels is not None
-        return self.labels
+    def tune(self, attack: Callable[..., nn.Module], *data: Tensor | None) -> nn.Module:
+        """Call ``attack(source, *data)``, which starts from the source's weights; by default images and labels."""
+        return self._call(attack, *(data or (self.images, self.labels)), config=self.context.tuning)
+
+    def extract(self, attack: Callable[..., nn.Module], *data: Tensor | None, **more: Any) -> nn.Module:
+        """Call ``attack(source, student, *data)``, which trains a student; by default the images are the data."""
+        images, *labels = data or (self.images,)
+        assert images is not None
+        student = self.student_like_source(images)
+        return self._call(attack, student, images, *labels, config=self.context.config, **more)
+
+    def _call(self, attack: Callable[..., nn.Module], *data: Any, **more: Any) -> nn.Module:
+        return attack(self.source, *data, seed=self.seed, progress=self.progress, **more, **self.options)
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One kind of theft.
+    """One kind of attack.
 
     Attributes:
         origin: its name.
         description: in a few words, for tables.
-        adaptive: whether the thief knows the method and works against it.
+        run: makes the stolen model of a checked `Job`.
+        adaptive: whether the thief knows the method and trains against it.
         starts_from: ``"source"``: the stolen model has the source's architecture (transfer: but for the head);
             ``"student"``: that of the student.
         needs_labels: whether ``labels`` must be given.
         needs_surrogate: whether ``context.surrogate`` must be given.
-        defaults: the options it takes and their values when they are not given.
+        defaults: its options and their default values.
         random: whether another seed gives another model.
-        variants: settings to run through when several models of this attack are made, the default first.
+        variants: options of the first, second, … model of this attack in a set; the defaults first.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = ATTACKS["weight-noise"].make(model, None, images, labels, seed=3)
+        >>> torch.equal(stolen.weight, model.weight)
+        False
     """
 
     origin: str
@@ -114,10 +135,9 @@ class Attack:
             student: builds the thief's own network; None where ``starts_from`` is ``"source"``.
             images: (n, …) float, as the models see them (after preprocessing): the thief's own.
             labels: (n,) integers, 0 … classes - 1; None where ``needs_labels`` is false.
-            context: recipes, surrogate images, another task, options.
+            context: training configurations, surrogate images, another task, options.
             seed: decides everything random, initialisation included; the global random state is left alone.
-            progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all), which may raise
-                to stop the attack.
+            progress: see `RunOptions`.
 
         Returns:
             A new model, in eval mode. Transfer gives it the other task's number of outputs.

@@ -28,7 +28,7 @@ def copied(model: _Model) -> _Model:
     """
     try:
         return copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:  # TypeError: something in it that nobody can copy, a lock, a file
+    except (RuntimeError, TypeError) as error:  # TypeError: it holds something that cannot be copied, a lock or a file
         raise ModelError(
             f"model must be one that copy.deepcopy can copy, got {type(error).__name__}: {error}. The hooks of "
             "torch.nn.utils.weight_norm, spectral_norm and prune are in the way where there are any: take them off "

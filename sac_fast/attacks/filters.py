@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 
 from ..errors import ModelError
 from .finetune import last_layer_name
-from .training import ask
+from .training import compute_logits
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -72,14 +72,14 @@ class Filters:
         return tuple((holder, name) for name in ("weight", "bias") if getattr(holder, name) is not None)
 
     def mask(self, filters: Iterable[int]) -> None:
-        """Hold all weights of these filters at 0, and their normalisation's: their output is 0 from now on."""
-        gone = torch.tensor(sorted(filters), dtype=torch.int64)
+        """Mask all weights of these filters and of their normalisation, so that their output stays 0."""
+        removed = torch.tensor(sorted(filters), dtype=torch.int64)
         for module in (self.layer, *([self.norm] if self.norm is not None else [])):
             for name in ("weight", "bias"):
                 value = getattr(module, name)
                 if value is not None:
                     mask = torch.ones_like(value)
-                    mask[gone] = 0
+                    mask[removed] = 0
                     prune.custom_from_mask(module, name, mask)  # type: ignore[no-untyped-call]
 
 
@@ -88,7 +88,7 @@ def find_filters(model: nn.Module, images: Tensor) -> list[Filters]:
 
     Args:
         model: any module.
-        images: of which one is shown to the model, to see which normalisation follows which layer.
+        images: the model runs on the first one, to find out which normalisation follows which layer.
 
     Returns:
         In the order of registration.
@@ -116,7 +116,7 @@ def find_filters(model: nn.Module, images: Tensor) -> list[Filters]:
     handles = [layer.register_forward_hook(after) for _, layer in layers]
     handles += [m.register_forward_pre_hook(before) for m in model.modules() if isinstance(m, _BatchNorm)]
     try:
-        ask(model, images[:1])
+        compute_logits(model, images[:1])
     finally:
         for handle in handles:
             handle.remove()

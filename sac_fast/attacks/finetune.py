@@ -1,29 +1,21 @@
-"""Theft by fine-tuning: the thief holds the source's weights and trains on."""
+"""Theft by fine-tuning: the thief has the source's weights and continues their training."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from torch import Tensor, nn
 
 from ..errors import ModelError
 from .copies import copied
-from .training import Progress, Recipe, fit_labels
+from .training import TUNING, RunOptions, TrainingConfig, fit_labels
 
 _Model = TypeVar("_Model", bound=nn.Module)
-# A tenth of the learning rate of training from the start, and half the passes: common practice.
-_RECIPE = Recipe(epochs=4, learning_rate=0.01)
 _LAST_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def finetune_all(
-    model: _Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = TUNING, **run: Unpack[RunOptions]
 ) -> _Model:
     """Fine-tune all layers of a copy of a model (FT-A of Guan et al., NeurIPS 2022, arXiv 2210.15427).
 
@@ -31,21 +23,24 @@ def finetune_all(
         model: the stolen model; it is not changed. It is trained on the device it is on.
         images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
         labels: (n,) integers, 0 … classes - 1.
-        recipe: how; 4 epochs at a peak learning rate of 0.01 by default.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config: see `TrainingConfig`.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode.
 
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range.
-        ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
+        ModelError: the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = finetune_all(model, images, labels, config=TrainingConfig(epochs=2), seed=7)
+        >>> torch.equal(stolen.weight, model.weight)
+        False
     """
-    return fit_labels(
-        copied(model), images, labels, recipe or _RECIPE, seed,
-        progress=progress, description="fine-tuning all layers",
-    )  # fmt: skip
+    return fit_labels(copied(model), images, labels, config, description="fine-tuning all layers", **run)
 
 
 def last_layer_name(model: nn.Module) -> str:
@@ -59,6 +54,11 @@ def last_layer_name(model: nn.Module) -> str:
 
     Raises:
         ModelError: there is none.
+
+    Example:
+        >>> import torch
+        >>> last_layer_name(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
+        '0'
     """
     names: list[str] = [name for name, module in model.named_modules() if isinstance(module, _LAST_KINDS)]
     if not names:
@@ -75,9 +75,8 @@ def finetune_last(
     labels: Tensor,
     *,
     layer: str | None = None,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = TUNING,
+    **run: Unpack[RunOptions],
 ) -> _Model:
     """Fine-tune the last layer of a copy of a model (FT-L of Guan et al., NeurIPS 2022, arXiv 2210.15427).
 
@@ -88,31 +87,36 @@ def finetune_last(
         images: (n, …) float, as the model sees them (after preprocessing): the thief's own.
         labels: (n,) integers, 0 … classes - 1.
         layer: name of the layer as in ``model.named_modules()``; by default ``last_layer_name(model)``.
-        recipe: how; 4 epochs at a peak learning rate of 0.01 by default.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config: see `TrainingConfig`.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode.
 
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range.
-        ModelError: no such layer, the model's answer is not (n, classes) finite logits, or the loss diverged.
+        ModelError: no such layer, the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = finetune_last(model, images, labels, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen[0].weight, model[0].weight), torch.equal(stolen[2].weight, model[2].weight)
+        (True, False)
     """
     name = last_layer_name(model) if layer is None else layer
     stolen = copied(model)
     modules = dict(stolen.named_modules())
     if name not in modules:
         raise ModelError(f"layer must name a module of the model, got {name!r}")
-    needed = {parameter: parameter.requires_grad for parameter in stolen.parameters()}
+    requires_grad = {parameter: parameter.requires_grad for parameter in stolen.parameters()}
     trained = set(modules[name].parameters())
-    for parameter in needed:
+    for parameter in requires_grad:
         # Frozen parameters need no gradient, which spares the backward pass below the last layer.
         parameter.requires_grad_(parameter in trained)
-    fit_labels(
-        stolen, images, labels, recipe or _RECIPE, seed,
-        trained=modules[name], progress=progress, description=f"fine-tuning {name or 'the layer'}",
-    )  # fmt: skip
-    for parameter, need in needed.items():
-        parameter.requires_grad_(need)
+    description = f"fine-tuning {name or 'the layer'}"
+    fit_labels(stolen, images, labels, config, trained=modules[name], description=description, **run)
+    for parameter, before in requires_grad.items():
+        parameter.requires_grad_(before)
     return stolen

@@ -1,8 +1,9 @@
-"""Theft by magnitude pruning: the smallest weights of the stolen model are removed, the rest is tuned."""
+"""Theft by magnitude pruning: the smallest weights of the stolen model are removed, the others are fine-tuned."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import TypeVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,10 @@ from torch.nn.utils import prune
 from ..errors import ModelError
 from .copies import copied
 from .filters import Layer, prunable
-from .training import Progress, Recipe, fit_labels, stages
+from .training import Progress, RunOptions, TrainingConfig, fit_labels, split_progress
 
 _Model = TypeVar("_Model", bound=nn.Module)
-TUNING = Recipe(epochs=2, learning_rate=0.01)  # of one round
+ROUND = TrainingConfig(epochs=2, learning_rate=0.01)  # of the fine-tuning after one round
 
 
 def prune_magnitude(
@@ -24,14 +25,13 @@ def prune_magnitude(
     *,
     ratio: float = 0.5,
     rounds: int = 2,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = ROUND,
+    **run: Unpack[RunOptions],
 ) -> _Model:
-    """Remove the smallest weights of a copy of a model, in rounds with tuning after each.
+    """Remove the smallest weights of a copy of a model, in rounds with fine-tuning after each.
 
     After round r of R the ``round(ratio · r / R · N)`` weights of the smallest absolute value are 0, chosen
-    over all N weights of the linear and convolutional layers together; they stay 0 in the tuning.
+    over all N weights of the linear and convolutional layers together; they stay 0 in the fine-tuning.
 
     Args:
         model: the stolen model; it is not changed. It is trained on the device it is on.
@@ -39,34 +39,59 @@ def prune_magnitude(
         labels: (n,) integers, 0 … classes - 1.
         ratio: 0 … 1, both excluded: the share of the weights that is 0 in the end.
         rounds: ≥ 1.
-        recipe: of the tuning after one round; 2 epochs at a peak learning rate of 0.01 by default.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config: of the fine-tuning after one round.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode; an ordinary one, without masks.
 
     Raises:
         TypeError, ValueError: a ratio or number of rounds out of range, images or labels of the wrong kind.
-        ModelError: nothing to prune, answers that are not (n, classes) finite logits, or a loss that diverged.
+        ModelError: nothing to prune, outputs that are not (n, classes) finite logits, or a loss that diverged.
 
     Source: Zhu and Gupta, 2017, arXiv 1710.01878.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = prune_magnitude(model, images, labels, ratio=0.5)
+        >>> int((stolen.weight == 0).sum())
+        6
     """
     check_schedule(ratio, rounds)
-    recipe = recipe or TUNING
     working = copied(model)
     layers = [module for _, module in prunable(working)]
     if not layers:
         raise ModelError("model must have a linear or convolutional layer to prune, got none")
     total = sum(layer.weight.numel() for layer in layers)
-    for index, told in enumerate(stages(progress, [recipe] * rounds, len(images))):
-        _mask_smallest(layers, round(ratio * (index + 1) / rounds * total))
-        fit_labels(working, images, labels, recipe, seed + index, progress=told, description="pruning by magnitude")
+
+    def remove(done: int) -> None:
+        _mask_smallest(layers, round(ratio * done / rounds * total))
+
+    prune_in_rounds(working, images, labels, remove, rounds, config, description="pruning by magnitude", **run)
     return permanent(working, model)
 
 
+def prune_in_rounds(
+    working: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    remove: Callable[[int], None],
+    rounds: int,
+    config: TrainingConfig,
+    *,
+    description: str,
+    seed: int = 0,
+    progress: Progress = False,
+) -> None:
+    """Remove and fine-tune in turn: before the fine-tuning of round r, from 1 on, ``remove(r)`` sets the masks."""
+    for index, part in enumerate(split_progress(progress, [config] * rounds, len(images))):
+        remove(index + 1)
+        fit_labels(working, images, labels, config, seed=seed + index, progress=part, description=description)
+
+
 def _mask_smallest(layers: list[Layer], count: int) -> None:
-    """Mask so many weights, the smallest over all layers; those that are masked already come first.
+    """Mask this number of weights, the smallest over all layers; those that are masked already come first.
 
     torch's ``global_unstructured`` does the same, but fails on weights with the channels last.
     """
@@ -83,7 +108,7 @@ def _mask_smallest(layers: list[Layer], count: int) -> None:
 
 
 def check_schedule(ratio: float, rounds: int) -> None:
-    """Refuse a share that is not inside 0 … 1, and fewer than one round."""
+    """Refuse a ratio outside 0 … 1, and fewer than one round."""
     if not 0 < ratio < 1:
         raise ValueError(f"ratio must be above 0 and below 1, got {ratio!r}")
     if not isinstance(rounds, int) or rounds < 1:

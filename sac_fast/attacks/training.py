@@ -1,4 +1,4 @@
-"""The training loop that all simulated thefts share, and plain supervised training."""
+"""The training loop that all attacks share, and plain supervised training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypedDict, TypeVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -14,29 +14,35 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..io.progress import track
+from ..models.runner import evaluating
+from .arguments import check_images, check_labels
 from .copies import copied, renewed
 
 #: ``True`` draws a bar on stderr; a callable gets (steps done, steps in all) after every step.
 Progress = bool | Callable[[int, int], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
-#: (model in training mode, images of the batch, their targets) -> the images and targets that are trained on
+#: (model in training mode, batch of images, their targets) -> the images and targets of the training step
 Perturb = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 _Model = TypeVar("_Model", bound=nn.Module)
-_RISE = 0.3  # of the steps; as torch's OneCycleLR, which cannot be built for a few steps only
+_WARM_UP = 0.3  # of the steps; as torch's OneCycleLR, which cannot be built for a few steps only
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a model is trained: mini-batches in random order, one-cycle learning rate.
+class TrainingConfig:
+    """How a model is trained: mini-batches in random order, one-cycle learning rate schedule.
 
     Attributes:
         epochs: passes over the images.
-        batch_size: rows a step; an incomplete last batch of an epoch is left out, so that batch
-            normalisation never sees a handful of rows.
-        learning_rate: the peak of the cycle: a linear rise over 30 % of the steps, then a cosine fall to 0.
+        batch_size: images a step; the incomplete last batch of an epoch is dropped (``drop_last``), so that batch
+            normalisation never sees a handful of images.
+        learning_rate: the peak: linear warm-up over 30 % of the steps, then cosine decay to 0.
         optimizer: ``"sgd"`` (Nesterov momentum 0.9) or ``"adamw"``.
         weight_decay: as the optimizer takes it.
-        flips: mirror every second image, left to right, at random.
+        flips: random horizontal flips, each image with probability ½.
+
+    Example:
+        >>> TrainingConfig(epochs=2, optimizer="adamw").batch_size
+        128
     """
 
     epochs: int = 8
@@ -59,30 +65,29 @@ class Recipe:
             raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {self.optimizer!r}")
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse what is not a non-empty float tensor with one row an image."""
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images must be a torch.Tensor, got {type(images).__name__}")
-    if not images.is_floating_point():
-        raise TypeError(
-            f"images must be floating point as the model sees them (apply the preprocessing first), got {images.dtype}"
-        )
-    if images.ndim < 2 or images.shape[0] == 0:
-        raise ValueError(f"images must have at least one row and two dimensions, got {tuple(images.shape)}")
+#: Of trainings from new weights.
+SCRATCH = TrainingConfig()
+#: Of trainings that start from trained weights: a tenth of the learning rate and half of the epochs.
+TUNING = TrainingConfig(epochs=4, learning_rate=0.01)
 
 
-def check_labels(labels: Tensor, rows: int, classes: int) -> Tensor:
-    """Return the labels as int64, one an image, 0 … classes - 1; refuse anything else."""
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be integers, got {labels.dtype}")
-    if labels.shape != (rows,):
-        raise ValueError(f"labels must have shape ({rows},), one row an image, got {tuple(labels.shape)}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels must lie in 0…{classes - 1}, as the model has {classes} outputs, got {low}…{high}")
-    return labels.to(torch.int64)
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments of every training, beside its `TrainingConfig`.
+
+    Attributes:
+        seed: decides everything random, 0 by default; the global random state is left alone.
+        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all), which may raise to stop.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> run: RunOptions = {"seed": 3}
+        >>> train(model, images, labels, **run)
+        Linear(in_features=4, out_features=3, bias=True)
+    """
+
+    seed: int
+    progress: Progress
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -100,23 +105,17 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def ask(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
-    """The model's answers in eval mode, (n, k) on its device; modes of all its modules are restored."""
+def compute_logits(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
+    """The model's outputs in eval mode, (n, k) on its device; the modes of all its modules are restored."""
     device = device_of(model)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        # no_grad and not inference_mode: the answers become targets, which autograd has to save.
-        with torch.no_grad():
-            answers = [model(batch.to(device)) for batch in torch.split(images, batch_size)]
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    for answer, batch in zip(answers, torch.split(images, batch_size), strict=True):
-        if not isinstance(answer, Tensor) or answer.ndim != 2 or answer.shape[0] != batch.shape[0]:
-            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+    # no_grad and not inference_mode: the outputs become targets, which autograd has to save.
+    with evaluating(model), torch.no_grad():
+        batches = [model(batch.to(device)) for batch in torch.split(images, batch_size)]
+    for output, batch in zip(batches, torch.split(images, batch_size), strict=True):
+        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[0] != batch.shape[0]:
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ModelError(f"model must return a ({batch.shape[0]}, classes) tensor of logits, got {got}")
-    outputs = torch.cat(answers)
+    outputs = torch.cat(batches)
     if not bool(torch.isfinite(outputs).all()):
         row = int((~torch.isfinite(outputs)).any(dim=1).nonzero()[0, 0])
         raise ModelError(f"model must return finite logits, got NaN or Inf in row {row}")
@@ -129,8 +128,8 @@ def fit(
     targets: Tensor,
     mirrored_targets: Tensor,
     loss: Loss,
-    recipe: Recipe,
-    seed: int,
+    config: TrainingConfig,
+    seed: int = 0,
     *,
     trained: nn.Module | None = None,
     perturb: Perturb | None = None,
@@ -142,16 +141,16 @@ def fit(
     Args:
         model: the model, changed in place.
         images: (n, …) float, as the model sees them.
-        targets: (n, …) what ``loss`` takes beside the outputs.
+        targets: (n, …) the second argument of ``loss``.
         mirrored_targets: the same for the mirrored images; ``targets`` where mirroring changes nothing.
         loss: (outputs, targets of the batch) -> mean loss.
-        recipe: how.
+        config: see `TrainingConfig`.
         seed: of the order of the batches, the mirroring and the model's own randomness (dropout).
         trained: the part of the model that is trained, all of it by default. The rest keeps its parameters
             and, in eval mode, its batch normalisation statistics.
-        perturb: what is done to a batch and its targets before the model is trained on them.
-        progress: a bar, a callable or nothing.
-        description: beside the bar.
+        perturb: applied to every batch and its targets before the training step.
+        progress: see `RunOptions`.
+        description: of the bar.
 
     Raises:
         ModelError: the loss stopped being finite, or nothing can be trained.
@@ -162,35 +161,29 @@ def fit(
     if not parameters:
         raise ModelError("model must have parameters that require a gradient, got none")
     rows = images.shape[0]
-    batch_size = min(recipe.batch_size, rows)
+    batch_size = min(config.batch_size, rows)
     batches = rows // batch_size
-    steps = recipe.epochs * batches
-    optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(
-            parameters, recipe.learning_rate, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True
-        )
-    else:
-        optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    steps = config.epochs * batches
+    optimizer = _make_optimizer(parameters, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _one_cycle((step + 0.5) / steps))
     generator = torch.Generator().manual_seed(seed)
-    mirroring = recipe.flips and images.ndim >= 3
+    mirroring = config.flips and images.ndim >= 3
     model.eval()
     part.train()
     done = 0
     with seeded(seed, device):
-        for epoch in track(range(recipe.epochs), description, enabled=progress is True):
+        for epoch in track(range(config.epochs), description, enabled=progress is True):
             order = torch.randperm(rows, generator=generator)
-            for rows_now in torch.split(order[: batches * batch_size], batch_size):
-                batch, wanted = images[rows_now].to(device), targets[rows_now]
+            for batch_rows in torch.split(order[: batches * batch_size], batch_size):
+                batch, target = images[batch_rows].to(device), targets[batch_rows]
                 if mirroring:
                     mirrored = torch.rand(batch_size, generator=generator) < 0.5
                     batch = torch.where(_like(mirrored, batch).to(device), batch.flip(-1), batch)
-                    wanted = torch.where(_like(mirrored, wanted), mirrored_targets[rows_now], wanted)
-                wanted = wanted.to(device)
+                    target = torch.where(_like(mirrored, target), mirrored_targets[batch_rows], target)
+                target = target.to(device)
                 if perturb is not None:
-                    batch, wanted = perturb(model, batch, wanted)
-                value = loss(model(batch), wanted)
+                    batch, target = perturb(model, batch, target)
+                value = loss(model(batch), target)
                 optimizer.zero_grad()
                 value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -201,28 +194,35 @@ def fit(
             if not bool(torch.isfinite(value)):
                 raise ModelError(
                     f"training must keep the loss finite, got {value.item()} in epoch {epoch + 1}: "
-                    f"lower learning_rate, now {recipe.learning_rate}"
+                    f"lower learning_rate, now {config.learning_rate}"
                 )
     model.eval()
 
 
-def stages(progress: Progress, recipes: Sequence[Recipe], rows: int) -> list[Progress]:
-    """One progress a training, for attacks that train several times; together they count every step once."""
+def _make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=decay, nesterov=True)
+    return torch.optim.AdamW(parameters, rate, weight_decay=decay)
+
+
+def split_progress(progress: Progress, configs: Sequence[TrainingConfig], rows: int) -> list[Progress]:
+    """One progress for each of several trainings in sequence; together they count every step once."""
     if not callable(progress):
-        return [progress] * len(recipes)
-    tell = progress
-    counts = [recipe.epochs * (rows // min(recipe.batch_size, rows)) for recipe in recipes]
+        return [progress] * len(configs)
+    report = progress
+    counts = [config.epochs * (rows // min(config.batch_size, rows)) for config in configs]
     before = [sum(counts[:index]) for index in range(len(counts))]
 
-    def stage(start: int) -> Callable[[int, int], None]:
-        return lambda done, _: tell(start + done, sum(counts))
+    def part(start: int) -> Callable[[int, int], None]:
+        return lambda done, _: report(start + done, sum(counts))
 
-    return [stage(start) for start in before]
+    return [part(start) for start in before]
 
 
 def _one_cycle(x: float) -> float:
-    """The learning rate at x of the way (0 … 1), 1 at its peak: a linear rise, then a cosine fall to 0."""
-    return x / _RISE if x < _RISE else 0.5 * (1 + math.cos(math.pi * (x - _RISE) / (1 - _RISE)))
+    """The learning rate as a share of its peak, at the share x of all steps: linear warm-up, cosine decay to 0."""
+    return x / _WARM_UP if x < _WARM_UP else 0.5 * (1 + math.cos(math.pi * (x - _WARM_UP) / (1 - _WARM_UP)))
 
 
 def _like(rows: Tensor, tensor: Tensor) -> Tensor:
@@ -234,31 +234,21 @@ def fit_labels(
     model: _Model,
     images: Tensor,
     labels: Tensor,
-    recipe: Recipe,
-    seed: int,
+    config: TrainingConfig,
     *,
     trained: nn.Module | None = None,
-    progress: Progress = False,
     description: str = "training",
+    **run: Unpack[RunOptions],
 ) -> _Model:
-    """Check images and labels against the model, then ``fit`` it in place with cross-entropy."""
+    """Check images and labels against the model, then `fit` it in place with cross-entropy."""
     check_images(images)
-    labels = check_labels(labels, images.shape[0], ask(model, images[:1]).shape[1]).to(images.device)
-    fit(
-        model, images, labels, labels, F.cross_entropy, recipe, seed,
-        trained=trained, progress=progress, description=description,
-    )  # fmt: skip
+    labels = check_labels(labels, images.shape[0], compute_logits(model, images[:1]).shape[1]).to(images.device)
+    fit(model, images, labels, labels, F.cross_entropy, config, trained=trained, description=description, **run)
     return model
 
 
 def train(
-    model: _Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
 ) -> _Model:
     """Train a copy of a model on labelled images, with cross-entropy.
 
@@ -266,28 +256,28 @@ def train(
         model: where training starts; it is not changed. It is trained on the device it is on.
         images: (n, …) float, as the model sees them (after preprocessing).
         labels: (n,) integers, 0 … classes - 1.
-        recipe: how; ``Recipe()`` by default.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config: see `TrainingConfig`.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode.
 
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape or range.
-        ModelError: the model's answer is not (n, classes) finite logits, or the loss diverged.
+        ModelError: the model's output is not (n, classes) finite logits, or the loss diverged.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> trained = train(model, images, labels, config=TrainingConfig(epochs=2), seed=7)
+        >>> torch.equal(trained.weight, model.weight)
+        False
     """
-    return fit_labels(copied(model), images, labels, recipe or Recipe(), seed, progress=progress)
+    return fit_labels(copied(model), images, labels, config, **run)
 
 
 def train_independent(
-    model: _Model,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
 ) -> _Model:
     """Train the architecture of a model from new random weights: an independent model, for a null pool.
 
@@ -296,16 +286,23 @@ def train_independent(
 
     Args:
         model: the architecture; it is not changed.
-        images, labels, recipe, seed, progress: as ``train``.
+        images, labels, config, run: as `train`.
 
     Returns:
         A new model of the same type, in eval mode.
 
     Raises:
-        TypeError, ValueError, ModelError: as ``train``; ModelError also for a module that holds
+        TypeError, ValueError, ModelError: as `train`; ModelError also for a module that holds
             parameters or buffers of its own and has no ``reset_parameters``, or one that leaves some of
             them as they are (``torch.nn.utils.spectral_norm`` and other hooks).
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> fresh = train_independent(model, images, labels, config=TrainingConfig(epochs=2), seed=7)
+        >>> torch.equal(fresh.weight, model.weight)
+        False
     """
-    with seeded(seed, device_of(model)):
+    with seeded(run.get("seed", 0), device_of(model)):
         fresh = renewed(model)
-    return fit_labels(fresh, images, labels, recipe or Recipe(), seed, progress=progress)
+    return fit_labels(fresh, images, labels, config, **run)

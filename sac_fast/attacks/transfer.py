@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..models import load_model
 from .copies import copied
 from .finetune import finetune_all, finetune_last, last_layer_name
-from .training import Progress, Recipe, device_of, seeded
+from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, device_of, seeded
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -31,6 +31,11 @@ def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | Non
     Raises:
         ValueError: outputs below 1.
         ModelError: no such layer, or one that is neither linear nor convolutional.
+
+    Example:
+        >>> import torch
+        >>> replace_head(torch.nn.Sequential(torch.nn.Linear(4, 3)), 7)[0]
+        Linear(in_features=4, out_features=7, bias=True)
     """
     if not isinstance(outputs, int) or outputs < 1:
         raise ValueError(f"outputs must be an integer of at least 1, got {outputs!r}")
@@ -84,9 +89,8 @@ def transfer_all(
     *,
     outputs: int | None = None,
     layer: str | None = None,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = TUNING,
+    **run: Unpack[RunOptions],
 ) -> _Model:
     """Put a new head on a copy of a model and train all layers on other labels (Transfer-A).
 
@@ -96,9 +100,8 @@ def transfer_all(
         labels: (n,) integers, 0 … outputs - 1: of the new task.
         outputs: of the new head; by default ``labels.max() + 1``.
         layer: the head's name; see `replace_head`.
-        recipe: how; by default 4 epochs at a peak learning rate of 0.01, as `finetune_all`.
-        seed: decides everything random; the global random state is left alone.
-        progress: ``True`` for a bar on stderr, or a callable of (steps done, steps in all).
+        config: see `TrainingConfig`.
+        **run: see `RunOptions`.
 
     Returns:
         A new model of the same type, in eval mode.
@@ -107,9 +110,17 @@ def transfer_all(
         TypeError, ValueError, ModelError: as `finetune_all` and `replace_head`.
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> transfer_all(model, images, labels // 2, config=TrainingConfig(epochs=2))[2]
+        Linear(in_features=10, out_features=2, bias=True)
     """
-    start = replace_head(model, _count(labels) if outputs is None else outputs, seed=seed, layer=layer)
-    return finetune_all(start, images, labels, recipe=recipe, seed=seed, progress=progress)
+    count = _count(labels) if outputs is None else outputs
+    start = replace_head(model, count, seed=run.get("seed", 0), layer=layer)
+    return finetune_all(start, images, labels, config=config, **run)
 
 
 def transfer_last(
@@ -119,15 +130,14 @@ def transfer_last(
     *,
     outputs: int | None = None,
     layer: str | None = None,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    progress: Progress = False,
+    config: TrainingConfig = SCRATCH,
+    **run: Unpack[RunOptions],
 ) -> _Model:
     """Put a new head on a copy of a model and train the head alone on other labels (Transfer-L).
 
     Args:
-        model, images, labels, outputs, layer, seed, progress: as `transfer_all`.
-        recipe: how; ``Recipe()`` by default, since the head starts from nothing.
+        model, images, labels, outputs, layer, run: as `transfer_all`.
+        config: see `TrainingConfig`; by default that of a training from new weights, which the head has.
 
     Returns:
         A new model of the same type, in eval mode; all but its head is the given model's, bit for bit.
@@ -136,10 +146,19 @@ def transfer_last(
         TypeError, ValueError, ModelError: as `finetune_last` and `replace_head`.
 
     Source: Guan et al., NeurIPS 2022, arXiv 2210.15427.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3))
+        >>> images, labels = torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = transfer_last(model, images, labels // 2, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen[0].weight, model[0].weight)
+        True
     """
     name = last_layer_name(model) if layer is None else layer
-    start = replace_head(model, _count(labels) if outputs is None else outputs, seed=seed, layer=name)
-    return finetune_last(start, images, labels, layer=name, recipe=recipe or Recipe(), seed=seed, progress=progress)
+    count = _count(labels) if outputs is None else outputs
+    start = replace_head(model, count, seed=run.get("seed", 0), layer=name)
+    return finetune_last(start, images, labels, layer=name, config=config, **run)
 
 
 def _count(labels: Tensor) -> int:

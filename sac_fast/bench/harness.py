@@ -48,7 +48,7 @@ class Implementation:
 
 @dataclass(frozen=True)
 class Target:
-    """What a case must show. `value` reads it from the record and gives None where it cannot be told."""
+    """What a case must show. `value` reads it from the record and gives None where it is not known."""
 
     text: str
     value: Callable[[Mapping[str, Any]], float | None]
@@ -62,7 +62,6 @@ class Case:
 
     Attributes:
         name: unique within a run.
-        part: "pair", "weighted" or "zoo", the script that runs it.
         sweep: the letter it is plotted against, "n", "k" or "m"; None: a row of the table.
         op, shape, metric: what is computed.
         implementations: ours first.
@@ -75,7 +74,6 @@ class Case:
     """
 
     name: str
-    part: str
     op: str
     shape: Mapping[str, int]
     metric: str
@@ -136,7 +134,6 @@ def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, A
     """
     record: dict[str, Any] = {
         "case": case.name,
-        "part": case.part,
         "sweep": case.sweep,
         "op": case.op,
         "shape": dict(case.shape),
@@ -219,7 +216,7 @@ def _rate(case: Case, record: dict[str, Any], clocks: Mapping[str, _Clock], limi
 
 
 def judge(target: Target, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Say whether a record meets a target: `met` is None where it cannot be told."""
+    """Say whether a record meets a target: `met` is None where that is not known."""
     value = target.value(record)
     met = None
     if value is not None:

@@ -103,7 +103,7 @@ def _on_threads(function: Callable[[int], float], threads: int) -> Callable[[], 
 
 
 def _vector_bytes() -> int:
-    from .._backend import capabilities
+    from ..ops import capabilities
 
     best = (capabilities()["instruction_sets"] or ["portable"])[0]
     return {"avx512": 64, "avx2": 32}.get(best, 16)

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .._backend import capabilities
-from ..io.container import package_version
+from ..io.version import package_version
+from ..ops import capabilities
 
 KERNEL_THREADS = "SAC_FAST_NUM_THREADS"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pykeops", "matplotlib")
@@ -38,8 +38,8 @@ def environment(name: str, value: object) -> Iterator[None]:
             os.environ[name] = before
 
 
-def describe(threads: int) -> dict[str, Any]:
-    """Processor, cores, threads, memory, instruction sets and versions, JSON-able.
+def describe_hardware(threads: int) -> dict[str, Any]:
+    """Processor, cores, threads, memory and instruction sets, JSON-able.
 
     Args:
         threads: threads of the run.
@@ -56,11 +56,15 @@ def describe(threads: int) -> dict[str, Any]:
         "instruction_set": able["instruction_set"],
         "instruction_sets": able["instruction_sets"],
         "torch_cpu": torch.backends.cpu.get_cpu_capability(),
-        "versions": {
-            "sac_fast": package_version(),
-            "python": platform.python_version(),
-            **{package: _version(package) for package in _PACKAGES},
-        },
+    }
+
+
+def describe_versions() -> dict[str, str | None]:
+    """Versions of Python, of this package and of those that it is timed against; None: not installed."""
+    return {
+        "sac_fast": package_version(),
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
     }
 
 

@@ -28,9 +28,9 @@ OUR_TOLERANCE = 1e-6
 # Peers sum up to 10⁸ numbers in float32.
 PEER_TOLERANCE = 1e-4
 # naive has two matrices of n×n beside it
-_MOST_NAIVE_PROBES = 20_000
+_MAX_NAIVE_PROBES = 20_000
 # generated code of several hundred coordinates takes minutes a call
-_MOST_PYKEOPS_OUTPUTS = 128
+_MAX_PYKEOPS_OUTPUTS = 128
 
 
 def on_one_thread(run: Callable[[], Any]) -> Callable[[], Any]:
@@ -51,8 +51,8 @@ def same_bits(results: Mapping[str, Any]) -> dict[str, float]:
 SAME_BITS = targets.agreed("same_bits_on_1_thread", "the same bits on 1 thread", 1.0)
 
 
-def pair_cases(sizes: Sizes) -> Iterator[Callable[[], Case]]:
-    """Builders of the cases of correlation_distance and correlation_distances; inputs are made when they are called."""
+def pair_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
+    """Builders of the cases of correlation_distance; inputs are made when they are called."""
     full = {
         (10_000, 10, "cosine"): [targets.times(NAIVE, 35), targets.times(TILED, 2.2), targets.times(PYKEOPS, 50)],
         (10_000, 512, "cosine"): [
@@ -67,11 +67,15 @@ def pair_cases(sizes: Sizes) -> Iterator[Callable[[], Case]]:
     for n, k, metric in sizes.pairs:
         judged = [*full.get((n, k, metric), []), SAME_BITS] if sizes.judged else []
         yield partial(pair, n, k, metric, judged=judged)
-    yield partial(one_source, *sizes.source, judged=sizes.judged)
     for n in sizes.sweep_n:
         yield partial(pair, n, sizes.sweep_n_k, "cosine", sweep="n")
     for k in sizes.sweep_k:
         yield partial(pair, sizes.sweep_k_n, k, "cosine", sweep="k")
+
+
+def source_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
+    """Builders of the cases of correlation_distances."""
+    yield partial(one_source, *sizes.source, judged=sizes.judged)
 
 
 def pair(n: int, k: int, metric: str, *, sweep: str | None = None, judged: list[Target] | None = None) -> Case:
@@ -86,7 +90,7 @@ def pair(n: int, k: int, metric: str, *, sweep: str | None = None, judged: list[
     implementations = [Implementation(OURS, ours, limit=MATRIX_PRODUCT, tolerance=OUR_TOLERANCE)]
     if sweep is None:
         implementations.append(Implementation(ONE_THREAD, on_one_thread(ours), tolerance=OUR_TOLERANCE))
-    fits = n <= _MOST_NAIVE_PROBES
+    fits = n <= _MAX_NAIVE_PROBES
     too_large = f"two matrices of {n}×{n} numbers do not fit beside the rest"
     implementations += [
         Implementation(NAIVE, (lambda: peers.naive(a, b, metric)) if fits else None, missing=too_large),
@@ -95,7 +99,6 @@ def pair(n: int, k: int, metric: str, *, sweep: str | None = None, judged: list[
     ]
     return Case(
         name=f"pair, n = {n:,}, k = {k:,}, {metric}" + (f" (sweep over {sweep})" if sweep else ""),
-        part="pair",
         op="correlation_distance",
         shape={"n": n, "k": k},
         metric=metric,
@@ -116,8 +119,8 @@ def _pykeops(a: Tensor, b: Tensor, metric: str) -> Implementation:
     module, missing = peers.available("pykeops.torch")
     if module is None:
         return Implementation(PYKEOPS, None, missing=missing)
-    if k > _MOST_PYKEOPS_OUTPUTS:
-        return Implementation(PYKEOPS, None, missing=f"not run with more than {_MOST_PYKEOPS_OUTPUTS} outputs: minutes")
+    if k > _MAX_PYKEOPS_OUTPUTS:
+        return Implementation(PYKEOPS, None, missing=f"not run with more than {_MAX_PYKEOPS_OUTPUTS} outputs: minutes")
     return Implementation(PYKEOPS, peers.keops(a, b, metric))
 
 
@@ -133,7 +136,6 @@ def one_source(m: int, n: int, k: int, *, judged: bool) -> Case:
     calls = f"{m} {PAIR_CALLS}"
     return Case(
         name=f"one source, {m} suspects, n = {n:,}, k = {k:,}",
-        part="pair",
         op="correlation_distances",
         shape={"m": m, "n": n, "k": k},
         metric="cosine",

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SacFastError
-from ..io.container import atomic_write
+from ..io.files import atomic_write
 from .harness import OURS
 from .peers import available
 
 PLOT = "plot.png"
 _MEANING = {"n": "n, probes", "k": "k, outputs of a model", "m": "m, models"}
 _MARKERS = "osD^vPX"
-# Okabe and Ito's colours: told apart by everyone; ours is black.
+# Okabe and Ito's colours: distinguishable by everyone; ours is black.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
 
 
@@ -45,10 +45,10 @@ def write_plot(results: Mapping[str, Any], path: Path) -> None:
         raise PlotError("the plot needs a run with sweeps, got one without")
     figure = Figure(figsize=(5.2 * len(sweeps), 6), layout="constrained")
     FigureCanvasAgg(figure)
-    machine = results["machine"]
+    hardware, versions = results["hardware"], results["versions"]
     figure.suptitle(
-        f"sac_fast {machine['versions']['sac_fast']}: {machine['processor']}, {machine['threads']} threads, "
-        f"{machine['instruction_set']}, torch {machine['versions']['torch']}",
+        f"sac_fast {versions['sac_fast']}: {hardware['processor']}, {hardware['threads']} threads, "
+        f"{hardware['instruction_set']}, torch {versions['torch']}",
         fontsize=10,
     )
     for axes, (letter, records) in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps.items(), strict=True):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from .files import RESULTS_CSV, RESULTS_JSON, write_csv, write_json
+from ..io.console import print_json
 from .plot import PLOT, write_plot
-from .run import PARTS, run_bench
+from .results import write_csv, write_json
+from .run import OPS, run_bench
 from .show import show_results
+
+RESULTS_JSON = "results.json"
+RESULTS_CSV = "results.csv"
 
 
 def make_report(out: Path, *, quick: bool, threads: int | None, force: bool, as_json: bool, progress: bool) -> None:
-    """Run all parts, write results.json, results.csv and plot.png, print tables or JSON.
+    """Run the benchmarks of all ops, write results.json, results.csv and plot.png, print tables or JSON.
 
     Args:
         out: the folder; made if its parent is there.
@@ -30,11 +33,11 @@ def make_report(out: Path, *, quick: bool, threads: int | None, force: bool, as_
             raise FileExistsError(f"--out must hold no results yet, got {str(file)!r} (--force replaces it)")
     # refused before the work is done, not after
     out.mkdir(exist_ok=True)
-    results = run_bench(PARTS, quick=quick, threads=threads, progress=progress)
+    results = run_bench(OPS, quick=quick, threads=threads, progress=progress)
     write_json(results, files[0])
     write_csv(results, files[1])
     if as_json:
-        print(json.dumps(results, indent=2, allow_nan=False))
+        print_json(results)
     else:
         show_results(results)
     write_plot(results, files[2])

@@ -1,8 +1,7 @@
-"""One run: the machine, its limits, and every case of the parts that are asked for."""
+"""One run: the machine, its limits, and every case of the ops that are asked for."""
 
 from __future__ import annotations
 
-import datetime
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,75 +13,77 @@ import torch
 
 from ..io.progress import track
 from . import peers
-from .harness import measure
+from .batch_cases import all_pairs_cases, nearest_cases
+from .harness import Case, measure
 from .limits import measure_limits
-from .machine import KERNEL_THREADS, describe, environment
+from .machine import KERNEL_THREADS, environment
+from .matrix_cases import matrix_cases, vector_cases
 from .memory import memory_record
-from .pair_cases import pair_cases
+from .pair_cases import pair_cases, source_cases
+from .results import start_result
 from .sizes import FULL, QUICK, Sizes
 from .weighted_cases import weighted_cases
-from .zoo_cases import zoo_cases
 
 KIND = "sac_fast benchmark"
-FORMAT = 1
-PARTS = ("pair", "weighted", "zoo")
+_CASES: dict[str, Callable[[Sizes, int], Iterator[Callable[[], Case]]]] = {
+    "correlation_distance": pair_cases,
+    "correlation_distances": source_cases,
+    "correlation_distance_weighted": weighted_cases,
+    "pairwise_correlation_distances": all_pairs_cases,
+    "nearest_models": nearest_cases,
+    "correlation_matrix": matrix_cases,
+    "correlation_vector": vector_cases,
+}
+OPS = tuple(_CASES)
 _DEFAULT_THREADS = 2
 
 
 def run_bench(
-    parts: Sequence[str] = PARTS, *, quick: bool = False, threads: int | None = None, progress: bool = True
+    ops: Sequence[str] = OPS, *, quick: bool = False, threads: int | None = None, progress: bool = True
 ) -> dict[str, Any]:
     """Check and time the ops beside their peers.
 
     Args:
-        parts: "pair" (correlation_distance, correlation_distances), "weighted" (correlation_distance_weighted) and
-            "zoo" (pairwise_correlation_distances, nearest_models).
+        ops: names among `OPS`.
         quick: small sizes, for which no targets are judged.
         threads: of the kernels and of the peers that have threads; None: 2, or 1 where there is one core only.
         progress: a bar on stderr.
 
     Returns:
-        A JSON-able dict: `machine`, `limits` (with `limits_missing`), `peers_missing`, `records` (see `measure`), and
-        how the run was made.
+        A JSON-able dict: what every result has (see `start_result`), `limits` (with `limits_missing`),
+        `peers_missing`, `records` (see `measure`), and how the run was made.
 
     Raises:
         ValueError: a wrong argument.
         WrongResultError: an op gave a wrong result.
     """
-    for part in parts:
-        if part not in PARTS:
-            raise ValueError(f"parts must be among {', '.join(PARTS)}, got {part!r}")
+    for op in ops:
+        if op not in OPS:
+            raise ValueError(f"ops must be among {', '.join(OPS)}, got {op!r}")
     if threads is None:
         threads = min(_DEFAULT_THREADS, os.cpu_count() or 1)
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be an integer of at least 1, got {threads!r}")
-    return _run(parts, QUICK if quick else FULL, threads, progress, quick)
+    return _run(ops, QUICK if quick else FULL, threads, progress, quick)
 
 
-def _run(parts: Sequence[str], sizes: Sizes, threads: int, progress: bool, quick: bool) -> dict[str, Any]:
+def _run(ops: Sequence[str], sizes: Sizes, threads: int, progress: bool, quick: bool) -> dict[str, Any]:
     start = time.perf_counter()
-    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     with _threads(threads):
-        machine = describe(threads)
+        result = start_result(KIND, threads)
         limits, limits_missing = measure_limits(threads, quick)
         todo: list[Callable[[], dict[str, Any]]] = []
-        if "pair" in parts:
-            todo += [partial(_measured, case, limits, sizes.rounds) for case in pair_cases(sizes)]
-            todo.append(partial(memory_record, *sizes.memory, threads, sizes.judged))
-        if "weighted" in parts:
-            todo += [partial(_measured, case, limits, sizes.rounds) for case in weighted_cases(sizes)]
-        if "zoo" in parts:
-            todo += [partial(_measured, case, limits, sizes.rounds) for case in zoo_cases(sizes, threads)]
+        for op in ops:
+            todo += [partial(_measured, case, limits, sizes.rounds) for case in _CASES[op](sizes, threads)]
+            if op == "correlation_distance":
+                todo.append(partial(memory_record, *sizes.memory, threads, sizes.judged))
         records = [one() for one in track(todo, "benchmarks", enabled=progress)]
-    return {
-        "kind": KIND,
-        "format": FORMAT,
-        "parts": list(parts),
+    result["hardware"]["load_average_after"] = os.getloadavg()[0]
+    return result | {
+        "ops": list(ops),
         "quick": quick,
         "rounds": sizes.rounds,
-        "started": started,
         "seconds": round(time.perf_counter() - start, 1),
-        "machine": machine | {"load_average_after": os.getloadavg()[0]},
         "limits": {name: {"rate": limit.rate, "unit": limit.unit} for name, limit in limits.items()},
         "limits_missing": limits_missing,
         "peers_missing": _peers_missing(),

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 from ..errors import SacFastError
-from .files import write_json
+from .results import write_json
 from .run import run_bench
 from .show import show_results
 
 
-def main(part: str, description: str) -> None:
-    """Run one part, print it and, with --json FILE, keep everything.
+def main(op: str, description: str) -> None:
+    """Run the cases of one op, print them and, with --json FILE, keep everything.
 
     Args:
-        part: as `run_bench` names it.
+        op: its name.
         description: for --help.
     """
     parser = argparse.ArgumentParser(description=description)
@@ -27,7 +27,7 @@ def main(part: str, description: str) -> None:
     if asked.json is not None and not asked.json.parent.is_dir():
         parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
     try:
-        results = run_bench([part], quick=asked.quick, threads=asked.threads, progress=sys.stderr.isatty())
+        results = run_bench([op], quick=asked.quick, threads=asked.threads, progress=sys.stderr.isatty())
     except (SacFastError, ValueError, RuntimeError, OSError) as error:
         print(f"{parser.prog}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)

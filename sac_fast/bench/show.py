@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-
-def console() -> Console:
-    """stdout; in a pipe wide enough for the tables."""
-    width = shutil.get_terminal_size((80, 24)).columns
-    made = Console(highlight=False, soft_wrap=False)
-    return made if made.is_terminal else Console(highlight=False, width=max(width, 150))
+from ..io.console import console
 
 
 def seconds_text(seconds: float) -> str:
@@ -27,9 +21,9 @@ def seconds_text(seconds: float) -> str:
 
 
 def show_results(results: Mapping[str, Any]) -> None:
-    """Print machine, limits, every case with its peers, and the targets."""
+    """Print hardware, limits, every case with its peers, and the targets."""
     out = console()
-    _machine(results, out)
+    _hardware(results, out)
     for record in results["records"]:
         if record["sweep"] is None:
             _record(record, out)
@@ -39,14 +33,14 @@ def show_results(results: Mapping[str, Any]) -> None:
     _targets(results, out)
 
 
-def _machine(results: Mapping[str, Any], out: Console) -> None:
-    machine = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    out.print(Text(f"{machine['processor']}; {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB"))
+def _hardware(results: Mapping[str, Any], out: Console) -> None:
+    hardware = results["hardware"]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version)
+    out.print(Text(f"{hardware['processor']}; {hardware['cores']} cores, {hardware['memory_bytes'] / 2**30:.0f} GiB"))
     out.print(
         Text(
-            f"{machine['threads']} threads, kernels {machine['instruction_set']}, torch {machine['torch_cpu']}; load "
-            f"{machine['load_average_before']:.1f} before, {machine['load_average_after']:.1f} after"
+            f"{hardware['threads']} threads, kernels {hardware['instruction_set']}, torch {hardware['torch_cpu']}; "
+            f"load {hardware['load_average_before']:.1f} before, {hardware['load_average_after']:.1f} after"
         )
     )
     out.print(Text(versions))

@@ -13,6 +13,7 @@ class Sizes:
         judged: whether the targets are for these sizes.
         rounds: turns of all implementations.
         pairs: (n, k, metric) of correlation_distance.
+        matrix: (n, k) of correlation_matrix and correlation_vector.
         source: (m, n, k) of correlation_distances.
         weighted: (n, k, R) of correlation_distance_weighted.
         all_pairs: (m, n, k) of pairwise_correlation_distances.
@@ -24,6 +25,7 @@ class Sizes:
     judged: bool
     rounds: int
     pairs: tuple[tuple[int, int, str], ...]
+    matrix: tuple[int, int]
     source: tuple[int, int, int]
     weighted: tuple[int, int, int]
     all_pairs: tuple[int, int, int]
@@ -48,6 +50,7 @@ FULL = Sizes(
         (10_000, 10, "rbf"),
         (50, 10, "cosine"),
     ),
+    matrix=(5_000, 10),
     source=(50, 2_000, 100),
     weighted=(2_000, 10, 200),
     all_pairs=(1_000, 200, 10),
@@ -66,6 +69,7 @@ QUICK = Sizes(
     judged=False,
     rounds=3,
     pairs=((2_000, 10, "cosine"), (2_000, 512, "cosine"), (800, 7, "cosine"), (2_000, 10, "rbf"), (50, 10, "cosine")),
+    matrix=(1_000, 10),
     source=(10, 1_000, 100),
     weighted=(500, 10, 100),
     all_pairs=(200, 100, 10),

@@ -27,7 +27,7 @@ from .sizes import Sizes
 STORED = "PyTorch, D stored"
 
 
-def weighted_cases(sizes: Sizes) -> Iterator[Callable[[], Case]]:
+def weighted_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
     """Builders of the cases of correlation_distance_weighted."""
     yield partial(bootstrap, *sizes.weighted, judged=sizes.judged)
 
@@ -51,7 +51,6 @@ def bootstrap(n: int, k: int, replicates: int, *, judged: bool) -> Case:
     calls = f"{replicates} {PAIR_CALLS}"
     return Case(
         name=f"{replicates:,} resamples of n = {n:,} probes, k = {k:,}",
-        part="weighted",
         op="correlation_distance_weighted",
         shape={"n": n, "k": k, "R": replicates},
         metric="cosine",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .option_groups import expand_option_groups
+from .options import Alpha, PrintOptions, Seed, check_output_path
 
 if TYPE_CHECKING:
     from ..evaluation import ZooEvaluation
@@ -18,96 +19,102 @@ if TYPE_CHECKING:
 
 Zoo = Annotated[Path | None, typer.Argument(file_okay=False, help="Folder with zoo.json; optional with --quick.")]
 Out = Annotated[Path, typer.Option(help="Folder for results.json, results.csv, results.md and figures.")]
-Presets = Annotated[list[str] | None, typer.Option(help="sac-jc, robust, calibrated; repeatable; default: all.")]
-Scores = Annotated[
-    list[str] | None,
-    typer.Option(help="A fixed score: TRANSFORM/METRIC/COMPARISON@PROBES:COUNT or agreement@PROBES; repeatable."),
-]
-Peers = Annotated[
-    Path | None, typer.Option(exists=True, dir_okay=False, help="JSON of benchmarks/bench_baselines.py, same zoo.")
-]
-Fit = Annotated[
-    Path | None, typer.Option(help="Fit the calibrated score to the zoo's source and write it, for `verify`.")
-]
-NullShare = Annotated[
-    float, typer.Option(help="With --fit: share of the independents that become nulls of later verdicts.")
-]
-Grid = Annotated[bool, typer.Option("--grid", help="Also evaluate every fixed score (minutes).")]
-TimeQueries = Annotated[
-    bool,
-    typer.Option("--time-queries", help="Also time the source on the probes; imports the callable named in zoo.json."),
-]
 Quick = Annotated[
     bool, typer.Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
 ]
-Alpha = Annotated[float, typer.Option("--alpha", help="α, between 0 and 1.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the resamples and of the quick test bed.")]
 Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures (extra 'plots').")]
 
 
+@dataclass(frozen=True)
+class MethodOptions:
+    """What is evaluated."""
+
+    preset: Annotated[list[str] | None, typer.Option(help="sac-jc, robust, calibrated; repeatable; default: all.")] = (
+        None
+    )
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="A fixed score: TRANSFORM/METRIC/COMPARISON@PROBES:COUNT or agreement@PROBES; repeatable."),
+    ] = None
+    peers: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON of benchmarks/bench_baselines.py, same zoo.")
+    ] = None
+    grid: Annotated[bool, typer.Option("--grid", help="Also evaluate every fixed score (minutes).")] = False
+    time_queries: Annotated[
+        bool,
+        typer.Option(
+            "--time-queries", help="Also time the source on the probes; imports the callable named in zoo.json."
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The calibrated score that is kept."""
+
+    fit: Annotated[
+        Path | None, typer.Option(help="Fit the calibrated score to the zoo's source and write it, for `verify`.")
+    ] = None
+    null_share: Annotated[
+        float, typer.Option(help="With --fit: share of the independents that become nulls of later verdicts.")
+    ] = 0.5
+
+    def check(self, force: bool) -> None:
+        """Refuse what cannot be fitted or written."""
+        if not 0 <= self.null_share < 1:
+            raise typer.BadParameter(
+                f"must be at least 0 and below 1, got {self.null_share}", param_hint="--null-share"
+            )
+        if self.fit is not None:
+            check_output_path(self.fit, force, "--fit")
+
+
+@expand_option_groups
 def evaluate(
+    *,
     zoo: Zoo = None,
     out: Out = Path("sac-fast-evaluation"),
-    preset: Presets = None,
-    score: Scores = None,
-    peers: Peers = None,
-    fit: Fit = None,
-    null_share: NullShare = 0.5,
-    grid: Grid = False,
-    time_queries: TimeQueries = False,
+    methods: MethodOptions,
+    fit: FitOptions,
     quick: Quick = False,
     alpha: Alpha = 0.05,
     seed: Seed = 0,
     figures: Figures = True,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    prints: PrintOptions,
 ) -> None:
     """Evaluate scores on a labelled zoo of stolen and independent models: tables, figures, and a calibration."""
     from ..evaluation import evaluate as evaluate_zoo
     from ..evaluation import fit_calibration
+    from ..evaluation.run import RESULTS_FILE
     from ..labelled_zoo.folder import LabelledZoo
     from ..scores import PRESETS
 
-    _check_options(zoo, out, fit, null_share, quick, alpha, force)
+    if zoo is None and not quick:
+        raise typer.BadParameter("must be given, or --quick to train a small one", param_hint="ZOO")
+    fit.check(prints.force)
+    check_output_path(out / RESULTS_FILE if out.is_dir() else out, prints.force)
     out.mkdir(exist_ok=True)
-    folder = _train_quick(out / "testbed", seed, not quiet) if zoo is None else zoo
+    progress = not prints.quiet
+    folder = _train_quick(out / "testbed", seed, progress) if zoo is None else zoo
     # The fit takes seconds, the evaluation minutes: fit first, to find out early whether the zoo is large enough.
-    fitted = (
-        None if fit is None else fit_calibration(LabelledZoo.load(folder), null_share=null_share, progress=not quiet)
-    )
+    fitted = None
+    if fit.fit is not None:
+        fitted = fit_calibration(LabelledZoo.load(folder), null_share=fit.null_share, progress=progress)
     evaluation = evaluate_zoo(
         folder,
-        presets=preset or PRESETS,
-        scores=score or (),
-        peers=peers,
-        with_grid=grid,
-        time_queries=time_queries or zoo is None,
+        presets=methods.preset or PRESETS,
+        scores=methods.score or (),
+        peers=methods.peers,
+        with_grid=methods.grid,
+        time_queries=methods.time_queries or zoo is None,
         alpha=alpha,
         resamples=500 if quick else 2000,
         probe_resamples=0 if quick else 200,
         seed=seed,
-        progress=not quiet,
+        progress=progress,
     )
-    _write(evaluation, out, fit, fitted, figures)
-    _print(evaluation, as_json)
-
-
-def _check_options(
-    zoo: Path | None, out: Path, fit: Path | None, null_share: float, quick: bool, alpha: float, force: bool
-) -> None:
-    """Check everything that can be checked before the evaluation."""
-    from ..evaluation.run import RESULTS_FILE
-
-    if zoo is None and not quick:
-        raise typer.BadParameter("must be given, or --quick to train a small one", param_hint="ZOO")
-    if not 0 < alpha < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
-    if not 0 <= null_share < 1:
-        raise typer.BadParameter(f"must be at least 0 and below 1, got {null_share}", param_hint="--null-share")
-    free(out / RESULTS_FILE if out.is_dir() else out, force)
-    if fit is not None:
-        free(fit, force, "--fit")
+    _write(evaluation, out, fit.fit, fitted, figures)
+    _print(evaluation, prints.as_json)
 
 
 def _train_quick(folder: Path, seed: int, progress: bool) -> Path:
@@ -142,8 +149,9 @@ def _write(evaluation: ZooEvaluation, out: Path, fit: Path | None, fitted: Calib
 
 def _print(evaluation: ZooEvaluation, as_json: bool) -> None:
     from ..evaluation import markdown
+    from ..io.console import print_json
 
     if as_json:
-        print(json.dumps(evaluation.results, indent=2, allow_nan=False))
+        print_json(evaluation.results)
     else:
         print(markdown(evaluation.results), end="")

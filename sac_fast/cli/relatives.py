@@ -1,85 +1,126 @@
-"""`sac-fast relatives`: who descends from whom in a zoo store."""
+"""`sac-fast relatives`: the nearest relatives of the models of a store."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Json, Metric, Quiet, free
+from .option_groups import expand_option_groups
+from .options import Alpha, Metric, PrintOptions, check_output_path
+
+if TYPE_CHECKING:
+    from ..store.stored import StoredOutputs
 
 
-def relatives(
-    zoo: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Zoo store, as `sac-fast scan` makes it.")],
-    model: Annotated[list[str] | None, typer.Option(help="Whose relatives; default: everyone's. Repeatable.")] = None,
+@dataclass(frozen=True)
+class SearchOptions:
+    """Whose relatives are searched, among which models, and how."""
+
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="Model whose relatives are wanted; default: all. Repeatable.")
+    ] = None
     among: Annotated[
         list[str] | None,
-        typer.Option(help="Look for relatives among these models only, say your own ones. Repeatable; default: all."),
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many relatives of each.")] = 10,
-    metric: Metric = "cosine",
-    probes: Annotated[
-        str | None, typer.Option(help="Hash of the probe set, or its first digits, where the store has several.")
-    ] = None,
-    independent: Annotated[
-        str, typer.Option(help="Tag of the models that are known to be independent: the null.")
-    ] = "independent",
-    alpha: Annotated[
-        float, typer.Option(help="Share of unrelated pairs that may be taken for related in groups.")
-    ] = 0.01,
+        typer.Option(help="Search among these models only, for example your own. Repeatable; default: all."),
+    ] = None
+    top: Annotated[int, typer.Option(min=1, help="Number of relatives of each model.")] = 10
+    metric: Metric = "cosine"
+    probe_hash: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several."),
+    ] = None
+    independent: Annotated[str, typer.Option(help="Tag of the models that are known to be independent: the null.")] = (
+        "independent"
+    )
+    alpha: Alpha = 0.01
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """The drawing of the forest."""
+
     graph: Annotated[
         list[Path] | None,
         typer.Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable."),
-    ] = None,
-    source: Annotated[list[str] | None, typer.Option(help="Root of its tree in the drawing. Repeatable.")] = None,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    ] = None
+    source: Annotated[list[str] | None, typer.Option(help="Root of its tree in the drawing. Repeatable.")] = None
+
+
+@expand_option_groups
+def relatives(
+    *,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STORE", exists=True, file_okay=False, help="Folder of the store, as `sac-fast scan` writes it."
+        ),
+    ],
+    search: SearchOptions,
+    drawing: GraphOptions,
+    prints: PrintOptions,
 ) -> None:
-    """Nearest relatives of the models of a zoo with p-values, groups of relatives, and the forest that joins them."""
-    from ..lineage.graph import check_ending, save_graph
+    """Nearest relatives of the models of a store with p-values, groups of relatives, and their spanning forest.
+
+    In groups, --alpha is the share of unrelated pairs that may lie below the threshold.
+    """
+    from ..lineage.graph import save_graph
     from ..lineage.relatives import find_relatives
     from ..store import ModelStore
     from ..store.stored import stored_outputs
-    from ..verdict import nulls_needed
     from .render.relatives import show_relatives
 
-    if not 0 < alpha < 1:
-        raise typer.BadParameter(f"must be between 0 and 1, got {alpha}", param_hint="--alpha")
-    for path in graph or []:
+    graphs = drawing.graph or []
+    _check_graphs(graphs, prints.force)
+    with ModelStore.open(folder, write=False) as store:
+        stored = stored_outputs(store, search.probe_hash, progress=not prints.quiet)
+    for option, given in (("--name", search.names), ("--among", search.among), ("--source", drawing.source)):
+        if unknown := sorted(set(given or []) - set(stored.names)):
+            raise typer.BadParameter(
+                f"must name models with outputs in {str(folder)!r}, got {unknown[0]!r}", param_hint=option
+            )
+    found = find_relatives(
+        stored.names,
+        stored.outputs,
+        independents=_independents(stored, search, bool(graphs)),
+        models=search.names,
+        among=search.among,
+        top=search.top,
+        alpha=search.alpha,
+        metric=search.metric,
+        progress=not prints.quiet,
+    )
+    # Print first, so that a graph that cannot be written does not lose the table.
+    show_relatives(found, stored.probe_hash, stored.notes, prints.as_json)
+    for path in graphs:
+        save_graph(path, found, sources=drawing.source or ())
+
+
+def _check_graphs(paths: Sequence[Path], force: bool) -> None:
+    """Refuse files of another ending, and those that cannot be written."""
+    from ..lineage.graph import check_ending
+
+    for path in paths:
         try:
             check_ending(path)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--graph") from None
-        free(path, force, "--graph")
-    with ModelStore.open(zoo, write=False) as store:
-        stored = stored_outputs(store, probes, progress=not quiet)
-    for option, given in (("--model", model), ("--among", among), ("--source", source)):
-        if strangers := sorted(set(given or []) - set(stored.names)):
-            raise typer.BadParameter(
-                f"must name models with outputs in {str(zoo)!r}, got {strangers[0]!r}", param_hint=option
-            )
-    independents = [name for name, tags in zip(stored.names, stored.tags, strict=True) if independent in tags]
-    pairs, needed = len(independents) * (len(independents) - 1) // 2, nulls_needed(alpha)
-    if graph and pairs < needed:
+        check_output_path(path, force, "--graph")
+
+
+def _independents(stored: StoredOutputs, search: SearchOptions, has_graph: bool) -> list[str]:
+    """The models with the tag; a graph needs as many as a threshold does."""
+    from ..verdict import nulls_needed
+
+    names = [name for name, tags in zip(stored.names, stored.tags, strict=True) if search.independent in tags]
+    pairs, minimum = len(names) * (len(names) - 1) // 2, nulls_needed(search.alpha)
+    if has_graph and pairs < minimum:
         raise typer.BadParameter(
-            f"needs models tagged {independent!r} (zoo.csv, zoo.toml) with at least {needed} distances between them at "
-            f"α = {alpha:g}, got {len(independents)} models with {pairs}",
+            f"needs models tagged {search.independent!r} (zoo.csv, zoo.toml) with at least {minimum} distances between "
+            f"them at α = {search.alpha:g}, got {len(names)} models with {pairs}",
             param_hint="--graph",
         )
-    found = find_relatives(
-        stored.names,
-        stored.outputs,
-        independents=independents,
-        models=model,
-        among=among,
-        top=top,
-        alpha=alpha,
-        metric=metric,
-        progress=not quiet,
-    )
-    # The table first: it shall not be lost for a drawing that cannot be written.
-    show_relatives(found, stored.probe_hash, stored.notes, as_json)
-    for path in graph or []:
-        save_graph(path, found, sources=source or ())
+    return names

@@ -6,21 +6,101 @@ import os
 import re
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.core
 
-from .options import Comparison, Layout, Mean, Metric, Quiet, Std, preprocessing_of
+from .option_groups import expand_option_groups
+from .options import Comparison, InputOptions, Metric, Quiet
+
+if TYPE_CHECKING:
+    from ..fingerprint import Fingerprint
+    from ..probes import ProbeSet
+    from ..scan.jobs import WorkerSettings
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
-_MOST = 1e9  # seconds or GB: more than anybody has, and still a number for the kernel
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """The probes, or only their hash."""
+
+    probes_file: Annotated[
+        Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
+    ] = None
+    probe_hash: Annotated[
+        str | None,
+        typer.Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…"),
+    ] = None
+
+    def load(self) -> ProbeSet | str:
+        """The options as the API takes them."""
+        from ..probes import ProbeSet
+
+        return self.probe_hash or ProbeSet.load(self.probes_file or Path())
+
+
+@dataclass(frozen=True)
+class DistanceOptions:
+    """The distances that are stored."""
+
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
+    ] = None
+    metric: Metric = "cosine"
+    comparison: Comparison = "l1"
+
+    def load(self) -> list[Fingerprint | str]:
+        """A fingerprint where there is a file of that name, else the name of a model."""
+        from ..fingerprint import Fingerprint
+
+        return [Fingerprint.load(text) if Path(text).is_file() else text for text in self.sources or ()]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how the models are run."""
+
+    device: Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")] = "cpu"
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: one per core, or one per GPU.")
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Probes per call; default: 64 on a CPU, the largest that fits on a GPU.")
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "float64", "float16", "bfloat16"] | None,
+        typer.Option(help="Run the models in this dtype; default: their own."),
+    ] = None
+    timeout: Annotated[float, typer.Option(min=0.1, max=_MAX_LIMIT, help="Seconds per model.")] = 600.0
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine."),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
+        ),
+    ] = None
+
+    def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
+        """What `scan_models` takes as workers."""
+        if self.ray is None:
+            return self.workers
+        from ..scan.ray import RayPool
+
+        return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
 class ScanCommand(typer.core.TyperCommand):
-    """Lets ``--ray`` stand without an address."""
+    """Accepts ``--ray`` without an address."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for position, word in enumerate(args):
@@ -31,132 +111,84 @@ class ScanCommand(typer.core.TyperCommand):
         return parsed
 
 
+@expand_option_groups
 def scan(
+    *,
     source: Annotated[
-        Path,
-        typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv)."),
+        Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
     ],
-    store: Annotated[Path, typer.Option("--store", "--out", help="Folder of the store; made if it is missing.")],
-    probes_file: Annotated[
-        Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file that the models answer.")
-    ] = None,
-    probe_hash: Annotated[
-        str | None,
-        typer.Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…"),
-    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the store; created if it is missing.")],
+    inputs: ProbeOptions,
     architecture: Annotated[
         list[str] | None,
         typer.Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
     ] = None,
-    kin: Annotated[
-        list[str] | None,
-        typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are kept; repeatable."),
-    ] = None,
-    metric: Metric = "cosine",
-    comparison: Comparison = "l1",
-    size: Annotated[str | None, typer.Option(help="Resize the probes to N or HxW pixels.")] = None,
-    mean: Mean = "0",
-    std: Std = "1",
-    colour_order: Annotated[Literal["RGB", "BGR", "GRAY"], typer.Option(help="Channels the models take.")] = "RGB",
-    layout: Annotated[Layout, typer.Option(help="Input layout the models take.")] = "NCHW",
-    device: Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")] = "cpu",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: one a core, or one a GPU.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Probes a call; default: 64 on a CPU, the largest that fits on a GPU.")
-    ] = None,
-    dtype: Annotated[
-        Literal["float32", "float64", "float16", "bfloat16"] | None,
-        typer.Option(help="Run the models in this dtype; default: their own."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=_MOST, help="Seconds that a model may take.")] = 600.0,
-    memory: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=_MOST, help="GB that a worker may take; default: its share of the machine."),
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try models again that failed before.")] = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[ADDRESS]",
-            help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: the one found, else a new one.",
-        ),
-    ] = None,
+    distances: DistanceOptions,
+    preprocessing: InputOptions,
+    how: RunOptions,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON line for each model, and one at the end.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Let all models of a zoo answer the probes; keep the answers in a store.
+    """Run all models of a folder on the probes; keep their outputs in a store.
 
-    Models are other people's files: they are opened in worker processes with limits, and one that fails is recorded
-    with its reason. Interrupt it at any time; the same command goes on. Exit code 130 after Ctrl-C. A model counts as
-    known while its file and what is asked of it stay the same. The code of an architecture is not looked at: after a
-    change of it, take the models out of the store (`sac-fast zoo rm`) or begin a new one.
+    Model files are untrusted: they are opened in worker processes with limits, and one that fails is recorded with its
+    reason. Interrupt it at any time; the same command continues. Exit code 130 after Ctrl-C. A model is known, and not
+    run again, while its file and the options stay the same. The code of an architecture is not compared: after editing
+    it, remove the models from the store (`sac-fast store rm`) or start a new store.
     """
-    from ..models import list_entries
-    from ..probes import ProbeSet
+    from ..models.code_path import allow_code_in
+    from ..models.manifest import is_manifest
     from ..scan.jobs import WorkerSettings
-    from ..scan.place import device_list
-    from ..scan.run import scan as run_scan
-    from ..store import ModelStore
+    from ..scan.run import scan_models
     from .render.scan import ScanReport
 
-    if (probes_file is None) == (probe_hash is None):
-        raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
-    if probe_hash is not None and not _HASH.fullmatch(probe_hash):
-        raise typer.BadParameter(f'must be "sha256:" and 64 digits, got {probe_hash!r}', param_hint="--probe-hash")
-    preprocessing = preprocessing_of("scan", mean, std, size, colour_order, layout)
-    try:
-        device_list(device, workers)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="scan") from None
     settings = WorkerSettings(
-        batch_size=batch_size,
-        dtype=dtype,
+        preprocessing=preprocessing.parse("scan"),
+        batch_size=how.batch_size,
+        dtype=how.dtype,
         architectures=tuple(architecture or ()),
-        # Who names a manifest trusts it; one that lies in a folder may be a stranger's.
-        trusted=() if source.is_dir() else None,
-        timeout=timeout,
-        memory_bytes=None if memory is None else int(memory * 1e9),
+        timeout=how.timeout,
+        memory_bytes=None if how.memory is None else int(how.memory * 1e9),
     )
-    if architecture:
-        # A model beside the user is found, but last: nothing that lies there stands for another module.
-        sys.path.append(os.getcwd())
-    probes: ProbeSet | str = probe_hash or ProbeSet.load(probes_file or Path())
-    entries = list_entries(source)
+    _check(inputs, how)
+    if architecture or is_manifest(source):
+        allow_code_in(os.getcwd())
+    probes = inputs.load()
     report = ScanReport(as_json)
-    with ModelStore.open(store, write=True, create=True) as opened:
-        summary = run_scan(
-            entries,
-            probes,
-            opened,
-            sources=[_source(text) for text in kin or ()],
-            metric=metric,
-            comparison=comparison,
-            preprocessing=preprocessing,
-            device=device,
-            workers=workers,
-            settings=settings,
-            retry_failed=retry_failed,
-            executor=None if ray is None else _ray(ray, probes, device, settings),
-            progress=not quiet and not (as_json and sys.stdout.isatty()),
-            on_event=report.take,
-        )
+    summary = scan_models(
+        source,
+        probes,
+        store,
+        sources=distances.load(),
+        metric=distances.metric,
+        comparison=distances.comparison,
+        device=how.device,
+        workers=how.executor(probes, settings),
+        settings=settings,
+        retry_failed=retry_failed,
+        progress=not quiet and not (as_json and sys.stdout.isatty()),
+        on_event=report.take,
+    )
     report.finish(summary, store)
     if summary.interrupted is not None:
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
 
 
-def _source(text: str) -> Any:
-    """A fingerprint if there is a file of that name, else the name of a model."""
-    from ..fingerprint import Fingerprint
+def _check(inputs: ProbeOptions, how: RunOptions) -> None:
+    """Refuse wrong options before a store is created."""
+    from ..io.hashing import is_hash
+    from ..scan.jobs import device_list
 
-    return Fingerprint.load(text) if Path(text).is_file() else text
-
-
-def _ray(address: str, probes: Any, device: str, settings: Any) -> Any:
-    from ..scan.ray import RayPool
-
-    return RayPool(address, probes if not isinstance(probes, str) else None, device, settings)
+    if (inputs.probes_file is None) == (inputs.probe_hash is None):
+        raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
+    if inputs.probe_hash is not None and not is_hash(inputs.probe_hash):
+        raise typer.BadParameter(
+            f'must be "sha256:" and 64 digits, got {inputs.probe_hash!r}', param_hint="--probe-hash"
+        )
+    try:
+        device_list(how.device, how.workers)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="scan") from None

@@ -1,13 +1,16 @@
-"""`sac-fast zoo`: what a scan's store holds."""
+"""`sac-fast store`: the models of a store."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Force, Json, Quiet, free
+from .options import Force, Json, Quiet, check_output_path
+
+if TYPE_CHECKING:
+    from ..store import ModelStore
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,16 +19,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Store = Annotated[Path, typer.Argument(metavar="ZOO", exists=True, file_okay=False, help="Folder of the store.")]
-Probes = Annotated[
-    str | None, typer.Option("--probes", metavar="HASH", help="Only under this probe set: the start of its hash.")
-]
+Store = Annotated[Path, typer.Argument(metavar="STORE", exists=True, file_okay=False, help="Folder of the store.")]
+ProbeHash = Annotated[str | None, typer.Option(metavar="HASH", help="Only this probe set: the start of its hash.")]
+
+
+def _complete(store: ModelStore, probe_hash: str | None) -> str | None:
+    return None if probe_hash is None else store.complete_probe_hash(probe_hash)
+
+
+def _unknown(name: str, option: str) -> typer.BadParameter:
+    return typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint=option)
 
 
 @app.command("ls")
 def list_models(
-    store: Store,
-    probes: Probes = None,
+    folder: Store,
+    probe_hash: ProbeHash = None,
     status: Annotated[
         Literal["done", "failed", "redo"] | None, typer.Option(help="Only models of this status.")
     ] = None,
@@ -33,106 +42,114 @@ def list_models(
 ) -> None:
     """List the models, by name."""
     from ..store import ModelStore
-    from .render import store as report_zoo
+    from .render.store import show_records
 
-    with ModelStore.open(store, write=False) as zoo:
-        wanted = None if probes is None else zoo.complete_probe_hash(probes)
-        report_zoo.show_records(zoo.records(wanted, status), as_json)
+    with ModelStore.open(folder, write=False) as store:
+        wanted = _complete(store, probe_hash)
+        show_records(store.records(wanted, status), as_json)
 
 
 @app.command()
-def show(store: Store, name: Annotated[str, typer.Argument(help="The model's name.")], as_json: Json = False) -> None:
-    """Show all that is known of one model, its distances to sources included."""
+def show(folder: Store, name: Annotated[str, typer.Argument(help="The model's name.")], as_json: Json = False) -> None:
+    """Show all records of one model, and its distances to sources."""
     from ..store import ModelStore
-    from .render import store as report_zoo
+    from .render.store import show_model
 
-    with ModelStore.open(store, write=False) as zoo:
-        found = list(zoo.records_of(name))
+    with ModelStore.open(folder, write=False) as store:
+        found = list(store.records_of(name))
         if not found:
-            raise typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint="NAME")
-        report_zoo.show_model(found, list(zoo.distances(name=name)), as_json)
+            raise _unknown(name, "NAME")
+        show_model(found, list(store.distances(name=name)), as_json)
 
 
 @app.command("rm")
 def remove(
-    store: Store,
+    folder: Store,
     names: Annotated[list[str] | None, typer.Argument(help="Names of models.")] = None,
-    probes: Probes = None,
-    unused: Annotated[bool, typer.Option("--unused", help="Also results of models that have changed since.")] = False,
+    probe_hash: ProbeHash = None,
+    unused: Annotated[
+        bool, typer.Option("--unused", help="Also delete results of models that have changed since.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Forget models, with their outputs and distances."""
+    """Delete models, with their outputs and distances."""
     from ..store import ModelStore
-    from .render import store as report_zoo
+    from .render.store import show_removed
 
     if not names and not unused:
         raise typer.BadParameter("must be given, or --unused, got neither", param_hint="NAMES")
-    with ModelStore.open(store, write=True) as zoo:
-        wanted = None if probes is None else zoo.complete_probe_hash(probes)
-        # All names first: a wrong one must not leave half of the work done.
+    with ModelStore.open(folder, write=True) as store:
+        wanted = _complete(store, probe_hash)
+        # Check all names first, so that a wrong one leaves the store unchanged.
         for name in names or []:
-            if zoo.record_for(name, wanted) is None:
-                raise typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint="NAMES")
-        removed = sum(zoo.remove(name, wanted) for name in dict.fromkeys(names or []))
-        report_zoo.show_removed(removed, zoo.remove_unused() if unused else 0, as_json)
+            if store.record_for(name, wanted) is None:
+                raise _unknown(name, "NAMES")
+        removed = sum(store.remove(name, wanted) for name in dict.fromkeys(names or []))
+        show_removed(removed, store.remove_unused() if unused else 0, as_json)
 
 
 @app.command()
 def export(
-    store: Store,
+    folder: Store,
     out: Annotated[
-        Path, typer.Argument(help="*.csv or *.parquet: a table; *.safetensors: one model's fingerprint (--model).")
+        Path, typer.Argument(help="*.csv or *.parquet: a table; *.safetensors: one model's fingerprint (--name).")
     ],
-    model: Annotated[str | None, typer.Option(help="Name of the model whose fingerprint to write.")] = None,
-    probes: Probes = None,
-    distances: Annotated[bool, typer.Option("--distances", help="Distances to sources in place of models.")] = False,
-    times: Annotated[bool, typer.Option("--times", help="Add files' times and seconds: these differ by run.")] = False,
+    name: Annotated[str | None, typer.Option(help="The model whose fingerprint to write.")] = None,
+    probe_hash: ProbeHash = None,
+    distances: Annotated[
+        bool, typer.Option("--distances", help="Write distances to sources instead of models.")
+    ] = False,
+    times: Annotated[
+        bool, typer.Option("--times", help="Add file times and run times, which differ from run to run.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write a table of models or distances, or one model's fingerprint."""
-    from ..store import ModelStore, export_distances
-    from .render import store as report_zoo
+    from ..store import ModelStore, export_distances, export_models
+    from .render.store import show_exported
 
-    if (model is not None) != (out.suffix == ".safetensors"):
-        raise typer.BadParameter(f"goes with *.safetensors and nothing else, got {str(out)!r}", param_hint="--model")
-    if model is None and out.suffix not in (".csv", ".parquet"):
+    if (name is not None) != (out.suffix == ".safetensors"):
+        raise typer.BadParameter(f"goes with *.safetensors and nothing else, got {str(out)!r}", param_hint="--name")
+    if name is None and out.suffix not in (".csv", ".parquet"):
         raise typer.BadParameter(f"must end in .csv, .parquet or .safetensors, got {str(out)!r}", param_hint="OUT")
-    if distances and (times or model is not None):
-        raise typer.BadParameter("goes with neither --times nor --model", param_hint="--distances")
-    free(out, force)
-    with ModelStore.open(store, write=False) as zoo:
-        if model is not None:
-            wanted = None if probes is None else zoo.complete_probe_hash(probes)
-            found = [record for record in zoo.records_of(model) if wanted in (None, record.probe_hash)]
+    if distances and (times or name is not None):
+        raise typer.BadParameter("goes with neither --times nor --name", param_hint="--distances")
+    check_output_path(out, force)
+    with ModelStore.open(folder, write=False) as store:
+        if name is not None:
+            wanted = _complete(store, probe_hash)
+            found = [record for record in store.records_of(name) if wanted in (None, record.probe_hash)]
             if not found:
-                raise typer.BadParameter(f"must be a model of the store, got {model!r}", param_hint="--model")
+                raise _unknown(name, "--name")
             if len(found) > 1:
                 listed = ", ".join(record.probe_hash for record in found)
                 raise typer.BadParameter(
-                    f"must pick one of the model's probe sets ({listed}), got none", param_hint="--probes"
+                    f"must pick one of the model's probe sets ({listed}), got none", param_hint="--probe-hash"
                 )
-            zoo.fingerprint(found[0]).save(out)
+            store.fingerprint(found[0]).save(out)
             rows = 1
-        elif probes is not None:
-            raise typer.BadParameter("goes with --model: tables name each row's probes", param_hint="--probes")
+        elif probe_hash is not None:
+            raise typer.BadParameter("goes with --name: tables name each row's probes", param_hint="--probe-hash")
         else:
-            rows = export_distances(zoo, out) if distances else zoo.export(out, times=times)
-    report_zoo.show_exported(out, rows, as_json)
+            rows = export_distances(store, out) if distances else export_models(store, out, times=times)
+    show_exported(out, rows, as_json)
 
 
 @app.command()
 def check(
-    store: Store,
-    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be; nothing may write meanwhile.")] = False,
+    folder: Store,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair what can be repaired; no other process may write.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read every file and row of a store; exit code 1 if anything is, and stays, wrong."""
+    """Check every file and row of a store; exit code 1 if a defect is left."""
     from ..store import check_store
-    from .render import store as report_zoo
+    from .render.store import show_check
 
-    found = check_store(store, repair=repair, progress=not quiet)
-    report_zoo.show_check(found, as_json)
+    found = check_store(folder, repair=repair, progress=not quiet)
+    show_check(found, as_json)
     if not found.sound:
         raise typer.Exit(1)

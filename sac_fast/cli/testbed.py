@@ -1,106 +1,118 @@
-"""`sac-fast testbed`: a zoo of stolen and independent models, trained on the spot."""
+"""`sac-fast testbed`: a labelled zoo of stolen and independent models, trained here."""
 
 from __future__ import annotations
 
 import os
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..labelled_zoo.training_pool import MAX_SEED
-from .options import Json, Mean, Quiet, Std, json_object, preprocessing_of
+from .option_groups import expand_option_groups
+from .options import Json, Mean, Quiet, Seed, Std, Workers, parse_json_object, parse_preprocessing
+
+if TYPE_CHECKING:
+    from ..labelled_zoo.plan import Architecture
 
 app = typer.Typer(no_args_is_help=True)
 
 Zoo = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with zoo.json.")]
 
 
+@dataclass(frozen=True)
+class ArchitectureOptions:
+    """The architectures of checkpoints."""
+
+    model: Annotated[list[str], typer.Option(help="package.module:callable; repeatable, the first that fits.")]
+    model_args: Annotated[
+        list[str] | None, typer.Option(help="A JSON object each, or one for all: the callables' arguments.")
+    ] = None
+
+    def parse(self) -> list[Architecture]:
+        """Every callable with its arguments."""
+        from ..labelled_zoo.plan import Architecture
+
+        given = [parse_json_object(text) for text in self.model_args or ["{}"]]
+        if len(given) == 1:
+            given *= len(self.model)
+        if len(given) != len(self.model):
+            raise typer.BadParameter(
+                f"must be given once, or {len(self.model)} times as --model is, got {len(given)}",
+                param_hint="--model-args",
+            )
+        return [Architecture(spec, arguments) for spec, arguments in zip(self.model, given, strict=True)]
+
+
 @app.command("train")
 def train_command(
-    out: Annotated[Path, typer.Option(help="Folder of the zoo; a stopped run goes on in it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the labelled zoo; an interrupted run in it is resumed.")],
     task: Annotated[
-        str,
-        typer.Option(help="patches or faces (of scikit-image), or your images' PATH."),
+        str, typer.Option(help="patches or faces (of scikit-image), or the PATH of your images.")
     ] = "patches",
-    quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, trained for minutes.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of images and models.")] = 0,
-    image_size: Annotated[int, typer.Option(help="Of images of yours: scaled to N x N, a multiple of 8.")] = 32,
+    quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, minutes of training.")] = False,
+    seed: Seed = 0,
+    image_size: Annotated[int, typer.Option(help="Of your own images: scaled to N x N, a multiple of 8.")] = 32,
     per_class: Annotated[
-        int | None, typer.Option(min=1, help="Of images of yours: at most so many a class and side to train on.")
+        int | None, typer.Option(min=1, help="Of your own images: at most this number a class and side to train on.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: one a core.")] = None,
+    workers: Workers = None,
     device: Annotated[str | None, typer.Option(help="Torch device; default: a GPU, else the CPU.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a source, steal it in every way there is, train independents, and fingerprint them all."""
+    """Train a source, run every attack on it, train independents, and fingerprint all models."""
+    from ..labelled_zoo.summary import summarise
     from ..testbed.run import run_testbed
-    from ..testbed.summary import summarise
     from ..testbed.tasks import make_task
     from .render.testbed import show_zoo
 
     made, size, architectures = make_task(task, quick=quick, seed=seed, image_size=image_size, per_class=per_class)
     zoo = run_testbed(
-        out,
-        made,
-        size=size,
-        seed=seed,
-        workers=workers,
-        device=device,
-        architectures=architectures,
-        progress=not quiet,
+        out, made, size=size, seed=seed, workers=workers, device=device, architectures=architectures, progress=not quiet
     )
     show_zoo(summarise(zoo), as_json)
 
 
 @app.command("adopt")
+@expand_option_groups
 def adopt_command(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With teacher/, irrelevant/, …")],
-    out: Annotated[Path, typer.Option(help="Folder of the zoo to make.")],
+    out: Annotated[Path, typer.Option(help="Folder of the labelled zoo to make.")],
     images: Annotated[Path, typer.Option(exists=True, help="Labelled images that no model was trained on.")],
-    model: Annotated[list[str], typer.Option(help="package.module:callable; repeatable, the first that fits.")],
+    architectures: ArchitectureOptions,
     null_kind: Annotated[
         Literal["other-data", "same-data", "same-data-same-architecture"],
         typer.Option(help="What the models in irrelevant/ share with the teacher."),
     ],
-    model_args: Annotated[
-        list[str] | None, typer.Option(help="A JSON object each, or one for all: the callables' arguments.")
-    ] = None,
     image_size: Annotated[int, typer.Option(min=1, help="Images are scaled to N x N.")] = 32,
     mean: Mean = "0",
     std: Std = "1",
-    probes: Annotated[int, typer.Option(min=2, help="At most so many in a probe set.")] = 800,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used.")] = False,
+    probe_count: Annotated[int, typer.Option(min=2, help="At most this number in a probe set.")] = 800,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out checkpoints that cannot be used.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a zoo of checkpoints in the reference scripts' folders (teacher/, irrelevant/, model_extract/, …)."""
-    from ..testbed.adopt import Architecture, adopt
+    """Make a labelled zoo of the checkpoints in the reference scripts' folders (teacher/, irrelevant/, …)."""
+    from ..labelled_zoo.summary import summarise
+    from ..models.code_path import allow_code_in
+    from ..testbed.adopt import adopt
     from ..testbed.images import test_images
-    from ..testbed.summary import summarise
     from .render.testbed import show_zoo
 
-    given = [json_object(text) for text in model_args or ["{}"]]
-    if len(given) == 1:
-        given *= len(model)
-    if len(given) != len(model):
-        raise typer.BadParameter(
-            f"must be given once, or {len(model)} times as --model is, got {len(given)}", param_hint="--model-args"
-        )
-    sys.path.insert(0, os.getcwd())  # as `python -m` does: a model beside the user is found
-    preprocessing = preprocessing_of("testbed adopt", mean, std)
+    networks = architectures.parse()
+    allow_code_in(os.getcwd())
+    preprocessing = parse_preprocessing("testbed adopt", mean, std)
     pool, classes = test_images(images, image_size)
     adopted = adopt(
         folder,
         out,
         pool,
         classes,
-        [Architecture(spec, arguments) for spec, arguments in zip(model, given, strict=True)],
+        networks,
         null_kind=null_kind,
         preprocessing=preprocessing,
-        probes=probes,
+        probes=probe_count,
         skip_bad=skip_bad,
         progress=not quiet,
     )
@@ -111,9 +123,9 @@ def adopt_command(
 
 @app.command("show")
 def show_command(zoo: Zoo, as_json: Json = False) -> None:
-    """Count, accuracy and training time of the models of a zoo, finished or not."""
+    """Count, accuracy and training time of the models of a labelled zoo, finished or not."""
     from ..labelled_zoo.folder import LabelledZoo
-    from ..testbed.summary import summarise
+    from ..labelled_zoo.summary import summarise
     from .render.testbed import show_zoo
 
     show_zoo(summarise(LabelledZoo.load(zoo)), as_json)

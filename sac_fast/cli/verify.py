@@ -1,4 +1,4 @@
-"""`sac-fast verify --preset`: its options and checks."""
+"""`sac-fast verify`: judge a suspect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .options import Alpha, Comparison, Json, Metric
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -20,8 +22,62 @@ CalibrationFile = Annotated[
 ]
 
 
-def verify_preset(
-    preset: str | None,
+def verify(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Fingerprint of your model.")],
+    suspect: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Fingerprint of the suspect.")],
+    null: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, help="Fingerprints of independent models: files or folders; repeatable."),
+    ] = None,
+    alpha: Alpha = 0.05,
+    metric: Metric = "cosine",
+    comparison: Comparison = "l1",
+    preset: Preset = None,
+    calibration: CalibrationFile = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a suspect by its distance to your model, beside those of independent models."""
+    from ..fingerprint import Fingerprint
+    from ..verify.fingerprints import verify_fingerprints
+    from .render.common import show_verification
+
+    if calibration is not None and preset is None:
+        raise typer.BadParameter("goes with --preset calibrated, got no --preset", param_hint="--calibration")
+    for option in ("metric", "comparison"):
+        origin = context.get_parameter_source(option)
+        if preset is not None and origin is not None and origin.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"goes without --preset, which has its own, got --preset {preset}", param_hint=f"--{option}"
+            )
+    nulls = [Fingerprint.load(file) for file in _files(null or [])]
+    if preset is not None:
+        result = _verify_preset(preset, calibration, Fingerprint.load(source), Fingerprint.load(suspect), nulls, alpha)
+    else:
+        result = verify_fingerprints(
+            Fingerprint.load(source),
+            Fingerprint.load(suspect),
+            nulls,
+            alpha=alpha,
+            metric=metric,
+            comparison=comparison,
+        )
+    show_verification(result, as_json)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    """The fingerprint files of --null."""
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        if not inside:
+            raise FileNotFoundError(f"--null folder {str(path)!r} must hold *.safetensors files, got none")
+        files += inside
+    return files
+
+
+def _verify_preset(
+    preset: str,
     calibration: Path | None,
     source: Fingerprint,
     suspect: Fingerprint,

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import ProbeError
-from ..io.container import StrPath, atomic_write
+from ..io.files import StrPath, atomic_write
 from ..probes import jpeg_compress
 from ..probes.arrays import Layout, read_hdf5, to_numpy, to_pixels
 from ..probes.jpeg import resolve_quality

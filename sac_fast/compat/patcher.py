@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..io.container import StrPath, open_regular
+from ..io.files import StrPath, open_regular
 from . import checks
 from .rewrite import MISSING, REPLACE, Finder, Missing, compile_script
 

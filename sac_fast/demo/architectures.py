@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..testbed.architectures import Residual, conv
+from ..labelled_zoo.layers import Residual, conv
 
 
 def plain(classes: int = 10) -> nn.Module:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..testbed.photographs import CELL, assign_cells, read_photograph
+from ..labelled_zoo.photographs import CELL, assign_cells, read_photograph
 
 # The classes. Left out are photographs of which many patches say nothing (black corners, flat paper: astronaut,
-# page) or look like another photograph's (street scenes, coats, coins): the task is about theft and shall be
+# page) or look like another photograph's (street scenes, coats, coins): the task is about theft and must be
 # learnt in seconds.
 PHOTOGRAPHS = (
     "coffee", "hubble_deep_field", "ihc", "retina", "rocket", "brick", "gravel", "moon", "grass", "flower",
@@ -46,7 +46,7 @@ class Task:
 def _cut(
     photograph: NDArray[np.uint8], cells: NDArray[np.int64], count: int, generator: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Cut ``count`` different patches, or all there are, out of cells given as (m, 2) row and column."""
+    """Cut ``count`` different patches, or all of them, out of cells given as (m, 2) row and column."""
     offsets = np.arange(0, CELL - PATCH + 1, _STEP)
     dy, dx = (grid.ravel() for grid in np.meshgrid(offsets, offsets, indexing="ij"))
     top = (cells[:, :1] * CELL + dy).ravel()
@@ -57,11 +57,7 @@ def _cut(
 
 
 def make_task(
-    seed: int = 0,
-    *,
-    patches: int = 400,
-    test_patches: int = 100,
-    photographs: tuple[str, ...] = PHOTOGRAPHS,
+    seed: int = 0, *, patches: int = 400, test_patches: int = 100, photographs: tuple[str, ...] = PHOTOGRAPHS
 ) -> Task:
     """Cut the task out of the photographs.
 
@@ -90,7 +86,7 @@ def make_task(
             labels[side].append(np.full(len(cut), label, dtype=np.int64))
     sides = []
     for side in range(3):
-        pixels, answers = np.concatenate(images[side]), np.concatenate(labels[side])
-        order = generator.permutation(len(answers))
-        sides.append(Patches(pixels[order], answers[order]))
+        pixels, classes = np.concatenate(images[side]), np.concatenate(labels[side])
+        order = generator.permutation(len(classes))
+        sides.append(Patches(pixels[order], classes[order]))
     return Task(sides[0], sides[1], sides[2], photographs)

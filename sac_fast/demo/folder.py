@@ -7,12 +7,15 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SacFastError
-from ..io.container import atomic_write
-from .zoo import Member
+from ..io.files import atomic_write, is_leftover
+from ..labelled_zoo.engine import OutputFolderError
+from ..labelled_zoo.folder import LabelledZoo, ZooMember
+from ..store.lock import NAME as LOCK
+from .plan import Member
 
 KIND = "sac_fast demo"
 RESULTS = "results.json"
@@ -22,8 +25,22 @@ MANIFEST = "zoo.csv"
 _OURS = re.compile(r"zoo\.csv|(probes|(models|fingerprints|fingerprints/null)/[a-z0-9-]+)\.safetensors")
 
 
-class OutputFolderError(SacFastError, FileExistsError):
-    """The output folder holds something that is not an earlier demo."""
+@dataclass(frozen=True)
+class DemoZoo(LabelledZoo):
+    """A labelled zoo whose files lie where the demo has them; it has no zoo.json.
+
+    Attributes:
+        null: names of the members whose fingerprints calibrate.
+    """
+
+    null: frozenset[str] = frozenset()
+
+    def probes_file(self, probes: str) -> Path:
+        return self.folder / PROBES
+
+    def fingerprint_file(self, probes: str, member: ZooMember | str) -> Path:
+        name = member if isinstance(member, str) else member.name
+        return self.folder / _fingerprint_file(name, name in self.null)
 
 
 def weights_file(member: Member) -> str:
@@ -33,8 +50,11 @@ def weights_file(member: Member) -> str:
 
 def fingerprint_file(member: Member) -> str:
     """Where the fingerprint goes; the nulls have a folder of their own, so that one word names the pool."""
-    folder = "fingerprints/null" if member.role == "null" else "fingerprints"
-    return f"{folder}/{member.name}.safetensors"
+    return _fingerprint_file(member.name, member.role == "null")
+
+
+def _fingerprint_file(name: str, null: bool) -> str:
+    return f"fingerprints/{'null/' if null else ''}{name}.safetensors"
 
 
 def planned_files(members: Sequence[Member]) -> list[str]:
@@ -59,7 +79,7 @@ def prepare(out: Path, members: Sequence[Member]) -> None:
             names that the demo would write.
         OSError: it cannot be written to.
     """
-    earlier = _earlier_files(out)
+    earlier = earlier_files(out)
     taken = [name for name in planned_files(members) if name not in earlier and (out / name).exists()]
     if taken:
         raise OutputFolderError(f"out must not hold files that are not the demo's, got {out / taken[0]}")
@@ -71,13 +91,18 @@ def prepare(out: Path, members: Sequence[Member]) -> None:
     write_results(out, {"kind": KIND, "finished": False, "files": planned_files(members)})
 
 
-def _earlier_files(out: Path) -> list[str]:
-    """The files that an earlier demo's results.json lists."""
+def earlier_files(out: Path) -> list[str]:
+    """The files that an earlier demo's results.json lists.
+
+    Raises:
+        OutputFolderError: the folder is not empty and holds no earlier demo.
+    """
     if not out.exists():
         return []
     if not out.is_dir():
         raise OutputFolderError(f"out must be a folder, got the file {out}")
-    if not any(out.iterdir()):
+    # A run that was killed at once leaves a lock, and perhaps half a file.
+    if all(path.name == LOCK or is_leftover(path) for path in out.iterdir()):
         return []
     try:
         earlier = json.loads((out / RESULTS).read_text(encoding="utf-8"))

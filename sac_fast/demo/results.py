@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..fingerprint import Fingerprint
+from ..labelled_zoo.folder import ZooMember
 from ..probes import JPEG_SEVERITY, ProbeSet
 from ..verdict import NullPool, auc
-from . import architectures
 from .data import Task
 from .folder import PROBES, fingerprint_file, weights_file
-from .zoo import PREPROCESSING, TEMPERATURE, THEFTS, Member, Size, Trained
+from .plan import PREPROCESSING, TEMPERATURE, THEFTS, Member, Size, architecture_of
 
 METRICS = ("cosine", "pearson", "spearman", "rbf")
 WHY = {
@@ -29,7 +29,7 @@ WHY = {
 
 def judge(
     members: Sequence[Member],
-    trained: dict[str, Trained],
+    trained: dict[str, ZooMember],
     prints: dict[str, Fingerprint],
     rate: float,
     metric: str,
@@ -67,32 +67,7 @@ def judge(
         [distance[member.name] for member in others if member.role == "null"],
         kind="models trained from new weights on the attacker's and on the defender's patches",
     )
-    rows = []
-    for member in others:
-        truth = "derived" if member.role == "suspect" else "independent"
-        row: dict[str, Any] = {
-            "name": member.name,
-            "origin": member.origin,
-            "truth": truth,
-            "role": member.role,
-            "architecture": member.architecture,
-            "accuracy": trained[member.name].accuracy,
-            "distance": distance[member.name],
-            # The nulls are the yardstick and are not judged by it.
-            "p_value": None,
-            "verdict": None,
-            "correct": None,
-            "reason": None,
-        }
-        if member.role != "null":
-            verdict = pool.judge(distance[member.name], rate)
-            row |= {
-                "p_value": verdict.p_value,
-                "verdict": verdict.verdict,
-                "correct": verdict.verdict == truth,
-                "reason": verdict.reason,
-            }
-        rows.append(row)
+    rows = [_row(member, trained[member.name], distance[member.name], pool, rate) for member in others]
     any_verdict = pool.judge(0.0, rate)
     return {
         "source": {
@@ -114,9 +89,23 @@ def judge(
     }
 
 
-def model_spec(member: Member) -> str:
-    """The architecture as the command line names it."""
-    return f"{architectures.__name__}:{member.architecture}"
+def _row(member: Member, trained: ZooMember, distance: float, pool: NullPool, rate: float) -> dict[str, Any]:
+    """One line of the table; the null members calibrate, so they have no verdict."""
+    truth = "derived" if member.role == "suspect" else "independent"
+    verdict = None if member.role == "null" else pool.judge(distance, rate)
+    return {
+        "name": member.name,
+        "origin": member.origin,
+        "truth": truth,
+        "role": member.role,
+        "architecture": member.architecture,
+        "accuracy": trained.accuracy,
+        "distance": distance,
+        "p_value": None if verdict is None else verdict.p_value,
+        "verdict": None if verdict is None else verdict.verdict,
+        "correct": None if verdict is None else verdict.verdict == truth,
+        "reason": None if verdict is None else verdict.reason,
+    }
 
 
 def manifest_rows(members: Sequence[Member], classes: int) -> list[dict[str, str]]:
@@ -125,7 +114,7 @@ def manifest_rows(members: Sequence[Member], classes: int) -> list[dict[str, str
         {
             "path": weights_file(member),
             "name": member.name,
-            "architecture": model_spec(member),
+            "architecture": architecture_of(member, classes).spec,
             "kwargs": json.dumps({"classes": classes}),
             "preprocessing": json.dumps(PREPROCESSING.to_dict()),
             "tags": "independent" if member.method == "independent" else member.role,
@@ -148,7 +137,7 @@ def reproduce(
         return ",".join(f"{value:g}" for value in values)
 
     return [
-        f"sac-fast fingerprint {model_spec(member)} --model-args '{{\"classes\": {classes}}}' "
+        f"sac-fast fingerprint {architecture_of(member, classes).spec} --model-args '{{\"classes\": {classes}}}' "
         f"--weights {path(weights_file(member))} --probes {path(PROBES)} "
         f"--mean {numbers(PREPROCESSING.mean)} --std {numbers(PREPROCESSING.std)} --out {mine}",
         f"sac-fast verify {path(fingerprint_file(members[0]))} {mine} --null {path('fingerprints/null')} "

@@ -1,4 +1,4 @@
-"""The demo: train a source, steal it, fingerprint everything, judge."""
+"""The demo: train a source, steal it, fingerprint all models, judge."""
 
 from __future__ import annotations
 
@@ -13,17 +13,30 @@ import numpy as np
 import PIL
 import torch
 
-from ..fingerprint import Fingerprint, fingerprint
-from ..io.container import package_version
-from ..io.progress import track
-from ..labelled_zoo.training_pool import check_seed, check_workers, in_processes, one_thread
-from ..models import load_model
+from ..errors import ModelError
+from ..fingerprint import Fingerprint
+from ..io.version import package_version
+from ..labelled_zoo.engine import lock_folder, run_jobs
+from ..labelled_zoo.folder import ZooMember
+from ..labelled_zoo.trainer import Failure
+from ..labelled_zoo.training_pool import check_seed, check_workers, one_thread
 from ..ops import correlation_distance
 from ..probes import ProbeSet
 from .data import Task, make_task
-from .folder import KIND, PROBES, fingerprint_file, planned_files, prepare, weights_file, write_manifest, write_results
-from .results import WHY, judge, manifest_rows, model_spec, reproduce, settings
-from .zoo import FULL, PREPROCESSING, QUICK, Member, Size, Trained, make_model, plan, start_worker
+from .folder import (
+    KIND,
+    PROBES,
+    DemoZoo,
+    earlier_files,
+    fingerprint_file,
+    planned_files,
+    prepare,
+    write_manifest,
+    write_results,
+)
+from .plan import FULL, PREPROCESSING, QUICK, Member, Size, architecture_of, plan
+from .results import WHY, judge, manifest_rows, reproduce, settings
+from .trainer import DemoTrainer
 
 SEVERITY = 1
 
@@ -58,7 +71,7 @@ def run_demo(
 
     Raises:
         ValueError: a wrong argument.
-        OutputFolderError: ``out`` holds something that is not an earlier demo.
+        OutputFolderError: ``out`` holds something that is not an earlier demo, or another run is at work in it.
         ProbeError: the photographs are not installed (``pip install 'sac-fast[demo]'``).
         ModelError: a training failed.
     """
@@ -66,81 +79,69 @@ def run_demo(
 
 
 def _run(
-    out: Path,
-    size: Size,
-    seed: int,
-    metric: str,
-    comparison: str,
-    workers: int | None,
-    progress: bool,
+    out: Path, size: Size, seed: int, metric: str, comparison: str, workers: int | None, progress: bool
 ) -> dict[str, Any]:
     check_seed(seed)
     check_workers(workers)
-    # A misspelt metric shall not cost the training first.
+    # A misspelt metric is refused before the training.
     tiny = torch.tensor([[1.0, 2.0, 4.0], [3.0, 1.0, 2.0], [2.0, 5.0, 1.0], [0.0, 1.0, 7.0]])
     correlation_distance(tiny, tiny.flip(1), metric=metric, comparison=comparison)
+    earlier_files(out)  # refuses what is no demo before anything is made in it
     start = time.perf_counter()
     task = make_task(seed, patches=size.patches, test_patches=size.test_patches)
     members = plan(size, seed)
-    prepare(out, members)
-    probes = ProbeSet.from_arrays(
-        task.test.images, task.test.labels, layout="NHWC", name=f"demo test patches, seed {seed}"
-    ).jpeg(severity=SEVERITY)
-    probes.save(out / PROBES)
-    trained = _train_all(members, task, size, out / "models", workers, progress)
-    write_manifest(out, manifest_rows(members, len(task.classes)))
-    training_seconds = time.perf_counter() - start
-    with one_thread():
-        prints = _fingerprint_all(members, probes, len(task.classes), out, progress)
-        judged = judge(members, trained, prints, size.rate, metric, comparison)
-    results = {
-        "kind": KIND,
-        "finished": True,
-        "seed": seed,
-        "metric": metric,
-        "comparison": comparison,
-        "why": WHY.get(metric, ""),
-        **judged,
-        "reproduce": reproduce(members, out, len(task.classes), metric, comparison, size.rate),
-        "settings": settings(size, task, probes, SEVERITY),
-        "versions": {
-            "sac_fast": package_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-            "python": platform.python_version(),
-        },
-        "seconds": {
-            "training": round(training_seconds, 2),
-            "total": round(time.perf_counter() - start, 2),
-        },
-        "files": planned_files(members),
-    }
-    write_results(out, results)
-    return results
+    with lock_folder(out):
+        prepare(out, members)
+        name = f"demo test patches, seed {seed}"
+        test = ProbeSet.from_arrays(task.test.images, task.test.labels, layout="NHWC", name=name)
+        probes = test.jpeg(severity=SEVERITY)
+        probes.save(out / PROBES)
+        trained = _train_all(members, task, size, out, workers, progress)
+        write_manifest(out, manifest_rows(members, len(task.classes)))
+        training_seconds = time.perf_counter() - start
+        prints = {member.name: Fingerprint.load(out / fingerprint_file(member)) for member in members}
+        with one_thread():
+            judged = judge(members, trained, prints, size.rate, metric, comparison)
+        results = {
+            "kind": KIND,
+            "finished": True,
+            "seed": seed,
+            "metric": metric,
+            "comparison": comparison,
+            "why": WHY.get(metric, ""),
+            **judged,
+            "reproduce": reproduce(members, out, len(task.classes), metric, comparison, size.rate),
+            "settings": settings(size, task, probes, SEVERITY),
+            "versions": {
+                "sac_fast": package_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "pillow": PIL.__version__,
+                "python": platform.python_version(),
+            },
+            "seconds": {"training": round(training_seconds, 2), "total": round(time.perf_counter() - start, 2)},
+            "files": planned_files(members),
+        }
+        write_results(out, results)
+        return results
 
 
 def _train_all(
-    members: Sequence[Member], task: Task, size: Size, folder: Path, workers: int | None, progress: bool
-) -> dict[str, Trained]:
+    members: Sequence[Member], task: Task, size: Size, out: Path, workers: int | None, progress: bool
+) -> dict[str, ZooMember]:
+    architecture = architecture_of(members[0], len(task.classes))
+    source = ZooMember("source", "source", "source", architecture.spec, architecture.arguments)
+    null = frozenset(member.name for member in members if member.role == "null")
+    zoo = DemoZoo(out, {}, PREPROCESSING.to_dict(), (source,), ("probes",), null)
+    trained = {}
     # The stolen models wait for the source; the independents meanwhile keep the cores busy.
-    pairs = in_processes(
-        members, make_model, start_worker, (task, size, folder),
-        workers=workers, after=lambda member: members[0].name if member.role == "suspect" else None,
+    run = run_jobs(
+        members, DemoTrainer(zoo, task, size), workers=workers, description="training", progress=progress,
+        after=lambda member: members[0].name if member.role == "suspect" else None,
     )  # fmt: skip
-    # Closed also when the loop is left early, so that no process is left behind.
-    with closing(pairs):
-        done = track(pairs, "training", total=len(members), enabled=progress)
-        return {trained.name: trained for _, trained in done}
-
-
-def _fingerprint_all(
-    members: Sequence[Member], probes: ProbeSet, classes: int, out: Path, progress: bool
-) -> dict[str, Fingerprint]:
-    prints = {}
-    for member in track(members, "fingerprinting", enabled=progress):
-        # From the files, as the command line would: what is judged is what was written.
-        model = load_model(model_spec(member), weights=out / weights_file(member), kwargs={"classes": classes})
-        prints[member.name] = fingerprint(model, probes, preprocessing=PREPROCESSING, name=member.name)
-        prints[member.name].save(out / fingerprint_file(member))
-    return prints
+    with closing(run) as pairs:
+        for member, made in pairs:
+            if isinstance(made, Failure):
+                raise ModelError(f"{member.name} failed: {made.reason}")
+            trained[member.name] = made
+    return trained

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SacFastError
-from ..io.container import atomic_write
+from ..io.files import atomic_write
 from ..scores import PRESETS
 from ..verdict import roc_curve
 from .heatmap import draw_heatmap

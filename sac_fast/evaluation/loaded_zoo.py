@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import FileFormatError, FingerprintError
 from ..fingerprint import Fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from ..labelled_zoo.folder import ROLES, LabelledZoo, ZooMember
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError
-from ..io.container import StrPath, open_regular
+from ..io.files import StrPath, open_regular
 from ..labelled_zoo.folder import ZooMember
 from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
 from ..scores.regression import min_probes

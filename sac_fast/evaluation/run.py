@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from .. import _backend
-from ..io.container import StrPath, atomic_write, package_version
+from ..io.files import StrPath, atomic_write
 from ..io.progress import track
+from ..io.version import package_version
 from ..scores import FIXED, PRESETS, Score, preset_probes
 from ..verdict import checks
 from .curves import auc_by_count, auc_by_quality, grid

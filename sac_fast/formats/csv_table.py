@@ -9,10 +9,8 @@ from typing import BinaryIO
 
 import torch
 
-from .limits import Limits, refuse
+from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS, Limits, refuse
 
-_MAX_BYTES = 64 << 20
-_MAX_COLUMNS = 1 << 20
 # No two ways to read the same digits: a cell of a megabyte of them, and a letter, would be tried in all.
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(nan|inf|infinity)\s*", re.IGNORECASE)
 
@@ -39,10 +37,10 @@ def read_csv(handle: BinaryIO, name: str, limits: Limits) -> torch.Tensor:
         ModelRefusedError: too large, other text, or lines of different lengths.
     """
     handle.seek(0)
-    text = handle.read(min(_MAX_BYTES, limits.max_file_bytes) + 1)
-    if len(text) > min(_MAX_BYTES, limits.max_file_bytes):
+    text = handle.read(min(MAX_CSV_BYTES, limits.max_file_bytes) + 1)
+    if len(text) > min(MAX_CSV_BYTES, limits.max_file_bytes):
         refuse(
-            "too-large", f"{name} must have at most {_MAX_BYTES:,} bytes of text, got more; .npy files may be larger"
+            "too-large", f"{name} must have at most {MAX_CSV_BYTES:,} bytes of text, got more; .npy files may be larger"
         )
     limits.check_tensor(name, "CSV", 8 * (text.count(b",") + text.count(b"\n") + 1), 0)
     values = array.array("d")
@@ -53,8 +51,8 @@ def read_csv(handle: BinaryIO, name: str, limits: Limits) -> torch.Tensor:
         line, position, number = text[position:end].strip(), end + 1, number + 1
         if not line:
             continue
-        if line.count(b",") >= _MAX_COLUMNS:
-            refuse("too-large", f"{name} must have at most {_MAX_COLUMNS:,} columns, got more in line {number}")
+        if line.count(b",") >= MAX_CSV_COLUMNS:
+            refuse("too-large", f"{name} must have at most {MAX_CSV_COLUMNS:,} columns, got more in line {number}")
         if number == 1 and not _all_numbers(line, cut=False):
             continue  # names of the columns
         if b"_" in line:  # Python reads 1_0 as 10

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, BinaryIO
 
+import h5py
 import torch
 
-from ..errors import ModelRefusedError
-from .limits import Limits, refuse
+from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse, refuse_errors
 from .npy import check_output_shape, file_size, output_dtype
 
 # deflate, shuffle, fletcher32: what h5py writes without plug-ins. Others would load a library that the file names.
 _FILTERS = {1, 2, 3}
-_MAX_CHUNK_BYTES = 32 << 20
 _PIECE_BYTES = 8 << 20
 
 
@@ -32,22 +31,16 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
     Raises:
         ModelRefusedError: links, other files, filters that need plug-ins, values that are declared but not stored.
     """
-    import h5py  # not at import time: it is slow to import
-
-    try:
+    with (
+        refuse_errors(f"{name} must be a sound HDF5 file"),
         # The same open file by another name, so that it is not another one by now.
-        with h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file:
-            found = _find(file, key, name, limits)
-            return _read(file[found], found, name, limits, file_size(handle))
-    except ModelRefusedError:
-        raise
-    except Exception as error:  # h5py raises almost anything on damaged files
-        refuse("malformed", f"{name} must be a sound HDF5 file, got {type(error).__name__}: {error}", error)
+        h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file,
+    ):
+        found = _find(file, key, name, limits)
+        return _read(file[found], found, name, limits, file_size(handle))
 
 
 def _find(file: Any, key: str | None, name: str, limits: Limits) -> str:
-    import h5py
-
     limits.check_count(name, len(file), "names at the top")
     if key is None:
         # Listing names follows no link.
@@ -87,8 +80,10 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
     limits.check_tensor(name, key, values * target.itemsize, values * target.itemsize)
     limits.check_expansion(name, key, values * target.itemsize, file_bytes)
     if dataset.chunks:
-        if math.prod(dataset.chunks) * dataset.dtype.itemsize > _MAX_CHUNK_BYTES:
-            refuse("too-large", f"{name} must have chunks of at most {_MAX_CHUNK_BYTES:,} bytes at {key!r}, got larger")
+        if math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_HDF5_CHUNK_BYTES:
+            refuse(
+                "too-large", f"{name} must have chunks of at most {MAX_HDF5_CHUNK_BYTES:,} bytes at {key!r}, got larger"
+            )
         wanted = math.prod(math.ceil(n / c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
         complete = dataset.id.get_num_chunks() == wanted
     else:

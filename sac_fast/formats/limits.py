@@ -1,7 +1,9 @@
-"""What a stranger's file may cost before it is refused, and the words in which it is refused."""
+"""What an untrusted file may cost before it is refused, and the reasons for which it is refused."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -36,7 +38,7 @@ REASONS = {
     "not-numbers": "values that are no real numbers",
     "not-finite": "NaN or infinity",
     "wrong-shape": "recorded outputs that are not (n, k)",
-    "other-probes": "a fingerprint whose answers are to other probes",
+    "other-probes": "a fingerprint on other probes",
     "which-array": "several arrays, none of them named as the one",
     "external-link": "HDF5 data that lie in other files, or links instead of data",
     "filter": "a compression filter that is not allowed",
@@ -47,6 +49,21 @@ REASONS = {
     "ambiguous-architecture": "several registered architectures fit",
     "missing-extra": "an optional dependency is not installed",
 }
+
+# Limits that no option changes, since no sound file comes near them.
+MAX_DIMENSIONS = 64  # of a tensor
+MAX_TENSOR_ENTRY = 4096  # characters of one tensor's description in a safetensors header; a legal one has about 100
+MAX_METADATA_ENTRIES = 4096  # of a safetensors header
+MAX_FINGERPRINT_HEADER = 2 << 20  # bytes; parsed as JSON twice, a header costs many times its own size
+MAX_PICKLE_STEPS = 1_500_000  # one step makes at most some 100 bytes: an empty dict and its place in the memo
+MAX_KEY_PARTS = 30_000  # of a pickle's keys that are neither short numbers nor text, whose hashes cannot be chosen
+MAX_ONNX_FIELDS = 10_000  # of a ModelProto, at its top
+MAX_ONNX_GRAPH_FIELDS = 1_000_000  # of a ModelProto, all together
+MAX_ONNX_DEPTH = 50  # of messages inside each other
+MAX_ONNX_SUBGRAPHS = 16  # of graphs inside each other
+MAX_CSV_BYTES = 64 << 20
+MAX_CSV_COLUMNS = 1 << 20
+MAX_HDF5_CHUNK_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class Limits:
         max_tensor_bytes: one tensor, as it lies in memory.
         max_inflated_bytes: all tensors together, as they lie in memory.
         max_header_bytes: safetensors header, pickled structure, archive directory: what is parsed in full.
-        max_activation_bytes: one value inside an ONNX graph, for one probe, where its size can be told.
+        max_activation_bytes: one value inside an ONNX graph, for one probe, where its size is known.
         free_expansion_bytes: memory that a compressed or compact file may claim beyond twice its own size.
 
     Raises:
@@ -117,13 +134,29 @@ class Limits:
             )
 
 
+@contextlib.contextmanager
+def refuse_errors(message: str, reason: str = "malformed") -> Iterator[None]:
+    """Turn whatever a library raises for a damaged file into a `ModelRefusedError`; those pass as they are.
+
+    Args:
+        message: what was expected; the error follows it.
+        reason: one of `REASONS`.
+    """
+    try:
+        yield
+    except ModelRefusedError:
+        raise
+    except Exception as error:  # what libraries raise for damaged files is not documented
+        refuse(reason, f"{message}, got {type(error).__name__}: {str(error)[:300]}", error)
+
+
 def refuse(reason: str, message: str, cause: BaseException | None = None) -> NoReturn:
     """Raise a `ModelRefusedError`.
 
     Args:
         reason: one of `REASONS`.
         message: what was expected and what was got.
-        cause: the error that told so.
+        cause: the error behind it.
     """
     if reason not in REASONS:
         raise AssertionError(f"reason must be one of REASONS, got {reason!r}")

@@ -11,7 +11,6 @@ import torch
 
 from .limits import Limits, refuse
 
-NPY_MAGIC = b"\x93NUMPY"
 _CHUNK_BYTES = 1 << 20
 
 

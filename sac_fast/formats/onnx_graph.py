@@ -1,4 +1,4 @@
-"""What an ONNX graph would read, call and allocate, found out before the runtime sees it.
+"""What an ONNX graph would read, call and allocate, found out before the runtime sees it (extra ``onnx``).
 
 Source: https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto; protobuf's wire format as in `onnx_wire`.
 """
@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .limits import Limits, refuse
+import onnx
+
+from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
 from .onnx_wire import check_fields
 
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
@@ -26,14 +28,10 @@ def parse_graph(data: bytes, name: str, limits: Limits) -> Any:
     Raises:
         ModelRefusedError: damaged, or it would need far more memory than it has bytes.
     """
-    import onnx
-
     check_fields(data, onnx.ModelProto.DESCRIPTOR, name, limits)
     model = onnx.ModelProto()
-    try:
+    with refuse_errors(f"{name} must be a sound ONNX file"):
         model.ParseFromString(data)
-    except Exception as error:  # protobuf's DecodeError, which has no stubs
-        refuse("malformed", f"{name} must be a sound ONNX file, got {type(error).__name__}: {error}", error)
     return model
 
 
@@ -80,8 +78,8 @@ def _check_domains(model: Any, name: str) -> None:
 
 
 def _graphs(graph: Any, name: str, depth: int = 0) -> Iterator[Any]:
-    if depth > 16:
-        refuse("graph", f"{name} must nest at most 16 graphs, got more")
+    if depth > MAX_ONNX_SUBGRAPHS:
+        refuse("graph", f"{name} must nest at most {MAX_ONNX_SUBGRAPHS} graphs, got more")
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
@@ -112,8 +110,6 @@ def _tensors(graph: Any, name: str) -> Iterator[Any]:
 
 def _check_tensor(tensor: Any, name: str) -> int:
     """Compare a tensor's values with its dimensions; returns its bytes in memory."""
-    import onnx
-
     key = tensor.name[:80]
     if any(side < 0 for side in tensor.dims) or tensor.HasField("segment"):
         refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got {list(tensor.dims)} at {key!r}")
@@ -143,8 +139,6 @@ def _check_tensor(tensor: Any, name: str) -> int:
 
 
 def _bits(data_type: int) -> int:
-    import onnx
-
     text = onnx.TensorProto.DataType.Name(data_type)
     for bits in (2, 4):
         if text in (f"INT{bits}", f"UINT{bits}", "FLOAT4E2M1" if bits == 4 else ""):
@@ -183,14 +177,10 @@ def _external_file(tensor: Any, size: int, path: Path, name: str) -> Path:
 
 def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
     """Infer the shapes of all values, and refuse those that no model of this size needs."""
-    import onnx
-
     _take_out_weights(model)
-    try:
+    with refuse_errors(f"{name} must be a graph that onnx accepts", "graph"):
         onnx.checker.check_model(model)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # onnx has errors of its own, and passes C++ errors on
-        refuse("graph", f"{name} must be a graph that onnx accepts, got {str(error)[:300]}", error)
     constant = {tensor.name for tensor in inferred.graph.initializer}
     sizes = {value.name: _value_bytes(value) for value in [*inferred.graph.value_info, *inferred.graph.output]}
     file_bytes = path.stat().st_size
@@ -213,8 +203,6 @@ def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
 
 def _take_out_weights(model: Any) -> None:
     """Large initializers become inputs of their shape: the checks that follow then copy no weights."""
-    import onnx
-
     graph = model.graph
     given = {value.name for value in graph.input}
     small: list[Any] = []

@@ -10,14 +10,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .limits import Limits, refuse
+from .limits import MAX_ONNX_DEPTH, MAX_ONNX_FIELDS, MAX_ONNX_GRAPH_FIELDS, Limits, refuse
 
 # Fields of ModelProto with their wire types: 0 a number, 2 bytes.
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 _GRAPH = 7
-_MAX_FIELDS = 10_000
-_MAX_GRAPH_FIELDS = 1_000_000
-_MAX_DEPTH = 50
 _MESSAGE_BYTES = 160
 _PACKED = "packed"
 
@@ -26,7 +23,7 @@ def looks_like_onnx(handle: BinaryIO) -> bool:
     """Whether the whole file is a sequence of ModelProto's fields with exactly one graph among them."""
     size = os.fstat(handle.fileno()).st_size
     position, graphs = 0, 0
-    for _ in range(_MAX_FIELDS):
+    for _ in range(MAX_ONNX_FIELDS):
         if position == size:
             return graphs == 1
         handle.seek(position)
@@ -98,11 +95,11 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
                 if value:
                     stack.append((position + more, position + size, kind, depth + 1))
             position += size
-            if fields > _MAX_GRAPH_FIELDS or depth > _MAX_DEPTH or cost > budget:
+            if fields > MAX_ONNX_GRAPH_FIELDS or depth > MAX_ONNX_DEPTH or cost > budget:
                 refuse(
                     "expanded",
-                    f"{name} must be an ONNX graph of at most {_MAX_GRAPH_FIELDS:,} fields, {_MAX_DEPTH} deep, that "
-                    f"needs {budget:,} bytes, got more",
+                    f"{name} must be an ONNX graph of at most {MAX_ONNX_GRAPH_FIELDS:,} fields, {MAX_ONNX_DEPTH} deep, "
+                    f"that needs {budget:,} bytes, got more",
                 )
 
 

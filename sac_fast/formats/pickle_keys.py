@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import pickletools
 
-#: Parts of all keys that are neither short numbers nor text, whose hashes nobody can choose.
-MAX_KEY_PARTS = 30_000
+from .limits import MAX_KEY_PARTS
 
 _TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "FROZENSET"}
 # These leave the object itself, even where they do nothing to one of another kind.

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from typing import BinaryIO
 
 import torch
 
-from ..errors import FileFormatError, ModelRefusedError
-from ..io.container import load_container
+from ..errors import FileFormatError
+from ..io.container import read_container
+from ..io.hashing import is_hash
 from .csv_table import read_csv
-from .limits import Limits, refuse
+from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
 from .npy import file_size, read_npy
 from .safetensors import read_header
 from .zip_layout import read_entries
-
-# A fingerprint's provenance has some 2 kB; what is parsed as JSON twice costs many times its own size.
-_MAX_METADATA = 2 << 20
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def read_recorded(
@@ -47,7 +43,7 @@ def read_recorded(
     if format == "csv":
         return read_csv(handle, name, limits), None
     if format == "hdf5":
-        from .hdf5 import read_hdf5_outputs
+        from .hdf5 import read_hdf5_outputs  # h5py is slow to import
 
         return read_hdf5_outputs(handle, name, limits, key), None
     if format == "fingerprint":
@@ -69,44 +65,38 @@ def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> t
     wanted = f"{key}.npy" if key is not None else "outputs.npy" if "outputs.npy" in entries else next(iter(entries))
     if wanted not in entries:
         refuse("which-array", f"{name} must hold the array {key!r}, got none")
-    try:
+    size, file_bytes, key = entries[wanted].size, file_size(handle), wanted.removesuffix(".npy")
+    with (
+        refuse_errors(f"{name} must be a sound .npz file"),
         # The directory is checked by now; the library inflates piece by piece and compares the checksum.
-        with zipfile.ZipFile(handle) as archive, archive.open(wanted) as stream:
-            outputs = read_npy(
-                stream,  # type: ignore[arg-type]
-                name,
-                limits,
-                entries[wanted].size,
-                wanted.removesuffix(".npy"),
-                file_bytes=file_size(handle),
-            )
-            if stream.read(1):
-                refuse("malformed", f"{name} must hold as many bytes at {wanted!r} as it says, got more")
-            return outputs
-    except ModelRefusedError:
-        raise
-    except Exception as error:  # zipfile and zlib have errors of their own
-        refuse("malformed", f"{name} must be a sound .npz file, got {type(error).__name__}: {error}", error)
+        zipfile.ZipFile(handle) as archive,
+        archive.open(wanted) as stream,
+    ):
+        outputs = read_npy(stream, name, limits, size, key, file_bytes=file_bytes)  # type: ignore[arg-type]
+        if stream.read(1):
+            refuse("malformed", f"{name} must hold as many bytes at {wanted!r} as it says, got more")
+        return outputs
 
 
 def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch.Tensor, str]:
-    """The outputs of a fingerprint file, its seal checked, and the hash of the probes that they answer.
+    """The outputs of a fingerprint file, its hash checked, and the hash of the probes.
 
     Raises:
         ModelRefusedError: damaged, or not such a file.
     """
     header = read_header(handle, name, limits)
-    if header.data_start > _MAX_METADATA:
-        refuse("too-large", f"{name} must be a fingerprint with a header of at most {_MAX_METADATA:,} bytes, got more")
+    if header.data_start > MAX_FINGERPRINT_HEADER:
+        refuse(
+            "too-large",
+            f"{name} must be a fingerprint with a header of at most {MAX_FINGERPRINT_HEADER:,} bytes, got more",
+        )
     if set(header.tensors) != {"outputs"}:
         refuse("malformed", f"{name} must be a fingerprint with one array outputs, got {sorted(header.tensors)[:5]}")
+    handle.seek(0)
     try:
-        # The same open file by another name, so that it is not another one by now.
-        arrays, metadata = load_container(f"/proc/self/fd/{handle.fileno()}", "fingerprint")
-    except ModelRefusedError:
-        raise
+        arrays, metadata = read_container(handle, name, "fingerprint")
     except FileFormatError as error:
-        refuse("damaged", str(error).replace(f"'/proc/self/fd/{handle.fileno()}'", name), error)
+        refuse("damaged", str(error), error)
     if set(arrays) != {"outputs"}:
         refuse("malformed", f"{name} must stay as it is while it is read, got other arrays than before")
     outputs = torch.from_numpy(arrays["outputs"].copy())
@@ -114,6 +104,6 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch
         refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
     provenance = metadata.get("provenance")
     probe_hash = provenance.get("probe_hash") if isinstance(provenance, dict) else None
-    if not isinstance(probe_hash, str) or not _HASH.fullmatch(probe_hash):
+    if not is_hash(probe_hash):
         refuse("malformed", f'{name} must state its probes as "sha256:" and 64 digits, got {str(probe_hash)[:80]!r}')
     return outputs, probe_hash

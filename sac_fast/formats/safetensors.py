@@ -1,4 +1,4 @@
-"""safetensors files of strangers, read strictly.
+"""Untrusted safetensors files, read strictly.
 
 The header is parsed entry by entry, and every byte of the data must belong to exactly one tensor. Tensors are read
 straight into their own memory: a mapped file would count in resident memory beside them.
@@ -18,31 +18,11 @@ from typing import Any, BinaryIO, NoReturn
 
 import torch
 
-from .limits import Limits, refuse
+from ..io.dtypes import STORED_DTYPES
+from .limits import MAX_DIMENSIONS, MAX_METADATA_ENTRIES, MAX_TENSOR_ENTRY, Limits, refuse
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "C64": torch.complex64,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-}
+_DTYPES = {row.safetensors: getattr(torch, row.name) for row in STORED_DTYPES if row.safetensors}
 _FIELDS = {"dtype", "shape", "data_offsets"}
-# One tensor's description; a legal one has about 100 characters.
-_MAX_ENTRY = 4096
-_MAX_METADATA_ENTRIES = 4096
-_MAX_DIMENSIONS = 64
 _SPACE = " \t\n\r"
 _SPACES = re.compile(f"[{_SPACE}]*")
 _DECODER = json.JSONDecoder()
@@ -191,18 +171,18 @@ class _Parser:
         for key in self._keys():
             if key in found:
                 self._twice(key)
-            if len(found) >= _MAX_METADATA_ENTRIES:
+            if len(found) >= MAX_METADATA_ENTRIES:
                 refuse(
-                    "too-large", f"{self.name} must have at most {_MAX_METADATA_ENTRIES:,} metadata entries, got more"
+                    "too-large", f"{self.name} must have at most {MAX_METADATA_ENTRIES:,} metadata entries, got more"
                 )
             found[key] = self._string()
         return found
 
     def _tensor(self, key: str) -> StoredTensor:
         start = self._skip()
-        end = self.text.find("}", start, start + _MAX_ENTRY)
+        end = self.text.find("}", start, start + MAX_TENSOR_ENTRY)
         if end < 0:
-            self._wrong(f"no description of tensor {key!r} within {_MAX_ENTRY:,} characters")
+            self._wrong(f"no description of tensor {key!r} within {MAX_TENSOR_ENTRY:,} characters")
         try:
             pairs = json.loads(self.text[start : end + 1], object_pairs_hook=lambda pairs: pairs)
         except (ValueError, RecursionError) as error:
@@ -216,7 +196,7 @@ class _Parser:
         dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
         if not isinstance(dtype, str) or dtype not in _DTYPES:
             refuse("not-dense", f"{self.name} must hold dtypes that torch has, got {dtype!r} at {key!r}")
-        if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > _MAX_DIMENSIONS:
+        if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > MAX_DIMENSIONS:
             self._wrong(f"tensor {key!r} of shape {shape} at bytes {offsets}")
         size = math.prod(shape) * _DTYPES[dtype].itemsize
         # Exact whole numbers: a product that overflows 64 bits elsewhere is only a large one here.

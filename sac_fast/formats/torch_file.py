@@ -12,15 +12,14 @@ from typing import Any, BinaryIO
 import torch
 
 from ..errors import ModelRefusedError
-from .limits import Limits, refuse
-from .torch_pickle import Storage, check_tensors, read_pickle, state_dict_of
-from .zip_layout import STORED, ZipEntry, read_entries, read_entry
+from . import magic
+from .limits import Limits, refuse, refuse_errors
+from .torch_pickle import Storage, check_tensors, looks_like_pickle, read_pickle, state_dict_of
+from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries, read_entry
 
 StateDict = dict[str, torch.Tensor]
 Tensors = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 
-#: The first pickle of a checkpoint of torch before 1.6, its magic number.
-LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _TORCHSCRIPT = (
     "a TorchScript program, which runs code; if you trust it, torch.jit.load it and give its state_dict() to "
     "save_weights"
@@ -63,12 +62,12 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
         ModelRefusedError: no state dict, or not a sound one.
     """
     handle.seek(0)
-    head = handle.read(len(LEGACY_MAGIC))
-    if head[:2] == b"PK":
+    head = handle.read(len(magic.TORCH_LEGACY))
+    if looks_like_zip(head):
         checked = _check_zip(handle, name, limits)
-    elif head == LEGACY_MAGIC:
+    elif head == magic.TORCH_LEGACY:
         checked = _check_legacy(handle, name, limits)
-    elif head[:1] == b"\x80" and head[1:2] in b"\x00\x01\x02\x03\x04\x05":
+    elif looks_like_pickle(head):
         refuse(
             "pickle",
             f"{name} must be safetensors or a state dict that torch.load(weights_only=True) reads, got a file that "
@@ -77,12 +76,13 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     else:
         refuse("unknown-format", f"{name} must be a file of weights (safetensors or torch.save), got another format")
     handle.seek(0)
-    try:
-        with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants():  # type: ignore[no-untyped-call]
-            warnings.simplefilter("ignore")  # of the old format, which is checked above
-            loaded = torch.load(handle, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises almost anything on damaged files
-        refuse("malformed", f"{name} must be a file of weights, got {type(error).__name__}: {error}", error)
+    with (
+        refuse_errors(f"{name} must be a file of weights"),
+        warnings.catch_warnings(),
+        torch.sparse.check_sparse_tensor_invariants(),  # type: ignore[no-untyped-call]
+    ):
+        warnings.simplefilter("ignore")  # of the old format, which is checked above
+        loaded = torch.load(handle, map_location="cpu", weights_only=True)
     state = dict(state_dict_of(loaded, name))
     for key, value in state.items():
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:

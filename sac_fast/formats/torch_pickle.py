@@ -1,6 +1,6 @@
 """What a torch checkpoint's pickle says, found out without torch and without running what it names.
 
-`torch.load(weights_only=True)` runs no code, but it believes sizes: a storage that is longer than its record, a tensor
+`torch.load(weights_only=True)` runs no code, but it trusts sizes: a storage that is longer than its record, a tensor
 of stride 0 that is a terabyte once it is copied, indices of sparse tensors. Here every name becomes an inert record,
 so that all of it can be checked against the bytes that are there.
 """
@@ -17,29 +17,13 @@ from typing import Any, BinaryIO, NoReturn
 
 import torch
 
-from ..errors import ModelRefusedError
-from .limits import Limits, refuse
-from .pickle_keys import MAX_KEY_PARTS, KeyParts
+from ..io.dtypes import STORED_DTYPES
+from .limits import MAX_DIMENSIONS, MAX_KEY_PARTS, MAX_PICKLE_STEPS, Limits, refuse, refuse_errors
+from .magic import PICKLE
+from .pickle_keys import KeyParts
 
-_STORAGES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-    "ComplexFloatStorage": torch.complex64,
-    "ComplexDoubleStorage": torch.complex128,
-}
-_DTYPE_NAMES = (
-    *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "bool"),
-    *("float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2", "complex64", "complex128"),
-)
-_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in _DTYPE_NAMES}
+_DTYPES: dict[str, torch.dtype] = {row.name: getattr(torch, row.name) for row in STORED_DTYPES}
+_STORAGES = {row.storage: _DTYPES[row.name] for row in STORED_DTYPES if row.storage}
 _REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"}
 _NOT_DENSE = {
     "_rebuild_qtensor",
@@ -51,9 +35,11 @@ _NOT_DENSE = {
     "_rebuild_from_type_v2",
     "_rebuild_parameter_with_state",
 }
-# One step of a pickle makes at most some 100 bytes: an empty dict and its place in the memo.
-_MAX_STEPS = 1_500_000
-_MAX_DIMENSIONS = 64
+
+
+def looks_like_pickle(head: bytes) -> bool:
+    """Whether the first bytes are those of a pickle of protocol 2 or later."""
+    return head.startswith(PICKLE) and len(head) > 1 and head[1] <= pickle.HIGHEST_PROTOCOL
 
 
 class _Inert:
@@ -65,7 +51,7 @@ class _Inert:
         self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
-        """A tensor's state is a storage and a shape, which torch would believe unchecked."""
+        """A tensor's state is a storage and a shape, which torch would use unchecked."""
         raise pickle.UnpicklingError(f"{self.name} must have no state, got {type(state).__name__}")
 
 
@@ -166,38 +152,23 @@ def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]
         ModelRefusedError: damaged, too long, or it names anything that is no part of tensors.
     """
     start = handle.tell()
-    try:
-        keys = KeyParts()
+    keys = KeyParts()
+    with refuse_errors(f"{name} must be a file of weights without damage in its pickle"):
         for steps, (code, argument, _) in enumerate(pickletools.genops(handle)):
             # The C unpickler makes room for the largest place in the memo at once.
-            if steps > _MAX_STEPS or (code.name == "LONG_BINPUT" and int(argument or 0) > _MAX_STEPS):
-                refuse("too-large", f"{name} must have a pickle of at most {_MAX_STEPS:,} steps, got more")
+            if steps > MAX_PICKLE_STEPS or (code.name == "LONG_BINPUT" and int(argument or 0) > MAX_PICKLE_STEPS):
+                refuse("too-large", f"{name} must have a pickle of at most {MAX_PICKLE_STEPS:,} steps, got more")
             if code.name in ("PUT", "GET", "INT", "LONG", "LONG4", "EXT1", "EXT2", "EXT4", "PERSID", "BINBYTES8"):
                 refuse("pickle", f"{name} must be a file of weights, got a pickle with {code.name}")
             keys.step(code, argument)
             if keys.count > MAX_KEY_PARTS:
                 refuse("too-large", f"{name} must have keys of at most {MAX_KEY_PARTS:,} parts in its pickle, got more")
-    except ModelRefusedError:
-        raise
-    except (ValueError, OverflowError, MemoryError) as error:
-        _damaged(name, error)
-    end = handle.tell()
-    handle.seek(start)
-    reader = _Reader(handle, name)
-    try:
+        end = handle.tell()
+        handle.seek(start)
+        reader = _Reader(handle, name)
         value = reader.load()
-    except ModelRefusedError:
-        raise
-    except Exception as error:  # what a damaged pickle raises is not documented
-        _damaged(name, error)
     handle.seek(end)
     return value, reader.storages
-
-
-def _damaged(name: str, error: BaseException) -> NoReturn:
-    refuse(
-        "malformed", f"{name} must be a file of weights, got a damaged pickle: {type(error).__name__}: {error}", error
-    )
 
 
 def state_dict_of(value: Any, name: str) -> Mapping[str, Any]:
@@ -270,7 +241,7 @@ def _tensor(entry: Any, key: str, name: str) -> tuple[torch.dtype, tuple[int, ..
     if what == "_rebuild_tensor_v3":
         dtype = _DTYPES.get(getattr(arguments[6] if len(arguments) > 6 else None, "name", ""))
     shape = shape.arguments[0] if isinstance(shape, _Inert) and shape.arguments else shape
-    sound = all(isinstance(part, tuple) and len(part) <= _MAX_DIMENSIONS for part in (shape, stride))
+    sound = all(isinstance(part, tuple) and len(part) <= MAX_DIMENSIONS for part in (shape, stride))
     if not sound or len(shape) != len(stride) or not all(map(_is_size, (*shape, *stride, offset))) or dtype is None:
         refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got another at {key!r}")
     return dtype, shape, stride, offset, storage

@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
+from . import magic
 from .limits import Limits, refuse
 
 STORED, DEFLATED = 0, 8
@@ -40,7 +41,7 @@ class ZipEntry:
 
 def looks_like_zip(head: bytes) -> bool:
     """Whether the first bytes are those of an archive, or of an empty one."""
-    return head[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+    return head[:4] in (magic.ZIP_LOCAL, magic.ZIP_END)
 
 
 def read_entries(handle: BinaryIO, name: str, limits: Limits) -> dict[str, ZipEntry]:
@@ -73,7 +74,7 @@ def read_entries(handle: BinaryIO, name: str, limits: Limits) -> dict[str, ZipEn
         name_bytes, extra_bytes, comment_bytes = fields[10:13]
         start = position + _CENTRAL.size
         position = start + name_bytes + extra_bytes + comment_bytes
-        if fields[0] != b"PK\x01\x02" or position > len(directory):
+        if fields[0] != magic.ZIP_CENTRAL or position > len(directory):
             _wrong(name, "a damaged directory")
         raw_name = directory[start : start + name_bytes]
         extra = directory[start + name_bytes : start + name_bytes + extra_bytes]
@@ -114,20 +115,20 @@ def _read_end(handle: BinaryIO, name: str, size: int) -> tuple[int, int, int]:
     handle.seek(size - _END.size)
     end = _END.unpack(handle.read(_END.size))
     # Neither torch.save nor NumPy writes a comment; without one there is exactly one place for the end.
-    if end[0] != b"PK\x05\x06" or end[7] != 0:
+    if end[0] != magic.ZIP_END or end[7] != 0:
         _wrong(name, "no directory at its end", "truncated")
     count, directory_bytes, directory_start = end[4:7]
     position = size - _END.size
     if position >= _LOCATOR.size:
         handle.seek(position - _LOCATOR.size)
         locator = _LOCATOR.unpack(handle.read(_LOCATOR.size))
-        if locator[0] == b"PK\x06\x07":
+        if locator[0] == magic.ZIP_LOCATOR_64:
             position -= _LOCATOR.size + _END_64.size
             if position < 0 or locator[2] != position:
                 _wrong(name, "a directory's end that is not where it says")
             handle.seek(position)
             end_64 = _END_64.unpack(handle.read(_END_64.size))
-            if end_64[0] != b"PK\x06\x06" or end_64[1] != _END_64.size - 12:
+            if end_64[0] != magic.ZIP_END_64 or end_64[1] != _END_64.size - 12:
                 _wrong(name, "a damaged end of the directory")
             for old, new, unset in zip(
                 (count, directory_bytes, directory_start), end_64[7:10], (_ALL_16, _ALL_32, _ALL_32), strict=True
@@ -166,7 +167,7 @@ def _check_local(handle: BinaryIO, name: str, offset: int, raw_name: bytes, expe
         _wrong(name, "an entry outside of the archive", "truncated")
     fields = _LOCAL.unpack_from(raw)
     flags, method, stored, inflated = expected
-    if fields[0] != b"PK\x03\x04" or fields[9] != len(raw_name) or raw[_LOCAL.size :] != raw_name:
+    if fields[0] != magic.ZIP_LOCAL or fields[9] != len(raw_name) or raw[_LOCAL.size :] != raw_name:
         _wrong(name, "an entry with two names")
     # Sizes may follow the data (flag 8) or be in the zip64 field; where they stand here, they must agree.
     for local, central in ((fields[7], stored), (fields[8], inflated)):

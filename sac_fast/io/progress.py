@@ -2,14 +2,69 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
+class ProgressBar:
+    """A bar on stderr with items done, rate and time left; nothing at all where stderr is no terminal.
+
+    Args:
+        description: the words beside the bar.
+        total: number of items; None: not known.
+        unit: plural of the item, to show a rate, such as ``"models"``; empty: no rate.
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, description: str, total: int | None = None, unit: str = "", enabled: bool = True) -> None:
+        self._description, self._total, self._unit, self._enabled = description, total, unit, enabled
+        self._stack = ExitStack()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> ProgressBar:
+        if not self._enabled:
+            return self
+        from rich.console import Console  # not at import time: rich is slow to import
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                speed, unit = task.finished_speed or task.speed, task.fields["unit"]
+                rate = f"{speed:.1f} {unit}/s" if unit and speed is not None else ""
+                return Text(", ".join(part for part in (rate, task.fields["note"]) if part))
+
+        console = Console(stderr=True)
+        if console.is_terminal or console.is_jupyter:  # rich would leave an empty line in a log for every bar
+            columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+            self._bar = self._stack.enter_context(Progress(*columns, console=console, transient=True))
+            self._task = self._bar.add_task(self._description, total=self._total, unit=self._unit, note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count items as done.
+
+        Args:
+            count: how many.
+            note: shown beside the rate, such as ``"3 failed"``.
+        """
+        if self._bar is not None:
+            self._bar.update(self._task, advance=count, note=note)
+
+
 def track(iterable: Iterable[T], description: str, total: int | None = None, enabled: bool = True) -> Iterator[T]:
-    """Pass the items through and show a bar on stderr, where that is a terminal, while they are consumed.
+    """Pass the items through and show a `ProgressBar` while they are consumed.
 
     Args:
         iterable: what to loop over.
@@ -20,15 +75,9 @@ def track(iterable: Iterable[T], description: str, total: int | None = None, ena
     Yields:
         The items.
     """
-    if not enabled:
-        yield from iterable
-        return
-    from rich.console import Console  # not at import time: rich is slow to import
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):  # a log; rich would leave an empty line there for every bar
-        yield from iterable
-        return
-    with Progress(console=console, transient=True) as bar:
-        yield from bar.track(iterable, total=total, description=description)
+    if total is None:
+        total = operator.length_hint(iterable) or None
+    with ProgressBar(description, total, enabled=enabled) as bar:
+        for item in iterable:
+            yield item
+            bar.advance()

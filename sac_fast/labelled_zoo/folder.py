@@ -1,11 +1,11 @@
-"""A folder of models of which it is known how they came about: what simulations write and evaluations read.
+"""A labelled zoo: a folder of models whose origin is known, which simulations write and evaluations read.
 
-    zoo.json                            all that is known of task, probe sets and members
+    zoo.json                            task, probe sets and members
     models/NAME.safetensors             weights (`save_weights`)
     probes/PROBES.safetensors           probe sets (`ProbeSet.save`)
-    fingerprints/PROBES/NAME.safetensors  answers of member NAME to the probe set PROBES (`Fingerprint.save`)
+    fingerprints/PROBES/NAME.safetensors  outputs of member NAME on the probe set PROBES (`Fingerprint.save`)
 
-Statistics need zoo.json and the fingerprints only, so they can be redone without the models.
+Statistics need zoo.json and the fingerprints only, not the models.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from ..errors import FileFormatError
 from ..fingerprint import Fingerprint
-from ..io.container import StrPath, atomic_write, open_regular
+from ..io.files import StrPath, atomic_write, open_regular
 from ..probes import ProbeSet
 
 KIND = "sac_fast labelled zoo"
@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 @dataclass(frozen=True)
 class ZooMember:
-    """One model and how it came about.
+    """One model and its origin.
 
     Attributes:
         name: of its files: letters, digits and ``._+-``, the first one a letter or a digit.
@@ -50,11 +50,11 @@ class ZooMember:
         architecture_args: the callable's keyword arguments.
         seed: of initialisation and training.
         accuracy: on the task's test images, 0 … 1; None where it was not measured.
-        seconds: that the training took; None where it is not known.
-        details: anything else of interest (ratio of pruning, temperature, …), as JSON can hold it.
+        seconds: of the training; None where they are not known.
+        details: further facts (pruning ratio, temperature, …), as JSON can hold them.
 
     Raises:
-        ValueError: a name, role or origin that is none, or a value of another type.
+        ValueError: an invalid name, role or origin, or a value of another type.
     """
 
     name: str
@@ -77,11 +77,11 @@ class ZooMember:
                 f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}, got {self.origin!r}"
             )
         if not isinstance(self.origin, str) or not self.origin or (self.role == "source") != (self.origin == "source"):
-            raise ValueError(f"origin of the {self.role} {self.name!r} must say how it came about, got {self.origin!r}")
+            raise ValueError(f"origin of the {self.role} {self.name!r} must say how it was made, got {self.origin!r}")
         if not isinstance(self.architecture, str) or not self.architecture:
             raise ValueError(f"architecture of {self.name!r} must be a text, got {self.architecture!r}")
         if type(self.seed) is not int:
-            raise ValueError(f"seed of {self.name!r} must be a whole number, got {self.seed!r}")
+            raise ValueError(f"seed of {self.name!r} must be an integer, got {self.seed!r}")
         for name in ("accuracy", "seconds"):
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -94,7 +94,7 @@ class ZooMember:
 
 @dataclass(frozen=True)
 class LabelledZoo:
-    """The folder, as zoo.json describes it.
+    """The folder as zoo.json describes it.
 
     Attributes:
         folder: where it is.
@@ -145,7 +145,7 @@ class LabelledZoo:
         return self.folder / "probes" / f"{probes}.safetensors"
 
     def fingerprint_file(self, probes: str, member: ZooMember | str) -> Path:
-        """Where a member's answers to a probe set are."""
+        """Where a member's fingerprint on a probe set is."""
         return self.folder / "fingerprints" / probes / f"{_name(member)}.safetensors"
 
     def load_probes(self, probes: str) -> ProbeSet:
@@ -153,8 +153,13 @@ class LabelledZoo:
         return ProbeSet.load(self.probes_file(probes))
 
     def load_fingerprint(self, probes: str, member: ZooMember | str) -> Fingerprint:
-        """Read a member's answers to a probe set, their hash checked."""
+        """Read a member's fingerprint on a probe set, its hash checked."""
         return Fingerprint.load(self.fingerprint_file(probes, member))
+
+    def make_folders(self) -> None:
+        """Make the folder and its sub-folders where they are missing."""
+        for inside in ("models", "probes", *(f"fingerprints/{name}" for name in self.probes)):
+            (self.folder / inside).mkdir(parents=True, exist_ok=True)
 
     def save(self) -> None:
         """Write zoo.json, all or nothing; the folder and its sub-folders are made where they are missing.
@@ -162,8 +167,7 @@ class LabelledZoo:
         Raises:
             OSError: the folder cannot be written to.
         """
-        for inside in ("models", "probes", *(f"fingerprints/{name}" for name in self.probes)):
-            (self.folder / inside).mkdir(parents=True, exist_ok=True)
+        self.make_folders()
         text = json.dumps(
             {
                 "kind": KIND,

@@ -1,4 +1,4 @@
-"""Groups of related models and the minimum spanning forest of a zoo, from the pairs below a threshold."""
+"""Groups of related models and their minimum spanning forest, from the pairs below a threshold."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from ..io.progress import track
 from ..ops import nearest_models, pairwise_correlation_distances
 
-_BLOCK = 1_024
-#: Neighbours looked at first; doubled for those models of which all are related.
-FIRST = 16
-# Within a larger group of related models the distances are not formed again: it stays whole.
-MOST_IN_A_GROUP = 4_000
+_BLOCK = 1_024  # queries per call
+#: Neighbours of a model that are searched first; doubled while all of them are related to it.
+FIRST_NEIGHBOURS = 16
+#: Larger groups are not split further, since that needs all of their distances at once.
+MAX_GROUP_SIZE = 4_000
 
 
 class Pairs(NamedTuple):
@@ -34,35 +34,35 @@ def related_pairs(
     progress: bool,
     nearest: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None,
 ) -> Pairs:
-    """All pairs of models nearer than the threshold.
+    """All pairs of models with a distance below the threshold.
 
-    The nearest `FIRST` of every model are found first; where all of them lie below the threshold, twice as many are
-    asked for, until one does not. So the list is complete and its size is that of the answer, not m².
+    The search starts with the nearest `FIRST_NEIGHBOURS` of every model and doubles their number for those models whose
+    neighbours all lie below the threshold. So the list is complete, and memory is that of the pairs, not m².
 
     Args:
         outputs: m times (n, k_i).
-        threshold: t; pairs with d < t are listed.
+        threshold: t; pairs with d < t are returned.
         metric, first_pass: see `sac_fast.nearest_models`.
         progress: a bar on stderr.
-        nearest: distances and rows (m, t) of the t nearest of every model, itself among them, where they are known;
-            the search goes on from there.
+        nearest: known distances and rows (m, t) of the t nearest of every model, itself included; the search continues
+            from there.
 
     Returns:
         The pairs.
     """
     found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
 
-    def take(block: NDArray[np.int64], values: NDArray[np.float64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Keep the pairs of those that are finished; returns the others."""
+    def add(block: NDArray[np.int64], values: NDArray[np.float64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add the pairs of the models whose search is complete; returns the other models."""
         unfinished = (values[:, -1] < threshold) & (values.shape[1] < len(outputs))
         below = (values < threshold) & ~unfinished[:, None]
         found.append((np.broadcast_to(block[:, None], values.shape)[below], others[below], values[below]))
         left: NDArray[np.int64] = block[unfinished]
         return left
 
-    rows, top = np.arange(len(outputs)), FIRST
+    rows, top = np.arange(len(outputs)), FIRST_NEIGHBOURS
     if nearest is not None:
-        rows, top = take(rows, *nearest), 2 * nearest[0].shape[1]
+        rows, top = add(rows, *nearest), 2 * nearest[0].shape[1]
     while len(rows):
         top = min(top, len(outputs))
         more = []
@@ -70,7 +70,7 @@ def related_pairs(
             block = rows[start : start + _BLOCK]
             queries = [outputs[row] for row in block]
             near = nearest_models(outputs, queries, top, metric=metric, first_pass=first_pass)
-            more.append(take(block, near.values.double().numpy(), near.indices.numpy()))
+            more.append(add(block, near.values.double().numpy(), near.indices.numpy()))
         rows, top = np.concatenate(more), 2 * top
     if not found:
         return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
@@ -78,59 +78,49 @@ def related_pairs(
     a, b = np.minimum(mine, others), np.maximum(mine, others)
     order = np.lexsort((b, a))
     a, b, distance = a[order], b[order], distance[order]
-    # Both ends name a pair (and the model itself one without a partner); ties at the last place may leave one out.
+    # Both ends find a pair, and each model itself; with ties at the last place only one end may find it.
     keep = (a != b) & np.concatenate([[True], (a[1:] != a[:-1]) | (b[1:] != b[:-1])])
     return Pairs(a[keep], b[keep], distance[keep])
 
 
 def spanning_forest(count: int, pairs: Pairs) -> list[tuple[int, int, float]]:
-    """The minimum spanning forest of the graph of these pairs (Kruskal), its edges by distance.
+    """The minimum spanning forest of the graph of these pairs (Kruskal), its edges sorted by distance.
 
     Args:
         count: number of models.
         pairs: the edges.
 
     Returns:
-        (a, b, distance), a < b; as many edges as models less the number of trees.
+        (a, b, distance), a < b; their number is that of the models minus that of the trees.
     """
-    # Not scipy.sparse.csgraph, for which an edge of length 0, a copy of a model, is no edge.
-    parent = list(range(count))
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    forest = []
-    for edge in np.lexsort((pairs.b, pairs.a, pairs.distance)).tolist():
-        a, b = int(pairs.a[edge]), int(pairs.b[edge])
-        roots = root(a), root(b)
-        if roots[0] != roots[1]:
-            parent[roots[1]] = roots[0]
-            forest.append((a, b, float(pairs.distance[edge])))
-    return forest
+    # Not scipy.sparse.csgraph, which takes a distance of 0, that of a copy, for a missing edge.
+    trees = DisjointSet(range(count))
+    order = np.lexsort((pairs.b, pairs.a, pairs.distance))
+    edges = zip(*(values[order].tolist() for values in pairs), strict=True)
+    return [(a, b, distance) for a, b, distance in edges if trees.merge(a, b)]
 
 
 def groups_of(outputs: list[Tensor], pairs: Pairs, threshold: float, metric: str, notes: list[str]) -> list[list[int]]:
     """Average-linkage clusters, cut at the threshold; clusters of one are left out.
 
-    A cluster of average linkage never joins two parts without a pair below the threshold, so the distances are
-    formed within connected parts only.
+    Average linkage never joins two parts without a pair below the threshold, so distances are computed within connected
+    parts only.
 
     Args:
         outputs: m times (n, k_i).
         pairs: all pairs below the threshold.
         threshold: t.
         metric: of the distances.
-        notes: gets a line where a part was too large to be split further.
+        notes: gets a line for each part that is too large to be split further.
 
     Returns:
         Rows of each group, ascending; larger groups first, then by their first row.
     """
     groups: list[list[int]] = []
     for part in _connected(len(outputs), pairs):
-        if len(part) > MOST_IN_A_GROUP:
+        if len(part) > MAX_GROUP_SIZE:
             notes.append(f"a group of {len(part)} models was formed by single linkage, being larger than the limit")
             groups.append(part)
             continue
@@ -144,7 +134,7 @@ def _connected(count: int, pairs: Pairs) -> list[list[int]]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    # Ones in place of distances: a distance of 0 is an edge too.
+    # Ones instead of distances, since a distance of 0 is an edge too.
     graph = coo_array((np.ones(len(pairs.a)), (pairs.a, pairs.b)), shape=(count, count))
     labels = connected_components(graph, directed=False)[1]
     order = np.argsort(labels, kind="stable")
@@ -157,6 +147,6 @@ def _average_linkage(outputs: list[Tensor], threshold: float, metric: str) -> li
     from scipy.spatial.distance import squareform
 
     distances = pairwise_correlation_distances(outputs, metric=metric).double().numpy()
-    # fcluster joins at heights up to t; related is below t.
+    # fcluster includes heights equal to t; related models are below t.
     labels = fcluster(linkage(squareform(distances, checks=False), "average"), np.nextafter(threshold, 0), "distance")
     return [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]

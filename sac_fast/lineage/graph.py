@@ -1,4 +1,4 @@
-"""The minimum spanning forest as GraphML, DOT, JSON, or drawn as SVG; the kind is told by the file's ending."""
+"""Write the minimum spanning forest as GraphML, DOT, JSON or an SVG drawing, by the file's ending."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..io.container import StrPath, atomic_write
-from ..io.text import plain_name
+from ..io.files import StrPath, atomic_write
+from ..io.text import escape_text
 from .relatives import Lineage
 
 ENDINGS = (".graphml", ".dot", ".json", ".svg")
@@ -26,7 +26,7 @@ def check_ending(path: StrPath) -> str:
     """The ending of a graph's file, in lower case.
 
     Raises:
-        ValueError: it stands for no form of graph.
+        ValueError: another ending.
     """
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
@@ -43,7 +43,7 @@ def save_graph(path: StrPath, lineage: Lineage, *, sources: Collection[str] = ()
     Args:
         path: ends in ``.graphml``, ``.dot``, ``.json`` or ``.svg``.
         lineage: with a threshold.
-        sources: names of models that the drawing takes as the roots of their trees.
+        sources: names of models that are the roots of their trees in the drawing.
 
     Raises:
         ValueError: another ending, or a lineage without a threshold.
@@ -78,15 +78,15 @@ def _graph(lineage: Lineage, sources: Collection[str]) -> Any:
 
 
 def _labels(names: Collection[str]) -> dict[str, str]:
-    """A plain name for each, no two alike: XML holds no control characters, and strangers must not become one node."""
+    """A different escaped name for each model: two models must not share a node."""
     labels: dict[str, str] = {}
-    # Names that are plain keep themselves, whatever others look like.
-    for name in sorted(names, key=lambda name: (plain_name(name) != name, name)):
-        plain = label = plain_name(name)
+    # Names that need no escapes stay unchanged, also where another one's escapes look the same.
+    for name in sorted(names, key=lambda name: (escape_text(name) != name, name)):
+        escaped = label = escape_text(name)
         count = 1
         while label in labels:
             count += 1
-            label = f"{plain} ({count})"
+            label = f"{escaped} ({count})"
         labels[label] = name
     return {name: label for label, name in labels.items()}
 
@@ -122,7 +122,7 @@ def _dot(lineage: Lineage, sources: Collection[str]) -> str:
 
 
 def _svg(lineage: Lineage, sources: Collection[str]) -> str:
-    """Each tree as an indented list: a row a model, its distance to the one that it hangs on beside it."""
+    """Each tree as an indented list: one row per model, with the distance to its parent."""
     graph = _graph(lineage, sources)
     independents = {label for label, data in graph.nodes(data=True) if data["independent"]}
     roots = {label for label, data in graph.nodes(data=True) if data["source"]}
@@ -136,17 +136,17 @@ def _svg(lineage: Lineage, sources: Collection[str]) -> str:
     y += 2 * _ROW
     for tree in _trees(graph):
         place: dict[str, tuple[float, float]] = {}
-        for name, depth, above in _rows(graph, tree, roots):
+        for name, depth, parent in _rows(graph, tree, roots):
             x = _MARGIN + depth * _INDENT
             place[name] = (x, y)
-            told = ""
-            if above is not None:
-                start = place[above]
+            shown = ""
+            if parent is not None:
+                start = place[parent]
                 parts.append(f'<path d="M{start[0]:g} {start[1]:g}V{y:g}H{x:g}"/>')
-                told = f"{graph.edges[above, name]['distance']:.4f}"
+                shown = f"{graph.edges[parent, name]['distance']:.4f}"
             kind = "s" if name in roots else "i" if name in independents else ""
             parts.append(f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="4"/>')
-            parts.append(f'<text x="{x + 10:g}" y="{y + 4:g}">{escape(name)} <tspan class="d">{told}</tspan></text>')
+            parts.append(f'<text x="{x + 10:g}" y="{y + 4:g}">{escape(name)} <tspan class="d">{shown}</tspan></text>')
             width = max(width, x + 10 + _LETTER * (len(name) + 9) + _MARGIN)
             y += _ROW
         y += _ROW // 2
@@ -154,7 +154,7 @@ def _svg(lineage: Lineage, sources: Collection[str]) -> str:
     legend = f"{alone} models without a relative. Red: source. Black: declared independent. Numbers: distances."
     parts.append(f'<text class="d" x="{_MARGIN}" y="{y + 4:g}">{escape(legend)}</text>')
     width, height = max(width, 2 * _MARGIN + _LETTER * max(len(title), len(legend))), y + _MARGIN
-    # Lines first, so that the circles lie on them.
+    # Lines first, so that the circles are drawn over them.
     parts.sort(key=lambda part: not part.startswith("<path"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
@@ -174,16 +174,16 @@ def _rows(graph: Any, tree: list[str], roots: set[str]) -> list[tuple[str, int, 
     """(name, depth, parent) in the order of drawing: a source, or the model with most neighbours, is the root."""
     root = min(tree, key=lambda name: (name not in roots, -graph.degree[name], name))
     rows: list[tuple[str, int, str | None]] = []
-    waiting: list[tuple[str, int, str | None]] = [(root, 0, None)]
+    stack: list[tuple[str, int, str | None]] = [(root, 0, None)]
     seen = {root}
-    while waiting:
-        name, depth, above = waiting.pop()
-        rows.append((name, depth, above))
+    while stack:
+        name, depth, parent = stack.pop()
+        rows.append((name, depth, parent))
         near = sorted(
             (other for other in graph[name] if other not in seen),
             key=lambda other: (graph.edges[name, other]["distance"], other),
             reverse=True,
         )
         seen.update(near)
-        waiting += [(other, depth + 1, name) for other in near]
+        stack += [(other, depth + 1, name) for other in near]
     return rows

@@ -1,6 +1,6 @@
-"""Who descends from whom: the nearest relatives of every model, with p-values, and groups of relatives.
+"""The nearest relatives of every model with p-values, groups of related models, and their forest.
 
-Everything here takes the models' outputs; where they are kept is the business of `sac_fast.store.store`.
+Everything here takes the outputs of the models; `sac_fast.store.stored.stored_outputs` reads them from a store.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from torch import Tensor
 from ..io.progress import track
 from ..ops import nearest_models, pairwise_correlation_distances
 from ..ops.arguments import METRICS, check_choice
-from ..verdict import attainable_p_value, calibrated_threshold
+from ..verdict import attainable_p_value, calibrated_threshold, conformal_p_value, holm, nulls_needed
+from .forest import FIRST_NEIGHBOURS, groups_of, related_pairs, spanning_forest
 
 Floats = NDArray[np.float64]
-# Fewer models than this are compared exactly; more of them by the 8-bit sweep with an exact ranking.
-_EXACT = 2_000
-_BLOCK = 1_024  # queries a call, so that progress shows and Ctrl-C is heard
+# Fewer models are compared exactly, others by an 8-bit sweep with exact ranking.
+_MIN_SWEEP_MODELS = 2_000
+_BLOCK = 1_024  # queries per call, between which progress is shown and Ctrl-C is handled
 
 
 @dataclass(frozen=True)
 class Relative:
-    """One of a model's nearest.
+    """One of the nearest models of a model.
 
     Attributes:
         name: of the relative.
@@ -44,20 +45,20 @@ class Relative:
 
 @dataclass(frozen=True)
 class Lineage:
-    """What the distances within a zoo say.
+    """The result of `find_relatives`.
 
     Attributes:
         names: of the m models.
-        relatives: for each model in question its nearest, by name of model.
-        threshold: below it two models are related: the α quantile of the distances between independents; None where
+        relatives: the nearest of each queried model, by its name.
+        threshold: two models are related below it: the α quantile of the distances between independents; None where
             there are too few of these.
         alpha: α.
         independents: names of the models that served as null.
-        attainable_p_value: the smallest p-value that they allow.
+        attainable_p_value: the smallest p-value that they allow; None without independents.
         groups: names of related models, two or more each, the largest group first; empty without a threshold.
         forest: the minimum spanning forest of the pairs below the threshold: (name, name, distance).
         metric: of the distances.
-        notes: what a reader should know.
+        notes: remarks for people.
     """
 
     names: tuple[str, ...]
@@ -72,7 +73,7 @@ class Lineage:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON can hold it."""
+        """JSON-able values."""
         return {
             "models": len(self.names),
             "metric": self.metric,
@@ -110,13 +111,13 @@ def find_relatives(
 
     Args:
         names: m different names, m ≥ 2.
-        outputs: m times (n, k_i).
+        outputs: m tensors (n, k_i), n the same for all.
         independents: names of models known to be independent of each other and of all others.
-        models: whose relatives are asked for; None: everyone's.
-        among: the candidates, say the models that may have been stolen; None: all. Thefts of one source are often
-            nearer to each other than to the source.
+        models: names of the models whose relatives are wanted; None: all.
+        among: names of the candidates, for example of your own models that may have been stolen; None: all. Stolen
+            copies of one source are often nearer to each other than to the source.
         top: number of relatives; all candidates where there are fewer.
-        alpha: α, strictly between 0 and 1; of the pairs of unrelated models so many are taken for related.
+        alpha: α, strictly between 0 and 1: the share of unrelated pairs that may lie below the threshold.
         metric: see `sac_fast.correlation_distance`.
         progress: bars on stderr.
 
@@ -124,50 +125,52 @@ def find_relatives(
         The lineage.
 
     Raises:
-        ValueError: fewer than two models, names that are not different or not there, or a wrong α, top or metric.
-    """
-    from .forest import FIRST, groups_of, related_pairs, spanning_forest
+        ValueError: fewer than two models, names that are not different or unknown, or a wrong α, top or metric.
 
+    Example::
+
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> independents = [f"independent {i}" for i in range(20)]
+        >>> names, outputs = [*independents, "mine", "suspect"], list(torch.randn(22, 50, 10))
+        >>> outputs[21] = outputs[20] + 0.3 * torch.randn(50, 10)
+        >>> found = find_relatives(names, outputs, independents=independents, among=["mine"])
+        >>> [(relative.name, round(relative.p_value, 3)) for relative in found.relatives["suspect"]]
+        [('mine', 0.048)]
+        >>> found.groups
+        (('mine', 'suspect'),)
+    """
     names, outputs = tuple(names), list(outputs)
     _check(names, outputs, independents, models, among, top, alpha, metric)
     row_of = {name: row for row, name in enumerate(names)}
     known = [row_of[name] for name in independents]
-    asked = range(len(names)) if models is None else [row_of[name] for name in models]
+    queries = range(len(names)) if models is None else [row_of[name] for name in models]
     notes: list[str] = []
-    null = _null_distances(outputs, known, asked, metric, progress)
+    null = _null_distances(outputs, known, queries, metric, progress)
     relatives: dict[str, tuple[Relative, ...]] = {}
     candidates = np.arange(len(names)) if among is None else np.array([row_of[name] for name in among], np.int64)
-    first_pass = "none" if len(candidates) < _EXACT else "uint8"
+    is_candidate = np.isin(np.arange(len(names)), candidates)
+    first_pass = _first_pass(len(candidates))
     if first_pass == "uint8":
         notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
-    # One more than asked for, since the model itself may be a candidate; a twin of it may come before it.
-    most = min(top + 1, len(candidates))
+    # One more than `top`, since the model itself may be a candidate, and a copy of it may be ranked before it.
+    count = min(top + 1, len(candidates))
     is_everything = models is None and among is None
-    if is_everything:  # then the search for pairs need not begin anew
-        most = min(max(most, FIRST), len(candidates))
-    values, others = _neighbours(outputs, asked, candidates, most, metric, first_pass, progress)
-    for row, distances, near in zip(asked, values, others, strict=True):
+    if is_everything:  # the search for pairs continues from these neighbours
+        count = min(max(count, FIRST_NEIGHBOURS), len(candidates))
+    values, others = _neighbours(outputs, queries, candidates, count, metric, first_pass, progress)
+    for row, distances, near in zip(queries, values, others, strict=True):
         keep = np.flatnonzero(near != row)[:top]
-        tests = len(candidates) - (row in candidates)
-        relatives[names[row]] = _judged(names, row, distances[keep], near[keep], tests, null.get(row), known)
-    threshold = None
-    if len(known) >= 2:
-        between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
-        threshold = calibrated_threshold(between[np.triu_indices(len(known), 1)], alpha)
-    if threshold is None:
-        pairs = len(known) * (len(known) - 1) // 2
-        notes.append(
-            f"no groups: {len(known)} independents give {pairs} distances between them; α = {alpha:g} needs "
-            f"{int(np.ceil(1 / alpha)) - 1}"
-        )
-        groups: list[list[int]] = []
-        forest: list[tuple[int, int, float]] = []
-    else:
-        sweep = "none" if len(names) < _EXACT else "uint8"
+        tests = len(candidates) - int(is_candidate[row])
+        relatives[names[row]] = _with_p_values(names, row, distances[keep], near[keep], tests, null.get(row))
+    threshold = _threshold(outputs, known, alpha, metric, notes)
+    groups: list[list[int]] = []
+    forest: list[tuple[int, int, float]] = []
+    if threshold is not None:
         nearest = (values, others) if is_everything else None
-        pairs_below = related_pairs(outputs, threshold, metric, sweep, progress, nearest)
-        forest = spanning_forest(len(names), pairs_below)
-        groups = groups_of(outputs, pairs_below, threshold, metric, notes)
+        pairs = related_pairs(outputs, threshold, metric, _first_pass(len(names)), progress, nearest)
+        forest = spanning_forest(len(names), pairs)
+        groups = groups_of(outputs, pairs, threshold, metric, notes)
     return Lineage(
         names,
         relatives,
@@ -199,8 +202,8 @@ def _check(
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"names must be different, got {twice!r} twice")
     for argument, given in (("independents", independents), ("models", models or ()), ("among", among or ())):
-        if strangers := sorted(set(given) - set(names)):
-            raise ValueError(f"{argument} must be among the {len(names)} models, got {strangers[0]!r}")
+        if unknown := sorted(set(given) - set(names)):
+            raise ValueError(f"{argument} must be among the {len(names)} models, got {unknown[0]!r}")
         if len(set(given)) != len(given):
             raise ValueError(f"{argument} must be different, got {sorted(given)}")
     if among is not None and not among:
@@ -211,25 +214,44 @@ def _check(
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
 
 
-def _blocks(rows: Sequence[int], words: str, progress: bool) -> Any:
+def _first_pass(models: int) -> str:
+    return "none" if models < _MIN_SWEEP_MODELS else "uint8"
+
+
+def _threshold(outputs: list[Tensor], known: list[int], alpha: float, metric: str, notes: list[str]) -> float | None:
+    """The α quantile of the distances between independents; None, and a note, where there are too few."""
+    distances: Floats = np.empty(0)
+    if len(known) >= 2:
+        between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
+        distances = between[np.triu_indices(len(known), 1)]
+    threshold = calibrated_threshold(distances, alpha) if len(distances) else None
+    if threshold is None:
+        notes.append(
+            f"no groups: {len(known)} independents give {len(distances)} distances between them; α = {alpha:g} needs "
+            f"{nulls_needed(alpha)}"
+        )
+    return threshold
+
+
+def _blocks(rows: Sequence[int], description: str, progress: bool) -> Any:
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    return track(blocks, words, enabled=progress)
+    return track(blocks, description, enabled=progress)
 
 
 def _neighbours(
     outputs: list[Tensor],
     rows: Sequence[int],
     candidates: NDArray[np.int64],
-    most: int,
+    count: int,
     metric: str,
     first_pass: str,
     progress: bool,
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """For each row the distances to its nearest candidates, itself among them, and their rows."""
+    """The distances of each row to its nearest candidates, itself included, and their rows."""
     pool = [outputs[row] for row in candidates]
     values, others = [], []
     for block in _blocks(rows, "nearest models", progress):
-        found = nearest_models(pool, [outputs[row] for row in block], most, metric=metric, first_pass=first_pass)
+        found = nearest_models(pool, [outputs[row] for row in block], count, metric=metric, first_pass=first_pass)
         values.append(found.values.double().numpy())
         others.append(candidates[found.indices.numpy()])
     return np.concatenate(values), np.concatenate(others)
@@ -238,38 +260,36 @@ def _neighbours(
 def _null_distances(
     outputs: list[Tensor], known: list[int], rows: Sequence[int], metric: str, progress: bool
 ) -> dict[int, tuple[Floats, NDArray[np.int64]]]:
-    """For each row its distances to all independents, ascending, and which these are (positions in ``known``)."""
+    """The distances of each row to all independents, ascending, and the rows of these."""
     if not known:
         return {}
     pool = [outputs[row] for row in known]
     null = {}
     for block in _blocks(rows, "distances to independents", progress):
         found = nearest_models(pool, [outputs[row] for row in block], len(pool), metric=metric)
-        for row, values, indices in zip(block, found.values.double().numpy(), found.indices.numpy(), strict=True):
-            null[row] = (values, indices)
+        rows_of = np.asarray(known, dtype=np.int64)[found.indices.numpy()]
+        for row, values, others in zip(block, found.values.double().numpy(), rows_of, strict=True):
+            null[row] = (values, others)
     return null
 
 
-def _judged(
+def _with_p_values(
     names: tuple[str, ...],
     row: int,
-    values: Floats,
-    indices: NDArray[np.int64],
+    distances: Floats,
+    others: NDArray[np.int64],
     tests: int,
     null: tuple[Floats, NDArray[np.int64]] | None,
-    known: list[int],
 ) -> tuple[Relative, ...]:
-    """The p-values of one model's nearest; ascending distances have ascending p-values, as Holm's method takes them."""
-    result: list[Relative] = []
-    largest = 0.0
-    places = np.asarray(known, dtype=np.int64)
-    for rank, (distance, other) in enumerate(zip(values.tolist(), indices.tolist(), strict=True)):
-        p = holm = None
-        if null is not None:
-            who = places[null[1]]
-            pool = null[0][(who != row) & (who != other)]
-            p = (1 + int((pool <= distance).sum())) / (1 + len(pool))
-            largest = max(largest, min(1.0, (tests - rank) * p))
-            holm = largest
-        result.append(Relative(names[other], distance, p, holm))
-    return tuple(result)
+    """The relatives of a model with their p-values; `tests` is the number of all candidates."""
+    p_values: list[Any] = [None] * len(others)
+    adjusted = p_values
+    if null is not None and len(others):
+        pools = [null[0][(null[1] != row) & (null[1] != other)] for other in others]
+        p_values = [
+            conformal_p_value(distance, pool) if len(pool) else 1.0
+            for distance, pool in zip(distances.tolist(), pools, strict=True)
+        ]
+        adjusted = holm(p_values, tests=tests).tolist()
+    found = zip(others.tolist(), distances.tolist(), p_values, adjusted, strict=True)
+    return tuple(Relative(names[other], distance, p, p_holm) for other, distance, p, p_holm in found)

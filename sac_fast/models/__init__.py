@@ -1,4 +1,4 @@
-"""Models: anything that answers probes."""
+"""Models: anything that gives outputs for probes."""
 
 from ..formats.identify import identify
 from ..formats.limits import REASONS, Limits

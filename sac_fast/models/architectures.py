@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import json
@@ -19,6 +20,7 @@ StateDict = dict[str, torch.Tensor]
 
 _SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _SHOWN = 5
+_TIMM = "timm:"
 
 
 def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
@@ -42,10 +44,14 @@ def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
             )
     if not callable(target):
         raise ModelError(f"{spec!r} must name a callable, got {type(target).__name__}")
+    return _call(spec, target, kwargs or {})
+
+
+def _call(spec: str, target: Callable[..., Any], kwargs: Mapping[str, Any]) -> nn.Module:
     try:
-        model = target(**dict(kwargs or {}))
-    except Exception as error:
-        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {describe_error(error)}") from error
+        model = target(**kwargs)
+    except Exception as error:  # the architecture's own code may raise anything
+        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs)}: {describe_error(error)}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec!r} must return an nn.Module, got {type(model).__name__}")
     return model
@@ -86,11 +92,11 @@ def _misfits(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor]) -> li
         if not isinstance(want, torch.Tensor) or nn.parameter.is_lazy(want):
             continue  # load_state_dict decides
         if want.shape != have.shape or _kind(want) != _kind(have):
-            wrong.append(f"{key} (expected {_told_shape(want)}, got {_told_shape(have)})")
+            wrong.append(f"{key} (expected {_describe_tensor(want)}, got {_describe_tensor(have)})")
     problems = [
-        _listed("missing", sorted(f"{key} {_told_shape(expected[key])}" for key in expected.keys() - got.keys())),
-        _listed("unexpected", sorted(f"{key} {_told_shape(got[key])}" for key in got.keys() - expected.keys())),
-        _listed("mismatched", sorted(wrong)),
+        _first("missing", sorted(f"{key} {_describe_tensor(expected[key])}" for key in expected.keys() - got.keys())),
+        _first("unexpected", sorted(f"{key} {_describe_tensor(got[key])}" for key in got.keys() - expected.keys())),
+        _first("mismatched", sorted(wrong)),
     ]
     return [problem for problem in problems if problem]
 
@@ -101,13 +107,13 @@ def _kind(tensor: torch.Tensor) -> str:
     return "float" if tensor.is_floating_point() else "integer"
 
 
-def _told_shape(value: Any) -> str:
+def _describe_tensor(value: Any) -> str:
     if not isinstance(value, torch.Tensor) or nn.parameter.is_lazy(value):
         return type(value).__name__
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
 
 
-def _listed(what: str, items: list[str]) -> str:
+def _first(what: str, items: list[str]) -> str:
     if not items:
         return ""
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
@@ -117,9 +123,6 @@ def _listed(what: str, items: list[str]) -> str:
 def describe_error(error: BaseException) -> str:
     """An error as part of a message."""
     return f"{type(error).__name__}: {error}"
-
-
-_TIMM = "timm:"
 
 
 def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
@@ -155,13 +158,7 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
         )
     if "/" in name or ":" in name:
         raise ModelError(f'architecture must be named as "timm:NAME" without a hub in it, got {spec!r}')
-    try:
-        model = timm.create_model(name, **arguments)
-    except Exception as error:  # timm raises RuntimeError, the models anything
-        raise ModelError(f"{spec!r} failed with arguments {dict(kwargs or {})}: {describe_error(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"{spec!r} must return an nn.Module, got {type(model).__name__}")
-    return model
+    return _call(spec, functools.partial(timm.create_model, name), arguments)
 
 
 def split_architecture(text: str) -> tuple[str, dict[str, Any]]:

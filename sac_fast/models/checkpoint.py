@@ -16,7 +16,8 @@ from ..formats.identify import open_model_file
 from ..formats.limits import Limits, refuse
 from ..formats.safetensors import Header, looks_like_safetensors, read_header, read_tensors
 from ..formats.torch_file import read_torch
-from ..io.container import StrPath, atomic_write, hash_entries
+from ..io.files import StrPath, atomic_write
+from ..io.hashing import hash_entries
 from .architectures import StateDict, call_spec, check_fit, describe_error, without_prefix
 
 _HASH_KEY = "sac_fast.weights_hash"
@@ -48,7 +49,7 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
 def load_weights(model: nn.Module, path: StrPath) -> None:
     """Load weights strictly: every tensor is there, none is left over, every shape fits. All or nothing.
 
-    The format is told by content, not by name: safetensors, or what ``torch.save`` wrote of a state dict and
+    The format is identified by content, not by name: safetensors, or what ``torch.save`` wrote of a state dict and
     ``torch.load(weights_only=True)`` reads. A mapping under the key ``"state_dict"`` is taken, and a
     ``"module."`` (DataParallel) before every name is removed. Values are converted to the model's dtypes
     within one kind (float, integer, complex).
@@ -61,22 +62,35 @@ def load_weights(model: nn.Module, path: StrPath) -> None:
         ModelRefusedError: (a FileFormatError) the file cannot be read safely, is damaged, or is no state dict.
         ModelError: names, shapes or kinds do not fit; the first few are listed.
     """
-    name = repr(os.fspath(path))
-    state = read_weights(path)
-    expected = model.state_dict()
-    state = without_prefix(expected, state)
-    check_fit(expected, state, name)
+    fill_module(model, read_weights(path), repr(os.fspath(path)))
+
+
+def fill_module(module: nn.Module, state: StateDict, name: str) -> None:
+    """Give a module its weights, strictly; the tensors in ``state`` are copied and released one by one.
+
+    Args:
+        module: changed in place.
+        state: emptied.
+        name: what messages call the file.
+
+    Raises:
+        ModelError: names, shapes or kinds do not fit.
+    """
+    expected = module.state_dict()
+    fitting = without_prefix(expected, state)
+    state.clear()
+    check_fit(expected, fitting, name)
     try:
-        model.load_state_dict(state)
+        module.load_state_dict(fitting)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"weights {name} do not fit {type(model).__name__}: {describe_error(error)}") from error
+        raise ModelError(f"weights {name} do not fit {type(module).__name__}: {describe_error(error)}") from error
 
 
 def read_weights(path: StrPath, *, limits: Limits | None = None, root: Path | None = None) -> StateDict:
     """Read a state dict, every size in the file checked before memory is taken.
 
     Args:
-        path: safetensors, or what ``torch.save`` wrote of a state dict; told by content.
+        path: safetensors, or what ``torch.save`` wrote of a state dict; identified by content.
         limits: caps on the file; None: ``Limits()``.
         root: a folder that links may not lead out of; None: anywhere.
 
@@ -144,7 +158,7 @@ def weights_hash(model: nn.Module | Mapping[str, torch.Tensor]) -> str:
         ModelError: an entry that is not a dense tensor with values.
     """
     return hash_entries(
-        (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), _bytes(value))
+        (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), [_bytes(value)])
         for key, value in _dense_state(model).items()
     )
 

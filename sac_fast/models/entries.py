@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from .entry import ModelEntry
 from .manifest import is_manifest, read_manifest
 from .preprocessing import Preprocessing
 
-# Texts and pictures that lie beside models; everything else is told by content when it is opened.
+# Texts and pictures that lie beside models; everything else is identified by content when it is opened.
 _NO_MODELS = frozenset(
     [
         *(".md", ".txt", ".rst", ".html", ".json", ".toml", ".yaml", ".yml", ".py", ".ipynb", ".log", ".lock", ".sh"),
@@ -38,7 +39,7 @@ def list_entries(
     """List models without opening them.
 
     A folder with a manifest (zoo.toml, zoo.csv, or the zoo.json of a `LabelledZoo`) means what the manifest says.
-    Any other folder is searched with its sub-folders; hidden names, texts, pictures and zoo stores are left out,
+    Any other folder is searched with its sub-folders; hidden names, texts, pictures and stores are left out,
     folders behind links are not entered. What is no regular file but might be taken for a model is listed, to be
     refused by name.
 
@@ -72,11 +73,11 @@ def _search(root: Path, defaults: ModelEntry) -> list[ModelEntry]:
     found = []
     for folder, folders, files in os.walk(root, followlinks=False, onerror=_raise):
         here = Path(folder)
-        if _STORE in files:  # a zoo store holds answers, not models: a scan that keeps it here would scan itself
+        if _STORE in files:  # holds outputs, not models: a scan with its store in here would scan itself
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        # A folder with a model's name was meant as one, and a link to a folder is not entered: both are told of.
+        # A folder with a model's name was meant as one, and a link to a folder is not entered: both are listed.
         listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODEL_SUFFIXES]
         listed += [n for n in files if not n.startswith(".") and Path(n).suffix.lower() not in _NO_MODELS]
         for name in listed:
@@ -95,16 +96,7 @@ def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> Mod
         # Undecodable bytes in a file's name could not be written to a store. No path that was listed begins with "./",
         # so that no other file has the name that is shown instead.
         shown = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    return ModelEntry(
-        shown,
-        path,
-        defaults.architecture,
-        defaults.kwargs,
-        defaults.preprocessing,
-        defaults.output,
-        defaults.tags,
-        root,
-    )
+    return dataclasses.replace(defaults, name=shown, path=path, root=root)
 
 
 def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:

@@ -13,7 +13,7 @@ from .preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of a zoo and how to run it.
+    """One model of a batch and how to run it.
 
     Attributes:
         name: unique in a scan; of a folder's files the POSIX path relative to the folder.
@@ -21,8 +21,8 @@ class ModelEntry:
         architecture: ``"package.module:callable"`` or ``"timm:NAME"``; None: inferred, or none needed.
         kwargs: keyword arguments of the architecture.
         preprocessing: from pixels to inputs; None: the scan's.
-        output: which of several answers, see `run_model`; of recorded outputs the array's name.
-        tags: ``"independent"`` marks a model known to be independent; free otherwise.
+        output: which of several outputs, see `run_model`; of recorded outputs the array's name.
+        tags: ``"independent"`` marks a model known to be independent; others have no meaning here.
         root: a folder that links may not lead out of; None: anywhere.
 
     Raises:

@@ -23,18 +23,18 @@ import csv
 import io
 import json
 import os
-import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import FileFormatError
-from ..io.container import open_regular
+from ..io.files import open_regular
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
 MAX_BYTES = 64 << 20
-#: Longest name, path, architecture or output, in characters, and longest tags together: what a zoo store holds.
+#: Longest name, path, architecture or output, in characters, and longest tags together: what a store holds.
 MAX_TEXT = 4096
 MAX_TAGS = 1 << 15
 _KEYS = ("path", "name", "architecture", "kwargs", "preprocessing", "output", "tags")
@@ -93,10 +93,6 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
 
 
 def _toml(text: str, defaults: ModelEntry) -> list[dict[str, Any]]:
-    if sys.version_info < (3, 11):
-        raise FileFormatError("zoo.toml must be read by Python 3.11 or later, got an older one; write zoo.csv instead")
-    import tomllib
-
     content = tomllib.loads(text)
     if unknown := sorted(set(content) - {"defaults", "models"}):
         raise ValueError(f"tables must be [defaults] and [[models]], got {unknown}")
@@ -176,7 +172,7 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
 
 
 def check_lengths(name: str, tags: Sequence[str]) -> None:
-    """Refuse a name or tags of a model that are longer than a zoo store holds.
+    """Refuse a name or tags of a model that are longer than a store holds.
 
     Raises:
         ValueError: they are.

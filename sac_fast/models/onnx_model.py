@@ -1,4 +1,4 @@
-"""ONNX files, run by onnxruntime on the CPU once `onnx_graph` has nothing against them."""
+"""ONNX files, run by onnxruntime on the CPU once `onnx_graph` has checked them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..formats.limits import Limits, refuse
-from ..formats.onnx_graph import check_graph, parse_graph
-from ..io.container import canonical_json, sha256_stream
+from ..formats.limits import Limits, refuse, refuse_errors
+from ..io.hashing import hash_json, sha256_stream
 from .entry import ModelEntry
 from .opened_model import OpenedModel
 from .runner import Model, run_inputs
@@ -27,53 +26,45 @@ class OnnxModel(OpenedModel):
     format = "onnx"
 
     def __init__(self, session: Any, model_hash: str, output: int | str | None, name: str) -> None:
-        super().__init__()
+        super().__init__(session)
         taken = session.get_inputs()
         if len(taken) != 1 or taken[0].type not in _INPUT_TYPES or not taken[0].shape:
-            told = ", ".join(f"{value.name} {value.type} {value.shape}" for value in taken[:5]) or "none"
-            refuse("graph", f"{name} must take one input of floats, got {told}")
+            described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in taken[:5]) or "none"
+            refuse("graph", f"{name} must take one input of floats, got {described}")
         self.model_hash = model_hash
         self.output = output
-        self._session: Any = session
         self._input: str = taken[0].name
         self._dtype = _INPUT_TYPES[taken[0].type]
         first = taken[0].shape[0]
         self._fixed_batch = first if isinstance(first, int) and first > 0 else None
         self._names = [value.name for value in session.get_outputs()]
 
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        run = self.runnable()
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        model = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for an ONNX model, got None")
         size = self._fixed_batch or batch_size
-        return run_inputs(run, inputs, batch_size=size, output=self.output)
+        return run_inputs(model, inputs, batch_size=size, output=self.output)
 
     def runnable(self) -> Model:
-        if self._session is None:
-            raise ModelError("model must be open, got one that was closed")
-        return self._run
+        _ = self.content  # refuses a closed model
+        return self._run_session
 
-    def _run(self, inputs: Tensor) -> Any:
+    def _run_session(self, inputs: Tensor) -> Any:
         values = inputs.to("cpu", self._dtype).contiguous().numpy()
         rows = len(values)
         if self._fixed_batch is not None and rows < self._fixed_batch:
             # The last batch of a graph that takes so many and no fewer: its last row is repeated.
             values = np.concatenate([values, np.repeat(values[-1:], self._fixed_batch - rows, axis=0)])
-        answers = [
+        outputs = [
             value[:rows] if isinstance(value, np.ndarray) and len(values) != rows and value.ndim else value
-            for value in self._session.run(None, {self._input: values})
+            for value in self.content.run(None, {self._input: values})
         ]
         if isinstance(self.output, int):
-            return answers
-        if self.output is None and len(answers) == 1:
-            return answers[0]
-        return dict(zip(self._names, answers, strict=True))
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
-        return self
-
-    def close(self) -> None:
-        self._session = None
+            return outputs
+        if self.output is None and len(outputs) == 1:
+            return outputs[0]
+        return dict(zip(self._names, outputs, strict=True))
 
 
 def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
@@ -92,8 +83,9 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     """
     name = repr(os.fspath(entry.path))
     try:
-        import onnx  # noqa: F401
         import onnxruntime
+
+        from ..formats.onnx_graph import check_graph, parse_graph
     except ImportError as error:
         refuse(
             "missing-extra",
@@ -113,7 +105,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
         for place in external:
             with open(place, "rb") as weights:
                 hashes.append([place.name, sha256_stream(weights)])
-        digest = _hash_text(canonical_json([digest, sorted(hashes)]))
+        digest = hash_json([digest, sorted(hashes)])
     # Without external data the same open file by another name, so that it is not another one by now.
     path = os.fspath(entry.path) if external else f"/proc/self/fd/{handle.fileno()}"
     options = onnxruntime.SessionOptions()
@@ -122,17 +114,9 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     options.inter_op_num_threads = 1
     # Never the runtime's own format, which `check_graph` has not seen.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    try:
+    with refuse_errors(f"{name} must be a graph that onnxruntime accepts", "graph"):
         session = onnxruntime.InferenceSession(
-            # Folding constants would compute what the graph says before anybody asked it.
+            # Folding constants would compute what the graph says before it is run.
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )  # fmt: skip
-    except Exception as error:  # onnxruntime has a dozen errors of its own
-        refuse("graph", f"{name} must be a graph that onnxruntime accepts, got {str(error)[:300]}", error)
     return OnnxModel(session, digest, entry.output, name)
-
-
-def _hash_text(text: str) -> str:
-    import hashlib
-
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Open one model of a zoo, whatever its format, and let it answer."""
+"""Open one model, whatever its format."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..formats.limits import Limits, refuse
 from ..formats.recorded import read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.torch_file import read_torch
-from ..io.container import content_hash
-from .architectures import build_architecture, check_fit, describe_error, infer_architecture, without_prefix
-from .checkpoint import check_weights_hash, weights_hash
+from ..io.hashing import content_hash
+from .architectures import build_architecture, infer_architecture
+from .checkpoint import check_weights_hash, fill_module, weights_hash
 from .entry import ModelEntry
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
@@ -27,14 +27,13 @@ _OUTPUTS = "outputs"
 
 class _Network(OpenedModel):
     def __init__(self, format: str, module: nn.Module, entry: ModelEntry, spec: str, kwargs: dict[str, object]) -> None:
-        super().__init__()
+        super().__init__(module.eval())
         self.format, self.architecture, self.kwargs = format, spec, kwargs
-        self.module: nn.Module | None = module.eval()
         self.output = entry.output
         self.model_hash = weights_hash(module)
         self._memory_format: torch.memory_format | None = None
 
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
         module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")
@@ -42,48 +41,42 @@ class _Network(OpenedModel):
             self._memory_format = use_fastest_memory_format(module, inputs, output=self.output)
         return run_inputs(module, inputs, batch_size=batch_size, output=self.output, memory_format=self._memory_format)
 
+    @property
+    def module(self) -> nn.Module | None:
+        """The network; None once the model was closed."""
+        module: nn.Module | None = self._content
+        return module
+
     def runnable(self) -> nn.Module:
-        if self.module is None:
-            raise ModelError("model must be open, got one that was closed")
-        return self.module
+        module: nn.Module = self.content
+        return module
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         self.runnable().to(device=device, dtype=dtype)
         self._memory_format = None
         return self
 
-    def close(self) -> None:
-        self.module = None
-
 
 class _Recorded(OpenedModel):
     recorded = True
 
     def __init__(self, format: str, outputs: Tensor, name: str, probe_hash: str | None = None) -> None:
-        super().__init__()
+        super().__init__(outputs)
         self.format = format
         self.probe_hash = probe_hash
         if not bool(torch.isfinite(outputs).all()):
             row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
             refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
-        self.outputs: Tensor | None = outputs
         self.model_hash = content_hash({_OUTPUTS: outputs.numpy()})
 
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        if self.outputs is None:
-            raise ModelError("model must be open, got one that was closed")
-        if inputs is not None and len(inputs) != len(self.outputs):
-            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(self.outputs)}")
-        return self.outputs
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        outputs: Tensor = self.content
+        if inputs is not None and len(inputs) != len(outputs):
+            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(outputs)}")
+        return outputs
 
     def runnable(self) -> Model:
         raise ModelError("model must be one that can be run, got recorded outputs")
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
-        return self
-
-    def close(self) -> None:
-        self.outputs = None
 
 
 def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures: Sequence[str] = ()) -> OpenedModel:
@@ -97,7 +90,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             `sac_fast.models.architectures.split_architecture`.
 
     Returns:
-        The model, ready to answer.
+        The model, ready to run.
 
     Raises:
         ModelRefusedError: the file is not opened; ``reason`` says why in a word.
@@ -142,24 +135,3 @@ def _network(
     module = build_architecture(spec, kwargs)
     fill_module(module, state, name)
     return _Network(format, module, entry, spec, kwargs)
-
-
-def fill_module(module: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Give a new module its weights, strictly; the file's tensors are copied one by one and let go of.
-
-    Args:
-        module: changed in place.
-        state: emptied.
-        name: what messages call the file.
-
-    Raises:
-        ModelError: names, shapes or kinds do not fit.
-    """
-    expected = module.state_dict()
-    fitting = without_prefix(expected, state)
-    state.clear()
-    check_fit(expected, fitting, name)
-    try:
-        module.load_state_dict(fitting)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"weights {name} do not fit {type(module).__name__}: {describe_error(error)}") from error

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from .runner import Model
 
 
 class OpenedModel(ABC):
-    """A model that is loaded and answers.
+    """A model that is loaded and gives outputs.
 
     Attributes:
         format: what `identify` said of the file.
         model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
             external data), `content_hash` of recorded outputs.
-        recorded: whether the answers are recorded, so that no inputs are needed.
-        probe_hash: of the probes that recorded answers say they are to, ``"sha256:…"``; None where they do not say.
+        recorded: whether the outputs are recorded, so that no inputs are needed.
+        probe_hash: of the probes, as a file of recorded outputs states it, ``"sha256:…"``; None where it states none.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
     """
@@ -29,12 +31,24 @@ class OpenedModel(ABC):
     probe_hash: str | None = None
     architecture: str | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
+        self._content: Any = content
+
+    @property
+    def content(self) -> Any:
+        """The network, session or outputs.
+
+        Raises:
+            ModelError: the model was closed.
+        """
+        if self._content is None:
+            raise ModelError("model must be open, got one that was closed")
+        return self._content
 
     @abstractmethod
-    def answer(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        """The model's answers.
+    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+        """The model's outputs.
 
         Args:
             inputs: ``(n, ...)``, preprocessed, on the model's device and in its dtype; recorded outputs ignore them.
@@ -44,7 +58,7 @@ class OpenedModel(ABC):
             ``(n, k)`` float32 or float64 on the CPU, finite.
 
         Raises:
-            ModelError: the model fails or its answer cannot be used.
+            ModelError: the model fails or its outputs cannot be used.
         """
 
     @abstractmethod
@@ -55,13 +69,13 @@ class OpenedModel(ABC):
             ModelError: the outputs are recorded, or the model was closed.
         """
 
-    @abstractmethod
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
-        """Move and convert the model in place where that means something; returns itself."""
+        """Move and convert the model in place, where it is a network; returns itself."""
+        return self
 
-    @abstractmethod
     def close(self) -> None:
-        """Let go of weights and sessions; the model answers no more."""
+        """Release weights and sessions; the model cannot be run any more."""
+        self._content = None
 
     def __enter__(self) -> OpenedModel:
         return self

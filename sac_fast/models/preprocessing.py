@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from ..io.container import canonical_json
+from ..io.hashing import hash_json
 
 _RESIZE = "torch bilinear antialias"
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
@@ -131,4 +130,4 @@ class Preprocessing:
     @property
     def hash(self) -> str:
         """``"sha256:..."`` of `to_dict` as canonical JSON."""
-        return "sha256:" + hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
+        return hash_json(self.to_dict())

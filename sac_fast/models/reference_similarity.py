@@ -1,4 +1,4 @@
-"""FRI, Feature from Reference Images: a face verifier's answers as similarities to reference images."""
+"""FRI, Feature from Reference Images: a face verifier's outputs as similarities to reference images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def similarities(embeddings: Tensor, references: Tensor, similarity: Similarity 
 
 
 class ReferenceSimilarity(nn.Module):
-    """An embedding model that answers with similarities to r reference images: ``o_i = sim(f(x_i), f(ref_j))_j``.
+    """An embedding model whose outputs are similarities to r reference images: ``o_i = sim(f(x_i), f(ref_j))_j``.
 
     Give it to `sac_fast.fingerprint` in place of the model, with the same preprocessing. The references'
     embeddings are computed once, here. Its weights hash is of the model's weights and the references' pixels.
@@ -88,13 +88,13 @@ class ReferenceSimilarity(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Similarities ``(b, r)`` of a batch of inputs to the references."""
-        answer = self.model(inputs)
+        returned = self.model(inputs)
         if self.output is not None:
-            by_name = isinstance(self.output, str) and not isinstance(answer, dict)
-            answer = getattr(answer, str(self.output)) if by_name else answer[self.output]
-        if not isinstance(answer, Tensor):
-            raise ModelError(f"model must return one tensor, got {type(answer).__name__}; pick one with output=")
-        return similarities(answer.flatten(1).to(self.embeddings.dtype), self.embeddings, self.similarity)
+            by_name = isinstance(self.output, str) and not isinstance(returned, dict)
+            returned = getattr(returned, str(self.output)) if by_name else returned[self.output]
+        if not isinstance(returned, Tensor):
+            raise ModelError(f"model must return one tensor, got {type(returned).__name__}; pick one with output=")
+        return similarities(returned.flatten(1).to(self.embeddings.dtype), self.embeddings, self.similarity)
 
 
 class PairwiseSimilarity:
@@ -122,11 +122,11 @@ class PairwiseSimilarity:
         """Similarities ``(b, r)`` of a batch of inputs to the references."""
         columns = []
         for index, reference in enumerate(self._inputs.to(inputs)):
-            answer = torch.as_tensor(self.service(inputs, reference.expand_as(inputs)))
-            if answer.numel() != len(inputs):
+            returned = torch.as_tensor(self.service(inputs, reference.expand_as(inputs)))
+            if returned.numel() != len(inputs):
                 raise ModelError(
                     f"service must return {len(inputs)} similarities for {len(inputs)} pairs (reference {index}), "
-                    f"got shape {tuple(answer.shape)}"
+                    f"got shape {tuple(returned.shape)}"
                 )
-            columns.append(answer.reshape(len(inputs)))
+            columns.append(returned.reshape(len(inputs)))
         return torch.stack(columns, 1)

@@ -1,4 +1,4 @@
-"""Run a model on probes and check what it answers."""
+"""Run a model on probes and check its outputs."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def run_model(
     output: int | str | None = None,
     progress: bool = False,
 ) -> torch.Tensor:
-    """The model's answers to the probes, under ``torch.inference_mode`` and in eval mode.
+    """The model's outputs for the probes, under ``torch.inference_mode`` and in eval mode.
 
     A module's training flags are put back afterwards, whatever happens. Where ``device`` or ``dtype`` differ
     from the module's own, a copy of it is moved and run; the module itself is never moved or converted.
 
     Args:
-        model: an `nn.Module`, or any callable from a batch of inputs to answers (tensors or NumPy arrays).
+        model: an `nn.Module`, or any callable from a batch of inputs to outputs (tensors or NumPy arrays).
         probes: n images.
         preprocessing: from pixels to inputs; None: ``Preprocessing()``, pixels in 0..1, RGB, NCHW.
         batch_size: images a call.
         device: where to run; None: where the module's first parameter is, the CPU for other callables.
         dtype: floating dtype of module and inputs; None: that of the module's first floating parameter,
             float32 for other callables, of which only the inputs are converted.
-        output: which of several answers: an index of a tuple or list, a key of a dict, an attribute's name.
+        output: which of several outputs: an index of a tuple or list, a key of a dict, an attribute's name.
             None: the only tensor there is.
         progress: show a bar on stderr.
 
     Returns:
-        ``(n, k)`` on the CPU, float64 if the model answers float64, else float32; answers of more than two
+        ``(n, k)`` on the CPU, float64 if the model returns float64, else float32; outputs of more than two
         dimensions are flattened, those of one become ``(n, 1)``.
 
     Raises:
-        ModelError: the device is not there, the model fails, or its answer is unclear, has the wrong number of
+        ModelError: the device is not there, the model fails, or its outputs are ambiguous, have the wrong number of
             rows, changes its width, is not real numbers, or is not finite.
         ValueError: a wrong argument.
     """
@@ -85,13 +85,13 @@ def run_inputs(
     output: int | str | None = None,
     memory_format: torch.memory_format = torch.preserve_format,
 ) -> torch.Tensor:
-    """What `run_model` does after the preprocessing: the model's answers to inputs that are ready.
+    """What `run_model` does after the preprocessing: the model's outputs for inputs that are ready.
 
     Nothing is moved or converted: the inputs must be on the model's device and in its dtype. The model gets copies, a
     batch at a time: one that writes into its inputs, by whatever way, changes none but its own.
 
     Args:
-        model: an `nn.Module`, or any callable from a batch of inputs to answers (tensors or NumPy arrays).
+        model: an `nn.Module`, or any callable from a batch of inputs to outputs (tensors or NumPy arrays).
         inputs: ``(n, ...)``, n at least 1; see `Preprocessing`.
         batch_size: inputs a call.
         output: see `run_model`.
@@ -101,7 +101,7 @@ def run_inputs(
         ``(n, k)`` on the CPU, see `run_model`.
 
     Raises:
-        ModelError: the model fails or its answer cannot be used, see `run_model`.
+        ModelError: the model fails or its outputs cannot be used, see `run_model`.
         ValueError: a wrong argument.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
@@ -114,24 +114,26 @@ def run_inputs(
 
 
 def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None) -> torch.Tensor:
-    answers: list[torch.Tensor] = []
+    collected: list[torch.Tensor] = []
     start = 0
-    with _evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for inputs in batches:
-            where = f"probes {start} to {start + len(inputs) - 1} (batch {len(answers)})"
+            where = f"probes {start} to {start + len(inputs) - 1} (batch {len(collected)})"
             try:
-                answer = model(inputs)
-            except Exception as error:  # a stranger's code may raise anything
+                returned = model(inputs)
+            except Exception as error:  # untrusted code may raise anything
                 raise ModelError(f"model failed on {where}: {type(error).__name__}: {error}") from error
-            rows = _checked(_select(answer, output), len(inputs), start)
-            if answers and rows.shape[1] != answers[0].shape[1]:
+            rows = _checked(_select(returned, output), len(inputs), start)
+            if collected and rows.shape[1] != collected[0].shape[1]:
                 raise ModelError(
-                    f"model must return {answers[0].shape[1]} values a probe as before, got {rows.shape[1]} for {where}"
+                    f"model must return {collected[0].shape[1]} values a probe as before, got {rows.shape[1]} for "
+                    f"{where}",
+                    reason="wrong-shape",
                 )
-            answers.append(rows)
+            collected.append(rows)
             start += len(inputs)
     # Outside of inference mode, so that the result is an ordinary tensor.
-    return torch.cat(answers)
+    return torch.cat(collected)
 
 
 def _placed(
@@ -169,7 +171,7 @@ def _usable(device: torch.device | str) -> torch.device:
 
 
 @contextlib.contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
+def evaluating(model: Model) -> Iterator[None]:
     """Eval mode for a module; every submodule's own training flag comes back afterwards."""
     if not isinstance(model, nn.Module):
         yield
@@ -190,27 +192,27 @@ def _is_array(value: object) -> bool:
     return isinstance(value, (torch.Tensor, np.ndarray))
 
 
-def _select(answer: Any, output: int | str | None) -> torch.Tensor:
+def _select(returned: Any, output: int | str | None) -> torch.Tensor:
     """The one tensor that is meant."""
-    if _is_array(answer):
+    if _is_array(returned):
         if output is not None:
-            raise ModelError(f"output={output!r} picks one of several answers, but the model returns one tensor")
-        return _tensor(answer)
-    parts = _parts(answer)
+            raise ModelError(f"output={output!r} picks one of several outputs, but the model returns one tensor")
+        return _tensor(returned)
+    parts = _parts(returned)
     choices = [key for key, value in parts.items() if _is_array(value)]
     shown = ", ".join(repr(key) for key in choices) or "none"
     if output is None:
         if len(choices) != 1:
             raise ModelError(
-                f"model must return one tensor, got {type(answer).__name__} with {len(choices)}; "
+                f"model must return one tensor, got {type(returned).__name__} with {len(choices)}; "
                 f"pick one with output= (choices: {shown})"
             )
         output = choices[0]
-    elif output not in parts and isinstance(output, str) and not isinstance(answer, Mapping):
-        parts[output] = getattr(answer, output, None)
+    elif output not in parts and isinstance(output, str) and not isinstance(returned, Mapping):
+        parts[output] = getattr(returned, output, None)
     if not _is_array(parts.get(output)):
         raise ModelError(
-            f"output={output!r} must name a tensor in the model's {type(answer).__name__} (choices: {shown})"
+            f"output={output!r} must name a tensor in the model's {type(returned).__name__} (choices: {shown})"
         )
     return _tensor(parts[output])
 
@@ -224,51 +226,55 @@ def _tensor(value: torch.Tensor | np.ndarray[Any, np.dtype[Any]]) -> torch.Tenso
         raise ModelError(f"model must return numbers, got a NumPy array of {value.dtype}") from error
 
 
-def _parts(answer: Any) -> dict[Any, Any]:
-    """What ``output=`` can name in an answer: keys, field names or indices."""
-    if isinstance(answer, Mapping):
-        return dict(answer)
-    if isinstance(answer, tuple) and hasattr(answer, "_fields"):
-        return dict(zip(answer._fields, answer, strict=True))
-    if isinstance(answer, (tuple, list)):
-        return dict(enumerate(answer))
-    if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
-        return {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+def _parts(returned: Any) -> dict[Any, Any]:
+    """What ``output=`` can name in what a model returns: keys, field names or indices."""
+    if isinstance(returned, Mapping):
+        return dict(returned)
+    if isinstance(returned, tuple) and hasattr(returned, "_fields"):
+        return dict(zip(returned._fields, returned, strict=True))
+    if isinstance(returned, (tuple, list)):
+        return dict(enumerate(returned))
+    if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
+        return {field.name: getattr(returned, field.name) for field in dataclasses.fields(returned)}
     return {}
 
 
-def _checked(answer: torch.Tensor, count: int, start: int) -> torch.Tensor:
+def _checked(returned: torch.Tensor, count: int, start: int) -> torch.Tensor:
     """Real, finite rows ``(count, k)`` on the CPU."""
-    if answer.layout != torch.strided or answer.is_complex() or answer.dtype == torch.bool:
-        raise ModelError(f"model must return dense real numbers, got {answer.layout} {answer.dtype}")
-    got = answer.shape[0] if answer.ndim else "a single number"
+    if returned.layout != torch.strided or returned.is_complex() or returned.dtype == torch.bool:
+        raise ModelError(f"model must return dense real numbers, got {returned.layout} {returned.dtype}")
+    got = returned.shape[0] if returned.ndim else "a single number"
     if got != count:
-        raise ModelError(f"model must return {count} rows for a batch of {count}, got {got}")
-    rows = answer.detach().cpu().reshape(count, math.prod(answer.shape[1:]))
+        raise ModelError(f"model must return {count} rows for a batch of {count}, got {got}", reason="wrong-shape")
+    rows = returned.detach().cpu().reshape(count, math.prod(returned.shape[1:]))
     if rows.shape[1] == 0:
-        raise ModelError(f"model must return at least one value a probe, got shape {tuple(answer.shape)}")
+        raise ModelError(
+            f"model must return at least one value a probe, got shape {tuple(returned.shape)}", reason="wrong-shape"
+        )
     rows = rows.to(torch.float64 if rows.dtype == torch.float64 else torch.float32)
     finite = torch.isfinite(rows).all(1)
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])
         value = rows[index][~torch.isfinite(rows[index])][0].item()
-        raise ModelError(f"model must return finite numbers, got {value} for probe {start + index}")
+        raise ModelError(
+            f"model must return finite numbers, got {value} for probe {start + index}", reason="not-finite"
+        )
     return rows
 
 
-#: Trying it out must not cost more than it brings.
-LEAST_INPUTS = 32
-_TRIED = 4
+#: Below this the trial would cost more than it saves.
+MIN_INPUTS = 32
+_TRIAL = 4
 _TOLERANCE = 1e-4
 
 
 def use_fastest_memory_format(
     module: nn.Module, inputs: torch.Tensor, *, output: int | str | None = None
 ) -> torch.memory_format:
-    """Convert a network to channels last where it has convolutions to gain and its answers stay the same.
+    """Convert a network to channels last where it has convolutions to gain and its outputs stay the same.
 
     Strides are no part of what a model computes, but one that calls ``.view`` or ``.as_strided`` may see them. So the
-    network answers the first few inputs in both formats; if it fails in the new one, or answers something else, it
+    network runs on the first few inputs in both formats; if it fails in the new one, or gives other outputs, it
     stays as it was. The choice depends on the network and the inputs alone, never on the time anything took.
 
     Args:
@@ -279,18 +285,18 @@ def use_fastest_memory_format(
     Returns:
         ``torch.channels_last`` or ``torch.contiguous_format``: what its inputs shall have.
     """
-    if inputs.device.type != "cpu" or inputs.dtype != torch.float32 or inputs.ndim != 4 or len(inputs) < LEAST_INPUTS:
+    if inputs.device.type != "cpu" or inputs.dtype != torch.float32 or inputs.ndim != 4 or len(inputs) < MIN_INPUTS:
         return torch.contiguous_format
     if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
         return torch.contiguous_format
-    few = inputs[:_TRIED]
+    few = inputs[:_TRIAL]
     with torch.random.fork_rng(devices=[]):
         state = torch.get_rng_state()
         try:
-            expected = run_inputs(module, few, batch_size=_TRIED, output=output, memory_format=torch.contiguous_format)
+            expected = run_inputs(module, few, batch_size=_TRIAL, output=output, memory_format=torch.contiguous_format)
             _convert(module, torch.channels_last)
             torch.set_rng_state(state)
-            actual = run_inputs(module, few, batch_size=_TRIED, output=output, memory_format=torch.channels_last)
+            actual = run_inputs(module, few, batch_size=_TRIAL, output=output, memory_format=torch.channels_last)
         except (ModelError, RuntimeError):
             same = False
         else:

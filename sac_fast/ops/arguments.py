@@ -1,4 +1,7 @@
-"""Checks of the ops' arguments, shared by the reference and the fast path."""
+"""Arguments of the ops: what the public functions accept, and what the registered ops check.
+
+`as_…` makes tensors of what users pass, `check_…` raises for tensors that do not fit, `outputs_…` does both.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,13 @@ BACKENDS = ("auto", "cuda", "cpu", "reference")
 # 2σ² = 1, the form of the reference scripts
 DEFAULT_SIGMA = math.sqrt(0.5)
 
-_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+STORED_DTYPES = (torch.uint8, torch.float16, torch.float32)
+VECTOR_DTYPES = (*STORED_DTYPES, torch.float64)
+
+
+# A batch of models: outputs (m, n, k), or a sequence of (n, k_i)
+Models = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
@@ -45,127 +54,174 @@ def check_not_masked(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a plain NumPy array, got a masked one; leave out or fill in what it masks")
 
 
-def dense(name: str, value: Tensor) -> None:
+def check_dense(name: str, value: Tensor) -> None:
     """Raise a TypeError for a sparse tensor or one of another layout."""
     if value.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}")
 
 
-def outputs_tensor(name: str, value: Any) -> Tensor:
-    """Return `value` as a detached dense floating-point tensor of shape (n, k), n ≥ 2 and k ≥ 1.
+def check_detached(name: str, value: Tensor) -> None:
+    """Raise a ValueError for a tensor whose gradient would get lost: the ops have no backward."""
+    if value.requires_grad and torch.is_grad_enabled():
+        raise ValueError(f"{name} must not require grad (the ops have no backward): expected {name}.detach()")
 
-    NumPy arrays are shared where torch can, copied where it cannot (read-only, byte-swapped, unaligned or with
-    strides that torch does not have).
-    """
-    check_not_masked(name, value)
-    if isinstance(value, np.ndarray):
-        native = value.dtype.newbyteorder("=")
-        if native not in (np.float16, np.float32, np.float64):
-            raise TypeError(f"{name} must be floating point (float16, float32 or float64), got {value.dtype}")
-        whole_steps = all(stride >= 0 and stride % value.itemsize == 0 for stride in value.strides)
-        sharable = value.dtype.isnative and value.flags.writeable and value.flags.aligned and whole_steps
-        value = torch.from_numpy(value if sharable else np.array(value, dtype=native))
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch tensor or a NumPy array, got {type(value).__name__}")
-    if value.dtype not in _FLOATING:
-        wanted = "float16, bfloat16, float32 or float64"
-        raise TypeError(f"{name} must be floating point ({wanted}), got {value.dtype}")
-    dense(name, value)
-    if value.dim() != 2:
-        raise ValueError(f"{name} must have shape (n, k), got {tuple(value.shape)}")
-    n, k = value.shape
+
+def check_outputs(name: str, x: Tensor) -> None:
+    """Raise unless `x` is a dense, detached floating-point tensor of shape (n, k), n ≥ 2 and k ≥ 1."""
+    if x.dtype not in FLOATING:
+        raise TypeError(f"{name} must be floating point (float16, bfloat16, float32 or float64), got {x.dtype}")
+    check_dense(name, x)
+    if x.dim() != 2:
+        raise ValueError(f"{name} must have shape (n, k), got {tuple(x.shape)}")
+    n, k = x.shape
     if n < 2:
         raise ValueError(f"{name} must have at least 2 rows (probes), got {n}")
     if k < 1:
         raise ValueError(f"{name} must have at least 1 column (output), got {k}")
-    return value.detach().resolve_neg()
+    check_detached(name, x)
+
+
+def check_same_probes(name: str, x: Tensor, like: Tensor, called: str) -> None:
+    """Raise unless `x` has the rows and the device of `like`, which messages call `called`."""
+    if x.shape[0] != like.shape[0]:
+        raise ValueError(f"{name} must have {like.shape[0]} rows like {called}, got {x.shape[0]}")
+    if x.device != like.device:
+        raise ValueError(f"{name} must be on {like.device} like {called}, got {x.device}")
+
+
+def check_pair(a: Tensor, b: Tensor) -> None:
+    """Raise unless both are outputs with the same n on the same device."""
+    check_outputs("a", a)
+    check_outputs("b", b)
+    check_same_probes("b", b, a, "a")
+
+
+def check_models(name: str, models: Sequence[Tensor], like: Tensor | None = None) -> None:
+    """Raise unless all are outputs with the n and the device of `like`, or of the first one."""
+    if not models:
+        raise ValueError(f"{name} must hold at least 1 model, got 0")
+    first, called = (models[0], f"{name}[0]") if like is None else (like, "the first argument")
+    for i, model in enumerate(models):
+        check_outputs(f"{name}[{i}]", model)
+        check_same_probes(f"{name}[{i}]", model, first, called)
+
+
+def check_stack(name: str, x: Tensor) -> None:
+    """Raise unless `x` is the outputs (m, n, k) of m ≥ 1 models in one tensor."""
+    if x.dim() != 3:
+        raise ValueError(f"{name} must have shape (m, n, k), got {tuple(x.shape)}")
+    if x.shape[0] < 1:
+        raise ValueError(f"{name} must hold at least 1 model, got 0")
+    check_dense(name, x)
+    check_outputs(name, x[0])
+
+
+def check_metric(metric: str, sigma: float) -> None:
+    """Raise for an unknown metric or a bandwidth out of range."""
+    check_choice("metric", metric, METRICS)
+    bandwidth(sigma)
+
+
+def as_tensor(name: str, value: Any) -> Tensor:
+    """Return a tensor as it is, and a NumPy array of floating point as a tensor.
+
+    Arrays are shared where torch can, copied where it cannot (read-only, byte-swapped, unaligned or with strides that
+    torch does not have).
+    """
+    if isinstance(value, Tensor):
+        return value
+    check_not_masked(name, value)
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a torch tensor or a NumPy array, got {type(value).__name__}")
+    native = value.dtype.newbyteorder("=")
+    if native not in (np.float16, np.float32, np.float64):
+        raise TypeError(f"{name} must be floating point (float16, float32 or float64), got {value.dtype}")
+    whole_steps = all(stride >= 0 and stride % value.itemsize == 0 for stride in value.strides)
+    sharable = value.dtype.isnative and value.flags.writeable and value.flags.aligned and whole_steps
+    return torch.from_numpy(value if sharable else np.array(value, dtype=native))
+
+
+def outputs_tensor(name: str, value: Any) -> Tensor:
+    """Return `value` as a dense, detached floating-point tensor of shape (n, k), n ≥ 2 and k ≥ 1."""
+    outputs = as_tensor(name, value)
+    check_outputs(name, outputs)
+    return outputs
 
 
 def outputs_pair(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Return both output matrices checked, with the same n on the same device."""
-    a, b = outputs_tensor("a", a), outputs_tensor("b", b)
-    if a.shape[0] != b.shape[0]:
-        raise ValueError(f"b must have {a.shape[0]} rows like a, got {b.shape[0]}")
-    if a.device != b.device:
-        raise ValueError(f"b must be on {a.device} like a, got {b.device}")
+    a, b = as_tensor("a", a), as_tensor("b", b)
+    check_pair(a, b)
     return a, b
 
 
-def outputs_list(name: str, value: Any, like: Tensor | None = None) -> list[Tensor]:
-    """Return a zoo, (m, n, k) or a sequence of (n, k_i), as a list of checked (n, k_i) tensors.
-
-    All have the n and the device of `like`, or of the first one.
-    """
+def as_models(name: str, value: Any) -> list[Tensor]:
+    """Return a batch of models, (m, n, k) or a sequence of (n, k_i), as a list of (n, k_i) tensors."""
     if isinstance(value, Tensor | np.ndarray):
-        models = list(outputs_stack(name, value).unbind(0))
-    elif isinstance(value, Sequence):
-        if not value:
-            raise ValueError(f"{name} must hold at least 1 model, got 0")
-        models = [outputs_tensor(f"{name}[{i}]", model) for i, model in enumerate(value)]
-    else:
-        wanted = "a tensor, a NumPy array or a sequence of them"
-        raise TypeError(f"{name} must be {wanted}, got {type(value).__name__}")
-    first, called = (models[0], f"{name}[0]") if like is None else (like, "the first argument")
-    for i, model in enumerate(models):
-        if model.shape[0] != first.shape[0]:
-            raise ValueError(f"{name}[{i}] must have {first.shape[0]} rows like {called}, got {model.shape[0]}")
-        if model.device != first.device:
-            raise ValueError(f"{name}[{i}] must be on {first.device} like {called}, got {model.device}")
+        stack = as_tensor(name, value)
+        # errors of a stack name it as a whole, not its first model
+        check_stack(name, stack)
+        return list(stack.unbind(0))
+    if not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a tensor, a NumPy array or a sequence of them, got {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} must hold at least 1 model, got 0")
+    return [as_tensor(f"{name}[{i}]", model) for i, model in enumerate(value)]
+
+
+def outputs_list(name: str, value: Any, like: Tensor | None = None) -> list[Tensor]:
+    """Return a batch of models as a list of checked (n, k_i) tensors; n and device as `like`'s, or the first one's."""
+    models = as_models(name, value)
+    check_models(name, models, like)
     return models
 
 
-def outputs_stack(name: str, value: Tensor | np.ndarray) -> Tensor:
-    """Return a zoo that is one tensor or array as a checked tensor (m, n, k)."""
-    if value.ndim != 3:
-        raise ValueError(f"{name} must have shape (m, n, k), got {tuple(value.shape)}")
-    if len(value) == 0:
-        raise ValueError(f"{name} must hold at least 1 model, got 0")
-    if value.shape[2] < 1:
-        raise ValueError(f"{name} must have at least 1 column (output), got 0")
+def as_vectors(name: str, value: Any) -> Tensor:
+    """Return stored correlation vectors as a tensor; memory maps are not copied."""
     if isinstance(value, Tensor):
-        dense(name, value)
-    # one look at all of them: they share dtype, shape and layout
-    flat = outputs_tensor(name, value.reshape(-1, value.shape[2]) if value.shape[1] > 1 else value[0])
-    return flat.reshape(*value.shape)
-
-
-def vectors_tensor(name: str, value: Any, like: Tensor | None = None, anywhere: bool = False) -> Tensor:
-    """Return correlation vectors (m, n(n−1)/2) as a contiguous tensor; memory maps are not copied.
-
-    They have the form of `like`, and its device unless they may be `anywhere`.
-    """
+        return value
     check_not_masked(name, value)
-    if isinstance(value, np.ndarray):
-        if value.dtype not in (np.uint8, np.float16, np.float32):
-            raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {value.dtype}")
-        with warnings.catch_warnings():
-            # torch warns of read-only arrays; nothing here writes to them
-            warnings.simplefilter("ignore", UserWarning)
-            value = torch.from_numpy(np.ascontiguousarray(value))
-    if not isinstance(value, Tensor) or value.dtype not in (torch.uint8, torch.float16, torch.float32):
-        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, np.ndarray) or value.dtype not in (np.uint8, np.float16, np.float32):
+        got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {got}")
-    dense(name, value)
+    with warnings.catch_warnings():
+        # torch warns of read-only arrays; nothing here writes to them
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(np.ascontiguousarray(value))
+
+
+def check_vectors(name: str, value: Tensor, like: Tensor | None = None) -> None:
+    """Raise unless `value` is correlation vectors (m, n(n−1)/2), of the length and dtype of `like`."""
+    if value.dtype not in STORED_DTYPES:
+        raise TypeError(f"{name} must be vectors of uint8, float16 or float32, got {value.dtype}")
+    check_dense(name, value)
     m, entries = value.shape if value.dim() == 2 else (0, 0)
-    n = (1 + math.isqrt(1 + 8 * entries)) // 2
-    if m < 1 or n < 2 or n * (n - 1) // 2 != entries:
+    if m < 1 or entries < 1 or probes_of(entries) * (probes_of(entries) - 1) // 2 != entries:
         raise ValueError(f"{name} must have shape (m, n(n-1)/2), m at least 1, got {tuple(value.shape)}")
+    check_detached(name, value)
     if like is not None and (value.shape[1] != like.shape[1] or value.dtype != like.dtype):
-        wanted = f"(q, {like.shape[1]}) {like.dtype} like zoo"
+        wanted = f"(q, {like.shape[1]}) {like.dtype} like models"
         raise ValueError(f"{name} must be {wanted}, got {tuple(value.shape)} {value.dtype}")
-    if like is not None and value.device != like.device and not anywhere:
-        raise ValueError(f"{name} must be on {like.device} like zoo, got {value.device}")
-    return value.detach().contiguous()
 
 
-def weights_tensor(name: str, value: Any, outputs: Tensor) -> Tensor:
-    """Return weights of the n probes of `outputs` as a checked tensor (R, n): finite, ≥ 0, no row without weight."""
+def probes_of(entries: int) -> int:
+    """The n of correlation vectors of n(n−1)/2 entries."""
+    return (1 + math.isqrt(1 + 8 * entries)) // 2
+
+
+def as_weights(name: str, value: Any) -> Tensor:
+    """Return a tensor as it is, and a NumPy array of numbers as a float64 tensor."""
+    if isinstance(value, Tensor):
+        return value
     check_not_masked(name, value)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
-        value = torch.from_numpy(np.array(value, dtype=np.float64))
-    if not isinstance(value, Tensor):
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
         got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{name} must be a torch tensor or a NumPy array of numbers, got {got}")
+    return torch.from_numpy(np.array(value, dtype=np.float64))
+
+
+def check_weights(name: str, value: Tensor, outputs: Tensor) -> None:
+    """Raise unless `value` is real numbers (R, n), R ≥ 1, one for each of the n probes of `outputs`."""
     if value.is_complex() or value.dtype == torch.bool or value.layout != torch.strided:
         raise TypeError(f"{name} must be dense real numbers, got {value.dtype}, layout {value.layout}")
     n = outputs.shape[0]
@@ -173,7 +229,7 @@ def weights_tensor(name: str, value: Any, outputs: Tensor) -> Tensor:
         raise ValueError(f"{name} must have shape (R, {n}), R at least 1, got {tuple(value.shape)}")
     if value.device != outputs.device:
         raise ValueError(f"{name} must be on {outputs.device} like a, got {value.device}")
-    return value.detach().resolve_neg()
+    check_detached(name, value)
 
 
 def weights_values(name: str, value: Tensor) -> Tensor:
@@ -196,6 +252,12 @@ def finite_rows(name: str, x: Tensor) -> None:
     if not bool(finite.all()):
         row = int(torch.nonzero(~finite)[0, 0])
         raise ValueError(f"{name} must be finite, got NaN or Inf in row {row}")
+
+
+def finite_models(name: str, models: Sequence[Tensor]) -> None:
+    """Raise a ValueError that names the first model, and its first row, with NaN or Inf."""
+    for i, model in enumerate(models):
+        finite_rows(f"{name}[{i}]", model)
 
 
 def result_dtype(*tensors: Tensor) -> torch.dtype:

@@ -1,27 +1,28 @@
-"""correlation_distance_weighted: the distance under many weightings of the probes in one pass."""
+"""`correlation_distance_weighted`: the distance under many weightings of the probes in one pass."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import _backend
-from ..errors import BackendError
 from . import reference
 from .arguments import (
+    BACKENDS,
     DEFAULT_SIGMA,
     METRICS,
+    as_tensor,
+    as_weights,
     bandwidth,
     check_choice,
-    outputs_pair,
+    check_metric,
+    check_pair,
+    check_weights,
     result_dtype,
-    weights_tensor,
     weights_values,
 )
-from .dispatch import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, view
+from .dispatch import cpu_arguments, ranked, register, view
 
 
 def correlation_distance_weighted(
@@ -59,9 +60,14 @@ def correlation_distance_weighted(
 
     Raises:
         TypeError: not dense matrices of numbers.
-        ValueError: shapes or devices that do not fit, unknown name, weights that are negative, NaN, Inf or all zero, or
-            outputs with NaN or Inf (the message names the row).
+        ValueError: shapes or devices that do not fit, unknown name, weights that are negative, NaN, Inf or all zero,
+            inputs that require grad, or outputs with NaN or Inf (the message names the row).
         BackendError: the backend was asked for by name and is not there, or does not fit the device.
+
+    Example:
+        >>> a, b = torch.eye(3), torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> correlation_distance_weighted(a, b, torch.tensor([[1, 1, 1], [1, 0, 1]]))
+        tensor([0.2222, 0.0000])
 
     In PyTorch, with the n×n matrix D of one pair:
 
@@ -70,36 +76,37 @@ def correlation_distance_weighted(
     Source: the distance: Guan et al., NeurIPS 2022 (arXiv 2210.15427), section 3.2; resampling by counts: Efron,
     "Bootstrap methods: another look at the jackknife", Ann. Statist. 1979.
     """
-    a, b = outputs_pair(a, b)
-    weights = weights_tensor("weights", weights, a)
+    a, b, weights = as_tensor("a", a), as_tensor("b", b), as_weights("weights", weights)
     check_choice("metric", metric, METRICS)
-    check_backend(backend, a.device)
-    if backend == "cuda":
-        raise BackendError("backend of correlation_distance_weighted must be auto, cpu or reference, got 'cuda'")
-    result: Tensor = torch.ops.sac_fast.correlation_distance_weighted(a, b, weights, metric, bandwidth(sigma), backend)
+    check_choice("backend", backend, BACKENDS)
+    result: Tensor = _op(a, b, weights, metric, bandwidth(sigma), backend)
     return result
 
 
-@kernel(
-    "correlation_distance_weighted(Tensor a, Tensor b, Tensor weights, str metric, float sigma, str backend) -> Tensor"
-)
-def _correlation_distance_weighted(
-    a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float, backend: str
-) -> Tensor:
-    if not takes_cpu(backend, a.device):
-        return reference.correlation_distance_weighted(a, b, weights, metric=metric, sigma=sigma)
-    module: Any = _backend.compiled()
+def _check(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> None:
+    check_pair(a, b)
+    check_weights("weights", weights, a)
+    check_metric(metric, sigma)
+
+
+def _fake(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> Tensor:
+    return a.new_empty((weights.shape[0],), dtype=result_dtype(a, b))
+
+
+def _cpu(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> Tensor:
     dtype = result_dtype(a, b)
     if metric == "spearman":
         metric, a, b = "pearson", ranked("a", a), ranked("b", b)
     counts = weights_values("weights", weights)
     distances = torch.empty(len(counts), dtype=torch.float64)
-    module.correlation_distance_weighted_cpu(
+    _backend.compiled().correlation_distance_weighted_cpu(
         view(a), view(b), counts.data_ptr(), len(counts), metric, sigma, *cpu_arguments(), distances.data_ptr()
     )
     return distances.to(dtype)
 
 
-@fake_kernel("correlation_distance_weighted")
-def _(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
-    return a.new_empty((weights.shape[0],), dtype=result_dtype(a, b))
+def _reference(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> Tensor:
+    return reference.correlation_distance_weighted(a, b, weights, metric=metric, sigma=sigma)
+
+
+_op = register("correlation_distance_weighted", check=_check, fake=_fake, cpu=_cpu, reference=_reference)

@@ -1,4 +1,4 @@
-"""correlation_vector: the entries of C above the diagonal, and the forms in which they are stored."""
+"""`correlation_vector`: the entries of C above the diagonal, and the forms in which they are stored."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from torch import Tensor
 
 from .. import _backend
 from . import reference
-from .arguments import DEFAULT_SIGMA, METRICS, bandwidth, check_choice, outputs_tensor, result_dtype
-from .cuda import tiles as cuda_tiles
-from .dispatch import check_backend, cpu_arguments, fake_kernel, kernel, ranked, takes_cpu, takes_cuda, view
-
-VECTOR_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)
+from .arguments import (
+    BACKENDS,
+    DEFAULT_SIGMA,
+    METRICS,
+    VECTOR_DTYPES,
+    as_tensor,
+    bandwidth,
+    check_choice,
+    check_metric,
+    check_outputs,
+    result_dtype,
+)
+from .cuda import correlation_vector as cuda_vector
+from .dispatch import cpu_arguments, ranked, register, view
 
 
 def correlation_vector(
@@ -43,25 +52,36 @@ def correlation_vector(
 
     Raises:
         TypeError, ValueError, BackendError: as `correlation_matrix`.
+
+    Example:
+        >>> outputs = torch.tensor([[1.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+        >>> correlation_vector(outputs)
+        tensor([0.6000, 0.0000, 0.8000])
+        >>> correlation_vector(outputs, dtype=torch.uint8)
+        tensor([204, 128, 230], dtype=torch.uint8)
     """
-    outputs = outputs_tensor("outputs", outputs)
+    outputs = as_tensor("outputs", outputs)
     check_choice("metric", metric, METRICS)
-    check_backend(backend, outputs.device)
+    check_choice("backend", backend, BACKENDS)
     if dtype is not None and dtype not in VECTOR_DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(map(str, VECTOR_DTYPES))}, got {dtype}")
-    vector: Tensor = torch.ops.sac_fast.correlation_vector(outputs, metric, bandwidth(sigma), backend)
+    vector: Tensor = _op(outputs, metric, bandwidth(sigma), backend)
     if dtype == torch.uint8:
         return ((vector + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
     return vector if dtype is None else vector.to(dtype)
 
 
-@kernel("correlation_vector(Tensor outputs, str metric, float sigma, str backend) -> Tensor")
-def _correlation_vector(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
-    tiles = takes_cuda("correlation_vector", backend, outputs.device)
-    if tiles and cuda_tiles.serves(outputs.dtype, metric, sigma, outputs.shape[1]):
-        return cuda_tiles.matrices([outputs], metric, sigma, True, ["outputs"])[0]
-    if not takes_cpu(backend, outputs.device):
-        return reference.correlation_vector(outputs, metric=metric, sigma=sigma)
+def _check(outputs: Tensor, metric: str, sigma: float) -> None:
+    check_outputs("outputs", outputs)
+    check_metric(metric, sigma)
+
+
+def _fake(outputs: Tensor, metric: str, sigma: float) -> Tensor:
+    n = outputs.shape[0]
+    return outputs.new_empty(n * (n - 1) // 2, dtype=result_dtype(outputs))
+
+
+def _cpu(outputs: Tensor, metric: str, sigma: float) -> Tensor:
     dtype, n = result_dtype(outputs), outputs.shape[0]
     if metric == "spearman":
         metric, outputs = "pearson", ranked("outputs", outputs)
@@ -72,7 +92,15 @@ def _correlation_vector(outputs: Tensor, metric: str, sigma: float, backend: str
     return vector
 
 
-@fake_kernel("correlation_vector")
-def _(outputs: Tensor, metric: str, sigma: float, backend: str) -> Tensor:
-    n = outputs.shape[0]
-    return outputs.new_empty(n * (n - 1) // 2, dtype=result_dtype(outputs))
+def _reference(outputs: Tensor, metric: str, sigma: float) -> Tensor:
+    return reference.correlation_vector(outputs, metric=metric, sigma=sigma)
+
+
+_op = register(
+    "correlation_vector",
+    check=_check,
+    fake=_fake,
+    cpu=_cpu,
+    cuda=cuda_vector.correlation_vector,
+    reference=_reference,
+)

@@ -1,9 +1,9 @@
-"""Where tensors meet the compiled module: the ops of this package call it, nothing else does."""
+"""Where the ops meet `torch.library` and the compiled module: registration, choice of the backend, pointers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,54 +12,89 @@ from .. import _backend
 from ..errors import BackendError
 from . import reference
 from .arguments import BACKENDS, check_choice, finite_rows, result_dtype
+from .table import OPS, Op
 
 View = tuple[int, str, int, int, int, int]
-
-
-Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 # Not `custom_op`: its wrapper costs 10 µs a call, as much as a small distance.
 _library = torch.library.Library("sac_fast", "DEF")  # type: ignore[no-untyped-call]
 
 
-def kernel(schema: str) -> Callable[[Kernel], Kernel]:
-    """Register a function as the op `sac_fast::<schema>` for all devices; it must not return its inputs."""
+def register(
+    op: str, schema: str | None = None, *, check: Callable[..., None], fake: Callable[..., Any], **backends: Any
+) -> Callable[..., Any]:
+    """Register an op of the table with `torch.library`, for all devices.
 
-    def register(function: Kernel) -> Kernel:
-        _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
-        _library.impl(schema.partition("(")[0], function, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
-        return function
+    Args:
+        op: name in the table.
+        schema: which of its schemas; None: that of the op's name.
+        check: raises for arguments that do not fit; values that only the kernel sees are the implementation's.
+        fake: results of tensors without data: shape and dtype alone.
+        backends: an implementation for each backend that the table names. None of them returns its inputs.
 
-    return register
+    All take the arguments of the schema without `backend`.
+
+    Returns:
+        The registered op, which skips the choice among overloads.
+    """
+    row, name = OPS[op], schema or op
+    signature = row.schemas[name]
+    if backends.keys() != row.backends.keys():
+        raise TypeError(f"{op} must implement {', '.join(row.backends)} as the table says, got {', '.join(backends)}")
+    names = [argument.split()[1] for argument in signature.partition("(")[2].partition(")")[0].split(",")]
+    place = names.index("backend")
+
+    def kernel(*arguments: Any) -> Any:
+        rest = arguments[:place] + arguments[place + 1 :]
+        check(*rest)
+        return backends[choose_backend(row, arguments[place], _device(rest[0]))](*rest)
+
+    def fake_kernel(*arguments: Any) -> Any:
+        rest = arguments[:place] + arguments[place + 1 :]
+        check(*rest)
+        check_backend(row, arguments[place], _device(rest[0]))
+        return fake(*rest)
+
+    _library.define(name + signature, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    _library.impl(name, kernel, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"sac_fast::{name}", fake_kernel, lib=_library)
+    overload: Callable[..., Any] = getattr(torch.ops.sac_fast, name).default
+    return overload
 
 
-def fake_kernel(name: str) -> Callable[[Kernel], Kernel]:
-    """Register what the op `sac_fast::<name>` returns for tensors without data: shape and dtype alone."""
-
-    def register(function: Kernel) -> Kernel:
-        torch.library.register_fake(f"sac_fast::{name}", function, lib=_library)
-        return function
-
-    return register
+def _device(argument: Tensor | list[Tensor]) -> torch.device:
+    return argument.device if isinstance(argument, Tensor) else argument[0].device
 
 
-def check_backend(backend: str, device: torch.device) -> None:
-    """Raise if `backend` is no backend, or not one for tensors on `device`."""
+def check_backend(op: Op, backend: str, device: torch.device) -> None:
+    """Raise if `backend` is no backend, not one of the op, or not one for tensors on `device`."""
     check_choice("backend", backend, BACKENDS)
-    if backend in ("cpu", "cuda") and backend != device.type:
-        raise BackendError(f"backend {backend!r} needs tensors on a {backend} device, got {device}")
+    if backend in ("auto", "reference"):
+        return
+    support = op.backends.get(backend)
+    if backend != device.type:
+        from_host = support is not None and support.takes_host_tensors and device.type == "cpu"
+        if not (from_host and torch.cuda.is_available()):
+            raise BackendError(f"backend {backend!r} needs tensors on a {backend} device, got {device}")
+    if support is None:
+        there = ", ".join(("auto", *op.backends))
+        raise BackendError(f"backend of {op.name} must be one of {there}, got {backend!r}")
 
 
-def takes_cpu(backend: str, device: torch.device) -> bool:
-    """True if the compiled CPU kernels are to run: by name, or by "auto" where they are there."""
-    return backend == "cpu" or (backend == "auto" and device.type == "cpu" and _backend.is_compiled())
+def choose_backend(op: Op, backend: str, device: torch.device) -> str:
+    """The backend that runs: the one asked for, or for "auto" the device's, if it is there, else the definition.
 
-
-def takes_cuda(op: str, backend: str, device: torch.device) -> bool:
-    """True if the CUDA kernel of `op` is to run: by name, or by "auto" where it is built and a GPU has run it."""
-    if backend == "cuda":
-        return True
-    return backend == "auto" and device.type == "cuda" and _backend.chooses_cuda(op)
+    "auto" takes a CUDA kernel only if a GPU has run it.
+    """
+    if backend != "auto":
+        check_backend(op, backend, device)
+        return backend
+    support = op.backends.get(device.type)
+    if support is None:
+        return "reference"
+    if device.type == "cuda":
+        return "cuda" if support.ran_on_gpu and _backend.cuda_architectures() else "reference"
+    return "cpu" if _backend.is_compiled() or not support.compiled else "reference"
 
 
 def view(x: Tensor) -> View:
@@ -76,3 +111,10 @@ def ranked(name: str, x: Tensor) -> Tensor:
     """The ranks of each row, whose pearson correlation is spearman's."""
     finite_rows(name, x)
     return reference.average_ranks(x).to(result_dtype(x))
+
+
+def ranked_models(name: str, models: list[Tensor], metric: str) -> tuple[str, list[Tensor]]:
+    """The metric and the models that stand for these: "spearman" is "pearson" of ranks."""
+    if metric != "spearman":
+        return metric, models
+    return "pearson", [ranked(f"{name}[{i}]", model) for i, model in enumerate(models)]

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arguments import check_not_masked, dense
+from .arguments import check_dense, check_not_masked
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
-# libjpeg's own limit of a side
-MOST_PIXELS = 65_500
+# libjpeg's own limit of a side, in pixels
+MAX_SIDE = 65_500
 
 Quality: TypeAlias = int | Sequence[int] | np.ndarray | Tensor
 
 
 def images_tensor(images: Any) -> Tensor:
-    """Return `images` as a uint8 tensor (n, H, W, 1), (n, H, W, 3) or (n, H, W), every side 1 … 65,500 pixels.
+    """Return `images` as a checked uint8 tensor.
 
     NumPy arrays are shared where torch can, copied where it cannot (read-only, or with strides that torch does not
     have).
@@ -32,15 +32,37 @@ def images_tensor(images: Any) -> Tensor:
         images = torch.from_numpy(images if sharable else images.copy())
     if not isinstance(images, Tensor):
         raise TypeError(f"images must be a torch tensor or a NumPy array, got {type(images).__name__}")
+    check_images(images)
+    return images
+
+
+def check_images(images: Tensor) -> None:
+    """Raise unless `images` is dense uint8 (n, H, W, 1), (n, H, W, 3) or (n, H, W), sides of 1 … 65,500 pixels."""
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be uint8, got {images.dtype}")
-    dense("images", images)
+    check_dense("images", images)
     shape = tuple(images.shape)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
         raise ValueError(f"images must have shape (n, H, W, 3), (n, H, W, 1) or (n, H, W), got {shape}")
-    if not all(1 <= side <= MOST_PIXELS for side in shape[1:3]):
-        raise ValueError(f"images must have sides of 1 to {MOST_PIXELS} pixels, got {shape}")
-    return images.detach()
+    if not all(1 <= side <= MAX_SIDE for side in shape[1:3]):
+        raise ValueError(f"images must have sides of 1 to {MAX_SIDE} pixels, got {shape}")
+
+
+def check_quality(quality: Tensor, count: int) -> None:
+    """Raise unless `quality` is a dense uint8 tensor of shape (1,), or of one for each of `count` images."""
+    if quality.dtype != torch.uint8:
+        raise TypeError(f"quality must be uint8, got {quality.dtype}")
+    check_dense("quality", quality)
+    if tuple(quality.shape) not in ((1,), (count,)):
+        raise ValueError(f"quality must have shape (1,) or ({count},) like images, got {tuple(quality.shape)}")
+
+
+def check_quality_values(quality: Tensor) -> None:
+    """Raise for a checked quality outside 1 … 100: the kernels divide by it."""
+    values = quality.tolist()
+    if values and not 1 <= min(values) <= max(values) <= 100:
+        wrong = next(i for i, value in enumerate(values) if not 1 <= value <= 100)
+        raise ValueError(f"quality must be 1 to 100, got {values[wrong]} for image {wrong}")
 
 
 def quality_tensor(quality: Any, count: int) -> Tensor:
@@ -54,7 +76,7 @@ def quality_tensor(quality: Any, count: int) -> Tensor:
         return torch.tensor([int(quality)], dtype=torch.uint8, device="cpu")
     check_not_masked("quality", quality)
     if isinstance(quality, Tensor):
-        dense("quality", quality)
+        check_dense("quality", quality)
         if quality.dtype.is_floating_point or quality.dtype.is_complex:
             raise TypeError(f"quality must be an integer or one for each image, got {quality.dtype}")
         values = quality.cpu().numpy()

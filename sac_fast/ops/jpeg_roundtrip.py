@@ -1,4 +1,4 @@
-"""`jpeg_roundtrip`: check the arguments, choose the backend, call it. See `ops` for the other ops."""
+"""`jpeg_roundtrip`: what is left of images after JPEG, without the file in between."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import torch
 from torch import Tensor
 
 from .. import _backend
-from ..errors import BackendError
+from . import reference
 from .arguments import BACKENDS, check_choice
-from .jpeg_arguments import SUBSAMPLINGS, Quality, images_tensor, quality_tensor
-from .reference import jpeg_roundtrip as jpeg_reference
+from .cuda.tiles import on_device
+from .dispatch import cpu_arguments, register
+from .jpeg_arguments import (
+    SUBSAMPLINGS,
+    Quality,
+    check_images,
+    check_quality,
+    check_quality_values,
+    images_tensor,
+    quality_tensor,
+)
 
 
 def jpeg_roundtrip(
@@ -43,6 +52,11 @@ def jpeg_roundtrip(
         ValueError: wrong shape, quality outside 1 … 100 (the message names the image), unknown name.
         BackendError: the backend was asked for by name and is not there, or does not fit the device.
 
+    Example:
+        >>> gray = torch.full((1, 8, 8), 200, dtype=torch.uint8)
+        >>> jpeg_roundtrip(gray, quality=1).unique()
+        tensor([192], dtype=torch.uint8)
+
     With Pillow, for one image:
 
         Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
@@ -57,49 +71,59 @@ def jpeg_roundtrip(
     images = images_tensor(images)
     check_choice("subsampling", subsampling, SUBSAMPLINGS)
     check_choice("backend", backend, BACKENDS)
-    if backend in ("cpu", "cuda") and backend != images.device.type:
-        raise BackendError(f"backend {backend!r} needs tensors on a {backend} device, got {images.device}")
-    qualities = quality_tensor(quality, images.shape[0])
-    result: Tensor = torch.ops.sac_fast.jpeg_roundtrip(images, qualities, subsampling, backend)
+    result: Tensor = _op(images, quality_tensor(quality, images.shape[0]), subsampling, backend)
     return result
 
 
-@torch.library.custom_op("sac_fast::jpeg_roundtrip", mutates_args=())
-def _jpeg_roundtrip(images: Tensor, quality: Tensor, subsampling: str, backend: str) -> Tensor:
-    if backend == "cpu" or (backend == "auto" and images.device.type == "cpu" and _backend.is_compiled()):
-        return _jpeg_roundtrip_compiled(images, quality, subsampling, "cpu")
-    if backend == "cuda":
-        return _jpeg_roundtrip_compiled(images, quality, subsampling, "cuda")
-    qualities = int(quality[0]) if quality.numel() == 1 else quality
-    return jpeg_reference.jpeg_roundtrip(images, qualities, subsampling).contiguous()
+def _check(images: Tensor, quality: Tensor, subsampling: str) -> None:
+    check_images(images)
+    check_quality(quality, images.shape[0])
+    check_choice("subsampling", subsampling, SUBSAMPLINGS)
 
 
-@_jpeg_roundtrip.register_fake
-def _(images: Tensor, quality: Tensor, subsampling: str, backend: str) -> Tensor:
+def _fake(images: Tensor, quality: Tensor, subsampling: str) -> Tensor:
     return images.new_empty(images.shape)
 
 
-def _jpeg_roundtrip_compiled(images: Tensor, quality: Tensor, subsampling: str, backend: str) -> Tensor:
+def _cpu(images: Tensor, quality: Tensor, subsampling: str) -> Tensor:
+    return _roundtrip("cpu", images, quality, subsampling, cpu_arguments())
+
+
+def _cuda(images: Tensor, quality: Tensor, subsampling: str) -> Tensor:
+    with on_device(images.device) as stream:
+        return _roundtrip("cuda", images, quality, subsampling, (stream,))
+
+
+def _roundtrip(
+    backend: str, images: Tensor, quality: Tensor, subsampling: str, launch: tuple[int] | tuple[int, str]
+) -> Tensor:
+    """The compiled op: CPU kernels take threads and instruction set, CUDA kernels a stream."""
+    check_quality_values(quality)
     module = _backend.compiled(backend)
     images, quality = images.contiguous(), quality.to(images.device).contiguous()
     out = torch.empty_like(images)
     if out.numel() == 0:
         return out
     count, height, width = images.shape[:3]
-    batch = (
+    channels = images.shape[3] if images.dim() == 4 else 1
+    getattr(module, f"jpeg_roundtrip_{backend}")(
         images.data_ptr(),
         out.data_ptr(),
         count,
         height,
         width,
-        images.shape[3] if images.dim() == 4 else 1,
+        channels,
         quality.data_ptr(),
         int(quality.numel() > 1),
         subsampling,
+        *launch,
     )
-    if backend == "cpu":
-        module.jpeg_roundtrip_cpu(*batch, _backend.cpu_threads(), _backend.cpu_instruction_set())
-    else:
-        with torch.cuda.device(images.device):
-            module.jpeg_roundtrip_cuda(*batch, torch.cuda.current_stream().cuda_stream)
     return out
+
+
+def _reference(images: Tensor, quality: Tensor, subsampling: str) -> Tensor:
+    qualities = int(quality[0]) if quality.numel() == 1 else quality
+    return reference.jpeg_roundtrip(images, qualities, subsampling).contiguous()
+
+
+_op = register("jpeg_roundtrip", check=_check, fake=_fake, cpu=_cpu, cuda=_cuda, reference=_reference)

@@ -11,8 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Below this share of the mean square, the variance is what cancellation left over: ask the two-pass definition.
-_SMALLEST_SHARE = 1e-8
+from . import reference
+from .arguments import result_dtype
+from .cuda.correlation_distance import normalised_pair
+
+# Below this share of the mean square, the variance is a result of cancellation: the two-pass definition is needed.
+_MIN_SHARE = 1e-8
 
 
 class _Moments(NamedTuple):
@@ -23,6 +27,19 @@ class _Moments(NamedTuple):
     rows_b: Tensor
     diagonal_a: Tensor  # (n,)
     diagonal_b: Tensor
+
+
+def distance_from_moments(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float) -> Tensor:
+    """`correlation_distance` by "l2", "rsa" or "cka", by its definition where the moments do not serve."""
+    # the k×k products pay only while they are smaller than C itself
+    if metric != "rbf" and max(a.shape[1], b.shape[1]) <= a.shape[0]:
+        rows_a, rows_b = normalised_pair(a, b, metric)
+        if torch.equal(rows_a, rows_b):
+            return a.new_zeros((), dtype=result_dtype(a, b))
+        distance = comparison_from_rows(rows_a, rows_b, comparison)
+        if distance is not None:
+            return distance.to(result_dtype(a, b))
+    return reference.correlation_distance(a, b, metric=metric, comparison=comparison, sigma=sigma)
 
 
 def comparison_from_rows(rows_a: Tensor, rows_b: Tensor, comparison: str) -> Tensor | None:
@@ -82,6 +99,6 @@ def _cka(m: _Moments) -> Tensor | None:
 
 
 def _one_minus_cosine(aa: Tensor, bb: Tensor, ab: Tensor, whole_a: Tensor, whole_b: Tensor) -> Tensor | None:
-    if bool((aa <= _SMALLEST_SHARE * whole_a) | (bb <= _SMALLEST_SHARE * whole_b)):
+    if bool((aa <= _MIN_SHARE * whole_a) | (bb <= _MIN_SHARE * whole_b)):
         return None
     return (1.0 - ab / torch.sqrt(aa * bb)).clamp(min=0.0)

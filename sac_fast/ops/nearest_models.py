@@ -1,4 +1,4 @@
-"""nearest_models: the nearest neighbours of each query in a zoo, with the l1 comparison."""
+"""`nearest_models`: the nearest of many models for each query, with the l1 comparison."""
 
 from __future__ import annotations
 
@@ -10,10 +10,23 @@ from torch import Tensor
 
 from .. import _backend
 from . import reference
-from .arguments import DEFAULT_SIGMA, METRICS, bandwidth, check_choice, outputs_list, result_dtype, vectors_tensor
-from .batch import Zoo, ranked_models
+from .arguments import (
+    BACKENDS,
+    DEFAULT_SIGMA,
+    METRICS,
+    Models,
+    as_models,
+    as_vectors,
+    bandwidth,
+    check_choice,
+    check_metric,
+    check_models,
+    check_vectors,
+    probes_of,
+    result_dtype,
+)
 from .cuda import nearest_models as cuda_nearest
-from .dispatch import check_backend, cpu_arguments, fake_kernel, kernel, takes_cpu, takes_cuda, view
+from .dispatch import cpu_arguments, ranked_models, register, view
 
 # How many more candidates than asked for the uint8 pass hands on
 _SPARE_CANDIDATES = 10
@@ -27,8 +40,8 @@ class NearestModels(NamedTuple):
 
 
 def nearest_models(
-    zoo: Zoo,
-    queries: Zoo | None = None,
+    models: Models,
+    queries: Models | None = None,
     top: int = 10,
     *,
     metric: str = "cosine",
@@ -36,18 +49,19 @@ def nearest_models(
     first_pass: str = "none",
     backend: str = "auto",
 ) -> NearestModels:
-    """The `top` nearest models of a zoo for each query, without ever holding m×m distances.
+    """The `top` nearest of a batch of models for each query, without ever holding m×m distances.
 
     Args:
-        zoo: outputs (m, n, k) or a sequence of (n, k_i); or correlation vectors (m, n(n−1)/2) of float32, float16 or
+        models: outputs (m, n, k) or a sequence of (n, k_i); or correlation vectors (m, n(n−1)/2) of float32, float16 or
             uint8, as `correlation_vector` makes them: a NumPy memory map may be larger than the memory.
-        queries: of the same form as the zoo; None: every model of the zoo, itself left out.
+        queries: of the same form as `models`; None: every model, itself left out.
         top: number of neighbours, 1 ≤ top ≤ m (m − 1 without queries).
         metric, sigma: see `correlation_distance`; of no effect on vectors, which have theirs already.
         first_pass: "none": exact; "uint8": a sweep over 8-bit correlations finds `top` + 10 candidates or 2·`top`, if
             that is more, which are then ranked exactly. uint8 vectors are ranked as they are.
-        backend: see `correlation_distance`. "cuda" by name takes vectors from the host's memory too: a zoo larger than
-            the GPU's passes through it in segments. float16 vectors find candidates there, which are ranked in float32.
+        backend: see `correlation_distance`. "cuda" by name takes vectors from the host's memory too: more
+            than the GPU's memory holds pass through it in segments. float16 vectors find candidates there, which are
+            ranked in float32.
 
     Returns:
         values (q, top), ascending, and indices (q, top) int64; ties by index. Distances of outputs are those of
@@ -55,58 +69,63 @@ def nearest_models(
 
     Raises:
         TypeError, ValueError, BackendError: as `correlation_distance`; messages name the model.
+
+    Example:
+        >>> a, b = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.ones(2, 3)
+        >>> found = nearest_models([a, b, b], top=1)
+        >>> found.indices.tolist()
+        [[1], [2], [1]]
+        >>> found.values.flatten()
+        tensor([0.5000, 0.0000, 0.0000])
     """
     check_choice("metric", metric, METRICS)
     check_choice("first_pass", first_pass, ("none", "uint8"))
+    check_choice("backend", backend, BACKENDS)
     if isinstance(top, bool) or not isinstance(top, int):
         raise TypeError(f"top must be an integer, got {type(top).__name__}")
-    spare = max(_SPARE_CANDIDATES, top) if first_pass == "uint8" else None
-    candidates = 0 if spare is None else top + spare
-    if isinstance(zoo, Tensor | np.ndarray) and zoo.ndim == 2:
-        vectors = vectors_tensor("zoo", zoo)
-        streamed = backend == "cuda" and torch.cuda.is_available() and not vectors.is_cuda
-        asked = None if queries is None else vectors_tensor("queries", queries, like=vectors, anywhere=streamed)
-        _check_top(top, len(vectors), queries is None)
-        if not streamed:
-            check_backend(backend, vectors.device)
-        return NearestModels(*torch.ops.sac_fast.nearest_vectors(vectors, asked, top, candidates, backend))
-    models = outputs_list("zoo", zoo)
-    wanted = [] if queries is None else outputs_list("queries", queries, like=models[0])
-    _check_top(top, len(models), queries is None)
-    check_backend(backend, models[0].device)
     sigma = bandwidth(sigma)
-    return NearestModels(*torch.ops.sac_fast.nearest_models(models, wanted, metric, sigma, top, candidates, backend))
+    candidates = top + max(_SPARE_CANDIDATES, top) if first_pass == "uint8" else 0
+    if isinstance(models, Tensor | np.ndarray) and models.ndim == 2:
+        vectors = as_vectors("models", models)
+        asked = None if queries is None else as_vectors("queries", queries)
+        return NearestModels(*_vectors_op(vectors, asked, top, candidates, backend))
+    listed = as_models("models", models)
+    wanted = [] if queries is None else as_models("queries", queries)
+    return NearestModels(*_op(listed, wanted, metric, sigma, top, candidates, backend))
 
 
-def _check_top(top: int, models: int, leave_itself_out: bool) -> None:
-    most = models - leave_itself_out
-    if not 1 <= top <= most:
-        raise ValueError(f"top must be within 1 … {most} (the models to choose from), got {top}")
+def _check_top(top: int, candidates: int, models: int, leave_itself_out: bool) -> None:
+    largest = models - leave_itself_out
+    if not 1 <= top <= largest:
+        raise ValueError(f"top must be within 1 … {largest} (the models to choose from), got {top}")
+    if candidates < 0:
+        raise ValueError(f"candidates must be at least 0, got {candidates}")
 
 
-@kernel(
-    "nearest_models(Tensor[] zoo, Tensor[] queries, str metric, float sigma, int top, int candidates, str backend)"
-    " -> (Tensor, Tensor)"
-)
-def _nearest_models(
-    zoo: list[Tensor],
-    queries: list[Tensor],
-    metric: str,
-    sigma: float,
-    top: int,
-    candidates: int,
-    backend: str,
+def _check(models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int) -> None:
+    check_models("models", models)
+    if queries:
+        check_models("queries", queries, like=models[0])
+    check_metric(metric, sigma)
+    _check_top(top, candidates, len(models), not queries)
+
+
+def _fake(
+    models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
 ) -> tuple[Tensor, Tensor]:
-    if takes_cuda("nearest_models", backend, zoo[0].device):
-        return cuda_nearest.nearest_models(zoo, queries, metric, sigma, top, candidates)
-    if not takes_cpu(backend, zoo[0].device):
-        return reference.nearest_models(zoo, queries or None, top, metric=metric, sigma=sigma)
-    dtype = result_dtype(*zoo, *queries)
-    ranked_metric, zoo = ranked_models("zoo", zoo, metric)
+    shape, like = (len(queries or models), top), models[0]
+    return like.new_empty(shape, dtype=result_dtype(*models, *queries)), like.new_empty(shape, dtype=torch.int64)
+
+
+def _cpu(
+    models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
+) -> tuple[Tensor, Tensor]:
+    dtype = result_dtype(*models, *queries)
+    ranked_metric, models = ranked_models("models", models, metric)
     _, queries = ranked_models("queries", queries, metric)
-    values, indices = _room(len(queries) or len(zoo), top)
+    values, indices = _empty_results(len(queries or models), top)
     _backend.compiled().nearest_models_cpu(
-        [view(x) for x in zoo],
+        [view(x) for x in models],
         [view(x) for x in queries],
         ranked_metric,
         sigma,
@@ -119,37 +138,44 @@ def _nearest_models(
     return values.to(dtype), indices
 
 
-@fake_kernel("nearest_models")
-def _(
-    zoo: list[Tensor],
-    queries: list[Tensor],
-    metric: str,
-    sigma: float,
-    top: int,
-    candidates: int,
-    backend: str,
+def _reference(
+    models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
 ) -> tuple[Tensor, Tensor]:
-    shape = (len(queries) or len(zoo), top)
-    return zoo[0].new_empty(shape, dtype=result_dtype(*zoo, *queries)), zoo[0].new_empty(shape, dtype=torch.int64)
+    return reference.nearest_models(models, queries or None, top, metric=metric, sigma=sigma)
 
 
-@kernel("nearest_vectors(Tensor zoo, Tensor? queries, int top, int candidates, str backend) -> (Tensor, Tensor)")
-def _nearest_vectors(
-    zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str
-) -> tuple[Tensor, Tensor]:
-    if takes_cuda("nearest_models", backend, zoo.device):
-        return cuda_nearest.nearest_vectors(zoo, queries, top, candidates)
-    if not takes_cpu(backend, zoo.device):
-        return reference.nearest_vectors(zoo, queries, top)
-    asked = 0 if queries is None else len(queries)
-    values, indices = _room(asked or len(zoo), top)
+def _check_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> None:
+    check_vectors("models", models)
+    if queries is not None:
+        check_vectors("queries", queries, like=models)
+        # the CUDA kernel reads vectors of the host's memory for queries on the device, and the other way round
+        if not (queries.is_cuda or models.is_cuda):
+            _check_same_device(models, queries)
+    _check_top(top, candidates, len(models), queries is None)
+
+
+def _check_same_device(models: Tensor, queries: Tensor | None) -> None:
+    if queries is not None and queries.device != models.device:
+        raise ValueError(f"queries must be on {models.device} like models, got {queries.device}")
+
+
+def _fake_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
+    like = models if queries is None else queries
+    shape = (len(like), top)
+    return like.new_empty(shape, dtype=torch.float32), like.new_empty(shape, dtype=torch.int64)
+
+
+def _cpu_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
+    _check_same_device(models, queries)
+    models, queries = models.contiguous(), None if queries is None else queries.contiguous()
+    values, indices = _empty_results(len(models if queries is None else queries), top)
     _backend.compiled().nearest_vectors_cpu(
-        zoo.data_ptr(),
-        len(zoo),
+        models.data_ptr(),
+        len(models),
         0 if queries is None else queries.data_ptr(),
-        asked,
-        str(zoo.dtype).removeprefix("torch."),
-        round((1 + (1 + 8 * zoo.shape[1]) ** 0.5) / 2),
+        0 if queries is None else len(queries),
+        str(models.dtype).removeprefix("torch."),
+        probes_of(models.shape[1]),
         top,
         candidates,
         *cpu_arguments(),
@@ -159,12 +185,29 @@ def _nearest_vectors(
     return values.to(torch.float32), indices
 
 
-@fake_kernel("nearest_vectors")
-def _(zoo: Tensor, queries: Tensor | None, top: int, candidates: int, backend: str) -> tuple[Tensor, Tensor]:
-    shape = (len(zoo) if queries is None else len(queries), top)
-    like = zoo if queries is None else queries
-    return like.new_empty(shape, dtype=torch.float32), like.new_empty(shape, dtype=torch.int64)
+def _reference_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
+    _check_same_device(models, queries)
+    return reference.nearest_vectors(models, queries, top)
 
 
-def _room(queries: int, top: int) -> tuple[Tensor, Tensor]:
+def _empty_results(queries: int, top: int) -> tuple[Tensor, Tensor]:
     return torch.empty(queries, top, dtype=torch.float64), torch.empty(queries, top, dtype=torch.int64)
+
+
+_op = register(
+    "nearest_models",
+    check=_check,
+    fake=_fake,
+    cpu=_cpu,
+    cuda=cuda_nearest.nearest_models,
+    reference=_reference,
+)
+_vectors_op = register(
+    "nearest_models",
+    "nearest_vectors",
+    check=_check_of_vectors,
+    fake=_fake_of_vectors,
+    cpu=_cpu_of_vectors,
+    cuda=cuda_nearest.nearest_vectors,
+    reference=_reference_of_vectors,
+)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ..errors import FileFormatError, ProbeError
-from ..io.container import StrPath, open_regular, sha256_stream
+from ..io.files import StrPath, open_regular
+from ..io.hashing import sha256_stream
 from .arguments import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]

@@ -21,7 +21,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from .arguments import check_integer
 from .image import FITS

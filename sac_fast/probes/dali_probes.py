@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from .arguments import check_integer
 from .dali import DaliLoader, version
 from .probe_set import ProbeSet

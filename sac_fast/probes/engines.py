@@ -9,7 +9,7 @@ import torch
 
 from .. import _backend
 from ..errors import ProbeError
-from ..io.container import package_version
+from ..io.version import package_version
 from ..ops.jpeg_roundtrip import jpeg_roundtrip
 from .arguments import check_choice
 from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact

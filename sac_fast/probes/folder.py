@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
-from ..io.container import StrPath, open_regular, sha256_stream
+from ..io.files import StrPath, open_regular
+from ..io.hashing import sha256_stream
 from ..io.progress import track
 from .arguments import as_integer, check_choice, check_integer
 from .committed_draw import committed_order, committed_record

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from ..errors import FileFormatError, ProbeError
-from ..io.container import StrPath, open_regular, sha256_stream
+from ..io.files import StrPath, open_regular
+from ..io.hashing import sha256_stream
 
 # EPS and PS run Ghostscript on the file; Pillow can identify but not decode the others.
 _REFUSED_FORMATS = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"}

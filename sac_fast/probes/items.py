@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import FileFormatError, ProbeError
-from ..io.container import StrPath, open_regular
+from ..io.files import StrPath, open_regular
 from .folder import class_names, list_images
 from .image import MAX_FILE_BYTES, image_extensions, strict_pillow
 

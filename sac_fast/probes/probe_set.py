@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
-from ..io.container import StrPath, content_hash, load_container, save_container
+from ..io.container import load_container, save_container
+from ..io.files import StrPath
+from ..io.hashing import content_hash
 from .arguments import as_integer
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..io.container import package_version
+from ..io.version import package_version
 
 # Lists with one entry per image, which a summary leaves out.
 _IMAGE_LISTS = frozenset({"images", "each", "dropped", "skipped"})

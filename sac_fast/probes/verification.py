@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from .arrays import read_hdf5, to_pixels
 from .compare import pixel_difference

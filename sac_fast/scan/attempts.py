@@ -1,4 +1,4 @@
-"""A worker process as its pool knows it, and who is to blame when it ends."""
+"""A worker process and its attempts, and which model is at fault when the process ends."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from .jobs import Job
 from .protocol import FrameReader
 
-#: A model whose worker ends this often is at fault; a kill from outside is forgiven more often than a crash.
-_MOST_CRASHES = 2
-_MOST_KILLS = 5
+# A model has failed once its worker ended this often. SIGKILL may come from outside, so it is allowed more often.
+_MAX_CRASHES = 2
+_MAX_KILLS = 5
 
 
 @dataclass
-class Try:
-    """A job and what has happened to it so far."""
+class Attempt:
+    """A job and the ends of the workers that ran it."""
 
     job: Job
     crashes: int = 0
     kills: int = 0
-    alone: bool = False  # to be tried in a new worker, without another beside it
+    alone: bool = False  # to be run in a new worker, without another job
     message: bytes = b""
 
 
 @dataclass(eq=False)
 class Worker:
-    """One process; the first of `tries` is being worked on, since `since`."""
+    """One process; it has been running the first of `attempts` since `since`."""
 
     device: str
     serial: int
@@ -36,24 +36,24 @@ class Worker:
     reader: FrameReader
     overlap: bool
     pid: int | None = None
-    tries: deque[Try] = field(default_factory=deque)
+    attempts: deque[Attempt] = field(default_factory=deque)
     since: float = 0.0
     unsent: bytearray = field(default_factory=bytearray)
     used: bool = False
-    silent_since: float | None = None  # when it closed its end of the connection
-    verdict: tuple[str, str] | None = None  # why we ended it: reason and message; "": not for a model's fault
+    silent_since: float | None = None  # since it closed its end of the connection
+    stopped: tuple[str, str] | None = None  # why the pool ended it: reason and message; "": no fault of a model
 
 
-def is_guilty(suspects: list[Try], verdict: tuple[str, str] | None, status: int) -> bool:
-    """Whether the first one is to be recorded as failed; if not, it is tried again."""
-    first = suspects[0]
-    if verdict is not None and verdict[0] in ("", "timed-out"):
-        return verdict[0] == "timed-out"
-    if len(suspects) > 1 or (verdict is not None and not first.alone):
-        for tried in suspects:
-            tried.alone = True
+def is_failed(started: list[Attempt], stopped: tuple[str, str] | None, status: int) -> bool:
+    """Whether the first attempt is final, and its model failed; else it is repeated."""
+    first = started[0]
+    if stopped is not None and stopped[0] in ("", "timed-out"):
+        return stopped[0] == "timed-out"
+    if len(started) > 1 or (stopped is not None and not first.alone):
+        for attempt in started:
+            attempt.alone = True
         return False
     first.alone = True
-    first.kills += verdict is None and status == -signal.SIGKILL
-    first.crashes += verdict is None and status != -signal.SIGKILL
-    return verdict is not None or first.crashes >= _MOST_CRASHES or first.kills >= _MOST_KILLS
+    first.kills += stopped is None and status == -signal.SIGKILL
+    first.crashes += stopped is None and status != -signal.SIGKILL
+    return stopped is not None or first.crashes >= _MAX_CRASHES or first.kills >= _MAX_KILLS

@@ -1,4 +1,4 @@
-"""The process that forks a scan's workers, seen from the scan."""
+"""The scan's side of the fork server, the process that forks its workers."""
 
 from __future__ import annotations
 
@@ -15,32 +15,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SacFastError
+from .jobs import ScanError
+from .named_modules import FORK_SERVER_MAIN
 
-_MESSAGE_BYTES = 1 << 16
+_MAX_MESSAGE_BYTES = 1 << 16
 # The search path comes as an argument: a process that looked into the current folder first, as `python -m` does,
-# would import what a stranger put there.
+# would import untrusted files there.
+_MODULE, _, _FUNCTION = FORK_SERVER_MAIN.partition(":")
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
-    "from sac_fast.scan.worker_main import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+    f"from {_MODULE} import {_FUNCTION}; {_FUNCTION}(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SAC_FAST_NUM_THREADS")
 
 
-class ScanError(SacFastError, RuntimeError):
-    """A scan that cannot go on: its workers cannot be started, or its arguments do not fit together."""
-
-
-class Nursery:
-    """Starts worker processes, tells when one ended, and ends them.
+class ForkServer:
+    """Forks worker processes, reports their end, and kills them.
 
     Args:
-        pixels: uint8 ``(n, H, W, 3)`` that all workers shall see, or None.
+        pixels: uint8 ``(n, H, W, 3)`` to be shared with all workers, or None.
     """
 
     def __init__(self, pixels: npt.NDArray[np.uint8] | None) -> None:
-        self._pixels_fd = None if pixels is None else _shared(pixels)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process runs)
+        self._pixels_fd = None if pixels is None else _share(pixels)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [os.path.abspath(folder) for folder in sys.path]
         environment = os.environ | dict.fromkeys(_ONE_THREAD, "1") | {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -54,18 +52,18 @@ class Nursery:
                 stderr=self._errors,
                 pass_fds=(theirs.fileno(),),
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the scan, which tells its workers
+                start_new_session=True,  # Ctrl-C goes to the scan, which stops its workers
             )
         self._serial = 0
 
     def spawn(self) -> tuple[int, socket.socket]:
-        """Ask for a worker.
+        """Request a worker.
 
         Returns:
-            The serial number that `messages` will give with its pid, and our end of its socket, non-blocking.
+            The serial number that `messages` reports with its pid, and our end of its socket, non-blocking.
 
         Raises:
-            ScanError: the process is gone.
+            ScanError: the fork server has ended.
         """
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno()] + ([] if self._pixels_fd is None else [self._pixels_fd])
@@ -75,21 +73,21 @@ class Nursery:
                 socket.send_fds(self.control, [json.dumps({"spawn": self._serial}).encode()], descriptors)
             except OSError as error:
                 ours.close()
-                raise self.gone() from error
+                raise self.end_error() from error
         ours.setblocking(False)
         return self._serial, ours
 
     def kill(self, pid: int) -> None:
-        """End a worker and what it started; nothing happens if it has ended already."""
+        """Kill a worker and its children; a worker that has ended is ignored."""
         with contextlib.suppress(OSError):
             self.control.send(json.dumps({"kill": pid}).encode())
 
     def messages(self) -> list[dict[str, Any]] | None:
-        """What the process has said since: ``spawned`` and ``ended`` messages; None once it is gone."""
+        """New messages of the process, ``ready``, ``spawned`` and ``ended``; None once it has ended."""
         found: list[dict[str, Any]] = []
         while True:
             try:
-                text = self.control.recv(_MESSAGE_BYTES, socket.MSG_DONTWAIT)
+                text = self.control.recv(_MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return found
             except OSError:
@@ -99,19 +97,21 @@ class Nursery:
             found.append(json.loads(text))
 
     def was_killed(self) -> bool:
-        """Whether somebody else ended the process, so that a new one may do better."""
+        """Whether the process was killed from outside, so that a new one may work."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout=5) == -signal.SIGKILL
         return False
 
-    def gone(self) -> ScanError:
-        """The error that says why the process ended."""
+    def end_error(self) -> ScanError:
+        """The error with the reason why the process ended."""
         self._process.kill()
         self._process.wait()
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 2000))
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
-        return ScanError(f"the process that starts workers must keep running, got its end: {said[-1] if said else '?'}")
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return ScanError(
+            f"the process that forks workers must keep running, got its end: {lines[-1] if lines else '?'}"
+        )
 
     def close(self) -> None:
         """End the process, and with it all workers."""
@@ -126,8 +126,8 @@ class Nursery:
             self._pixels_fd = None
 
 
-def _shared(pixels: npt.NDArray[np.uint8]) -> int:
-    """A descriptor of memory that holds the pixels and that no worker can change for the others."""
+def _share(pixels: npt.NDArray[np.uint8]) -> int:
+    """A descriptor of sealed memory with the pixels, which no worker can change for the others."""
     import fcntl
 
     descriptor = os.memfd_create("sac_fast probes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -144,7 +144,7 @@ def _shared(pixels: npt.NDArray[np.uint8]) -> int:
 
 
 def signal_name(status: int) -> str:
-    """How a process ended, in words: ``"SIGSEGV"`` or ``"exit code 3"``."""
+    """How a process ended: ``"SIGSEGV"`` or ``"exit code 3"``."""
     if status >= 0:
         return f"exit code {status}"
     try:
@@ -154,7 +154,7 @@ def signal_name(status: int) -> str:
 
 
 def anonymous_bytes(pid: int) -> int:
-    """A process's own resident memory; 0 if it is gone."""
+    """A process's own resident memory; 0 if it has ended."""
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as handle:
         for line in handle:
             if line.startswith(b"RssAnon:"):

@@ -1,27 +1,41 @@
-"""The unit of work of a scan: one model to be loaded and run by somebody, somewhere."""
+"""The jobs of a scan, the settings and devices of its workers, and checks of its arguments."""
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from ..io.container import canonical_json
-from ..models import Limits, ModelEntry
-from ..models.architectures import split_architecture
-from .protocol import MAX_BODY_BYTES, Answer, failed
+import torch
 
-#: Probes a call on the CPU. Fixed, since the last bits of an answer depend on it.
+from ..errors import SacFastError
+from ..fingerprint import Fingerprint
+from ..io.hashing import canonical_json
+from ..io.version import package_version
+from ..models import Limits, ModelEntry, Preprocessing
+from ..models.architectures import split_architecture
+from ..models.code_path import code_folder
+from ..models.manifest import check_lengths
+from ..store.records import FileStamp
+from .named_modules import TRUSTED_ARCHITECTURES, WITH_HEAD
+from .protocol import MAX_BODY_BYTES, RunResult, WireError, failed, pack
+
+#: Probes per call on the CPU. A constant, since the last bits of the outputs depend on it.
 CPU_BATCH_SIZE = 64
 #: Reason of a model whose arguments JSON cannot hold.
 BAD_ARGUMENTS = "bad-arguments"
+#: Reason of a model whose architecture the user did not trust.
+UNTRUSTED_ARCHITECTURE = "untrusted-architecture"
 
-# Whole specs, never a beginning: what the demo's module has imported is none of them.
-_OURS = frozenset(f"sac_fast.demo.architectures:{name}" for name in ("plain", "residual", "inception"))
-# Builds the model that its argument `model` names, with `model_args`.
-_WITH_HEAD = "sac_fast.attacks.transfer:with_head"
+
+class ScanError(SacFastError, RuntimeError):
+    """A scan that cannot go on: its workers cannot be started, or its arguments do not fit together."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +45,18 @@ class Job:
     Attributes:
         number: unique in the scan.
         entry: what to open; its preprocessing is resolved.
+        stamp: of its file before the run; None: not known, so that the next scan runs the model again.
+        request: `request_hash`, with the stamps of external weights.
     """
 
     number: int
     entry: ModelEntry
+    stamp: FileStamp | None = None
+    request: str = ""
 
 
 def request_of(job: Job) -> dict[str, Any]:
-    """The job as JSON can hold it (`sac_fast.scan.worker.entry_of` is the other side)."""
+    """The job as JSON-able values (`sac_fast.scan.worker.entry_of` is the inverse)."""
     entry = job.entry
     return {
         "number": job.number,
@@ -52,31 +70,41 @@ def request_of(job: Job) -> dict[str, Any]:
     }
 
 
-def _callables(spec: str, arguments: Mapping[str, Any]) -> Iterator[str]:
-    """The architecture, and those that it is told to build."""
+def pack_request(job: Job) -> bytes | RunResult:
+    """The frame that asks a worker for the job; a failure where JSON cannot hold its arguments."""
+    try:
+        return b"".join(pack(request_of(job)))
+    except (TypeError, ValueError, WireError) as error:
+        return failed(BAD_ARGUMENTS, f"{type(error).__name__}: {error}")
+
+
+def _named_architectures(spec: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The architecture, and those that it is asked to build."""
     while True:
         yield spec
         inner, options = arguments.get("model"), arguments.get("model_args")
-        if spec != _WITH_HEAD or not isinstance(inner, str):  # refused when it is called
+        if spec != WITH_HEAD or not isinstance(inner, str):  # another type is refused when it is called
             return
         spec, arguments = inner, options if isinstance(options, Mapping) else {}
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What all workers of a scan have in common.
+    """How the workers of a scan run models.
 
     Attributes:
-        batch_size: probes a call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
+        preprocessing: of models whose entry has none.
+        batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
-        trusted: architectures that entries may name, as a manifest from a stranger's folder does: their code is run;
-            None: any. What `architectures` names is trusted, and so are those of the demo.
+        trusted: architectures that entries may name, whose code is run; None: any. Those in `architectures` and
+            `TRUSTED_ARCHITECTURES` are always trusted.
         timeout: seconds of wall-clock time for loading and running one model.
-        memory_bytes: a worker's own memory, beyond what the imports take; None: no limit.
+        memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
     """
 
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batch_size: int | None = None
     dtype: str | None = None
     architectures: Sequence[str] = ()
@@ -86,85 +114,161 @@ class WorkerSettings:
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
 
-    def refusal(self, entry: ModelEntry) -> Answer | None:
-        """Why an entry is not even opened; None: it may be."""
+    def refusal(self, entry: ModelEntry) -> RunResult | None:
+        """The failure of an entry that must not be opened; None: it may be."""
         if entry.architecture is None or self.trusted is None:
             return None
-        trusted = {*_OURS, *self.trusted, *(split_architecture(text)[0] for text in self.architectures)}
-        for spec in _callables(entry.architecture, entry.kwargs):
+        trusted = {*TRUSTED_ARCHITECTURES, *self.trusted, *(split_architecture(text)[0] for text in self.architectures)}
+        for spec in _named_architectures(entry.architecture, entry.kwargs):
             if spec not in trusted:
                 return failed(
-                    "untrusted-architecture",
+                    UNTRUSTED_ARCHITECTURE,
                     f"a manifest inside the folder names the architecture {spec!r}, whose code would be run: if you "
                     "trust it, name it yourself, or scan the manifest instead of the folder",
                 )
         return None
 
     def batch_size_on(self, device: str) -> int | None:
-        """The batch size on a device; None: it has to be found."""
+        """The batch size on a device; None: the largest that fits."""
         if self.batch_size is None and device.split(":")[0] == "cpu":
             return CPU_BATCH_SIZE
         return self.batch_size
 
     def setup(self, device: str, probes_shape: Sequence[int] | None) -> dict[str, Any]:
-        """The first frame that a worker gets, as `sac_fast.scan.worker_main` reads it."""
+        """The first frame of a worker, as `sac_fast.scan.worker_main` reads it."""
         return {
             "device": device,
             "dtype": self.dtype,
             "batch_size": self.batch_size_on(device),
             "architectures": list(self.architectures),
+            "code_folder": code_folder(),
             "limits": dataclasses.asdict(self.limits),
             "memory_bytes": self.memory_bytes,
             "probes_shape": None if probes_shape is None else list(probes_shape),
             "max_body_bytes": self.max_body_bytes,
-            # On a CPU loading ahead would only take the cores away from the models that run.
+            # On a CPU, loading ahead would take cores away from the models that run.
             "overlap": device.split(":")[0] != "cpu",
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; `from_dict` reads it."""
-        return dataclasses.asdict(self) | {"architectures": list(self.architectures)}
+        """JSON-able values; `from_dict` is the inverse."""
+        values = dataclasses.asdict(dataclasses.replace(self, architectures=list(self.architectures)))
+        return values | {"preprocessing": self.preprocessing.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> WorkerSettings:
         """The inverse of `to_dict`."""
-        return cls(**{**values, "limits": Limits(**values["limits"])})
+        preprocessing = Preprocessing.from_dict(values["preprocessing"])
+        return cls(**{**values, "limits": Limits(**values["limits"]), "preprocessing": preprocessing})
 
 
 def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
-    """``"sha256:…"`` of all that is asked of a model: another request may have another answer, or failure.
+    """``"sha256:…"`` of everything besides its file that a model's outputs or failure depend on.
 
-    Not in it: tags, which change no answer, and the code of architectures, which could only be found by importing it.
-    Who edits an architecture removes its models from the store, or begins a new one.
+    Left out: tags, which do not change outputs, and the code of architectures, which is known only after importing
+    it. After editing an architecture, remove its models from the store, or start a new store.
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
-    for name in ("timeout", "memory_bytes"):
-        del common[name]  # to give more of them there is retry_failed
+    # `preprocessing` is part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
+    for name in ("preprocessing", "timeout", "memory_bytes"):
+        del common[name]
     try:
         text = canonical_json([values, common, code_version])
-    except (TypeError, ValueError) as error:  # the executor says so too
+    except (TypeError, ValueError) as error:  # `pack_request` fails likewise
         text = f"{type(error).__name__}: {error}"
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Executor(Protocol):
-    """Where jobs are done: worker processes of this machine, or a Ray cluster."""
+    """Runs jobs: worker processes on this machine, or a Ray cluster."""
 
-    def room(self) -> int:
-        """How many more jobs it would take now."""
+    def capacity(self) -> int:
+        """How many more jobs it takes now."""
 
     def submit(self, job: Job) -> None:
         """Take a job."""
 
-    def poll(self, seconds: float) -> list[tuple[Job, Answer]]:
-        """What has been done, after waiting at most so long for the first."""
+    def poll(self, seconds: float) -> list[tuple[Job, RunResult]]:
+        """The jobs that have ended, after waiting at most so long for the first."""
 
-    def in_hand(self) -> int:
-        """How many jobs it has taken and not answered."""
+    def pending(self) -> int:
+        """The number of submitted jobs whose result was not returned yet."""
 
-    def drop_waiting(self) -> None:
-        """Forget the jobs that nobody has begun."""
+    def cancel_queued(self) -> None:
+        """Drop the jobs that have not started."""
 
     def close(self) -> None:
         """End all workers at once."""
+
+
+def check_sources(sources: Sequence[Fingerprint | str]) -> None:
+    """Refuse two sources of the same name, whose distances could not be distinguished."""
+    names = collections.Counter(source if isinstance(source, str) else source.name for source in sources)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"sources must have different names, got {twice[0]!r} {names[twice[0]]} times")
+
+
+def check_entries(entries: Sequence[ModelEntry]) -> None:
+    """Refuse entries of the same name, and names or tags that a store cannot hold."""
+    names = collections.Counter(entry.name for entry in entries)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"entries must have different names, got {twice[0]!r} {names[twice[0]]} times")
+    for entry in entries:
+        try:
+            check_lengths(entry.name, entry.tags)
+        except ValueError as error:
+            raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
+
+
+def probe_count(sources: Sequence[Fingerprint]) -> int | None:
+    """The number of probes of the sources; None: there are no sources.
+
+    Raises:
+        ScanError: their numbers differ.
+    """
+    counts = {len(source) for source in sources}
+    if len(counts) > 1:
+        raise ScanError(f"sources must have outputs for the same number of probes, got {sorted(counts)}")
+    return counts.pop() if counts else None
+
+
+def device_list(device: str, workers: int | None) -> list[str]:
+    """The device of each worker.
+
+    Args:
+        device, workers: as in `sac_fast.scan_models`.
+
+    Raises:
+        ValueError: no such device, or no worker.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    named = [part.strip() for part in device.split(",")]
+    kinds = {part.split(":")[0] for part in named}
+    if kinds == {"cpu"}:
+        return ["cpu"] * (workers or len(os.sched_getaffinity(0)))
+    if kinds != {"cuda"}:
+        raise ValueError(f'device must be "cpu", "cuda" or GPUs such as "cuda:0,cuda:1", got {device!r}')
+    count = torch.cuda.device_count()
+    gpus = [f"cuda:{number}" for number in range(count)] if named == ["cuda"] else named
+    bad = [gpu for gpu in gpus if not gpu[5:].isdecimal() or int(gpu[5:]) >= count]
+    if bad or not gpus:
+        raise ValueError(f"device must be of the {count} GPUs that torch sees, got {', '.join(bad) or device}")
+    return [gpus[number % len(gpus)] for number in range(workers or len(gpus))]
+
+
+def default_memory(workers: int) -> int:
+    """A worker's share of four fifths of the memory of this machine or container, at least 1 GiB."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return max(1 << 30, total * 4 // 5 // workers)
+
+
+def code_version(device: str, settings: WorkerSettings) -> str:
+    """Everything in the code and its configuration that the last bits of outputs depend on."""
+    kind = device.split(":")[0]
+    batch = settings.batch_size_on(device)
+    how = f"{kind}, batch {batch or 'largest'}" + (", 1 thread, channels last where it fits" if kind == "cpu" else "")
+    return f"sac_fast {package_version()}, torch {torch.__version__}, {how}"

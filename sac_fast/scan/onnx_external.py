@@ -1,6 +1,6 @@
-"""The files beside an ONNX file that hold its weights: its own stamp does not change when they do.
+"""The external weight files of an ONNX file, whose own stamp does not change when they do.
 
-Their names are found among the file's bytes, without parsing a stranger's protobuf in the process of the scan: an entry
+Their names are searched in the file's bytes, without parsing an untrusted protobuf in the process of the scan: an entry
 of ``TensorProto.external_data`` is the field 13 with a key, the text "location", and a value.
 Source: https://onnx.ai/onnx/repo-docs/ExternalData.html, onnx.proto, https://protobuf.dev/programming-guides/encoding/
 """
@@ -15,32 +15,33 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import FileFormatError
-from ..io.container import canonical_json, open_regular
+from ..io.files import open_regular
+from ..io.hashing import canonical_json
 from ..store.records import MAX_TEXT
 
-_PIECE = 1 << 20
-_MOST_BYTES = 256 << 20  # read at once; the graphs of files with external weights are small
+_PIECE_BYTES = 1 << 20
+_MAX_BYTES = 256 << 20  # read at once; the graphs of files with external weights are small
 _LENGTH = rb"([\x00-\x7f]|[\x80-\xff][\x01-\x7f])"
 _ENTRY = re.compile(rb"\x6a" + _LENGTH + rb"\x0a\x08location\x12" + _LENGTH, re.DOTALL)
-# The text "location" as a field of its own, however its length of 8 is written.
+# The text "location" as a field, for every encoding of its length of 8.
 _KEY = re.compile(rb"[\x08\x00]location")
 
 
 def external_files(path: Path) -> tuple[str, ...] | None:
-    """The external files that an ONNX file names, as it names them.
+    """The names of external files in an ONNX file.
 
     Args:
-        path: any file; one that cannot be opened names none.
+        path: any file; one that cannot be opened has none.
 
     Returns:
-        Their names, sorted; None: there may be some, but they cannot be told.
+        The names, sorted; None: there may be some, but they cannot be determined.
     """
     try:
         with open_regular(path) as handle:
             size = os.fstat(handle.fileno()).st_size
             if not _has_key(handle, size):
                 return ()
-            if size > _MOST_BYTES or path.is_symlink():
+            if size > _MAX_BYTES or path.is_symlink():
                 return None
             handle.seek(0)
             data = handle.read(size)
@@ -56,7 +57,7 @@ def external_files(path: Path) -> tuple[str, ...] | None:
             entries += 1
             names.add(data[found.end() : found.end() + length])
     if entries != len(_KEY.findall(data)):
-        return None  # written as nobody's exporter does, or a tensor is called so
+        return None  # an encoding that no exporter uses, or a tensor of this name
     try:
         return tuple(sorted(name.decode() for name in names))
     except UnicodeDecodeError:
@@ -64,10 +65,10 @@ def external_files(path: Path) -> tuple[str, ...] | None:
 
 
 def with_external(request: str, path: Path, names: tuple[str, ...] | None) -> str | None:
-    """A request for a file with external weights: the request, a hash of their stamps as they are now, their names.
+    """A request for a file with external weights: the request, a hash of their present stamps, their names.
 
     Returns:
-        The text that `ModelRecord.request` keeps; None: names that are not known, or too many.
+        The text for `ModelRecord.request`; None: unknown names, or too many.
     """
     if not names:
         return None if names is None else request
@@ -77,7 +78,7 @@ def with_external(request: str, path: Path, names: tuple[str, ...] | None) -> st
 
 
 def names_of(request: str | None) -> tuple[str, ...]:
-    """The names that `with_external` wrote into a request, a stranger's store included."""
+    """The names that `with_external` wrote into a request; the request is untrusted."""
     parts = (request or "").split(" ", 2)
     try:
         return tuple(map(str, json.loads(parts[2])))
@@ -87,7 +88,7 @@ def names_of(request: str | None) -> tuple[str, ...]:
 
 def _has_key(handle: BinaryIO, size: int) -> bool:
     tail = b""
-    while size > 0 and (piece := handle.read(min(size, _PIECE))):
+    while size > 0 and (piece := handle.read(min(size, _PIECE_BYTES))):
         if _KEY.search(tail + piece):
             return True
         tail = piece[-8:]

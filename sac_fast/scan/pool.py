@@ -1,4 +1,4 @@
-"""Worker processes on this machine: each has one model in hand and one waiting, a time limit and a memory limit."""
+"""Worker processes on this machine: each has one model running and one queued, a time limit and a memory limit."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from collections.abc import Sequence
 
 from ..probes import ProbeSet
 from ..probes.jpeg import Pixels
-from .attempts import Try, Worker, is_guilty
-from .fork_server import Nursery, ScanError, anonymous_bytes, signal_name
-from .jobs import BAD_ARGUMENTS, Job, WorkerSettings, request_of
-from .protocol import Answer, FrameReader, WireError, failed, pack, read_reply
+from .attempts import Attempt, Worker, is_failed
+from .fork_server import ForkServer, anonymous_bytes, signal_name
+from .jobs import Job, ScanError, WorkerSettings, pack_request
+from .protocol import FrameReader, RunResult, WireError, failed, pack, read_reply
 
-_MOST_RESTARTS = 5
+_MAX_RESTARTS = 5
 _TICK_SECONDS = 0.25
 _SILENT_SECONDS = 5.0
-_PIECE = 1 << 20
-#: What a worker's own memory holds besides its model: copies of what the imports made.
+_PIECE_BYTES = 1 << 20
+# A worker's own memory besides its model: copied pages of the imports.
 _IMPORTS_BYTES = 256 << 20
 
 
@@ -29,7 +29,7 @@ class WorkerPool:
     """Runs jobs in worker processes; replaces those that crash, hang, or take too much memory.
 
     Args:
-        probes: what the models answer, or their pixels; None: recorded outputs only.
+        probes: the inputs of the models, or their pixels; None: recorded outputs only.
         devices: one worker for each: ``["cpu", "cpu"]``, ``["cuda:0", "cuda:1"]``.
         settings: of the workers.
     """
@@ -41,57 +41,56 @@ class WorkerPool:
         self._rows = None if probes is None else len(probes)
         self._settings = settings
         self._selector = selectors.DefaultSelector()
-        self._waiting: deque[Try] = deque()
-        self._done: list[tuple[Job, Answer]] = []
+        self._queue: deque[Attempt] = deque()
+        self._done: list[tuple[Job, RunResult]] = []
         self._workers: list[Worker] = []
         self._devices = list(devices)
         self._restarts = 0
         self._draining = False
-        self._last_look = 0.0
-        self._nursery = self._start()
+        self._limits_checked = 0.0
+        self._server = self._start_server()
 
-    def _start(self) -> Nursery:
-        nursery = Nursery(self._pixels)
+    def _start_server(self) -> ForkServer:
+        server = ForkServer(self._pixels)
         self._ready = False
-        self._selector.register(nursery.control, selectors.EVENT_READ, None)
-        return nursery
+        self._selector.register(server.control, selectors.EVENT_READ, None)
+        return server
 
-    def room(self) -> int:
-        """How many more jobs it would take now: two for each worker, so that none has to wait for the next."""
-        return 0 if self._draining else 2 * len(self._devices) - self.in_hand()
+    def capacity(self) -> int:
+        """How many more jobs it takes now: two for each worker, so that none waits for its next job."""
+        return 0 if self._draining else 2 * len(self._devices) - self.pending()
 
-    def in_hand(self) -> int:
-        """How many jobs it has taken and not answered."""
-        return len(self._waiting) + sum(len(worker.tries) for worker in self._workers) + len(self._done)
+    def pending(self) -> int:
+        """The number of submitted jobs whose result was not returned yet."""
+        return len(self._queue) + sum(len(worker.attempts) for worker in self._workers) + len(self._done)
 
     def submit(self, job: Job) -> None:
         """Take a job."""
-        try:
-            message = b"".join(pack(request_of(job)))
-        except (TypeError, ValueError, WireError) as error:
-            self._done.append((job, failed(BAD_ARGUMENTS, f"{type(error).__name__}: {error}")))
-            return
-        self._waiting.append(Try(job, message=message))
+        message = pack_request(job)
+        if isinstance(message, bytes):
+            self._queue.append(Attempt(job, message=message))
+        else:
+            self._done.append((job, message))
 
-    def drop_waiting(self) -> None:
-        """Forget the jobs that nobody has begun; what is in hand is still answered."""
+    def cancel_queued(self) -> None:
+        """Drop the jobs that have not started; running ones are finished."""
         self._draining = True
-        self._waiting.clear()
+        self._queue.clear()
         for worker in self._workers:
-            while len(worker.tries) > 1:
-                worker.tries.pop()
+            while len(worker.attempts) > 1:
+                worker.attempts.pop()
 
-    def poll(self, seconds: float) -> list[tuple[Job, Answer]]:
-        """What has been done, after waiting at most so long for the first."""
+    def poll(self, seconds: float) -> list[tuple[Job, RunResult]]:
+        """The jobs that have ended, after waiting at most so long for the first."""
         until = time.monotonic() + seconds
         while True:
-            self._feed()
+            self._dispatch()
             left = until - time.monotonic()
-            if self._done or not self.in_hand():
+            if self._done or not self.pending():
                 left = 0.0
             for key, events in self._selector.select(max(0.0, min(left, _TICK_SECONDS))):
                 self._handle(key.data, events)
-            self._look_after()
+            self._enforce_limits()
             if left <= 0 or self._done:
                 done, self._done = self._done, []
                 return done
@@ -101,44 +100,44 @@ class WorkerPool:
         for worker in self._workers:
             worker.connection.close()
         self._workers.clear()
-        self._nursery.close()
+        self._server.close()
         self._selector.close()
 
-    # --- giving out ---------------------------------------------------------------------------------------------
+    # --- dispatch -----------------------------------------------------------------------------------------------
 
-    def _feed(self) -> None:
-        """Start the workers that are missing and give everybody something to do."""
+    def _dispatch(self) -> None:
+        """Start missing workers and send each of them jobs."""
         missing = list(self._devices)
         for worker in self._workers:
             missing.remove(worker.device)
         for device in missing:
-            if len(self._waiting) > sum(not worker.tries for worker in self._workers):
-                self._hire(device)
-        # First one for each, then one more to wait.
+            if len(self._queue) > sum(not worker.attempts for worker in self._workers):
+                self._spawn(device)
+        # First one job for each worker, then one more to queue there.
         for depth in (1,) if self._draining else (1, 2):
             for worker in self._workers:
-                if self._waiting and worker.verdict is None and len(worker.tries) < depth:
-                    self._give(worker)
+                if self._queue and worker.stopped is None and len(worker.attempts) < depth:
+                    self._dispatch_to(worker)
 
-    def _give(self, worker: Worker) -> None:
-        alone = self._waiting[0].alone
-        if worker.tries and (alone or worker.tries[0].alone):
+    def _dispatch_to(self, worker: Worker) -> None:
+        alone = self._queue[0].alone
+        if worker.attempts and (alone or worker.attempts[0].alone):
             return
         if alone and worker.used:
-            self._end(worker, "", "")  # the next one is new
+            self._stop(worker, "", "")  # its replacement is a new process
             return
-        given = self._waiting.popleft()
-        if not worker.tries:
+        attempt = self._queue.popleft()
+        if not worker.attempts:
             worker.since = time.monotonic()
-        worker.tries.append(given)
+        worker.attempts.append(attempt)
         worker.used = True
-        self._send(worker, given.message)
+        self._send(worker, attempt.message)
 
-    def _hire(self, device: str) -> None:
+    def _spawn(self, device: str) -> None:
         try:
-            serial, connection = self._nursery.spawn()
+            serial, connection = self._server.spawn()
         except ScanError:
-            self._nursery_is_gone()
+            self._restart_server()
             return
         shape = None if self._pixels is None else self._pixels.shape
         setup = self._settings.setup(device, shape)
@@ -149,11 +148,11 @@ class WorkerPool:
 
     def _send(self, worker: Worker, message: bytes) -> None:
         worker.unsent += message
-        self._push(worker)
+        self._flush(worker)
 
-    def _push(self, worker: Worker) -> None:
-        """Send what the socket takes now; the rest when it can take more."""
-        # A worker that is gone is noticed by its end.
+    def _flush(self, worker: Worker) -> None:
+        """Send what the socket takes now; the rest when it is writable again."""
+        # The end of a worker is reported by the fork server.
         with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while worker.unsent:
                 del worker.unsent[: worker.connection.send(worker.unsent)]
@@ -161,63 +160,60 @@ class WorkerPool:
         with contextlib.suppress(KeyError):
             self._selector.modify(worker.connection, events, worker)
 
-    # --- taking back --------------------------------------------------------------------------------------------
+    # --- replies ------------------------------------------------------------------------------------------------
 
     def _handle(self, worker: Worker | None, events: int) -> None:
         if worker is None:
-            self._listen()
+            self._receive_messages()
             return
         if worker not in self._workers:
             return
         if events & selectors.EVENT_WRITE:
-            self._push(worker)
+            self._flush(worker)
         if events & selectors.EVENT_READ:
             self._read(worker)
 
     def _read(self, worker: Worker) -> None:
         try:
-            piece = worker.connection.recv(_PIECE)
+            piece = worker.connection.recv(_PIECE_BYTES)
         except BlockingIOError:
             return
         except ConnectionError:
             piece = b""
         if not piece:
-            # How it ended comes with the nursery's message.
+            # The exit status comes in a message of the fork server.
             worker.silent_since = time.monotonic()
             with contextlib.suppress(KeyError):
                 self._selector.unregister(worker.connection)
             return
-        if worker.verdict is not None:
+        if worker.stopped is not None:
             return
         try:
             for header, body in worker.reader.feed(piece):
-                if not worker.tries or header.get("number") != worker.tries[0].job.number:
+                if not worker.attempts or header.get("number") != worker.attempts[0].job.number:
                     if self._draining:
-                        continue  # of a job that was dropped
-                    raise WireError("a reply must be to the model in hand")
-                answer = read_reply(header, body, self._rows)
-                if answer.inferred is not None and answer.inferred >= len(self._settings.architectures):
-                    raise WireError("a reply must infer one of the architectures")
-                self._answered(worker, answer)
+                        continue  # of a job that was cancelled
+                    raise WireError("a reply must be to the model that runs")
+                self._finish(worker, read_reply(header, body, self._rows, len(self._settings.architectures)))
         except WireError as error:
-            self._end(worker, "bad-answer", str(error))
+            self._stop(worker, "bad-answer", str(error))
 
-    def _answered(self, worker: Worker, answer: Answer) -> None:
-        tried = worker.tries[0]
+    def _finish(self, worker: Worker, result: RunResult) -> None:
+        attempt = worker.attempts[0]
         self._restarts = 0
-        if answer.reason == "out-of-memory" and not tried.alone:
-            # Perhaps others before it or beside it took the memory.
-            tried.alone = True
-            self._end(worker, "", "")
+        if result.reason == "out-of-memory" and not attempt.alone:
+            # Models before it or beside it may have taken the memory.
+            attempt.alone = True
+            self._stop(worker, "", "")
             return
-        worker.tries.popleft()
+        worker.attempts.popleft()
         worker.since = time.monotonic()
-        self._done.append((tried.job, answer))
+        self._done.append((attempt.job, result))
 
-    def _listen(self) -> None:
-        messages = self._nursery.messages()
+    def _receive_messages(self) -> None:
+        messages = self._server.messages()
         if messages is None:
-            self._nursery_is_gone()
+            self._restart_server()
             return
         for message in messages:
             if "ready" in message:
@@ -226,80 +222,80 @@ class WorkerPool:
                 for worker in self._workers:
                     if worker.serial == message["spawned"]:
                         worker.pid, worker.since = message["pid"], time.monotonic()
-                        if worker.verdict is not None:
-                            self._nursery.kill(worker.pid)
+                        if worker.stopped is not None:
+                            self._server.kill(worker.pid)
             elif "ended" in message:
                 for worker in [worker for worker in self._workers if worker.pid == message["ended"]]:
                     self._read_rest(worker)
-                    self._bury(worker, message["status"])
+                    self._reap(worker, message["status"])
 
     def _read_rest(self, worker: Worker) -> None:
-        """Answers that a worker sent before it ended count."""
-        while worker.verdict is None and worker.tries:
-            before = len(worker.tries)
+        """Read the replies that a worker sent before it ended."""
+        while worker.stopped is None and worker.attempts:
+            before = len(worker.attempts)
             self._read(worker)
             try:
                 more = worker.connection.recv(1, socket.MSG_PEEK)
             except OSError:
                 more = b""
-            if not more and len(worker.tries) == before:
+            if not more and len(worker.attempts) == before:
                 return
 
-    def _bury(self, worker: Worker, status: int) -> None:
-        """Take a worker off the list and decide what becomes of its jobs."""
+    def _reap(self, worker: Worker, status: int) -> None:
+        """Remove a worker that ended; its attempts are final or repeated."""
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(worker.connection)
         worker.connection.close()
         self._workers.remove(worker)
-        again = list(worker.tries)
-        suspects = again[: 2 if worker.overlap else 1]  # who loads ahead has two in hand
-        if suspects and is_guilty(suspects, worker.verdict, status):
-            reason, message = worker.verdict or ("crashed", f"the worker process ended by {signal_name(status)}")
+        again = list(worker.attempts)
+        started = again[: 2 if worker.overlap else 1]  # a worker that loads ahead has started two
+        if started and is_failed(started, worker.stopped, status):
+            reason, message = worker.stopped or ("crashed", f"the worker process ended by {signal_name(status)}")
             self._done.append((again.pop(0).job, failed(reason, message)))
         if self._draining:
-            again = [tried for tried in again if tried is suspects[0]]
-        self._waiting.extendleft(reversed(again))
+            again = [attempt for attempt in again if attempt is started[0]]
+        self._queue.extendleft(reversed(again))
 
-    def _nursery_is_gone(self) -> None:
-        """Start again with new workers; all models in hand were ended with the old ones."""
+    def _restart_server(self) -> None:
+        """Start a new fork server; all models that were running ended with the old one."""
         self._restarts += 1
         with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(self._nursery.control)
+            self._selector.unregister(self._server.control)
         workers = list(self._workers)
         for worker in workers:
             self._read_rest(worker)
-            worker.verdict = worker.verdict or ("", "")
-            self._bury(worker, -signal.SIGKILL)
-        if self._restarts > _MOST_RESTARTS or not (self._ready or self._nursery.was_killed()):
-            raise self._nursery.gone()
-        self._nursery.close()
-        self._nursery = self._start()
+            worker.stopped = worker.stopped or ("", "")
+            self._reap(worker, -signal.SIGKILL)
+        if self._restarts > _MAX_RESTARTS or not (self._ready or self._server.was_killed()):
+            raise self._server.end_error()
+        self._server.close()
+        self._server = self._start_server()
 
-    def _end(self, worker: Worker, reason: str, message: str) -> None:
-        """End a worker because of the model that it has in hand."""
-        if worker.verdict is None:
-            worker.verdict = (reason, message)
+    def _stop(self, worker: Worker, reason: str, message: str) -> None:
+        """Kill a worker because of the model that it runs."""
+        if worker.stopped is None:
+            worker.stopped = (reason, message)
             if worker.pid is not None:
-                self._nursery.kill(worker.pid)
+                self._server.kill(worker.pid)
 
-    def _look_after(self) -> None:
-        """Time and memory limits."""
+    def _enforce_limits(self) -> None:
+        """Stop workers beyond their time or memory limit."""
         now = time.monotonic()
-        if now - self._last_look < _TICK_SECONDS / 2:
+        if now - self._limits_checked < _TICK_SECONDS / 2:
             return
-        self._last_look = now
-        most = self._settings.memory_bytes
+        self._limits_checked = now
+        max_bytes = self._settings.memory_bytes
         for worker in [worker for worker in self._workers if worker.silent_since is not None]:
             silent = now - (worker.silent_since or now)
             if silent > _SILENT_SECONDS and worker.pid is not None:
-                self._nursery.kill(worker.pid)  # whoever hung up has nothing more to say
-            if silent > 20 * _SILENT_SECONDS:  # no word of its end
-                worker.verdict = worker.verdict or ("", "")
-                self._bury(worker, -signal.SIGKILL)
+                self._server.kill(worker.pid)  # it closed its connection but has not ended
+            if silent > 20 * _SILENT_SECONDS:  # the message of its end was lost
+                worker.stopped = worker.stopped or ("", "")
+                self._reap(worker, -signal.SIGKILL)
         for worker in self._workers:
-            if not worker.tries or worker.pid is None or worker.verdict is not None:
+            if not worker.attempts or worker.pid is None or worker.stopped is not None:
                 continue
             if now - worker.since > self._settings.timeout:
-                self._end(worker, "timed-out", f"the model must answer within {self._settings.timeout:g} seconds")
-            elif most is not None and anonymous_bytes(worker.pid) > most + _IMPORTS_BYTES:
-                self._end(worker, "out-of-memory", f"the worker must stay under {most:,} bytes of memory")
+                self._stop(worker, "timed-out", f"the model must end within {self._settings.timeout:g} seconds")
+            elif max_bytes is not None and anonymous_bytes(worker.pid) > max_bytes + _IMPORTS_BYTES:
+                self._stop(worker, "out-of-memory", f"the worker must stay under {max_bytes:,} bytes of memory")

@@ -1,62 +1,70 @@
-"""What a scan shows on stderr while it runs: models a second, time left, failures."""
+"""How a scan ends: the signals that stop it, and a summary in numbers."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
-from types import TracebackType
+import dataclasses
+import signal
+import threading
+from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 
-class ScanProgress:
-    """A bar with models a second, time left and failures.
+class StopSignals:
+    """Records SIGINT and SIGTERM while a scan runs; the second one raises KeyboardInterrupt."""
 
-    Args:
-        total: number of models.
-        enabled: False shows nothing.
-    """
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._previous: dict[int, Any] = {}
 
-    def __init__(self, total: int, enabled: bool) -> None:
-        self._total = total
-        self._enabled = enabled
-        self._failed = 0
-        self._stack = contextlib.ExitStack()
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> ScanProgress:
-        if self._enabled:
-            from rich.console import Console  # not at import time: rich is slow to import
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-            from rich.text import Text
-
-            class Rate(ProgressColumn):
-                def render(self, task: Task) -> Text:
-                    speed = task.finished_speed or task.speed
-                    failed = f", {task.fields['failed']} failed" if task.fields["failed"] else ""
-                    return Text(("" if speed is None else f"{speed:.1f} models/s") + failed)
-
-            self._bar = self._stack.enter_context(
-                Progress(
-                    "scanning",
-                    BarColumn(),
-                    MofNCompleteColumn(),
-                    Rate(),
-                    TimeRemainingColumn(),
-                    console=Console(stderr=True),
-                    transient=True,
-                )
-            )
-            self._task = self._bar.add_task("", total=self._total, failed=0)
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
-    def take(self, event: Mapping[str, Any]) -> None:
-        """One model more."""
-        if self._bar is not None:
-            self._failed += event["status"] == "failed"
-            self._bar.update(self._task, advance=1, failed=self._failed)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name
+
+
+@dataclass
+class ScanSummary:
+    """The numbers of a scan.
+
+    Attributes:
+        models: number of models in the scan.
+        done, failed: models that it ran, by outcome.
+        known: models that were in the store already, of which `known_failed` as failed.
+        retagged: known models whose tags were changed.
+        reasons: number of failures by reason.
+        interrupted: None, or the signal that stopped it (``"SIGINT"``).
+        seconds: wall-clock time.
+        phases: seconds until the first model started, of loading and running (summed over the workers), correlating
+            and storing (in a thread beside them).
+    """
+
+    models: int
+    done: int = 0
+    failed: int = 0
+    known: int = 0
+    known_failed: int = 0
+    retagged: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    interrupted: str | None = None
+    seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def models_per_second(self) -> float:
+        """Models that were run, done or failed, per second."""
+        return (self.done + self.failed) / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return {"event": "summary", **dataclasses.asdict(self), "models_per_second": self.models_per_second}

@@ -1,9 +1,9 @@
-"""What goes between a scan and its worker processes: a length, a JSON header and the raw bytes of one array.
+"""The protocol between a scan and its worker processes: two lengths, a JSON header and the raw bytes of one array.
 
     frame = header length (uint32) | body length (uint64) | header (JSON, ASCII) | body
 
-Never pickle: a worker runs strangers' models, so its answers are as hostile as their files. Both lengths are checked
-before memory is taken, and `read_reply` takes nothing for granted.
+Never pickle: a worker runs untrusted models, so its replies are as untrusted as their files. Both lengths are checked
+before memory is allocated, and `read_reply` checks every value.
 """
 
 from __future__ import annotations
@@ -20,36 +20,37 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
+from ..io.hashing import is_hash
+from ..io.text import escape_text
 
 MAX_HEADER_BYTES = 1 << 20
-#: Largest answer of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
+#: Largest outputs of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
 MAX_BODY_BYTES = 1 << 30
 MAX_MESSAGE_CHARACTERS = 500
 
 _LENGTHS = struct.Struct("<IQ")
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class WireError(ModelError):
-    """Bytes that are not what the other side was asked for."""
+    """Bytes that do not follow the protocol."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What became of one model: its outputs, or the reason why there are none.
+class RunResult:
+    """The outputs of one model, or the reason of its failure.
 
     Attributes:
-        outputs: ``(n, k)`` float32 or float64, finite, on the CPU; None: it failed.
-        format: of the file, as `sac_fast.formats.identify` names it; "" where it is not known.
-        model_hash: ``"sha256:…"``; "" where it is not known.
+        outputs: ``(n, k)`` float32 or float64, finite, on the CPU; None: the model failed.
+        format: of the file, as `sac_fast.formats.identify` names it; ``""``: not known.
+        model_hash: ``"sha256:…"``; ``""``: not known.
         recorded: whether the outputs were read, not computed.
-        inferred: position among the scan's architectures of the one that fits; None: none was inferred.
-        seconds: that loading and running took, by the worker's own clock.
-        reason: short code of a failure; None: it did not fail.
+        inferred: index of the scan's architecture that fits; None: none was inferred.
+        seconds: of loading and of running, by the worker's clock.
+        reason: short code of a failure; None: success.
         message: of a failure, one line of printable characters.
-        probe_hash: of the probes that recorded outputs say they answer, ``"sha256:…"``; None: they do not say.
+        probe_hash: of the probes that recorded outputs name, ``"sha256:…"``; None: they name none.
     """
 
     outputs: torch.Tensor | None
@@ -64,33 +65,30 @@ class Answer:
 
     def __post_init__(self) -> None:
         if (self.outputs is None) != (self.reason is not None):
-            raise ValueError("an answer must have outputs or a reason, and not both")
+            raise ValueError("a result must have outputs or a reason, and not both")
 
-    def checked(self, probe_hash: str) -> Answer:
-        """The answer, or the failure that it is where it says to be one to other probes than those of the hash."""
+    def checked(self, probe_hash: str) -> RunResult:
+        """This result, or a failure where it names other probes."""
         if self.probe_hash in (None, probe_hash):
             return self
         message = f"a fingerprint must be of the probes {probe_hash}, got one of {self.probe_hash}"
-        return Answer(None, self.format, seconds=self.seconds, reason="other-probes", message=message)
+        return RunResult(None, self.format, seconds=self.seconds, reason="other-probes", message=message)
 
 
-def failed(reason: str, message: str, format: str = "") -> Answer:
-    """An answer that says why there are no outputs."""
-    return Answer(None, format=format, reason=reason, message=one_line(message))
+def failed(reason: str, message: str, format: str = "") -> RunResult:
+    """A failure."""
+    return RunResult(None, format=format, reason=reason, message=_escape_message(message))
 
 
-def one_line(text: str) -> str:
-    """Text from a stranger made fit for a terminal and a table: printable, on one line, not too long."""
-    clean = "".join(character if character.isprintable() else " " for character in text[: 4 * MAX_MESSAGE_CHARACTERS])
-    clean = " ".join(clean.split())
-    return clean if len(clean) <= MAX_MESSAGE_CHARACTERS else clean[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+def _escape_message(text: str) -> str:
+    return escape_text(text[: 4 * MAX_MESSAGE_CHARACTERS], MAX_MESSAGE_CHARACTERS)
 
 
 def pack(header: Mapping[str, Any], body: bytes | memoryview = b"") -> list[bytes | memoryview]:
-    """The pieces of one frame, to be sent one after the other.
+    """The pieces of one frame, in the order of sending.
 
     Raises:
-        WireError: the header or the body is longer than the other side would take.
+        WireError: the header or the body is longer than the receiver accepts.
     """
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     size = memoryview(body).nbytes
@@ -105,26 +103,26 @@ def send(connection: socket.socket, header: Mapping[str, Any], body: bytes | mem
 
 
 def receive(connection: socket.socket, max_body: int = MAX_BODY_BYTES) -> tuple[dict[str, Any], bytearray] | None:
-    """Wait for one frame of a blocking socket; None at its end.
+    """Wait for one frame on a blocking socket; None at its end.
 
     Raises:
         WireError: a frame that is too long, cut off, or whose header is no JSON object.
     """
-    head = _exactly(connection, _LENGTHS.size)
+    head = _receive_exactly(connection, _LENGTHS.size)
     if not head:
         return None
     header_bytes, body_bytes = _LENGTHS.unpack(head)
     _check_lengths(header_bytes, body_bytes, max_body)
-    rest = _exactly(connection, header_bytes + body_bytes)
+    rest = _receive_exactly(connection, header_bytes + body_bytes)
     if len(head) < _LENGTHS.size or len(rest) < header_bytes + body_bytes:
-        raise WireError("a frame must be whole, got one that was cut off")
-    header = _parsed(rest[:header_bytes])
+        raise WireError("a frame must be complete, got one that was cut off")
+    header = _parse_header(rest[:header_bytes])
     del rest[:header_bytes]
     return header, rest
 
 
 class FrameReader:
-    """Puts frames together from pieces, for a reader that must not wait.
+    """Assembles frames from pieces, for a non-blocking reader.
 
     Args:
         max_body: longest body to accept.
@@ -132,61 +130,64 @@ class FrameReader:
 
     def __init__(self, max_body: int = MAX_BODY_BYTES) -> None:
         self._max_body = max_body
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     def feed(self, piece: bytes) -> list[tuple[dict[str, Any], bytearray]]:
-        """Take in what has arrived; returns the frames that are whole now.
+        """Add received bytes; returns the frames that are complete.
 
         Raises:
             WireError: a frame that is too long, or whose header is no JSON object.
         """
-        self._held += piece
+        self._buffer += piece
         frames = []
-        while len(self._held) >= _LENGTHS.size:
-            header_bytes, body_bytes = _LENGTHS.unpack_from(self._held)
+        while len(self._buffer) >= _LENGTHS.size:
+            header_bytes, body_bytes = _LENGTHS.unpack_from(self._buffer)
             _check_lengths(header_bytes, body_bytes, self._max_body)
             start = _LENGTHS.size + header_bytes
-            if len(self._held) < start + body_bytes:
+            if len(self._buffer) < start + body_bytes:
                 break
-            header = _parsed(self._held[_LENGTHS.size : start])
-            frames.append((header, self._held[start : start + body_bytes]))
-            del self._held[: start + body_bytes]
+            header = _parse_header(self._buffer[_LENGTHS.size : start])
+            frames.append((header, self._buffer[start : start + body_bytes]))
+            del self._buffer[: start + body_bytes]
         return frames
 
 
-def reply_of(answer: Answer, number: int) -> tuple[dict[str, Any], memoryview]:
-    """Header and body that say an answer; `read_reply` is the other side."""
+def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview]:
+    """Header and body of a reply; `read_reply` is the inverse."""
     header: dict[str, Any] = {
         "number": number,
-        "format": answer.format,
-        "seconds": list(answer.seconds),
+        "format": result.format,
+        "seconds": list(result.seconds),
     }
-    if answer.outputs is None:
-        return header | {"reason": answer.reason, "message": answer.message}, memoryview(b"")
-    outputs = answer.outputs.detach().cpu().contiguous()
+    if result.outputs is None:
+        return header | {"reason": result.reason, "message": result.message}, memoryview(b"")
+    outputs = result.outputs.detach().cpu().contiguous()
     header |= {
-        "model_hash": answer.model_hash,
-        "recorded": answer.recorded,
-        "probe_hash": answer.probe_hash,
-        "inferred": answer.inferred,
+        "model_hash": result.model_hash,
+        "recorded": result.recorded,
+        "probe_hash": result.probe_hash,
+        "inferred": result.inferred,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
     }
     return header, outputs.view(torch.uint8).numpy().reshape(-1).data
 
 
-def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> Answer:
-    """Turn a worker's reply into an answer, believing nothing.
+def read_reply(
+    header: Mapping[str, Any], body: bytearray, rows: int | None, architectures: int = MAX_HEADER_BYTES
+) -> RunResult:
+    """The result in a worker's reply, after checking every value.
 
     Args:
         header, body: the frame.
         rows: number of probes; None: recorded outputs of any number of rows.
+        architectures: number of architectures of the scan.
 
     Returns:
-        The answer; outputs that are not ``(rows, k)`` or not finite are a failure of the model.
+        The result; outputs that are not ``(rows, k)`` or not finite are a failure of the model.
 
     Raises:
-        WireError: a reply that no worker of ours would write.
+        WireError: a reply that does not follow the protocol.
     """
     word, text = header.get("format"), header.get("message", "")
     if not isinstance(word, str) or (word and not _WORD.fullmatch(word)) or not isinstance(text, str):
@@ -196,16 +197,16 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     if reason is not None:
         if not isinstance(reason, str) or not _WORD.fullmatch(reason) or body:
             raise WireError("a failure must have a reason of letters, digits and hyphens, and no body")
-        return Answer(None, format=word, seconds=seconds, reason=reason, message=one_line(text))
+        return RunResult(None, format=word, seconds=seconds, reason=reason, message=_escape_message(text))
     digest, recorded = header.get("model_hash"), header.get("recorded")
-    if not isinstance(digest, str) or not _HASH.fullmatch(digest) or not isinstance(recorded, bool):
+    if not is_hash(digest) or not isinstance(recorded, bool):
         raise WireError("a reply must have a model hash and say whether the outputs were recorded")
     probe_hash = header.get("probe_hash")
-    if probe_hash is not None and (not isinstance(probe_hash, str) or not _HASH.fullmatch(probe_hash)):
-        raise WireError("a reply must give the hash of the probes that recorded outputs answer, or None")
+    if probe_hash is not None and not is_hash(probe_hash):
+        raise WireError("a reply must give the hash of the probes of recorded outputs, or None")
     inferred = header.get("inferred")
-    if inferred is not None and (type(inferred) is not int or not 0 <= inferred < MAX_HEADER_BYTES):
-        raise WireError("a reply must give the position of the architecture that was inferred")
+    if inferred is not None and (type(inferred) is not int or not 0 <= inferred < architectures):
+        raise WireError("a reply must infer one of the architectures")
     dtype = header.get("dtype")
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise WireError("a reply must be float32 or float64")
@@ -213,13 +214,13 @@ def read_reply(header: Mapping[str, Any], body: bytearray, rows: int | None) -> 
     if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
         raise WireError(f"a reply of shape {shape} must have a body to match, got {len(body)} bytes")
     if rows is not None and shape[0] != rows:
-        return failed("wrong-shape", f"the model must answer {rows} probes, got {shape[0]} rows", word)
+        return failed("wrong-shape", f"the model must return {rows} rows, one per probe, got {shape[0]} rows", word)
     outputs = torch.frombuffer(body, dtype=_DTYPES[dtype]).reshape(shape)
     finite = torch.isfinite(outputs).all(1)
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
-        return failed("not-finite", f"the model must answer finite numbers, got NaN or Inf for probe {row}", word)
-    return Answer(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
+        return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
+    return RunResult(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
 
 
 def _seconds(value: Any) -> tuple[float, float]:
@@ -236,7 +237,7 @@ def _shape(value: Any) -> tuple[int, int]:
     if (
         not isinstance(value, list)
         or len(value) != 2
-        or not all(type(side) is int and 1 <= side <= MAX_BODY_BYTES for side in value)
+        or not all(type(size) is int and 1 <= size <= MAX_BODY_BYTES for size in value)
     ):
         raise WireError("a reply must have two dimensions of at least 1")
     return value[0], value[1]
@@ -250,7 +251,7 @@ def _check_lengths(header_bytes: int, body_bytes: int, max_body: int) -> None:
         )
 
 
-def _parsed(text: bytes | bytearray) -> dict[str, Any]:
+def _parse_header(text: bytes | bytearray) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -260,8 +261,8 @@ def _parsed(text: bytes | bytearray) -> dict[str, Any]:
     return header
 
 
-def _exactly(connection: socket.socket, count: int) -> bytearray:
-    """So many bytes, fewer at the end of the connection."""
+def _receive_exactly(connection: socket.socket, count: int) -> bytearray:
+    """Receive `count` bytes, fewer at the end of the connection."""
     received = bytearray()
     while len(received) < count:
         piece = connection.recv(min(count - len(received), 1 << 20))

@@ -1,9 +1,9 @@
-"""The unit of work of a scan as tasks of a Ray cluster (extra ``ray``).
+"""The jobs of a scan as tasks of a Ray cluster (extra ``ray``).
 
-A task opens and runs one model, in a worker process of its own beside the Ray worker, with the same limits as on one
-machine: strangers' code never runs where Ray unpickles objects, and what comes back is `bytes`, which Ray hands on as
-they are. The scan alone writes the store. Files must have the same paths on all nodes, and sac_fast must be installed
-there.
+A task opens and runs one model in a worker process beside the Ray worker, with the same limits as on one machine:
+untrusted code never runs in a process where Ray unpickles objects, and a task returns `bytes`, which Ray passes on
+without pickling. Only the scan writes the store. Files must have the same paths on all nodes, and sac_fast must be
+installed there.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
+from ..models.code_path import allow_code_in, code_folder
 from ..probes import ProbeSet
-from .fork_server import ScanError
-from .jobs import BAD_ARGUMENTS, Job, WorkerSettings, request_of
-from .place import default_memory
+from .jobs import Job, ScanError, WorkerSettings, default_memory, pack_request
 from .pool import WorkerPool
-from .protocol import Answer, FrameReader, WireError, failed, pack, read_reply, reply_of
+from .protocol import FrameReader, RunResult, WireError, failed, pack, read_reply, reply_of
 from .worker import entry_of
 
-#: How often Ray tries a task again whose worker or node was lost.
-_RETRIES = 5
-#: Tasks in flight for each that the cluster can run at once.
-_DEPTH = 2
+# Repetitions of a task whose worker or node was lost.
+_MAX_RETRIES = 5
+# Submitted tasks for each one that the cluster can run at once.
+_QUEUE_DEPTH = 2
 
 
 class RayPool:
@@ -36,8 +35,8 @@ class RayPool:
 
     Args:
         address: ``"host:port"`` or ``"ray://…"``; ``"auto"``: the cluster that is found, else a new one here.
-        probes: what the models answer; None: recorded outputs only.
-        device: ``"cpu"`` or ``"cuda"``: what a task asks Ray for.
+        probes: the inputs of the models; None: recorded outputs only.
+        device: ``"cpu"`` or ``"cuda"``: the resource of a task.
         settings: of the workers.
 
     Raises:
@@ -58,7 +57,7 @@ class RayPool:
             _connect(ray, address)
         self._unit = "CPU" if device == "cpu" else "GPU"
         resources: dict[str, Any] = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
-        self._task = self._ray.remote(max_retries=_RETRIES, **resources)(run_task)
+        self._task = self._ray.remote(max_retries=_MAX_RETRIES, **resources)(run_task)
         self._rows = None if probes is None else len(probes)
         self._settings = settings
         setup = {
@@ -66,11 +65,12 @@ class RayPool:
             "device": device if device == "cpu" else "cuda:0",  # Ray shows a task its own GPU only
             "shape": None if probes is None else list(probes.images.shape),
             "path": [os.path.abspath(folder) for folder in sys.path],
+            "code_folder": code_folder(),
         }
         self._setup = canonical_json(setup).encode()
         self._pixels = None if probes is None else ray.put(probes.images.tobytes())
         self._running: dict[Any, Job] = {}
-        self._done: list[tuple[Job, Answer]] = []
+        self._done: list[tuple[Job, RunResult]] = []
         if self._slots() < 1:
             self.close()
             raise ScanError(f"the Ray cluster must have a {self._unit} to run on, got none")
@@ -78,54 +78,50 @@ class RayPool:
     def _slots(self) -> int:
         return int(self._ray.cluster_resources().get(self._unit, 0))
 
-    def room(self) -> int:
-        """How many more jobs it would take now: the cluster may grow and shrink."""
-        return max(1, self._slots()) * _DEPTH - self.in_hand()
+    def capacity(self) -> int:
+        """How many more jobs it takes now; the cluster may grow and shrink."""
+        return max(1, self._slots()) * _QUEUE_DEPTH - self.pending()
 
-    def in_hand(self) -> int:
-        """How many jobs it has taken and not answered."""
+    def pending(self) -> int:
+        """The number of submitted jobs whose result was not returned yet."""
         return len(self._running) + len(self._done)
 
     def submit(self, job: Job) -> None:
         """Take a job."""
-        try:
-            request = b"".join(pack(request_of(job)))
-        except (TypeError, ValueError, WireError) as error:
-            self._done.append((job, failed(BAD_ARGUMENTS, f"{type(error).__name__}: {error}")))
-            return
-        self._running[self._task.remote(self._setup, self._pixels, request)] = job
+        request = pack_request(job)
+        if isinstance(request, bytes):
+            self._running[self._task.remote(self._setup, self._pixels, request)] = job
+        else:
+            self._done.append((job, request))
 
-    def drop_waiting(self) -> None:
-        """Nothing is dropped: Ray does not tell which tasks it has begun, and there are few in flight."""
+    def cancel_queued(self) -> None:
+        """Drop nothing: Ray does not report which tasks have started, and few are queued."""
 
-    def poll(self, seconds: float) -> list[tuple[Job, Answer]]:
-        """What has been done, after waiting at most so long for the first."""
+    def poll(self, seconds: float) -> list[tuple[Job, RunResult]]:
+        """The jobs that have ended, after waiting at most so long for the first."""
         done, self._done = self._done, []
         if self._running and not done:
             ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
-            if ready:  # and whatever else is there
+            if ready:  # and all others that have ended
                 ready, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
-            done += [(self._running.pop(reference), self._answer(reference)) for reference in ready]
+            done += [(self._running.pop(reference), self._result(reference)) for reference in ready]
         return done
 
-    def _answer(self, reference: Any) -> Answer:
+    def _result(self, reference: Any) -> RunResult:
         try:
             frame = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return failed("worker-lost", f"{type(error).__name__} after {_RETRIES} retries")
+            return failed("worker-lost", f"{type(error).__name__} after {_MAX_RETRIES} retries")
         try:
             if type(frame) is not bytes:
                 raise WireError("a task must return bytes")
             ((header, body),) = FrameReader(self._settings.max_body_bytes).feed(frame)
-            answer = read_reply(header, body, self._rows)
-            if answer.inferred is not None and answer.inferred >= len(self._settings.architectures):
-                raise WireError("a reply must infer one of the architectures")
+            return read_reply(header, body, self._rows, len(self._settings.architectures))
         except (WireError, ValueError) as error:
             return failed("bad-answer", str(error))
-        return answer
 
     def close(self) -> None:
-        """Cancel what is running and leave the cluster, or end it if it was started here."""
+        """Cancel all tasks and leave the cluster, or end it if it was started here."""
         for reference in self._running:
             self._ray.cancel(reference, force=True)
         self._running.clear()
@@ -147,11 +143,11 @@ def _connect(ray: Any, address: str) -> None:
         raise ScanError(f"the address of a Ray cluster must lead to one, got {address!r}: {error}") from error
 
 
-_crews: dict[bytes, WorkerPool] = {}
+_pools: dict[bytes, WorkerPool] = {}
 
 
 def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
-    """What a Ray worker does: let its own worker process do the job, which stays for the next one.
+    """The task: run one job in a worker process, which is kept for the next task.
 
     Args:
         setup: settings, device and shape of the probes as canonical JSON.
@@ -164,26 +160,27 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
     ((header, _),) = FrameReader().feed(request)
     number: int = header["number"]
     try:
-        crew = _crews.get(setup)
-        if crew is None:
-            for old in _crews.values():
+        pool = _pools.get(setup)
+        if pool is None:
+            for old in _pools.values():
                 old.close()
-            _crews.clear()
-            crew = _crews[setup] = _hire(setup, pixels)
-        crew.submit(Job(number, entry_of(header)))
+            _pools.clear()
+            pool = _pools[setup] = _make_pool(setup, pixels)
+        pool.submit(Job(number, entry_of(header)))
         while True:
-            for _, answer in crew.poll(1.0):
-                return b"".join(pack(*reply_of(answer, number)))
-    except Exception as error:  # an object that Ray would pickle must not arise
-        for old in _crews.values():
+            for _, result in pool.poll(1.0):
+                return b"".join(pack(*reply_of(result, number)))
+    except Exception as error:  # Ray would pickle the exception
+        for old in _pools.values():
             old.close()
-        _crews.clear()
+        _pools.clear()
         return b"".join(pack(*reply_of(failed("worker-lost", f"{type(error).__name__}: {error}"), number)))
 
 
-def _hire(setup: bytes, pixels: bytes | None) -> WorkerPool:
+def _make_pool(setup: bytes, pixels: bytes | None) -> WorkerPool:
     values = json.loads(setup)
     sys.path += [folder for folder in values["path"] if folder not in sys.path]
+    allow_code_in(values["code_folder"])
     settings = WorkerSettings.from_dict(values["settings"])
     if settings.memory_bytes is None:
         settings = dataclasses.replace(settings, memory_bytes=default_memory(os.cpu_count() or 1))

@@ -1,4 +1,4 @@
-"""What becomes of a scan's answers: a few commits for many models, and their distances to the sources."""
+"""Records of a scan's results, written to the store many at a time, and their distances to the sources."""
 
 from __future__ import annotations
 
@@ -14,28 +14,99 @@ import torch
 
 from ..errors import StoreError
 from ..fingerprint import Fingerprint
+from ..models import Preprocessing
+from ..models.architectures import split_architecture
 from ..ops import correlation_distance, correlation_distances
-from ..store.records import ModelRecord, ResultKey
+from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
-from .protocol import Answer
+from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, WorkerSettings
+from .onnx_external import external_files
+from .protocol import RunResult, failed
 
-_MOST_WAITING = 512
-_MOST_BYTES = 64 << 20
-_LONGEST_WAIT = 1.0
+_MAX_BATCH = 512
+_MAX_BATCH_BYTES = 64 << 20
+_MAX_WAIT_SECONDS = 1.0
+# Reasons of failures before the arguments were used, so that a record need not hold them.
+_NOT_OPENED = (BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE)
 
 Event = dict[str, Any]
 
 
 @dataclass
-class Kin:
-    """The sources, and how far from them a model is."""
+class RecordBuilder:
+    """Makes the records of a scan.
+
+    Attributes:
+        probe_hash, settings, code_version: of the scan.
+        rows: number of probes of the sources, which all outputs must have; None: there are no sources.
+    """
+
+    probe_hash: str
+    settings: WorkerSettings
+    code_version: str
+    rows: int | None = None
+
+    def build(self, job: Job, result: RunResult) -> tuple[ModelRecord, RunResult]:
+        """The record of a result, and the result or the failure that replaces it where no store can hold it."""
+        entry, stamp = job.entry, job.stamp
+        if result.format == "onnx" and entry.path.suffix.lower() != ".onnx" and external_files(entry.path) != ():
+            stamp = None  # its weights were not stamped before the run: every scan runs it again
+        rows = None if result.outputs is None else len(result.outputs)
+        if rows is not None and self.rows is not None and rows != self.rows:
+            message = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
+            result = failed("wrong-shape", message, result.format)
+        bare = ModelRecord(
+            name=entry.name,
+            path=str(entry.path)[:MAX_TEXT],
+            probe_hash=self.probe_hash,
+            tags=entry.tags,
+            file=stamp,
+            request=job.request,
+        )
+        try:
+            return dataclasses.replace(bare, path=str(entry.path), **self._values(job, result)), result
+        except (TypeError, ValueError) as error:
+            return bare, failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
+
+    def _values(self, job: Job, result: RunResult) -> dict[str, Any]:
+        entry, recorded = job.entry, result.recorded
+        preprocessing = entry.preprocessing or Preprocessing()
+        architecture, kwargs = entry.architecture, dict(entry.kwargs)
+        if result.inferred is not None:
+            architecture, kwargs = split_architecture(self.settings.architectures[result.inferred])
+        if recorded or architecture is None or result.reason in _NOT_OPENED:
+            kwargs = {}
+        dtype = self.settings.dtype
+        if dtype is None or recorded:
+            dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
+        values = {
+            "format": result.format,
+            "model_hash": result.model_hash or None,
+            "kwargs": kwargs,
+            "dtype": dtype,
+            "seconds": sum(result.seconds),
+        }
+        if recorded:
+            return values
+        return values | {
+            "architecture": architecture,
+            "output": entry.output,
+            "preprocessing": preprocessing.to_dict(),
+            "preprocessing_hash": preprocessing.hash,
+            "code_version": self.code_version,
+        }
+
+
+@dataclass
+class SourceComparison:
+    """The sources, and how models are compared with them."""
 
     sources: Sequence[Fingerprint]
     metric: str
     comparison: str
 
     def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
-        """The distance of each model to a source; those of one call are as those of many, bit for bit."""
+        """The distance of each model to a source; the same bits for any number of models in a call."""
         if self.comparison == "l1":
             found: list[float] = correlation_distances(source.outputs, list(outputs), metric=self.metric).tolist()
             return found
@@ -57,79 +128,79 @@ class _Batch:
 
 
 class ResultWriter:
-    """Puts answers into the store, many in one commit, beside the scan; a model is reported once it is durable.
+    """Writes results to the store in a thread, many in one commit; a model is reported once it is durable.
 
     Args:
         store: open for writing.
-        kin: sources whose distances are wanted.
+        compared: the sources whose distances are wanted.
     """
 
-    def __init__(self, store: ModelStore, kin: Kin) -> None:
+    def __init__(self, store: ModelStore, compared: SourceComparison) -> None:
         self._store = store
-        self._kin = kin
+        self._compared = compared
         self._batch = _Batch()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sac_fast store")
         self._writing: Future[list[Event]] | None = None
         self.seconds = {"correlate": 0.0, "store": 0.0}
 
-    def add(self, record: ModelRecord, answer: Answer) -> None:
-        """Take what became of a model."""
+    def add(self, record: ModelRecord, result: RunResult) -> None:
+        """Add the result of a model."""
         if not len(self._batch):
             self._batch.since = time.monotonic()
-        if answer.outputs is None:
-            failed = dataclasses.replace(record, status="failed", reason=answer.reason, message=answer.message)
-            self._batch.failures.append(failed)
+        if result.outputs is None:
+            failure = dataclasses.replace(record, status="failed", reason=result.reason, message=result.message)
+            self._batch.failures.append(failure)
         else:
-            self._batch.results.append((record.key, record, answer.outputs))
-            self._batch.bytes += answer.outputs.nbytes
+            self._batch.results.append((record.key, record, result.outputs))
+            self._batch.bytes += result.outputs.nbytes
 
     def poll(self) -> list[Event]:
-        """Write if it is time to; returns the events of what has become durable."""
+        """Start writing when it is time; returns the events of models that have become durable."""
         events: list[Event] = []
-        full = len(self._batch) >= _MOST_WAITING or self._batch.bytes >= _MOST_BYTES
+        full = len(self._batch) >= _MAX_BATCH or self._batch.bytes >= _MAX_BATCH_BYTES
         if self._writing is not None and (self._writing.done() or full):
             events += self._writing.result()
             self._writing = None
-        late = len(self._batch) and time.monotonic() - self._batch.since >= _LONGEST_WAIT
+        late = len(self._batch) and time.monotonic() - self._batch.since >= _MAX_WAIT_SECONDS
         if self._writing is None and (full or late):
-            batch, self._batch = self._batch, _Batch()
-            self._writing = self._thread.submit(self._write, batch)
+            self._start_writing()
         return events
 
     def flush(self) -> list[Event]:
         """Write everything and wait for it."""
-        events: list[Event] = []
-        if self._writing is not None:
-            events += self._writing.result()
-            self._writing = None
+        events = [] if self._writing is None else self._writing.result()
+        return events + self._start_writing().result()
+
+    def _start_writing(self) -> Future[list[Event]]:
         batch, self._batch = self._batch, _Batch()
-        return events + self._thread.submit(self._write, batch).result()
+        self._writing = self._thread.submit(self._write, batch)
+        return self._writing
 
     def close(self) -> None:
-        """Let go of the thread; what has not been written by now is not written."""
+        """End the thread; what has not been written by now is not written."""
         self._thread.shutdown(wait=True)
 
     def _write(self, batch: _Batch) -> list[Event]:
         events = [done_event(record, outputs) for _, record, outputs in batch.results]
         keys = [key for key, _, _ in batch.results]
-        related = []
-        for source in self._kin.sources if keys else ():
-            distances = self._related(source, [outputs for _, _, outputs in batch.results])
+        computed = []
+        for source in self._compared.sources if keys else ():
+            distances = self._distances(source, [outputs for _, _, outputs in batch.results])
             for event, distance in zip(events, distances, strict=True):
                 event.setdefault("distances", {})[source.name] = distance
-            related.append((source, distances))
+            computed.append((source, distances))
         with self._timed("store"), self._store.writing(), self._store.transaction():  # one commit for all
             if batch.results:
                 self._store.add_results(batch.results)
             for record in batch.failures:
                 self._store.add_failure(record, record.reason or "", record.message or "")
-            for source, distances in related:
-                self._keep(source, keys, distances)
+            for source, distances in computed:
+                self._add_distances(source, keys, distances)
         return events + [failed_event(record) for record in batch.failures]
 
-    def _related(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
+    def _distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
         with self._timed("correlate"):
-            return self._kin.distances(source, outputs)
+            return self._compared.distances(source, outputs)
 
     @contextlib.contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
@@ -137,20 +208,21 @@ class ResultWriter:
         yield
         self.seconds[phase] += time.perf_counter() - start
 
-    def _keep(self, source: Fingerprint, keys: Sequence[ResultKey], distances: Sequence[float]) -> None:
-        self._store.add_distances(source, self._kin.metric, self._kin.comparison, zip(keys, distances, strict=True))
+    def _add_distances(self, source: Fingerprint, keys: Sequence[ResultKey], distances: Sequence[float]) -> None:
+        pairs = zip(keys, distances, strict=True)
+        self._store.add_distances(source, self._compared.metric, self._compared.comparison, pairs)
 
-    def relate_known(self, names: Container[str], probe_hash: str) -> None:
-        """The distances that are still missing of models that were in the store already."""
-        for source in self._kin.sources:
+    def add_missing_distances(self, names: Container[str], probe_hash: str) -> None:
+        """Add the missing distances of models that were in the store already."""
+        for source in self._compared.sources:
             records = self._store.records(probe_hash, "done")
             keys = (r.key for r in records if r.name in names and r.n == len(source))
-            missing = self._store.missing_distances(source, self._kin.metric, self._kin.comparison, keys)
-            for start in range(0, len(missing), _MOST_WAITING):
-                some = missing[start : start + _MOST_WAITING]
-                distances = self._related(source, [self._store.outputs(self._record(key)) for key in some])
+            missing = self._store.missing_distances(source, self._compared.metric, self._compared.comparison, keys)
+            for start in range(0, len(missing), _MAX_BATCH):
+                some = missing[start : start + _MAX_BATCH]
+                distances = self._distances(source, [self._store.outputs(self._record(key)) for key in some])
                 with self._timed("store"):
-                    self._keep(source, some, distances)
+                    self._add_distances(source, some, distances)
 
     def _record(self, key: ResultKey) -> ModelRecord:
         record = self._store.result_for(key)
@@ -160,7 +232,7 @@ class ResultWriter:
 
 
 def done_event(record: ModelRecord, outputs: torch.Tensor | None = None) -> Event:
-    """What is told of a model that has outputs."""
+    """The event of a model with outputs."""
     n, k = outputs.shape if outputs is not None else (record.n, record.k)
     return {
         "event": "model",
@@ -175,7 +247,7 @@ def done_event(record: ModelRecord, outputs: torch.Tensor | None = None) -> Even
 
 
 def failed_event(record: ModelRecord) -> Event:
-    """What is told of a model that has none."""
+    """The event of a model that failed."""
     return {
         "event": "model",
         "name": record.name,

@@ -1,4 +1,4 @@
-"""How a worker process answers for one model: prepared probes, batch size, and the reason where it fails."""
+"""How a worker process runs one model: prepared probes, batch size, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -18,74 +18,75 @@ from ..models.entry import ModelEntry
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
 from ..models.preprocessing import Preprocessing
-from .protocol import Answer, failed
+from .protocol import RunResult, failed
 
-#: Prepared probes larger than this are prepared anew for each model, a part at a time.
-KEPT_BYTES = 1 << 30
-#: Where the search for the largest batch on a GPU begins.
-LARGEST_BATCH = 1024
+#: Larger prepared probes are not cached but prepared again for each model, a part at a time.
+MAX_CACHED_BYTES = 1 << 30
+#: First batch size of the search for the largest one on a GPU.
+MAX_BATCH_SIZE = 1024
+# torch's CPU allocator raises a RuntimeError without a type or code of its own.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad allocation", "bad_alloc")
 _SEED = 0
 
 
 @dataclass
 class PreparedProbes:
-    """The probes as inputs on the device, made once for each preprocessing.
+    """The probes as inputs on the device, prepared once for each preprocessing.
 
     Attributes:
-        pixels: uint8 ``(n, H, W, 3)``; None: there are none, only recorded outputs can be read.
-        device: where the inputs are wanted.
-        kept_bytes: how much of them may be kept, over all preprocessings.
+        pixels: uint8 ``(n, H, W, 3)``; None: only recorded outputs can be read.
+        device: of the inputs.
+        max_cached_bytes: of the cached inputs, over all preprocessings.
     """
 
     pixels: torch.Tensor | None
     device: torch.device
-    kept_bytes: int = KEPT_BYTES
-    _kept: OrderedDict[str, torch.Tensor] = field(default_factory=OrderedDict)
+    max_cached_bytes: int = MAX_CACHED_BYTES
+    _cache: OrderedDict[str, torch.Tensor] = field(default_factory=OrderedDict)
 
     def parts(self, preprocessing: Preprocessing, batch_size: int) -> Iterator[torch.Tensor]:
-        """The inputs in order: all at once where they may be kept, else in parts of whole batches.
+        """The inputs in order: all at once where they can be cached, else in parts of whole batches.
 
-        They are kept for the next model: whoever hands them to one gives it a copy, as `run_inputs` does.
+        The next model gets the same tensors: give each model a copy, as `run_inputs` does.
         """
         if self.pixels is None:
             raise ModelError("a model that must be run needs probes, got none")
         key = preprocessing.hash
-        whole = self._kept.pop(key, None)
+        whole = self._cache.pop(key, None)
         if whole is None:
             first = preprocessing(self.pixels[:1].to(self.device))
-            a_probe = first.nbytes
-            if a_probe * len(self.pixels) > self.kept_bytes:
-                step = max(1, self.kept_bytes // (4 * a_probe) // batch_size) * batch_size
+            probe_bytes = first.nbytes
+            if probe_bytes * len(self.pixels) > self.max_cached_bytes:
+                step = max(1, self.max_cached_bytes // (4 * probe_bytes) // batch_size) * batch_size
                 for start in range(0, len(self.pixels), step):
-                    yield self._made(preprocessing, start, step, batch_size)
+                    yield self._prepare(preprocessing, start, step, batch_size)
                 return
-            whole = self._made(preprocessing, 0, len(self.pixels), batch_size)
-            self._drop(self.kept_bytes - whole.nbytes)
-        self._kept[key] = whole
+            whole = self._prepare(preprocessing, 0, len(self.pixels), batch_size)
+            self._evict(self.max_cached_bytes - whole.nbytes)
+        self._cache[key] = whole
         yield whole
 
-    def _made(self, preprocessing: Preprocessing, start: int, count: int, batch_size: int) -> torch.Tensor:
+    def _prepare(self, preprocessing: Preprocessing, start: int, count: int, batch_size: int) -> torch.Tensor:
         assert self.pixels is not None
         pieces = torch.split(self.pixels[start : start + count], batch_size)
         inputs = torch.cat([preprocessing(piece.to(self.device)) for piece in pieces])
-        # On a CPU that is what convolutions want; see `use_fastest_memory_format`.
+        # The fastest layout of convolutions on a CPU; see `use_fastest_memory_format`.
         if self.device.type == "cpu" and preprocessing.layout == "NCHW":
             return inputs.contiguous(memory_format=torch.channels_last)
         return inputs
 
-    def _drop(self, room: int) -> None:
-        """Let go of the preprocessings that were used longest ago until the rest fits."""
-        while self._kept and sum(inputs.nbytes for inputs in self._kept.values()) > room:
-            self._kept.popitem(last=False)
+    def _evict(self, max_bytes: int) -> None:
+        """Drop the least recently used inputs until the rest fits."""
+        while self._cache and sum(inputs.nbytes for inputs in self._cache.values()) > max_bytes:
+            self._cache.popitem(last=False)
 
 
 class LargestBatch:
-    """Finds the largest batch that the device's memory holds by halving after each failure; remembers it.
+    """Finds the largest batch that fits in the device's memory by halving; remembers it.
 
     Args:
-        start: the first to try.
-        free: called before another try, to let go of what the failed one left.
+        start: the first batch size.
+        free: called before the next attempt, to free the memory of the failed one.
     """
 
     def __init__(self, start: int, free: Callable[[], None]) -> None:
@@ -97,11 +98,11 @@ class LargestBatch:
         """Run with the largest batch size that works.
 
         Args:
-            kind: models of one kind (architecture and preprocessing) share what was found.
+            kind: models of one kind (architecture and preprocessing) share the size.
             run: takes the batch size.
 
         Raises:
-            whatever ``run`` raises, also out of memory at a batch of 1.
+            The error of ``run``, also out of memory at a batch of 1.
         """
         size = self._found.get(kind, self._start)
         while True:
@@ -113,13 +114,13 @@ class LargestBatch:
             else:
                 self._found[kind] = size
                 return result
-            # Outside of the except block, whose traceback keeps the failed try's tensors alive.
+            # Outside of the except block, whose traceback keeps the tensors of the failed attempt alive.
             self._free()
             size //= 2
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether this error, or one that led to it, says that memory ran out."""
+    """Whether this error or a cause of it is an allocation failure."""
     seen = 0
     while error is not None and seen < 10:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
@@ -131,7 +132,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def entry_of(request: Mapping[str, Any]) -> ModelEntry:
-    """The model that a request of the scan names (`sac_fast.scan.jobs.request_of` is the other side)."""
+    """The model of a request (`sac_fast.scan.jobs.request_of` is the inverse)."""
     preprocessing = request["preprocessing"]
     return ModelEntry(
         name=request["name"],
@@ -146,19 +147,19 @@ def entry_of(request: Mapping[str, Any]) -> ModelEntry:
 
 @dataclass
 class Opened:
-    """A model that is ready to run, or why it is not; `seconds` is what that took."""
+    """A model that is ready to run, or the failure of opening it; `seconds` of opening."""
 
     model: OpenedModel | None
-    failure: Answer | None
+    failure: RunResult | None
     seconds: float
 
 
-class Answerer:
-    """Opens models and lets them answer; every failure becomes an `Answer` with its reason.
+class ModelRunner:
+    """Opens and runs models; every failure becomes a `RunResult` with its reason.
 
     Args:
         probes: the inputs.
-        batch_size: probes a call; None: the largest that fits (GPUs).
+        batch_size: probes per call; None: the largest that fits (GPUs).
         dtype: floating dtype of the models; None: their own.
         architectures, limits: of `open_model`.
     """
@@ -177,17 +178,17 @@ class Answerer:
         self._dtype = dtype
         self._architectures = architectures
         self._limits = limits
-        self._largest = LargestBatch(LARGEST_BATCH, _free_device)
+        self._largest = LargestBatch(MAX_BATCH_SIZE, _free_device)
 
     def open(self, request: Mapping[str, Any]) -> Opened:
-        """`open_model`, and the model's way to the device."""
+        """Open a model and move it to the device."""
         start = time.perf_counter()
         entry = entry_of(request)
-        # Whatever an architecture draws is the same whichever worker builds it, and after which other model.
+        # Random numbers of an architecture must not depend on the worker or on the model before it.
         _seed(self._probes.device)
         try:
             model = open_model(entry, limits=self._limits, architectures=self._architectures)
-        except BaseException as error:  # a stranger's code may even call sys.exit
+        except BaseException as error:  # untrusted code may even call sys.exit
             return Opened(None, _failure(error, "load-failed"), time.perf_counter() - start)
         try:
             if not model.recorded:
@@ -197,8 +198,8 @@ class Answerer:
             return Opened(None, _failure(error, "load-failed"), time.perf_counter() - start)
         return Opened(model, None, time.perf_counter() - start)
 
-    def answer(self, request: Mapping[str, Any], opened: Opened) -> Answer:
-        """The outputs of an opened model, which is closed afterwards."""
+    def run(self, request: Mapping[str, Any], opened: Opened) -> RunResult:
+        """Run an opened model and close it."""
         model = opened.model
         if model is None:
             assert opened.failure is not None
@@ -214,9 +215,9 @@ class Answerer:
             model.close()
         if outputs.ndim != 2 or outputs.dtype not in (torch.float32, torch.float64):
             return failed(
-                "wrong-shape", f"the model must answer (n, k) floats, got {tuple(outputs.shape)}", model.format
+                "wrong-shape", f"the model must return (n, k) floats, got {tuple(outputs.shape)}", model.format
             )
-        return Answer(
+        return RunResult(
             outputs,
             format=model.format,
             model_hash=digest,
@@ -227,7 +228,7 @@ class Answerer:
         )
 
     def _inferred(self, entry: ModelEntry, model: OpenedModel) -> int | None:
-        """The position of the architecture that was found to fit, where none was given."""
+        """The index of the architecture that fits, where none was given."""
         if entry.architecture is not None or model.architecture is None:
             return None
         known = [split_architecture(text) for text in self._architectures]
@@ -235,17 +236,19 @@ class Answerer:
 
     def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> torch.Tensor:
         if model.recorded:
-            return model.answer(None)
+            return model.run(None)
         preprocessing = entry_of(request).preprocessing or Preprocessing()
 
         dtype = self._dtype or _own_dtype(model)
 
         def run(batch_size: int) -> torch.Tensor:
             parts = self._probes.parts(preprocessing, batch_size)
-            answers = [model.answer(part.to(dtype), batch_size=batch_size) for part in parts]
-            if len({answer.shape[1] for answer in answers}) > 1:
-                raise ModelError("model must return as many values for each probe, got a change of width")
-            return answers[0] if len(answers) == 1 else torch.cat(answers)
+            outputs = [model.run(part.to(dtype), batch_size=batch_size) for part in parts]
+            if len({output.shape[1] for output in outputs}) > 1:
+                raise ModelError(
+                    "model must return as many values for each probe, got a change of width", reason="wrong-shape"
+                )
+            return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
         if self._batch_size is not None:
             return run(self._batch_size)
@@ -253,7 +256,7 @@ class Answerer:
 
 
 def _own_dtype(model: OpenedModel) -> torch.dtype:
-    """What the model's inputs must be: the dtype of its first floating parameter, float32 without one."""
+    """The dtype of the model's first floating parameter or buffer; float32 without one."""
     module = getattr(model, "module", None)
     if not isinstance(module, torch.nn.Module):
         return torch.float32
@@ -261,24 +264,16 @@ def _own_dtype(model: OpenedModel) -> torch.dtype:
     return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
 
-def _failure(error: BaseException, otherwise: str, format: str = "") -> Answer:
+def _failure(error: BaseException, otherwise: str, format: str = "") -> RunResult:
     text = str(error) if isinstance(error, (ModelError, FileFormatError)) else f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         return failed("out-of-memory", text, format)
-    reason = getattr(error, "reason", None)
-    if isinstance(error, ModelError) and isinstance(reason, str):
-        return failed(reason, text, format)
-    if isinstance(error, ModelError) and otherwise == "run-failed":
-        # `run_model` says these two in words only.
-        if "must return finite numbers" in text:
-            return failed("not-finite", text, format)
-        if " rows for a batch" in text or "values a probe" in text or "value a probe" in text:
-            return failed("wrong-shape", text, format)
-    return failed(otherwise, text, format)
+    reason = getattr(error, "reason", None) if isinstance(error, ModelError) else None
+    return failed(reason if isinstance(reason, str) else otherwise, text, format)  # untrusted code may set any type
 
 
 def _seed(device: torch.device) -> None:
-    # Not torch.manual_seed: without a GPU it notes for later that one should be seeded, once more for each model.
+    # Not torch.manual_seed: without a GPU, each call queues another seeding for when CUDA is initialized.
     torch.default_generator.manual_seed(_SEED)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(_SEED)

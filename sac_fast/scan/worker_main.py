@@ -1,8 +1,8 @@
-"""The worker processes of a scan: they load and run strangers' models, with limits, and send back raw arrays.
+"""The fork server and the workers of a scan: they load and run untrusted models, with limits, and return raw arrays.
 
-One process imports everything once and then forks a worker whenever the scan asks for one: a worker that crashed is
-replaced in milliseconds, and all of them share the memory of the imports. Workers die with that process, and it dies
-with the scan. What a worker is asked and what it answers goes through a socket as `child_wire` says.
+The fork server imports everything once and forks a worker on request: a worker that crashed is replaced in
+milliseconds, and all of them share the memory of the imports. Workers die with the fork server, which dies with the
+scan. Requests and replies go through a socket, see `sac_fast.scan.protocol`.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from typing import Any
 import torch
 
 from ..formats.limits import Limits
+from ..models.code_path import allow_code_in
 from .protocol import failed, receive, reply_of, send
-from .worker import Answerer, Opened, PreparedProbes
+from .worker import ModelRunner, Opened, PreparedProbes
 
 _PR_SET_PDEATHSIG = 1
-_CONTROL_BYTES = 1 << 16
-#: How often to look for workers that ended, should a signal be lost.
-_LOOK_SECONDS = 0.5
+_MAX_CONTROL_BYTES = 1 << 16
+# Interval of looking for ended workers, in case a signal is lost.
+_POLL_SECONDS = 0.5
 
 
 def main(control_fd: int, parent: int) -> None:
-    """Fork workers on request until the other side of the control socket goes away.
+    """Fork workers on request until the other side closes the control socket.
 
     Messages are JSON, one a packet: ``{"ready": pid}`` after the imports; ``{"spawn": serial}`` with the descriptors
     of the worker's socket and of the probes' pixels gives ``{"spawned": serial, "pid": pid}``; ``{"kill": pid}``;
-    ``{"ended": pid, "status": s}`` comes by itself, s as `os.waitstatus_to_exitcode` gives it.
+    ``{"ended": pid, "status": s}`` is sent unasked, s as `os.waitstatus_to_exitcode` gives it.
     """
     _die_with_parent(parent)
     torch.set_num_threads(1)
@@ -51,7 +52,7 @@ def main(control_fd: int, parent: int) -> None:
         end.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-    # What is there now is never garbage: the collector need not touch it, so that it stays shared.
+    # Frozen objects are not touched by the garbage collector, so that their pages stay shared.
     gc.collect()
     gc.freeze()
     control.send(json.dumps({"ready": os.getpid()}).encode())
@@ -60,12 +61,12 @@ def main(control_fd: int, parent: int) -> None:
         selector.register(control, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
         while True:
-            selector.select(_LOOK_SECONDS)
+            selector.select(_POLL_SECONDS)
             with contextlib.suppress(BlockingIOError):
                 woken.recv(4096)
             _reap(control, children)
             try:
-                message, descriptors, _, _ = socket.recv_fds(control, _CONTROL_BYTES, 2, socket.MSG_DONTWAIT)
+                message, descriptors, _, _ = socket.recv_fds(control, _MAX_CONTROL_BYTES, 2, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 continue
             if not message:
@@ -80,11 +81,11 @@ def main(control_fd: int, parent: int) -> None:
                 for descriptor in descriptors:
                     os.close(descriptor)
                 control.send(json.dumps({"spawned": request["spawn"], "pid": pid}).encode())
-            elif request.get("kill") in children:  # not reaped yet, so the number is still its own
+            elif request.get("kill") in children:  # not reaped yet, so the pid is still its own
                 _kill_group(request["kill"])
     for pid in children:
         _kill_group(pid)
-    os._exit(0)  # there is nothing to finish, and torch takes its time
+    os._exit(0)  # without the slow shutdown of torch
 
 
 def _reap(control: socket.socket, children: set[int]) -> None:
@@ -93,8 +94,8 @@ def _reap(control: socket.socket, children: set[int]) -> None:
         if ended:
             children.discard(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # what it may have started itself
-            with contextlib.suppress(BrokenPipeError):  # at the end nobody listens
+                os.killpg(pid, signal.SIGKILL)  # its own children
+            with contextlib.suppress(BrokenPipeError):  # the scan may have ended
                 control.send(json.dumps({"ended": pid, "status": os.waitstatus_to_exitcode(status)}).encode())
 
 
@@ -106,7 +107,7 @@ def _kill_group(pid: int) -> None:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the parent dies; go at once if it is gone already."""
+    """Request SIGKILL from the kernel when the parent dies; exit if it has died already."""
     prctl = getattr(ctypes.CDLL(None, use_errno=True), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -115,7 +116,7 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _become_worker(parent: int, descriptors: list[int], inherited: tuple[socket.socket, ...]) -> None:
-    """What a forked process does; it never returns."""
+    """Turn a forked process into a worker; never returns."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -124,9 +125,9 @@ def _become_worker(parent: int, descriptors: list[int], inherited: tuple[socket.
             end.close()
         os.setsid()
         _die_with_parent(parent)
-        nowhere = os.open(os.devnull, os.O_RDWR)
+        null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
-            os.dup2(nowhere, standard)
+            os.dup2(null, standard)
         connection = socket.socket(fileno=descriptors[0])
         _work(connection, descriptors[1] if len(descriptors) > 1 else None)
         code = 0
@@ -139,13 +140,14 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
     if first is None:
         return
     setup = first[0]
+    allow_code_in(setup["code_folder"])
     device = torch.device(setup["device"])
-    # CUDA takes address space of every kind; there the scan watches the resident memory alone.
+    # CUDA reserves memory of every kind; on GPUs only the scan limits the resident memory.
     _set_limits(setup["memory_bytes"] if device.type == "cpu" else None)
     torch.backends.cudnn.deterministic = True
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000))
-    answerer = Answerer(
-        PreparedProbes(_mapped(probes_fd, setup["probes_shape"]), device),
+    runner = ModelRunner(
+        PreparedProbes(_map_pixels(probes_fd, setup["probes_shape"]), device),
         batch_size=setup["batch_size"],
         dtype=None if setup["dtype"] is None else getattr(torch, setup["dtype"]),
         architectures=setup["architectures"],
@@ -159,45 +161,45 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
             while (frame := receive(connection)) is not None:
                 request = frame[0]
                 _read_ahead(request["path"])
-                requests.put((request, answerer.open(request) if overlap else None))
+                requests.put((request, runner.open(request) if overlap else None))
         finally:
-            os._exit(0)  # the scan is gone; the model in hand is of no use to anybody
+            os._exit(0)  # the scan has ended; nobody reads the outputs of the model that runs
 
     threading.Thread(target=read_requests, daemon=True).start()
     while True:
         request, opened = requests.get()
-        answer = answerer.answer(request, opened if opened is not None else answerer.open(request))
-        header, body = reply_of(answer, request["number"])
+        result = runner.run(request, opened if opened is not None else runner.open(request))
+        header, body = reply_of(result, request["number"])
         if body.nbytes > setup["max_body_bytes"]:
-            answer = failed(
+            result = failed(
                 "too-large", f"outputs must stay under {setup['max_body_bytes']:,} bytes, got {body.nbytes:,}"
             )
-            header, body = reply_of(answer, request["number"])
+            header, body = reply_of(result, request["number"])
         send(connection, header, body)
-        del answer, opened, body
+        del result, opened, body
 
 
 def _set_limits(memory_bytes: int | None) -> None:
-    """Limits of the kernel's: memory of its own, no core dumps, no files of any size."""
+    """Limit the worker's own memory; forbid core dumps and writing files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A worker has nothing to write; sockets are not files.
+    # Sockets are not files.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     if memory_bytes is not None:
-        # Private writable memory only: address space (RLIMIT_AS) is taken by libraries by the gigabyte, unused.
-        most = _own_data_bytes() + memory_bytes
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        # Not RLIMIT_AS: libraries reserve gigabytes of address space that they never use.
+        limit = _data_bytes() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _own_data_bytes() -> int:
+def _data_bytes() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def _mapped(descriptor: int | None, shape: list[int] | None) -> torch.Tensor | None:
-    """The pixels, shared with all other workers until somebody writes to them."""
+def _map_pixels(descriptor: int | None, shape: list[int] | None) -> torch.Tensor | None:
+    """The pixels, shared copy-on-write with the other workers."""
     if descriptor is None or shape is None:
         return None
     mapped = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
@@ -206,7 +208,7 @@ def _mapped(descriptor: int | None, shape: list[int] | None) -> torch.Tensor | N
 
 
 def _read_ahead(path: str) -> None:
-    """Let the kernel fetch the file while another model runs."""
+    """Ask the kernel to read the file while another model runs."""
     with contextlib.suppress(OSError, ValueError):
         if not stat.S_ISREG(os.stat(path).st_mode):
             return

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..errors import FileFormatError, FingerprintError
 from ..fingerprint import Fingerprint
-from ..io.container import StrPath, load_container, save_container
+from ..io.container import load_container, save_container
+from ..io.files import StrPath
 from . import calibration_checks as checks
 from .statistic import CohortFeatures, CohortStatistic
 from .weights import Weights, fit_weights

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import FingerprintError
-from ..fingerprint import HASH_PATTERN, Fingerprint
+from ..fingerprint import Fingerprint
+from ..io.hashing import is_hash
 from .weights import Floats
 
 
@@ -43,7 +44,7 @@ def check_hash_keys(value: Any) -> dict[str, str]:
 
 
 def check_hash(value: Any) -> str:
-    if not isinstance(value, str) or not HASH_PATTERN.fullmatch(value):
+    if not is_hash(value):
         raise ValueError(f'expected "sha256:" and 64 digits, got {value!r}')
     return value
 

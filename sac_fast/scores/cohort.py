@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..ops.arguments import check_choice, outputs_list
-from ..ops.reference.pair import normalised_rows
+from ..ops.reference import normalised_rows
 from .transforms import centred_within, transform_rows
 from .weights import Floats
 

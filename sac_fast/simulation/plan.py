@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..attacks.registry import ATTACKS, Attack
-from ..attacks.training import Recipe
+from ..attacks.training import SCRATCH, TUNING, TrainingConfig
 from ..errors import ModelError, ProbeError
-from ..io.container import canonical_json
-from ..labelled_zoo.folder import NullKind, Role
+from ..io.hashing import hash_json
+from ..labelled_zoo.folder import NullKind, ZooMember
+from ..labelled_zoo.plan import Architecture, PlannedModel
 from ..models import Preprocessing
 from ..probes import ProbeSet
 
 _HELD_OUT = 5  # every fifth image of a set without test images of its own, drawn by the seed
-_FORMAT = 1  # of the recipe; a change of the attacks themselves raises it, so that models are made anew
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How a network is built: ``spec`` is ``"package.module:callable"``, ``arguments`` are its keyword arguments."""
-
-    spec: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """A short name for file names: the callable's own."""
-        return re.sub(r"[^a-z0-9]+", "-", self.spec.rpartition(":")[2].lower()).strip("-") or "model"
+_FORMAT = 1  # part of the plan hash: raised when an attack itself changes, so that its models are trained again
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ class Setting:
         owner: the images that the source was trained on, for independents on the same data; None: not known.
         surrogate: other images, for extract-knockoff.
         transfer: images of another task; None: the thief's own, with the labels ``label // 2``.
-        recipe, tuning: see `AttackContext`.
+        config, tuning: see `AttackContext`.
         device: where models are trained.
     """
 
@@ -95,8 +82,8 @@ class Setting:
     owner: Images | None = None
     surrogate: ProbeSet | None = None
     transfer: Images | None = None
-    recipe: Recipe = field(default_factory=Recipe)
-    tuning: Recipe = field(default_factory=lambda: Recipe(epochs=4, learning_rate=0.01))
+    config: TrainingConfig = SCRATCH
+    tuning: TrainingConfig = TUNING
     device: str = "cpu"
 
     @property
@@ -115,33 +102,28 @@ def halved(images: ProbeSet) -> ProbeSet:
     return ProbeSet(images.images, labels, images.provenance)
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One model that shall be made.
+@dataclass(frozen=True, kw_only=True)
+class Planned(PlannedModel):
+    """A `PlannedModel` of a simulation.
 
     Attributes:
-        name: of its files.
-        role, origin: as in `ZooMember`.
         architecture: that of its weights file.
         trained: the architecture that is trained; another one only where a transfer gives it a new head.
-        seed: of initialisation and training.
-        options: of the attack.
-        recipe: everything that decides how the model comes out, as JSON can hold it.
+        provenance: everything that decides the trained weights, as JSON can hold it.
     """
 
-    name: str
-    role: Role
-    origin: str
     architecture: Architecture
     trained: Architecture
-    seed: int
-    options: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @property
-    def recipe_hash(self) -> str:
-        """``"sha256:..."`` of the recipe: the same model comes out of the same one."""
-        return "sha256:" + hashlib.sha256(canonical_json(dict(self.recipe)).encode()).hexdigest()
+    def plan_hash(self) -> str:
+        """``"sha256:..."`` of the provenance: equal hashes, equal models."""
+        return hash_json(dict(self.provenance))
+
+    def matches(self, member: ZooMember) -> bool:
+        """Whether this member was trained by the same plan hash."""
+        return member.details.get("recipe_hash") == self.plan_hash
 
 
 def obstacle(attack: Attack, setting: Setting) -> str | None:
@@ -168,7 +150,7 @@ def plan(
     """List the models to make: stolen ones in the order of ``attacks``, then independents by kind.
 
     Args:
-        setting: the source, the images, the recipes.
+        setting: the source, the images, the training configurations.
         attacks: origins, see `ATTACKS`.
         students: architectures of extracted and independent models; none: the source's.
         copies: models of each attack, and of each student where it starts from one; they run through the
@@ -228,8 +210,11 @@ def _stolen(
         weights_of = Architecture("sac_fast.attacks.transfer:with_head", arguments)
     if attack.needs_surrogate and setting.surrogate is not None:
         used["surrogate"] = setting.surrogate.content_hash
-    recipe = _recipe(setting, attack.origin, kind, seed, options, used)
-    return Planned(name, "stolen", attack.origin, weights_of, kind, seed, options, recipe)
+    return Planned(
+        name=name, role="stolen", origin=attack.origin, seed=seed, options=options,
+        architecture=weights_of, trained=kind,
+        provenance=_provenance(setting, attack.origin, kind, seed, options, used),
+    )  # fmt: skip
 
 
 def _independents(
@@ -253,12 +238,16 @@ def _independents(
             kind, label = choices[index % len(choices)]
             name = f"{origin}-{label}-{index + 1}"
             own = _seed(seed, name)
-            recipe = _recipe(setting, origin, kind, own, {}, {"images": images.hash})
-            planned.append(Planned(name, "independent", origin, kind, kind, own, {}, recipe))
+            planned.append(
+                Planned(
+                    name=name, role="independent", origin=origin, seed=own, architecture=kind, trained=kind,
+                    provenance=_provenance(setting, origin, kind, own, {}, {"images": images.hash}),
+                )
+            )  # fmt: skip
     return planned
 
 
-def _recipe(
+def _provenance(
     setting: Setting, origin: str, kind: Architecture, seed: int, options: Mapping[str, Any], used: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
@@ -268,7 +257,7 @@ def _recipe(
         "architecture_args": dict(kind.arguments),
         "source": setting.source_hash if origin in ATTACKS else None,
         "preprocessing": setting.preprocessing.hash,
-        "recipe": dataclasses.asdict(setting.recipe),
+        "recipe": dataclasses.asdict(setting.config),
         "tuning": dataclasses.asdict(setting.tuning) if origin in ATTACKS else None,
         "seed": seed,
         "options": dict(options),

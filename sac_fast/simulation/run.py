@@ -1,35 +1,156 @@
-"""Run a simulation: what is planned and not yet there is made, and zoo.json grows with every model."""
+"""Run a simulation: the planned models that are not there yet are trained, and zoo.json grows with every model."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from ..attacks.training import ask
-from ..errors import FileFormatError, SacFastError
-from ..io.container import open_regular
-from ..io.progress import track
-from ..labelled_zoo.folder import INDEX, LabelledZoo, ZooMember
-from ..labelled_zoo.training_pool import check_workers, in_processes
-from ..models import save_weights, weights_hash
+from ..attacks.registry import ATTACKS
+from ..attacks.training import SCRATCH, TUNING, TrainingConfig, compute_logits
+from ..io.files import StrPath
+from ..labelled_zoo.engine import OutputFolderError, file_weights_hash, lock_folder, open_folder, train_missing
+from ..labelled_zoo.folder import LabelledZoo, ZooMember
+from ..labelled_zoo.plan import Architecture
+from ..labelled_zoo.training_pool import check_workers
+from ..models import Preprocessing, load_model, save_weights, weights_hash
+from ..models.runner import evaluating
 from ..probes import ProbeSet
-from .plan import Planned, Setting
-from .work import Failure, Worker, make_member, start_worker
+from .plan import Images, Planned, Setting, obstacle, plan
+from .trainer import SimulationTrainer
 
 
-class OutputFolderError(SacFastError, FileExistsError):
-    """The output folder holds something else, or the zoo of another source."""
+@dataclass(frozen=True)
+class SimulationImages:
+    """The images of a simulation; labels are those of `ProbeSet`.
+
+    Attributes:
+        thief: the thief's own.
+        test: for accuracies on the thief's task; None: every fifth image of ``thief``.
+        owner: what the source was trained on, for independents on the same data; None: not known.
+        surrogate: other images, for extract-knockoff.
+        transfer: another task, for transfers; None: the thief's with half as many classes.
+    """
+
+    thief: ProbeSet
+    test: ProbeSet | None = None
+    owner: ProbeSet | None = None
+    surrogate: ProbeSet | None = None
+    transfer: ProbeSet | None = None
+
+
+@dataclass(frozen=True)
+class SimulationModels:
+    """Which models a simulation makes, see `plan`.
+
+    Attributes:
+        attacks: origins, see `ATTACKS`; None: every attack that the images allow.
+        students: architectures of extracted and independent models; none: the source's.
+        copies: models of each attack (and of each student).
+        independents: models of each kind.
+        seed: of everything random.
+    """
+
+    attacks: Sequence[str] | None = None
+    students: Sequence[Architecture] = ()
+    copies: int = 1
+    independents: int = 0
+    seed: int = 0
 
 
 def simulate(
+    out: StrPath,
+    source: Architecture,
+    weights: StrPath,
+    images: SimulationImages,
+    *,
+    models: SimulationModels | None = None,
+    preprocessing: Preprocessing | None = None,
+    config: TrainingConfig = SCRATCH,
+    tuning: TrainingConfig = TUNING,
+    probes: Mapping[str, ProbeSet] | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Steal a model in every known way and train independent ones, into a labelled zoo; see `run_plan`.
+
+    Args:
+        out: the zoo's folder: missing, empty, or with an earlier simulation of the same source, which is resumed.
+        source: architecture of the model that is stolen.
+        weights: its weights: safetensors, or a weights_only state dict.
+        images: see `SimulationImages`.
+        models: see `SimulationModels`.
+        preprocessing: of all models; None: pixels in 0 … 1.
+        config: of trainings from new weights.
+        tuning: of trainings that start from stolen weights.
+        probes: probe sets by name, on which every model is fingerprinted.
+        device: torch device of the trainings.
+        workers: number of processes, ≥ 1; None: one a core, at most 8.
+        progress: a bar on stderr.
+
+    Returns:
+        As `run_plan`, and ``left_out``: attack to reason, of the attacks that the images do not allow.
+
+    Raises:
+        ValueError: a wrong argument, or a named attack that the images do not allow.
+        ModelError: a model that cannot be built, or does not fit weights or images; a worker process died.
+        OutputFolderError: ``out`` holds something else, or another run is at work in it.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import sac_fast
+        >>> from sac_fast.simulation import Architecture, SimulationImages, SimulationModels
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> source = Architecture("sac_fast.demo.architectures:plain", {"classes": 4})
+        >>> weights = f"{folder.name}/source.safetensors"
+        >>> model = sac_fast.load_model(source.spec, kwargs=source.arguments)
+        >>> hash_ = sac_fast.save_weights(weights, model)
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+        >>> images = SimulationImages(sac_fast.ProbeSet.from_arrays(pixels, np.arange(40) % 4, layout="NHWC"))
+        >>> models = SimulationModels(["quantize-int8"], copies=2)
+        >>> summary = sac_fast.simulate(f"{folder.name}/zoo", source, weights, images, models=models, progress=False)
+        >>> summary["made"]
+        ['quantize-int8-1', 'quantize-int8-2']
+        >>> folder.cleanup()
+    """
+    models, preprocessing = models or SimulationModels(), preprocessing or Preprocessing()
+    model = load_model(source.spec, weights=weights, kwargs=source.arguments)
+    seed = models.seed
+    setting = Setting(
+        source,
+        weights_hash(model),
+        _count_outputs(model, images.thief, preprocessing),
+        preprocessing,
+        Images.split(images.thief, images.test, seed),
+        None if images.owner is None else Images.split(images.owner, None, seed),
+        images.surrogate,
+        None if images.transfer is None else Images.split(images.transfer, None, seed),
+        config,
+        tuning,
+        device,
+    )
+    left_out: dict[str, str] = {}
+    if models.attacks is None:
+        reasons = {name: obstacle(attack, setting) for name, attack in ATTACKS.items()}
+        left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    attacks = [name for name in ATTACKS if name not in left_out] if models.attacks is None else models.attacks
+    planned = plan(
+        setting, attacks,
+        students=models.students, copies=models.copies, independents=models.independents, seed=seed,
+    )  # fmt: skip
+    summary = run_plan(Path(out), model, setting, planned, probes=probes, workers=workers, progress=progress)
+    return {**summary, "left_out": left_out}
+
+
+def run_plan(
     out: Path,
     source: nn.Module,
     setting: Setting,
@@ -39,108 +160,81 @@ def simulate(
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Make the planned models, write them into a labelled zoo and fingerprint all of its members.
+    """Train the planned models into a labelled zoo and fingerprint all of its members.
 
-    Models are made in worker processes (start method spawn: a script that calls this needs the usual
+    Models are trained in worker processes (start method spawn: a script that calls this needs the usual
     ``if __name__ == "__main__":``), one thread each and every model under a seed of its own: two runs on one
     machine give the same weights, whatever the number of workers. After every model zoo.json is written anew,
-    so a run that was interrupted or killed goes on where it was: a model whose weights file is whole and whose
-    recipe (attack, options, architecture, seed, images, source, training) is the planned one is kept.
-    Members that are not in the plan stay, so that a zoo can be made in several runs.
+    so a run that was interrupted or killed resumes: a model whose weights file is whole and whose plan hash (attack,
+    options, architecture, seed, images, source, training) is the planned one is kept. Members that are not in the
+    plan stay, so that a zoo can be made in several runs, one at a time.
 
     Args:
         out: the zoo's folder: missing, empty, or with an earlier simulation of the same source.
         source: the model that is stolen, with its weights.
         setting: see `Setting`; its ``source_hash`` is ``weights_hash(source)``.
         planned: see `plan`.
-        probes: probe sets by name, which all members answer.
+        probes: probe sets by name, on which all members are fingerprinted.
         workers: number of processes, ≥ 1; None: one a core, at most 8.
         progress: a bar on stderr.
 
     Returns:
-        ``folder``, ``source_accuracy``, ``made``, ``kept`` and ``other`` (names), ``failed`` (name to reason) and
-        ``members``, as zoo.json has them.
+        ``folder``, ``source_accuracy``, ``made``, ``kept`` and ``other`` (names), ``failed`` (name to reason),
+        ``probes`` (names) and ``members``, as zoo.json has them.
 
     Raises:
         ValueError: a wrong argument.
-        OutputFolderError: ``out`` holds something else, the zoo of another source, or other probes of this name.
+        OutputFolderError: ``out`` holds something else, the zoo of another source, or other probes of this name; or
+            another run is at work in it.
         ModelError: a worker process died.
     """
     check_workers(workers)
-    probes = dict(probes or {})
-    zoo = _open(out, source, setting, probes)
-    there = {member.name: member for member in zoo.members}
-    kept = [job for job in planned if _is_there(zoo, there.get(job.name), job)]
-    names = {job.name for job in kept}
-    missing = [job for job in planned if job.name not in names]
-    # Of a member that is made anew the answers are old.
-    for job in missing:
-        for name in zoo.probes:
-            zoo.fingerprint_file(name, job.name).unlink(missing_ok=True)
-    replaced = {job.name for job in missing}
-    zoo = dataclasses.replace(zoo, members=tuple(member for member in zoo.members if member.name not in replaced))
-    zoo.save()
-    jobs: list[Planned | ZooMember] = [
-        *missing,
-        *(m for m in zoo.members if any(not zoo.fingerprint_file(name, m).exists() for name in zoo.probes)),
-    ]
-    failed: dict[str, str] = {}
-    # Without members: the workers need its folder and probe sets only.
-    shared = dataclasses.replace(zoo, members=(zoo.source,))
-    pairs = in_processes(jobs, make_member, start_worker, (setting, shared), workers=workers)
-    # Closed also when the loop is left early, so that no process is left behind.
-    with closing(pairs):
-        for made_from, done in track(pairs, "simulating thefts", total=len(jobs), enabled=progress):
-            if isinstance(done, Failure):
-                failed[done.name] = done.reason
-            elif isinstance(made_from, Planned):
-                zoo = dataclasses.replace(zoo, members=_in_order([*zoo.members, done], planned))
-                zoo.save()
-    wanted = {job.name for job in planned}
+    open_folder(out)  # refuses anything else before a file is written
+    with lock_folder(out):
+        zoo = _open(out, source, setting, probes or {})
+        outcome = train_missing(
+            zoo, planned, partial(SimulationTrainer, setting),
+            workers=workers, description="simulating thefts", progress=progress,
+        )  # fmt: skip
+    zoo = outcome.zoo
     return {
         "folder": str(out),
         "source_accuracy": zoo.source.accuracy,
-        "made": [job.name for job in missing if job.name not in failed],
-        "kept": [job.name for job in kept],
-        "other": [m.name for m in zoo.members if m.name not in wanted and m.role != "source"],
-        "failed": failed,
+        "made": outcome.made,
+        "kept": outcome.kept,
+        "other": outcome.other,
+        "failed": outcome.failed,
         "probes": list(zoo.probes),
         "members": [dataclasses.asdict(member) for member in zoo.members],
     }
 
 
 def _open(out: Path, source: nn.Module, setting: Setting, probes: Mapping[str, ProbeSet]) -> LabelledZoo:
-    """The zoo that is there, or a new one with its source; its probe sets are written."""
-    if out.exists() and not out.is_dir():
-        raise OutputFolderError(f"out must be a folder, got the file {str(out)!r}")
-    if (out / INDEX).exists():
-        zoo = LabelledZoo.load(out)
-        if zoo.source.details.get("weights") != setting.source_hash:
-            raise OutputFolderError(
-                f"out must be a new folder or a zoo of the source {setting.source_hash}, got one of "
-                f"{zoo.source.details.get('weights')}"
-            )
-        if zoo.preprocessing != setting.preprocessing.to_dict():
-            raise OutputFolderError(f"out must be a zoo of the same preprocessing, got {dict(zoo.preprocessing)}")
-    else:
-        # Empty folders may be left of a run that was killed at once.
-        if out.exists() and any(path.is_file() or path.is_symlink() for path in out.rglob("*")):
-            raise OutputFolderError(f"out must be a new or empty folder, or one with a {INDEX}, got {str(out)!r}")
+    """The labelled zoo in the folder, or a new one with its source; its probe sets are written."""
+    zoo = open_folder(out)
+    if zoo is None:
         member = ZooMember(
             "source", "source", "source", setting.source.spec, dict(setting.source.arguments),
             details={"weights": setting.source_hash},
         )  # fmt: skip
         task = {"name": "simulation", "classes": setting.outputs, "images": setting.thief.hash}
         zoo = LabelledZoo(out, task, setting.preprocessing.to_dict(), (member,))
-        # First the index, and then the weights: a folder with an index is known as a zoo.
+        # First the index, and then the weights: a folder with an index is known as a labelled zoo.
         zoo.save()
+    elif zoo.source.details.get("weights") != setting.source_hash:
+        raise OutputFolderError(
+            f"out must be a new folder or a labelled zoo of the source {setting.source_hash}, got one of "
+            f"{zoo.source.details.get('weights')}"
+        )
+    elif zoo.preprocessing != setting.preprocessing.to_dict():
+        raise OutputFolderError(f"out must be a labelled zoo of the same preprocessing, got {dict(zoo.preprocessing)}")
     zoo = dataclasses.replace(zoo, probes=tuple(dict.fromkeys([*zoo.probes, *probes])))
     for name, images in probes.items():
         if not zoo.probes_file(name).exists():
             images.save(zoo.probes_file(name))
         elif zoo.load_probes(name).content_hash != images.content_hash:
-            raise OutputFolderError(f"probes {name!r} must be the same as those in the zoo, got other images")
-    if _hash_of(zoo.weights_file("source")) != setting.source_hash:
+            raise OutputFolderError(f"probes {name!r} must be the same as those in the labelled zoo, got other images")
+    if file_weights_hash(zoo.weights_file("source")) != setting.source_hash:
         save_weights(zoo.weights_file("source"), source)
     measured = dataclasses.replace(zoo.source, accuracy=_accuracy(source, setting, zoo))
     zoo = dataclasses.replace(zoo, members=(measured, *(m for m in zoo.members if m.role != "source")))
@@ -149,42 +243,11 @@ def _open(out: Path, source: nn.Module, setting: Setting, probes: Mapping[str, P
 
 
 def _accuracy(source: nn.Module, setting: Setting, zoo: LabelledZoo) -> float | None:
-    modes = [(module, module.training) for module in source.modules()]
-    try:
-        # `accuracy` needs neither processes nor an event to stop it.
-        here = Worker(dataclasses.replace(setting, device="cpu"), zoo, stop=None)  # type: ignore[arg-type]
-        return here.accuracy(source.cpu().eval(), setting.thief.test)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    here = SimulationTrainer(dataclasses.replace(setting, device="cpu"), zoo)
+    with evaluating(source):
+        return here.measure_on(setting.thief.test, source.cpu())
 
 
-def _is_there(zoo: LabelledZoo, member: ZooMember | None, job: Planned) -> bool:
-    """Whether the zoo lists this model by the same recipe and holds its weights, every byte of them."""
-    if member is None or member.details.get("recipe_hash") != job.recipe_hash:
-        return False
-    return _hash_of(zoo.weights_file(member)) == member.details.get("weights")
-
-
-def _hash_of(path: Path) -> str | None:
-    """`weights_hash` of a safetensors file's tensors; None where it is missing or damaged."""
-    try:
-        with open_regular(path) as handle:
-            return weights_hash(safetensors.torch.load(handle.read()))
-    except (FileFormatError, SafetensorError, OSError, ValueError, KeyError):
-        return None
-
-
-def _in_order(members: Sequence[ZooMember], planned: Sequence[Planned]) -> tuple[ZooMember, ...]:
-    """The source, members of other plans, then the plan's order: the file does not depend on who was faster."""
-    places = {job.name: place for place, job in enumerate(planned)}
-    return tuple(sorted(members, key=lambda m: (m.role != "source", places.get(m.name, -1))))
-
-
-def outputs_of(source: nn.Module, setting_images: ProbeSet, setting: Any) -> int:
-    """The number of the source's outputs, asked with one image.
-
-    Raises:
-        ModelError: answers that are not (n, classes) finite logits.
-    """
-    return int(ask(source, setting(torch.from_numpy(setting_images.images[:1].copy()))).shape[1])
+def _count_outputs(source: nn.Module, images: ProbeSet, preprocessing: Preprocessing) -> int:
+    """The number of the source's outputs, found with one image."""
+    return int(compute_logits(source, preprocessing(torch.from_numpy(images.images[:1].copy()))).shape[1])

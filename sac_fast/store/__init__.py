@@ -1,4 +1,4 @@
-"""The zoo: a store of many models' outputs that survives crashes, and what is found out from it."""
+"""A store of the outputs of many models, in one folder that survives crashes."""
 
 from .check import CheckReport, Finding, check_store
 from .distances import SourceDistance, source_id

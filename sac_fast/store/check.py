@@ -1,4 +1,4 @@
-"""Finding and repairing what is wrong with a store."""
+"""Check a store for damage, and repair it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import StoreDamagedError, StoreError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
 from .database import NAME, bound, create_database, damaged
 from .lock import WriterLock, writer_of
 from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
-from .quarantine import set_aside
+from .quarantine import quarantine
 from .records import ResultKey
 from .rows import SELECT, record_of
 from .store import ModelStore
@@ -26,14 +26,15 @@ Kind = Literal["database", "row", "missing", "damaged", "orphaned", "foreign", "
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One defect of a store.
 
     Attributes:
         kind: ``"database"`` damaged; ``"row"`` of a model damaged; a result's file ``"missing"`` or ``"damaged"``; a
-            file ``"orphaned"`` (without a row), ``"foreign"`` (none of a store's) or ``"left-over"`` (half written).
+            file ``"orphaned"`` (without a row), ``"foreign"`` (not written by a store) or ``"left-over"`` (half
+            written).
         what: the file, or the model's name.
         detail: what is wrong with it.
-        repair: what was done about it; None: nothing yet.
+        repair: what was done about it; None: not repaired.
     """
 
     kind: Kind
@@ -44,13 +45,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """The outcome of `check_store`.
 
     Attributes:
         folder: the store.
-        results: how many results were read and hashed.
-        findings: what is, or was, wrong.
-        notes: what is right but worth a word.
+        results: number of results that were read and hashed.
+        findings: the defects, repaired or not.
+        notes: remarks that are no defects.
     """
 
     folder: Path
@@ -60,53 +61,54 @@ class CheckReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was wrong."""
+        """Whether no defect was found."""
         return not self.findings
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong any more."""
+        """Whether every defect was repaired."""
         return all(finding.repair is not None for finding in self.findings)
 
 
-def check_store(folder: StrPath, *, repair: bool = False, progress: bool = False) -> CheckReport:
+def check_store(store: ModelStore | StrPath, *, repair: bool = False, progress: bool = False) -> CheckReport:
     """Check a store's database and every file of it.
 
-    A repair deletes half-written files, takes up results whose rows are lost (their files name the key), and moves
-    whatever is damaged or foreign to ``aside/``. A model whose outputs are lost gets the status ``"redo"``. A damaged
-    database is set aside; the results come back from their files, names and failures with the next scan.
+    A repair deletes half-written files, restores results whose rows are lost (their files hold the key), and moves
+    whatever is damaged or foreign to ``quarantine/``. A model whose outputs are lost gets the status ``"redo"``. A
+    damaged database is moved there too: results are restored from their files, names and failures by the next scan.
 
     Args:
-        folder: the store.
-        repair: needs the store to have no writer.
+        store: its folder, or an open store.
+        repair: needs a folder without a writer, or a store that is open for writing.
         progress: show a bar on stderr.
 
     Returns:
-        What was found, and done.
+        The defects, and their repairs.
 
     Raises:
-        StoreLockedError: ``repair`` while somebody writes.
-        StoreError: no store, of another version, a file that cannot be read for reasons that are not its own, or a
-            repair that failed.
+        StoreLockedError: ``repair`` while another process writes.
+        StoreError: no store, of another version, a file that cannot be read for reasons outside of it (permissions,
+            descriptors, the disk), or a repair that failed.
     """
-    path = Path(folder)
+    if isinstance(store, ModelStore):
+        return _check(store, repair, progress)
+    path = Path(store)
     try:
-        with ModelStore._open(path, write=repair, sweep=False) as store:
-            return check_open_store(store, repair=repair, progress=progress)
+        with ModelStore.open(path, write=repair, sweep=False) as opened:
+            return _check(opened, repair, progress)
     except StoreDamagedError as error:
         broken = Finding("database", NAME, str(error))
         if not repair:
             return CheckReport(path, 0, (broken,))
-    moved = _set_database_aside(path)
-    with ModelStore._open(path, write=True, sweep=False) as store:
-        found = check_open_store(store, repair=True, progress=progress)
-    done = f"set aside as {', '.join(moved)}; made anew" if moved else "made anew"
+    moved = _quarantine_database(path)
+    with ModelStore.open(path, write=True, sweep=False) as opened:
+        found = _check(opened, True, progress)
+    done = f"moved to {', '.join(moved)}; created again" if moved else "created again"
     first = Finding(broken.kind, broken.what, broken.detail, done)
     return CheckReport(path, found.results, (first, *found.findings), found.notes)
 
 
-def check_open_store(store: ModelStore, *, repair: bool, progress: bool = False) -> CheckReport:
-    """`check_store` of a store that is open; with ``repair``, for writing."""
+def _check(store: ModelStore, repair: bool, progress: bool) -> CheckReport:
     with contextlib.ExitStack() as stack:
         if repair:
             stack.enter_context(store.writing())
@@ -124,11 +126,13 @@ def check_open_store(store: ModelStore, *, repair: bool, progress: bool = False)
             "SELECT count(*) FROM results WHERE digest NOT IN (SELECT digest FROM models WHERE digest NOT NULL)"
         )
         if unused[0]:
-            notes.append(f"{unused[0]} results belong to no model at present (`sac-fast zoo rm --unused` deletes them)")
+            notes.append(
+                f"{unused[0]} results belong to no model at present (`sac-fast store rm --unused` deletes them)"
+            )
         if not store.is_writer and (pid := writer_of(store.folder)) is not None:
-            # What it is just writing looks orphaned or half written, and is neither.
+            # Files that the writer is about to commit would be reported as orphaned or half written.
             findings = [found for found in findings if found.kind not in ("orphaned", "left-over")]
-            notes.append(f"process {pid or '?'} writes to the store: orphaned and half-written files were not judged")
+            notes.append(f"process {pid or '?'} writes to the store: orphaned and half-written files were not checked")
         return CheckReport(store.folder, len(results), tuple(findings), tuple(notes))
 
 
@@ -140,28 +144,28 @@ def _left_over(store: ModelStore, repair: bool) -> Iterator[Finding]:
     for name in names:
         done = None
         if repair:
-            done = f"moved to {set_aside(store.files.root, (INCOMING, name))}" if name in rest else "deleted"
-        yield Finding("left-over", f"{INCOMING}/{name}", "somebody was stopped while writing it", done)
+            done = f"moved to {quarantine(store.files.root, (INCOMING, name))}" if name in rest else "deleted"
+        yield Finding("left-over", f"{INCOMING}/{name}", "its writer was stopped before it was complete", done)
 
 
 def _check_result(store: ModelStore, row: tuple[object, ...], repair: bool) -> Iterator[Finding]:
-    """One row of results and its file."""
+    """Check one row of results and its file."""
     digest, text, n, k, file = row
     what = f"{FOLDER}/{str(file)[:2]}/{str(file)[:100]}{SUFFIX}"
     kind: Kind
     try:
         key, outputs = store.files.read(str(file))
         if key.json != text or key.digest != digest or tuple(outputs.shape) != (n, k):
-            raise ValueError("it must be the file of the row that names it, got another result's")
+            raise ValueError("it must hold the result of the row that names it, got another one")
         return
     except FileNotFoundError:
-        kind, detail = "missing", "the file of a result is not there"
+        kind, detail = "missing", "the file of a result does not exist"
     except ValueError as error:
         kind, detail = "damaged", str(error)
     except OSError as error:
         raise unreadable(str(file), error) from error
     if not repair:
-        # A model that was removed just now is none to miss.
+        # The model may have been removed since the rows were read.
         if store.rows("SELECT 1 FROM results WHERE digest = ?", digest):
             yield Finding(kind, what, detail)
         return
@@ -175,8 +179,8 @@ def _check_result(store: ModelStore, row: tuple[object, ...], repair: bool) -> I
         store.connection.execute("DELETE FROM distances WHERE digest = ?", (digest,))
     done = f"{count} model{'' if count == 1 else 's'} marked to be run again"
     if kind == "damaged":
-        with contextlib.suppress(OSError):  # its name may be no name at all: then there is nothing to move
-            done = f"moved to {set_aside(store.files.root, (FOLDER, str(file)[:2], str(file) + SUFFIX))}; {done}"
+        with contextlib.suppress(OSError):  # the row may hold no valid file name: then there is nothing to move
+            done = f"moved to {quarantine(store.files.root, (FOLDER, str(file)[:2], str(file) + SUFFIX))}; {done}"
     yield Finding(kind, what, detail, done)
 
 
@@ -188,64 +192,66 @@ def _check_models(store: ModelStore, repair: bool) -> Iterator[Finding]:
         except StoreError as error:
             detail = str(error)
         if repair:
-            where = "WHERE CAST(name AS BLOB) = ? AND CAST(probe_hash AS BLOB) = ?"  # they may be of any type
+            where = (
+                "WHERE CAST(name AS BLOB) = ? AND CAST(probe_hash AS BLOB) = ?"  # damaged rows hold values of any type
+            )
             keys = tuple(value if isinstance(value, bytes) else bound(str(value)) for value in row[:2])
             with store.transaction():
                 for table in ("models", "visits"):
                     store.connection.execute(f"DELETE FROM {table} {where}", keys)
         yield Finding(
-            "row", str(row[0])[:200], detail, "deleted: the next scan sees the model anew" if repair else None
+            "row", str(row[0])[:200], detail, "deleted: the next scan runs the model again" if repair else None
         )
 
 
 def _check_files(store: ModelStore, known: set[object], repair: bool) -> Iterator[Finding]:
-    """Everything in outputs/ that no row of results names."""
+    """Check for files in outputs/ that no row of results names."""
     for path, name in store.files.names():
         if name is None:
-            done = f"moved to {set_aside(store.files.root, (FOLDER, *path.split('/')))}" if repair else None
-            yield Finding("foreign", f"{FOLDER}/{path}", "no store makes such a file", done)
+            done = f"moved to {quarantine(store.files.root, (FOLDER, *path.split('/')))}" if repair else None
+            yield Finding("foreign", f"{FOLDER}/{path}", "no store writes such a file", done)
         elif name not in known:
             if store.rows("SELECT 1 FROM results WHERE outputs_file = ?", name):
-                continue  # written since
+                continue  # committed since the rows were read
             yield Finding(
                 "orphaned", f"{FOLDER}/{path}", "no row names this file", _adopt(store, name) if repair else None
             )
 
 
 def _adopt(store: ModelStore, name: str) -> str:
-    """Take up a result whose row is lost, or get rid of the file."""
+    """Restore the row of a result from its file, or remove the file."""
     try:
         key, outputs = store.files.read(name)
     except OSError as error:
         raise unreadable(name, error) from error
     except ValueError as error:
-        return f"moved to {set_aside(store.files.root, (FOLDER, name[:2], name + SUFFIX))}: {error}"
+        return f"moved to {quarantine(store.files.root, (FOLDER, name[:2], name + SUFFIX))}: {error}"
     if store.has_result(key):
         store.files.remove([name])
         return "deleted: its key has a result already"
     _insert(store.connection, key, tuple(outputs.shape), name)
-    return "taken up: known again when its model is scanned"
+    return "restored: known again when its model is scanned"
 
 
 def _insert(connection: sqlite3.Connection, key: ResultKey, shape: tuple[int, ...], name: str) -> None:
     connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", (key.digest, key.json, *shape, name))
 
 
-def _set_database_aside(folder: Path) -> list[str]:
+def _quarantine_database(folder: Path) -> list[str]:
     lock = WriterLock(folder)
     try:
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # The database first: without it, a log that stays behind by a crash is never taken for the new one's.
+            # The database first: a log that a crash leaves behind alone is never applied to the new database.
             moved = []
             for name in (NAME, NAME + "-wal", NAME + "-shm"):
                 with contextlib.suppress(FileNotFoundError):
-                    moved.append(set_aside(root, (name,)))
+                    moved.append(quarantine(root, (name,)))
         finally:
             os.close(root)
         create_database(folder)
     except OSError as error:
-        raise StoreError(f"cannot set the database of {str(folder)!r} aside: {error}") from error
+        raise StoreError(f"cannot move the database of {str(folder)!r} to quarantine: {error}") from error
     finally:
         lock.release()
     return moved

@@ -1,6 +1,6 @@
 """The bytes of a file of outputs: safetensors, one tensor "outputs" (n, k), and the result's key in the metadata.
 
-The bytes depend on key and outputs alone. Since the key is inside, lost rows of the database can be taken up again.
+The bytes depend on key and outputs only. The key is inside, so lost rows of the database can be restored.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from ..io.container import canonical_json
+from ..io.hashing import canonical_json
 from .records import ResultKey
 
-_KIND = "zoo outputs"
+_KIND = "zoo outputs"  # part of the file format
 _TENSOR = "outputs"
 _METADATA = "sac_fast"
 _DTYPES = {"F32": torch.float32, "F64": torch.float64}
-_MAX_HEADER = 4 << 20
+_MAX_HEADER_BYTES = 4 << 20
 
 
 def encode(key: ResultKey, outputs: torch.Tensor) -> bytes:
@@ -42,13 +42,13 @@ def encode(key: ResultKey, outputs: torch.Tensor) -> bytes:
     array = np.asarray(tensor.numpy(), order="C")
     if not np.isfinite(array).all():
         raise ValueError("outputs must be finite, got NaN or Inf")
-    # One entry of metadata: several would come in any order.
+    # One entry of metadata, since safetensors writes several in any order.
     head = canonical_json({"format": 1, "kind": _KIND, "key": json.loads(key.json)})
     return safetensors.numpy.save({_TENSOR: array}, {_METADATA: head})
 
 
 def decode(data: bytes | memoryview) -> tuple[ResultKey, torch.Tensor]:
-    """The inverse of `encode`, for bytes of a stranger.
+    """The inverse of `encode`, for untrusted bytes.
 
     Args:
         data: of the file; a writable view of memory, or bytes.
@@ -59,10 +59,10 @@ def decode(data: bytes | memoryview) -> tuple[ResultKey, torch.Tensor]:
     Raises:
         ValueError: anything else.
     """
-    size = len(data)
+    total = len(data)
     length = int.from_bytes(data[:8], "little")
-    if size < 8 or not 2 <= length <= min(size - 8, _MAX_HEADER):
-        raise ValueError(f"header claims {length:,} bytes of a file of {size:,}")
+    if total < 8 or not 2 <= length <= min(total - 8, _MAX_HEADER_BYTES):
+        raise ValueError(f"header claims {length:,} bytes of a file of {total:,}")
     try:
         table = json.loads(bytes(data[8 : 8 + length]))
         head = json.loads(table["__metadata__"][_METADATA])
@@ -74,9 +74,9 @@ def decode(data: bytes | memoryview) -> tuple[ResultKey, torch.Tensor]:
         begin, end = entry["data_offsets"]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ValueError(f"header is not that of a file of outputs ({type(error).__name__}: {error})") from error
-    if not all(type(side) is int and side > 0 for side in (n, k)) or (begin, end) != (0, n * k * dtype.itemsize):
+    if not all(type(size) is int and size > 0 for size in (n, k)) or (begin, end) != (0, n * k * dtype.itemsize):
         raise ValueError(f"shape {(n, k)} and offsets {(begin, end)} do not fit each other")
-    if end != size - 8 - length:
-        raise ValueError(f"it must hold {end:,} bytes of data, got {size - 8 - length:,}")
+    if end != total - 8 - length:
+        raise ValueError(f"it must hold {end:,} bytes of data, got {total - 8 - length:,}")
     buffer = data if isinstance(data, memoryview) else bytearray(data)
     return key, torch.frombuffer(buffer, dtype=dtype, count=n * k, offset=8 + length).reshape(n, k)

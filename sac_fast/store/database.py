@@ -1,9 +1,9 @@
-"""The database of a store: its tables, how it is made, opened and distrusted.
+"""The database of a store: tables, creation, and opening with every check that an untrusted file needs.
 
-Write-ahead log, synchronous=FULL: readers see the last commit while a scan writes and never make it wait (with a
-rollback journal a long read holds up every commit), and a commit costs one fsync. The price: all processes must be on
-one machine. The log stays the mode of the file for ever, so a rollback journal beside the database is never ours; it
-is refused, since SQLite obeys such journals, file names inside included, when it merely reads.
+Write-ahead log with synchronous=FULL: readers see the last commit while a scan writes and never block it (with a
+rollback journal a long read blocks every commit), and a commit costs one fsync. All processes must run on one machine.
+The journal mode is kept in the file, so this package never writes a rollback journal. One that lies beside the database
+is refused: SQLite applies it, file names inside included, even when it only reads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import sys
 from pathlib import Path
 
 from ..errors import StoreDamagedError, StoreError
-from .durable import sync_folder
+from ..io.files import sync_folder
 
 NAME = "zoo.sqlite"
 SCHEMA_VERSION = 1
-#: "SACZ": tells the database from those of other programs.
+#: "SACZ": distinguishes the database from those of other programs.
 APPLICATION_ID = 0x5341435A
-#: Largest value that SQLite hands out, in bytes.
+#: Largest value that SQLite may return, in bytes.
 MAX_VALUE = 8 << 20
 
 _NEW = NAME + ".new"
@@ -35,7 +35,7 @@ _TABLES = (
     "CREATE TABLE models (name TEXT NOT NULL, probe_hash TEXT NOT NULL, status TEXT NOT NULL, digest TEXT, "
     "reason TEXT, message TEXT, details TEXT NOT NULL, PRIMARY KEY (name, probe_hash)) WITHOUT ROWID",
     "CREATE INDEX models_of_result ON models (digest)",
-    # What differs from run to run, hence is not exported.
+    # Values that differ from run to run, hence are not exported.
     "CREATE TABLE visits (name TEXT NOT NULL, probe_hash TEXT NOT NULL, path TEXT, size INTEGER, mtime_ns INTEGER, "
     "ctime_ns INTEGER, inode INTEGER, request TEXT, seconds REAL, recorded_at TEXT NOT NULL, "
     "PRIMARY KEY (name, probe_hash)) WITHOUT ROWID",
@@ -47,7 +47,7 @@ _TABLES = (
 
 
 def create_database(folder: Path) -> None:
-    """Make an empty database; it appears in full or not at all.
+    """Create an empty database, all or nothing.
 
     Args:
         folder: the store; the caller holds its lock.
@@ -71,27 +71,27 @@ def create_database(folder: Path) -> None:
         os.rename(new, folder / NAME)
         sync_folder(folder)
     except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"cannot make the database of the store {str(folder)!r}: {error}") from error
+        raise StoreError(f"cannot create the database of the store {str(folder)!r}: {error}") from error
 
 
 def open_database(folder: Path, *, write: bool) -> sqlite3.Connection:
-    """Connect, after checking that it is a database of this program and nothing else.
+    """Connect after checking that it is a database of this package and holds nothing else.
 
     Args:
         folder: the store.
         write: False: nothing can be changed through the connection.
 
     Returns:
-        The connection, in autocommit mode, for any thread (the caller serialises).
+        The connection, in autocommit mode, for any thread (the caller serialises access).
 
     Raises:
-        StoreError: missing, a link, damaged, of another program or version, or with foreign tables, views or triggers.
+        StoreError: missing, a link, damaged, of another program or version, or with other tables, views or triggers.
     """
     path = folder / NAME
     _check_files(folder)
     mode = "rw" if write else "ro"
     if not write and not os.access(folder, os.W_OK) and not _is_filled(folder / (NAME + "-wal")):
-        mode += "&immutable=1"  # on a read-only medium nobody can write, and the log's index could not be made
+        mode += "&immutable=1"  # on a read-only medium there is no writer, and the index of the log cannot be created
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
@@ -103,7 +103,7 @@ def open_database(folder: Path, *, write: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StoreError(f"cannot open {str(path)!r}: {error}") from error
     try:
-        _distrust(connection)
+        _harden(connection)
         _check_schema(connection, path)
         connection.execute("PRAGMA synchronous=FULL")
         if not write:
@@ -120,49 +120,48 @@ def open_database(folder: Path, *, write: bool) -> sqlite3.Connection:
 def damaged(path: Path, why: object) -> StoreDamagedError:
     """The error for a database that SQLite cannot read."""
     return StoreDamagedError(
-        f"the database {str(path)!r} is damaged or cannot be read: {why}; `sac-fast zoo check --repair` sets it aside "
-        "and takes up the results from their files"
+        f"the database {str(path)!r} is damaged or cannot be read: {why}; `sac-fast store check --repair` moves it to "
+        "quarantine/ and restores the results from their files"
     )
 
 
-def _distrust(connection: sqlite3.Connection) -> None:
-    """As SQLite's "Defense Against The Dark Arts" advises for databases of strangers."""
+def _harden(connection: sqlite3.Connection) -> None:
+    """Apply the settings of SQLite's "Defense Against The Dark Arts" for untrusted databases."""
     connection.text_factory = _text
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0", "foreign_keys=OFF"):
         connection.execute(f"PRAGMA {pragma}")
-    if sys.version_info >= (3, 11):
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
 def _text(value: bytes) -> str | bytes:
-    # Names of files that are not UTF-8 hold lone surrogates in Python; this keeps them (see `bound`).
+    # File names that are not UTF-8 hold lone surrogates in Python, which are kept (see `bound`).
     try:
         return value.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        return value  # no text of ours: whoever reads the row sees a wrong type, and no other row is lost for it
+        return value  # the reader of the row refuses its type; other rows stay readable
 
 
 def bound(text: str) -> bytes:
-    """A text for ``CAST(? AS TEXT)``: sqlite3 itself refuses lone surrogates, as names of files may hold them."""
+    """A text for ``CAST(? AS TEXT)``: sqlite3 refuses the lone surrogates that file names may hold."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """The version first, then every table as it was made: no view, trigger or computed column of a stranger."""
+    """Check the version, then that every table is as created: no added view, trigger or computed column."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise StoreError(f"{str(path)!r} must be the database of a zoo store, got one of another program")
+        raise StoreError(f"{str(path)!r} must be the database of a store, got one of another program")
     if version != SCHEMA_VERSION:
         newer = "a newer" if version > SCHEMA_VERSION else "an older"
         raise StoreError(f"{str(path)!r} must have schema version {SCHEMA_VERSION}, got {version}, of {newer} sac_fast")
     found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master LIMIT 100")}
     if found != set(_TABLES):
         foreign = sorted(str(sql)[:80] for sql in found ^ set(_TABLES))
-        raise StoreError(f"{str(path)!r} must hold the tables of a zoo store and no others, differs in {foreign[0]!r}")
+        raise StoreError(f"{str(path)!r} must hold the tables of a store and no others, differs in {foreign[0]!r}")
 
 
 def _check_files(folder: Path) -> None:
@@ -171,7 +170,7 @@ def _check_files(folder: Path) -> None:
             found = os.lstat(folder / name)
         except FileNotFoundError:
             if name == NAME:
-                raise StoreError(f"{str(folder)!r} must be a zoo store, got a folder without {NAME}") from None
+                raise StoreError(f"{str(folder)!r} must be a store, got a folder without {NAME}") from None
             continue
         except OSError as error:
             raise StoreError(f"cannot read {str(folder / name)!r}: {error.strerror}") from error
@@ -179,8 +178,8 @@ def _check_files(folder: Path) -> None:
             raise StoreError(f"{str(folder / name)!r} must be a regular file, got a link, a folder or a device")
     if os.path.lexists(folder / (NAME + "-journal")):
         raise StoreError(
-            f"{str(folder)!r} must not hold {NAME}-journal: stores keep no rollback journal, so it is not theirs, and "
-            "SQLite would obey it; remove it if you trust where the store came from"
+            f"{str(folder)!r} must not hold {NAME}-journal: stores write no rollback journal, and SQLite would "
+            "apply it; remove it if you trust the origin of the store"
         )
 
 

@@ -1,4 +1,4 @@
-"""Distances of the zoo's models to given sources."""
+"""Distances of the store's models to given sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import StoreError
 from ..fingerprint import Fingerprint
-from ..io.container import content_hash
+from ..io.hashing import content_hash
 from .database import bound
 from .records import ResultKey, is_digest
 from .session import StoreSession
@@ -20,7 +20,7 @@ class SourceDistance:
 
     Attributes:
         source: `source_id` of the source.
-        source_name: what it was called.
+        source_name: its name.
         metric, comparison: as in `sac_fast.correlation_distance`.
         name: of the model.
         probe_hash: of both.
@@ -37,7 +37,7 @@ class SourceDistance:
 
 
 def source_id(source: Fingerprint) -> str:
-    """``"sha256:..."`` of a source's outputs and probes: the same answers are the same source, whatever its name."""
+    """``"sha256:..."`` of a source's outputs and probes, whatever its name."""
     return content_hash({f"outputs of {source.probe_hash}": source.outputs.numpy()})
 
 
@@ -47,7 +47,7 @@ class DistanceRows(StoreSession):
     def add_distances(
         self, source: Fingerprint, metric: str, comparison: str, distances: Iterable[tuple[ResultKey, float]]
     ) -> None:
-        """Keep distances of results to a source, replacing earlier ones; one commit.
+        """Add distances of results to a source, replacing earlier ones; one commit.
 
         Args:
             source: fingerprint of the source, of the results' probes.
@@ -83,7 +83,7 @@ class DistanceRows(StoreSession):
         comparison: str | None = None,
         name: str | None = None,
     ) -> Iterator[SourceDistance]:
-        """Distances by source, metric, comparison and name of the model; a copy of a model has its row too.
+        """Distances by source, metric, comparison and name of the model; each copy of a model has its row.
 
         Args:
             source: only those to this source, a fingerprint or its `source_id`.
@@ -110,7 +110,7 @@ class DistanceRows(StoreSession):
     def missing_distances(
         self, source: Fingerprint, metric: str, comparison: str, keys: Iterable[ResultKey]
     ) -> list[ResultKey]:
-        """Those keys for which no distance to the source is kept yet, in their order."""
+        """The keys without a distance to the source, in their order."""
         found = self.rows(
             "SELECT digest FROM distances WHERE source = ? AND metric = ? AND comparison = ?",
             *(source_id(source), metric, comparison),

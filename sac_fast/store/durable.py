@@ -1,9 +1,8 @@
-"""Bytes that are on the disk when the call returns."""
+"""Writes that are on the disk when the call returns."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 
 def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
@@ -11,7 +10,7 @@ def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
 
     Args:
         name: of the file, without folders.
-        data: what it shall hold.
+        data: its content.
         folder: descriptor of its folder.
 
     Raises:
@@ -28,25 +27,6 @@ def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
         finally:
             os.close(descriptor)
     except BaseException:
-        # After a failed fsync nobody knows what is on the disk, and a second fsync would not tell: away with it.
+        # After a failed fsync the content on the disk is unknown, and a second fsync may report success.
         os.unlink(name, dir_fd=folder)
         raise
-
-
-def sync_folder(folder: Path | int) -> None:
-    """Make renames and new names in a folder durable.
-
-    Args:
-        folder: its path or a descriptor of it.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    if isinstance(folder, int):
-        os.fsync(folder)
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Tables of a store for other programs: CSV and Parquet, in the order of the names, whatever came first."""
+"""Tables of a store for other programs: CSV and Parquet, sorted by name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from ..io.container import StrPath, atomic_write, canonical_json
-from ..io.text import printable
+from ..io.files import StrPath, atomic_write
+from ..io.hashing import canonical_json
+from ..io.text import escape_text
 from .records import ModelRecord
 from .store import ModelStore
 
@@ -46,8 +47,8 @@ DISTANCE_COLUMNS = {
     "probe_hash": str,
     "distance": float,
 }
-_ROWS = 10_000
-# What spreadsheets take for the start of a formula.
+_CHUNK_ROWS = 10_000
+# First characters of a formula in spreadsheets.
 _FORMULA = ("=", "+", "-", "@", "'")
 
 Row = Sequence[Any]
@@ -57,13 +58,13 @@ Columns = dict[str, type]
 def export_models(store: ModelStore, path: StrPath, *, times: bool = False) -> int:
     """Write one row for each model and probe set, all or nothing.
 
-    Two stores with the same content give the same bytes, whenever and in whatever order it came. kwargs, output,
+    Two stores with the same content give the same bytes, in whatever order it was added. kwargs, output,
     tags and preprocessing are JSON.
 
     Args:
         store: the store.
-        path: ``*.csv`` or ``*.parquet`` (extra ``parquet``). CSV is for people too: control characters are escaped,
-            and texts that a spreadsheet would take for a formula begin with ``'``. Parquet has texts as they are.
+        path: ``*.csv`` or ``*.parquet`` (extra ``parquet``). In CSV, control characters are escaped and texts that
+            a spreadsheet would run as a formula begin with ``'``. Parquet has texts as they are.
         times: add size and time of each model's file and the seconds it took, which differ from run to run.
 
     Returns:
@@ -114,13 +115,13 @@ def _csv(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
         for row in rows:
             writer.writerow([_cell(value) for value in row])
             count += 1
-        text.detach()  # flushes, and leaves the file open for its fsync
+        text.detach()  # flushes, and leaves the file open for fsync
     return count
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        text = printable(value)
+        text = escape_text(value)
         return "'" + text if text.startswith(_FORMULA) else text
     return "" if value is None else repr(value)
 
@@ -149,10 +150,10 @@ def _parquet(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
     iterator = iter(rows)
-    while chunk := list(islice(iterator, _ROWS)):
+    while chunk := list(islice(iterator, _CHUNK_ROWS)):
         yield chunk
 
 
 def _valid(value: Any) -> Any:
-    """Parquet's texts are UTF-8: lone surrogates, as names of files may hold them, become escapes."""
+    """Escape lone surrogates, which file names may hold and Parquet's UTF-8 cannot."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

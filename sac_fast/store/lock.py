@@ -1,4 +1,4 @@
-"""One writer a store: an flock on a file that says who holds it."""
+"""One writer per store: an flock on a file that holds the writer's process id."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
 
 class WriterLock:
-    """Held from construction to `release`, or to the end of the process, however it ends.
+    """A lock that is held from construction to `release`, or to the end of the process.
 
     Args:
         folder: the store.
 
     Raises:
-        StoreLockedError: somebody else holds it.
-        StoreError: the file cannot be made or is none.
+        StoreLockedError: another writer holds it.
+        StoreError: the file cannot be created or is no regular file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,24 +44,28 @@ class WriterLock:
             who = "another process" if pid is None else f"process {pid}"
             raise StoreLockedError(
                 f"the store {str(folder)!r} must have one writer, got a second one: {who} writes to it; "
-                "wait for its end, or stop it",
+                "wait until it ends, or stop it",
                 pid,
             ) from None
-        # The number is for people only. It is written in place: a file that grows could fail on a full disk.
+        # The id is for people only. It has a fixed length, since growing the file could fail on a full disk.
         with contextlib.suppress(OSError):
             os.pwrite(descriptor, f"{os.getpid():<19}\n".encode(), 0)
         self._descriptor = descriptor
         _held.add(self)
 
+    def fileno(self) -> int:
+        """The locked file's descriptor."""
+        return self._descriptor
+
     def release(self) -> None:
-        """Let the next writer in; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
 def writer_of(folder: Path) -> int | None:
-    """Who writes to a store now: the process's number, 0 where it is not known, None where nobody does.
+    """The id of the process that writes to a store now; 0 where it is not known, None without a writer.
 
     Args:
         folder: the store.
@@ -88,7 +92,7 @@ def _lock(descriptor: int) -> None:
         except BlockingIOError:
             if last:
                 raise
-        time.sleep(0.02)  # `writer_of` may have looked just now: it holds the lock for microseconds
+        time.sleep(0.02)  # `writer_of` holds the lock for microseconds
     return None
 
 
@@ -97,10 +101,10 @@ def _pid(text: bytes) -> int | None:
     return int(digits) if digits.isdigit() else None
 
 
-def _forget() -> None:
-    """A forked child shares the lock and would hold it beyond the parent's death; closing a copy frees nothing."""
+def _release_in_child() -> None:
+    """A forked child would hold the lock after the parent's death; closing its copy does not unlock the parent's."""
     for lock in list(_held):
         lock.release()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_release_in_child)

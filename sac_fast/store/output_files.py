@@ -1,7 +1,7 @@
-"""Files of outputs, named by the SHA-256 of their bytes.
+"""Files of outputs, named by the SHA-256 of their content.
 
 outputs/ab/abcd….safetensors     see `sac_fast.store.codec`
-incoming/…                       files that are being written; whatever lies here when a writer opens is left over
+incoming/…                       files that are being written; a new writer deletes what it finds here
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from typing import Any
 import torch
 
 from ..errors import StoreError
+from ..io.files import sync_folder
 from .codec import decode
-from .durable import sync_folder, write_new
+from .durable import write_new
 from .records import ResultKey, is_digest
 
 FOLDER = "outputs"
 INCOMING = "incoming"
 SUFFIX = ".safetensors"
 
-# Below, a file is read: what was hashed is what is used, whatever happens to the file. Above, it is mapped.
-_MAP_FROM = 1 << 20
-# A journaling file system commits the fsyncs that wait together: 64 threads are many times as fast as one.
-_WRITERS = 64
-# What opening says of a link, a socket or a device; every other error may be gone the next time.
-_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
+# Smaller files are read, so that the bytes that were hashed are those that are used; larger ones are mapped.
+_MIN_MAPPED_BYTES = 1 << 20
+# A journaling file system commits concurrent fsyncs together: 64 threads are many times as fast as one.
+_MAX_WRITERS = 64
+# Errors of opening a link, a socket or a device; every other error may be temporary.
+_NOT_REGULAR = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
 
 
 class OutputFiles:
-    """The files of outputs of one store; no name ever leads out of its folder, and no link is followed.
+    """The files of outputs of one store; no name leads out of its folder, and no link is followed.
 
     Args:
         folder: the store.
-        write: whether the folders are made where they are missing.
+        write: create missing folders.
 
     Raises:
         StoreError: a folder is a link, or cannot be opened.
@@ -61,18 +62,18 @@ class OutputFiles:
             raise StoreError(f"cannot open the folders of outputs in {str(folder)!r}: {error}") from error
 
     def _subfolders(self, names: Iterable[str], inside: int) -> dict[str, int]:
-        """Descriptors of folders, which are made, durably, where they are missing and this is a writer."""
+        """Descriptors of folders; a writer creates missing ones durably."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         opened: dict[str, int] = {}
-        made = False
+        created = False
         try:
             for name in names:
                 if self._write:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(name, dir_fd=inside)
-                        made = True
+                        created = True
                 opened[name] = os.open(name, flags, dir_fd=inside)
-            if made:
+            if created:
                 sync_folder(inside)
         except BaseException:
             for descriptor in opened.values():
@@ -89,7 +90,7 @@ class OutputFiles:
                 os.close(descriptor)
 
     def write(self, blobs: Sequence[bytes]) -> list[str]:
-        """Write files; all of them are on the disk, names included, when it returns.
+        """Write files; all of them, names included, are on the disk when the call returns.
 
         Args:
             blobs: of `encode`.
@@ -98,7 +99,7 @@ class OutputFiles:
             Their names.
 
         Raises:
-            OSError: the disk is full or fails; then none of the new files is left.
+            OSError: the disk is full or fails; then no new file is left.
         """
         names = [hashlib.sha256(blob).hexdigest() for blob in blobs]
         by_name = dict(zip(names, blobs, strict=True))
@@ -111,13 +112,13 @@ class OutputFiles:
                     self._write_one(name, blob, shards[name[:2]], added)
                     sync_folder(shards[name[:2]])
             else:
-                with ThreadPoolExecutor(min(_WRITERS, len(by_name))) as pool:
+                with ThreadPoolExecutor(min(_MAX_WRITERS, len(by_name))) as pool:
                     jobs = [
                         pool.submit(self._write_one, name, blob, shards[name[:2]], added)
                         for name, blob in by_name.items()
                     ]
-                    _finish(jobs)
-                    _finish([pool.submit(sync_folder, shard) for shard in shards.values()])
+                    _wait(jobs)
+                    _wait([pool.submit(sync_folder, shard) for shard in shards.values()])
         except BaseException:
             for name in added:
                 with contextlib.suppress(OSError):
@@ -132,7 +133,7 @@ class OutputFiles:
         temporary = f"{name}-{secrets.token_hex(4)}.tmp"
         write_new(temporary, blob, folder=self._incoming)
         try:
-            # A file of this name that is there already may be damaged, or not yet durable: it is replaced.
+            # An existing file of this name may be damaged or not yet durable: it is replaced.
             is_new = not _exists(name + SUFFIX, shard)
             os.rename(temporary, name + SUFFIX, src_dir_fd=self._incoming, dst_dir_fd=shard)
             if is_new:
@@ -151,8 +152,8 @@ class OutputFiles:
             The result's key and its outputs; large ones are mapped, copy on write.
 
         Raises:
-            FileNotFoundError: there is none.
-            OSError: it cannot be read now, which says nothing of the file.
+            FileNotFoundError: it does not exist.
+            OSError: it cannot be read now; the file itself may be sound.
             ValueError: it is damaged, a link, or no file of outputs.
         """
         data = self._bytes(name)
@@ -172,7 +173,7 @@ class OutputFiles:
             finally:
                 os.close(shard)
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if error.errno in _NOT_REGULAR:
                 raise ValueError(f"it must be a regular file in a folder, got {error.strerror}") from error
             raise
         with contextlib.ExitStack() as stack:
@@ -181,12 +182,12 @@ class OutputFiles:
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError("it must be a regular file, got a folder, a pipe or a device")
             handle = stack.enter_context(os.fdopen(descriptor, "rb", closefd=False))
-            if found.st_size < _MAP_FROM:
-                return handle.read(_MAP_FROM)
-            # Not mmap.mmap, which keeps a descriptor for each file: a process has about a thousand of them.
+            if found.st_size < _MIN_MAPPED_BYTES:
+                return handle.read(_MIN_MAPPED_BYTES)
+            # Not mmap.mmap, which keeps a descriptor open for each file: a process has about a thousand of them.
             try:
                 mapped = torch.from_file(f"/dev/fd/{descriptor}", shared=False, size=found.st_size, dtype=torch.uint8)
-            except RuntimeError:  # Linux maps 65,530 places a process
+            except RuntimeError:  # Linux allows 65,530 mappings per process
                 return memoryview(bytearray(handle.read()))
             return mapped.numpy().data
 
@@ -194,7 +195,7 @@ class OutputFiles:
         return os.open(shard, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._outputs)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Delete files; those that are gone already are none of its business.
+        """Delete files; missing ones are ignored.
 
         Raises:
             OSError: one cannot be deleted.
@@ -210,7 +211,7 @@ class OutputFiles:
                     os.close(shard)
 
     def names(self) -> Iterator[tuple[str, str | None]]:
-        """Everything in ``outputs/``: path relative to it, and the file's name where it is one of ours by its path."""
+        """Everything in ``outputs/``: relative path, and the file's name where the path is one that a store writes."""
         for shard in sorted(os.listdir(self._outputs)):
             if not (len(shard) == 2 and is_digest(shard * 32)) or not _is_folder(shard, self._outputs):
                 yield shard, None
@@ -222,11 +223,11 @@ class OutputFiles:
                 os.close(shard_fd)
             for file in inside:
                 name = file.removesuffix(SUFFIX)
-                ours = file.endswith(SUFFIX) and is_digest(name) and name[:2] == shard
-                yield f"{shard}/{file}", name if ours else None
+                is_output = file.endswith(SUFFIX) and is_digest(name) and name[:2] == shard
+                yield f"{shard}/{file}", name if is_output else None
 
     def left_over(self) -> list[str]:
-        """Names in ``incoming/``; while nobody writes, all of them are left over."""
+        """Names in ``incoming/``; without a writer all of them are left over."""
         try:
             folder = os.open(INCOMING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.root)
         except FileNotFoundError:
@@ -237,22 +238,22 @@ class OutputFiles:
             os.close(folder)
 
     def sweep(self) -> None:
-        """Delete what earlier writers left in ``incoming/``; folders stay, since no writer made them."""
+        """Delete what earlier writers left in ``incoming/``; folders stay, since no writer creates them there."""
         for name in self.left_over():
             with contextlib.suppress(IsADirectoryError, PermissionError):
                 os.unlink(name, dir_fd=self._incoming)
 
 
 def unreadable(name: str, error: OSError) -> StoreError:
-    """The error for a file of outputs that cannot be read now, for want of descriptors, memory or rights, say."""
+    """The error for a file of outputs that cannot be read now, for example for lack of descriptors or permissions."""
     return StoreError(
-        f"cannot read {FOLDER}/{name[:2]}/{name}{SUFFIX}: {error.strerror or error}; that says nothing of the file, "
-        "which is left as it is: see to the cause and start again"
+        f"cannot read {FOLDER}/{name[:2]}/{name}{SUFFIX}: {error.strerror or error}; the file may be sound "
+        "and is left as it is: remove the cause and start again"
     )
 
 
-def _finish(jobs: Sequence[Any]) -> None:
-    """Wait for all, then raise the first error: no thread may still write when the caller cleans up."""
+def _wait(jobs: Sequence[Any]) -> None:
+    """Wait for all, then raise the first error, so that no thread still writes when the caller cleans up."""
     errors = [error for job in jobs if (error := job.exception()) is not None]
     if errors:
         raise errors[0]

@@ -1,4 +1,7 @@
-"""Setting things aside: whatever a repair takes out of a store is kept in its folder ``aside/``."""
+"""Quarantine: whatever a repair takes out of a store is kept in its folder ``quarantine/``, which nothing reads.
+
+Earlier stores have a folder ``aside/`` for this, which is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,28 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from .durable import sync_folder
+from ..io.files import sync_folder
 
-FOLDER = "aside"
+FOLDER = "quarantine"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def set_aside(root: int, parts: Sequence[str]) -> str:
-    """Rename a file, a link or a folder into ``aside/``; no link is followed on the way.
+def quarantine(root: int, parts: Sequence[str]) -> str:
+    """Rename a file, a link or a folder into ``quarantine/``; no link is followed on the way.
 
     Args:
         root: descriptor of the store's folder.
         parts: folders and name, relative to it.
 
     Returns:
-        Its new name, ``"aside/..."``; a number is added where the name is taken.
+        Its new name, ``"quarantine/..."``; a number is added where the name is taken.
 
     Raises:
         OSError: it is not there, or the disk fails.
     """
     with contextlib.ExitStack() as stack:
 
-        def inside(name: str, folder: int) -> int:
+        def open_inside(name: str, folder: int) -> int:
             descriptor = os.open(name, _FLAGS, dir_fd=folder)
             stack.callback(os.close, descriptor)
             return descriptor
@@ -35,17 +38,17 @@ def set_aside(root: int, parts: Sequence[str]) -> str:
         with contextlib.suppress(FileExistsError):
             os.mkdir(FOLDER, dir_fd=root)
             sync_folder(root)
-        aside = inside(FOLDER, root)
+        target = open_inside(FOLDER, root)
         folder = root
         for part in parts[:-1]:
-            folder = inside(part, folder)
-        taken = set(os.listdir(aside))
+            folder = open_inside(part, folder)
+        taken = set(os.listdir(target))
         name = parts[-1]
         count = 0
         while name in taken:
             count += 1
             name = f"{parts[-1]}.{count}"
-        os.rename(parts[-1], name, src_dir_fd=folder, dst_dir_fd=aside)
-        sync_folder(aside)
+        os.rename(parts[-1], name, src_dir_fd=folder, dst_dir_fd=target)
+        sync_folder(target)
         sync_folder(folder)
     return f"{FOLDER}/{name}"

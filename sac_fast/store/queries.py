@@ -1,4 +1,4 @@
-"""Questions to a store about its models."""
+"""Queries of a store's models and outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .rows import SELECT, record_of
 from .session import StoreSession
 
 _PAGE = 2000
-_MOST_NAMES = 500  # of a query: SQLite takes 999 values in its smallest builds
+_MAX_NAMES = 500  # of a query: SQLite binds at most 999 values in its smallest builds
 
 
 class ModelQueries(StoreSession):
@@ -30,7 +30,7 @@ class ModelQueries(StoreSession):
         return self.first("WHERE m.digest = ? AND m.status = 'done' ORDER BY m.name LIMIT 1", key.digest)
 
     def record_for(self, name: str, probe_hash: str | None = None) -> ModelRecord | None:
-        """What is known of a model, under the given probe set or the first by hash."""
+        """The record of a model under the given probe set, or under the first by hash."""
         if probe_hash is None:
             return self.first("WHERE m.name = CAST(? AS TEXT) ORDER BY m.probe_hash LIMIT 1", bound(name))
         return self.first("WHERE m.name = CAST(? AS TEXT) AND m.probe_hash = ?", bound(name), probe_hash)
@@ -40,28 +40,36 @@ class ModelQueries(StoreSession):
         where = "WHERE m.name = CAST(? AS TEXT) ORDER BY m.probe_hash"
         yield from map(record_of, self.rows(SELECT + where, bound(name)))
 
-    def complete_probe_hash(self, start: str) -> str:
-        """The one probe set of the store whose hash starts so, with or without ``"sha256:"``.
+    def complete_probe_hash(self, prefix: str, status: Status | None = None) -> str:
+        """The hash of the only probe set whose hash has this prefix, with or without ``"sha256:"``.
+
+        Args:
+            prefix: of the hash; empty where the store has one probe set.
+            status: only probe sets with models of this status.
 
         Raises:
-            StoreError: there is none, or several.
+            StoreError: no probe set fits, or several do.
         """
-        digits = start.removeprefix("sha256:")
-        hashes = [str(row[0]) for row in self.rows("SELECT DISTINCT probe_hash FROM models ORDER BY probe_hash")]
+        rows = self.rows(
+            "SELECT DISTINCT probe_hash FROM models WHERE ? IS NULL OR status = ? ORDER BY probe_hash", status, status
+        )
+        hashes = [str(row[0]) for row in rows]
+        digits = prefix.removeprefix("sha256:")
         found = [value for value in hashes if value.removeprefix("sha256:").startswith(digits)]
         if len(found) != 1:
+            listed = ", ".join(hashes[:5]) or "none"
             raise StoreError(
-                f"{start!r} must start the hash of one probe set, got {len(found)} of the store's "
-                f"{len(hashes)}: {', '.join(hashes[:5])}"
+                f"probe_hash must start the hash of one of the store's probe sets ({listed}), got {prefix!r}: "
+                f"{len(found)} fit"
             )
         return found[0]
 
     def records_for(self, names: Iterable[str], probe_hash: str) -> dict[str, ModelRecord]:
-        """What is known of many models under one probe set, by name; those that are not known are left out."""
+        """The records of many models under one probe set, by name; unknown names are left out."""
         found: dict[str, ModelRecord] = {}
         wanted = [bound(name) for name in names]
-        for start in range(0, len(wanted), _MOST_NAMES):
-            some = wanted[start : start + _MOST_NAMES]
+        for start in range(0, len(wanted), _MAX_NAMES):
+            some = wanted[start : start + _MAX_NAMES]
             places = ", ".join(["CAST(? AS TEXT)"] * len(some))
             rows = self.rows(SELECT + f"WHERE m.probe_hash = ? AND m.name IN ({places})", probe_hash, *some)
             found.update({record.name: record for record in map(record_of, rows)})
@@ -75,7 +83,7 @@ class ModelQueries(StoreSession):
             status: only those of this status.
 
         Yields:
-            Records. They are read in pages: one that is added meanwhile may be among them or not.
+            Records, read in pages: one that is added meanwhile may be among them or not.
         """
         last = ("", "")
         while True:
@@ -105,15 +113,15 @@ class ModelQueries(StoreSession):
         except (FileNotFoundError, ValueError) as error:
             file = f"{FOLDER}/{record.outputs_file[:2]}/{record.outputs_file}{SUFFIX}"
             raise StoreError(
-                f"the outputs of {record.name!r} are missing or damaged ({file}: {error}); `sac-fast zoo check "
-                "--repair` marks the model, the next scan runs it again"
+                f"the outputs of {record.name!r} are missing or damaged ({file}: {error}); `sac-fast store "
+                "check --repair` marks the model, the next scan runs it again"
             ) from error
         except OSError as error:
             raise unreadable(record.outputs_file, error) from error
         return outputs
 
     def fingerprint(self, record: ModelRecord) -> Fingerprint:
-        """A model's outputs with their provenance, as `sac-fast verify` takes them."""
+        """A model's outputs with their provenance, as `sac-fast verify` reads them."""
         outputs = self.outputs(record)
         visit = self.rows(
             "SELECT recorded_at FROM visits WHERE name = CAST(? AS TEXT) AND probe_hash = ?",

@@ -1,4 +1,4 @@
-"""What a store knows of a model: the key of a result, the record of a model, the stamp of its file."""
+"""The key of a result, the record of a model, and the stamp of its file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from ..io.container import StrPath, canonical_json
+from ..io.files import StrPath
+from ..io.hashing import canonical_json, is_hash
 
 Status = Literal["done", "failed", "redo"]
 STATUSES: tuple[Status, ...] = ("done", "failed", "redo")
-#: Longest name, path or other text of a record, in characters; messages are cut to it, anything else is refused.
+#: Longest name, path or other text of a record, in characters; messages are cut to it, other texts are refused.
 MAX_TEXT = 4096
 #: Longest JSON of kwargs, tags and preprocessing together.
 MAX_DETAILS = 1 << 20
 
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,7 +31,7 @@ def architecture_text(architecture: str | None, kwargs: Mapping[str, Any]) -> st
 
 @dataclass(frozen=True)
 class ResultKey:
-    """All that decides a model's outputs; equal keys mean equal outputs.
+    """Everything that determines a model's outputs; equal keys mean equal outputs.
 
     Attributes:
         model_hash: ``"sha256:..."`` of the weights (or of the file, of the recorded outputs).
@@ -43,7 +43,7 @@ class ResultKey:
         dtype: in which the model ran, ``"float32"``, …
 
     Raises:
-        ValueError: a value of another kind.
+        ValueError: a value of another type or form.
     """
 
     model_hash: str
@@ -92,9 +92,9 @@ _KEY_FIELDS = tuple(item.name for item in fields(ResultKey))
 
 @dataclass(frozen=True)
 class FileStamp:
-    """By what an unchanged file is known without being read: size, times and inode, in nanoseconds.
+    """Size, times (nanoseconds) and inode, by which an unchanged file is recognized without being read.
 
-    The time of the last change of the inode cannot be set back by its owner, the time of the content can: so both.
+    A file's owner can set mtime back, but not ctime: both are compared.
     """
 
     path: str
@@ -112,10 +112,10 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: StrPath) -> FileStamp:
-        """The stamp of a file as it is now.
+        """The present stamp of a file.
 
         Raises:
-            OSError: there is none.
+            OSError: it does not exist.
         """
         found = os.stat(path)
         return cls(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, _signed(found.st_ino))
@@ -123,13 +123,13 @@ class FileStamp:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """One model under one probe set, as a store knows it.
+    """One model under one probe set.
 
     Attributes:
-        name: unique in a zoo.
+        name: unique in a store.
         path: of its file, as it was given.
-        probe_hash: of the probes that it answered, or failed to.
-        format: ``"safetensors"``, ``"onnx"``, …; ``""`` where it was not found out.
+        probe_hash: of the probes that it ran on, or failed on.
+        format: ``"safetensors"``, ``"onnx"``, …; ``""`` where it is not known.
         model_hash, output, preprocessing_hash, code_version, dtype: as in `ResultKey`; a model that failed early may
             have no model_hash.
         architecture, kwargs: the callable and its arguments; None where there is none.
@@ -139,14 +139,13 @@ class ModelRecord:
         outputs_file: SHA-256 of the file of the outputs, 64 digits; None unless there are some.
         status: ``"done"``; ``"failed"``, with reason and message; ``"redo"``: was done, the outputs are lost.
         reason: a short code.
-        message: in words.
-        file: stamp of the model's file; exports leave it out, as they do the next two.
-        request: whatever text stands for all that was asked of the model, hash of its file aside (see
-            `is_unchanged`).
-        seconds: that loading and running took.
+        message: for people.
+        file: stamp of the model's file; exports leave it out, and the next two.
+        request: a text that identifies everything else the result depends on (see `is_unchanged`).
+        seconds: of loading and running.
 
     Raises:
-        ValueError: a value of another kind.
+        ValueError: a value of another type or form.
     """
 
     name: str
@@ -205,11 +204,11 @@ class ModelRecord:
             raise ValueError(f"kwargs, tags and preprocessing of {self.name[:80]!r} must stay under 1 MiB of JSON")
 
     def is_unchanged(self, file: FileStamp, request: str) -> bool:
-        """Whether neither the file nor what is asked of it changed since, so that the model need not be opened.
+        """Whether file and request are the same as before, so that the model need not be opened.
 
         Args:
-            file: the file's stamp now.
-            request: as it was given with the record.
+            file: the present stamp of the file.
+            request: as in the record.
         """
         return self.file == file and self.request == request and self.status != "redo"
 
@@ -232,7 +231,7 @@ class ModelRecord:
 
     @cached_property
     def details(self) -> str:
-        """Those values that the database holds as one canonical JSON text."""
+        """The values that the database holds as one canonical JSON text."""
         values = {name: getattr(self, name) for name in DETAILS}
         return canonical_json({**values, "tags": list(self.tags)})
 
@@ -254,24 +253,24 @@ DETAILS = (
 
 
 def is_digest(value: object) -> bool:
-    """Whether it is 64 lower-case hexadecimal digits: no path can be made of it."""
+    """Whether it is 64 lower-case hexadecimal digits, which cannot form a path."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def _signed(value: int) -> int:
-    """SQLite's integers have a sign, inode numbers have none."""
+    """An inode number as SQLite's signed integer."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _check_hash(name: str, value: object) -> None:
-    if not isinstance(value, str) or not _HASH.fullmatch(value):
+    if not is_hash(value):
         raise ValueError(f'{name} must be "sha256:" and 64 digits, got {str(value)[:100]!r}')
 
 
-def _check_text(name: str, value: object, longest: int = MAX_TEXT) -> None:
-    if not isinstance(value, str) or len(value) > longest:
+def _check_text(name: str, value: object, max_length: int = MAX_TEXT) -> None:
+    if not isinstance(value, str) or len(value) > max_length:
         got = f"{len(value):,} characters" if isinstance(value, str) else repr(value)[:100]
-        raise ValueError(f"{name} must be a text of at most {longest:,} characters, got {got}")
+        raise ValueError(f"{name} must be a text of at most {max_length:,} characters, got {got}")
 
 
 def _check_output(value: object) -> None:

@@ -1,4 +1,4 @@
-"""Rows of the database to records and back; what comes from a row is checked as what comes from any stranger."""
+"""Rows of the database to records and back; every value of a row is untrusted and checked."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import StoreError
 from .database import bound
 from .records import DETAILS, MAX_TEXT, FileStamp, ModelRecord
 
-#: What `record_of` reads, in its order.
+#: The columns that `record_of` reads, in its order.
 SELECT = (
     "SELECT m.name, m.probe_hash, m.status, m.digest, m.reason, m.message, m.details, r.key, r.n, r.k, r.outputs_file, "
     "v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode, v.request, v.seconds FROM models m "
@@ -26,7 +26,7 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
     """A record of a row of `SELECT`.
 
     Raises:
-        StoreError: the row is not as this package writes it.
+        StoreError: the row is not one that this package writes.
     """
     name, probe_hash, status, digest, reason, message, details, key, n, k, outputs_file, *visit = row
     try:
@@ -49,16 +49,16 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
             seconds=visit[6],
         )
         if (status == "done") != (outputs_file is not None):
-            raise ValueError(f"status must be done where there are outputs, and only there, got {status!r}")
+            raise ValueError(f"status must be done exactly where there are outputs, got {status!r}")
         if status == "done" and (record.key.digest != digest or record.key.json != key):
-            raise ValueError("the result must be of the model's own key, got another one's")
+            raise ValueError("the result must have the key of the model, got another key")
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"the store's row of the model {str(name)[:80]!r} is damaged: {error}") from error
     return record
 
 
 def put_record(connection: sqlite3.Connection, record: ModelRecord, digest: str | None) -> None:
-    """Write a model's rows over those of the same name and probe set."""
+    """Write a model's rows, replacing those of the same name and probe set."""
     connection.execute(
         "INSERT INTO models VALUES (CAST(? AS TEXT), ?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT (name, probe_hash) "
         "DO UPDATE SET status=excluded.status, digest=excluded.digest, reason=excluded.reason, "
@@ -84,13 +84,13 @@ def put_record(connection: sqlite3.Connection, record: ModelRecord, digest: str 
             *numbers,
             record.request,
             record.seconds,
-            datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     )
 
 
 def as_done(record: ModelRecord) -> ModelRecord:
-    """The record of a model whose outputs are there."""
+    """The record of a model with outputs."""
     if record.status == "done" and record.reason is None and record.message is None:
         return record
     return dataclasses.replace(record, status="done", reason=None, message=None)

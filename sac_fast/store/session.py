@@ -1,4 +1,4 @@
-"""What every part of a store stands on: one connection, one thread at a time, all or nothing."""
+"""The base of every part of a store: one connection, one thread at a time, transactions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .rows import SELECT, record_of
 
 
 class StoreSession:
-    """An open store's connection and files, and the rules for using them.
+    """The connection and files of an open store, and the rules for their use.
 
     Args:
         folder: the store.
@@ -46,8 +46,8 @@ class StoreSession:
         return self._lock is not None
 
     def close(self) -> None:
-        """Close it and let the next writer in; a second call does nothing."""
-        # In a forked child the connection and the lock are the parent's, and a lock of threads may be held for ever.
+        """Close the store and release its lock; a second call does nothing."""
+        # In a forked child connection and lock belong to the parent, and the thread lock may never be released.
         if os.getpid() != self._process:
             return
         with self._guard:
@@ -60,7 +60,7 @@ class StoreSession:
                 self._lock.release()
 
     def check_open(self) -> None:
-        """Raise StoreError for a store that is closed or another process's."""
+        """Raise StoreError for a store that is closed or was opened by another process."""
         if os.getpid() != self._process:
             raise StoreError(
                 f"the store {str(self.folder)!r} was opened by process {self._process}: open it here again"
@@ -70,7 +70,7 @@ class StoreSession:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one thread; after the first error of the disk nothing more is written.
+        """The connection, for one thread; after the first disk error nothing more is written.
 
         Raises:
             StoreError: opened for reading, or the disk is full or fails.
@@ -85,11 +85,11 @@ class StoreSession:
             try:
                 yield self.connection
             except (OSError, sqlite3.Error) as error:
-                # A disk that failed once may have lost more than it told; reading all from it anew is the way back.
+                # A disk that failed once may have lost more than it reported: the store must be opened and read again.
                 self._broken = f"{error.strerror or error}" if isinstance(error, OSError) else f"{error}"
                 raise StoreError(
-                    f"cannot write to the store {str(self.folder)!r}: {self._broken}; all results acknowledged before "
-                    "are kept, those in hand are not: see to the disk and start again"
+                    f"cannot write to the store {str(self.folder)!r}: {self._broken}; results that were reported as "
+                    "done are kept, those in progress are not: repair the disk and start again"
                 ) from error
 
     @contextlib.contextmanager

@@ -1,12 +1,12 @@
-"""ModelStore: what is known of the models of a zoo, in one folder that survives crashes.
+"""ModelStore: outputs, failures and distances of many models, in one folder that survives crashes.
 
     zoo.sqlite      models, keys of results, failures, distances (`sac_fast.store.database`)
-    outputs/        files of outputs, named by their hash (`sac_fast.store.output_files`)
+    outputs/        outputs of the models, named by the hash of the file (`sac_fast.store.output_files`)
     incoming/       files that are being written
     writer.lock     held by the one writer
 
-A result is acknowledged when its call returns: then its file is on the disk, and after it the row that names it. Death
-before that leaves at most a file without a row, which `check` finds and the next attempt overwrites with equal bytes.
+A result is durable when the call that adds it returns: its file is synced first, then the row that names it. A crash in
+between leaves at most a file without a row, which `check_store` finds and the next attempt overwrites with equal bytes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import StoreError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from .codec import encode
 from .database import NAME, bound, create_database, damaged, open_database
 from .distances import DistanceRows
@@ -32,27 +31,37 @@ from .queries import ModelQueries
 from .records import ModelRecord, ResultKey
 from .rows import as_done, as_failed, put_record
 
-if TYPE_CHECKING:
-    from .check import CheckReport
-
-# A batch of results shares one commit; its files are held in memory until then.
-_BATCH_RESULTS = 2000
-_BATCH_BYTES = 64 << 20
+# Limits of one commit; the files of a batch are held in memory until then.
+_MAX_BATCH_RESULTS = 2000
+_MAX_BATCH_BYTES = 64 << 20
 
 Result = tuple[ResultKey, ModelRecord, torch.Tensor]
 
 
 class ModelStore(ModelQueries, DistanceRows):
-    """A store, opened by `ModelStore.open`. Any thread may call it; a forked child must open its own."""
+    """A store, opened by `ModelStore.open`. Any thread may call it; a forked child must open its own.
+
+    Example::
+
+        >>> import tempfile, torch
+        >>> record = ModelRecord(
+        ...     name="mine", path="mine.npy", probe_hash="sha256:" + "0" * 64, model_hash="sha256:" + "1" * 64
+        ... )
+        >>> with ModelStore.open(tempfile.mkdtemp(), write=True, create=True) as store:
+        ...     _ = store.add_results([(record.key, record, torch.ones(20, 10))])
+        ...     store.outputs(store.record_for("mine")).shape
+        torch.Size([20, 10])
+    """
 
     @classmethod
-    def open(cls, folder: StrPath, *, write: bool, create: bool = False) -> ModelStore:
+    def open(cls, folder: StrPath, *, write: bool, create: bool = False, sweep: bool = True) -> ModelStore:
         """Open a store.
 
         Args:
             folder: of the store.
-            write: True: as its one writer; False: read only, also while somebody writes.
+            write: True: as its only writer; False: read only, also while another process writes.
             create: make a store where the folder is missing or empty; needs ``write``.
+            sweep: with ``write``: delete the half-written files of earlier writers.
 
         Returns:
             The store; close it, or use it in ``with``.
@@ -62,20 +71,17 @@ class ModelStore(ModelQueries, DistanceRows):
             StoreError: it is no store, of another version, or damaged.
             ValueError: ``create`` without ``write``.
         """
-        return cls._open(Path(folder), write=write, create=create)
-
-    @classmethod
-    def _open(cls, path: Path, *, write: bool, create: bool = False, sweep: bool = True) -> ModelStore:
+        path = Path(folder)
         if create and not write:
             raise ValueError("create must come with write=True, got write=False")
         if create:
             _make_folder(path)
         if not path.is_dir():
-            raise StoreError(f"{str(path)!r} must be a zoo store, got no such folder")
+            raise StoreError(f"{str(path)!r} must be a store, got no such folder")
         if not create and not os.path.lexists(path / NAME):
             if (path / FOLDER).is_dir():
-                raise damaged(path / NAME, "it is not there, only outputs are")
-            raise StoreError(f"{str(path)!r} must be a zoo store, got a folder without {NAME}")
+                raise damaged(path / NAME, "it does not exist, only outputs do")
+            raise StoreError(f"{str(path)!r} must be a store, got a folder without {NAME}")
         with contextlib.ExitStack() as undo:
             lock = None
             if write:
@@ -100,25 +106,21 @@ class ModelStore(ModelQueries, DistanceRows):
     ) -> None:
         self.close()
 
-    def add_result(self, key: ResultKey, record: ModelRecord, outputs: torch.Tensor) -> None:
-        """Keep a model's outputs; they are durable when the call returns. See `add_results`."""
-        self.add_results([(key, record, outputs)])
-
     def add_results(self, results: Iterable[Result]) -> int:
-        """Keep the outputs of many models with few commits; all are durable when the call returns.
+        """Add the outputs of many models with few commits; all are durable when the call returns.
 
-        A key that is known already keeps the outputs it has: adding again changes nothing. Of a model's name and
-        probe set the last record holds; results of earlier ones stay until `remove_unused`.
+        A key that is in the store keeps its outputs: adding it again changes nothing. The last record of a name and
+        probe set replaces earlier ones, whose results stay until `remove_unused`.
 
         Args:
             results: ``(key, record, outputs)``, with ``key == record.key``, outputs float32 or float64 ``(n, k)``;
                 n, k, outputs_file and status of the record are filled in.
 
         Returns:
-            How many keys were new.
+            The number of new keys.
 
         Raises:
-            ValueError: a key that is not its record's, or outputs that are none; earlier batches are kept.
+            ValueError: a key that is not its record's, or unusable outputs; earlier batches are kept.
             StoreError: the disk is full or fails; earlier batches are kept, of this one all or nothing.
         """
         added, size = 0, 0
@@ -128,7 +130,7 @@ class ModelStore(ModelQueries, DistanceRows):
                 raise ValueError(f"key must be that of the record of {record.name!r}: {record.key}, got {key}")
             batch.append((key, record, outputs))
             size += outputs.numel() * outputs.element_size()
-            if len(batch) >= _BATCH_RESULTS or size >= _BATCH_BYTES:
+            if len(batch) >= _MAX_BATCH_RESULTS or size >= _MAX_BATCH_BYTES:
                 added += self._add_batch(batch)
                 batch, size = [], 0
         return added + self._add_batch(batch) if batch else added
@@ -153,27 +155,13 @@ class ModelStore(ModelQueries, DistanceRows):
                     put_record(connection, as_done(record), key.digest)
         return len(new)
 
-    def link_result(self, key: ResultKey, record: ModelRecord) -> None:
-        """Name a model whose key has outputs already (a copy of a known model), without giving them again.
-
-        Raises:
-            ValueError: the key has none, or is not the record's.
-            StoreError: the disk is full or fails.
-        """
-        if key != record.key:
-            raise ValueError(f"key must be that of the record of {record.name!r}: {record.key}, got {key}")
-        with self.writing() as connection, self.transaction():
-            if not connection.execute("SELECT 1 FROM results WHERE digest = ?", (key.digest,)).fetchone():
-                raise ValueError(f"key must have outputs in the store, got one without: {key}")
-            put_record(connection, as_done(record), key.digest)
-
     def add_failure(self, record: ModelRecord, reason: str, message: str) -> None:
-        """Keep that a model failed; durable when the call returns. A result under another key stays.
+        """Record that a model failed; durable when the call returns. A result under another key stays.
 
         Args:
-            record: what is known of the model.
+            record: the model.
             reason: a short code, such as ``"timeout"``.
-            message: in words; cut in the middle beyond 4096 characters.
+            message: for people; cut in the middle beyond 4096 characters.
 
         Raises:
             StoreError: the disk is full or fails.
@@ -182,10 +170,10 @@ class ModelStore(ModelQueries, DistanceRows):
             put_record(connection, as_failed(record, reason, message), None)
 
     def retag(self, records: Iterable[ModelRecord]) -> None:
-        """Write the tags of records that are in the store already; results, failures and times stay as they are.
+        """Write the tags of records that are in the store; results, failures and times do not change.
 
         Args:
-            records: as the store gave them, tags aside.
+            records: as the store returned them, with other tags.
 
         Raises:
             StoreError: the disk is full or fails.
@@ -198,14 +186,14 @@ class ModelStore(ModelQueries, DistanceRows):
                 )
 
     def remove(self, name: str, probe_hash: str | None = None) -> int:
-        """Forget a model, and its outputs and distances unless a copy of it stays.
+        """Delete a model, and its outputs and distances unless a copy of the model stays.
 
         Args:
             name: of the model.
-            probe_hash: only what is known of it under this probe set.
+            probe_hash: only its record under this probe set.
 
         Returns:
-            How many records went.
+            The number of deleted records.
 
         Raises:
             StoreError: the disk fails.
@@ -222,7 +210,7 @@ class ModelStore(ModelQueries, DistanceRows):
         return len(digests)
 
     def remove_unused(self) -> int:
-        """Delete results that no model has any more, since it changed or failed since; returns how many."""
+        """Delete results that no model refers to, since it changed or failed later; returns their number."""
         with self.writing() as connection:
             with self.transaction():
                 rows = connection.execute(
@@ -233,7 +221,7 @@ class ModelStore(ModelQueries, DistanceRows):
         return len(rows)
 
     def _drop_unused(self, digests: list[str]) -> list[str]:
-        """Delete the rows of those results that no model has; returns the files to delete after the commit."""
+        """Delete the rows of the results that no model refers to; returns the files to delete after the commit."""
         files = []
         for digest in digests:
             if self.connection.execute("SELECT 1 FROM models WHERE digest = ? LIMIT 1", (digest,)).fetchone():
@@ -243,32 +231,20 @@ class ModelStore(ModelQueries, DistanceRows):
             self.connection.execute("DELETE FROM distances WHERE digest = ?", (digest,))
         return [file for (file,) in files]
 
-    def check(self, repair: bool = False) -> CheckReport:
-        """Look for missing, damaged, orphaned and left-over files; see `sac_fast.store.check.check_store`."""
-        from .check import check_open_store
-
-        return check_open_store(self, repair=repair)
-
-    def export(self, path: StrPath, *, times: bool = False) -> int:
-        """Write a table of all models, CSV or Parquet by the name's ending; see `sac_fast.store.export`."""
-        from .export import export_models
-
-        return export_models(self, path, times=times)
-
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder of a new store, or check that one that is there holds nothing of somebody else's."""
+    """Create the folder of a new store, or check that an existing one holds no foreign files."""
     try:
         folder.mkdir(exist_ok=True)
         inside = set(os.listdir(folder))
     except OSError as error:
-        raise StoreError(f"cannot make a store in {str(folder)!r}: {error.strerror}") from error
+        raise StoreError(f"cannot create a store in {str(folder)!r}: {error.strerror}") from error
     if NAME in inside:
         return
-    # What a store that was killed while it was made may have left.
+    # A process that was killed while it created a store may have left these.
     foreign = sorted(name for name in inside - {LOCK_NAME, INCOMING} if not name.startswith(NAME + ".new"))
     if foreign:
         raise StoreError(
-            f"a new store must be made in an empty folder, got {str(folder)!r} with {foreign[0]!r}"
-            + (" (outputs without a database: `sac-fast zoo check --repair`)" if FOLDER in foreign else "")
+            f"a new store must be created in an empty folder, got {str(folder)!r} with {foreign[0]!r}"
+            + (" (outputs without a database: `sac-fast store check --repair`)" if FOLDER in foreign else "")
         )

@@ -1,4 +1,4 @@
-"""The outputs of all models of a store under one probe set, as the lineage takes them."""
+"""The outputs of all models of a store under one probe set, as `find_relatives` takes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .store import ModelStore
 
 @dataclass(frozen=True)
 class StoredOutputs:
-    """What `stored_outputs` found: names in their order, outputs (n, k_i) and tags of each; notes for the reader."""
+    """The result of `stored_outputs`: names, outputs (n, k_i) and tags of each; notes for people."""
 
     probe_hash: str
     names: tuple[str, ...]
@@ -22,12 +22,12 @@ class StoredOutputs:
     notes: tuple[str, ...]
 
 
-def stored_outputs(store: ModelStore, probes: str | None = None, *, progress: bool = False) -> StoredOutputs:
-    """Read the outputs of all models that answered one probe set; large ones are mapped, not read.
+def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress: bool = False) -> StoredOutputs:
+    """Read the outputs of all models on one probe set; large ones are mapped, not read.
 
     Args:
         store: open for reading.
-        probes: ``"sha256:…"`` or the first digits of it; None where the store has one probe set.
+        probe_hash: ``"sha256:…"`` or its first digits; None where the store has one probe set.
         progress: a bar on stderr.
 
     Returns:
@@ -36,23 +36,17 @@ def stored_outputs(store: ModelStore, probes: str | None = None, *, progress: bo
     Raises:
         StoreError: no or several such probe sets, fewer than two models, or damaged outputs.
     """
-    records = list(store.records())
-    known = sorted({record.probe_hash for record in records if record.status == "done"})
-    wanted = (probes or "").removeprefix("sha256:")
-    fit = [value for value in known if value.removeprefix("sha256:").startswith(wanted)]
-    if len(fit) != 1:
-        listed = ", ".join(known) or "none"
-        raise StoreError(f"probes must pick one of the store's probe sets ({listed}), got {probes!r}: {len(fit)} fit")
-    mine = [record for record in records if record.probe_hash == fit[0]]
-    done = [record for record in mine if record.status == "done"]
+    probe_hash = store.complete_probe_hash(probe_hash or "", "done")
+    records = list(store.records(probe_hash))
+    done = [record for record in records if record.status == "done"]
     rows = {record.n for record in done}
     if len(rows) > 1:
-        raise StoreError(f"models must have answered the same number of probes, got {sorted(rows, key=str)}")
+        raise StoreError(f"models must have outputs for the same number of probes, got {sorted(rows, key=str)}")
     if len(done) < 2:
-        raise StoreError(f"the store must hold outputs of at least two models for {fit[0]}, got {len(done)}")
+        raise StoreError(f"the store must hold outputs of at least two models for {probe_hash}, got {len(done)}")
     outputs = tuple(store.outputs(record) for record in track(done, "reading outputs", enabled=progress))
-    left = len(mine) - len(done)
+    left = len(records) - len(done)
     notes = (f"{left} models without outputs (failed or to be redone) are left out",) if left else ()
     return StoredOutputs(
-        fit[0], tuple(record.name for record in done), outputs, tuple(record.tags for record in done), notes
+        probe_hash, tuple(record.name for record in done), outputs, tuple(record.tags for record in done), notes
     )

@@ -1,1 +1,1 @@
-"""A zoo of stolen and independent models, trained on the spot: `sac-fast testbed`."""
+"""A labelled zoo trained on built-in or own images: `sac-fast testbed`."""

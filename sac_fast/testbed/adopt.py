@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
 from ..errors import FileFormatError, ModelError
 from ..fingerprint import fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..io.progress import track
+from ..labelled_zoo.engine import OutputFolderError, lock_folder, open_folder
 from ..labelled_zoo.folder import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
+from ..labelled_zoo.plan import Architecture
 from ..models import Preprocessing, load_model, load_weights, run_model, save_weights
 from ..probes import ProbeSet
 from .probes import candidates, make_probes
 from .task import Images, Task
 
-# Folder, name of the file (N is its number) -> attack. The scripts tell Finetune-A (0 … 9) from Finetune-L (10 … 19)
-# by the number, and also write the first ten to finetune2 and pruned models to prune2.
+# Folder, name of the file (N is its number) -> attack. The scripts number Finetune-A 0 … 9 and Finetune-L 10 … 19, and
+# write the first ten also to finetune2 and pruned models to prune2.
 _ORIGINS: tuple[tuple[str, str, str], ...] = (
     ("model_extract", r"model_extract_kd\d+", "extract-distill"),
     ("model_extract", r"model_extract\d+", "extract-labels"),
@@ -39,16 +40,8 @@ _ENDINGS = (".pth", ".pt", ".safetensors")
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A callable that builds a model, and its keyword arguments."""
-
-    spec: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Adopted:
-    """The zoo, and the files that could not be taken, with the reason."""
+    """The labelled zoo, and the files that were left out, with the reason."""
 
     zoo: LabelledZoo
     left_out: tuple[tuple[str, str], ...]
@@ -89,20 +82,20 @@ def adopt(
 
     Read are ``teacher/`` (one file), ``irrelevant/``, ``model_extract/``, ``adv_train/``, ``finetune/``,
     ``finetune2/``, ``prune/`` and ``prune2/``. Of the architectures given, the first whose weights fit a file, every
-    name and shape, is that file's. Weights are read without running code, so models that were saved whole
-    (``torch.save(model)``, as the scripts save pruned ones) have to be saved as state dicts first.
+    name and shape, is that file's. Weights are read without running code, so whole models
+    (``torch.save(model)``, as the scripts save pruned ones) must be saved as state dicts first.
 
     Args:
         folder: where the scripts' folders are.
-        out: folder of the zoo; it must not exist yet or be empty.
+        out: folder of the labelled zoo; it must not exist yet or be empty.
         images: that no model was trained on, with labels: the first ``probes`` become the probes, those that the
             teacher errs on the misclassified ones; all are used for the accuracies.
         classes: names in the order of the labels.
         architectures: tried in this order.
-        null_kind: what the models in ``irrelevant`` share with the teacher: only their maker knows.
+        null_kind: what the models in ``irrelevant`` share with the teacher.
         preprocessing: of all models; None: pixels in 0 … 1.
-        probes: at most so many in a probe set.
-        skip_bad: leave out what cannot be read, fits no architecture or has an impossible name, instead of failing.
+        probes: largest number in a probe set.
+        skip_bad: leave out checkpoints that cannot be read, fit no architecture or have an invalid name.
         progress: a bar on stderr.
 
     Returns:
@@ -110,7 +103,7 @@ def adopt(
 
     Raises:
         ValueError: an unknown null kind, no architecture.
-        FileExistsError: ``out`` is not empty.
+        OutputFolderError: ``out`` is not empty, or another run is at work in it.
         FileFormatError, ModelError: no teacher or several, a checkpoint that cannot be read, fits no architecture or
             has a name that no member can have.
     """
@@ -120,7 +113,7 @@ def adopt(
         raise ValueError("architectures must name at least one callable, got none")
     folder, out = Path(folder), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"out must not exist yet or be an empty folder, got {str(out)!r}")
+        raise OutputFolderError(f"out must not exist yet or be an empty folder, got {str(out)!r}")
     files = _files(folder, null_kind)
     preprocessing = preprocessing or Preprocessing()
     task = _task(images, classes, preprocessing)
@@ -136,7 +129,7 @@ def adopt(
                 raise
             left_out.append((str(path.relative_to(folder)), str(error)))
             continue
-        # A transferred or otherwise changed label set has no accuracy on these labels.
+        # A model with another label set has no accuracy on these labels.
         same = rows.shape[1] == len(classes)
         accuracy = float((rows.argmax(1).numpy() == images.labels).mean()) if same else None
         member = ZooMember(
@@ -144,7 +137,10 @@ def adopt(
             {"file": str(path.relative_to(folder))},
         )  # fmt: skip
         found.append((member, model))
-    return Adopted(_write(out, found, task, probes, progress), tuple(left_out))
+    with lock_folder(out):
+        if open_folder(out) is not None:  # another run has made it since
+            raise OutputFolderError(f"out must not exist yet or be an empty folder, got {str(out)!r}")
+        return Adopted(_write(out, found, task, probes, progress), tuple(left_out))
 
 
 def _files(folder: Path, null_kind: NullKind) -> list[tuple[Path, Role, str]]:
@@ -167,12 +163,12 @@ def _files(folder: Path, null_kind: NullKind) -> list[tuple[Path, Role, str]]:
 
 
 def _member_name(path: Path, taken: Collection[str]) -> str:
-    """The folder's and the file's name as that of a member; refused where a zoo cannot have it."""
+    """The folder's and the file's name as that of a member; refused where no member can have it."""
     name = f"{path.parent.name}-{path.stem}"
     try:
         ZooMember(name, "stolen", "adopted", "none:none")  # for its check of names
     except ValueError as error:
-        raise FileFormatError(f"{str(path)!r} must be renamed to become a member of a zoo: {error}") from error
+        raise FileFormatError(f"{str(path)!r} must be renamed to become a member of a labelled zoo: {error}") from error
     if name in taken:
         raise FileFormatError(f"{str(path)!r} must have a name of its own whatever its ending, got a second {name!r}")
     return name
@@ -210,8 +206,8 @@ def _probe_set(images: Images) -> ProbeSet:
 def _write(
     out: Path, found: Sequence[tuple[ZooMember, nn.Module]], task: Task, count: int, progress: bool
 ) -> LabelledZoo:
-    answers = fingerprint(found[0][1], candidates(task, count), preprocessing=task.preprocessing, name="source")
-    sets = make_probes(task, count, answers)
+    outputs = fingerprint(found[0][1], candidates(task, count), preprocessing=task.preprocessing, name="source")
+    sets = make_probes(task, count, outputs)
     zoo = LabelledZoo(
         out,
         {"name": "adopted", "classes": list(task.classes), "images": {"pool": len(task.pool)}},
@@ -219,8 +215,7 @@ def _write(
         tuple(member for member, _ in found),
         tuple(sets),
     )
-    for place in ("models", "probes", *(f"fingerprints/{name}" for name in sets)):
-        (out / place).mkdir(parents=True, exist_ok=True)
+    zoo.make_folders()
     for name, probes in sets.items():
         probes.save(zoo.probes_file(name))
     for member, model in track(found, "fingerprinting", enabled=progress):
@@ -228,6 +223,6 @@ def _write(
         for name, probes in sets.items():
             made = fingerprint(model, probes, preprocessing=task.preprocessing, name=member.name)
             made.save(zoo.fingerprint_file(name, member))
-    # Last: a folder without zoo.json is no zoo, and one with it is complete.
+    # Last: a folder with zoo.json is complete.
     zoo.save()
     return zoo

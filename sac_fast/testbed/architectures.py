@@ -11,14 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU; 'same' padding."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
+from ..labelled_zoo.layers import Residual, conv
 
 
 def _head(features: int, classes: int) -> list[nn.Module]:
@@ -45,24 +38,6 @@ def vgg(classes: int = 10, width: int = 16) -> nn.Module:
         conv(2 * width, 4 * width),
         *_head(4 * width, classes),
     )
-
-
-class Residual(nn.Module):
-    """Two 3×3 convolutions with a shortcut; the shortcut is pooled and projected where the size changes."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            conv(inputs, outputs, stride=stride),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.AvgPool2d(stride), nn.Conv2d(inputs, outputs, 1, bias=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.body(x) + self.shortcut(x))
 
 
 def resnet(classes: int = 10, width: int = 16) -> nn.Module:
@@ -137,8 +112,8 @@ class _Inverted(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.body(x)
-        return x + answer if self.shortcut else answer
+        y: Tensor = self.body(x)
+        return x + y if self.shortcut else y
 
 
 def mobilenet(classes: int = 10, width: int = 16, expansion: int = 3) -> nn.Module:
@@ -177,8 +152,8 @@ class _Mixing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.over_places(self.norm_places(x).transpose(1, 2)).transpose(1, 2)
-        answer: Tensor = x + self.over_channels(self.norm_channels(x))
-        return answer
+        y: Tensor = x + self.over_channels(self.norm_channels(x))
+        return y
 
 
 class Mixer(nn.Module):
@@ -193,8 +168,8 @@ class Mixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         places = self.embed(x).flatten(2).transpose(1, 2)
-        answer: Tensor = self.head(self.norm(self.blocks(places)).mean(dim=1))
-        return answer
+        y: Tensor = self.head(self.norm(self.blocks(places)).mean(dim=1))
+        return y
 
 
 def mixer(classes: int = 10, size: int = 32, tile: int = 4, channels: int = 48, depth: int = 3) -> nn.Module:

@@ -2,8 +2,8 @@
 
 The files that most people have (``cifar-10-batches-py``, what torchvision unpacks) are Python pickles, and a pickle can
 run anything. They are read all the same, since that is where the images are, by an unpickler that knows the names of
-an array's parts only, and even for these builds passive stand-ins: NumPy's own unpickling is not called on a
-stranger's bytes, and the pixels are taken from the stand-in once shape and type are as they must be. The binary
+an array's parts only, and even for these builds passive stand-ins: NumPy's own unpickling is not called on
+untrusted bytes, and the pixels are taken from the stand-in once its shape and type are checked. The binary
 version (``cifar-10-batches-bin``) is preferred where both are there.
 
 Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009, and the page of the data set.
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError
-from ..io.container import open_regular
+from ..io.files import open_regular
 from .task import Images
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PIXELS = 3 * 32 * 32
-_MOST_BYTES = 100_000_000  # a batch has 31 MB
+MAX_BYTES = 100_000_000  # a batch has 31 MB
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = ("test_batch",)
 
@@ -91,11 +91,9 @@ def _pixels(stand: Any) -> NDArray[np.uint8]:
 
 def _read(path: Path) -> bytes:
     with open_regular(path) as handle:
-        content = handle.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise FileFormatError(
-            f"{str(path)!r} must have at most {_MOST_BYTES:,} bytes, as a batch of CIFAR-10, got more"
-        )
+        content = handle.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise FileFormatError(f"{str(path)!r} must have at most {MAX_BYTES:,} bytes, as a batch of CIFAR-10, got more")
     return content
 
 

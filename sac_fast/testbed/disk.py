@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ProbeError
-from ..io.container import StrPath
+from ..io.files import StrPath
 from .images import Found, read_images, scale
 from .patches import CLASSES, PREPROCESSING, Counts, make_patches
 from .plan import ARCHITECTURES, Size
 from .task import Images, Task
 
 _PHOTOGRAPHS = Counts(attacker=300, test=100, pool=1, surrogate=1, transfer=1, transfer_test=1)
-_EPOCHS = 30  # at least so many, however large the user's data set is
+_MIN_EPOCHS = 30  # however large the user's data set is
 
 
 def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | None = None) -> Task:
     """Make a task of images on disk (`sac_fast.testbed.images` lists the layouts).
 
-    What is there only as training images is halved between defender and attacker, class by class; test images are
-    halved between accuracy and probes. What is not shared out at all becomes 35 % defender, 35 % attacker, 30 % test
+    Training images without a division are halved between defender and attacker, class by class; test images are
+    halved between accuracy and probes. A single set becomes 35 % defender, 35 % attacker, 30 % test
     images. The transferred models' task and the surrogate images are the photographs of the patches task: real
     images, of other things.
 
@@ -32,7 +32,7 @@ def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | 
         path: file or folder.
         seed: decides who gets which image.
         size: height and width of the images, a multiple of 8 from 16 on.
-        per_class: at most so many images of each class for the defender and for the attacker each.
+        per_class: largest number of images of each class for the defender and for the attacker each.
 
     Returns:
         The task.
@@ -71,7 +71,7 @@ def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | 
 def disk_size(size: Size, task: Task) -> Size:
     """A size with epochs enough for a larger data set than the patches."""
     rows = max(len(task.defender), len(task.attacker))
-    images = max(size.images, _EPOCHS * rows)
+    images = max(size.images, _MIN_EPOCHS * rows)
     return dataclasses.replace(size, images=images, tuning=max(size.tuning, images // 3))
 
 
@@ -99,7 +99,7 @@ def share_out(
     generator: np.random.Generator,
     groups: NDArray[np.int64] | None = None,
 ) -> dict[str, Images]:
-    """Share images out at random, class by class, or whole groups where there are groups.
+    """Divide images at random, class by class, or by whole groups where ``groups`` are given.
 
     Args:
         images: to share.

@@ -2,15 +2,15 @@
 
 ``lfw_subset`` holds 100 faces of Labeled Faces in the Wild, 25×25 pixels, gray, cut out for training a face detector.
 It has no names, and one photograph of (almost) every person. So a person is a photograph here: the images of one
-person are views of it, cut, mirrored, turned by a few degrees and lit at random, and a network is right when it tells
-two views of one photograph from views of two.
+person are views of it, cut, mirrored, turned by a few degrees and lit at random, and a network is right when it
+tells two views of one photograph from views of two.
 
-What the task shows: the path of a verifier on real faces. The networks embed; nobody tells a label; the probes are
+What the task shows: the path of a verifier on real faces. The networks embed; no labels are given; the probes are
 views of people whom no network was trained on; a fingerprint is the probes' similarities to reference images of yet
 other people; embeddings of different sizes meet in the correlation matrices; the thief has photographs of people of
 his own only. What it cannot show: how well anything recognises a person by another photograph (age, pose, light,
 glasses), anything about full-size face models, and figures comparable with those of the paper. Some people of the
-100 may be there twice, since without names this cannot be told.
+100 may be there twice, which cannot be known without names.
 
 Source: Huang et al., *Labeled Faces in the Wild*, 2007; scikit-image's ``data.lfw_subset``; FRI is Guan et al., arXiv
 2412.20768.

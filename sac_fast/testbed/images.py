@@ -1,4 +1,4 @@
-"""Labelled images from disk: what the runner takes besides its own photographs.
+"""Labelled images from disk: as a task of a test bed.
 
 * a folder with ``cifar-10-batches-bin`` or ``cifar-10-batches-py``: CIFAR-10, training and test images
 * a folder with ``dataset_defend.h5``, ``dataset_attack.h5`` and ``dataset_test.h5``, or in its ``data``: the reference
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import FileFormatError, ProbeError
-from ..io.container import StrPath, open_regular
+from ..io.files import StrPath, open_regular
 from ..probes import ProbeSet
 from .cifar import CLASSES as CIFAR_CLASSES
 from .cifar import find_cifar10, read_cifar10
@@ -32,7 +32,7 @@ SCRIPT_FILES = ("dataset_defend.h5", "dataset_attack.h5", "dataset_test.h5")
 # Session, gender and number of the person, emotion, angle; the data set's own naming (Lundqvist et al., 1998).
 _KDEF = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)\.[^.]+", re.IGNORECASE)
 EMOTIONS = ("AF", "AN", "DI", "HA", "NE", "SA", "SU")
-_MOST_ANNOTATIONS = 64 << 20
+MAX_ANNOTATION_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def _two_folders(train: Path, test: Path, size: int) -> Found:
     test_names, test_pixels = _folder(test, size)
     annotations = test / "val_annotations.txt"
     if annotations.is_file():  # Tiny-ImageNet: all in one folder, "val_0.JPEG<tab>n03444034<tab>…" a line
-        told = _annotations(annotations)
-        test_of_each = [told.get(Path(name).name, "") for name in test_names]
+        class_of = _annotations(annotations)
+        test_of_each = [class_of.get(Path(name).name, "") for name in test_names]
     else:
         _by_folder(test, test_names)
         test_of_each = [name.split("/")[0] for name in test_names]
@@ -144,9 +144,9 @@ def _two_folders(train: Path, test: Path, size: int) -> Found:
 
 def _annotations(path: Path) -> dict[str, str]:
     with open_regular(path) as handle:
-        content = handle.read(_MOST_ANNOTATIONS + 1)
-    if len(content) > _MOST_ANNOTATIONS:
-        raise FileFormatError(f"{str(path)!r} must have at most {_MOST_ANNOTATIONS:,} bytes, got more")
+        content = handle.read(MAX_ANNOTATION_BYTES + 1)
+    if len(content) > MAX_ANNOTATION_BYTES:
+        raise FileFormatError(f"{str(path)!r} must have at most {MAX_ANNOTATION_BYTES:,} bytes, got more")
     try:
         rows = [line.split("\t") for line in content.decode().splitlines() if line]
         return {row[0]: row[1] for row in rows}

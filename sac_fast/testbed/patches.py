@@ -3,8 +3,8 @@
 One class is one photograph. Each photograph is divided into square cells, each cell belongs to the defender, to the
 attacker or to the probes; patches are cut inside cells only, so the sides have one distribution and share no pixel. A
 patch is a square of random size, turned and mirrored at random, scaled to 32×32, its light and colours changed. The
-defender has few images: a network that learns them by heart is right on nine others of ten, and its mistakes are its
-own. The thief has more images than the defender, as one who only has to ask for labels would.
+defender has few images: a network that memorises them classifies nine of ten others correctly, and its mistakes are its
+own. The thief has more images than the defender, since unlabelled ones suffice.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..labelled_zoo.photographs import CELL, assign_cells, read_photograph
 from ..models import Preprocessing
-from .photographs import CELL, assign_cells, read_photograph
 from .task import Images, Task
 
 PATCH = 32
@@ -139,7 +139,7 @@ def make_patches(
             sides[side].append(
                 cut(photograph, np.argwhere(owners == owner), getattr(counts, side), generator, change=counts.change)
             )
-        # What a thief without images of the kind finds: the same motifs nearer and in another light.
+        # For a thief without images of the kind: the same motifs, nearer and in another light.
         surrogate.append(
             cut(
                 photograph, np.argwhere(owners == 1), counts.surrogate, generator,
@@ -157,7 +157,7 @@ def make_patches(
         surrogate.append(
             cut(photograph, np.argwhere(owners == 0), counts.surrogate, generator, change=3 * counts.change)
         )
-    strange = np.concatenate(surrogate)
+    others = np.concatenate(surrogate)
     return Task(
         name="patches",
         classes=tuple(classes),
@@ -165,7 +165,7 @@ def make_patches(
         attacker=_shuffled(sides["attacker"], generator),
         test=_shuffled(sides["test"], generator),
         pool=_shuffled(sides["pool"], generator),
-        surrogate=strange[generator.permutation(len(strange))],
+        surrogate=others[generator.permutation(len(others))],
         transfer=_shuffled(other["transfer"], generator),
         transfer_test=_shuffled(other["transfer_test"], generator),
         transfer_classes=tuple(transfer_classes),

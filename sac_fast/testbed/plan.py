@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ..attacks import Recipe
+from ..attacks import TrainingConfig
 from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
 from ..labelled_zoo.folder import NULL_KINDS, NullKind, Role
-from . import architectures
+from ..labelled_zoo.plan import PlannedModel
+from . import architectures as networks
 
 #: The first one is the source's.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -21,9 +23,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mixer": {"tile": 8, "channels": 64},
 }
 _ADAMW = frozenset({"mixer"})  # without batch normalisation, momentum alone learns too slowly
-# Of 90 % of the filters gone (the fourth) a network this small does not recover: 73 % accuracy, nothing to steal.
-_MOST_VARIANTS = {"fine-prune": 3}
-_MAX_MEMBERS = 10_000  # seeds of one test bed; test beds of other seeds share none
+# With 90 % of its filters removed (the fourth variant) a network this small stays at 73 % accuracy.
+_MAX_VARIANTS = {"fine-prune": 3}
+_MAX_MEMBERS = 10_000  # seeds of one test bed; those of other test beds differ
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Size:
         independents: number of each kind, and the architectures they go round.
         stolen: number for each attack and the students' architectures they go round (the source's where the attack
             starts from its weights).
-        probes: at most so many in every probe set.
+        probes: largest number in every probe set.
     """
 
     images: int
@@ -93,36 +95,24 @@ QUICK = Size(
 )
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One model before it is trained.
+@dataclass(frozen=True, kw_only=True)
+class Planned(PlannedModel):
+    """A `PlannedModel` of a test bed; ``architecture`` is a key of ``ARCHITECTURES``."""
 
-    Attributes:
-        name: of its files.
-        role, origin, seed: as `ZooMember`.
-        architecture: key of ``ARCHITECTURES``.
-        options: of the attack.
-    """
-
-    name: str
-    role: Role
-    origin: str
     architecture: str
-    seed: int
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def model_spec(architecture: str) -> str:
     """The architecture as the command line names it."""
-    return f"{architectures.__name__}:{architecture}"
+    return f"{networks.__name__}:{architecture}"
 
 
 def epochs(images: float, rows: int) -> int:
-    """How many passes over the rows show so many images, at least one."""
+    """The number of epochs over the rows in which this many images are seen, at least one."""
     return max(1, round(images / rows))
 
 
-def recipe(architecture: str, images: int, rows: int) -> Recipe:
+def training_config(architecture: str, images: int, rows: int) -> TrainingConfig:
     """How a network of this kind is trained from the start.
 
     Args:
@@ -131,24 +121,20 @@ def recipe(architecture: str, images: int, rows: int) -> Recipe:
         rows: of the training set.
     """
     if architecture in _ADAMW:
-        return Recipe(epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
-    return Recipe(epochs(images, rows))
+        return TrainingConfig(epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
+    return TrainingConfig(epochs(images, rows))
 
 
-def tuning(architecture: str, images: int, rows: int) -> Recipe:
+def tuning_config(architecture: str, images: int, rows: int) -> TrainingConfig:
     """How such a network is trained on from weights that are there: at a fifth of the learning rate."""
-    full = recipe(architecture, images, rows)
-    return Recipe(
+    full = training_config(architecture, images, rows)
+    return TrainingConfig(
         full.epochs, optimizer=full.optimizer, learning_rate=full.learning_rate / 5, weight_decay=full.weight_decay
     )
 
 
 def plan(
-    size: Size,
-    seed: int = 0,
-    *,
-    names: Sequence[str] = tuple(ARCHITECTURES),
-    attacks: Mapping[str, Attack] = ATTACKS,
+    size: Size, seed: int = 0, *, names: Sequence[str] = tuple(ARCHITECTURES), attacks: Mapping[str, Attack] = ATTACKS
 ) -> list[Planned]:
     """List the models of a test bed, the source first, all groups evenly mixed after it.
 
@@ -157,39 +143,36 @@ def plan(
     Args:
         size: how many.
         seed: of the test bed; every model gets a seed of its own.
-        names: the architectures there are, the source's first.
-        attacks: those there are, by origin.
+        names: of the architectures, the source's first.
+        attacks: by origin.
 
     Returns:
         The models, in the order of training.
     """
     groups: list[list[Planned]] = []
     for kind in NULL_KINDS:
-        count, kinds = size.independents.get(kind, (0, ()))
-        groups.append(
-            [Planned(f"{kind}-{i + 1:02}-{kinds[i % len(kinds)]}", "independent", kind, kinds[i % len(kinds)], 0)
-             for i in range(count)]
-        )  # fmt: skip
+        count, architectures = size.independents.get(kind, (0, ()))
+        groups.append([_planned(kind, "independent", i, architectures, {}) for i in range(count)])
     for origin, attack in attacks.items():
-        count, kinds = size.stolen.get(origin, (0, ()))
+        count, architectures = size.stolen.get(origin, (0, ()))
         if attack.starts_from == "source":
-            kinds = (names[0],)
-        group = []
-        for i in range(count):
-            variants = attack.variants[: _MOST_VARIANTS.get(origin)]
-            options = dict(variants[i % len(variants)])
-            kind_of = kinds[i % len(kinds)]
-            group.append(Planned(f"{origin}-{i + 1:02}-{kind_of}", "stolen", origin, kind_of, 0, options))
-        groups.append(group)
+            architectures = (names[0],)
+        variants = attack.variants[: _MAX_VARIANTS.get(origin)]
+        groups.append([_planned(origin, "stolen", i, architectures, variants[i % len(variants)]) for i in range(count)])
     # Seeds by group and place: a larger plan keeps the models that a smaller one has.
-    seeded = [
-        (place / max(1, len(group)), number, Planned(m.name, m.role, m.origin, m.architecture,
-                                                      seed * _MAX_MEMBERS + 100 * (number + 1) + place, m.options))
+    mixed = [
+        (place / len(group), number, dataclasses.replace(model, seed=seed * _MAX_MEMBERS + 100 * (number + 1) + place))
         for number, group in enumerate(groups)
-        for place, m in enumerate(group)
-    ]  # fmt: skip
-    ordered = sorted(seeded, key=lambda entry: entry[:2])
-    return [
-        Planned("source", "source", "source", names[0], seed * _MAX_MEMBERS),
-        *(member for _, _, member in ordered),
+        for place, model in enumerate(group)
     ]
+    source = Planned(name="source", role="source", origin="source", architecture=names[0], seed=seed * _MAX_MEMBERS)
+    return [source, *(model for _, _, model in sorted(mixed, key=lambda entry: entry[:2]))]
+
+
+def _planned(origin: str, role: Role, index: int, architectures: Sequence[str], options: Mapping[str, Any]) -> Planned:
+    """The model of this index in its group; the seed is drawn later."""
+    architecture = architectures[index % len(architectures)]
+    return Planned(
+        name=f"{origin}-{index + 1:02}-{architecture}", role=role, origin=origin, architecture=architecture, seed=0,
+        options=dict(options),
+    )  # fmt: skip

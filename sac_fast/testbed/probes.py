@@ -1,4 +1,4 @@
-"""The probe sets of a test bed, all from the pool of images that nobody was trained on."""
+"""The probe sets of a test bed, all from the pool of images that no model was trained on."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def candidates(task: Task, count: int) -> ProbeSet:
     )
 
 
-def make_probes(task: Task, count: int, answers: Fingerprint | None) -> dict[str, ProbeSet]:
+def make_probes(task: Task, count: int, outputs: Fingerprint | None) -> dict[str, ProbeSet]:
     """All probe sets.
 
     Args:
         task: its pool is used.
-        count: at most so many probes a set; "misclassified" has as many as the source errs on, up to that.
-        answers: of the source to the ``candidates``; None: no labels are told, so there are no misclassified ones.
+        count: largest number of probes a set; "misclassified" has those on which the source errs, up to it.
+        outputs: of the source on the ``candidates``; None: without labels, so there are no misclassified probes.
 
     Returns:
         Probe sets by name, in the order of ``NAMES``.
@@ -54,8 +54,8 @@ def make_probes(task: Task, count: int, answers: Fingerprint | None) -> dict[str
     )
     sets = {name: plain.jpeg(quality=quality) for name, quality in zip(JPEG_SETS, JPEG_SEVERITY.values(), strict=True)}
     sets = {"plain": plain, **sets}
-    if answers is not None:
-        wrong = misclassified(candidates(task, count), answers)
+    if outputs is not None:
+        wrong = misclassified(candidates(task, count), outputs)
         if len(wrong) > count:
             wrong = wrong.subset(np.arange(count), how={"kind": "first", "count": count, "of": len(wrong)})
         sets["misclassified"] = wrong

@@ -1,4 +1,4 @@
-"""What a test bed is about: images of four sides without a common one, and how models see them."""
+"""The task of a test bed: images of four disjoint sides, and their preprocessing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..errors import ProbeError
 from ..models import Preprocessing
@@ -55,14 +53,14 @@ class Task:
         attacker: the thief's own images with their true labels; independents of the kind "other-data" are trained on
             a random part of them.
         test: accuracy is measured on these.
-        pool: the probes come from here; nobody is trained on any of ``test`` and ``pool``.
+        pool: of the probes; no model is trained on ``test`` or ``pool``.
         surrogate: other images, for the thief who has none of the kind (Knockoff); their labels are not used.
         transfer, transfer_test: the other task of the transferred models.
         transfer_classes: its classes' names.
         preprocessing: of all models.
-        facts: what zoo.json shall say of it beside this.
+        facts: further entries of zoo.json.
         references: uint8 (r, H, W, 3), or None. With references the task is one of verification: a network embeds (it
-            answers what its last layer sees), its fingerprint is the similarities of the probes to the references
+            returns the input of its last layer), its fingerprint is the similarities of the probes to the references
             (FRI), and it is measured by pairs of ``test``. The attacker's people are then the classes of
             ``transfer``, on which independents of the kind "other-data" are trained too, and the labels of
             ``attacker`` mean nothing.
@@ -130,9 +128,3 @@ class Task:
             "hash": f"sha256:{digest.hexdigest()}",
             **self.facts,
         }
-
-
-def inputs(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
-    """Pixels as the models see them, (n, 3, H, W) float32; channels last in memory, which a CPU is faster with."""
-    tensor = preprocessing(torch.from_numpy(np.ascontiguousarray(pixels)))
-    return tensor.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Verification: models that embed, judged by pairs, answering with similarities to reference images (FRI)."""
+"""Verification: embedding models, measured by pairs and fingerprinted by similarities to reference images (FRI)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from ..attacks import last_layer_name
 from ..attacks.attack import Attack, Job
 from ..attacks.registry import ATTACKS
-from ..attacks.training import ask, fit
+from ..attacks.training import compute_logits, fit
 
-# So that the mean square of differences of cosines, some hundredths, steps as far as a cross-entropy does.
+# Scales the mean squared difference of cosines, some hundredths, to the size of a cross-entropy.
 _SCALE = 50.0
 
 
 def embedder(model: nn.Module) -> nn.Module:
-    """A copy of a classifier without its last layer: it gives what that layer saw, (n, d).
+    """A copy of a classifier without its last layer: it returns the input of that layer, (n, d).
 
     Args:
         model: it is not changed.
@@ -44,7 +44,7 @@ def _swap_head(model: nn.Module, head: nn.Module, name: str | None = None) -> tu
 
 
 def verification_accuracy(embeddings: Tensor, people: Tensor) -> float:
-    """How well a threshold on the cosine tells pairs of one person from pairs of two.
+    """The best balanced accuracy of a threshold on the cosine, for pairs of one person against pairs of two.
 
     ``max over t of (share of same pairs with cosine ≥ t + share of different pairs with cosine < t) / 2``
 
@@ -75,27 +75,27 @@ def verification_accuracy(embeddings: Tensor, people: Tensor) -> float:
 
 
 def _imitate(job: Job) -> nn.Module:
-    """Train a student until its cosines between the thief's images are the source's: all that a verifier tells."""
+    """Train a student on the source's cosines between the thief's images, which are all that a verifier returns."""
     stolen = job.student_like_source(job.images)
     name, head = _swap_head(stolen, nn.Identity())
     source = embedder(job.source)
-    answers = F.normalize(ask(source, job.images), dim=1)
-    mirrored = F.normalize(ask(source, job.images.flip(-1)), dim=1)
+    embedded = F.normalize(compute_logits(source, job.images), dim=1)
+    mirrored = F.normalize(compute_logits(source, job.images.flip(-1)), dim=1)
 
-    def difference(outputs: Tensor, wanted: Tensor) -> Tensor:
+    def difference(outputs: Tensor, target: Tensor) -> Tensor:
         mine = F.normalize(outputs, dim=1)
-        return _SCALE * (mine @ mine.T - wanted @ wanted.T).square().mean()
+        return _SCALE * (mine @ mine.T - target @ target.T).square().mean()
 
     fit(
-        stolen, job.images, answers, mirrored, difference, job.context.recipe, job.seed,
+        stolen, job.images, embedded, mirrored, difference, job.context.config, job.seed,
         progress=job.progress, description="extracting by similarities",
     )  # fmt: skip
     _swap_head(stolen, head, name)
     return stolen
 
 
-#: What a thief of a verifier can do who has images of other people only: nothing that needs the source's labels.
-#: Transfer-L is left out, since it leaves the embedding as it is, bit for bit.
+#: The attacks on a verifier by a thief with images of other people only: none that needs the source's labels.
+#: Transfer-L is left out, since it does not change the embedding.
 VERIFIER_ATTACKS: Mapping[str, Attack] = {
     origin: ATTACKS[origin]
     for origin in ("extract-labels", "extract-soft-t1", "transfer-all", "quantize-int8", "weight-noise")

@@ -8,7 +8,7 @@ import torch
 
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
-from ..io.container import StrPath
+from ..io.files import StrPath
 from ..ops.arguments import check_choice
 from ..scores import FIXED, Calibration
 from .fingerprints import Verification, check_distinct_models, judge_distances

@@ -6,11 +6,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from support.attack_models import accuracy, same
+from support.attack_models import make_gray as make
+from support.attack_models import make_gray_data as make_data
 from torch import nn
-from torch.nn.utils import prune, spectral_norm
+from torch.nn.utils import prune
 
 from sac_fast.attacks import (
-    Recipe,
+    TrainingConfig,
     extract_labels,
     extract_probabilities,
     finetune_all,
@@ -19,7 +22,7 @@ from sac_fast.attacks import (
     train,
     train_independent,
 )
-from sac_fast.attacks.training import ask, fit
+from sac_fast.attacks.training import compute_logits, fit
 from sac_fast.errors import ModelError
 
 
@@ -32,45 +35,8 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-SHORT = Recipe(epochs=2, batch_size=16, learning_rate=0.05)
-
-
-class Net(nn.Sequential):
-    """Convolution, batch normalisation and dropout: all that training may leave behind."""
-
-    def __init__(self, classes=3):
-        super().__init__(
-            nn.Conv2d(1, 4, 3, padding=1),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Dropout(0.1),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Linear(16, classes),
-        )
-
-
-def make(seed=0, classes=3):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Net(classes)
-
-
-def make_data(rows=96, seed=5):
-    """Three classes: a bright upper half, a bright lower half, a dark image."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(rows) % 3
-    images = 0.2 * torch.randn(rows, 1, 6, 6, generator=generator)
-    images[labels == 0, :, :3] += 1
-    images[labels == 1, :, 3:] += 1
-    return images, labels
-
-
+SHORT = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.05)
 IMAGES, LABELS = make_data()
-
-
-def accuracy(model, images, labels):
-    return (ask(model, images).argmax(1) == labels).double().mean().item()
 
 
 def run_train(model, **options):
@@ -110,17 +76,13 @@ ATTACKS = pytest.mark.parametrize(
 )
 
 
-def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
-
-
 @ATTACKS
 def test_given_model_and_global_random_state_are_untouched(attack):
     model = make().train()
     model[1].eval()  # a mode of its own
     before, modes = copy.deepcopy(model), [module.training for module in model.modules()]
     state = torch.get_rng_state()
-    stolen = attack(model, recipe=SHORT)
+    stolen = attack(model, config=SHORT)
     assert same(model, before)
     assert [module.training for module in model.modules()] == modes
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
@@ -133,7 +95,7 @@ def test_given_model_and_global_random_state_are_untouched(attack):
 
 @ATTACKS
 def test_seed_decides_everything(attack):
-    one, again, other = (attack(make(), recipe=SHORT, seed=seed) for seed in (3, 3, 4))
+    one, again, other = (attack(make(), config=SHORT, seed=seed) for seed in (3, 3, 4))
     assert same(one, again)
     assert not same(one, other)
 
@@ -141,7 +103,9 @@ def test_seed_decides_everything(attack):
 @ATTACKS
 def test_progress_is_told_after_every_step(attack):
     told = []
-    attack(make(), recipe=Recipe(epochs=2, batch_size=40), progress=lambda done, steps: told.append((done, steps)))
+    attack(
+        make(), config=TrainingConfig(epochs=2, batch_size=40), progress=lambda done, steps: told.append((done, steps))
+    )
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]  # 96 // 40 batches an epoch
 
 
@@ -154,13 +118,13 @@ def test_interruption_passes_through_and_changes_nothing(attack):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        attack(model, recipe=SHORT, progress=stop)
+        attack(model, config=SHORT, progress=stop)
     assert same(model, before)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_bar_goes_to_stderr(capsys):
-    train(make(), IMAGES, LABELS, recipe=SHORT, progress=True)
+    train(make(), IMAGES, LABELS, config=SHORT, progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""
 
@@ -168,16 +132,16 @@ def test_bar_goes_to_stderr(capsys):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_training_learns_and_theft_keeps_what_was_learnt(optimizer):
     rate = 0.1 if optimizer == "sgd" else 0.02
-    recipe = Recipe(epochs=15, batch_size=16, learning_rate=rate, optimizer=optimizer)
-    source = train(make(), IMAGES, LABELS, recipe=recipe)
+    config = TrainingConfig(epochs=15, batch_size=16, learning_rate=rate, optimizer=optimizer)
+    source = train(make(), IMAGES, LABELS, config=config)
     images, labels = make_data(seed=6)
     assert accuracy(make(), images, labels) < 0.7
     assert accuracy(source, images, labels) > 0.95
     for stolen in (
         finetune_all(source, IMAGES, LABELS),
         finetune_last(source, IMAGES, LABELS),
-        extract_labels(source, make(1), IMAGES, recipe=recipe),
-        extract_probabilities(source, make(1), IMAGES, recipe=recipe),
+        extract_labels(source, make(1), IMAGES, config=config),
+        extract_probabilities(source, make(1), IMAGES, config=config),
     ):
         assert accuracy(stolen, images, labels) > 0.95
 
@@ -185,7 +149,7 @@ def test_training_learns_and_theft_keeps_what_was_learnt(optimizer):
 def test_finetune_last_changes_the_last_layer_only():
     source = make()
     source[0].weight.requires_grad_(False)  # a flag of the user's
-    stolen = finetune_last(source, IMAGES, LABELS, recipe=SHORT)
+    stolen = finetune_last(source, IMAGES, LABELS, config=SHORT)
     changed = [
         name
         for (name, a), b in zip(source.state_dict().items(), stolen.state_dict().values(), strict=True)
@@ -197,7 +161,7 @@ def test_finetune_last_changes_the_last_layer_only():
 
 def test_finetune_last_takes_a_name():
     source = make()
-    stolen = finetune_last(source, IMAGES, LABELS, layer="0", recipe=SHORT)
+    stolen = finetune_last(source, IMAGES, LABELS, layer="0", config=SHORT)
     assert not torch.equal(stolen[0].weight, source[0].weight)
     assert torch.equal(stolen[6].weight, source[6].weight)
 
@@ -210,60 +174,12 @@ def test_last_layer_name():
         last_layer_name(nn.ReLU())
 
 
-def test_train_independent_keeps_nothing_of_the_given_weights():
-    """From two different models of one architecture and one seed comes one and the same model."""
-    trained = train(make(1), IMAGES, LABELS, recipe=SHORT)
-    one, other = (train_independent(m, IMAGES, LABELS, recipe=SHORT, seed=2) for m in (trained, make(7)))
-    assert same(one, other)
-
-
-def test_train_independent_refuses_weights_it_cannot_renew():
-    class Own(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = nn.Parameter(torch.ones(3))
-
-        def forward(self, x):
-            return x.flatten(1)[:, :3] * self.scale
-
-    with pytest.raises(ModelError, match=r"module 'Own' must have reset_parameters\(\)"):
-        train_independent(Own(), IMAGES, LABELS)
-
-
-class Scaled(nn.Linear):
-    """Its own reset leaves the scale, one number, and the running mean as they are."""
-
-    def __init__(self, what):
-        super().__init__(36, 3)
-        if what == "scale":
-            self.scale = nn.Parameter(torch.ones(()))
-        else:
-            self.register_buffer("mean", torch.zeros(3))
-
-    def forward(self, x):
-        return super().forward(x.flatten(1))
-
-
-@pytest.mark.parametrize(
-    ("make_model", "kept"),
-    [
-        (lambda: nn.Sequential(nn.Flatten(), spectral_norm(nn.Linear(36, 3))), "'1.weight_orig' left .* by a Linear"),
-        (lambda: Scaled("scale"), "'scale' left .* by a Scaled"),
-        (lambda: Scaled("mean"), "'mean' left .* by a Scaled"),
-    ],
-    ids=["spectral_norm", "number", "buffer"],
-)
-def test_train_independent_refuses_weights_that_a_reset_leaves(make_model, kept):
-    with pytest.raises(ModelError, match=kept):
-        train_independent(make_model(), IMAGES, LABELS, recipe=SHORT)
-
-
 @pytest.mark.parametrize("attack", [run_train, run_train_independent, run_finetune_all, run_finetune_last])
 def test_a_model_that_cannot_be_copied_is_refused_with_the_reason(attack):
     model = make()
     prune.l1_unstructured(model[6], "weight", 0.3)
     with pytest.raises(ModelError, match=r"copy\.deepcopy can copy, got RuntimeError.*prune\.remove"):
-        attack(model, recipe=SHORT)
+        attack(model, config=SHORT)
 
 
 class Constant(nn.Module):
@@ -282,22 +198,22 @@ def test_distilled_student_learns_the_logits_up_to_a_constant(temperature):
     """The student is a free row of logits: it must end at the source's, centred, and not at its label."""
     logits = [7.0, 5.0, 3.0]
     student = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
-    recipe = Recipe(epochs=300, batch_size=32, learning_rate=0.8 / temperature, weight_decay=0.0)
+    config = TrainingConfig(epochs=300, batch_size=32, learning_rate=0.8 / temperature, weight_decay=0.0)
     stolen = extract_probabilities(
-        Constant(logits), student, torch.zeros(32, 1, 6, 6), temperature=temperature, recipe=recipe
+        Constant(logits), student, torch.zeros(32, 1, 6, 6), temperature=temperature, config=config
     )
-    learnt = ask(stolen, torch.zeros(1, 1, 6, 6))[0]
+    learnt = compute_logits(stolen, torch.zeros(1, 1, 6, 6))[0]
     assert (learnt - learnt.mean()).tolist() == pytest.approx([2.0, 0.0, -2.0], abs=0.02)
 
 
 def test_extraction_by_labels_sees_labels_only():
     """Two sources that agree on the labels give the same student, whatever their probabilities."""
     students = [
-        extract_labels(Constant(logits), make(1), IMAGES, recipe=SHORT)
+        extract_labels(Constant(logits), make(1), IMAGES, config=SHORT)
         for logits in ([3.0, 1.0, -1.0], [0.1, 0.0, -90.0])
     ]
     assert same(*students)
-    other = extract_labels(Constant([0.0, 1.0, 0.0]), make(1), IMAGES, recipe=SHORT)
+    other = extract_labels(Constant([0.0, 1.0, 0.0]), make(1), IMAGES, config=SHORT)
     assert not same(students[0], other)
 
 
@@ -313,16 +229,16 @@ def test_mirrored_images_get_the_mirrored_answers():
     """With flips, a source that is not symmetric is still learnt: its answers to the mirrored images count."""
     images = torch.randn(64, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     student = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
-    recipe = Recipe(epochs=30, batch_size=16, learning_rate=0.1, flips=True)
-    stolen = extract_labels(LeftOrRight(), student, images, recipe=recipe)
-    assert accuracy(stolen, images, ask(LeftOrRight(), images).argmax(1)) > 0.95
+    config = TrainingConfig(epochs=30, batch_size=16, learning_rate=0.1, flips=True)
+    stolen = extract_labels(LeftOrRight(), student, images, config=config)
+    assert accuracy(stolen, images, compute_logits(LeftOrRight(), images).argmax(1)) > 0.95
 
 
 def test_one_step_is_the_plain_pytorch_step():
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
     expected = copy.deepcopy(model)
-    recipe = Recipe(epochs=1, batch_size=96, learning_rate=0.5, weight_decay=0.01, flips=False)
-    fit(model, IMAGES, LABELS, LABELS, F.cross_entropy, recipe, seed=0)
+    config = TrainingConfig(epochs=1, batch_size=96, learning_rate=0.5, weight_decay=0.01, flips=False)
+    fit(model, IMAGES, LABELS, LABELS, F.cross_entropy, config, seed=0)
     rate = 0.5 * 0.5 * (1 + math.cos(math.pi * 0.2 / 0.7))  # half of the way is 0.2 past the peak at 0.3
     F.cross_entropy(expected(IMAGES), LABELS).backward()
     with torch.no_grad():
@@ -364,15 +280,15 @@ def test_one_step_is_the_plain_pytorch_step():
             r"model must return a \(1, classes\) tensor of logits, got \(1, 2, 6, 6\)",
         ),
         (
-            lambda: train(make(), IMAGES, LABELS, recipe=Recipe(learning_rate=1e30)),
+            lambda: train(make(), IMAGES, LABELS, config=TrainingConfig(learning_rate=1e30)),
             ModelError,
             "training must keep the loss finite, got nan",
         ),
-        (lambda: Recipe(epochs=0), ValueError, "epochs must be an integer of at least 1, got 0"),
-        (lambda: Recipe(batch_size=1.5), ValueError, "batch_size must be an integer of at least 1, got 1.5"),
-        (lambda: Recipe(learning_rate=0.0), ValueError, "learning_rate must be positive, got 0.0"),
-        (lambda: Recipe(weight_decay=-1.0), ValueError, "weight_decay must not be negative, got -1.0"),
-        (lambda: Recipe(optimizer="adam"), ValueError, "optimizer must be 'sgd' or 'adamw', got 'adam'"),
+        (lambda: TrainingConfig(epochs=0), ValueError, "epochs must be an integer of at least 1, got 0"),
+        (lambda: TrainingConfig(batch_size=1.5), ValueError, "batch_size must be an integer of at least 1, got 1.5"),
+        (lambda: TrainingConfig(learning_rate=0.0), ValueError, "learning_rate must be positive, got 0.0"),
+        (lambda: TrainingConfig(weight_decay=-1.0), ValueError, "weight_decay must not be negative, got -1.0"),
+        (lambda: TrainingConfig(optimizer="adam"), ValueError, "optimizer must be 'sgd' or 'adamw', got 'adam'"),
     ],
 )
 def test_errors_name_argument_expected_and_got(call, error, words):

@@ -1,4 +1,4 @@
-"""Distillation, adversarial extraction, transfer, quantisation, noise and the adaptive thieves."""
+"""Distillation, adversarial extraction, transfer, quantisation and noise."""
 
 import copy
 import math
@@ -6,10 +6,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from support.attack_models import accuracy, same
+from support.attack_models import make_colour as make
+from support.attack_models import make_colour_data as make_data
 from torch import nn
 
 from sac_fast.attacks import (
-    Recipe,
+    TrainingConfig,
     adaptive_correlation,
     adaptive_removalnet,
     distillation_loss,
@@ -23,55 +26,14 @@ from sac_fast.attacks import (
     transfer_last,
     weight_noise,
 )
-from sac_fast.attacks.adaptive import correlation_gap, far_features, mix_with_farthest
 from sac_fast.attacks.extract import pack, unpack
-from sac_fast.attacks.training import ask
 from sac_fast.attacks.transfer import with_head
 from sac_fast.errors import ModelError
 from sac_fast.models import Preprocessing
-from sac_fast.ops import correlation_distance
 
-SHORT = Recipe(epochs=2, batch_size=16, learning_rate=0.05)
-
-
-class Net(nn.Sequential):
-    def __init__(self, classes=3):
-        super().__init__(
-            nn.Conv2d(3, 6, 3, padding=1),
-            nn.BatchNorm2d(6),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Linear(24, classes),
-        )
-
-
-def make(seed=0, classes=3):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Net(classes)
-
-
-def make_data(rows=96, seed=5):
-    """Three classes of pixels in 0 … 1: a bright upper half, a bright lower half, a gray image."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(rows) % 3
-    images = 0.3 + 0.1 * torch.randn(rows, 3, 6, 6, generator=generator)
-    images[labels == 0, :, :3] += 0.4
-    images[labels == 1, :, 3:] += 0.4
-    return images.clamp(0, 1), labels
-
-
+SHORT = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.05)
 IMAGES, LABELS = make_data()
-SOURCE = train(make(), IMAGES, LABELS, recipe=Recipe(epochs=8, batch_size=16, learning_rate=0.1))
-
-
-def accuracy(model, images, labels):
-    return (ask(model, images).argmax(1) == labels).double().mean().item()
-
-
-def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+SOURCE = train(make(), IMAGES, LABELS, config=TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1))
 
 
 def test_distillation_loss_is_the_written_formula():
@@ -88,9 +50,9 @@ def test_distillation_loss_is_the_written_formula():
 
 def test_distillation_takes_the_sources_labels_unless_own_are_given():
     wrong = (LABELS + 1) % 3
-    recipe = Recipe(epochs=8, batch_size=16, learning_rate=0.1)
-    copied = extract_distilled(SOURCE, make(1), IMAGES, alpha=0.1, recipe=recipe)
-    misled = extract_distilled(SOURCE, make(1), IMAGES, wrong, alpha=0.1, recipe=recipe)
+    config = TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1)
+    copied = extract_distilled(SOURCE, make(1), IMAGES, alpha=0.1, config=config)
+    misled = extract_distilled(SOURCE, make(1), IMAGES, wrong, alpha=0.1, config=config)
     assert accuracy(copied, IMAGES, LABELS) > 0.95
     assert accuracy(misled, IMAGES, wrong) > 0.9
 
@@ -107,7 +69,7 @@ def test_packed_labels_are_whole_in_every_precision(dtype):
 
 def test_distillation_trains_a_student_in_low_precision():
     source, student = make(0).bfloat16(), make(1).bfloat16()
-    stolen = extract_distilled(source, student, IMAGES.bfloat16(), recipe=Recipe(epochs=1, batch_size=16))
+    stolen = extract_distilled(source, student, IMAGES.bfloat16(), config=TrainingConfig(epochs=1, batch_size=16))
     assert all(parameter.dtype == torch.bfloat16 for parameter in stolen.parameters())
     assert not same(stolen, student)
 
@@ -154,10 +116,10 @@ def test_pgd_on_a_line_takes_the_step_by_hand():
 
 
 def test_adversarial_training_makes_the_student_more_robust_than_the_plain_one():
-    recipe = Recipe(epochs=8, batch_size=16, learning_rate=0.1)
-    options = {"recipe": recipe, "epsilon": 40 / 255, "seed": 2}
-    plain = extract_adversarial(SOURCE, make(1), IMAGES, tuning=Recipe(1, 96, 1e-9), **options)
-    robust = extract_adversarial(SOURCE, make(1), IMAGES, tuning=Recipe(8, 16, 0.1), **options)
+    config = TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1)
+    options = {"config": config, "epsilon": 40 / 255, "seed": 2}
+    plain = extract_adversarial(SOURCE, make(1), IMAGES, tuning=TrainingConfig(1, 96, 1e-9), **options)
+    robust = extract_adversarial(SOURCE, make(1), IMAGES, tuning=TrainingConfig(8, 16, 0.1), **options)
 
     def loss(model):
         return F.cross_entropy(model(pgd(model, IMAGES, LABELS, epsilon=40 / 255, steps=5)), LABELS).item()
@@ -183,8 +145,8 @@ def test_replaced_head_has_new_weights_and_nothing_else_has():
 
 def test_transfer_last_trains_the_head_alone_and_transfer_all_everything():
     other = (LABELS == 0).long()
-    last = transfer_last(SOURCE, IMAGES, other, recipe=Recipe(epochs=10, batch_size=16, learning_rate=0.1))
-    every = transfer_all(SOURCE, IMAGES, other, recipe=Recipe(epochs=10, batch_size=16, learning_rate=0.1))
+    last = transfer_last(SOURCE, IMAGES, other, config=TrainingConfig(epochs=10, batch_size=16, learning_rate=0.1))
+    every = transfer_all(SOURCE, IMAGES, other, config=TrainingConfig(epochs=10, batch_size=16, learning_rate=0.1))
     assert accuracy(last, IMAGES, other) > 0.95
     assert accuracy(every, IMAGES, other) > 0.95
     kept = [
@@ -192,7 +154,7 @@ def test_transfer_last_trains_the_head_alone_and_transfer_all_everything():
     ]
     assert all(kept)
     assert not torch.equal(every[0].weight, SOURCE[0].weight)
-    assert transfer_last(SOURCE, IMAGES, other, outputs=9, recipe=SHORT)[5].out_features == 9
+    assert transfer_last(SOURCE, IMAGES, other, outputs=9, config=SHORT)[5].out_features == 9
 
 
 def test_transferred_model_can_be_built_by_name():
@@ -248,72 +210,6 @@ def test_noise_has_the_wanted_size_and_spares_biases():
     assert torch.equal(weight_noise(model)[0].bias, model[0].bias)
     assert same(weight_noise(model, level=0.0), model)
     assert not same(weight_noise(model, seed=1), weight_noise(model, seed=2))
-
-
-@pytest.mark.parametrize("metric", ["pearson", "cosine"])
-def test_gap_is_the_distance_that_the_op_gives(metric):
-    a, b = torch.randn(2, 20, 5, generator=torch.Generator().manual_seed(1))
-    distance = correlation_distance(a.double(), b.double(), metric=metric, backend="reference")
-    assert correlation_gap(a, b, metric).item() == pytest.approx(float(distance), abs=1e-6)
-
-
-def test_adaptive_thief_goes_away_and_keeps_the_accuracy():
-    images, labels = make_data(seed=6)
-    options = {"recipe": Recipe(epochs=10, batch_size=32, learning_rate=0.05), "seed": 1}
-
-    def distance(model):
-        return float(correlation_distance(ask(model, images), ask(SOURCE, images), metric="pearson"))
-
-    plain = adaptive_correlation(SOURCE, IMAGES, LABELS, weight=0.0, **options)
-    away = adaptive_correlation(SOURCE, IMAGES, LABELS, weight=1.0, **options)
-    hidden = adaptive_correlation(SOURCE, IMAGES, weight=1.0, target=0.15, **options)
-    assert distance(away) > 4 * distance(plain)
-    assert distance(plain) < distance(hidden) < distance(away)
-    for model in (plain, away, hidden):
-        assert accuracy(model, images, labels) > 0.95
-
-
-def test_far_features_leave_and_keep_the_label():
-    head = nn.Linear(8, 3)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        head.weight.copy_(torch.randn(3, 8, generator=generator))
-    latent = torch.randn(64, 8, generator=generator)
-    labels = head(latent).argmax(dim=1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        start = far_features(head, latent, labels, 0)
-        torch.manual_seed(0)
-        far = far_features(head, latent, labels, 20)
-    assert (far - latent).norm(dim=1).mean() > 1.3 * (start - latent).norm(dim=1).mean()
-    assert (head(far).argmax(dim=1) == labels).all()
-
-
-def test_mixing_takes_the_smallest_share_that_keeps_the_label():
-    """Rows (0.9, 0.1) and (0.2, 0.8): share β of the first needs 0.9 β + 0.2 (1 − β) > ½, β > 3/7: 0.45.
-
-    The second needs 0.8 β + 0.1 (1 − β) > ½, β > 4/7: 0.6.
-    """
-    mixed = mix_with_farthest(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([0, 1]))
-    assert mixed.flatten().tolist() == pytest.approx([0.515, 0.485, 0.48, 0.52])
-    # A label that the row itself does not have: it stays as it is.
-    kept = mix_with_farthest(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([1, 0]))
-    assert kept[0].tolist() == pytest.approx([0.9, 0.1])
-
-
-def test_removalnet_goes_away_and_keeps_the_accuracy():
-    images, labels = make_data(seed=6)
-    recipe = Recipe(epochs=20, batch_size=32, learning_rate=0.02)
-    stolen = adaptive_removalnet(SOURCE, IMAGES, recipe=recipe)
-    assert accuracy(stolen, images, labels) > 0.9
-    tuned = adaptive_correlation(
-        SOURCE, IMAGES, weight=0.0, recipe=Recipe(epochs=20, batch_size=32, learning_rate=0.05)
-    )
-    distances = [
-        float(correlation_distance(ask(m, images), ask(SOURCE, images), metric="pearson")) for m in (stolen, tuned)
-    ]
-    assert distances[0] > 2 * distances[1]
-    assert not stolen[5]._forward_pre_hooks
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from sac_fast.attacks import Recipe, fine_prune, prune_magnitude, prune_taylor
+from sac_fast.attacks import TrainingConfig, fine_prune, prune_magnitude, prune_taylor
 from sac_fast.attacks.filters import find_filters
 from sac_fast.attacks.prune import _mask_smallest
 from sac_fast.attacks.prune_filters import _choose, mean_activations, taylor_scores
 from sac_fast.errors import ModelError
 
-RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=0.05)
+CONFIG = TrainingConfig(epochs=1, batch_size=16, learning_rate=0.05)
 
 
 def net(seed=0):
@@ -47,7 +47,7 @@ def removed_filters(layer):
 def test_magnitude_removes_exactly_the_share_and_tuning_does_not_bring_it_back(ratio, rounds, zeros):
     # 5·9 + 10·5·9 + 3·40 = 615 weights; round(0.5 · 615) = 308 (307.5, to even), round(0.3 · 615) = 184
     model = net()
-    stolen = prune_magnitude(model, IMAGES, LABELS, ratio=ratio, rounds=rounds, recipe=RECIPE)
+    stolen = prune_magnitude(model, IMAGES, LABELS, ratio=ratio, rounds=rounds, config=CONFIG)
     assert int((weights(stolen) == 0).sum()) == zeros
     assert not torch.equal(stolen[8].bias, model[8].bias)  # it was tuned
     assert list(stolen.state_dict()) == list(model.state_dict())
@@ -97,7 +97,7 @@ def test_fine_pruning_removes_the_dormant_filters_of_the_last_convolution():
     with torch.no_grad():
         for dead in (7, 2, 4):
             model[4].weight[dead], model[4].bias[dead] = 0.0, -1.0  # −1 before the ReLU whatever the image
-    stolen = fine_prune(model, IMAGES, LABELS, ratio=0.3, rounds=2, recipe=RECIPE)
+    stolen = fine_prune(model, IMAGES, LABELS, ratio=0.3, rounds=2, config=CONFIG)
     assert removed_filters(stolen[3]) == [2, 4, 7]
     assert removed_filters(stolen[0]) == []
     for part in (stolen[3].bias, stolen[4].weight, stolen[4].bias):
@@ -106,7 +106,7 @@ def test_fine_pruning_removes_the_dormant_filters_of_the_last_convolution():
 
 
 def test_fine_pruning_keeps_one_filter():
-    stolen = fine_prune(net(), IMAGES, LABELS, ratio=0.99, rounds=1, recipe=RECIPE)
+    stolen = fine_prune(net(), IMAGES, LABELS, ratio=0.99, rounds=1, config=CONFIG)
     assert len(removed_filters(stolen[3])) == 9
 
 
@@ -156,7 +156,7 @@ def test_choose_takes_the_lowest_and_leaves_one_of_each_layer():
 
 def test_taylor_pruning_removes_the_share_of_all_filters():
     model = net()
-    stolen = prune_taylor(model, IMAGES, LABELS, ratio=0.4, rounds=2, recipe=RECIPE)
+    stolen = prune_taylor(model, IMAGES, LABELS, ratio=0.4, rounds=2, config=CONFIG)
     assert len(removed_filters(stolen[0])) + len(removed_filters(stolen[3])) == 6  # of 15
     for conv, norm in ((stolen[0], stolen[1]), (stolen[3], stolen[4])):
         gone = removed_filters(conv)
@@ -181,7 +181,7 @@ def test_attention_is_left_out_and_the_norm_of_another_layer_is_not_taken():
     filters = find_filters(Net(), IMAGES)
     assert [(layer.name, layer.norm) for layer in filters] == [("embed", None), ("hidden", None)]
     for attack in (prune_magnitude, prune_taylor, fine_prune):
-        stolen = attack(Net(), IMAGES, LABELS, ratio=0.5, rounds=1, recipe=RECIPE)
+        stolen = attack(Net(), IMAGES, LABELS, ratio=0.5, rounds=1, config=CONFIG)
         assert (stolen.attention.out_proj.weight != 0).all()
 
 
@@ -205,7 +205,7 @@ def test_fine_pruning_refuses_an_unknown_layer():
 
 def test_memory_layout_is_the_given_models():
     model = copy.deepcopy(net())
-    stolen = prune_magnitude(model, IMAGES, LABELS, recipe=RECIPE)
+    stolen = prune_magnitude(model, IMAGES, LABELS, config=CONFIG)
     assert stolen[3].weight.is_contiguous(memory_format=torch.channels_last)
 
 

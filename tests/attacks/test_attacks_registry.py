@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from sac_fast.attacks import ATTACKS, AttackContext, Recipe
+from sac_fast.attacks import ATTACKS, AttackContext, TrainingConfig
 from sac_fast.labelled_zoo.folder import ZooMember
 
-RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=0.02)
+CONFIG = TrainingConfig(epochs=1, batch_size=16, learning_rate=0.02)
 GENERATOR = torch.Generator().manual_seed(3)
 IMAGES = torch.rand(48, 3, 6, 6, generator=GENERATOR)
 LABELS = torch.arange(48) % 4
-CONTEXT = AttackContext(recipe=RECIPE, tuning=RECIPE, surrogate=torch.rand(32, 3, 6, 6, generator=GENERATOR))
+CONTEXT = AttackContext(config=CONFIG, tuning=CONFIG, surrogate=torch.rand(32, 3, 6, 6, generator=GENERATOR))
 
 
 class Net(nn.Sequential):
@@ -128,7 +128,7 @@ def test_variants_give_different_models(name):
     models = [
         attack.make(
             make_source(), student, IMAGES, LABELS,
-            context=AttackContext(recipe=RECIPE, tuning=RECIPE, surrogate=CONTEXT.surrogate, options=variant),
+            context=AttackContext(config=CONFIG, tuning=CONFIG, surrogate=CONTEXT.surrogate, options=variant),
         )
         for variant in attack.variants
     ]  # fmt: skip
@@ -137,7 +137,7 @@ def test_variants_give_different_models(name):
 
 
 def test_transfer_takes_the_other_task():
-    context = AttackContext(recipe=RECIPE, tuning=RECIPE, transfer=(IMAGES[:20], torch.arange(20) % 7))
+    context = AttackContext(config=CONFIG, tuning=CONFIG, transfer=(IMAGES[:20], torch.arange(20) % 7))
     for name in ("transfer-all", "transfer-last"):
         assert ATTACKS[name].make(make_source(), None, IMAGES, None, context=context)[8].out_features == 7
 
@@ -153,7 +153,7 @@ def test_transfer_takes_the_other_task():
     ],
 )
 def test_refusals(name, builder, options, words):
-    context = AttackContext(recipe=RECIPE, tuning=RECIPE, surrogate=CONTEXT.surrogate, options=options)
+    context = AttackContext(config=CONFIG, tuning=CONFIG, surrogate=CONTEXT.surrogate, options=options)
     with pytest.raises(ValueError, match=words):
         ATTACKS[name].make(make_source(), builder, IMAGES, LABELS, context=context)
 

@@ -1,72 +1,25 @@
-"""The benchmarks at tiny sizes: results are checked before they are timed, nothing is skipped in silence, files."""
+"""The benchmarks at tiny sizes: results are checked before they are timed, nothing is skipped in silence."""
 
-import csv
-import importlib.util
 import json
 import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 
 import sac_fast
 from sac_fast import _backend
-from sac_fast.bench import harness, limits, peers, run, run_bench, sizes
-from sac_fast.bench.files import write_csv, write_json
+from sac_fast.bench import harness, limits, peers, run_bench
 from sac_fast.bench.harness import Case, Implementation, Target, WrongResultError, measure
 from sac_fast.bench.machine import environment
 from sac_fast.bench.memory import memory_record
-from sac_fast.bench.plot import PlotError, write_plot
-from sac_fast.cli import main as cli
 
-ROOT = pathlib.Path(__file__).parents[2]
-TINY = sizes.Sizes(
-    judged=True,
-    rounds=2,
-    pairs=((40, 3, "cosine"), (30, 3, "rbf")),
-    source=(3, 30, 4),
-    weighted=(30, 4, 5),
-    all_pairs=(9, 20, 3),
-    nearest=(40, 20, 3),
-    top=3,
-    memory=(300, 4),
-    sweep_n=(10, 20),
-    sweep_n_k=3,
-    sweep_k=(1, 3),
-    sweep_k_n=20,
-    sweep_m=(4, 6),
-    sweep_m_n=10,
-)
 needs_kernels = pytest.mark.skipif(not _backend.is_compiled(), reason="sac_fast._C is not built")
-
-
-@pytest.fixture(autouse=True)
-def no_pykeops(monkeypatch):
-    """pykeops compiles for half a minute; here it is missing, as it may be."""
-    monkeypatch.setitem(sys.modules, "pykeops", None)
-    monkeypatch.setitem(sys.modules, "pykeops.torch", None)
-    monkeypatch.setattr(harness, "_BLOCK_SECONDS", 1e-4)
-    monkeypatch.setattr(harness, "_PAUSE_SECONDS", 0)
-
-
-@pytest.fixture(scope="module")
-def results():
-    """One tiny run of everything, shared by the tests that read it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "pykeops", None)
-        patch.setitem(sys.modules, "pykeops.torch", None)
-        patch.setattr(harness, "_BLOCK_SECONDS", 1e-4)
-        patch.setattr(run, "QUICK", TINY)
-        return run_bench(quick=True, threads=2, progress=False)
 
 
 def case(*implementations, **more):
     return Case(
         name="a case",
-        part="pair",
         op="op",
         shape={"n": 2},
         metric="cosine",
@@ -179,10 +132,12 @@ def test_peers_compute_the_distance(metric):
 @needs_kernels
 def test_results_hold_every_case_with_its_peers(results):
     json.dumps(results, allow_nan=False)
-    assert {"kind", "machine", "limits", "limits_missing", "peers_missing", "records", "quick"} <= set(results)
-    assert results["machine"]["threads"] == 2
-    assert results["machine"]["cores"] == os.cpu_count()
-    assert results["machine"]["versions"]["torch"] == torch.__version__
+    assert {"kind", "hardware", "versions", "limits", "limits_missing", "peers_missing", "records", "quick"} <= set(
+        results
+    )
+    assert results["hardware"]["threads"] == 2
+    assert results["hardware"]["cores"] == os.cpu_count()
+    assert results["versions"]["torch"] == torch.__version__
     assert results["limits"]["float32 matrix product"]["rate"] > 0
     # limits.cpp is part of the package and compiles
     if shutil.which("c++"):
@@ -193,6 +148,8 @@ def test_results_hold_every_case_with_its_peers(results):
         "correlation_distance",
         "correlation_distance_weighted",
         "correlation_distances",
+        "correlation_matrix",
+        "correlation_vector",
         "pairwise_correlation_distances",
         "nearest_models",
     }
@@ -222,32 +179,8 @@ def test_results_judge_targets(results):
     assert "3 calls of correlation_distance" in source["implementations"]
 
 
-def test_csv_has_a_line_for_every_implementation(results, tmp_path):
-    write_csv(results, tmp_path / "r.csv")
-    with open(tmp_path / "r.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    assert len(rows) == sum(len(record["implementations"]) for record in results["records"])
-    keops = [row for row in rows if row["implementation"] == "pykeops"]
-    assert keops
-    assert all("not installed" in row["not_timed_because"] and row["seconds"] == "" for row in keops)
-    assert float(rows[0]["seconds"]) == results["records"][0]["implementations"]["sac_fast"]["seconds"]
-
-
-def test_plot_is_a_picture(results, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'bench')")
-    write_plot(results, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_plot_without_sweeps_is_an_error(results, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'bench')")
-    table = [record for record in results["records"] if record["sweep"] is None]
-    with pytest.raises(PlotError, match="run with sweeps"):
-        write_plot(results | {"records": table}, tmp_path / "plot.png")
-
-
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="parts must be among pair, weighted, zoo, got 'all'"):
+    with pytest.raises(ValueError, match=r"ops must be among correlation_distance, .*, got 'all'"):
         run_bench(["all"])
     with pytest.raises(ValueError, match="threads must be an integer of at least 1, got 0"):
         run_bench(threads=0)
@@ -279,86 +212,3 @@ def test_environment_is_put_back(monkeypatch):
             assert _backend.cpu_threads() == 3
         assert os.environ["SAC_FAST_NUM_THREADS"] == "1"
     assert "SAC_FAST_NUM_THREADS" not in os.environ
-
-
-@pytest.fixture
-def call(monkeypatch, capsys, results):
-    """Run `sac-fast` with the results of the tiny run: (exit code, stdout, stderr)."""
-    monkeypatch.setattr("sac_fast.bench.report.run_bench", lambda *_, **__: results)
-
-    def run_command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sac-fast", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            sys.exit(cli.main())
-        captured = capsys.readouterr()
-        return caught.value.code or 0, captured.out, captured.err
-
-    return run_command
-
-
-def test_command_without_matplotlib_keeps_the_numbers(call, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    code, out, err = call("bench", "--quick", "--out", tmp_path / "new", "--json")
-    assert code == 1
-    assert "PlotError: the plot needs matplotlib" in err
-    assert "pip install 'sac-fast[bench]'" in err
-    assert json.loads(out)["kind"] == "sac_fast benchmark"
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["results.csv", "results.json"]
-
-
-def test_command_prints_tables_and_replaces_only_when_forced(call, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'bench')")
-    code, out, _ = call("bench", "--out", tmp_path)
-    assert code == 0
-    for words in ("missing peer: pykeops", "limit: float32 matrix product", "time against n", "target: ", "met"):
-        assert words in out
-    assert {path.name for path in tmp_path.iterdir()} == {"results.csv", "results.json", "plot.png"}
-    code, _, err = call("bench", "--out", tmp_path)
-    assert code == 1
-    assert "--out must hold no results yet" in err
-    assert call("bench", "--out", tmp_path, "--force")[0] == 0
-
-
-def test_command_asked_wrongly(call, tmp_path):
-    assert call("bench", "--threads", "0")[0] == 2
-    assert call("bench", "--out", tmp_path / "no" / "folder")[0] == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [
-        ("bench_correlation_distance", "pair"),
-        ("bench_correlation_distance_weighted", "weighted"),
-        ("bench_pairwise", "zoo"),
-    ],
-)
-def test_scripts(name, part, results, tmp_path, monkeypatch, capsys):
-    asked = []
-
-    def one_part(parts, **options):
-        asked.append((parts, options["quick"], options["threads"]))
-        return results | {"records": [record for record in results["records"] if record["part"] in parts]}
-
-    monkeypatch.setattr("sac_fast.bench.script.run_bench", one_part)
-    spec = importlib.util.spec_from_file_location("__main__", ROOT / "benchmarks" / f"{name}.py")
-    monkeypatch.setattr(sys, "argv", [name, "--quick", "--threads", "3", "--json", str(tmp_path / "r.json")])
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    assert asked == [([part], True, 3)]
-    assert {record["part"] for record in json.loads((tmp_path / "r.json").read_text())["records"]} == {part}
-    assert "missing peer: pykeops" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", [name, "--json", str(tmp_path / "no" / "r.json")])
-    with pytest.raises(SystemExit) as caught:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    assert caught.value.code == 2
-
-
-def test_json_is_replaced_in_one_piece(results, tmp_path):
-    write_json(results, tmp_path / "r.json")
-    write_json(results, tmp_path / "r.json")
-    assert json.loads((tmp_path / "r.json").read_text()) == json.loads(json.dumps(results))
-
-
-def test_importing_the_package_imports_no_benchmark():
-    code = "import sys, sac_fast, sac_fast.cli; print([m for m in sys.modules if 'bench' in m or m == 'matplotlib'])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "sac_fast.bench" not in found.stdout

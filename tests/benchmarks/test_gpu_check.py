@@ -1,5 +1,6 @@
 """benchmarks/gpu_check.py keeps what was measured when a kernel hangs or takes its process along."""
 
+import importlib
 import importlib.util
 import json
 import pathlib
@@ -8,6 +9,8 @@ import sys
 import time
 
 import pytest
+
+from sac_fast.bench.results import check_result
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
@@ -51,16 +54,26 @@ def test_a_part_that_fails_says_why(parts):
     assert why.endswith("RuntimeError: an illegal memory access")
 
 
+def is_running(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_part_that_hangs_is_ended_with_what_it_started(parts, tmp_path):
-    child = f"import time; time.sleep(3); open({str(tmp_path / 'alive')!r}, 'w')"
-    module = parts(f"{ROW}\nimport subprocess; subprocess.run([sys.executable, '-c', {child!r}])")
-    start = time.monotonic()
-    rows, why = module.run_part("checks:x", [], 1)
-    assert time.monotonic() - start < 3
+    started = tmp_path / "pid"
+    hang = f"open({str(started)!r}, 'w').write(str(child.pid)); child.wait()"
+    child = "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    rows, why = parts(f"import subprocess\n{child}\n{ROW}\n{hang}").run_part("checks:x", [], 2)
     assert rows == [{"case": "a", "error": 0}]
-    assert "ended after 1 s behind a" in why
-    time.sleep(3)
-    assert not (tmp_path / "alive").exists()
+    assert "ended after 2 s behind a" in why
+    pid = int(started.read_text())
+    # the group is told to end, and does so in its own time
+    until = time.monotonic() + 60
+    while is_running(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not is_running(pid)
 
 
 def test_the_script_without_a_gpu(tmp_path):
@@ -72,6 +85,14 @@ def test_the_script_without_a_gpu(tmp_path):
     assert len(found["checks"]) == 6 * 3 * 6
     assert all(row["ok"] for row in found["checks"])
     assert [row["case"] for row in found["times"]] == ["jpeg 8 of 32×32 q=25"]
-    refused = subprocess.run([*command, "--cases", "nonsense"], capture_output=True, text=True)
-    assert refused.returncode == 2
-    assert "got nonsense" in refused.stderr
+    assert set(found["step_code"]) == {"checks", "times"}
+    assert set(found["step_code"]["checks"]) == {"commit", "dirty", "csrc_hash"}
+    check_result(found)
+
+
+def test_a_case_that_is_none_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--cases", "nonsense"])
+    with pytest.raises(SystemExit) as caught:
+        importlib.import_module("gpu_check").main()
+    assert caught.value.code == 2
+    assert "got nonsense" in capsys.readouterr().err

@@ -29,7 +29,7 @@ class Net(torch.nn.Module):
 def folder(tmp_path, monkeypatch):
     """A working folder with 8 images of two classes and an importable model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     (tmp_path / "probe_models.py").write_text(MODEL)
     rng = np.random.default_rng(0)
     for i in range(8):
@@ -53,7 +53,7 @@ def made(name="p.safetensors"):
         (["--cutmix", "--seed", "3"], 8, "cutmix"),
         (["--severity", "3", "--limit", "3", "--commit-seed", "s"], 3, "jpeg"),
         (["--normal", "--labels", "folder", "--per-class", "2"], 4, "normal"),
-        (["--normal", "--distinct", "--size", "16x12"], 8, "normal"),
+        (["--normal", "--distinct", "--image-size", "16x12"], 8, "normal"),
     ],
 )
 def test_kinds_are_made_and_remade(folder, run, arguments, count, kind):
@@ -167,7 +167,7 @@ def test_skip_bad(folder, run):
 
 @pytest.mark.skipif(missing_dali() is not None, reason=str(missing_dali()))
 def test_dali_loader_and_engine(folder, run):
-    arguments = ("probes", "images", "--loader", "dali", "--engine", "dali", "--size", "8", "--severity", "3")
+    arguments = ("probes", "images", "--loader", "dali", "--engine", "dali", "--image-size", "8", "--severity", "3")
     code, out, _ = run(*arguments, "--out", "p.safetensors", "-q", "--json")
     assert code == 0
     assert (json.loads(out)["jpeg_engine"], json.loads(out)["exact"]) == ("dali", True)
@@ -186,7 +186,7 @@ def test_dali_loader_and_engine(folder, run):
         (["--normal", "--out", "p", "--model", "m:f"], "--model is for --compare-engines"),
         (["--corruption", "fog", "--out", "p"], "must be NAME:SEVERITY, severity 1…5, got 'fog'"),
         (["--corruption", "fog:6", "--out", "p"], "must be NAME:SEVERITY, severity 1…5, got 'fog:6'"),
-        (["--normal", "--out", "p", "--loader", "dali"], "--loader dali needs --size"),
+        (["--normal", "--out", "p", "--loader", "dali"], "--loader dali needs --image-size"),
         (["--severity", "3", "--compare-engines", "--model", "m:f", "--std", "0"], "std must be above 0"),
     ],
 )

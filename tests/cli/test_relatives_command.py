@@ -28,16 +28,16 @@ def store(tmp_path_factory):
                 model_hash=f"sha256:{number:064x}",
                 tags=("independent",) if name.startswith("independent") else (),
             )
-            made.add_result(record.key, record, torch.from_numpy(values).float())
+            made.add_results([(record.key, record, torch.from_numpy(values).float())])
         failed = ModelRecord(name="broken", path="/models/broken", probe_hash=PROBES)
         made.add_failure(failed, "truncated", "it is cut off")
         other = ModelRecord(name="source", path="/models/source", probe_hash=OTHER, model_hash=f"sha256:{0:064x}")
-        made.add_result(other.key, other, torch.from_numpy(source))
+        made.add_results([(other.key, other, torch.from_numpy(source))])
     return folder
 
 
 def test_json_names_the_source_of_the_stolen_models(run, store):
-    code, out, _ = run("relatives", store, "--probes", "aaa", "--metric", "pearson", "--json", "--quiet")
+    code, out, _ = run("relatives", store, "--probe-hash", "aaa", "--metric", "pearson", "--json", "--quiet")
     assert code == 0
     found = json.loads(out)
     assert found["probe_hash"] == PROBES
@@ -54,7 +54,17 @@ def test_json_names_the_source_of_the_stolen_models(run, store):
 def test_the_table_and_the_drawing(run, store, tmp_path):
     graph = tmp_path / "forest.svg"
     code, out, _ = run(
-        "relatives", store, "--probes", PROBES, "--model", "stolen-2", "--graph", graph, "--source", "source", "--quiet"
+        "relatives",
+        store,
+        "--probe-hash",
+        PROBES,
+        "--name",
+        "stolen-2",
+        "--graph",
+        graph,
+        "--source",
+        "source",
+        "--quiet",
     )
     assert code == 0
     assert "group 1: source, stolen-1, stolen-2" in out
@@ -65,20 +75,20 @@ def test_the_table_and_the_drawing(run, store, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message", "expected"),
     [
-        ((), "probes must pick one of the store's probe sets", 1),
-        (("--probes", "c"), "0 fit", 1),
-        (("--probes", "a", "--model", "nobody"), "for --model: must name models with outputs in", 2),
-        (("--probes", "a", "--among", "nobody"), "for --among: must name", 2),
-        (("--probes", "a", "--source", "nobody"), "for --source: must name", 2),
-        (("--probes", "a", "--graph", "x.png"), "graph must end in .graphml, .dot, .json, .svg, got 'x.png'", 2),
+        ((), "probe_hash must start the hash of one of the store's probe sets", 1),
+        (("--probe-hash", "c"), "0 fit", 1),
+        (("--probe-hash", "a", "--name", "nobody"), "for --name: must name models with outputs in", 2),
+        (("--probe-hash", "a", "--among", "nobody"), "for --among: must name", 2),
+        (("--probe-hash", "a", "--source", "nobody"), "for --source: must name", 2),
+        (("--probe-hash", "a", "--graph", "x.png"), "graph must end in .graphml, .dot, .json, .svg, got 'x.png'", 2),
         (
-            ("--probes", "a", "--independent", "unknown", "--graph", "x.svg"),
+            ("--probe-hash", "a", "--independent", "unknown", "--graph", "x.svg"),
             "for --graph: needs models tagged 'unknown' (zoo.csv, zoo.toml) with at least 99 distances between them",
             2,
         ),
-        (("--probes", "a", "--graph", "missing/x.svg"), "the folder of --graph must exist, got 'missing'", 1),
-        (("--probes", "a", "--alpha", "0"), "must be between 0 and 1", 2),
-        (("--probes", "b"), "at least two models", 1),
+        (("--probe-hash", "a", "--graph", "missing/x.svg"), "the folder of --graph must exist, got 'missing'", 1),
+        (("--probe-hash", "a", "--alpha", "0"), "must be between 0 and 1", 2),
+        (("--probe-hash", "b"), "at least two models", 1),
     ],
 )
 def test_what_is_wrong_is_said(run, store, arguments, message, expected):
@@ -89,7 +99,7 @@ def test_what_is_wrong_is_said(run, store, arguments, message, expected):
 
 def test_a_drawing_takes_as_many_independents_as_the_threshold(run, store, tmp_path):
     """20 independents have 190 distances: α = 1/191 has a threshold, a smaller one none."""
-    graph = ("relatives", store, "--probes", "a", "--graph", tmp_path / "x.svg", "--quiet", "--alpha")
+    graph = ("relatives", store, "--probe-hash", "a", "--graph", tmp_path / "x.svg", "--quiet", "--alpha")
     assert run(*graph, 1 / 191)[0] == 0
     assert (tmp_path / "x.svg").exists()
     code, out, err = run(*graph, 1 / 192, "--force")
@@ -102,7 +112,7 @@ def test_the_table_is_not_lost_for_a_drawing_that_fails(run, store, tmp_path, mo
         raise OSError("disk full")
 
     monkeypatch.setattr("sac_fast.lineage.graph.atomic_write", full)
-    code, out, err = run("relatives", store, "--probes", "a", "--graph", tmp_path / "x.svg", "--quiet")
+    code, out, err = run("relatives", store, "--probe-hash", "a", "--graph", tmp_path / "x.svg", "--quiet")
     assert (code, err) == (1, "sac-fast: OSError: disk full\n")
     assert "group 1: source, stolen-1, stolen-2" in out
 
@@ -110,4 +120,4 @@ def test_the_table_is_not_lost_for_a_drawing_that_fails(run, store, tmp_path, mo
 def test_a_folder_that_is_no_store(run, tmp_path):
     code, _, err = run("relatives", tmp_path)
     assert code == 1
-    assert "must be a zoo store" in err
+    assert "must be a store" in err

@@ -1,7 +1,7 @@
-// Enough of CUDA to run kernels on the processor, one block (or cluster of blocks) after the other, every thread a
-// fiber of this one thread, in an order that is always the same. A fiber runs until it has to wait; if all wait, the
-// kernel hangs, and the process says so and ends. What is asynchronous on the device is done as late as it may be: when
-// somebody waits for it (cuda/tensor_core_ptx.cuh). It checks arithmetic, layout, indices, barriers and phases, not
+// A subset of CUDA that runs kernels on the CPU, one block (or cluster of blocks) after the other, each thread as a
+// fiber of this one thread, in a deterministic order. A fiber runs until it has to wait; if all wait, the process
+// reports a deadlock and aborts. Asynchronous operations complete as late as possible: when they are waited for
+// (cuda/detail/async_copy.cuh, tensor_core_ptx.cuh). Checks arithmetic, layout, indices, barriers and phases, not
 // speed.
 #pragma once
 
@@ -69,25 +69,25 @@ struct Fiber {
 };
 
 inline std::deque<Fiber> all;  // kept from one launch to the next
-inline std::size_t running;    // so many of them are threads of the cluster
+inline std::size_t running;    // threads of the cluster
 inline std::size_t current;
 inline std::size_t living;
-inline std::uint64_t waits_in_vain;
+inline std::uint64_t idle_waits;
 inline jmp_buf scheduler;
 inline ucontext_t home;
 inline std::function<void()> body;
 inline Barrier cluster;
 inline std::vector<Barrier> blocks;
 inline std::vector<Barrier> warps;
-inline std::vector<std::uint8_t> shared;  // the dynamic shared memory of the blocks, one behind the other
+inline std::vector<std::uint8_t> shared;  // dynamic shared memory of the blocks, one after another
 inline std::size_t shared_each;           // bytes of a block
 inline std::uint8_t* shared_begin;        // of the running thread's block
 inline std::uint64_t all_words[4][64][32][8];
-inline std::uint64_t (*warp_words)[32][8];  // what the lanes of a warp of the running thread's block show each other
+inline std::uint64_t (*warp_words)[32][8];  // exchanged by the lanes of each warp of the running thread's block
 inline unsigned first_block, threads_each;
-// How it goes: threads in turn, or (turns > 0) in an order that every round is another one, or (kWarpsAhead) each warp
-// as far as it gets while the others stand; what is asynchronous as late as it may be, or (early) copies at once, so
-// that those into memory that is still read do harm.
+// The schedule: threads in turn, or (turns > 0) in another order each round, or (kWarpsAhead) each warp as far as it
+// gets while the others stand. Copies complete as late as possible, or (early) at once, so that a copy into memory that
+// is still read has an effect.
 constexpr unsigned kWarpsAhead = 100;
 inline unsigned turns;
 inline bool early;
@@ -98,9 +98,9 @@ inline std::uint8_t* shared_of(std::size_t block) {
   return all_shared + block * shared_each;
 }
 
-// Gives the other threads a turn.
+// Switches to the other threads.
 inline void yield() {
-  if (++waits_in_vain > 2000 * running) {
+  if (++idle_waits > 2000 * running) {
     std::fprintf(stderr, "the kernel hangs: thread %u of block (%u, %u) waits for ever\n", threadIdx.x, blockIdx.x,
                  blockIdx.y);
     std::abort();
@@ -113,7 +113,7 @@ inline void arrive_and_wait(Barrier& barrier, int threads) {
   if (++barrier.here == threads) {
     barrier.here = 0;
     ++barrier.generation;
-    waits_in_vain = 0;
+    idle_waits = 0;
     return;
   }
   while (barrier.generation == generation) yield();
@@ -121,7 +121,7 @@ inline void arrive_and_wait(Barrier& barrier, int threads) {
 
 inline void first_step() {
   body();
-  waits_in_vain = 0;
+  idle_waits = 0;
   all[current].ended = true;
   --living;
   _longjmp(scheduler, 1);

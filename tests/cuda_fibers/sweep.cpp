@@ -1,6 +1,7 @@
 // Functions that ctypes can call, for tests/test_sweep_emulated.py; linked with the sources of the sweep kernels.
-#include "cuda/sweep_tile.cuh"
-#include "sac/zoo_cuda.h"
+#include "cuda/detail/sweep_tile.cuh"
+#include "sac/nearest_models.h"
+#include "sac/pairwise_correlation_distances.h"
 
 namespace {
 
@@ -9,7 +10,7 @@ struct Rows {
   std::int64_t rows, pitch;
 };
 sac::SweepRows rows_of(const Rows& rows) {
-  sac::readable.emplace_back(rows.data, rows.data + rows.rows * rows.pitch);
+  sac::ptx::readable.emplace_back(rows.data, rows.data + rows.rows * rows.pitch);
   return {rows.data, rows.rows, rows.pitch};
 }
 
@@ -20,7 +21,7 @@ double summed(const Entry* x, const Entry* y, std::int64_t entries) {
   for (std::int64_t e = 0, pieces = 1; e < entries; e += each, ++pieces) {
     Form::add(sums->sum[0][0], *reinterpret_cast<const typename Form::Piece*>(x + e),
               *reinterpret_cast<const typename Form::Piece*>(y + e));
-    if (pieces % (sac::kSettleSlabs * sac::kSweepSlabChunks) == 0) sums->settle();
+    if (pieces % (sac::kCompensateSlabs * sac::kSweepSlabChunks) == 0) sums->add_compensated();
   }
   return static_cast<double>(sums->value(0, 0));
 }
@@ -29,34 +30,34 @@ double summed(const Entry* x, const Entry* y, std::int64_t entries) {
 
 extern "C" {
 
-// How threads take turns (fibers::turns), and whether copies arrive as early as they may, or as late.
+// The order of threads (fibers::turns), and whether copies complete as early as they may, or as late.
 void schedule(int turns, bool early) {
   fibers::turns = static_cast<unsigned>(turns);
-  sac::copies_are_early = early;
+  fibers::early = early;
 }
 
 void pairwise(const Rows* x, const Rows* y, bool triangle, int form, double* sums, bool add, void* distances, bool wide,
               double scale) {
-  sac::readable.clear();
-  sac::pairwise_correlation_distances_cuda(rows_of(*x), rows_of(*y), triangle, static_cast<sac::SweepForm>(form),
+  sac::ptx::readable.clear();
+  sac::pairwise_correlation_distances_cuda(rows_of(*x), rows_of(*y), triangle, static_cast<sac::VectorForm>(form),
                                            x->pitch, {sums, add, distances, wide, scale}, nullptr);
 }
 
-void nearest(const Rows* queries, const Rows* zoo, int form, int top, std::int64_t first_query,
-             std::int64_t first_model, bool leave_itself_out, std::int64_t parts, std::int64_t* lists) {
-  sac::readable.clear();
+void nearest(const Rows* queries, const Rows* models, int form, int top, std::int64_t first_query,
+             std::int64_t first_model, bool exclude_self, std::int64_t parts, std::int64_t* lists) {
+  sac::ptx::readable.clear();
   const sac::NearestSweep sweep{
-      static_cast<sac::SweepForm>(form), zoo->pitch, top, first_query, first_model, leave_itself_out};
-  sac::nearest_models_cuda(rows_of(*queries), rows_of(*zoo), sweep, parts, lists, nullptr);
+      static_cast<sac::VectorForm>(form), models->pitch, top, first_query, first_model, exclude_self};
+  sac::nearest_models_cuda(rows_of(*queries), rows_of(*models), sweep, parts, lists, nullptr);
 }
 
-void nearest_symmetric(const Rows* zoo, int form, int top, std::int64_t* lists) {
-  sac::readable.clear();
-  const sac::NearestSweep sweep{static_cast<sac::SweepForm>(form), zoo->pitch, top, 0, 0, true};
-  sac::nearest_models_cuda(rows_of(*zoo), sweep, lists, nullptr);
+void nearest_symmetric(const Rows* models, int form, int top, std::int64_t* lists) {
+  sac::ptx::readable.clear();
+  const sac::NearestSweep sweep{static_cast<sac::VectorForm>(form), models->pitch, top, 0, 0, true};
+  sac::nearest_models_cuda(rows_of(*models), sweep, lists, nullptr);
 }
 
-// What a thread makes of one pair of long rows.
+// The sum of one thread for one pair of long rows.
 double summed_float32(const float* x, const float* y, std::int64_t entries) {
   return summed<sac::Float32Chunks>(x, y, entries);
 }

@@ -1,11 +1,11 @@
 // Functions that ctypes can call, for tests/test_tiles_emulated.py; linked with the sources of the tile kernels.
-#include "cuda/launch.cuh"
-#include "sac/correlation_distance_cuda.h"
-#include "sac/correlation_tiles.h"
-#include "sac/pack_rows.h"
-#include "sac/packed_tiles.h"
-#include "sac/tile_grid.h"
-#include "sac/tile_walk.h"
+#include "cuda/detail/launch.cuh"
+#include "sac/correlation_distance.h"
+#include "sac/correlation_distances.h"
+#include "sac/correlation_matrix.h"
+#include "sac/detail/packed_tiles.h"
+#include "sac/detail/tile_grid.h"
+#include "sac/detail/tile_walk.h"
 
 extern "C" {
 
@@ -22,8 +22,8 @@ const char* launched() { return sac::launched.c_str(); }
 
 std::int64_t packed_bytes(std::int64_t rows, std::int64_t k, int parts) { return sac::packed_bytes(rows, k, parts); }
 
-std::int64_t place_in_model(std::int64_t row, std::int64_t coordinate, int part, std::int64_t k, int parts) {
-  return sac::place_in_model(row, coordinate, part, sac::steps_of(k), parts);
+std::int64_t model_offset(std::int64_t row, std::int64_t coordinate, int part, std::int64_t k, int parts) {
+  return sac::model_offset(row, coordinate, part, sac::steps_of(k), parts);
 }
 
 void split_numbers(const double* x, std::int64_t count, std::uint16_t* hi, std::uint16_t* lo) {

@@ -10,21 +10,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sac_fast.demo import data, folder, run, run_demo, zoo
-from sac_fast.demo.folder import OutputFolderError
+from sac_fast.demo import data, folder, plan, run_demo
+from sac_fast.demo import run as demo_run
 from sac_fast.errors import ModelError
 from sac_fast.fingerprint import Fingerprint, fingerprint
+from sac_fast.labelled_zoo import engine
+from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.models import Preprocessing, list_entries, load_model, open_model
 from sac_fast.probes import ProbeSet
 
-TINY = zoo.Size(
+TINY = plan.Size(
     patches=16, test_patches=6, epochs=1, null=4, held_out=4, finetuned=1, rate=0.2,
     architectures=("plain", "residual"),
 )  # fmt: skip
 
 
 def run_tiny(out, workers, seed=0):
-    return run._run(out, TINY, seed, "pearson", "l1", workers, False)
+    return demo_run._run(out, TINY, seed, "pearson", "l1", workers, False)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_manifest_says_how_to_run_every_model(demo):
         role = "source" if row is None else row["role"]
         assert entry.tags == ("independent" if role in ("null", "held-out") else role,)
         with open_model(entry) as model:
-            answers = model.answer(entry.preprocessing(torch.from_numpy(probes.images.copy())))
+            answers = model.run(entry.preprocessing(torch.from_numpy(probes.images.copy())))
         place = "null/" if role == "null" else ""
         kept = Fingerprint.load(out / f"fingerprints/{place}{entry.name}.safetensors").outputs
         assert torch.allclose(answers, kept, rtol=0, atol=1e-5)
@@ -135,7 +137,7 @@ def test_auc_counts_pairs_of_derived_and_held_out(demo):
     assert results["auc"] == area(derived)
     assert results["auc_by_metric"]["pearson"] == results["auc"]
     assert set(results["auc_by_metric"]) == {"cosine", "pearson", "spearman", "rbf"}
-    assert set(results["auc_by_theft"]) == set(zoo.THEFTS)
+    assert set(results["auc_by_theft"]) == set(plan.THEFTS)
     assert results["auc_by_theft"]["extract-labels"] == area(
         [row for row in derived if row["origin"] == "extracted by labels"]
     )
@@ -192,18 +194,26 @@ def test_interrupted_demo_leaves_no_process_and_can_be_run_again(monkeypatch, tm
         yield next(iter(iterable))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "track", interrupt)
+    monkeypatch.setattr(engine, "track", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_tiny(tmp_path, 1)
     assert multiprocessing.active_children() == []
     assert json.loads((tmp_path / "results.json").read_text())["finished"] is False
     assert not list(tmp_path.rglob("*.tmp"))
-    folder.prepare(tmp_path, zoo.plan(TINY, 0))
+    folder.prepare(tmp_path, plan.plan(TINY, 0))
     assert not list((tmp_path / "models").iterdir())
 
 
+def test_second_demo_in_one_folder_is_refused(demo):
+    out, _ = demo
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    with engine.lock_folder(out), pytest.raises(OutputFolderError, match=rf"one run at a time, got {out}"):
+        run_tiny(out, 1)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
 def test_dead_worker_is_an_error_and_not_a_wait(monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "start_worker", divmod)  # called with four arguments, it fails at once
+    monkeypatch.setattr(engine, "start_worker", divmod)  # called with a trainer and an event, it fails at once
     with pytest.raises(ModelError, match="a training process must stay alive"):
         run_tiny(tmp_path, 1)
     assert multiprocessing.active_children() == []
@@ -225,7 +235,7 @@ def test_foreign_folder_is_refused_and_left_as_it_was(tmp_path):
 
 
 def test_earlier_demo_is_replaced_and_the_users_files_stay(tmp_path):
-    larger, smaller = zoo.plan(replace(TINY, null=6), 0), zoo.plan(TINY, 0)
+    larger, smaller = plan.plan(replace(TINY, null=6), 0), plan.plan(TINY, 0)
     folder.prepare(tmp_path, larger)
     for name in folder.planned_files(larger):
         (tmp_path / name).write_text("old")
@@ -240,7 +250,7 @@ def test_users_file_under_a_name_of_the_demo_is_not_overwritten(tmp_path):
     folder.write_results(tmp_path, {"kind": folder.KIND, "files": []})
     (tmp_path / "probes.safetensors").write_text("mine")
     with pytest.raises(OutputFolderError, match=r"out must not hold files .*probes\.safetensors"):
-        folder.prepare(tmp_path, zoo.plan(TINY, 0))
+        folder.prepare(tmp_path, plan.plan(TINY, 0))
     assert (tmp_path / "probes.safetensors").read_text() == "mine"
 
 
@@ -254,7 +264,7 @@ def test_results_json_of_a_stranger_removes_nothing_else(tmp_path, name):
     for path in (tmp_path / "precious.safetensors", out / "notes.txt", out / "models" / "a.safetensors"):
         path.write_text("precious")
     folder.write_results(out, {"kind": folder.KIND, "files": [name]})
-    folder.prepare(out, zoo.plan(TINY, 0))
+    folder.prepare(out, plan.plan(TINY, 0))
     for path in (tmp_path / "precious.safetensors", out / "notes.txt", out / "models" / "a.safetensors"):
         assert path.read_text() == "precious"
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sac_fast.demo import architectures, data, zoo
+from sac_fast.demo import architectures, data, plan
 from sac_fast.errors import ProbeError
+from sac_fast.labelled_zoo import photographs
 from sac_fast.models import load_model
-from sac_fast.testbed import photographs
 
-TINY = zoo.Size(
+TINY = plan.Size(
     patches=16, test_patches=6, epochs=1, null=4, held_out=4, finetuned=1, rate=0.2,
     architectures=("plain", "residual"),
 )  # fmt: skip
@@ -109,13 +109,13 @@ def test_architectures_are_of_different_kinds():
     assert not {"_Residual", "_Branches"} & set(layers["plain"])
 
 
-@pytest.mark.parametrize("size", [zoo.FULL, zoo.QUICK, TINY], ids=["full", "quick", "tiny"])
+@pytest.mark.parametrize("size", [plan.FULL, plan.QUICK, TINY], ids=["full", "quick", "tiny"])
 def test_plan(size):
-    members = zoo.plan(size, 4)
+    members = plan.plan(size, 4)
     assert (members[0].name, members[0].role, members[0].side) == ("source", "source", "defender")
     assert len({member.name for member in members}) == len(members)
     assert len({member.seed for member in members}) == len(members)
-    assert not {m.seed for m in members} & {m.seed for m in zoo.plan(size, 5)}
+    assert not {m.seed for m in members} & {m.seed for m in plan.plan(size, 5)}
     null = [member for member in members if member.role == "null"]
     held_out = [member for member in members if member.role == "held-out"]
     assert len(null) >= round(1 / size.rate) - 1
@@ -126,7 +126,7 @@ def test_plan(size):
             ("independent", "attacker"),
         }
     suspects = [member for member in members if member.role == "suspect"]
-    assert {member.method for member in suspects} == set(zoo.THEFTS)
+    assert {member.method for member in suspects} == set(plan.THEFTS)
     assert {member.side for member in suspects} == {"attacker"}
     for method in ("extract-labels", "extract-probabilities"):
         assert [m.architecture for m in suspects if m.method == method] == list(size.architectures)
@@ -134,4 +134,4 @@ def test_plan(size):
 
 
 def test_false_accusation_rates():
-    assert (zoo.FULL.rate, zoo.QUICK.rate) == (0.1, 0.2)
+    assert (plan.FULL.rate, plan.QUICK.rate) == (0.1, 0.2)

@@ -14,8 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import hostile_files
-from support.hostile_files import linear_onnx, make_hostile_folder, marker, safetensors_file, torch_zip
+from support.hostile import Payload
+from support.hostile_arrays import npy_bytes, npz_bytes
+from support.hostile_files import make_hostile_folder, marker
+from support.hostile_onnx import linear_onnx, varint
+from support.hostile_safetensors import safetensors_file
+from support.hostile_torch import saved, torch_zip
 from torch import nn
 
 from sac_fast.errors import FileFormatError, ModelError, ModelRefusedError
@@ -87,7 +91,7 @@ def test_what_torch_reads_must_be_what_was_checked(
 
 def test_the_payload_works(tmp_path: Path) -> None:
     """Else the test below would prove nothing."""
-    pickle.loads(pickle.dumps(hostile_files.Payload(tmp_path)))
+    pickle.loads(pickle.dumps(Payload(tmp_path)))
     assert marker(tmp_path).exists()
 
 
@@ -136,11 +140,9 @@ def test_memory_of_large_files(tmp_path: Path) -> None:
     (tmp_path / "commas").write_bytes(b"1\n" * (3 << 20))
     (tmp_path / "wide").write_bytes((b"1," * 1_000_000 + b"1\n") * 8)
     empty = b"\x0a\x00" * (5 << 20)
-    (tmp_path / "swarm").write_bytes(b"\x08\x09\x3a" + hostile_files._varint(len(empty)) + empty)
-    packed = (
-        b"\x2a" + hostile_files._varint((30 << 20) + 5) + b"\x3a" + hostile_files._varint(30 << 20) + bytes(30 << 20)
-    )
-    (tmp_path / "packed").write_bytes(b"\x08\x09\x3a" + hostile_files._varint(len(packed)) + packed)
+    (tmp_path / "swarm").write_bytes(b"\x08\x09\x3a" + varint(len(empty)) + empty)
+    packed = b"\x2a" + varint((30 << 20) + 5) + b"\x3a" + varint(30 << 20) + bytes(30 << 20)
+    (tmp_path / "packed").write_bytes(b"\x08\x09\x3a" + varint(len(packed)) + packed)
     weights = nn.Linear(5000, 5000)
     save_weights(tmp_path / "weights", weights)
     torch.save(weights.state_dict(), tmp_path / "weights.pth")
@@ -204,10 +206,10 @@ def test_a_flipped_bit_is_refused_or_harmless(tmp_path: Path) -> None:
     contents = {}
     save_weights(tmp_path / "w", nn.Linear(3, 2))
     contents["safetensors"] = (tmp_path / "w").read_bytes()
-    contents["torch"] = hostile_files.saved(nn.Linear(3, 2).state_dict())
-    contents["old"] = hostile_files.saved(nn.Linear(3, 2).state_dict(), old=True)
-    contents["npy"] = hostile_files._npy(np.ones((3, 2)))
-    contents["npz"] = hostile_files._npz(True, outputs=np.ones((3, 2)))
+    contents["torch"] = saved(nn.Linear(3, 2).state_dict())
+    contents["old"] = saved(nn.Linear(3, 2).state_dict(), old=True)
+    contents["npy"] = npy_bytes(np.ones((3, 2)))
+    contents["npz"] = npz_bytes(True, outputs=np.ones((3, 2)))
     contents["onnx"] = linear_onnx(np.ones((12, 3), np.float32)).SerializeToString()
     opened = refused = 0
     for content in contents.values():

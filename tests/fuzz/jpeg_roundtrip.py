@@ -16,7 +16,6 @@ import numpy as np
 from support import jpeg_images
 
 import sac_fast
-from sac_fast import _backend
 
 MOST_PIXELS = 120_000
 
@@ -43,7 +42,7 @@ def case(seed, number):
     low = 1 if rng.random() < 0.8 else 90
     qualities = rng.integers(low, 101, len(images))
     subsampling = str(rng.choice(["4:4:4", "4:2:2", "4:2:0"]))
-    choice = str(rng.choice([*_backend.capabilities()["instruction_sets"], "reference"], p=[0.4, 0.3, 0.2, 0.1]))
+    choice = str(rng.choice([*sac_fast.capabilities()["instruction_sets"], "reference"], p=[0.4, 0.3, 0.2, 0.1]))
     threads = int(rng.integers(1, 6))
     os.environ["SAC_FAST_NUM_THREADS"] = str(threads)
     os.environ["SAC_FAST_INSTRUCTION_SET"] = "portable" if choice == "reference" else choice

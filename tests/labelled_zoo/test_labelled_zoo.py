@@ -36,7 +36,7 @@ def test_what_is_saved_is_read_back(tmp_path):
         ({"origin": "source"}, "origin of the stolen"),
         ({"architecture": 5}, "architecture of 'stolen-1' must be a text, got 5"),
         ({"architecture_args": [1]}, "architecture_args of 'stolen-1' must be a mapping"),
-        ({"seed": "1"}, "seed of 'stolen-1' must be a whole number, got '1'"),
+        ({"seed": "1"}, "seed of 'stolen-1' must be an integer, got '1'"),
         ({"accuracy": "x"}, "accuracy of 'stolen-1' must be a finite number or None, got 'x'"),
         ({"accuracy": float("nan")}, "accuracy of 'stolen-1' must be a finite number or None, got nan"),
         ({"seconds": []}, "seconds of 'stolen-1' must be a finite number or None"),

@@ -108,7 +108,7 @@ def test_an_opened_model_answers_as_the_network_does(make, tmp_path):
         torch.manual_seed(7)
         with open_model(entry) as model:
             torch.manual_seed(7)
-            actual = model.answer(INPUTS)
+            actual = model.run(INPUTS)
         assert torch.allclose(actual, expected, rtol=0, atol=1e-6)
         if make in (Views, Strided):
             assert torch.equal(actual, expected)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from support.hostile_files import linear_onnx, onnx_model
+from support.hostile_onnx import linear_onnx, onnx_model
 from torch import nn
 
 import sac_fast
@@ -73,13 +73,13 @@ def test_weights_of_all_forms_answer_alike(tmp_path: Path) -> None:
             )
             assert found.model_hash == weights_hash(model)
             assert (found.architecture, found.kwargs, found.recorded) == ("torch.nn:Linear", LINEAR_KWARGS, False)
-            answer = found.answer(INPUTS, batch_size=2)
+            answer = found.run(INPUTS, batch_size=2)
             torch.testing.assert_close(answer, expected, rtol=1e-5, atol=1e-6)
-            assert found.to("cpu", torch.float64).answer(INPUTS.double()).dtype == torch.float64
+            assert found.to("cpu", torch.float64).run(INPUTS.double()).dtype == torch.float64
             with pytest.raises(ModelError, match="inputs must be a tensor"):
-                found.answer(None)
+                found.run(None)
         with pytest.raises(ModelError, match="was closed"):
-            found.answer(INPUTS)
+            found.run(INPUTS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -88,7 +88,7 @@ def test_other_precisions_become_the_architecture_s(tmp_path: Path, dtype: torch
     save_weights(tmp_path / "w", model)
     found = opened(tmp_path / "w", architectures=[LINEAR])
     assert found.model_hash == weights_hash({key: value.float() for key, value in model.state_dict().items()})
-    assert found.answer(INPUTS).dtype == torch.float32
+    assert found.run(INPUTS).dtype == torch.float32
 
 
 def test_tied_weights_and_buffers_that_no_file_holds(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_tied_weights_and_buffers_that_no_file_holds(tmp_path: Path) -> None:
     save_weights(tmp_path / "w", model)
     found = opened(tmp_path / "w", architecture=f"{__name__}:Tied")
     weight = model.a.weight.detach()
-    torch.testing.assert_close(found.answer(INPUTS), 2 * INPUTS @ weight.T @ weight.T)
+    torch.testing.assert_close(found.run(INPUTS), 2 * INPUTS @ weight.T @ weight.T)
 
 
 def test_inference_takes_the_only_one_that_fits(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_timm_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create_model))
     kwargs = {"num_classes": 3, "pretrained": True}
-    assert opened(tmp_path / "w", architecture="timm:linear", kwargs=kwargs).answer(INPUTS).shape == (7, 3)
+    assert opened(tmp_path / "w", architecture="timm:linear", kwargs=kwargs).run(INPUTS).shape == (7, 3)
     assert calls == [("linear", {"num_classes": 3, "pretrained": False})]
     for spec, message in (("timm:other", "must return an nn.Module"), ("timm:hf-hub:a/b", "without a hub")):
         with pytest.raises(ModelError, match=message):
@@ -172,17 +172,17 @@ def test_recorded_outputs_of_all_forms(tmp_path: Path) -> None:
         found = opened(path)
         assert found.recorded, path
         assert found.model_hash == expected, path
-        assert np.array_equal(found.answer(None).numpy(), OUTPUTS), path
-        assert found.answer(INPUTS).shape == (7, 3)
+        assert np.array_equal(found.run(None).numpy(), OUTPUTS), path
+        assert found.run(INPUTS).shape == (7, 3)
         with pytest.raises(ModelError, match="must have 6 rows like the probes, got 7"):
-            found.answer(INPUTS[:6])
+            found.run(INPUTS[:6])
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "i1", "u1", "i2", "u2"])
 def test_narrow_outputs_become_float32(tmp_path: Path, dtype: str) -> None:
     values = np.arange(21).reshape(7, 3).astype(dtype)
     np.save(tmp_path / "a", values)
-    answer = opened(tmp_path / "a.npy").answer(None)
+    answer = opened(tmp_path / "a.npy").run(None)
     assert answer.dtype == torch.float32
     assert answer.tolist() == values.tolist()
 
@@ -193,7 +193,7 @@ def test_the_array_is_picked_by_output(tmp_path: Path) -> None:
         file["outputs"] = OUTPUTS
         file["group/other"] = OUTPUTS + 1
     for name, key in (("a.npz", "other"), ("a.h5", "group/other"), ("a.h5", "/group/other")):
-        assert np.array_equal(opened(tmp_path / name, output=key).answer(None).numpy(), OUTPUTS + 1)
+        assert np.array_equal(opened(tmp_path / name, output=key).run(None).numpy(), OUTPUTS + 1)
     for name in ("a.npz", "a.h5"):
         with pytest.raises(ModelRefusedError) as caught:
             opened(tmp_path / name, output="nothing")
@@ -205,7 +205,7 @@ def test_fingerprints_are_recorded_outputs(tmp_path: Path) -> None:
     made = sac_fast.fingerprint(lambda x: x.mean((2, 3)), sac_fast.ProbeSet.from_arrays(pixels), name="x")
     made.save(tmp_path / "f")
     assert identify(tmp_path / "f") == "fingerprint"
-    assert torch.equal(opened(tmp_path / "f").answer(None), made.outputs)
+    assert torch.equal(opened(tmp_path / "f").run(None), made.outputs)
     assert opened(tmp_path / "f").probe_hash == made.probe_hash
 
 
@@ -236,11 +236,11 @@ def test_onnx_answers_as_its_definition(tmp_path: Path) -> None:
     assert (found.format, found.recorded, found.architecture) == ("onnx", False, None)
     assert found.model_hash == "sha256:" + hashlib.sha256(raw).hexdigest()
     expected = (INPUTS.numpy().astype(np.float64) @ weight).astype(np.float32)
-    np.testing.assert_allclose(found.answer(INPUTS, batch_size=2).numpy(), expected, rtol=1e-5, atol=1e-6)
-    assert found.to("cpu", torch.float64).answer(INPUTS.double()).dtype == torch.float32
+    np.testing.assert_allclose(found.run(INPUTS, batch_size=2).numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert found.to("cpu", torch.float64).run(INPUTS.double()).dtype == torch.float32
     found.close()
     with pytest.raises(ModelError, match="was closed"):
-        found.answer(INPUTS)
+        found.run(INPUTS)
 
 
 def test_onnx_outputs_batches_and_external_data(tmp_path: Path) -> None:
@@ -256,9 +256,9 @@ def test_onnx_outputs_batches_and_external_data(tmp_path: Path) -> None:
     expected = INPUTS.numpy() @ weight
     for output, wanted in (("y", expected), (1, expected.clip(0)), ("z", expected.clip(0))):
         found = opened(tmp_path / "m.onnx", output=output)
-        np.testing.assert_allclose(found.answer(INPUTS).numpy(), wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.run(INPUTS).numpy(), wanted, rtol=1e-5, atol=1e-6)
     with pytest.raises(ModelError, match=r"pick one with output= \(choices: 'y', 'z'\)"):
-        opened(tmp_path / "m.onnx").answer(INPUTS)
+        opened(tmp_path / "m.onnx").run(INPUTS)
     first = found.model_hash
     (tmp_path / "m.data").write_bytes((weight + 1).tobytes())
     assert opened(tmp_path / "m.onnx", output="y").model_hash != first
@@ -286,7 +286,7 @@ def test_run_inputs_is_run_model_after_the_preprocessing() -> None:
 
 def test_fingerprint_command_takes_model_files(tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     probes = sac_fast.ProbeSet.from_arrays(np.random.default_rng(0).integers(0, 256, (7, 2, 2, 3), np.uint8))
     probes.save("probes")
     pixels = probes.images.transpose(0, 3, 1, 2).reshape(7, 12).astype(np.float64) / 255

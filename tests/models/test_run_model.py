@@ -187,7 +187,7 @@ def test_output_picks(wrap: Any, output: Any) -> None:
         (lambda a: (a, a), "logits", "output='logits' must name a tensor"),
         (lambda a: Answer(a, a), "loss", "output='loss' must name a tensor"),
         (lambda a: (a, 3.0), 1, "output=1 must name a tensor"),
-        (lambda a: a, 0, "output=0 picks one of several answers, but the model returns one tensor"),
+        (lambda a: a, 0, "output=0 picks one of several outputs, but the model returns one tensor"),
         (lambda a: None, None, "got NoneType with 0"),
         (lambda a: (), None, r"got tuple with 0.*\(choices: none\)"),
         (lambda a: "text", None, "got str with 0"),
@@ -210,9 +210,26 @@ def test_output_picks(wrap: Any, output: Any) -> None:
         (lambda a: a.half() * 60000 * 60000, None, "must return finite numbers, got inf for probe 0"),
     ],
 )
-def test_answers_that_cannot_be_used(wrap: Any, output: Any, message: str) -> None:
+def test_outputs_that_cannot_be_used(wrap: Any, output: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         run(lambda x: wrap(mean_colour(x)), output=output)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "reason"),
+    [
+        (lambda a: a[:-1], "wrong-shape"),
+        (lambda a: a[:, :0], "wrong-shape"),
+        (lambda a: a if len(a) == 3 else a[:, :2], "wrong-shape"),
+        (lambda a: a / 0, "not-finite"),
+        (lambda a: a > 0, None),
+        (lambda a: a["x"], None),
+    ],
+)
+def test_reason_of_outputs_that_cannot_be_used(wrap: Any, reason: str | None) -> None:
+    with pytest.raises(ModelError) as caught:
+        run(lambda x: wrap(mean_colour(x)))
+    assert caught.value.reason == reason
 
 
 def test_nan_names_the_probe() -> None:
@@ -229,7 +246,7 @@ def test_nan_names_the_probe() -> None:
         run(model)
 
 
-def test_shapes_of_answers() -> None:
+def test_shapes_of_outputs() -> None:
     assert run(lambda x: x).shape == (7, 72)
     assert run(lambda x: x.mean((1, 2, 3))).shape == (7, 1)
     integers = run(lambda x: torch.arange(len(x) * 2).reshape(-1, 2))

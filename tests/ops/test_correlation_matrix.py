@@ -3,6 +3,7 @@ import pytest
 import scipy.stats
 import torch
 from support import definition
+from support.tolerances import DEFINITION, FLOAT32, HIGHEST, LITERAL
 
 from sac_fast.ops import correlation_matrix, reference
 
@@ -17,7 +18,7 @@ def backend(request):
 def test_cosine_literal(backend):
     outputs = torch.tensor([[3.0, 4.0], [4.0, 3.0], [-3.0, -4.0], [0.0, 0.0]])
     expected = torch.tensor([[1, 0.96, -1, 0], [0.96, 1, -0.96, 0], [-1, -0.96, 1, 0], [0, 0, 0, 0]])
-    torch.testing.assert_close(correlation_matrix(outputs, backend=backend), expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(correlation_matrix(outputs, backend=backend), expected, rtol=0, atol=LITERAL)
 
 
 def test_pearson_literal(backend):
@@ -25,7 +26,7 @@ def test_pearson_literal(backend):
     outputs = torch.tensor([[1.0, 2, 3], [9, 8, 7], [5, 5, 5], [0, 3, 0]])
     expected = torch.tensor([[1.0, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
     actual = correlation_matrix(outputs, metric="pearson", backend=backend)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=LITERAL)
 
 
 def test_spearman_literal(backend):
@@ -34,7 +35,7 @@ def test_spearman_literal(backend):
     r = np.sqrt(3) / 2
     expected = torch.tensor([[1.0, 0.5, r], [0.5, 1, 0], [r, 0, 1]], dtype=torch.float32)
     actual = correlation_matrix(outputs, metric="spearman", backend=backend)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=LITERAL)
 
 
 def test_rbf_literal(backend):
@@ -43,9 +44,9 @@ def test_rbf_literal(backend):
     e1, e2 = np.exp(-1.0), np.exp(-2.0)
     expected = torch.tensor([[1, e2, e1], [e2, 1, e1], [e1, e1, 1]], dtype=torch.float32)
     actual = correlation_matrix(outputs, metric="rbf", backend=backend)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=LITERAL)
     half = correlation_matrix(outputs, metric="rbf", sigma=1.0, backend=backend)
-    torch.testing.assert_close(half, expected.sqrt(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(half, expected.sqrt(), rtol=0, atol=LITERAL)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -55,15 +56,15 @@ def test_against_definition(metric, dtype, backend):
     actual = correlation_matrix(outputs, metric=metric, backend=backend)
     assert actual.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     expected = definition.matrix(outputs.double(), metric)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=definition.TOLERANCE[dtype])
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=HIGHEST[dtype])
 
 
 def test_pearson_and_spearman_are_numpys_and_scipys(backend):
     outputs = torch.randn(20, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     pearson = correlation_matrix(outputs, metric="pearson", backend=backend)
-    np.testing.assert_allclose(pearson, np.corrcoef(outputs), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(pearson, np.corrcoef(outputs), rtol=0, atol=DEFINITION)
     spearman = correlation_matrix(outputs, metric="spearman", backend=backend)
-    np.testing.assert_allclose(spearman, scipy.stats.spearmanr(outputs.T).statistic, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(spearman, scipy.stats.spearmanr(outputs.T).statistic, rtol=0, atol=DEFINITION)
 
 
 def test_average_ranks_with_ties_are_scipys():
@@ -76,7 +77,7 @@ def test_narrow_rbf_in_float32(backend):
     outputs[25:] = outputs[:25] + 1e-3  # close pairs, where 1/(2σ²) = 5000 magnifies every rounding
     actual = correlation_matrix(outputs, metric="rbf", sigma=0.01, backend=backend)
     expected = definition.matrix(outputs.double(), "rbf", 0.01)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=FLOAT32)
 
 
 def test_names_itself_in_errors():
@@ -84,8 +85,3 @@ def test_names_itself_in_errors():
         correlation_matrix(torch.zeros(3))
     with pytest.raises(ValueError, match="outputs must be finite, got NaN or Inf in row 2"):
         correlation_matrix(torch.tensor([[1.0], [2.0], [float("nan")]]))
-
-
-def test_registered_op():
-    outputs = torch.randn(5, 3)
-    torch.library.opcheck(torch.ops.sac_fast.correlation_matrix.default, (outputs, "cosine", 0.7, "auto"))

@@ -1,6 +1,8 @@
 import pytest
 import torch
 from support import definition
+from support.model_outputs import outputs
+from support.tolerances import FLOAT32, HIGHEST, PRECISION
 
 from sac_fast import _backend
 from sac_fast.errors import BackendError
@@ -10,13 +12,9 @@ from sac_fast.ops.cuda import tiles as cuda_tiles
 needs_kernels = pytest.mark.skipif(not _backend.is_compiled(), reason="sac_fast._C is not built")
 
 
-def outputs(n, k, seed, dtype=torch.float32):
-    return torch.randn(n, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
 @pytest.mark.cuda
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
-@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype", HIGHEST)
 def test_cuda_against_definition(metric, dtype):
     for n in (2, 63, 64, 65, 129, 1001):
         for k_a, k_b in ((1, 1), (7, 10), (16, 16), (512, 1000)):
@@ -24,7 +22,7 @@ def test_cuda_against_definition(metric, dtype):
             actual = correlation_distance(a.cuda(), b.cuda(), metric=metric, backend="cuda")
             assert actual.is_cuda
             expected = definition.distance(a.double(), b.double(), metric)
-            assert actual.item() == pytest.approx(expected, abs=definition.TOLERANCE[actual.dtype])
+            assert actual.item() == pytest.approx(expected, abs=HIGHEST[actual.dtype])
 
 
 @pytest.mark.cuda
@@ -40,7 +38,7 @@ def test_auto_on_a_cuda_device(comparison):
     a, b = outputs(90, 12, 5), outputs(90, 7, 6)
     actual = correlation_distance(a.cuda(), b.cuda(), comparison=comparison)
     assert actual.is_cuda
-    assert actual.item() == pytest.approx(definition.distance(a, b, comparison=comparison), abs=1e-6)
+    assert actual.item() == pytest.approx(definition.distance(a, b, comparison=comparison), abs=FLOAT32)
 
 
 @pytest.fixture(params=["warp", "warpgroup"])
@@ -54,7 +52,7 @@ def kernel(request, monkeypatch):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
-@pytest.mark.parametrize(("precision", "tolerance"), [("highest", 1e-6), ("high", 2e-5), ("medium", 2e-3)])
+@pytest.mark.parametrize(("precision", "tolerance"), PRECISION.items())
 def test_both_kernels_at_all_precisions(kernel, metric, precision, tolerance):
     for n in (2, 127, 128, 129, 257, 1001):
         for k_a, k_b in ((1, 3), (16, 32), (33, 65), (512, 100)):
@@ -67,34 +65,34 @@ def test_both_kernels_at_all_precisions(kernel, metric, precision, tolerance):
 @pytest.mark.cuda
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
 def test_many_suspects(kernel, metric, monkeypatch):
-    zoo = [outputs(300, k, seed) for seed, k in enumerate([40] * 70 + [7, 7, 100, 40])]
-    zoo[3] = zoo[0].clone()
-    expected = [definition.distance(zoo[0], x, metric) for x in zoo]
-    on_device = [x.cuda() for x in zoo]
+    models = [outputs(300, k, seed) for seed, k in enumerate([40] * 70 + [7, 7, 100, 40])]
+    models[3] = models[0].clone()
+    expected = [definition.distance(models[0], x, metric) for x in models]
+    on_device = [x.cuda() for x in models]
     actual = correlation_distances(on_device[0], on_device, metric=metric, backend="cuda")
-    assert actual.cpu().numpy() == pytest.approx(expected, abs=1e-6)
+    assert actual.cpu().numpy() == pytest.approx(expected, abs=FLOAT32)
     assert actual[0] == actual[3] == 0.0
     assert torch.equal(actual, correlation_distances(on_device[0], on_device, metric=metric, backend="cuda"))
     monkeypatch.setattr(cuda_tiles, "SLAB_BYTES", 1)
     slabs = correlation_distances(on_device[0], on_device, metric=metric, backend="cuda")
-    assert slabs.cpu().numpy() == pytest.approx(expected, abs=1e-6)
+    assert slabs.cpu().numpy() == pytest.approx(expected, abs=FLOAT32)
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
-@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype", HIGHEST)
 def test_matrix_and_vector(metric, dtype, monkeypatch):
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
     for n, k in ((2, 1), (129, 40), (1000, 300)):
         x = outputs(n, k, n, dtype)
         matrix = correlation_matrix(x.cuda(), metric=metric, backend="cuda").cpu()
         expected = definition.matrix(x.double(), metric)
-        assert matrix.numpy() == pytest.approx(expected, abs=definition.TOLERANCE[matrix.dtype])
+        assert matrix.numpy() == pytest.approx(expected, abs=HIGHEST[matrix.dtype])
         if dtype != torch.float64:  # that is torch's product
             assert torch.equal(matrix, matrix.T)
         vector = correlation_vector(x.cuda(), metric=metric, backend="cuda").cpu()
         rows, cols = torch.triu_indices(n, n, offset=1)
-        assert vector.numpy() == pytest.approx(matrix[rows, cols].numpy(), abs=definition.TOLERANCE[matrix.dtype])
+        assert vector.numpy() == pytest.approx(matrix[rows, cols].numpy(), abs=HIGHEST[matrix.dtype])
 
 
 @pytest.mark.cuda

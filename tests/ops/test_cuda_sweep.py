@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from support import definition
+from support import model_outputs
+from support.model_outputs import defined
+from support.tolerances import FLOAT32, HIGHEST, MEDIUM_VECTORS, PRECISION
 
 from sac_fast import correlation_vector, nearest_models, pairwise_correlation_distances
 from sac_fast.ops import reference
@@ -14,10 +16,8 @@ METRICS = ["cosine", "pearson", "spearman", "rbf"]
 pytestmark = pytest.mark.cuda
 
 
-def zoo_of(m, n, k, seed=0, dtype=torch.float32, spread=0):
-    generator = torch.Generator().manual_seed(seed)
-    zoo = [torch.randn(n, k + i % (spread + 1), generator=generator, dtype=torch.float64) for i in range(m)]
-    return [x.to(dtype).cuda() for x in zoo]
+def models_of(*arguments, **options):
+    return [x.cuda() for x in model_outputs.models_of(*arguments, **options)]
 
 
 def vectors_of(m, n, dtype, seed):
@@ -28,57 +28,52 @@ def vectors_of(m, n, dtype, seed):
     return torch.rand(shape, generator=generator, device="cuda").mul_(2).sub_(1).to(dtype)
 
 
-def defined(left, right, metric="cosine"):
-    matrices = [[definition.matrix(x.double().cpu(), metric) for x in zoo] for zoo in (left, right)]
-    return np.array([[np.abs(a - b).mean() for b in matrices[1]] for a in matrices[0]])
-
-
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype", HIGHEST)
 @pytest.mark.parametrize(("m", "n", "k"), [(2, 2, 1), (5, 63, 7), (131, 20, 33), (3, 300, 100)])
 def test_pairwise_against_definition(metric, dtype, m, n, k):
-    zoo = zoo_of(m, n, k, 1, dtype, spread=2)
-    zoo[-1][n // 2] = 0.0
-    zoo[0] = zoo[-1].clone()
-    distances = pairwise_correlation_distances(zoo, metric=metric, backend="cuda")
+    models = models_of(m, n, k, 1, dtype, spread=2)
+    models[-1][n // 2] = 0.0
+    models[0] = models[-1].clone()
+    distances = pairwise_correlation_distances(models, metric=metric, backend="cuda")
     assert distances.is_cuda
-    tolerance = definition.TOLERANCE[distances.dtype]
-    np.testing.assert_allclose(distances.cpu(), defined(zoo, zoo, metric), rtol=0, atol=tolerance)
+    tolerance = HIGHEST[distances.dtype]
+    np.testing.assert_allclose(distances.cpu(), defined(models, models, metric), rtol=0, atol=tolerance)
     assert torch.equal(distances, distances.T)
     assert not distances.diagonal().any()
     assert distances[0, -1] == 0.0
-    assert torch.equal(distances, pairwise_correlation_distances(zoo, metric=metric, backend="cuda"))
+    assert torch.equal(distances, pairwise_correlation_distances(models, metric=metric, backend="cuda"))
 
 
 @pytest.mark.parametrize("k", [3, 7, 129, 1000])
 def test_identical_models_are_at_distance_zero_wherever_they_stand(k):
-    zoo = zoo_of(700, 65, k, 2)
+    models = models_of(700, 65, k, 2)
     for place in (0, 1, 137, 251, 699):
-        zoo[place] = zoo[137].clone()
-    distances = pairwise_correlation_distances(torch.stack(zoo), backend="cuda")
+        models[place] = models[137].clone()
+    distances = pairwise_correlation_distances(torch.stack(models), backend="cuda")
     alike = distances[137] == 0.0
     assert torch.nonzero(alike)[:, 0].tolist() == [0, 1, 137, 251, 699]
-    near = nearest_models(zoo, zoo[251:252], 5, backend="cuda")
+    near = nearest_models(models, models[251:252], 5, backend="cuda")
     assert not near.values.any()
     assert near.indices.tolist() == [[0, 1, 137, 251, 699]]
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("highest", 1e-6), ("high", 2e-5), ("medium", 4.9e-4)])
+@pytest.mark.parametrize(("precision", "tolerance"), {**PRECISION, "medium": MEDIUM_VECTORS}.items())
 def test_precision_on_many_models(precision, tolerance):
-    zoo = torch.stack(zoo_of(400, 100, 20, 3))
-    distances = pairwise_correlation_distances(zoo, precision=precision, backend="cuda")
-    vectors = torch.stack([reference.correlation_vector(x.double()) for x in zoo])
+    models = torch.stack(models_of(400, 100, 20, 3))
+    distances = pairwise_correlation_distances(models, precision=precision, backend="cuda")
+    vectors = torch.stack([reference.correlation_vector(x.double()) for x in models])
     expected = torch.cdist(vectors, vectors, p=1) * 2 / 100**2
     assert (distances.double() - expected).abs().max() <= tolerance
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_slabs_of_entries(metric, monkeypatch):
-    zoo = zoo_of(150, 90, 12, 4)
-    whole = pairwise_correlation_distances(zoo, metric=metric, backend="cuda")
+    models = models_of(150, 90, 12, 4)
+    whole = pairwise_correlation_distances(models, metric=metric, backend="cuda")
     monkeypatch.setattr(sweep, "memory_of", lambda device: 1 << 21)
-    slabs = pairwise_correlation_distances(zoo, metric=metric, backend="cuda")
-    torch.testing.assert_close(slabs, whole, rtol=0, atol=1e-6)
+    slabs = pairwise_correlation_distances(models, metric=metric, backend="cuda")
+    torch.testing.assert_close(slabs, whole, rtol=0, atol=FLOAT32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
@@ -90,18 +85,18 @@ def test_nearest_vectors(dtype, m, n, top, monkeypatch):
     for asked in (None, queries):
         expected, order = reference.nearest_vectors(vectors.cpu(), None if asked is None else asked.cpu(), top)
         found = nearest_models(vectors, asked, top, backend="cuda")
-        torch.testing.assert_close(found.values.cpu(), expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(found.values.cpu(), expected, rtol=0, atol=FLOAT32)
         if dtype == torch.uint8:
             assert torch.equal(found.indices.cpu(), order)
         again = nearest_models(vectors, asked, top, backend="cuda")
         assert torch.equal(found.values, again.values)
         assert torch.equal(found.indices, again.indices)
-        # the zoo against itself in rounds; then in segments
+        # the models against itself in rounds; then in segments
         for name, value in (("multiprocessors", 0), ("memory_of", 1 << 19)):
             with monkeypatch.context() as patch:
                 patch.setattr(cuda_nearest, name, lambda device, value=value: value)
                 other = nearest_models(vectors, asked, top, backend="cuda")
-            torch.testing.assert_close(other.values, found.values, rtol=0, atol=1e-6)
+            torch.testing.assert_close(other.values, found.values, rtol=0, atol=FLOAT32)
             if dtype == torch.uint8:
                 assert torch.equal(other.indices, found.indices)
 
@@ -113,7 +108,7 @@ def test_vectors_of_the_host_pass_through_the_device(dtype, monkeypatch):
     monkeypatch.setattr(cuda_nearest, "memory_of", lambda device: 1 << 20)
     found = nearest_models(vectors.cpu().numpy(), None, 6, backend="cuda")
     assert not found.values.is_cuda
-    torch.testing.assert_close(found.values, expected.values.cpu(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.values, expected.values.cpu(), rtol=0, atol=FLOAT32)
     few = nearest_models(vectors.cpu(), vectors[:9], 6, backend="cuda")
     assert few.values.is_cuda
     assert few.indices[:, 0].tolist() == list(range(9))
@@ -123,13 +118,13 @@ def test_vectors_of_the_host_pass_through_the_device(dtype, monkeypatch):
 @pytest.mark.parametrize("first_pass", ["none", "uint8"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_nearest_models(metric, first_pass, dtype):
-    zoo = zoo_of(60, 40, 8, 6, dtype)
+    models = models_of(60, 40, 8, 6, dtype)
     for i in range(30):
-        zoo[30 + i] = zoo[i] + 0.05 * zoo[30 + i]
-    full = defined(zoo, zoo, metric)
+        models[30 + i] = models[i] + 0.05 * models[30 + i]
+    full = defined(models, models, metric)
     np.fill_diagonal(full, np.inf)
-    found = nearest_models(zoo, None, 5, metric=metric, first_pass=first_pass, backend="cuda")
-    tolerance = definition.TOLERANCE[dtype]
+    found = nearest_models(models, None, 5, metric=metric, first_pass=first_pass, backend="cuda")
+    tolerance = HIGHEST[dtype]
     np.testing.assert_allclose(found.values.cpu(), np.sort(full)[:, :5], rtol=0, atol=tolerance)
     assert found.indices[:, 0].tolist() == [*range(30, 60), *range(30)]
 
@@ -145,25 +140,25 @@ def test_rows_beyond_two_gibibytes():
 
 
 def test_nan_names_model_and_row():
-    zoo = zoo_of(9, 30, 4, 8)
-    zoo[3][17, 1] = torch.nan
+    models = models_of(9, 30, 4, 8)
+    models[3][17, 1] = torch.nan
     for call in (
-        lambda: pairwise_correlation_distances(zoo, backend="cuda"),
-        lambda: nearest_models(zoo, None, 2, backend="cuda"),
-        lambda: nearest_models(zoo, None, 2, first_pass="uint8", backend="cuda"),
+        lambda: pairwise_correlation_distances(models, backend="cuda"),
+        lambda: nearest_models(models, None, 2, backend="cuda"),
+        lambda: nearest_models(models, None, 2, first_pass="uint8", backend="cuda"),
     ):
-        with pytest.raises(ValueError, match=r"zoo\[3\] must be finite, got NaN or Inf in row 17"):
+        with pytest.raises(ValueError, match=r"models\[3\] must be finite, got NaN or Inf in row 17"):
             call()
 
 
 def test_a_graph_replays_what_was_captured():
-    zoo = torch.stack(zoo_of(140, 33, 9, 9))
-    vectors = torch.stack([correlation_vector(x, dtype=torch.uint8, backend="reference") for x in zoo])
-    expected = pairwise_correlation_distances(zoo, backend="cuda"), nearest_models(vectors, None, 4, backend="cuda")
+    models = torch.stack(models_of(140, 33, 9, 9))
+    vectors = torch.stack([correlation_vector(x, dtype=torch.uint8, backend="reference") for x in models])
+    expected = pairwise_correlation_distances(models, backend="cuda"), nearest_models(vectors, None, 4, backend="cuda")
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        distances = pairwise_correlation_distances(zoo, backend="cuda")
+        distances = pairwise_correlation_distances(models, backend="cuda")
         near = nearest_models(vectors, None, 4, backend="cuda")
     graph.replay()
     torch.cuda.synchronize()
@@ -173,22 +168,22 @@ def test_a_graph_replays_what_was_captured():
 
 
 def test_runs_on_the_callers_stream():
-    zoo = torch.stack(zoo_of(300, 40, 9, 10))
-    expected = pairwise_correlation_distances(zoo, backend="cuda")
+    models = torch.stack(models_of(300, 40, 9, 10))
+    expected = pairwise_correlation_distances(models, backend="cuda")
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         torch.cuda._sleep(50_000_000)
-        late = zoo * 1.0
+        late = models * 1.0
         distances = pairwise_correlation_distances(late, backend="cuda")
     stream.synchronize()
     assert torch.equal(distances, expected)
 
 
 def test_registered_ops():
-    zoo = zoo_of(3, 9, 4, 11)
+    models = models_of(3, 9, 4, 11)
     vectors = vectors_of(5, 9, torch.float32, 12)
     ops = torch.ops.sac_fast
-    torch.library.opcheck(ops.pairwise_correlation_distances.default, (zoo, "rbf", 0.7, "cuda", "highest"))
-    torch.library.opcheck(ops.nearest_models.default, (zoo, [], "cosine", 0.7, 2, 0, "cuda"))
+    torch.library.opcheck(ops.pairwise_correlation_distances.default, (models, "rbf", 0.7, "cuda", "highest"))
+    torch.library.opcheck(ops.nearest_models.default, (models, [], "cosine", 0.7, 2, 0, "cuda"))
     torch.library.opcheck(ops.nearest_vectors.default, (vectors, None, 2, 0, "cuda"))

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 from support import definition, emulated_tiles
+from support.tolerances import FLOAT32, HIGHEST, PRECISION
 
-from sac_fast.ops import batch, correlation_distance, correlation_distances, pair
+from sac_fast.ops import correlation_distance, correlation_distances, dispatch
+from sac_fast.ops.cuda import correlation_distances as cuda_distances
+from sac_fast.ops.cuda import correlation_matrix as cuda_matrix
 from sac_fast.ops.cuda import tiles as cuda_tiles
+
+ops = torch.ops.sac_fast
 
 
 @pytest.fixture(params=emulated_tiles.KERNELS)
@@ -16,6 +21,7 @@ def tiles(request, monkeypatch):
     module = emulated_tiles.Module()
     module.library.emulate(emulated_tiles.KERNELS[request.param], 4)
     monkeypatch.setattr(cuda_tiles._backend, "compiled", lambda backend: module)
+    monkeypatch.setattr(dispatch, "check_backend", lambda *arguments: None)
     monkeypatch.setattr(cuda_tiles, "on_device", lambda device: contextlib.nullcontext(0))
     return cuda_tiles
 
@@ -26,7 +32,7 @@ def models(m, n, k, seed, dtype=torch.float32):
 
 def distances(tiles, source, suspects, metric="cosine", precision="highest", sigma=definition.SIGMA):
     names = ["source", *(f"suspects[{i}]" for i in range(len(suspects)))]
-    return tiles.distances(source, suspects, metric, sigma, precision, names)
+    return cuda_distances.tile_distances(source, suspects, metric, sigma, precision, names)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
@@ -35,10 +41,10 @@ def test_slabs_and_batches_change_nothing_that_matters(tiles, metric, monkeypatc
     suspects = [*others, models(1, 290, 33, 2)[0].to(torch.float16), models(1, 290, 20, 3)[0].T.contiguous().T]
     expected = [definition.distance(source, x, metric) for x in suspects]
     whole = distances(tiles, source, suspects, metric)
-    assert whole.numpy() == pytest.approx(expected, abs=1e-6)
+    assert whole.numpy() == pytest.approx(expected, abs=FLOAT32)
     monkeypatch.setattr(tiles, "SLAB_BYTES", 1)
     monkeypatch.setattr(tiles, "BATCH_BYTES", 80_000)
-    assert distances(tiles, source, suspects, metric).numpy() == pytest.approx(expected, abs=1e-6)
+    assert distances(tiles, source, suspects, metric).numpy() == pytest.approx(expected, abs=FLOAT32)
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
@@ -46,7 +52,7 @@ def test_precision_levels(tiles, precision):
     a, b = models(2, 200, 100, 4)
     expected = definition.distance(a, b)
     error = abs(distances(tiles, a, [b], precision=precision).item() - expected)
-    assert error <= {"highest": 1e-6, "high": 2e-5, "medium": 2e-3}[precision]
+    assert error <= PRECISION[precision]
     if precision == "medium":
         assert error > 1e-8  # it is another computation
 
@@ -62,7 +68,7 @@ def test_many_suspects_are_one_launch_of_pack_and_one_of_distances(tiles, monkey
         )
     actual = distances(tiles, batch[0], list(batch[1:]))
     assert calls == ["pack_rows_cuda", "pack_rows_cuda", "correlation_distances_tiles"]
-    assert actual.numpy() == pytest.approx([definition.distance(batch[0], x) for x in batch[1:]], abs=1e-6)
+    assert actual.numpy() == pytest.approx([definition.distance(batch[0], x) for x in batch[1:]], abs=FLOAT32)
 
 
 def test_identical_models_give_zero_whatever_their_neighbours(tiles):
@@ -90,43 +96,43 @@ def test_the_first_bad_row_is_named(tiles, metric, monkeypatch):
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
 def test_matrices_and_vectors(tiles, metric):
     batch = models(2, 131, 40, 8, torch.bfloat16)
-    found = tiles.matrices(list(batch), metric, definition.SIGMA, False, ["zoo[0]", "zoo[1]"])
-    vectors = tiles.matrices(list(batch), metric, definition.SIGMA, True, ["zoo[0]", "zoo[1]"])
+    found = cuda_matrix.matrices(list(batch), metric, definition.SIGMA, False, ["models[0]", "models[1]"])
+    vectors = cuda_matrix.matrices(list(batch), metric, definition.SIGMA, True, ["models[0]", "models[1]"])
     for model in range(2):
         expected = definition.matrix(batch[model].double(), metric)
-        assert found[model].numpy() == pytest.approx(expected, abs=1e-6)
+        assert found[model].numpy() == pytest.approx(expected, abs=FLOAT32)
         assert np.array_equal(vectors[model], found[model].numpy()[np.triu_indices(131, 1)])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "spearman", "rbf"])
-@pytest.mark.parametrize("dtype", definition.TOLERANCE)
+@pytest.mark.parametrize("dtype", HIGHEST)
 def test_the_ops_choose_the_kernel_that_serves(tiles, metric, dtype):
     a, b = models(1, 130, 20, 9, dtype)[0], models(1, 130, 7, 10, dtype)[0]
     for sigma in (0.05, definition.SIGMA) if metric == "rbf" else (definition.SIGMA,):
-        one = pair._correlation_distance_cuda(a, b, metric, "l1", sigma, "highest")
+        one = ops.correlation_distance(a, b, metric, "l1", sigma, "cuda")
         expected = definition.distance(a.double(), b.double(), metric, sigma=sigma)
         assert one.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-        assert one.item() == pytest.approx(expected, abs=definition.TOLERANCE[one.dtype])
+        assert one.item() == pytest.approx(expected, abs=HIGHEST[one.dtype])
         launched = tiles._backend.compiled("cuda").library.launched().decode()
         assert ("_warp" in launched) == (dtype != torch.float64 and (metric != "rbf" or sigma > 0.5))
-        many = batch._correlation_distances_cuda(a, [a, b], metric, sigma, "highest")
-        assert many.tolist() == pytest.approx([0.0, expected], abs=definition.TOLERANCE[one.dtype])
+        many = ops.correlation_distances(a, [a, b], metric, sigma, "cuda")
+        assert many.tolist() == pytest.approx([0.0, expected], abs=HIGHEST[one.dtype])
         assert many[0] == 0.0
     bad = b.clone()
     bad[17, 3] = torch.nan
     with pytest.raises(ValueError, match="b must be finite, got NaN or Inf in row 17"):
-        pair._correlation_distance_cuda(a, bad, metric, "l1", 0.7, "highest")
+        ops.correlation_distance(a, bad, metric, "l1", 0.7, "cuda")
     with pytest.raises(ValueError, match=r"suspects\[1\] must be finite, got NaN or Inf in row 17"):
-        batch._correlation_distances_cuda(a, [b, bad], metric, 0.7, "highest")
+        ops.correlation_distances(a, [b, bad], metric, 0.7, "cuda")
 
 
 def test_rows_too_long_for_float32_sums_go_to_float64(tiles):
-    for k, served in ((tiles.LONGEST, True), (tiles.LONGEST + 1, False)):
+    for k, served in ((tiles.MAX_COORDINATES, True), (tiles.MAX_COORDINATES + 1, False)):
         hard = torch.full((20, k), 0.01)
         hard[torch.arange(20), torch.arange(20)] = 1.0
         a, b = hard.softmax(1), models(1, 20, 3, 12)[0]
-        found = pair._correlation_distance_cuda(a, b, "cosine", "l1", 0.7, "highest").item()
-        assert found == pytest.approx(definition.distance(a.double(), b.double()), abs=1e-6)
+        found = ops.correlation_distance(a, b, "cosine", "l1", 0.7, "cuda").item()
+        assert found == pytest.approx(definition.distance(a.double(), b.double()), abs=FLOAT32)
         assert ("_warp" in tiles._backend.compiled("cuda").library.launched().decode()) == served
         assert tiles.serves(torch.float32, "cosine", 0.7, k, "medium")
 

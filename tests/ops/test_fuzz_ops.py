@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import definition
+from support import definition, tolerances
 
 from sac_fast import (
     _backend,
@@ -54,7 +54,7 @@ def outputs(draw, n, max_k=40, dtypes=tuple(SCALES)):
 
 
 @st.composite
-def zoos(draw):
+def batches(draw):
     n = draw(st.integers(2, 70))
     return [draw(outputs(n)) for _ in range(draw(st.integers(2, 5)))]
 
@@ -71,56 +71,53 @@ def fuzz(examples):
     )
 
 
-def tolerance(*tensors):
-    wide = any(x.dtype == torch.float64 for x in tensors)
-    return definition.TOLERANCE[torch.float64 if wide else torch.float32]
-
-
 def numbers(x):
     return x.double().numpy()
 
 
 @fuzz(60)
-@given(zoo=zoos(), metric=METRICS, threads=st.sampled_from(["1", "2", "7"]))
-def test_pairs(instruction_set, monkeypatch, zoo, metric, threads):
+@given(models=batches(), metric=METRICS, threads=st.sampled_from(["1", "2", "7"]))
+def test_pairs(instruction_set, monkeypatch, models, metric, threads):
     monkeypatch.setenv("SAC_FAST_NUM_THREADS", threads)
-    a, b = zoo[:2]
+    a, b = models[:2]
     actual = correlation_distance(a, b, metric=metric, backend="cpu").item()
     expected = definition.distance(numbers(a), numbers(b), metric)
-    assert actual == pytest.approx(expected, abs=tolerance(a, b))
+    assert actual == pytest.approx(expected, abs=tolerances.of(a, b))
     assert correlation_distance(a, a.clone(), metric=metric, backend="cpu") == 0.0
 
 
 @fuzz(60)
-@given(zoo=zoos(), metric=METRICS, threads=st.sampled_from(["1", "2", "7"]), data=st.data())
-def test_zoos(instruction_set, monkeypatch, zoo, metric, threads, data):
+@given(models=batches(), metric=METRICS, threads=st.sampled_from(["1", "2", "7"]), data=st.data())
+def test_batches(instruction_set, monkeypatch, models, metric, threads, data):
     monkeypatch.setenv("SAC_FAST_NUM_THREADS", threads)
-    expected = np.array([[definition.distance(numbers(a), numbers(b), metric) for a in zoo] for b in zoo])
-    atol = tolerance(*zoo)
-    pairwise = pairwise_correlation_distances(zoo, metric=metric, backend="cpu")
+    expected = np.array([[definition.distance(numbers(a), numbers(b), metric) for a in models] for b in models])
+    atol = tolerances.of(*models)
+    pairwise = pairwise_correlation_distances(models, metric=metric, backend="cpu")
     np.testing.assert_allclose(pairwise, expected, rtol=0, atol=atol)
-    one = correlation_distances(zoo[0], zoo, metric=metric, backend="cpu")
+    one = correlation_distances(models[0], models, metric=metric, backend="cpu")
     np.testing.assert_allclose(one, expected[0], rtol=0, atol=atol)
-    top = data.draw(st.integers(1, len(zoo) - 1))
+    top = data.draw(st.integers(1, len(models) - 1))
     first_pass = data.draw(st.sampled_from(["none", "uint8"]))
-    nearest = nearest_models(zoo, top=top, metric=metric, first_pass=first_pass, backend="cpu")
+    nearest = nearest_models(models, top=top, metric=metric, first_pass=first_pass, backend="cpu")
     np.fill_diagonal(expected, np.inf)
     # with five models at most, the uint8 pass hands all of them on
     np.testing.assert_allclose(nearest.values, np.sort(expected)[:, :top], rtol=0, atol=atol)
-    vector = correlation_vector(zoo[0], metric=metric, backend="cpu")
-    entries = definition.matrix(numbers(zoo[0]), metric)[np.triu_indices(len(zoo[0]), 1)]
-    np.testing.assert_allclose(vector, entries, rtol=0, atol=tolerance(zoo[0]))
+    vector = correlation_vector(models[0], metric=metric, backend="cpu")
+    entries = definition.matrix(numbers(models[0]), metric)[np.triu_indices(len(models[0]), 1)]
+    np.testing.assert_allclose(vector, entries, rtol=0, atol=tolerances.of(models[0]))
 
 
 @fuzz(40)
-@given(zoo=zoos(), metric=METRICS, value=st.sampled_from([float("nan"), float("inf"), -float("inf")]), data=st.data())
-def test_one_bad_number_anywhere(instruction_set, zoo, metric, value, data):
-    which = data.draw(st.integers(0, len(zoo) - 1))
-    row = data.draw(st.integers(0, len(zoo[0]) - 1))
-    zoo[which] = zoo[which].clone()
-    zoo[which][row, data.draw(st.integers(0, zoo[which].shape[1] - 1))] = value
-    with pytest.raises(ValueError, match=rf"zoo\[{which}\] must be finite, got NaN or Inf in row {row}$"):
-        pairwise_correlation_distances(zoo, metric=metric, backend="cpu")
+@given(
+    models=batches(), metric=METRICS, value=st.sampled_from([float("nan"), float("inf"), -float("inf")]), data=st.data()
+)
+def test_one_bad_number_anywhere(instruction_set, models, metric, value, data):
+    which = data.draw(st.integers(0, len(models) - 1))
+    row = data.draw(st.integers(0, len(models[0]) - 1))
+    models[which] = models[which].clone()
+    models[which][row, data.draw(st.integers(0, models[which].shape[1] - 1))] = value
+    with pytest.raises(ValueError, match=rf"models\[{which}\] must be finite, got NaN or Inf in row {row}$"):
+        pairwise_correlation_distances(models, metric=metric, backend="cpu")
     name = "b" if which else "a"
     with pytest.raises(ValueError, match=rf"^{name} must be finite, got NaN or Inf in row {row}$"):
-        correlation_distance(zoo[0], zoo[max(which, 1)], metric=metric, backend="cpu")
+        correlation_distance(models[0], models[max(which, 1)], metric=metric, backend="cpu")

@@ -40,7 +40,7 @@ def kernel(request, tmp_path_factory):
         pytest.skip("needs g++ and the source tree")
     text = SOURCE.read_text()
     if WHOLE_BYTES[request.param]:
-        text = replaced(r"(kMostWholeBytes =) [^;]*", rf"\1 {WHOLE_BYTES[request.param]}", text)
+        text = replaced(r"(kMaxWholeBytes =) [^;]*", rf"\1 {WHOLE_BYTES[request.param]}", text)
     folder = tmp_path_factory.mktemp("emulated")
     (folder / "kernel.cpp").write_text(text + ENTRY)
     include = [f"-I{path}" for path in (ROOT / "tests/cuda_fibers", ROOT / "csrc", ROOT / "csrc/include")]

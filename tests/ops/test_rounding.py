@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from support import definition
+from support.tolerances import FLOAT32
 
 from sac_fast import (
     correlation_distance,
@@ -40,15 +41,15 @@ def test_distances_within_a_millionth(instruction_set, kind, k):
     others.append(rows_of("ones" if kind == "hard labels" else "hard labels", k))
     c = definition.matrix(a.double())
     expected = np.array([np.abs(c - definition.matrix(b.double())).mean() for b in others])
-    assert correlation_distances(a, others).numpy() == pytest.approx(expected, abs=1e-6)
+    assert correlation_distances(a, others).numpy() == pytest.approx(expected, abs=FLOAT32)
     pairs = pairwise_correlation_distances([a, *others])
-    assert pairs[0, 1:].numpy() == pytest.approx(expected, abs=1e-6)
+    assert pairs[0, 1:].numpy() == pytest.approx(expected, abs=FLOAT32)
     nearest = nearest_models(others, [a], top=len(others))
-    assert nearest.values[0].numpy() == pytest.approx(np.sort(expected), abs=1e-6)
+    assert nearest.values[0].numpy() == pytest.approx(np.sort(expected), abs=FLOAT32)
     for b, distance in zip(others, expected, strict=True):
-        assert correlation_distance(a, b).item() == pytest.approx(distance, abs=1e-6)
+        assert correlation_distance(a, b).item() == pytest.approx(distance, abs=FLOAT32)
         weighted = correlation_distance_weighted(a, b, torch.ones(1, N))
-        assert weighted.item() == pytest.approx(distance, abs=1e-6)
+        assert weighted.item() == pytest.approx(distance, abs=FLOAT32)
 
 
 @pytest.mark.parametrize("k", LENGTHS)
@@ -56,8 +57,8 @@ def test_distances_within_a_millionth(instruction_set, kind, k):
 def test_entries_within_a_millionth(instruction_set, kind, k):
     a = rows_of(kind, k)
     c = definition.matrix(a.double())
-    assert correlation_matrix(a).numpy() == pytest.approx(c, abs=1e-6)
-    assert correlation_vector(a).numpy() == pytest.approx(c[np.triu_indices(N, 1)], abs=1e-6)
+    assert correlation_matrix(a).numpy() == pytest.approx(c, abs=FLOAT32)
+    assert correlation_vector(a).numpy() == pytest.approx(c[np.triu_indices(N, 1)], abs=FLOAT32)
 
 
 def test_autocast_rounds_nothing():
@@ -65,16 +66,16 @@ def test_autocast_rounds_nothing():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         c = correlation_matrix(a)
     assert c.dtype == torch.float32
-    assert c.numpy() == pytest.approx(definition.matrix(a.double()), abs=1e-6)
+    assert c.numpy() == pytest.approx(definition.matrix(a.double()), abs=FLOAT32)
 
 
 @pytest.mark.parametrize("sigma", [1e-4, 1e-3, 0.05, 1.0, 1e15])
 def test_narrow_kernels_have_a_diagonal_of_ones(backend, sigma):
     a = torch.randn(40, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     diagonal = correlation_matrix(a, metric="rbf", sigma=sigma, backend=backend).diagonal()
-    assert diagonal.numpy() == pytest.approx(np.ones(40), abs=1e-6)
+    assert diagonal.numpy() == pytest.approx(np.ones(40), abs=FLOAT32)
     turned = a @ torch.linalg.qr(torch.randn(9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).Q
-    assert correlation_distance(a, turned, metric="rbf", sigma=sigma, backend=backend).item() < 1e-6
+    assert correlation_distance(a, turned, metric="rbf", sigma=sigma, backend=backend).item() < FLOAT32
 
 
 def test_narrower_kernels_are_refused():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.spatial.distance
 from support import emulated_sweep
+from support.tolerances import FLOAT64
 
 FORMS = emulated_sweep.FORMS
 # Of a sum. float16: each of its differences is rounded, and two sums of them, to 11 bits; they average out.
@@ -66,7 +67,9 @@ def test_all_pairs(module, form, m, p):
     module.pairwise_correlation_distances_cuda(
         rows.kernel, rows.kernel, True, form, 0, False, at(distances), True, 0.5, 0
     )
-    np.testing.assert_allclose(distances, 0.5 * cityblock(x, x), rtol=RELATIVE[form] * (10 if p < 9 else 1), atol=1e-12)
+    np.testing.assert_allclose(
+        distances, 0.5 * cityblock(x, x), rtol=RELATIVE[form] * (10 if p < 9 else 1), atol=FLOAT64
+    )
     assert (distances == distances.T).all()
     assert not distances.diagonal().any()
     assert distances[0, -1] == 0.0
@@ -85,7 +88,7 @@ def test_slabs_of_entries_add_up(module, form, triangle):
         module.pairwise_correlation_distances_cuda(
             left.kernel, right.kernel, triangle, form, at(sums), slab.start > 0, out, False, 2.0, 0
         )
-    np.testing.assert_allclose(distances, 2.0 * cityblock(x, y), rtol=RELATIVE[form] + 1e-7, atol=1e-12)
+    np.testing.assert_allclose(distances, 2.0 * cityblock(x, y), rtol=RELATIVE[form] + 1e-7, atol=FLOAT64)
 
 
 def test_a_vector_with_nan_makes_its_own_distances_nan(module):
@@ -151,10 +154,10 @@ def relatives(seed, m, p, form):
     ("q", "m", "top", "parts"), [(1, 5, 5, 1), (70, 300, 10, 2), (20, 290, 33, 3), (2, 400, 256, 1)]
 )
 def test_nearest_of_queries(module, form, q, m, top, parts):
-    zoo = relatives(4, m, 91, form)
-    queries = relatives(6, q, 91, form) if q > 5 else zoo[:q]
+    models = relatives(4, m, 91, form)
+    queries = relatives(6, q, 91, form) if q > 5 else models[:q]
     keys = np.full((parts, q, top), NONE)
-    left, right = Rows(queries, form), Rows(zoo, form)
+    left, right = Rows(queries, form), Rows(models, form)
     module.nearest_models_cuda(left.kernel, right.kernel, form, top, 0, 0, False, parts, at(keys), 0)
     tiles = -(-m // 128)
     for part in range(parts):  # blocks run at the same time: each has its own lists
@@ -165,44 +168,44 @@ def test_nearest_of_queries(module, form, q, m, top, parts):
         assert ((models >= first) & (models < last)).all()
     merged = np.sort(np.concatenate(list(keys), axis=1), axis=1)[:, :top]
     indices, sums = decoded(merged, form)
-    order, values = expected_lists(queries, zoo, top)
-    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form] * 4, atol=1e-12)
+    order, values = expected_lists(queries, models, top)
+    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form] * 4, atol=FLOAT64)
     if form != "float16":  # rounded: others may come first
         np.testing.assert_array_equal(indices, order)
 
 
 @pytest.mark.parametrize("form", ["uint8", "float32"])
 def test_lists_go_on_from_segment_to_segment(module, form):
-    zoo = relatives(7, 400, 45, form)
+    models = relatives(7, 400, 45, form)
     keys = np.full((1, 140, 12), NONE)
-    queries = Rows(zoo[130:270], form)
+    queries = Rows(models[130:270], form)
     for first, last in ((0, 128), (128, 129), (129, 400)):
-        segment = Rows(zoo[first:last], form)
+        segment = Rows(models[first:last], form)
         module.nearest_models_cuda(queries.kernel, segment.kernel, form, 12, 130, first, True, 1, at(keys), 0)
     indices, _ = decoded(keys[0], form)
-    np.testing.assert_array_equal(indices, expected_lists(zoo[130:270], zoo, 12, 130)[0])
+    np.testing.assert_array_equal(indices, expected_lists(models[130:270], models, 12, 130)[0])
 
 
 def test_lists_shorter_than_asked_end_with_nobody(module):
-    zoo = entries(8, 4, 20, "uint8")
+    models = entries(8, 4, 20, "uint8")
     keys = np.full((1, 4, 6), NONE)
-    rows = Rows(zoo, "uint8")
+    rows = Rows(models, "uint8")
     module.nearest_models_cuda(rows.kernel, rows.kernel, "uint8", 6, 0, 0, True, 1, at(keys), 0)
     assert (keys[0, :, 3:] == NONE).all()
-    np.testing.assert_array_equal(decoded(keys[0, :, :3], "uint8")[0], expected_lists(zoo, zoo, 3, 0)[0])
+    np.testing.assert_array_equal(decoded(keys[0, :, :3], "uint8")[0], expected_lists(models, models, 3, 0)[0])
 
 
 @pytest.mark.parametrize("form", ["uint8", "float32"])
 @pytest.mark.parametrize(("m", "top"), [(2, 1), (128, 9), (129, 9), (60, 33), (300, 3), (400, 3)])
-def test_the_zoo_asks_for_its_own_neighbours(module, form, m, top):
-    zoo = relatives(9, m, 37, form)
+def test_the_models_ask_for_their_own_neighbours(module, form, m, top):
+    models = relatives(9, m, 37, form)
     keys = np.full((m, top), NONE)
-    rows = Rows(zoo, form)
+    rows = Rows(models, form)
     module.nearest_models_cuda_symmetric(rows.kernel, form, top, at(keys), 0)
-    order, values = expected_lists(zoo, zoo, top, 0)
+    order, values = expected_lists(models, models, top, 0)
     indices, sums = decoded(keys, form)
     np.testing.assert_array_equal(indices, order)
-    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form], atol=1e-12)
+    np.testing.assert_allclose(sums, values, rtol=RELATIVE[form], atol=FLOAT64)
 
 
 WARPS_AHEAD = 100  # each warp runs as far as it can
@@ -222,17 +225,17 @@ def in_any_order(request, module):
 
 @pytest.mark.parametrize("form", ["uint8", "float32"])
 def test_the_order_of_threads_does_not_matter(in_any_order, form):
-    module, zoo = in_any_order, relatives(10, 140, 150, form)
-    rows, queries = Rows(zoo, form), Rows(zoo[:40], form)
+    module, models = in_any_order, relatives(10, 140, 150, form)
+    rows, queries = Rows(models, form), Rows(models[:40], form)
     distances = np.full((140, 140), np.nan)
     module.pairwise_correlation_distances_cuda(
         rows.kernel, rows.kernel, True, form, 0, False, at(distances), True, 1.0, 0
     )
-    np.testing.assert_allclose(distances, cityblock(zoo, zoo), rtol=RELATIVE[form], atol=1e-12)
+    np.testing.assert_allclose(distances, cityblock(models, models), rtol=RELATIVE[form], atol=FLOAT64)
     lists, own = np.full((1, 40, 7), NONE), np.full((140, 7), NONE)
     module.nearest_models_cuda(queries.kernel, rows.kernel, form, 7, 0, 0, True, 1, at(lists), 0)
     module.nearest_models_cuda_symmetric(rows.kernel, form, 7, at(own), 0)
-    order, _ = expected_lists(zoo, zoo, 7, 0)
+    order, _ = expected_lists(models, models, 7, 0)
     np.testing.assert_array_equal(decoded(lists[0], form)[0], order[:40])
     np.testing.assert_array_equal(decoded(own, form)[0], order)
 

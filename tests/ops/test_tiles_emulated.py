@@ -12,6 +12,7 @@ import pytest
 import torch
 from support import definition, emulated_tiles
 from support.emulated_tiles import DTYPES, KERNELS, aligned, i64, pointer
+from support.tolerances import FLOAT32, PRECISION
 
 INT64_MAX = np.iinfo(np.int64).max
 
@@ -45,7 +46,7 @@ class Packed:
         )
 
     def place(self, library, row, coordinate, part, parts):
-        return library.place_in_model(i64(row), i64(coordinate), part, i64(self.k), parts)
+        return library.model_offset(i64(row), i64(coordinate), part, i64(self.k), parts)
 
 
 def models(m, n, k, seed, dtype=torch.float32):
@@ -239,7 +240,7 @@ def test_distances_against_the_definition(kernels, n, k_a, k_b, m, parts, metric
     pair = kernels.kind == "warpgroup" and m == 1 and metric != "rbf"
     assert kernels.launched().decode() == f"correlation_distance{'' if pair else 's'}_{kernels.kind}_kernel"
     expected = [definition.distance(source, suspect, metric) for suspect in suspects]
-    assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
+    assert actual == pytest.approx(expected, abs=PRECISION["highest" if parts == 2 else "medium"])
 
 
 WARPS_AHEAD = 100
@@ -271,27 +272,27 @@ def test_one_pair_of_several_tiles(in_any_order, n, k_a, k_b):
     a, b = models(1, n, k_a, 1)[0], models(1, n, k_b, 2)[0]
     for processors in (2, 5):
         in_any_order.emulate(KERNELS[in_any_order.kind], processors)
-        assert distances(in_any_order, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
+        assert distances(in_any_order, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=FLOAT32)
     assert distances(in_any_order, a, a[None])[0] == 0.0
 
 
 def test_many_suspects_of_several_tiles(in_any_order):
     source, suspects = models(1, 150, 90, 3)[0], models(7, 150, 40, 4)
     expected = [definition.distance(source, suspect, "pearson") for suspect in suspects]
-    assert distances(in_any_order, source, suspects, "pearson") == pytest.approx(expected, abs=1e-6)
+    assert distances(in_any_order, source, suspects, "pearson") == pytest.approx(expected, abs=FLOAT32)
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])
 def test_long_rows_and_large_correlations_stay_accurate(kernels, shift):
     # all correlations near 0.9 with the shift: sums as long and as large as they can be, cut off by the tensor cores
     a, b = (x[0] + shift for x in (models(1, 70, 1000, 1), models(1, 70, 900, 2)))
-    assert distances(kernels, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=1e-6)
+    assert distances(kernels, a, b[None])[0] == pytest.approx(definition.distance(a, b), abs=FLOAT32)
     packed = Packed(kernels, a[None])
     arrays = (packed.bytes, packed.bytes, packed.norms, packed.norms)
     side = (ctypes.c_void_p * 4)(*(x.ctypes.data for x in arrays))
     matrix = np.empty((70, 70), np.float32)
     kernels.correlation_matrix(i64(70), ctypes.c_double(0), side, i64(1000), i64(1), False, pointer(matrix))
-    assert matrix == pytest.approx(definition.matrix(a), abs=1e-6)
+    assert matrix == pytest.approx(definition.matrix(a), abs=FLOAT32)
 
 
 def test_a_rectangle_of_slabs(kernels):
@@ -302,7 +303,7 @@ def test_a_rectangle_of_slabs(kernels):
         rectangle = sums(kernels, *pieces, False, 1, metric, parts)
         expected = definition.distance(a[0], b[0], metric)
         actual = float(sum(squares)[0] + rectangle[0]) / 700**2
-        assert actual == pytest.approx(expected, abs=1e-6 if parts == 2 else 2e-3)
+        assert actual == pytest.approx(expected, abs=PRECISION["highest" if parts == 2 else "medium"])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "pearson", "rbf"])
@@ -320,6 +321,6 @@ def test_matrix_and_vector_against_the_definition(kernels, n, k, m, metric):
     kernels.correlation_matrix(i64(n), bandwidth, side, i64(k), i64(m), True, pointer(vectors))
     for model in range(m):
         expected = definition.matrix(outputs[model], metric)
-        assert matrices[model] == pytest.approx(expected, abs=1e-6)
+        assert matrices[model] == pytest.approx(expected, abs=FLOAT32)
         assert np.array_equal(matrices[model], matrices[model].T)
         assert np.array_equal(vectors[model], matrices[model][np.triu_indices(n, 1)])

@@ -16,15 +16,13 @@ from support import hostile_files, scan_models
 from sac_fast import ProbeSet, correlation_distance, fingerprint
 from sac_fast.cli.render.scan import ScanReport
 from sac_fast.demo import architectures
-from sac_fast.demo.zoo import FULL
+from sac_fast.demo.plan import FULL
 from sac_fast.models import ModelEntry, list_entries
-from sac_fast.scan.fork_server import ScanError
-from sac_fast.scan.jobs import WorkerSettings
-from sac_fast.scan.place import default_memory, device_list
+from sac_fast.scan.jobs import ScanError, WorkerSettings, default_memory, device_list
 from sac_fast.scan.pool import WorkerPool
-from sac_fast.scan.run import scan
-from sac_fast.scan.summary import ScanSummary
-from sac_fast.store import ModelStore
+from sac_fast.scan.progress import ScanSummary
+from sac_fast.scan.run import scan_models as scan
+from sac_fast.store import ModelStore, export_models
 
 PROBES = scan_models.probes()
 SETTINGS = WorkerSettings(timeout=60, memory_bytes=600 << 20, architectures=(scan_models.SPEC,))
@@ -79,16 +77,15 @@ def entry(folder, name, seed=0, **kwargs):
     return ModelEntry(name, path, scan_models.SPEC, kwargs)
 
 
-def told(entries, store, pool, **options):
+def run_scan(entries, store, pool, **options):
     events = {}
     summary = scan(
         entries,
         PROBES,
         store,
-        executor=pool,
-        settings=SETTINGS,
+        workers=pool,
         on_event=lambda e: events.update({e["name"]: e}),
-        **options,
+        **{"settings": SETTINGS, **options},
     )
     return summary, events
 
@@ -98,7 +95,7 @@ def test_outputs_are_those_of_the_fingerprint_and_failures_have_reasons(folder, 
         "crash": ("crashed", "SIGSEGV"),
         "exit": ("crashed", "exit code 7"),
         "exit while built": ("load-failed", "SystemExit: 3"),
-        "raise": ("run-failed", "I [31mwill not xxx"),
+        "raise": ("run-failed", r"I \x1b[31mwill not\nxxx"),
         "nan": ("not-finite", "probe 1"),
         "rows": ("wrong-shape", "6 rows"),
         "hog": ("out-of-memory", "allocate"),
@@ -112,7 +109,7 @@ def test_outputs_are_those_of_the_fingerprint_and_failures_have_reasons(folder, 
     entries.append(ModelEntry("arguments", entries[0].path, scan_models.SPEC, {"does": object()}))
     entries.append(ModelEntry("no weights", entries[0].path, "torch.nn:Linear", {"in_features": 2, "out_features": 2}))
     entries.append(ModelEntry("nowhere", folder / "nowhere.safetensors", scan_models.SPEC))
-    summary, events = told(entries, store, pool)
+    summary, events = run_scan(entries, store, pool)
     for does, (reason, words) in bad.items():
         record = store.record_for(does, PROBES.content_hash)
         assert (record.status, record.reason) == ("failed", reason), record
@@ -146,7 +143,7 @@ def test_a_model_that_hangs_is_ended_and_others_go_on(folder, store, pool):
     pool.limit(timeout=1.0)
     entries = [entry(folder, "hangs", does="hang"), *(entry(folder, f"good{seed}", seed) for seed in range(3))]
     start = time.monotonic()
-    summary, events = told(entries, store, pool)
+    summary, events = run_scan(entries, store, pool)
     assert events["hangs"]["reason"] == "timed-out"
     assert "within 1 seconds" in events["hangs"]["message"]
     assert summary.done == 3
@@ -155,54 +152,54 @@ def test_a_model_that_hangs_is_ended_and_others_go_on(folder, store, pool):
 
 def test_what_is_known_is_not_opened_again(folder, store, pool):
     entries = [entry(folder, f"good{seed}", seed) for seed in range(3)] + [entry(folder, "bad", does="raise")]
-    told(entries, store, pool)
+    run_scan(entries, store, pool)
     assert pool.submitted == 4
-    summary, events = told(entries, store, pool)
+    summary, events = run_scan(entries, store, pool)
     assert pool.submitted == 4
     assert (summary.known, summary.known_failed, summary.done, summary.failed) == (4, 1, 0, 0)
     assert all(event["known"] for event in events.values())
     assert events["bad"]["reason"] == "run-failed"
     # a failure is tried again when asked for, and when the request is another
-    summary, _ = told(entries, store, pool, retry_failed=True)
+    summary, _ = run_scan(entries, store, pool, retry_failed=True)
     assert (pool.submitted, summary.failed) == (5, 1)
     other = [*entries[:3], dataclasses.replace(entries[3], kwargs={})]
-    summary, events = told(other, store, pool)
+    summary, events = run_scan(other, store, pool)
     assert (pool.submitted, summary.done) == (6, 1)
     # so is a file that changed
     before = store.record_for("good0", PROBES.content_hash)
     scan_models.weights(entries[0].path, 77)
-    summary, events = told(other, store, pool)
+    summary, events = run_scan(other, store, pool)
     assert (pool.submitted, summary.done, summary.known) == (7, 1, 3)
     assert store.record_for("good0", PROBES.content_hash).model_hash != before.model_hash
     # and everything under another preprocessing
     from sac_fast import Preprocessing
 
-    told(other, store, pool, preprocessing=Preprocessing(mean=(0.5,)))
+    run_scan(other, store, pool, settings=dataclasses.replace(SETTINGS, preprocessing=Preprocessing(mean=(0.5,))))
     assert pool.submitted == 11
 
 
 def test_new_tags_of_known_models_are_stored_without_running_them(folder, store, pool):
     entries = [entry(folder, "good"), entry(folder, "bad", does="raise"), entry(folder, "same")]
-    told(entries, store, pool)
+    run_scan(entries, store, pool)
     before = {e.name: store.record_for(e.name) for e in entries}
     tagged = [dataclasses.replace(e, tags=("independent", e.name)) for e in entries[:2]] + entries[2:]
-    summary, events = told(tagged, store, pool)
+    summary, events = run_scan(tagged, store, pool)
     assert (pool.submitted, summary.known, summary.retagged, summary.done) == (3, 3, 2, 0)
     assert events["good"]["known"]
     for name in ("good", "bad"):
         assert store.record_for(name) == dataclasses.replace(before[name], tags=("independent", name))
     assert store.record_for("same") == before["same"]
-    summary, _ = told(tagged, store, pool)
+    summary, _ = run_scan(tagged, store, pool)
     assert (summary.known, summary.retagged) == (3, 0)
-    told(entries, store, pool)
+    run_scan(entries, store, pool)
     assert store.record_for("good").tags == ()
 
 
 def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
     entries = [entry(folder, f"good{seed}", seed) for seed in range(5)]
-    told(entries[:2], store, pool)
+    run_scan(entries[:2], store, pool)
     owner = fingerprint(scan_models.weights(folder / "owner.safetensors", 9), PROBES, name="owner")
-    _, events = told(entries, store, pool, sources=[owner, "good1", "good3"], metric="pearson")
+    _, events = run_scan(entries, store, pool, sources=[owner, "good1", "good3"], metric="pearson")
     outputs = {e.name: store.outputs(store.record_for(e.name, PROBES.content_hash)) for e in entries}
     sources = {"owner": owner.outputs, "good1": outputs["good1"], "good3": outputs["good3"]}
     expected = {
@@ -216,24 +213,24 @@ def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
     assert events["good4"]["distances"] == {source: kept[source, "good4"] for source in sources}
     # another metric later, without running anything
     submitted = pool.submitted
-    told(entries, store, pool, sources=[owner], comparison="rsa")
+    run_scan(entries, store, pool, sources=[owner], comparison="rsa")
     assert pool.submitted == submitted
     rsa = {row.name: row.distance for row in store.distances(owner, comparison="rsa")}
     assert rsa == {
         name: correlation_distance(owner.outputs, outputs[name], comparison="rsa").item() for name in outputs
     }
     with pytest.raises(ScanError, match="no model of that name"):
-        told(entries, store, pool, sources=["nobody"])
+        run_scan(entries, store, pool, sources=["nobody"])
     with pytest.raises(ValueError, match="sources must have different names, got 'owner' 2 times"):
-        told(entries, store, pool, sources=[owner, fingerprint(scan_models.Tiny(), PROBES, name="owner")])
+        run_scan(entries, store, pool, sources=[owner, fingerprint(scan_models.Tiny(), PROBES, name="owner")])
     foreign = fingerprint(scan_models.Tiny(), scan_models.probes(5), name="foreign")
     with pytest.raises(ScanError, match="must be of the scan's probes"):
-        told(entries, store, pool, sources=[foreign])
+        run_scan(entries, store, pool, sources=[foreign])
 
 
 def contents(store_folder, tmp_path, name):
     with ModelStore.open(store_folder, write=False) as opened:
-        opened.export(tmp_path / f"{name}.csv")
+        export_models(opened, tmp_path / f"{name}.csv")
     files = {p.name: p.read_bytes() for p in sorted((store_folder / "outputs").rglob("*")) if p.is_file()}
     return (tmp_path / f"{name}.csv").read_bytes(), files
 
@@ -244,13 +241,13 @@ def test_the_stored_bytes_do_not_depend_on_the_workers(folder, tmp_path, pool):
     for name, devices in (("two", None), ("one", ["cpu"])):
         executor = pool if devices is None else WorkerPool(PROBES, devices, SETTINGS)
         with ModelStore.open(tmp_path / name, write=True, create=True) as store:
-            told(entries if name == "two" else entries[::-1], store, executor)
+            run_scan(entries if name == "two" else entries[::-1], store, executor)
         found.append(contents(tmp_path / name, tmp_path, name))
     assert found[0] == found[1]
     assert len(found[0][1]) == 6
 
 
-def test_a_worker_or_the_nursery_that_is_killed_from_outside_costs_no_result(folder, store, pool):
+def test_a_worker_or_the_fork_server_that_is_killed_from_outside_costs_no_result(folder, store, pool):
     entries = [entry(folder, f"slow{seed}", seed, seconds=0.2) for seed in range(6)]
     killed = []
 
@@ -263,14 +260,14 @@ def test_a_worker_or_the_nursery_that_is_killed_from_outside_costs_no_result(fol
         def poll(self, seconds):
             done = pool.poll(seconds)
             if done and len(killed) < 2:
-                victim = next((w.pid for w in pool._workers if w.tries and w.pid), None)
+                victim = next((w.pid for w in pool._workers if w.attempts and w.pid), None)
                 if victim is not None:
-                    victim = pool._nursery._process.pid if len(killed) else victim
+                    victim = pool._server._process.pid if len(killed) else victim
                     os.kill(victim, signal.SIGKILL)
                     killed.append(victim)
             return done
 
-    summary, _ = told(entries, store, Killing())
+    summary, _ = run_scan(entries, store, Killing())
     assert len(killed) == 2
     assert (summary.done, summary.failed) == (6, 0)
 
@@ -300,7 +297,7 @@ def test_fingerprints_of_other_probes_are_failures(folder, store, pool):
     others = ProbeSet.from_arrays(PROBES.images[::-1])
     fingerprint(scan_models.Tiny(), others, name="foreign").save(folder / "foreign")
     np.save(folder / "plain.npy", own.outputs.numpy())
-    summary = scan(list_entries(folder), PROBES, store, executor=pool, settings=SETTINGS)
+    summary = scan(list_entries(folder), PROBES, store, workers=pool, settings=SETTINGS)
     assert (summary.done, summary.reasons) == (2, {"other-probes": 1})
     message = store.record_for("foreign").message
     assert PROBES.content_hash in message
@@ -320,11 +317,25 @@ def test_architectures_named_inside_a_folder_are_not_run(folder, store, pool, tm
         "w.safetensors,found,,\n"
     )
     settings = dataclasses.replace(SETTINGS, trusted=())
-    summary = scan(list_entries(folder), PROBES, store, executor=pool, settings=settings)
+    summary = scan(list_entries(folder), PROBES, store, workers=pool, settings=settings)
     assert not marker.exists()
     # The demo's own is run, and does not fit.
     assert (summary.done, summary.reasons) == (2, {"untrusted-architecture": 3, "load-failed": 1})
     assert store.record_for("found").architecture == scan_models.SPEC  # by fit
+
+
+def test_a_folder_given_by_its_path_is_not_trusted_either(folder, pool, tmp_path, capsys):
+    scan_models.weights(folder / "w.safetensors")
+    marker = tmp_path / "owned"
+    (folder / "zoo.csv").write_text(
+        "path,name,architecture,kwargs\n"
+        f'w.safetensors,evil,os:mkdir,"{{""path"": ""{marker}""}}"\n'
+        "w.safetensors,found,,\n"
+    )
+    summary = scan(str(folder), PROBES, tmp_path / "new", workers=pool, settings=SETTINGS, progress=True)
+    assert (summary.done, summary.reasons) == (1, {"untrusted-architecture": 1})
+    assert not marker.exists()
+    assert capsys.readouterr().err == ""  # no terminal: no bar, and no empty line in its place
 
 
 def test_the_trusted_architectures_are_those_that_the_demo_writes():
@@ -363,7 +374,7 @@ def test_an_entry_that_no_store_can_hold_costs_no_other_model(folder, store, poo
     ]
     settings = dataclasses.replace(SETTINGS, trusted=())
     for known in (0, 8):
-        summary = scan(entries, PROBES, store, executor=pool, settings=settings)
+        summary = scan(entries, PROBES, store, workers=pool, settings=settings)
         assert (summary.done + summary.failed, summary.known) == (8 - known, known)
     assert {name: store.record_for(name).reason for name in bad} == {
         **dict.fromkeys(("date", "nan", "output", "arguments"), "bad-arguments"),
@@ -398,11 +409,11 @@ def test_devices_and_names_are_checked(folder, store, pool):
     assert default_memory(10**6) == 1 << 30
     twice = [entry(folder, "a"), entry(folder, "a")]
     with pytest.raises(ValueError, match="different names, got 'a' 2 times"):
-        told(twice, store, pool)
+        run_scan(twice, store, pool)
     with pytest.raises(ValueError, match=r"entry 'nnn.*name must be a text of at most 4,096 characters, got 5,000"):
-        told([dataclasses.replace(twice[0], name="n" * 5000)], store, pool)
+        run_scan([dataclasses.replace(twice[0], name="n" * 5000)], store, pool)
     with pytest.raises(ValueError, match=r"entry 'a': tags must have at most 32,768 characters together, got 40,000"):
-        told([dataclasses.replace(twice[0], tags=("t" * 40_000,))], store, pool)
+        run_scan([dataclasses.replace(twice[0], tags=("t" * 40_000,))], store, pool)
 
 
 def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
@@ -463,7 +474,7 @@ def test_a_folder_of_hostile_files_beside_good_models(folder, store, pool):
     reasons = hostile_files.make_hostile_folder(folder)
     for seed in range(3):
         scan_models.weights(folder / f"good{seed}.safetensors", seed)
-    summary, events = told(list_entries(folder), store, pool)
+    summary, events = run_scan(list_entries(folder), store, pool)
     assert {name: event["reason"] for name, event in events.items() if event["status"] == "failed"} == reasons
     for name, reason in reasons.items():
         record = store.record_for(name, PROBES.content_hash)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support import scan_models
 
-from sac_fast.store import ModelStore, export_distances
+from sac_fast.store import ModelStore, check_store, export_distances, export_models
 
 MODELS = 24
 SECONDS = 0.2
@@ -56,15 +56,15 @@ def start(base, store, stderr=None):
 
 def contents(base, store):
     with ModelStore.open(base / store, write=False) as opened:
-        opened.export(base / f"{store}.csv")
+        export_models(opened, base / f"{store}.csv")
         export_distances(opened, base / f"{store}-distances.csv")
-        assert not opened.check().findings
+        assert not check_store(opened).findings
     files = {p.name: p.read_bytes() for p in sorted((base / store / "outputs").rglob("*")) if p.is_file()}
     return [(base / f"{store}{end}").read_bytes() for end in (".csv", "-distances.csv")], files
 
 
-def told(base, store):
-    """The models that complete lines have told of so far, and which of them were run, not known."""
+def reported(base, store):
+    """The events of the models reported so far by complete lines."""
     path = base / f"{store}.lines"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     events = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
@@ -81,9 +81,9 @@ def descendants(pid):
 def disturb(base, store, process, draw, most):
     """Kill workers, and in the end perhaps the scan; returns the number of kills."""
     kills = 0
-    before = len(told(base, store))
+    before = len(reported(base, store))
     if draw.random() < 0.7:  # else already during the imports
-        while process.poll() is None and len(told(base, store)) == before:
+        while process.poll() is None and len(reported(base, store)) == before:
             time.sleep(0.01)
     for _ in range(draw.randrange(4)):
         time.sleep(draw.uniform(0.05, 0.5))
@@ -117,7 +117,7 @@ def test_killed_at_random_moments_a_scan_ends_with_the_same_bytes(zoo, wanted):
             kills += disturb(base, store, process, draw, wanted - kills)
             code = process.wait()
             assert code in (0, -signal.SIGKILL)
-            acknowledged = {event["name"] for event in told(base, store)}
+            acknowledged = {event["name"] for event in reported(base, store)}
             if acknowledged:
                 with ModelStore.open(base / store, write=False) as opened:
                     assert acknowledged <= {record.name for record in opened.records()}
@@ -125,11 +125,11 @@ def test_killed_at_random_moments_a_scan_ends_with_the_same_bytes(zoo, wanted):
         for table, other in zip(tables, expected[0], strict=True):
             assert table.splitlines() == other.splitlines()
         assert (tables, files) == expected
-        events = told(base, store)
+        events = reported(base, store)
         run = [event["name"] for event in events if not event.get("known")]
-        # None is told of as run twice: what was acknowledged is known afterwards.
+        # No model is reported as run twice: what was acknowledged is known afterwards.
         assert len(run) == len(set(run))
-        assert {event["name"] for event in events} == {event["name"] for event in told(base, "undisturbed")}
+        assert {event["name"] for event in events} == {event["name"] for event in reported(base, "undisturbed")}
         print(f"{kills} kills, {runs} runs, {rounds} scans to the end")
     assert kills == wanted
 
@@ -139,7 +139,7 @@ def test_two_interrupts_and_one(zoo):
     base, expected = zoo
     for name, signals in (("once", 1), ("twice", 2)):
         process = start(base, name)
-        while process.poll() is None and len(told(base, name)) < 3:
+        while process.poll() is None and len(reported(base, name)) < 3:
             time.sleep(0.01)
         for _ in range(signals):
             process.send_signal(signal.SIGINT)
@@ -159,7 +159,7 @@ def test_two_interrupts_and_one(zoo):
 def test_workers_end_with_the_scan(zoo):
     base, _ = zoo
     process = start(base, "ended")
-    while process.poll() is None and len(told(base, "ended")) < 2:
+    while process.poll() is None and len(reported(base, "ended")) < 2:
         time.sleep(0.01)
     workers = descendants(process.pid)
     assert len(workers) >= 2
@@ -185,5 +185,5 @@ def test_a_second_scan_of_the_store_is_refused_at_once(zoo):
         _, errors = refused.communicate(timeout=120)
     assert refused.returncode == 1
     assert f"process {os.getpid()}" in errors.decode()
-    assert not told(base, "shared")
+    assert not reported(base, "shared")
     assert start(base, "shared").wait() == 0

@@ -9,11 +9,10 @@ import pytest
 from support import scan_models
 
 from sac_fast.models import ModelEntry
-from sac_fast.scan.fork_server import ScanError
-from sac_fast.scan.jobs import Job, WorkerSettings
+from sac_fast.scan.jobs import Job, ScanError, WorkerSettings
 from sac_fast.scan.protocol import WireError, pack
-from sac_fast.scan.run import scan
-from sac_fast.store import ModelStore
+from sac_fast.scan.run import scan_models as scan
+from sac_fast.store import ModelStore, export_models
 
 PROBES = scan_models.probes()
 SETTINGS = WorkerSettings(architectures=(scan_models.SPEC,), memory_bytes=1 << 30)
@@ -44,16 +43,16 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
         second = cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         pool = RayPool(cluster.address, PROBES, "cpu", SETTINGS)
-        assert pool.room() == 4  # twice what the nodes can run at once
-        told = []
+        assert pool.capacity() == 4  # twice what the nodes can run at once
+        events = []
 
         def take(event):
-            told.append(event)
-            if len(told) == 6:
+            events.append(event)
+            if len(events) == 6:
                 cluster.remove_node(second, allow_graceful=False)
 
         with ModelStore.open(tmp_path / "ray", write=True, create=True) as store:
-            summary = scan(entries, PROBES, store, executor=pool, settings=SETTINGS, on_event=take)
+            summary = scan(entries, PROBES, store, workers=pool, settings=SETTINGS, on_event=take)
         assert (summary.done, summary.failed) == (22, 2)
         assert summary.reasons == {"crashed": 1, "not-finite": 1}
         assert not second.any_processes_alive()
@@ -70,7 +69,7 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
 
 def contents(folder):
     with ModelStore.open(folder, write=False) as store:
-        store.export(folder.parent / "table.csv")
+        export_models(store, folder.parent / "table.csv")
     files = {p.name: p.read_bytes() for p in sorted((folder / "outputs").rglob("*")) if p.is_file()}
     return (folder.parent / "table.csv").read_bytes(), files
 
@@ -107,7 +106,7 @@ def test_what_a_task_returns_is_not_believed(result, reason):
 
     pool = RayPool.__new__(RayPool)
     pool._ray, pool._settings, pool._rows = FakeRay(result), SETTINGS, 6
-    assert pool._answer("reference").reason == reason
+    assert pool._result("reference").reason == reason
 
 
 def test_a_task_never_raises():

@@ -11,21 +11,23 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sac_fast.attacks import ATTACKS, Recipe
+from sac_fast.attacks import ATTACKS, TrainingConfig
 from sac_fast.cli.main import app
 from sac_fast.demo import architectures
 from sac_fast.errors import ModelError
+from sac_fast.labelled_zoo import trainer
+from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.labelled_zoo.training_pool import StoppedError
 from sac_fast.models import Preprocessing, load_model, save_weights, weights_hash
 from sac_fast.probes import ProbeSet
-from sac_fast.simulation import Architecture, Images, Setting, plan, simulate, work
+from sac_fast.simulation import Architecture, Images, Setting, plan, run_plan
 from sac_fast.simulation.plan import obstacle
-from sac_fast.simulation.run import OutputFolderError
+from sac_fast.simulation.trainer import SimulationTrainer
 
 PLAIN = Architecture("sac_fast.demo.architectures:plain", {"classes": 4})
 RESIDUAL = Architecture("sac_fast.demo.architectures:residual", {"classes": 4})
-RECIPE = Recipe(epochs=1, batch_size=16, learning_rate=0.02)
+CONFIG = TrainingConfig(epochs=1, batch_size=16, learning_rate=0.02)
 
 
 def make_source(seed=0):
@@ -43,7 +45,7 @@ def make_images(seed=0, rows=40, labelled=True):
 def make_setting(source, **changes):
     setting = Setting(
         PLAIN, weights_hash(source), 4, Preprocessing(mean=(0.5,), std=(0.25,)),
-        Images.split(make_images(), None, 0), recipe=RECIPE, tuning=RECIPE,
+        Images.split(make_images(), None, 0), config=CONFIG, tuning=CONFIG,
     )  # fmt: skip
     return dataclasses.replace(setting, **changes)
 
@@ -98,21 +100,21 @@ def test_independents_are_of_the_kinds_that_the_images_allow():
         ("same-data-same-architecture", "plain"),
         ("same-data-same-architecture", "plain"),
     ]
-    assert members[0].recipe["data"] == {"images": setting.thief.hash}
-    assert members[2].recipe["data"] == {"images": owner.hash}
+    assert members[0].provenance["data"] == {"images": setting.thief.hash}
+    assert members[2].provenance["data"] == {"images": owner.hash}
 
 
-def test_recipe_tells_what_decides_the_model():
+def test_plan_hash_covers_what_decides_the_model():
     setting = make_setting(make_source())
     (first,) = plan(setting, ["finetune-all"])
     for other in (
         make_setting(make_source(1)),
-        dataclasses.replace(setting, tuning=Recipe(epochs=2, batch_size=16)),
+        dataclasses.replace(setting, tuning=TrainingConfig(epochs=2, batch_size=16)),
         dataclasses.replace(setting, preprocessing=Preprocessing()),
         dataclasses.replace(setting, thief=Images.split(make_images(1), None, 0)),
     ):
-        assert plan(other, ["finetune-all"])[0].recipe_hash != first.recipe_hash
-    assert plan(make_setting(make_source()), ["finetune-all"])[0].recipe_hash == first.recipe_hash
+        assert plan(other, ["finetune-all"])[0].plan_hash != first.plan_hash
+    assert plan(make_setting(make_source()), ["finetune-all"])[0].plan_hash == first.plan_hash
 
 
 def test_refusals():
@@ -137,7 +139,7 @@ def test_simulation_goes_on_where_it_was(tmp_path):
     zoo = tmp_path / "zoo"
     members = plan(setting, ["finetune-last", "transfer-last", "quantize-int8"])
     probes = {"plain": make_images(9, rows=6)}
-    first = simulate(zoo, source, setting, members, probes=probes, workers=1, progress=False)
+    first = run_plan(zoo, source, setting, members, probes=probes, workers=1, progress=False)
     assert first["made"] == ["finetune-last-1", "transfer-last-1", "quantize-int8-1"]
     assert first["failed"] == {}
     loaded = LabelledZoo.load(zoo)
@@ -150,24 +152,24 @@ def test_simulation_goes_on_where_it_was(tmp_path):
         assert 0 <= member.accuracy <= 1
 
     times = {path: path.stat().st_mtime_ns for path in (zoo / "models").iterdir()}
-    again = simulate(zoo, source, setting, members, probes=probes, workers=1, progress=False)
+    again = run_plan(zoo, source, setting, members, probes=probes, workers=1, progress=False)
     assert (again["made"], again["kept"]) == ([], first["made"])
     assert {path: path.stat().st_mtime_ns for path in (zoo / "models").iterdir()} == times
 
-    # Cut off, missing, by another recipe: these are made again, and come out the same where the recipe is the same.
+    # Cut off, missing, of another plan hash: these are made again, and come out the same where the plan is the same.
     digest = loaded.members[1].details["weights"]
     os.truncate(loaded.weights_file("finetune-last-1"), 1000)
     loaded.weights_file("quantize-int8-1").unlink()
-    third = simulate(zoo, source, setting, members[:1] + members[2:], workers=1, progress=False)
+    third = run_plan(zoo, source, setting, members[:1] + members[2:], workers=1, progress=False)
     assert third["made"] == ["finetune-last-1", "quantize-int8-1"]
     assert third["other"] == ["transfer-last-1"]  # of no plan now, and still there
     healed = {m.name: m for m in LabelledZoo.load(zoo).members}
     assert healed["finetune-last-1"].details["weights"] == digest
 
-    with pytest.raises(OutputFolderError, match="out must be a new folder or a zoo of the source"):
-        simulate(zoo, make_source(1), make_setting(make_source(1)), [], progress=False)
-    with pytest.raises(OutputFolderError, match="probes 'plain' must be the same as those in the zoo"):
-        simulate(zoo, source, setting, [], probes={"plain": make_images(1)}, progress=False)
+    with pytest.raises(OutputFolderError, match="out must be a new folder or a labelled zoo of the source"):
+        run_plan(zoo, make_source(1), make_setting(make_source(1)), [], progress=False)
+    with pytest.raises(OutputFolderError, match="probes 'plain' must be the same as those in the labelled zoo"):
+        run_plan(zoo, source, setting, [], probes={"plain": make_images(1)}, progress=False)
 
 
 def test_a_student_that_fails_is_told_and_ends_nothing_else(tmp_path, monkeypatch):
@@ -176,32 +178,33 @@ def test_a_student_that_fails_is_told_and_ends_nothing_else(tmp_path, monkeypatc
     narrow = Architecture("torch.nn:Linear", {"in_features": 7, "out_features": 4})  # our rows have 32 columns
     setting = make_setting(source)
     zoo = tmp_path / "zoo"
-    result = simulate(zoo, source, setting, [], workers=1, progress=False)
+    result = run_plan(zoo, source, setting, [], workers=1, progress=False)
     assert result["failed"] == {}
     stop = threading.Event()
-    worker = work.Worker(setting, LabelledZoo.load(zoo), stop)
-    monkeypatch.setattr(work, "_worker", worker)
+    worker = SimulationTrainer(setting, LabelledZoo.load(zoo))
+    worker.stop = stop
+    monkeypatch.setattr(trainer, "_trainer", worker)
     job = plan(setting, [], students=[narrow], independents=1)[0]
-    failure = work.make_member(job)
-    assert isinstance(failure, work.Failure)
+    failure = trainer.make_member(job)
+    assert isinstance(failure, trainer.Failure)
     assert failure.name == "other-data-linear-1"
     assert "shapes cannot be multiplied" in failure.reason
     (good,) = plan(setting, [], independents=1)
     for error in (KeyError("stem"), AssertionError("size"), ZeroDivisionError("scale")):
-        monkeypatch.setattr(worker, "_student", mock.Mock(side_effect=error))
-        assert work.make_member(good) == work.Failure(good.name, f"{type(error).__name__}: {error}")
+        monkeypatch.setattr(worker, "build", mock.Mock(side_effect=error))
+        assert trainer.make_member(good) == trainer.Failure(good.name, f"{type(error).__name__}: {error}")
     monkeypatch.undo()
-    monkeypatch.setattr(work, "_worker", worker)
+    monkeypatch.setattr(trainer, "_trainer", worker)
     stop.set()
     with pytest.raises(StoppedError):
-        work.make_member(good)
+        trainer.make_member(good)
 
 
 def test_simulation_refuses_a_folder_with_something_else(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     source = make_source()
     with pytest.raises(OutputFolderError, match=r"out must be a new or empty folder, or one with a zoo\.json"):
-        simulate(tmp_path, source, make_setting(source), [], progress=False)
+        run_plan(tmp_path, source, make_setting(source), [], progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
@@ -210,7 +213,7 @@ def test_command_line(tmp_path):
     make_images().save(tmp_path / "thief.safetensors")
     common = [
         "simulate",
-        "--source",
+        "--model",
         PLAIN.spec,
         "--model-args",
         '{"classes": 4}',

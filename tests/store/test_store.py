@@ -21,7 +21,17 @@ import torch
 from support.store_models import PROBES, model, result, sha
 
 from sac_fast.errors import StoreError, StoreLockedError
-from sac_fast.store import FileStamp, ModelRecord, ModelStore, ResultKey, export_distances, source_id, writer_of
+from sac_fast.store import (
+    FileStamp,
+    ModelRecord,
+    ModelStore,
+    ResultKey,
+    check_store,
+    export_distances,
+    export_models,
+    source_id,
+    writer_of,
+)
 
 
 @pytest.fixture
@@ -44,7 +54,7 @@ def test_round_trip(store):
         seconds=0.5,
         kwargs={"b": 1, "a": [2]},
     )
-    store.add_result(key, record, outputs)
+    store.add_results([(key, record, outputs)])
     found = store.record_for("model-0007")
     assert found == dataclasses.replace(record, n=6, k=3, outputs_file=found.outputs_file)
     assert store.result_for(key) == found
@@ -67,7 +77,7 @@ def test_large_outputs_keep_no_descriptors(store):
     count, large = 24, torch.arange(512 * 513, dtype=torch.float32).reshape(512, 513)  # just over 1 MiB
     for number in range(count):
         key, record, _ = result(number)
-        store.add_result(key, record, large + number)
+        store.add_results([(key, record, large + number)])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
     try:
@@ -84,7 +94,7 @@ def test_large_outputs_keep_no_descriptors(store):
 def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
     key, record, _ = result(1)
     large = torch.arange(512 * 513, dtype=torch.float64).reshape(512, 513)
-    store.add_result(key, record, large)
+    store.add_results([(key, record, large)])
 
     def full(*arguments, **options):
         raise RuntimeError("unable to mmap 1050753 bytes: Cannot allocate memory (12)")
@@ -98,14 +108,14 @@ def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
 )
 def test_every_field_of_the_key_counts(store, field):
     key, record, outputs = result(1)
-    store.add_result(key, record, outputs)
+    store.add_results([(key, record, outputs)])
     value = sha("other") if field.endswith("hash") else "other"
     assert store.has_result(key)
     assert not store.has_result(dataclasses.replace(key, **{field: value}))
 
 
 def test_file_is_plain_safetensors_named_by_its_hash(store):
-    store.add_result(*result(3))
+    store.add_results([result(3)])
     (path,) = (store.folder / "outputs").rglob("*.safetensors")
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
     assert path.parent.name == path.stem[:2]
@@ -126,20 +136,18 @@ def test_adding_again_changes_nothing(store):
 
 def test_a_copy_under_another_name_shares_the_result(store):
     key, record, outputs = result(1)
-    store.add_result(key, record, outputs)
-    store.link_result(key, dataclasses.replace(record, name="copy"))
+    store.add_results([(key, record, outputs)])
+    assert store.add_results([(key, dataclasses.replace(record, name="copy"), outputs)]) == 0
     assert [found.name for found in store.records()] == ["copy", "model-0001"]
     assert len(tree(store.folder / "outputs")) == 1
     assert store.remove("copy") == 1
-    assert store.check().clean
+    assert check_store(store).clean
     assert store.remove("model-0001") == 1
     assert tree(store.folder / "outputs") == {}
-    with pytest.raises(ValueError, match="must have outputs in the store"):
-        store.link_result(key, record)
 
 
 def test_batches_and_pages(store, monkeypatch):
-    monkeypatch.setattr("sac_fast.store.store._BATCH_RESULTS", 20)
+    monkeypatch.setattr("sac_fast.store.store._MAX_BATCH_RESULTS", 20)
     monkeypatch.setattr("sac_fast.store.queries._PAGE", 7)
     assert store.add_results(result(i, 2, 2) for i in range(50)) == 50
     assert [record.name for record in store.records()] == [f"model-{i:04}" for i in range(50)]
@@ -152,7 +160,7 @@ def test_failure_and_retry(store):
     assert len(found.message) <= 4096
     assert [record.name for record in store.records(status="failed")] == ["model-0001"]
     assert store.result_for(model(1).key) is None
-    store.add_result(*result(1))
+    store.add_results([result(1)])
     found = store.record_for("model-0001")
     assert (found.status, found.reason, found.message) == ("done", None, None)
 
@@ -163,7 +171,7 @@ def test_what_is_known_of_an_unchanged_file(store, tmp_path):
     stamp = FileStamp.of(path)
     assert stamp.size == 3
     key, record, outputs = result(1)
-    store.add_result(key, dataclasses.replace(record, file=stamp, request="a"), outputs)
+    store.add_results([(key, dataclasses.replace(record, file=stamp, request="a"), outputs)])
     assert store.records_for([record.name], sha("other")) == {}
     known = store.records_for([record.name, "nobody"], PROBES)
     assert list(known) == [record.name]
@@ -183,12 +191,12 @@ def test_records_of_more_names_than_a_query_takes(store):
 
 
 def test_changed_model_keeps_the_old_result_until_it_is_removed(store):
-    store.add_result(*result(1))
+    store.add_results([result(1)])
     other = model(1, model_hash=sha("changed"))
-    store.add_result(other.key, other, torch.ones(6, 3))
+    store.add_results([(other.key, other, torch.ones(6, 3))])
     assert [record.model_hash for record in store.records()] == [sha("changed")]
     assert store.has_result(model(1).key)
-    report = store.check()
+    report = check_store(store)
     assert report.clean
     assert "1 results belong to no model" in report.notes[0]
     assert store.remove_unused() == 1
@@ -208,14 +216,14 @@ def test_changed_model_keeps_the_old_result_until_it_is_removed(store):
 def test_wrong_outputs_leave_the_store_usable(store, outputs, match):
     key, record, good = result(1)
     with pytest.raises(ValueError, match=match):
-        store.add_result(key, record, outputs)
-    store.add_result(key, record, good)
+        store.add_results([(key, record, outputs)])
+    store.add_results([(key, record, good)])
 
 
 def test_wrong_values_are_refused(store):
     key, _, outputs = result(1)
     with pytest.raises(ValueError, match="key must be that of the record"):
-        store.add_result(key, model(2), outputs)
+        store.add_results([(key, model(2), outputs)])
     for changes in (
         {"name": ""},
         {"name": "x" * 5000},
@@ -229,15 +237,15 @@ def test_wrong_values_are_refused(store):
 
 
 def test_second_writer_is_refused_at_once_and_readers_are_not(store):
-    store.add_result(*result(1))
+    store.add_results([result(1)])
     with pytest.raises(StoreLockedError, match=f"process {os.getpid()} writes") as caught:
         ModelStore.open(store.folder, write=True)
     assert caught.value.pid == os.getpid()
     with ModelStore.open(store.folder, write=False) as reader:
-        store.add_result(*result(2))
+        store.add_results([result(2)])
         assert len(list(reader.records())) == 2
         with pytest.raises(StoreError, match="write=True"):
-            reader.add_result(*result(3))
+            reader.add_results([result(3)])
     assert writer_of(store.folder) == os.getpid()
     store.close()
     assert writer_of(store.folder) is None
@@ -264,7 +272,7 @@ def test_threads_share_a_store(store):
     for thread in threads:
         thread.join()
     assert len(list(store.records())) == 60
-    assert store.check().clean
+    assert check_store(store).clean
 
 
 def test_closed_and_missing_stores(tmp_path, store):
@@ -288,25 +296,27 @@ def test_exports_and_files_do_not_depend_on_the_order(tmp_path):
         with ModelStore.open(tmp_path / f"zoo{len(exports)}", write=True, create=True) as store:
             for i in order:
                 key, record, outputs = result(i)
-                store.add_result(key, dataclasses.replace(record, name=names[i], seconds=float(len(exports))), outputs)
+                store.add_results(
+                    [(key, dataclasses.replace(record, name=names[i], seconds=float(len(exports))), outputs)]
+                )
             source = store.fingerprint(store.record_for("a"))
             store.add_distances(source, "cosine", "l1", [(model(i).key, i / 8) for i in range(len(names))])
             for file in ("t.csv", "t.parquet"):
-                assert store.export(tmp_path / file) == len(names)
+                assert export_models(store, tmp_path / file) == len(names)
                 assert export_distances(store, tmp_path / f"d{file}") == len(names)
             files = [(tmp_path / name).read_bytes() for name in ("t.csv", "t.parquet", "dt.csv", "dt.parquet")]
             exports.append((tree(store.folder / "outputs"), files))
     assert exports[0] == exports[1]
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text("utf-8").splitlines()))
     by_bytes = sorted(names, key=lambda name: name.encode("utf-8", "surrogatepass"))
-    expected = {"=1+1": "'=1+1", "-2": "'-2", "'q": "''q", names[5]: "x\\x1b[31m\\u202e\\x0a", names[6]: "\\udcff.pt"}
+    expected = {"=1+1": "'=1+1", "-2": "'-2", "'q": "''q", names[5]: "x\\x1b[31m\\u202e\\n", names[6]: "\\udcff.pt"}
     assert [row["name"] for row in rows] == [expected.get(name, name) for name in by_bytes]
     assert rows[0]["n"] == "6"
     table = pq.read_table(tmp_path / "t.parquet").to_pydict()
     assert table["name"] == [name.replace("\udcff", "\\udcff") for name in by_bytes]
     assert table["k"] == [3] * len(names)
     with ModelStore.open(tmp_path / "zoo0", write=False) as store, pytest.raises(ValueError, match=r"\.csv or"):
-        store.export(tmp_path / "t.xlsx")
+        export_models(store, tmp_path / "t.xlsx")
 
 
 def test_names_of_any_text_come_back(store):
@@ -314,14 +324,14 @@ def test_names_of_any_text_come_back(store):
         ["a\0b", os.fsdecode(b"\xff\xfe"), "\ud800", "💥", "../../etc/passwd", "'; DROP TABLE models; --"]
     ):
         key, record, outputs = result(i)
-        store.add_result(key, dataclasses.replace(record, name=name, path=name), outputs)
+        store.add_results([(key, dataclasses.replace(record, name=name, path=name), outputs)])
         assert store.record_for(name).path == name
         assert store.remove(name) == 1
 
 
 def test_distances(store):
     for i in range(3):
-        store.add_result(*result(i))
+        store.add_results([result(i)])
     source = store.fingerprint(store.record_for("model-0000"))
     keys = [model(i).key for i in range(3)]
     store.add_distances(source, "cosine", "l1", [(keys[0], 0.0), (keys[2], 0.25)])
@@ -344,7 +354,7 @@ def test_distances(store):
 def test_large_outputs_are_mapped_and_checked(store):
     record = model(1)
     outputs = torch.arange(400_000, dtype=torch.float64).reshape(4000, 100)
-    store.add_result(record.key, record, outputs)
+    store.add_results([(record.key, record, outputs)])
     found = store.outputs(store.record_for(record.name))
     assert torch.equal(found, outputs)
     found[0, 0] = 5.0  # the reader's own copy
@@ -352,8 +362,8 @@ def test_large_outputs_are_mapped_and_checked(store):
 
 
 def test_json_of_ls_makes_the_record_again(run, store):
-    store.add_result(*result(1))
-    code, out, _ = run("zoo", "ls", store.folder, "--json")
+    store.add_results([result(1)])
+    code, out, _ = run("store", "ls", store.folder, "--json")
     assert code == 0
     (found,) = json.loads(out)["models"]
     assert ModelRecord(**found).key == model(1).key

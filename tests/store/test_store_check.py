@@ -82,7 +82,7 @@ def test_what_cannot_be_read_now_is_no_damage(folder, monkeypatch, code, orphane
         assert "damaged" not in str(caught.value)
     monkeypatch.undo()
     assert path.read_bytes() == before
-    assert not (folder / "aside").exists()
+    assert not (folder / "quarantine").exists()
     assert statuses(folder) == known
     assert check_store(folder, repair=True).sound
 
@@ -117,13 +117,13 @@ def test_lost_outputs_are_redone(folder, damage):
     assert found.kind == kind
     assert "1 model marked to be run again" in found.repair
     assert check_store(folder).clean
-    assert (folder / "aside" / path.name).is_symlink() == (damage == "link")
-    assert os.path.lexists(folder / "aside" / path.name) == (damage != "missing")
+    assert (folder / "quarantine" / path.name).is_symlink() == (damage == "link")
+    assert os.path.lexists(folder / "quarantine" / path.name) == (damage != "missing")
     with ModelStore.open(folder, write=True) as store:
         record = store.record_for("model-0002")
         assert (record.status, record.reason) == ("redo", f"outputs-{kind}")
         assert not store.has_result(model(2).key)
-        store.add_result(*result(2))
+        store.add_results([result(2)])
     assert statuses(folder)["model-0002"] == "done"
     assert check_store(folder).clean
     if damage == "link":
@@ -139,11 +139,11 @@ def test_orphans_are_taken_up_by_their_key(folder):
     )
     assert kinds(folder) == ["orphaned"]
     (found,) = check_store(folder, repair=True).findings
-    assert found.repair.startswith("taken up")
+    assert found.repair.startswith("restored")
     assert check_store(folder).clean
     with ModelStore.open(folder, write=True) as store:
         assert store.has_result(model(2).key)
-        store.link_result(model(2).key, model(2))
+        store.add_results([(model(2).key, model(2), result(2)[2] + 1)])  # the restored outputs are kept
         assert store.outputs(store.record_for("model-0002")).tolist() == result(2)[2].tolist()
     assert path.exists()
 
@@ -158,9 +158,9 @@ def test_orphans_of_known_keys_and_rubbish(folder):
     assert kinds(folder) == ["orphaned", "orphaned"]
     done = {Path(found.what).stem: found.repair for found in check_store(folder, repair=True).findings}
     assert done[name] == "deleted: its key has a result already"
-    assert done["ab" * 32].startswith("moved to aside/")
+    assert done["ab" * 32].startswith("moved to quarantine/")
     assert check_store(folder).clean
-    assert (folder / "aside" / rubbish.name).read_bytes() == b"rubbish"
+    assert (folder / "quarantine" / rubbish.name).read_bytes() == b"rubbish"
 
 
 def test_foreign_and_left_over_files(folder):
@@ -195,19 +195,19 @@ def test_damaged_database(folder, damage, run):
                 "page": data[: 4096 * 4] + b"\xff" * 4096 + data[4096 * 5 :],
             }[damage]
         )
-    code, out, _ = run("zoo", "check", folder, "-q")
+    code, out, _ = run("store", "check", folder, "-q")
     assert code == 1
     assert "database: zoo.sqlite" in out
     assert "damaged" in out
     if damage in ("zeros", "rubbish", "lost"):
-        with pytest.raises(StoreDamagedError, match="sac-fast zoo check --repair"):
+        with pytest.raises(StoreDamagedError, match="sac-fast store check --repair"):
             ModelStore.open(folder, write=True)
     report = check_store(folder, repair=True)
     assert report.sound
     assert [found.kind for found in report.findings] == ["database", "orphaned", "orphaned", "orphaned"]
     assert check_store(folder).clean
     if damage != "lost":
-        assert (folder / "aside" / "zoo.sqlite").exists()
+        assert (folder / "quarantine" / "zoo.sqlite").exists()
     with ModelStore.open(folder, write=True) as store:
         assert all(store.has_result(model(i).key) for i in (1, 2, 3))
 
@@ -362,5 +362,17 @@ def test_files_of_outputs_are_distrusted():
 def test_read_only_folder(folder, run, monkeypatch):
     """As on a read-only medium: no log, and no right to make one."""
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
-    assert json.loads(run("zoo", "ls", folder, "--json")[1])["models"][0]["name"] == "model-0001"
+    assert json.loads(run("store", "ls", folder, "--json")[1])["models"][0]["name"] == "model-0001"
     assert not (folder / "zoo.sqlite-shm").exists()
+
+
+def test_a_store_with_the_quarantine_of_earlier_versions(folder):
+    (folder / "aside").mkdir()
+    (folder / "aside" / "zoo.sqlite").write_bytes(b"x")
+    path = file_of(folder, "model-0002")
+    path.write_bytes(b"y")
+    assert kinds(folder) == ["damaged"]
+    assert check_store(folder, repair=True).sound
+    assert (folder / "quarantine" / path.name).read_bytes() == b"y"
+    assert (folder / "aside" / "zoo.sqlite").read_bytes() == b"x"
+    assert check_store(folder).clean

@@ -90,9 +90,9 @@ def test_each_failing_call_leaves_the_old_state(folder, monkeypatch, call, code,
                 break
             failures += 1
             assert os.strerror(code) in message
-            assert "acknowledged before are kept" in message
+            assert "reported as done are kept" in message
             with pytest.raises(StoreError, match="must be opened again"):
-                store.add_result(*result(20))
+                store.add_results([result(20)])
         assert names(folder) == [1, 2]
         assert check_store(folder).clean
     assert failures >= count
@@ -104,7 +104,7 @@ def test_short_writes_are_continued(folder, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data[:7])))
     with ModelStore.open(folder, write=True) as store:
-        store.add_result(*result(3))
+        store.add_results([result(3)])
     assert check_store(folder).clean
 
 
@@ -161,7 +161,7 @@ def test_death_while_the_store_is_made(tmp_path):
     for name in ("zoo.sqlite.new", "zoo.sqlite.new-journal", "zoo.sqlite.new-wal", "writer.lock"):
         (tmp_path / name).write_bytes(b"half")
     with ModelStore.open(tmp_path, write=True, create=True) as store:
-        store.add_result(*result(1))
+        store.add_results([result(1)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["incoming", "outputs", "writer.lock", "zoo.sqlite"]
 
 

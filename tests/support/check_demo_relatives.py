@@ -17,7 +17,7 @@ def main(folder: str, store: str) -> None:
     others = ["source", *(row["name"] for row in results["models"] if row["truth"] == "independent")]
     command = ["sac-fast", "relatives", store, "--metric", results["metric"], "--top", "1", "--json", "--quiet"]
     for name in derived:
-        command += ["--model", name]
+        command += ["--name", name]
     for name in others:
         command += ["--among", name]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["relatives"]

@@ -5,19 +5,6 @@ import math
 import numpy as np
 import scipy.spatial.distance
 import scipy.stats
-import torch
-
-# One table for all tests: largest |difference| of a distance from the float64 definition.
-TOLERANCE = {
-    # the stated precision of level "highest": products are rounded to 24 bits, their errors average out over n²
-    torch.float32: 1e-6,
-    # widened exactly to float32 before anything is computed, so the same as float32
-    torch.float16: 1e-6,
-    torch.bfloat16: 1e-6,
-    # 53 bits: k·2⁻⁵³ for k ≤ 1000 with a margin for the order of the sums
-    torch.float64: 1e-12,
-}
-
 
 SIGMA = math.sqrt(0.5)  # 2σ² = 1
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 FIBERS = ROOT / "tests/cuda_fibers"
 SOURCES = ("nearest_models_cuda", "pairwise_correlation_distances_cuda")
-FORMS = ("uint8", "float16", "float32", "float64")  # the order of sac::SweepForm
+FORMS = ("uint8", "float16", "float32", "float64")  # the order of sac::VectorForm
 
 
 class Rows(ctypes.Structure):
@@ -43,23 +43,23 @@ class EmulatedSweep:
         )
 
     def nearest_models_cuda(
-        self, queries, zoo, dtype, top, first_query, first_model, leave_itself_out, parts, lists, stream
+        self, queries, models, dtype, top, first_query, first_model, exclude_self, parts, lists, stream
     ):
-        self.called.append(("nearest", queries[1], zoo[1], parts))
+        self.called.append(("nearest", queries[1], models[1], parts))
         self.library.nearest(
             ctypes.byref(Rows(*queries)),
-            ctypes.byref(Rows(*zoo)),
+            ctypes.byref(Rows(*models)),
             FORMS.index(dtype),
             top,
             *map(ctypes.c_int64, (first_query, first_model)),
-            leave_itself_out,
+            exclude_self,
             ctypes.c_int64(parts),
             ctypes.c_void_p(lists),
         )
 
-    def nearest_models_cuda_symmetric(self, zoo, dtype, top, lists, stream):
-        self.called.append(("symmetric", zoo[1]))
-        self.library.nearest_symmetric(ctypes.byref(Rows(*zoo)), FORMS.index(dtype), top, ctypes.c_void_p(lists))
+    def nearest_models_cuda_symmetric(self, models, dtype, top, lists, stream):
+        self.called.append(("symmetric", models[1]))
+        self.library.nearest_symmetric(ctypes.byref(Rows(*models)), FORMS.index(dtype), top, ctypes.c_void_p(lists))
 
 
 @functools.cache

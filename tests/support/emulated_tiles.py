@@ -47,7 +47,7 @@ def library():
         run = subprocess.run(command, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         loaded = ctypes.CDLL(made)
-    for name in ("packed_bytes", "place_in_model", "walk", "walk_steps", "plan_blocks", "wide_blocks"):
+    for name in ("packed_bytes", "model_offset", "walk", "walk_steps", "plan_blocks", "wide_blocks"):
         getattr(loaded, name).restype = ctypes.c_int64
     loaded.launched.restype = ctypes.c_char_p
     return loaded

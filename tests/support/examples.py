@@ -10,9 +10,11 @@ def documented(module):
     return [name for name, value in public.items() if isinstance(value, (type, types.FunctionType))]
 
 
-def run_examples(module, name):
-    """Run the examples in the docstring of one exported object, at least one, with the names of its own module."""
-    tests = doctest.DocTestFinder(recurse=False).find(getattr(module, name), name)
+def run_examples(module, name, **names):
+    """Run the examples of one exported object, at least one: they see its own module, the package and `names`."""
+    finder = doctest.DocTestFinder(recurse=False)
+    seen = {**vars(module), **names, "__name__": "example"}
+    tests = finder.find(getattr(module, name), name, extraglobs=seen)
     assert sum(len(test.examples) for test in tests) > 0, f"{name} has no example"
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.REPORT_NDIFF)
     output = []

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from sac_fast.store import ModelStore
+from sac_fast.store import ModelStore, check_store, export_models
 from support.store_models import model, result
 
 FAILS_EACH = 5
@@ -80,15 +80,15 @@ def main(folder: Path, kills: int, seed: int) -> None:
             for record in records:
                 if record.status == "done":
                     store.outputs(record)
-            found = [finding.kind for finding in store.check().findings]
+            found = [finding.kind for finding in check_store(store).findings]
         torn += sum(kind in ("orphaned", "left-over") for kind in found)
         unclean += sum(kind not in ("orphaned", "left-over") for kind in found)
     last = max(acknowledged, default=0) + 20
     for name, numbers in (("killed", range(last)), ("undisturbed", range(last - 1, -1, -1))):
         with ModelStore.open(folder / name, write=True, create=True) as store:
             add(store, list(numbers))
-            store.export(folder / f"{name}.csv")
-            found = [finding.kind for finding in store.check().findings]
+            export_models(store, folder / f"{name}.csv")
+            found = [finding.kind for finding in check_store(store).findings]
             unclean += len(found)
     print(json.dumps({"acknowledged": len(acknowledged), "lost": lost, "torn": torn, "unclean": unclean}))
 

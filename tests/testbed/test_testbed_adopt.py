@@ -166,7 +166,7 @@ def test_command_line(scripts, images, tmp_path, run):
     arguments = [
         "testbed", "adopt", scripts, "--out", tmp_path / "zoo", "--images", tmp_path / "test.h5", "--image-size", 16,
         "--model", VGG.spec, "--model", RESNET.spec, "--model-args", json.dumps(dict(VGG.arguments)),
-        "--null-kind", "same-data", "--probes", 8, "--quiet",
+        "--null-kind", "same-data", "--probe-count", 8, "--quiet",
     ]  # fmt: skip
     code, out, err = run(*arguments, "--json")
     assert (code, err) == (0, "")

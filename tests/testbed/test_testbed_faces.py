@@ -12,10 +12,11 @@ from sklearn.metrics import roc_curve
 from torch import nn
 
 from sac_fast.errors import ProbeError
+from sac_fast.labelled_zoo import engine, trainer
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import load_model, similarities
 from sac_fast.probes import ProbeSet
-from sac_fast.testbed import faces, plan, run, verification, work
+from sac_fast.testbed import faces, plan, run, verification
 
 VIEWS = faces.Views(train=3, test=3, pool=3, references=1)
 SIZE = plan.Size(
@@ -44,8 +45,8 @@ def zoo(task, tmp_path_factory):
             yield job, make(job)
 
     threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-    patch.setattr(run, "in_processes", here)
-    patch.setattr(work, "_worker", None)
+    patch.setattr(engine, "in_processes", here)
+    patch.setattr(trainer, "_trainer", None)
     yield run.run_testbed(tmp_path_factory.mktemp("faces"), task, size=SIZE, architectures=KINDS, progress=False)
     patch.undo()
     torch.set_num_threads(threads)
@@ -145,15 +146,15 @@ def test_imitation_brings_the_students_similarities_to_the_sources():
             rows = torch.nn.functional.normalize(verification.embedder(model.eval())(images), dim=1)
         return rows @ rows.T
 
-    from sac_fast.attacks import Recipe, train
+    from sac_fast.attacks import TrainingConfig, train
     from sac_fast.attacks.attack import AttackContext
 
     with torch.random.fork_rng():
         pixels = task.preprocessing(torch.from_numpy(task.defender.pixels))
         labels = torch.from_numpy(task.defender.labels)
-        source = train(build(40, 1), pixels, labels, recipe=Recipe(epochs=10, batch_size=60), seed=0)
+        source = train(build(40, 1), pixels, labels, config=TrainingConfig(epochs=10, batch_size=60), seed=0)
         attack = verification.VERIFIER_ATTACKS["extract-similarities"]
-        context = AttackContext(recipe=Recipe(epochs=15, batch_size=60))
+        context = AttackContext(config=TrainingConfig(epochs=15, batch_size=60))
         stolen = attack.make(source, lambda classes: build(classes, 7), images, None, context=context)
         fresh = build(40, 7)
     before, after = (float((cosines(m) - cosines(source)).abs().mean()) for m in (fresh, stolen))

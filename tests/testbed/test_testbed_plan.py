@@ -1,4 +1,4 @@
-"""The list of models, the architectures, the recipes."""
+"""The list of models, the architectures, the training configurations."""
 
 from collections import Counter
 
@@ -98,12 +98,12 @@ def test_larger_and_smaller_images_go_through_the_convolutional_ones():
 @pytest.mark.parametrize(("images", "rows", "expected"), [(100, 10, 10), (100, 1000, 1), (105, 10, 10), (19, 10, 2)])
 def test_epochs_show_so_many_images(images, rows, expected):
     assert plan.epochs(images, rows) == expected
-    assert plan.recipe("vgg", images, rows).epochs == expected
-    assert plan.tuning("resnet", images, rows).epochs == expected
+    assert plan.training_config("vgg", images, rows).epochs == expected
+    assert plan.tuning_config("resnet", images, rows).epochs == expected
 
 
 def test_tuning_is_at_a_fifth_of_the_learning_rate():
     for name in plan.ARCHITECTURES:
-        first, later = plan.recipe(name, 100, 10), plan.tuning(name, 100, 10)
+        first, later = plan.training_config(name, 100, 10), plan.tuning_config(name, 100, 10)
         assert later.learning_rate == pytest.approx(first.learning_rate / 5)
         assert later.optimizer == first.optimizer == ("adamw" if name == "mixer" else "sgd")

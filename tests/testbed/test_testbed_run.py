@@ -16,10 +16,12 @@ from sac_fast.attacks.registry import ATTACKS
 from sac_fast.cli.render.testbed import show_zoo
 from sac_fast.errors import FileFormatError, ModelError
 from sac_fast.fingerprint import fingerprint
+from sac_fast.labelled_zoo import engine, trainer
+from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.labelled_zoo.folder import LabelledZoo
+from sac_fast.labelled_zoo.summary import summarise
 from sac_fast.models import load_model, weights_hash
-from sac_fast.testbed import patches, plan, probes, run, work
-from sac_fast.testbed.summary import summarise
+from sac_fast.testbed import patches, plan, probes, run
 
 COUNTS = patches.Counts(
     defender=12, attacker=12, test=6, pool=40, surrogate=4, transfer=8, transfer_test=6
@@ -59,8 +61,8 @@ def here(monkeypatch):
             yield job, make(job)
 
     threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(run, "in_processes", in_this_process)
-    monkeypatch.setattr(work, "_worker", None)
+    monkeypatch.setattr(engine, "in_processes", in_this_process)
+    monkeypatch.setattr(trainer, "_trainer", None)
     yield
     torch.set_num_threads(threads)
     signal.signal(signal.SIGINT, handler)
@@ -150,7 +152,7 @@ def test_stopped_run_goes_on_and_ends_the_same(made, task, tmp_path, here):
             yield item
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "track", interrupt)
+        patch.setattr(engine, "track", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "bed", task)
     partial = LabelledZoo.load(tmp_path / "bed")
@@ -183,15 +185,15 @@ def test_larger_size_adds_models_and_keeps_the_others(made, task, tmp_path, here
 
 
 def test_another_test_bed_in_the_folder_is_refused(made, task, tmp_path):
-    with pytest.raises(run.TestbedFolderError, match="another one: it differs in testbed"):
+    with pytest.raises(OutputFolderError, match="another one: it differs in testbed"):
         train(made.folder, task, dataclasses.replace(SIZE, images=65))
     other = patches.make_patches(1, COUNTS, classes=("brick", "coffee", "ihc"), transfer_classes=("coins", "cell"))
-    with pytest.raises(run.TestbedFolderError, match="it differs in hash, seed"):
+    with pytest.raises(OutputFolderError, match="it differs in hash, seed"):
         train(made.folder, other)
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(run.TestbedFolderError, match=r"out must be a new or empty folder.*thesis\.txt"):
+    with pytest.raises(OutputFolderError, match=r"out must be a new or empty folder.*thesis\.txt"):
         train(tmp_path, task)
-    with pytest.raises(run.TestbedFolderError, match="out must be a folder, got the file"):
+    with pytest.raises(OutputFolderError, match="out must be a folder, got the file"):
         train(tmp_path / "thesis.txt", task)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -205,7 +207,7 @@ def test_what_a_killed_run_left_of_a_file_is_no_stranger(made, task, tmp_path, h
         path = tmp_path / stranger
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"not ours")
-        with pytest.raises(run.TestbedFolderError, match=r"got .* with '\.sac_fast-|with 'deeper'"):
+        with pytest.raises(OutputFolderError, match=r"got .* with '\.sac_fast-|with 'deeper'"):
             train(tmp_path, task)
         path.unlink()
     (tmp_path / "models/deeper").rmdir()
@@ -217,9 +219,7 @@ def test_one_run_at_a_time(made, task, tmp_path):
 
     copied(made, tmp_path / "bed")
     lock = WriterLock(tmp_path / "bed")
-    with pytest.raises(
-        run.TestbedFolderError, match=r"one run at a time, got .*another one is at work \(process \d+\)"
-    ):
+    with pytest.raises(OutputFolderError, match=r"one run at a time, got .*another one is at work \(process \d+\)"):
         train(tmp_path / "bed", task)
     lock.release()
     assert train(tmp_path / "bed", task) == LabelledZoo.load(tmp_path / "bed")
@@ -228,7 +228,7 @@ def test_one_run_at_a_time(made, task, tmp_path):
 def test_lost_weights_of_the_source_are_an_error(made, task, tmp_path):
     zoo = copied(made, tmp_path / "bed")
     zoo.weights_file("source").unlink()
-    with pytest.raises(run.TestbedFolderError, match="out must hold the source's weights"):
+    with pytest.raises(OutputFolderError, match="out must hold the source's weights"):
         train(tmp_path / "bed", task)
 
 
@@ -257,7 +257,7 @@ def test_wrong_arguments_touch_nothing(task, tmp_path, options, words):
 
 def test_work_needs_a_prepared_process():
     with pytest.raises(RuntimeError, match="prepared by start_worker"):
-        work.make_member(plan.plan(SIZE)[0])
+        trainer.make_member(plan.plan(SIZE)[0])
 
 
 def test_summary_counts_and_names_what_is_below(made):
@@ -283,9 +283,9 @@ def test_a_strangers_zoo_writes_nothing_to_the_terminal_but_text(made, task, tmp
     (zoo.folder / "zoo.json").write_text(json.dumps(index))
     code, out, _ = run("testbed", "show", zoo.folder)
     assert code == 0
-    assert "x\ufffd]0;title\ufffd\ufffd" in out
+    assert r"x\x1b]0;title\x07\u202e" in out
     show_zoo({**summarise(made), "left_out": [{"file": "a\x1b[31m", "reason": "b\x1b[0m"}]}, False)
-    assert "left out: a\ufffd[31m: b\ufffd[0m\n" in capsys.readouterr().out
+    assert "left out: a\\x1b[31m: b\\x1b[0m\n" in capsys.readouterr().out
     index["task"] = [1]
     (zoo.folder / "zoo.json").write_text(json.dumps(index))
     code, out, err = run("testbed", "show", zoo.folder)

@@ -2,13 +2,19 @@
 //
 //   d_r(a, b) = Σ_ij w_ri |C^a_ij − C^b_ij| w_rj / (Σ_i w_ri)²,   r = 1 … R
 //
-// C as in correlation_distance.h, whose value is that of w = 1. With counts of resampled probes as w, the R values are
-// bootstrap replicates (Efron, "Bootstrap methods", Ann. Statist. 1979), the diagonal and pairs of one probe with
-// itself included. D = |C^a − C^b| is symmetric, is formed tile by tile, and never stored: a tile is multiplied by the
-// weights of all replicates while it is in the cache, n²(k_a + k_b) + n² R operations in all instead of R distances.
+// C as in sac/correlation_matrix.h; w = 1 gives correlation_distance. With counts of resampled probes as w, the R
+// values are bootstrap replicates (Efron, "Bootstrap methods", Ann. Statist. 1979), the diagonal and pairs of one probe
+// with itself included. D = |C^a − C^b| is symmetric, computed tile by tile, and never stored: a tile is multiplied by
+// the weights of all replicates while it is in the cache, n²(k_a + k_b) + n² R operations in all instead of R
+// distances. CPU only.
 #pragma once
 
-#include "sac/correlation_distance.h"
+#include <cstdint>
+
+#include "sac/detail/cancelled.h"
+#include "sac/detail/cpu_options.h"
+#include "sac/detail/matrix_view.h"
+#include "sac/detail/metric.h"
 
 namespace sac {
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import plain_name
-from .console import console, print_json
+from ...io.console import console, print_json
+from ...io.text import escape_text
 
 if TYPE_CHECKING:
     from ...fingerprint import Fingerprint
@@ -20,48 +20,16 @@ if TYPE_CHECKING:
 _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
 
 
-def _pairs(rows: dict[str, Any]) -> None:
-    """Print names and values, of which any may be a stranger's words."""
+def print_pairs(rows: dict[str, Any]) -> None:
+    """Print names and values; the values may be untrusted."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(plain_name(str(value))))
+        table.add_row(Text(name, style="bold"), Text(escape_text(value)))
     console().print(table)
 
 
-def installation() -> dict[str, Any]:
-    """Versions and capabilities of this installation, JSON-able."""
-    import importlib.metadata
-    import platform
-
-    import numpy
-    import PIL
-    import torch
-    from PIL import features
-
-    from ..._backend import capabilities
-    from ...io.container import package_version
-
-    def version(package: str) -> str | None:
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    turbo = features.check_feature("libjpeg_turbo")
-    return {
-        "sac_fast": package_version(),
-        **capabilities(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "pillow": PIL.__version__,
-        "libjpeg_turbo": features.version_feature("libjpeg_turbo") if turbo else None,
-        "dali": version("nvidia-dali-cuda130") or version("nvidia-dali-cuda120"),
-    }
-
-
 def show_info(info: dict[str, Any], as_json: bool) -> None:
-    """Print `installation()`."""
+    """Print what `sac_fast.cli.info.installation` found."""
     if as_json:
         print_json(info)
         return
@@ -75,7 +43,7 @@ def show_info(info: dict[str, Any], as_json: bool) -> None:
     if not info["compiled"]:
         rows["compiled"] = f"no ({info['load_error']}); everything runs on the backend 'reference'"
     del rows["load error"]
-    _pairs(rows)
+    print_pairs(rows)
 
 
 def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
@@ -96,7 +64,7 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
-    print_json(result) if as_json else _pairs(result)
+    print_json(result) if as_json else print_pairs(result)
 
 
 def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
@@ -112,24 +80,24 @@ def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> No
             table.add_row(row.engine, row.device, Text(f"did not run: {row.unavailable}"))
             continue
         psnr = "∞" if row.psnr is None else f"{row.psnr:.2f} dB"
-        apart = "" if row.distance is None else f"{row.distance:.3g}"
-        table.add_row(row.engine, row.device, f"{row.share:.2%}", f"{row.mean:.3g}", str(row.largest), psnr, apart)
+        distance = "" if row.distance is None else f"{row.distance:.3g}"
+        table.add_row(row.engine, row.device, f"{row.share:.2%}", f"{row.mean:.3g}", str(row.largest), psnr, distance)
     console().print(table)
 
 
-def show_remade(result: ProbeVerification, as_json: bool) -> None:
-    """Print of every probe whether its recipe makes it again."""
+def show_probe_verification(result: ProbeVerification, as_json: bool) -> None:
+    """Print for every probe whether its recipe makes it again."""
     equal = sum(image.equal for image in result.images)
     if as_json:
         print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
         return
-    # names, reasons and notes repeat what the recipe says, which may be a stranger's
+    # names, reasons and notes repeat what the recipe says, which may be untrusted
     for image in result.images:
-        print(plain_name(f"{image.name}: {'equal' if image.equal else image.reason}"))
+        print(escape_text(f"{image.name}: {'equal' if image.equal else image.reason}"))
     for line in result.selection:
-        print(plain_name(f"selection: {line}"))
+        print(escape_text(f"selection: {line}"))
     for line in result.notes:
-        print(plain_name(f"note: {line}"))
+        print(escape_text(f"note: {line}"))
     print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
 
 
@@ -144,7 +112,7 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
-    print_json(result) if as_json else _pairs(result)
+    print_json(result) if as_json else print_pairs(result)
 
 
 def show_verification(result: Verification, as_json: bool) -> None:
@@ -155,9 +123,9 @@ def show_verification(result: Verification, as_json: bool) -> None:
     verdict = result.verdict
     out = console()
     out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
-    out.print(Text(plain_name(verdict.reason)))
+    out.print(Text(escape_text(verdict.reason)))
     nulls = sorted(result.null_distances.values())
-    _pairs(
+    print_pairs(
         {
             "source": result.source,
             "suspect": result.suspect,
@@ -168,7 +136,7 @@ def show_verification(result: Verification, as_json: bool) -> None:
         }
     )
     for warning in result.warnings:
-        out.print(Text(plain_name(f"note: {warning}"), style="yellow"))
+        out.print(Text(escape_text(f"note: {warning}"), style="yellow"))
 
 
 def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
@@ -187,7 +155,7 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
     if results["why"]:
         shown.print(Text(f"why {results['metric']}: {results['why']}."))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "how it came about", "architecture"):
+    for column in ("model", "origin", "architecture"):
         table.add_column(column, overflow="fold")
     for column in ("accuracy", "distance", "p"):
         table.add_column(column, justify="right", no_wrap=True)

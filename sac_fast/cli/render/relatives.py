@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import plain_name
-from .console import console, print_json
+from ...io.console import console, print_json
+from ...io.text import escape_text
 
 if TYPE_CHECKING:
     from ...lineage.relatives import Lineage
 
-_MOST_ROWS = 200  # of a table; --json has all
+_MAX_ROWS = 200  # of a table; --json has all
 
 
 def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_json: bool) -> None:
@@ -31,22 +31,22 @@ def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_j
         table.add_column(heading, overflow="fold")
     for heading in ("distance", "p", "p (Holm)"):
         table.add_column(heading, justify="right")
-    for name, relative in rows[:_MOST_ROWS]:
+    for name, relative in rows[:_MAX_ROWS]:
         related = found.threshold is not None and relative.distance < found.threshold
         table.add_row(
-            Text(plain_name(name)),
-            Text(plain_name(relative.name), style="bold red" if related else ""),
+            Text(escape_text(name)),
+            Text(escape_text(relative.name), style="bold red" if related else ""),
             f"{relative.distance:.5f}",
             "" if relative.p_value is None else f"{relative.p_value:.3g}",
             "" if relative.p_holm is None else f"{relative.p_holm:.3g}",
         )
     out.print(table)
-    if len(rows) > _MOST_ROWS:
-        out.print(Text(f"… and {len(rows) - _MOST_ROWS} more models (--json has all)"))
+    if len(rows) > _MAX_ROWS:
+        out.print(Text(f"… and {len(rows) - _MAX_ROWS} more models (--json has all)"))
     if found.threshold is not None:
         out.print(Text(f"\nrelated: nearer than {found.threshold:.5g} (α = {found.alpha:g})"))
         for number, group in enumerate(found.groups, 1):
-            shown = ", ".join(plain_name(name) for name in group[:20])
+            shown = ", ".join(escape_text(name) for name in group[:20])
             more = f", … ({len(group)} models)" if len(group) > 20 else ""
             out.print(Text(f"group {number}: {shown}{more}"))
         if not found.groups:
@@ -56,4 +56,4 @@ def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_j
     else:
         out.print(Text("no p-values: tag models that are known to be independent (zoo.toml, zoo.csv)"))
     for note in (*notes, *found.notes):
-        out.print(Text(plain_name(f"note: {note}")))
+        out.print(Text(escape_text(f"note: {note}")))

@@ -1,35 +1,24 @@
-"""What `sac-fast zoo` prints. Names and messages are texts of strangers: for people, all go through `printable`."""
+"""What `sac-fast store` prints. Names and messages are untrusted: tables show them through `escape_text`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import printable, short
+from ...io.console import console, print_json
+from ...io.text import escape_text
+from .common import print_pairs
 
 if TYPE_CHECKING:
     from ...store import CheckReport, ModelRecord, SourceDistance
 
 _STYLES = {"done": "green", "failed": "red", "redo": "yellow"}
-
-
-def _console() -> Console:
-    # In a pipe rich assumes 80 columns and would cut the table's words.
-    console = Console(highlight=False, markup=False, emoji=False)
-    width = max(shutil.get_terminal_size((80, 24)).columns, 160)
-    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=width)
-
-
-def _json(value: Any) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def _table(*columns: str) -> Table:
@@ -46,7 +35,7 @@ def _values(record: ModelRecord) -> dict[str, Any]:
 def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
     """Print the models of a store, and how many there are of each status."""
     if as_json:
-        _json({"models": [_values(record) for record in records]})
+        print_json({"models": [_values(record) for record in records]})
         return
     table = _table("model", "status", "format", "architecture", "outputs", "probes", "tags or reason")
     counts: dict[str, int] = {}
@@ -54,57 +43,53 @@ def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
         counts[record.status] = counts.get(record.status, 0) + 1
         tags = ", ".join(record.tags)
         table.add_row(
-            Text(short(record.name, 80)),
+            Text(escape_text(record.name, 80)),
             Text(record.status, style=_STYLES[record.status]),
-            Text(short(record.format)),
-            Text(short(record.architecture or "", 50)),
+            Text(escape_text(record.format, 60)),
+            Text(escape_text(record.architecture or "", 50)),
             f"{record.n} × {record.k}" if record.status == "done" else "",
             record.probe_hash[7:15],
-            Text(short(tags if record.status == "done" else f"{record.reason}: {record.message}", 80)),
+            Text(escape_text(tags if record.status == "done" else f"{record.reason}: {record.message}", 80)),
         )
-    console = _console()
+    out = console()
     if counts:
-        console.print(table)
+        out.print(table)
     total = sum(counts.values())
     parts = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    console.print(f"{total} model{'' if total == 1 else 's'}" + (f": {parts}" if parts else ""))
+    out.print(f"{total} model{'' if total == 1 else 's'}" + (f": {parts}" if parts else ""))
 
 
 def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistance], as_json: bool) -> None:
-    """Print all that is known of one model, under each probe set."""
+    """Print the records of one model, one for each probe set, and its distances."""
     if as_json:
-        _json(
+        print_json(
             {
                 "models": [_values(record) for record in records],
                 "distances": [dataclasses.asdict(found) for found in distances],
             }
         )
         return
-    console = _console()
     for record in records:
-        table = Table(show_header=False, box=None, pad_edge=False)
-        for name, value in _values(record).items():
-            if value not in (None, "", [], {}):
-                text = value if isinstance(value, str) else json.dumps(value)
-                table.add_row(Text(name.replace("_", " "), style="bold"), Text(printable(text)))
-        console.print(table)
+        values = {name: value for name, value in _values(record).items() if value not in (None, "", [], {})}
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+        print_pairs({name.replace("_", " "): text for name, text in texts.items()})
     if distances:
         table = _table("distance", "source", "metric", "comparison", "probes")
         for found in distances:
             table.add_row(
                 f"{found.distance:.6g}",
-                Text(short(found.source_name)),
-                Text(short(found.metric)),
-                Text(short(found.comparison)),
-                Text(short(found.probe_hash[7:15])),
+                Text(escape_text(found.source_name, 60)),
+                Text(escape_text(found.metric, 60)),
+                Text(escape_text(found.comparison, 60)),
+                Text(escape_text(found.probe_hash[7:15], 60)),
             )
-        console.print(table)
+        console().print(table)
 
 
 def show_removed(models: int, unused: int, as_json: bool) -> None:
-    """Print how much was removed."""
+    """Print the numbers of deleted records and results."""
     if as_json:
-        _json({"removed": models, "unused_results_removed": unused})
+        print_json({"removed": models, "unused_results_removed": unused})
         return
     print(f"{models} removed" + (f", and {unused} unused results" if unused else ""))
 
@@ -112,15 +97,15 @@ def show_removed(models: int, unused: int, as_json: bool) -> None:
 def show_exported(out: Path, rows: int, as_json: bool) -> None:
     """Print what was written."""
     if as_json:
-        _json({"file": str(out), "rows": rows})
+        print_json({"file": str(out), "rows": rows})
         return
-    print(f"{rows} row{'' if rows == 1 else 's'} in {printable(str(out))}")
+    print(f"{rows} row{'' if rows == 1 else 's'} in {escape_text(out)}")
 
 
 def show_check(report: CheckReport, as_json: bool) -> None:
     """Print what a check found."""
     if as_json:
-        _json(
+        print_json(
             {
                 "folder": str(report.folder),
                 "clean": report.clean,
@@ -132,8 +117,8 @@ def show_check(report: CheckReport, as_json: bool) -> None:
         )
         return
     for found in report.findings:
-        line = f"{found.kind}: {printable(found.what)}: {printable(found.detail)}"
-        print(line if found.repair is None else f"{line} -> {printable(found.repair)}")
+        line = f"{found.kind}: {escape_text(found.what)}: {escape_text(found.detail)}"
+        print(line if found.repair is None else f"{line} -> {escape_text(found.repair)}")
     for note in report.notes:
         print(f"note: {note}")
     if report.clean:

@@ -1,4 +1,4 @@
-"""Print what `summarise` found."""
+"""Print the summary of a labelled zoo."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ...io.text import plain_name
-from .console import console, print_json
+from ...io.console import console, print_json
+from ...io.text import escape_text
 
 
 def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     """Print the groups of a labelled zoo, and which models are below the goals.
 
     Args:
-        summary: of `sac_fast.testbed.summary.summarise`.
+        summary: of `sac_fast.labelled_zoo.summary.summarise`.
         as_json: one JSON document instead of the table.
     """
     if as_json:
@@ -24,13 +24,13 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("role", "origin"):
         table.add_column(column)
-    for column in ("models", "accuracy, least", "mean", "seconds each"):
+    for column in ("models", "accuracy, min", "mean", "seconds each"):
         table.add_column(column, justify="right", no_wrap=True)
     for group in summary["groups"]:
         seconds = group["seconds_mean"]
         table.add_row(
             group["role"],
-            Text(plain_name(group["origin"])),
+            Text(escape_text(group["origin"])),
             str(group["count"]),
             _percent(group["accuracy_min"]),
             _percent(group["accuracy_mean"]),
@@ -46,7 +46,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         )
     )
     for row in summary.get("left_out", ()):
-        screen.print(Text(plain_name(f"left out: {row['file']}: {row['reason']}")))
+        screen.print(Text(escape_text(f"left out: {row['file']}: {row['reason']}")))
     for row in summary["below"]:
         screen.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
 

@@ -1,4 +1,4 @@
-"""Correlation vectors of many models on their device, as the sweeps of csrc/cuda take them.
+"""`correlation_vector` on a CUDA device, and the vectors of many models as the sweeps of csrc/cuda take them.
 
 A model's vector is the same to the last bit wherever it stands and whatever stands beside it, so that identical models
 are at distance 0: batches always have the same shape, and their rows the same alignment.
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import reference
 from . import tiles as cuda_tiles
+from .correlation_matrix import matrices
 from .tiles import ALL_FINITE, StackedModels
 
 # Float64 numbers of a batch, whatever the number of models
@@ -23,6 +24,13 @@ _TILE_BYTES = 1 << 29
 _LINE = 16
 # What one access of the kernels moves, in bytes
 _ALIGNMENT = 16
+
+
+def correlation_vector(outputs: Tensor, metric: str, sigma: float) -> Tensor:
+    """`sac_fast.correlation_vector` on the outputs' CUDA device."""
+    if cuda_tiles.serves(outputs.dtype, metric, sigma, outputs.shape[1]):
+        return matrices([outputs], metric, sigma, True, ["outputs"])[0]
+    return reference.correlation_vector(outputs, metric=metric, sigma=sigma)
 
 
 def padded(rows: Tensor) -> Tensor:
@@ -53,7 +61,7 @@ def correlation_rows(
     sigma: float,
     dtype: torch.dtype,
     rows: tuple[int, int],
-    tell: Callable[[int, Tensor], None],
+    report: Callable[[int, Tensor], None],
 ) -> Tensor:
     """What the rows first … last − 1 of each model's C add to its vector.
 
@@ -64,7 +72,7 @@ def correlation_rows(
         models: m outputs (n, k_i) on one device.
         dtype: torch.float16, float32 or float64.
         rows: first and last.
-        tell: gets the number of a model, and of it and its followers (b,) the first row that is not finite, or
+        report: gets the number of a model, and of it and its followers (b,) the first row that is not finite, or
             ALL_FINITE; such rows' correlations come out as NaN.
 
     Returns:
@@ -75,11 +83,11 @@ def correlation_rows(
     out = models[0].new_zeros(padded_shape(len(models), entries, dtype), dtype=dtype)
     # a model's own k decides, so that its vector does not depend on those beside it
     tiles = rows == (0, n) and cuda_tiles.serves(dtype, metric, sigma, 1)
-    if tiles and _form_on_tensor_cores(models, metric, sigma, out, tell):
+    if tiles and _form_on_tensor_cores(models, metric, sigma, out, report):
         return out
     above = torch.triu_indices(last - first, n - first, offset=1, device=out.device)
     above = above[0] * (n - first) + above[1]
-    for size, runs in _batches(models, last - first, cuda_tiles.LONGEST if tiles else 0):
+    for size, runs in _batches(models, last - first, cuda_tiles.MAX_COORDINATES if tiles else 0):
         raw = [models[i] for start, stop in runs for i in range(start, stop)]
         x, bad = _normalised(raw, size, metric)
         c = x[:, first:last] @ x[:, first:].mT
@@ -91,7 +99,7 @@ def correlation_rows(
         place = 0
         for start, stop in runs:
             here = slice(place, place := place + stop - start)
-            tell(start, torch.where(bad[here].any(dim=1), bad[here].int().argmax(dim=1), ALL_FINITE))
+            report(start, torch.where(bad[here].any(dim=1), bad[here].int().argmax(dim=1), ALL_FINITE))
             out[start:stop, : above.shape[0]] = upper[here]
             if metric != "rbf":
                 # exactly ½ or 0, whatever the norm's rounding; NaN stays
@@ -100,16 +108,16 @@ def correlation_rows(
 
 
 def _form_on_tensor_cores(
-    models: Sequence[Tensor], metric: str, sigma: float, out: Tensor, tell: Callable[[int, Tensor], None]
+    models: Sequence[Tensor], metric: str, sigma: float, out: Tensor, report: Callable[[int, Tensor], None]
 ) -> bool:
     """All of each model's C into its row of `out`: float32-accurate, the same bits wherever a model stands. False if
-    models are left out, those longer than LONGEST."""
+    models are left out, those longer than MAX_COORDINATES."""
     n, device = models[0].shape[0], out.device
     above, all_of_them = n * (n - 1) // 2, True
     with cuda_tiles.on_device(device) as stream:
         packer = cuda_tiles.Packer(metric, "highest", len(models), device, stream)
         for start, stop in _neighbours(models, packer, 4 * above):
-            if models[start].shape[1] > cuda_tiles.LONGEST:
+            if models[start].shape[1] > cuda_tiles.MAX_COORDINATES:
                 all_of_them = False
                 continue
             packed = packer.pack(models[start:stop], start, slice(0, n))
@@ -118,7 +126,7 @@ def _form_on_tensor_cores(
             out[start:stop, :above] = vectors
             if metric != "rbf":
                 out[start:stop, above : above + n] = packed.norms.view(stop - start, -1)[:, :n] * 0.5
-    tell(0, packer.bad)
+    report(0, packer.bad)
     return all_of_them
 
 
@@ -136,19 +144,19 @@ def _neighbours(models: Sequence[Tensor], packer: cuda_tiles.Packer, vector_byte
 
 
 class FiniteRows:
-    """Remembers on the device which models have a row that is not finite, and says so at the end."""
+    """Records on the device which models have a row that is not finite; `check` raises for them at the end."""
 
     def __init__(self, name: str, models: Sequence[Tensor]) -> None:
         self._name = name
         self._first = torch.full((len(models),), ALL_FINITE, dtype=torch.int64, device=models[0].device)
 
-    def tell(self, start: int, first: Tensor) -> None:
+    def report(self, start: int, first: Tensor) -> None:
         """The first such row (b,), or ALL_FINITE, of the models from `start` on."""
         here = self._first[start : start + len(first)]
         torch.minimum(here, first, out=here)
 
     def check(self) -> None:
-        """Raise for the first such model. Waits for the device; left out while a CUDA graph is captured."""
+        """Raise for the first such model. Synchronises with the device; does nothing while a CUDA graph is captured."""
         if cuda_tiles.capturing(self._first.device):
             return
         wrong = self._first != ALL_FINITE

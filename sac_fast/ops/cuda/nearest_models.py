@@ -1,7 +1,7 @@
 """`nearest_models` on a CUDA device: a sweep that keeps the nearest of each query, and an exact ranking of candidates.
 
-What fits into a quarter of the device's memory stays there. A larger zoo, of the host's memory, a memory map or formed
-from outputs, is swept in segments while the queries' lists stay on the device.
+What fits into a quarter of the device's memory stays there. More models than that, in the host's memory, in a memory
+map or formed from outputs, are swept in segments while the queries' lists stay on the device.
 """
 
 from __future__ import annotations
@@ -12,46 +12,45 @@ import torch
 from torch import Tensor
 
 from ... import _backend
-from ..arguments import result_dtype
+from ..arguments import probes_of, result_dtype
 from .correlation_vector import padded
 from .sources import OutputVectors, Quantised, Resident, Source, StoredVectors
 from .sweep import MEMORY_SHARE, kernel_dtype, kernel_rows, memory_of, multiprocessors
 from .tiles import on_device
 
-MOST_LISTED = 256  # kMostNearest
+MAX_NEAREST = 256  # kMaxNearest
 _TILE = 128  # kSweepTile
 _NONE = torch.iinfo(torch.int64).max  # kNoNeighbour
-_MOST_MODELS = 2**32 - 1  # kMostSweepModels
+_MAX_MODELS = 2**32 - 1  # a model's number is the lower half of a key
 # Thread blocks for each multiprocessor, so that those which finish last are few among many
 _BLOCKS_EACH = 16
 # Sums of uint8 that stay below 2³¹
-_MOST_UINT8_BYTES = (2**31 - 1) // 255
+_MAX_UINT8_BYTES = (2**31 - 1) // 255
 _RANK_BYTES = 1 << 30
 
 
 def nearest_models(
-    zoo: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
+    models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
 ) -> tuple[Tensor, Tensor]:
-    """`sac_fast.nearest_models` of outputs on their CUDA device; no queries: the zoo's models."""
-    dtype, n = result_dtype(*zoo, *queries), zoo[0].shape[0]
-    models = OutputVectors("zoo", zoo, metric, sigma, dtype)
+    """`sac_fast.nearest_models` of outputs on their CUDA device; no queries: the models themselves."""
+    dtype, n = result_dtype(*models, *queries), models[0].shape[0]
+    pool = OutputVectors("models", models, metric, sigma, dtype)
     asked = OutputVectors("queries", queries, metric, sigma, dtype) if queries else None
-    values, indices = _nearest(models, asked, top, candidates, 2.0 / n**2)
+    values, indices = _nearest(pool, asked, top, candidates, 2.0 / n**2)
     return values.to(dtype), indices
 
 
-def nearest_vectors(zoo: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
+def nearest_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
     """`sac_fast.nearest_models` of stored vectors; results are where the queries are.
 
-    Swept on the queries' device, or the zoo's, or the current one if both are on the host.
+    Swept on the queries' device, or the models', or the current one if both are on the host.
     """
-    asked = zoo if queries is None else queries
-    device = next((x.device for x in (asked, zoo) if x.is_cuda), None) or current_device()
-    n = (1 + (1 + 8 * zoo.shape[1]) ** 0.5) / 2
-    step = 127.5 if zoo.dtype == torch.uint8 else 1.0
-    models = StoredVectors(zoo, device)
+    asked = models if queries is None else queries
+    device = next((x.device for x in (asked, models) if x.is_cuda), None) or current_device()
+    step = 127.5 if models.dtype == torch.uint8 else 1.0
+    pool = StoredVectors(models, device)
     wanted = None if queries is None else StoredVectors(queries, device)
-    values, indices = _nearest(models, wanted, top, candidates, 2.0 / n**2 / step)
+    values, indices = _nearest(pool, wanted, top, candidates, 2.0 / probes_of(models.shape[1]) ** 2 / step)
     return values.to(asked.device, torch.float32), indices.to(asked.device)
 
 
@@ -60,35 +59,35 @@ def current_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def _nearest(zoo: Source, queries: Source | None, top: int, candidates: int, scale: float) -> tuple[Tensor, Tensor]:
-    """The `top` rows of the zoo nearest to each query.
+def _nearest(pool: Source, queries: Source | None, top: int, candidates: int, scale: float) -> tuple[Tensor, Tensor]:
+    """The `top` rows of the pool nearest to each query.
 
     Args:
-        zoo, queries: where the rows come from; None: the zoo's, each itself left out.
+        pool, queries: where the rows come from; None: the pool's own, each itself left out.
         candidates: 0, or how many a uint8 sweep finds before they are ranked exactly.
         scale: what a sum of |x − y| is multiplied with.
 
     Returns:
         values (q, top) float64, and indices (q, top) int64, on the sources' device.
     """
-    most = memory_of(zoo.device) // MEMORY_SHARE
-    zoo, queries = _kept(zoo, most), None if queries is None else _kept(queries, most)
-    asked = zoo if queries is None else queries
-    values = torch.empty(asked.models, top, dtype=torch.float64, device=zoo.device)
-    indices = torch.empty(asked.models, top, dtype=torch.int64, device=zoo.device)
+    most = memory_of(pool.device) // MEMORY_SHARE
+    pool, queries = _kept(pool, most), None if queries is None else _kept(queries, most)
+    asked = pool if queries is None else queries
+    values = torch.empty(asked.models, top, dtype=torch.float64, device=pool.device)
+    indices = torch.empty(asked.models, top, dtype=torch.int64, device=pool.device)
     # differences of float16 are rounded: they find candidates too; uint8 is ranked as it is
-    rough = zoo.dtype != torch.uint8 and (candidates > 0 or zoo.dtype == torch.float16)
-    each = min(max(candidates, top + max(10, top)), zoo.models - (queries is None)) if rough else top
-    searched, searching = zoo, queries
+    rough = pool.dtype != torch.uint8 and (candidates > 0 or pool.dtype == torch.float16)
+    each = min(max(candidates, top + max(10, top)), pool.models - (queries is None)) if rough else top
+    searched, searching = pool, queries
     if rough and candidates > 0:
-        searched = Resident(Quantised(zoo)) if isinstance(zoo, Resident) else Quantised(zoo)
+        searched = Resident(Quantised(pool)) if isinstance(pool, Resident) else Quantised(pool)
         searching = None if queries is None else Quantised(queries)
     for first, last in _segments(asked, most // 2):
         found, sums = _search(searched, searching, (first, last), each, most)
         if rough:
-            found, sums = _ranked(zoo, asked.rows(first, last), found, most)
+            found, sums = _ranked(pool, asked.rows(first, last), found, most)
         values[first:last], indices[first:last] = sums[:, :top] * scale, found[:, :top]
-    zoo.check()
+    pool.check()
     if queries is not None:
         queries.check()
     return values, indices
@@ -110,47 +109,49 @@ def _blocks(models: int, pitch: int, most_bytes: int) -> Iterator[tuple[int, int
     return ((first, min(models, first + step)) for first in range(0, models, step))
 
 
-def _search(zoo: Source, queries: Source | None, block: tuple[int, int], each: int, most: int) -> tuple[Tensor, Tensor]:
+def _search(
+    pool: Source, queries: Source | None, block: tuple[int, int], each: int, most: int
+) -> tuple[Tensor, Tensor]:
     """Indices and sums of the `each` nearest of the queries of `block`, both (q, each), ascending."""
-    too_large = zoo.dtype == torch.uint8 and zoo.pitch > _MOST_UINT8_BYTES
-    if each > MOST_LISTED or zoo.dtype == torch.float64 or too_large or zoo.models > _MOST_MODELS:
-        return _by_sorting(zoo, queries, block, each, most)
-    whole = _segments(zoo, most // 4)
-    enough = _TILE * _BLOCKS_EACH * multiprocessors(zoo.device)
-    if queries is None and whole == [block] and zoo.models > enough:
-        keys = _symmetric(zoo, each)
+    too_large = pool.dtype == torch.uint8 and pool.pitch > _MAX_UINT8_BYTES
+    if each > MAX_NEAREST or pool.dtype == torch.float64 or too_large or pool.models > _MAX_MODELS:
+        return _by_sorting(pool, queries, block, each, most)
+    whole = _segments(pool, most // 4)
+    enough = _TILE * _BLOCKS_EACH * multiprocessors(pool.device)
+    if queries is None and whole == [block] and pool.models > enough:
+        keys = _symmetric(pool, each)
     else:
-        asking = (zoo if queries is None else queries).rows(*block)
-        keys = _listed(zoo, asking, whole, block[0] if queries is None else None, each)
+        asking = (pool if queries is None else queries).rows(*block)
+        keys = _listed(pool, asking, whole, block[0] if queries is None else None, each)
     bits = keys >> 32
-    sums = bits.double() if zoo.dtype == torch.uint8 else bits.to(torch.int32).view(torch.float32).double()
+    sums = bits.double() if pool.dtype == torch.uint8 else bits.to(torch.int32).view(torch.float32).double()
     return keys & 0xFFFFFFFF, sums
 
 
-def _symmetric(zoo: Source, each: int) -> Tensor:
-    """Keys (m, each) of the zoo's own neighbours: each pair of models is summed once."""
-    rows = zoo.rows(0, zoo.models)
-    keys = torch.full((zoo.models, each), _NONE, dtype=torch.int64, device=zoo.device)
-    with on_device(zoo.device) as stream:
+def _symmetric(pool: Source, each: int) -> Tensor:
+    """Keys (m, each) of the pool's own neighbours: each pair of models is summed once."""
+    rows = pool.rows(0, pool.models)
+    keys = torch.full((pool.models, each), _NONE, dtype=torch.int64, device=pool.device)
+    with on_device(pool.device) as stream:
         _backend.compiled("cuda").nearest_models_cuda_symmetric(
             kernel_rows(rows), kernel_dtype(rows), each, keys.data_ptr(), stream
         )
     return keys
 
 
-def _listed(zoo: Source, asking: Tensor, whole: list[tuple[int, int]], first_query: int | None, each: int) -> Tensor:
-    """Keys (q, each): the queries' lists go from one segment of the zoo to the next.
+def _listed(pool: Source, asking: Tensor, whole: list[tuple[int, int]], first_query: int | None, each: int) -> Tensor:
+    """Keys (q, each): the queries' lists go from one segment of the pool to the next.
 
     Args:
-        first_query: the queries are the zoo's models from this one on, and leave themselves out.
+        first_query: the queries are the pool's models from this one on, and leave themselves out.
     """
     tiles = -(-len(asking) // _TILE)
     widest = -(-max(last - first for first, last in whole) // _TILE)
-    parts = max(1, min(widest, _BLOCKS_EACH * multiprocessors(zoo.device) // tiles))
-    lists = torch.full((parts, len(asking), each), _NONE, dtype=torch.int64, device=zoo.device)
+    parts = max(1, min(widest, _BLOCKS_EACH * multiprocessors(pool.device) // tiles))
+    lists = torch.full((parts, len(asking), each), _NONE, dtype=torch.int64, device=pool.device)
     for first, last in whole:
-        rows = zoo.rows(first, last)
-        with on_device(zoo.device) as stream:
+        rows = pool.rows(first, last)
+        with on_device(pool.device) as stream:
             _backend.compiled("cuda").nearest_models_cuda(
                 kernel_rows(asking),
                 kernel_rows(rows),
@@ -170,20 +171,20 @@ def _listed(zoo: Source, asking: Tensor, whole: list[tuple[int, int]], first_que
 
 
 def _by_sorting(
-    zoo: Source, queries: Source | None, block: tuple[int, int], each: int, most: int
+    pool: Source, queries: Source | None, block: tuple[int, int], each: int, most: int
 ) -> tuple[Tensor, Tensor]:
     """The same for lists too long, or sums too large, for the kernel that keeps lists: blocks of distances, sorted."""
-    asked, (start, stop) = zoo if queries is None else queries, block
-    found = torch.empty(stop - start, each, dtype=torch.int64, device=zoo.device)
-    sums = torch.empty(stop - start, each, dtype=torch.float64, device=zoo.device)
+    asked, (start, stop) = pool if queries is None else queries, block
+    found = torch.empty(stop - start, each, dtype=torch.int64, device=pool.device)
+    sums = torch.empty(stop - start, each, dtype=torch.float64, device=pool.device)
     for first, last in _blocks(stop - start, 8 * max(each, 1 << 14), most // 16):
         asking = asked.rows(start + first, start + last)
         best, indices = sums.new_empty(last - first, 0), found.new_empty(last - first, 0)
-        for low, high in _blocks(zoo.models, max(zoo.pitch, 8 * len(asking)), most // 16):
-            distances = _rectangle(asking, zoo.rows(low, high))
-            numbers = torch.arange(low, high, device=zoo.device)
+        for low, high in _blocks(pool.models, max(pool.pitch, 8 * len(asking)), most // 16):
+            distances = _rectangle(asking, pool.rows(low, high))
+            numbers = torch.arange(low, high, device=pool.device)
             if queries is None:
-                itself = torch.arange(start + first, start + last, device=zoo.device)
+                itself = torch.arange(start + first, start + last, device=pool.device)
                 distances.masked_fill_(itself[:, None] == numbers, torch.inf)
             # stable, and earlier models come first: ties by index
             best, order = torch.cat([best, distances], 1).sort(dim=1, stable=True)
@@ -196,7 +197,7 @@ def _by_sorting(
 def _rectangle(x: Tensor, y: Tensor) -> Tensor:
     """Σ|x_i − y_j| for all i, j, float64."""
     sums = torch.empty(len(x), len(y), dtype=torch.float64, device=x.device)
-    step = (_MOST_UINT8_BYTES if x.dtype == torch.uint8 else 1 << 62) // _TILE * _TILE
+    step = (_MAX_UINT8_BYTES if x.dtype == torch.uint8 else 1 << 62) // _TILE * _TILE
     with on_device(x.device) as stream:
         for start in range(0, x.shape[1], step):
             parts = padded(x[:, start : start + step]), padded(y[:, start : start + step])
@@ -215,14 +216,14 @@ def _rectangle(x: Tensor, y: Tensor) -> Tensor:
     return sums
 
 
-def _ranked(zoo: Source, asking: Tensor, found: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def _ranked(pool: Source, asking: Tensor, found: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The candidates (q, each) of each query by their exact sums; ties by index."""
     found = found.sort(dim=1).values
     sums = torch.empty(found.shape, dtype=torch.float64, device=found.device)
-    exact = torch.float64 if zoo.dtype == torch.float64 else torch.float32
-    whole = _segments(zoo, most // 4)
+    exact = torch.float64 if pool.dtype == torch.float64 else torch.float32
+    whole = _segments(pool, most // 4)
     for first, last in whole:
-        rows = zoo.rows(first, last)
+        rows = pool.rows(first, last)
         if len(whole) == 1:
             pairs = torch.arange(found.numel(), device=found.device)
         else:

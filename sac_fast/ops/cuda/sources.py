@@ -47,7 +47,7 @@ class StoredVectors:
         if capturing(self.device):
             return
         if bool(self._wrong):
-            raise ValueError("zoo and queries must be finite, got a vector with NaN or Inf")
+            raise ValueError("models and queries must be finite, got a vector with NaN or Inf")
 
 
 class OutputVectors:
@@ -62,11 +62,11 @@ class OutputVectors:
         self._finite = FiniteRows(name, models)
 
     def rows(self, first: int, last: int) -> Tensor:
-        def tell(start: int, wrong: Tensor) -> None:
-            self._finite.tell(first + start, wrong)
+        def report(start: int, wrong: Tensor) -> None:
+            self._finite.report(first + start, wrong)
 
         block = self._outputs[first:last]
-        return correlation_rows(block, self._metric, self._sigma, self.dtype, (0, self._n), tell)
+        return correlation_rows(block, self._metric, self._sigma, self.dtype, (0, self._n), report)
 
     def check(self) -> None:
         self._finite.check()

@@ -4,15 +4,15 @@ What stands here is what every backend is measured against, and what runs where 
 The functions have the signatures of `sac_fast.ops`, without `backend`.
 """
 
-from .batch import (
-    correlation_distances,
-    correlation_vector,
-    nearest_models,
-    nearest_vectors,
-    pairwise_correlation_distances,
-)
+from .correlation_distance import correlation_distance
 from .correlation_distance_weighted import correlation_distance_weighted
-from .pair import average_ranks, correlation_distance, correlation_matrix, normalised_rows
+from .correlation_distances import correlation_distances
+from .correlation_matrix import correlation_matrix
+from .correlation_vector import correlation_vector
+from .jpeg_roundtrip import jpeg_roundtrip
+from .nearest_models import nearest_models, nearest_vectors
+from .pairwise_correlation_distances import pairwise_correlation_distances
+from .rows import average_ranks, normalised_rows
 
 __all__ = [
     "average_ranks",
@@ -21,6 +21,7 @@ __all__ = [
     "correlation_distances",
     "correlation_matrix",
     "correlation_vector",
+    "jpeg_roundtrip",
     "nearest_models",
     "nearest_vectors",
     "normalised_rows",

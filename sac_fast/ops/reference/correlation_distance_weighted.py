@@ -1,4 +1,4 @@
-"""correlation_distance_weighted as it is defined: float64, row blocks."""
+"""`correlation_distance_weighted` as it is defined: float64, row blocks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from torch import Tensor
 from ..arguments import (
     DEFAULT_SIGMA,
     METRICS,
+    as_weights,
     bandwidth,
     check_choice,
+    check_weights,
     finite_rows,
     outputs_pair,
     result_dtype,
-    weights_tensor,
     weights_values,
 )
-from .pair import BlockPairs, normalised_rows
+from .rows import BlockPairs, normalised_rows
 
 
 def correlation_distance_weighted(
@@ -34,7 +35,9 @@ def correlation_distance_weighted(
     sigma = bandwidth(sigma)
     finite_rows("a", a)
     finite_rows("b", b)
-    counts = weights_values("weights", weights_tensor("weights", weights, a))
+    weights = as_weights("weights", weights)
+    check_weights("weights", weights, a)
+    counts = weights_values("weights", weights)
     # neither overflow nor underflow in the squares
     counts = counts / counts.amax(dim=1, keepdim=True)
     rows_a, rows_b = normalised_rows(a, metric), normalised_rows(b, metric)

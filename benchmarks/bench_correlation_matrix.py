@@ -1,0 +1,6 @@
+"""Times correlation_matrix beside its peers; results are checked first."""
+
+from sac_fast.bench.script import main
+
+if __name__ == "__main__":
+    main("correlation_matrix", __doc__)

@@ -1,0 +1,136 @@
+"""Write the README's tables from the JSONs in benchmarks/results/, between `<!-- table: NAME -->` and `<!-- end -->`.
+
+    python benchmarks/readme_tables.py [--check]
+
+--check changes nothing; exit code 1 says that a table differs from its results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+PRESETS = {
+    "sac-jc": "cosine and l1 on JPEG probes, as published",
+    "robust": "share of the suspect's log-softmax outputs (T = 4, misclassified probes) that no linear function of the "
+    "source's explains",
+    "calibrated": "correlations less the mean of your own independents, weighted by their covariance; trained on "
+    "simulated thefts",
+}
+_TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def read(name: str) -> Any:
+    """A result, by its file's name."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def format_table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown, without alignment."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def format_seconds(seconds: float) -> str:
+    """At least two digits and a unit."""
+    unit, size = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("µs", 1e-6)
+    value = seconds / size
+    return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.1f} {unit}"
+
+
+def format_ratio(ratio: float) -> str:
+    """At least two digits."""
+    return f"{ratio:.0f}×" if ratio >= 9.95 else f"{ratio:.1f}×"
+
+
+def speed_table() -> str:
+    """Every case of the pair and batch benchmarks that is no part of a sweep."""
+    rows = []
+    for record in read("correlation_distance.json")["records"] + read("pairwise.json")["records"]:
+        if record["sweep"] is not None:
+            continue
+        ours = record["implementations"]["sac_fast"]
+        peers = [
+            f"{name} {format_ratio(entry['ratio'])}"
+            for name, entry in record["implementations"].items()
+            if "ratio" in entry and not name.startswith("sac_fast")
+        ]
+        if "peak_bytes_above_inputs" in record.get("agreement", {}):
+            peers.append(f"{record['agreement']['peak_bytes_above_inputs'] / 1e6:.0f} MB above the inputs")
+        limit = f"{100 * ours['fraction']:.0f} % of {ours['limit']}" if "fraction" in ours else ""
+        case = record["case"].removeprefix("memory, ")
+        rows.append([case, format_seconds(ours["seconds"]), ", ".join(peers), limit.replace("|", "\\|")])
+    return format_table(["case", "time", "times of others over ours", "of the measured limit"], rows)
+
+
+def demo_table() -> str:
+    """The demo's models by the way they came about, stolen ones first, nearest first."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    judged = [model for model in read("demo.json")["models"] if model["role"] != "null"]
+    for model in sorted(judged, key=lambda model: (model["role"] != "suspect", model["distance"])):
+        groups.setdefault(model["origin"] if model["role"] == "suspect" else "independent, held out", []).append(model)
+    others = {model["verdict"] for model in judged} - {"derived", "inconclusive"}
+    verdicts = ["derived", "inconclusive", *sorted(others)]
+    rows = []
+    for origin, models in groups.items():
+        distances = [model["distance"] for model in models]
+        counts = [str(sum(model["verdict"] == verdict for model in models)) for verdict in verdicts]
+        rows.append([origin, str(len(models)), f"{min(distances):.3f} … {max(distances):.3f}", *counts])
+    return format_table(["how the models came about", "models", "distance to the source", *verdicts], rows)
+
+
+def presets_table() -> str:
+    """The presets on the test bed: means over the attacks that do not know the method."""
+    methods = {method["name"]: method for method in read("evaluation.json")["methods"]}
+    rows = []
+    for name, description in PRESETS.items():
+        judged = methods[name]["non_adaptive"]
+        auc, tpr = judged["mean_over_attacks"]["auc"], judged["mean_over_attacks"]["tpr_at_fpr:0.05"]
+        interval = f"[{auc['over_models']['low']:.2f}, {auc['over_models']['high']:.2f}]"
+        labels = judged["attacks"]["extract-labels"]["auc"]["value"]
+        rows.append(
+            [f"`{name}`", description, f"{auc['value']:.2f} {interval}", f"{labels:.2f}", f"{tpr['value']:.2f}"]
+        )
+    return format_table(["preset", "what it is", "mean AUC", "AUC, label extraction", "TPR at 5 % FPR"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"demo": demo_table, "presets": presets_table, "speed": speed_table}
+
+
+def fill(text: str) -> str:
+    """The text with every table made anew.
+
+    Raises:
+        ValueError: a table is not known, or one of `TABLES` does not stand in the text exactly once.
+    """
+    found = [match[2] for match in _TABLE.finditer(text)]
+    if sorted(found) != sorted(TABLES) or text.count("<!-- table:") != len(found):
+        raise ValueError(f"the tables {', '.join(TABLES)} must stand once each between their marks, got {found}")
+    return _TABLE.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, compare")
+    check = parser.parse_args().check
+    text = README.read_text(encoding="utf-8")
+    new = fill(text)
+    if new == text:
+        return 0
+    if check:
+        print("README.md: a table differs from its results; run benchmarks/readme_tables.py", file=sys.stderr)
+        return 1
+    README.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,0 @@
-// 16 lanes: two blocks side by side.
-#define SAC_VECTOR_BYTES 32
-#include "cpu/jpeg_kernels_impl.h"
-
-const sac::JpegKernels sac::jpeg_kernels_avx2 = {scratch_bytes, band};

@@ -1,5 +1,0 @@
-// 8 lanes: SSE2 on x86-64, NEON on aarch64.
-#define SAC_VECTOR_BYTES 16
-#include "cpu/jpeg_kernels_impl.h"
-
-const sac::JpegKernels sac::jpeg_kernels_portable = {scratch_bytes, band};

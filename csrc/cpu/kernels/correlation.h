@@ -1,0 +1,104 @@
+// The inner loops of the correlation ops, compiled once for each instruction set, and the packed layouts they read.
+//
+// The n rows of a matrix are split into panels of `width` rows, padded with zero rows. A panel is a list of lines of
+// `width` numbers; line l holds one coordinate of all rows of the panel.
+#pragma once
+
+#include <cstdint>
+
+#include "sac/detail/instruction_set.h"
+
+namespace sac {
+
+// One model: line l is coordinate l.
+template <typename T>
+struct PackedModelView {
+  const T* lines;       // panels × k × width, 64-byte aligned
+  std::int64_t panels;  // ceil(n / width)
+  std::int64_t k;
+  const T* norms;       // rbf only: see PackedPairView
+  T inverse_bandwidth;  // rbf only: 1 / (2σ²)
+};
+
+// Two models: the coordinates of a and b alternate (a_0, b_0, a_1, b_1, …) up to the shorter of both, then the rest of
+// the longer one follows. So one pass over the lines forms C^a − C^b = [Â B̂]·[Â −B̂]ᵀ, and its partial sums stay near
+// the difference instead of climbing to 1 and back, which keeps float32's rounding small for similar models.
+template <typename T>
+struct PackedPairView {
+  const T* lines;       // panels × (2·pairs + rest) × width, 64-byte aligned
+  std::int64_t panels;  // ceil(n / width)
+  std::int64_t pairs;   // min(k_a, k_b)
+  std::int64_t rest;    // |k_a − k_b|
+  bool rest_is_a;
+  // rbf only: |x̂_i|² of every padded row: 1, 0 for a zero row, +inf for padding (so that its entries vanish)
+  const T* norms_a;
+  const T* norms_b;
+  T inverse_bandwidth;  // rbf only: 1 / (2σ²)
+};
+
+// Σ |C^a_ij − C^b_ij| over the blocks (p, q), p ≤ q, of the given panels; blocks off the diagonal count twice.
+template <typename T>
+using GroupSum = double (*)(const PackedPairView<T>&, std::int64_t p0, std::int64_t p1, std::int64_t q0,
+                            std::int64_t q1);
+
+// scale · |C^a_ij − C^b_ij| for the block (p, q), width × width, row by row, into `out` (64-byte aligned).
+template <typename T>
+using PairBlock = void (*)(const PackedPairView<T>&, std::int64_t p, std::int64_t q, T scale, T* out);
+
+// sums[r] += Σ_ij u[i·tile + r] · values[i·width + j] · v[r·stride + j] for `lines` rows i of `width` values, and r
+// below tile = replicate_tile. values and v are 64-byte aligned or whole panels away from it; stride is a multiple of
+// width.
+template <typename T>
+using WeightedSums = void (*)(const T* values, std::int64_t lines, const T* u, const T* v, std::int64_t stride,
+                              double* sums);
+
+// The block (p, q) of C, width × width, row by row, into `out` (64-byte aligned).
+template <typename T>
+using BlockValues = void (*)(const PackedModelView<T>&, std::int64_t p, std::int64_t q, T* out);
+
+// sums[i·sums_stride + j] += Σ_e |x_i[e] − y_j[e]| for rows of `count` numbers, `stride` apart. nx and ny are multiples
+// of kModelTile, stride and count whole cache lines. With `triangle` (x and y are the same rows) only tiles on or above
+// the diagonal are computed.
+template <typename T>
+using AllPairs = void (*)(const T* x, std::int64_t nx, const T* y, std::int64_t ny, std::int64_t stride,
+                          std::int64_t count, bool triangle, double* sums, std::int64_t sums_stride);
+
+constexpr std::int64_t kModelTile = 4;
+
+template <typename T>
+struct KernelsOf {
+  int width;
+  GroupSum<T> pair_dot;
+  GroupSum<T> pair_rbf;
+  BlockValues<T> block_dot;
+  BlockValues<T> block_rbf;
+  // Σ_e |x[e] − y[e]|, count a multiple of width², both 64-byte aligned
+  double (*abs_difference)(const T* x, const T* y, std::int64_t count);
+  AllPairs<T> all_pairs;
+  PairBlock<T> pair_block_dot;
+  PairBlock<T> pair_block_rbf;
+  int replicate_tile;
+  WeightedSums<T> weighted_sums;
+};
+
+struct Kernels {
+  KernelsOf<float> f32;
+  KernelsOf<double> f64;
+  AllPairs<std::uint8_t> all_pairs_u8;  // in units of one step
+};
+
+extern const Kernels kernels_portable;
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+
+const Kernels& kernels_for(InstructionSet set);
+
+template <typename T>
+const KernelsOf<T>& kernels_of(InstructionSet set) {
+  if constexpr (sizeof(T) == sizeof(double))
+    return kernels_for(set).f64;
+  else
+    return kernels_for(set).f32;
+}
+
+}  // namespace sac

@@ -1,0 +1,24 @@
+// The table of one instruction set's kernels.
+#pragma once
+
+#include "cpu/kernels/correlation_models.h"
+#include "cpu/kernels/correlation_pair.h"
+#include "cpu/kernels/correlation_weighted.h"
+
+namespace sac {
+namespace {
+
+template <typename T>
+constexpr KernelsOf<T> kernel_table_of() {
+  return {Shape<T>::width,        group_sum_dot<T>,      group_sum_of<T, Tile::rbf>,
+          block_values<T, false>, block_values<T, true>, abs_difference<T>,
+          all_pairs<T>,           pair_block_dot<T>,     pair_block_of<T, Tile::rbf>,
+          SAC_TILE_ROWS,          weighted_sums<T>};
+}
+
+constexpr Kernels kernel_table() {
+  return {kernel_table_of<float>(), kernel_table_of<double>(), all_pairs<std::uint8_t>};
+}
+
+}  // namespace
+}  // namespace sac

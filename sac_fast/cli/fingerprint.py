@@ -1,0 +1,131 @@
+"""`sac-fast fingerprint`: run one model on probes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .option_groups import expand_option_groups
+from .options import (
+    InputOptions,
+    ModelArgs,
+    PrintOptions,
+    ProbeFile,
+    Weights,
+    check_output_path,
+    parse_json_object,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models import OpenedModel
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is built."""
+
+    weights: Weights = None
+    model_args: ModelArgs = None
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(help="package.module:callable, of which one must fit a file of weights; repeatable."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is run."""
+
+    output: Annotated[
+        str | None,
+        typer.Option(help="Which output, where the model gives several: position, key or attribute."),
+    ] = None
+    batch_size: Annotated[int, typer.Option(min=1, help="Probes a batch.")] = 64
+    device: Annotated[str | None, typer.Option(help="Torch device; default: the CPU.")] = None
+
+    @property
+    def which(self) -> str | int | None:
+        """The output as the API takes it: a position is a number."""
+        is_position = self.output is not None and re.fullmatch("-?[0-9]{1,9}", self.output)
+        return int(self.output) if self.output is not None and is_position else self.output
+
+
+@expand_option_groups
+def fingerprint(
+    *,
+    model: Annotated[
+        str, typer.Argument(help="package.module:callable, or a model file: ONNX, recorded outputs, weights.")
+    ],
+    probes_file: ProbeFile,
+    out: Annotated[Path, typer.Option(help="Fingerprint file to write (safetensors).")],
+    options: ModelOptions,
+    name: Annotated[str | None, typer.Option(help="What to call the model; default: the output's name.")] = None,
+    inputs: InputOptions,
+    how: RunOptions,
+    prints: PrintOptions,
+) -> None:
+    """Run a model on probes and keep its outputs."""
+    from ..fingerprint import fingerprint as make_fingerprint
+    from ..probes import ProbeSet
+    from .render.common import show_fingerprint
+
+    preprocessing = inputs.parse("fingerprint")
+    arguments = _check_model(model, options)
+    check_output_path(out, prints.force)
+    probes = ProbeSet.load(probes_file)
+    made = make_fingerprint(
+        _open(model, options, arguments, how.which),
+        probes,
+        preprocessing=preprocessing,
+        batch_size=how.batch_size,
+        device=how.device,
+        output=how.which,
+        name=name or out.stem,
+        progress=not prints.quiet,
+    )
+    made.save(out)
+    show_fingerprint(made, out, prints.as_json)
+
+
+def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
+    """Refuse options that do not go with a file or a callable; the arguments otherwise."""
+    arguments = parse_json_object(options.model_args)
+    is_file = Path(model).exists()
+    if is_file and options.weights is not None:
+        raise typer.BadParameter(f"goes with package.module:callable, got the file {model!r}", param_hint="--weights")
+    if is_file and arguments and not options.architecture:
+        raise typer.BadParameter(
+            f"goes with package.module:callable, or --architecture, got the file {model!r} alone",
+            param_hint="--model-args",
+        )
+    if options.architecture and not is_file:
+        raise typer.BadParameter(f"goes with a file of weights as MODEL, got {model!r}", param_hint="--architecture")
+    return arguments
+
+
+def _open(
+    model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None
+) -> OpenedModel | torch.nn.Module:
+    from ..models import ModelEntry, load_model, open_model
+    from ..models.architectures import split_architecture
+    from ..models.code_path import allow_code_in
+
+    file = Path(model)
+    if options.architecture or not file.exists():
+        allow_code_in(os.getcwd())
+    if not file.exists():
+        return load_model(model, weights=options.weights, kwargs=arguments)
+    architectures = options.architecture or []
+    if arguments:  # of all of them, beside those that one has of its own
+        architectures = [
+            f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
+        ]
+    return open_model(ModelEntry(file.name, file, output=output), architectures=architectures)

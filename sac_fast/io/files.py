@@ -1,0 +1,113 @@
+"""Files that are written in full or not at all, and opened only where they are regular files."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import FileFormatError
+
+StrPath = str | os.PathLike[str]
+
+_LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
+# Sockets and devices without a driver cannot even be opened.
+_REASONS = {errno.ELOOP: "symlink-loop", errno.ENXIO: "not-a-regular-file", errno.ENODEV: "not-a-regular-file"}
+
+
+@contextlib.contextmanager
+def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
+    """Write a file that is either there in full or not there at all.
+
+    The bytes go to a temporary name in the same folder and are renamed to ``path`` once they are on the disk.
+    After any exception, ``KeyboardInterrupt`` included, the temporary file is gone and an older ``path`` is
+    as it was.
+
+    Args:
+        path: where the file shall be; its folder must exist.
+
+    Yields:
+        The temporary file, opened for writing bytes.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written to.
+    """
+    target = Path(path)
+    temporary = target.parent / f".sac_fast-{secrets.token_hex(8)}.tmp"
+    # O_EXCL never follows a planted link; mode 0o666 leaves the permissions to the user's umask.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    # The rename itself reaches the disk with the folder; not every file system supports that.
+    with contextlib.suppress(OSError):
+        sync_folder(target.parent)
+
+
+def sync_folder(folder: Path | int) -> None:
+    """Make renames and new names in a folder durable.
+
+    Args:
+        folder: its path or a descriptor of it.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    if isinstance(folder, int):
+        os.fsync(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether this is a file that `atomic_write` leaves behind where the process was killed in the middle."""
+    return _LEFTOVER.fullmatch(path.name) is not None and path.is_file()
+
+
+def open_regular(path: StrPath) -> BinaryIO:
+    """Open a regular file for reading; a directory, a pipe or a device is refused without waiting for it.
+
+    Args:
+        path: the file; a symbolic link is followed.
+
+    Returns:
+        The file, opened for reading bytes.
+
+    Raises:
+        FileFormatError: it does not exist, cannot be read, or is not a regular file; its ``reason`` is
+            ``"missing"``, ``"symlink-loop"`` or ``"not-a-regular-file"``.
+    """
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to would otherwise wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise cannot_read(path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileFormatError(
+            f"{os.fspath(path)!r} must be a regular file, got a folder, a pipe or a device",
+            reason="not-a-regular-file",
+        )
+    return os.fdopen(descriptor, "rb")
+
+
+def cannot_read(path: StrPath, error: OSError | ValueError) -> FileFormatError:
+    """The error for a path that cannot be opened; a ValueError says that its name holds a NUL character."""
+    code, cause = (error.errno or 0, error.strerror) if isinstance(error, OSError) else (0, error)
+    return FileFormatError(f"cannot read {os.fspath(path)!r}: {cause}", reason=_REASONS.get(code, "missing"))

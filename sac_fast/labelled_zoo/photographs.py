@@ -1,0 +1,95 @@
+"""The photographs in scikit-image and scikit-learn, and their division among the sides.
+
+Nothing is downloaded: they are files of the installed packages.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import ProbeError
+
+# Name -> (package, file in its wheel). Gray photographs are replicated to three channels.
+PHOTOGRAPHS: dict[str, tuple[str, str]] = {
+    "astronaut": ("skimage", "data/astronaut.png"),
+    "brick": ("skimage", "data/brick.png"),
+    "camera": ("skimage", "data/camera.png"),
+    "cell": ("skimage", "data/cell.png"),
+    "chelsea": ("skimage", "data/chelsea.png"),
+    "china": ("sklearn", "datasets/images/china.jpg"),
+    "clock_motion": ("skimage", "data/clock_motion.png"),
+    "coffee": ("skimage", "data/coffee.png"),
+    "coins": ("skimage", "data/coins.png"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "grass": ("skimage", "data/grass.png"),
+    "gravel": ("skimage", "data/gravel.png"),
+    "hubble_deep_field": ("skimage", "data/hubble_deep_field.jpg"),
+    "ihc": ("skimage", "data/ihc.png"),
+    "moon": ("skimage", "data/moon.png"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+    "page": ("skimage", "data/page.png"),
+    "retina": ("skimage", "data/retina.jpg"),
+    "rocket": ("skimage", "data/rocket.jpg"),
+}
+
+CELL = 48  # pixels a side
+
+
+def read_photograph(name: str) -> NDArray[np.uint8]:
+    """Read one photograph from its installed package.
+
+    Args:
+        name: a key of ``PHOTOGRAPHS``.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ProbeError: the package is not installed, or its wheel lacks the file.
+    """
+    package, inside = PHOTOGRAPHS[name]
+    # find_spec locates the folder without running the package's import, which would take a second.
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ProbeError(
+            f"photograph {name!r} must come from the package {package}, which is not installed: "
+            "pip install 'sac-fast[demo]'"
+        )
+    path = Path(spec.submodule_search_locations[0]) / inside
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    except OSError as error:
+        raise ProbeError(f"photograph {name!r} must be readable at {path}, got: {error}") from error
+
+
+def assign_cells(
+    height: int, width: int, generator: np.random.Generator, shares: Sequence[float] = (0.4, 0.4, 0.2)
+) -> NDArray[np.int64]:
+    """Divide a photograph into square cells and give each to one side: the sides share no pixel.
+
+    Args:
+        height, width: of the photograph, in pixels; what does not fill a cell at the right and lower edge
+            is not used.
+        generator: decides the order.
+        shares: of the cells, side by side; they sum to 1.
+
+    Returns:
+        (height // 48, width // 48) int64: the number of the side.
+
+    Raises:
+        ProbeError: fewer than five cells, so that a side would be empty.
+    """
+    rows, columns = height // CELL, width // CELL
+    count = rows * columns
+    if count < 5:
+        raise ProbeError(f"photograph must have at least 5 cells of {CELL}×{CELL}, got {count} from {height}×{width}")
+    bounds = np.round(np.cumsum(shares) * count).astype(np.int64)
+    sides = np.searchsorted(bounds, np.arange(count), side="right")
+    return generator.permutation(sides).reshape(rows, columns).astype(np.int64)

@@ -1,0 +1,130 @@
+"""`correlation_distance`: how far the sample correlations of two models are apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _backend
+from . import reference
+from .arguments import (
+    BACKENDS,
+    COMPARISONS,
+    DEFAULT_SIGMA,
+    METRICS,
+    PRECISIONS,
+    as_tensor,
+    bandwidth,
+    check_choice,
+    check_metric,
+    check_pair,
+    result_dtype,
+)
+from .cuda.correlation_distances import correlation_distances as cuda_distances
+from .dispatch import cpu_arguments, ranked, register, view
+from .moments import distance_from_moments
+
+
+def correlation_distance(
+    a: Tensor | np.ndarray,
+    b: Tensor | np.ndarray,
+    *,
+    metric: str = "cosine",
+    comparison: str = "l1",
+    sigma: float = DEFAULT_SIGMA,
+    backend: str = "auto",
+    precision: str = "highest",
+) -> Tensor:
+    """Distance between the sample correlations of two models on the same n probes.
+
+    With C^x = `correlation_matrix(x)`:
+
+    * "l1" (SAC): d = (1/n²) Σ_ij |C^a_ij − C^b_ij|
+    * "l2": d = √((1/n²) Σ_ij (C^a_ij − C^b_ij)²)
+    * "rsa": d = 1 − Pearson correlation of the entries above the diagonals
+    * "cka": d = 1 − <HC^aH, HC^bH> / (|HC^aH| |HC^bH|), H = I − 11ᵀ/n
+
+    Neither n×n matrix is stored. Identical models give exactly 0; the same call twice gives the same bits, for any
+    number of threads. For "rsa" and "cka" a matrix without variation correlates 0 with any other (d = 1).
+
+    Args:
+        a: (n, k_a) outputs of the first model, float16, bfloat16, float32 or float64; any strides; tensor or
+            NumPy array.
+        b: (n, k_b) outputs of the second model on the same probes; k_b may differ from k_a.
+        metric: "cosine", "pearson", "spearman" or "rbf".
+        comparison: "l1", "l2", "rsa" or "cka".
+        sigma: bandwidth σ of "rbf", 1e-4 … 1e15; the default, √½, is the reference scripts' 2σ² = 1.
+        backend: "auto" follows the device and falls back to "reference" where no compiled kernel serves it;
+            "cpu" and "cuda" are the compiled module, "reference" is the float64 definition. CUDA kernels that no GPU
+            has run yet (see `capabilities`) are used only when asked for by name.
+        precision: of "l1" by "cuda", named as in `torch.set_float32_matmul_precision`. "highest": each normalised
+            value is split into two fp16 numbers and three products are summed in float32 on tensor cores, |error| ≤
+            1e-6. "high" (|error| ≤ 2e-5) takes the same way, since two products do not reach it and bf16 needs three
+            as well; rows of more than 2,048 outputs are summed in float64. "medium": one fp16 product, |error| ≤ 2e-3,
+            a third of the work. Other backends, other comparisons and float64 inputs compute all levels alike.
+
+    Returns:
+        0-d tensor, float32 (|error| ≤ 1e-6, but for "medium"), float64 if a or b is float64, on the device of `a`.
+
+    Raises:
+        TypeError: not a dense floating-point matrix.
+        ValueError: shapes or devices that do not fit, unknown name, outputs that require grad, or NaN or Inf (the
+            message names the row).
+        BackendError: the backend was asked for by name and is not there, or does not fit the device.
+
+    Example:
+        >>> source = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> suspect = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+        >>> correlation_distance(source, suspect)
+        tensor(0.5000)
+
+    In PyTorch, for "cosine" and "l1":
+
+        a, b = torch.nn.functional.normalize(a), torch.nn.functional.normalize(b)
+        d = (a @ a.T - b @ b.T).abs().mean()
+
+    Source: Guan et al., NeurIPS 2022 (arXiv 2210.15427), section 3.2; Kriegeskorte et al. 2008 (rsa);
+    Kornblith et al. 2019 (cka).
+    """
+    a, b = as_tensor("a", a), as_tensor("b", b)
+    check_choice("metric", metric, METRICS)
+    check_choice("comparison", comparison, COMPARISONS)
+    check_choice("precision", precision, PRECISIONS)
+    check_choice("backend", backend, BACKENDS)
+    result: Tensor = _op(a, b, metric, comparison, bandwidth(sigma), backend, precision)
+    return result
+
+
+def _check(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, precision: str = "highest") -> None:
+    check_pair(a, b)
+    check_metric(metric, sigma)
+    check_choice("comparison", comparison, COMPARISONS)
+    check_choice("precision", precision, PRECISIONS)
+
+
+def _fake(a: Tensor, b: Tensor, *options: object) -> Tensor:
+    return a.new_empty((), dtype=result_dtype(a, b))
+
+
+def _cpu(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, precision: str = "highest") -> Tensor:
+    if comparison != "l1":
+        return distance_from_moments(a, b, metric, comparison, sigma)
+    dtype = result_dtype(a, b)
+    if metric == "spearman":
+        metric, a, b = "pearson", ranked("a", a), ranked("b", b)
+    distance = _backend.compiled().correlation_distance_cpu(view(a), view(b), metric, sigma, *cpu_arguments())
+    return torch.tensor(distance, dtype=dtype)
+
+
+def _cuda(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, precision: str = "highest") -> Tensor:
+    if comparison != "l1":
+        return distance_from_moments(a, b, metric, comparison, sigma)
+    return cuda_distances(a, [b], metric, sigma, precision, ["a", "b"])[0]
+
+
+def _reference(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, precision: str = "highest") -> Tensor:
+    return reference.correlation_distance(a, b, metric=metric, comparison=comparison, sigma=sigma)
+
+
+_op = register("correlation_distance", check=_check, fake=_fake, cpu=_cpu, cuda=_cuda, reference=_reference)

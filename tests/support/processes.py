@@ -1,0 +1,29 @@
+"""Which tests share a process of pytest-xdist (`pytest -n 2`), and which start first."""
+
+# A file's tests run in one process, which makes the file's fixtures once. These run in one process
+# together, so that no two of them, which measure time or memory or kill processes, are in each other's way.
+MEASURING = (
+    "tests/scan/test_scan_kill.py",
+    "tests/store/test_store_crash.py",
+    "tests/test_installation.py",
+    "tests/benchmarks/test_gpu_check.py",
+    "tests/io/test_container.py",
+)
+# Started first, so that no process is left with one of them when the others are done.
+LONG = (
+    *MEASURING,
+    *(f"tests/ops/test_{name}.py" for name in ("tiles_emulated", "sweep_ops_emulated", "correlation_distance")),
+    *("tests/simulation/", "tests/scan/test_scan.py", "tests/demo/", "tests/testbed/test_testbed_run.py"),
+)
+
+
+def process_group(nodeid):
+    """The tests with which a test shares a process."""
+    if nodeid.startswith(MEASURING):
+        return "measuring"
+    return "bench" if nodeid.startswith("tests/bench/") else nodeid.partition("::")[0]
+
+
+def start_order(nodeid):
+    """The place of a test's file in `LONG`; after all of them where it has none."""
+    return next((place for place, name in enumerate(LONG) if nodeid.startswith(name)), len(LONG))
