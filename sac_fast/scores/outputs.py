@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..ops.arguments import check_choice
+from ..ops.arguments import check_choice, check_same_probes
 
 
 def _agreement(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
@@ -68,8 +68,7 @@ def output_distance(kind: str, source: Tensor, suspect: Tensor, labels: Tensor |
     Source: Godinot et al., "Queries, Representation & Detection", AAAI 2025 (AKH).
     """
     check_choice("kind", kind, OUTPUT_SCORES)
-    if len(source) != len(suspect):
-        raise ValueError(f"suspect must have {len(source)} rows like source, got {len(suspect)}")
+    check_same_probes("suspect", suspect, source, "source")
     if kind in NEED_LABELS and (labels is None or len(labels) != len(source)):
         got = "none" if labels is None else len(labels)
         raise ValueError(f"{kind} needs the true labels of all {len(source)} probes, got {got}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,16 +37,9 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values, those of the verdict at the top level."""
-        return {
-            "source": self.source,
-            "suspect": self.suspect,
-            **self.verdict.to_dict(),
-            "metric": self.metric,
-            "comparison": self.comparison,
-            "probe_hash": self.probe_hash,
-            "null_distances": self.null_distances,
-            "warnings": list(self.warnings),
-        }
+        fields = dataclasses.asdict(self)
+        verdict = fields.pop("verdict")
+        return {"source": self.source, "suspect": self.suspect, **verdict, **fields, "warnings": list(self.warnings)}
 
 
 def verify_fingerprints(
