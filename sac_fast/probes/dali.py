@@ -292,14 +292,8 @@ class DaliLoader:
 
         def steps(fn: Any, types: Any, source: Any) -> Any:
             encoded = fn.external_source(source, batch=True)
-            options = {"hw_decoder_load": 0.0} if on_gpu else {}
-            images = fn.decoders.image(
-                encoded,
-                device="mixed" if on_gpu else "cpu",
-                output_type=types.RGB,
-                jpeg_fancy_upsampling=True,
-                **options,
-            )
+            options = {"device": "mixed", "hw_decoder_load": 0.0} if on_gpu else {"device": "cpu"}
+            images = fn.decoders.image(encoded, output_type=types.RGB, jpeg_fancy_upsampling=True, **options)
             mode = {"crop": "not_smaller", "stretch": "stretch", "pad": "not_larger"}[self.fit]
             filter_ = getattr(types, RESAMPLES[self.resample])
             images = fn.resize(images, size=self.size, mode=mode, interp_type=filter_, antialias=True)

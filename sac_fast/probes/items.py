@@ -120,14 +120,14 @@ def _listed(path: Path) -> list[Item]:
         raise ProbeError(f"file list {str(path)!r} cannot be read: {error}") from error
     root = path.parent
     lines = [line for line in lines if line]
-    numbers = [line.rsplit(None, 1)[1:] for line in lines]
-    labelled = [bool(n) and n[0].lstrip("-").isdecimal() for n in numbers]
+    parts = [line.rsplit(None, 1) for line in lines]
+    labelled = [len(part) == 2 and part[1].lstrip("-").isdecimal() for part in parts]
     if any(labelled) and not all(labelled):
         wrong = lines[labelled.index(False)]
         raise ProbeError(f"file list {str(path)!r} must have a label on every line or on none, got none in {wrong!r}")
     items = []
-    for line, is_labelled in zip(lines, labelled, strict=True):
-        name, label = (line.rsplit(None, 1)[0], int(line.rsplit(None, 1)[1])) if is_labelled else (line, None)
+    for line, part, is_labelled in zip(lines, parts, labelled, strict=True):
+        name, label = (part[0], int(part[1])) if is_labelled else (line, None)
         if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
             raise ProbeError(f"file list {str(path)!r} must name files of its own folder, got {name!r}")
         items.append(Item(Path(name).as_posix(), root / name, label))

@@ -18,7 +18,7 @@ from ..io.hashing import content_hash
 from .arguments import as_integer
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
-from .folder import read_folder
+from .folder import FolderOptions, read_folder
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
 from .provenance import image_entries, normal_provenance, select_images, step_versions
 
@@ -65,10 +65,12 @@ class ProbeSet:
     @cached_property
     def content_hash(self) -> str:
         """``"sha256:..."`` of pixels and labels (not of the provenance), as recorded in fingerprints."""
-        arrays: dict[str, Any] = {"images": self.images}
-        if self.labels is not None:
-            arrays["labels"] = self.labels
-        return content_hash(arrays)
+        return content_hash(self._arrays)
+
+    @property
+    def _arrays(self) -> dict[str, Any]:
+        arrays = {"images": self.images, "labels": self.labels}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -123,19 +125,10 @@ class ProbeSet:
             ProbeError: no image, an unreadable one, a link to a file outside the folder, mixed sizes without ``size``,
                 a class with too few images, or a wrong argument.
         """
-        images, numbers, source, more = read_folder(
-            folder,
-            size=size,
-            fit=fit,
-            resample=resample,
-            labels=labels,
-            limit=limit,
-            seed=seed,
-            commit_seed=commit_seed,
-            per_class=per_class,
-            skip_bad=skip_bad,
-            progress=progress,
+        options = FolderOptions(
+            size, fit, resample, labels, limit, seed, commit_seed, per_class, skip_bad=skip_bad, progress=progress
         )
+        images, numbers, source, more = read_folder(folder, options)
         return cls(images, numbers, normal_provenance(source, engine_versions(), **more))
 
     @classmethod
@@ -276,11 +269,8 @@ class ProbeSet:
         Raises:
             OSError: the folder does not exist or cannot be written to.
         """
-        arrays: dict[str, Any] = {"images": self.images}
-        if self.labels is not None:
-            arrays["labels"] = self.labels
         metadata = {"content_hash": self.content_hash, "provenance": self.provenance}
-        save_container(path, "probes", arrays, metadata)
+        save_container(path, "probes", self._arrays, metadata)
 
     @classmethod
     def load(cls, path: StrPath) -> ProbeSet:
@@ -297,10 +287,8 @@ class ProbeSet:
         except (KeyError, ValueError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a probe set, got {error}") from error
         if probes.content_hash != metadata.get("content_hash"):
-            raise FileFormatError(
-                f"{str(path)!r} must hold probes with the hash {metadata.get('content_hash')}, "
-                f"got {probes.content_hash}"
-            )
+            wanted = metadata.get("content_hash")
+            raise FileFormatError(f"{str(path)!r} must hold probes with the hash {wanted}, got {probes.content_hash}")
         return probes
 
 
