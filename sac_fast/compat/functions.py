@@ -203,7 +203,8 @@ def _sum_in_order(terms: Tensor) -> Tensor:
     """``((t_0 + t_1) + t_2) + …``, rounded to the terms' dtype after each addition."""
     on_cpu = terms.cpu()
     if terms.dtype == torch.bfloat16:  # unknown to NumPy
-        return functools.reduce(torch.add, on_cpu).to(terms.device)
+        total: Tensor = functools.reduce(torch.add, on_cpu)
+        return total.to(terms.device)
     with np.errstate(all="ignore"):
         last = np.add.accumulate(on_cpu.numpy())[-1:]
     return torch.from_numpy(last.copy()).to(terms.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +73,15 @@ def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -
     return written
 
 
-def _of_ours(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (method for method in results["methods"] if method["from"] == "sac_fast")
-
-
 def _chosen(results: Mapping[str, Any], maximum: int) -> list[Mapping[str, Any]]:
     """The presets, then the best setting of every peer, best peers first, then other scores."""
-    ours = [m for m in _of_ours(results) if m["name"] in PRESETS]
-    others = [m for m in _of_ours(results) if m["name"] not in PRESETS]
+    ours = [m for m in results["methods"] if m["from"] == "sac_fast"]
     peers = [m for m in results["methods"] if m["from"] != "sac_fast"]
     best: dict[str, Mapping[str, Any]] = {}
     for method in sorted(peers, key=_mean_auc, reverse=True):
         best.setdefault(method["from"], method)
-    return [*ours, *best.values(), *others][:maximum]
+    presets = [m for m in ours if m["name"] in PRESETS]
+    return [*presets, *best.values(), *(m for m in ours if m not in presets)][:maximum]
 
 
 def _mean_auc(method: Mapping[str, Any]) -> float:
@@ -115,11 +111,10 @@ def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
             where.plot(curve.false_positive_rate, curve.true_positive_rate, label=method["name"],
                        color=COLOURS[number], linestyle=DASHES[number], linewidth=1.8)  # fmt: skip
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes.set_xlabel("false positive rate: share of the independents accused")
-    axes.set_ylabel("true positive rate: share of the stolen models found")
+    axes.set(xlabel="false positive rate: share of the independents accused",
+             ylabel="true positive rate: share of the stolen models found")  # fmt: skip
     axes.set_title("ROC, all non-adaptive attacks against all independents", fontsize=10)
-    inset.set_xlim(0, 0.1)
-    inset.set_ylim(0, 1.02)
+    inset.set(xlim=(0, 0.1), ylim=(0, 1.02))
     inset.set_title("false positive rate ≤ 0.1", fontsize=8, backgroundcolor="white")
     inset.tick_params(labelsize=7)
     for where in (axes, inset):
@@ -129,7 +124,7 @@ def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
 
 
 def _distances(figure: Any, results: Mapping[str, Any]) -> bool:
-    ours = [*_of_ours(results)][:3]
+    ours = [m for m in results["methods"] if m["from"] == "sac_fast"][:3]
     if not ours:
         return False
     who = results["members"]
@@ -178,8 +173,7 @@ def _curves(figure: Any, curves: Mapping[str, Sequence[Sequence[Any]]], quantity
         axes.set_xticks(ticks)
     axes.axhline(0.5, color="0.7", linewidth=0.8)
     axes.set_title(f"AUC against the {quantity}", fontsize=10)
-    axes.set_xlabel(f"{quantity} ({scale})")
-    axes.set_ylabel("mean AUC over the non-adaptive attacks")
+    axes.set(xlabel=f"{quantity} ({scale})", ylabel="mean AUC over the non-adaptive attacks")
     axes.grid(alpha=0.3)
     # The legend is below the axes, where it hides no line.
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pix
 from .engines import compress
 from .folder import FolderOptions, read_folder
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
-from .provenance import image_entries, normal_provenance, select_images, step_versions
+from .provenance import image_entries, json_copy, normal_provenance, select_images, step_versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +52,9 @@ class ProbeSet:
             raise ProbeError(f"images must be uint8 (n, H, W, 3), none of them 0, got {images.dtype} {images.shape}")
         if labels is not None and (labels.dtype != np.int64 or labels.shape != images.shape[:1]):
             raise ProbeError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
-        try:
-            # Through JSON and back: a private copy, equal before saving and after loading.
-            provenance = json.loads(json.dumps(self.provenance, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ProbeError(f"provenance must be what JSON can hold, got {error}") from error
         object.__setattr__(self, "images", _frozen(images))
         object.__setattr__(self, "labels", None if labels is None else _frozen(labels))
-        object.__setattr__(self, "provenance", provenance)
+        object.__setattr__(self, "provenance", json_copy(self.provenance, ProbeError))
 
     @cached_property
     def content_hash(self) -> str:

@@ -116,7 +116,7 @@ def nulls_needed(
 
     for rank in itertools.count(1):
         # These sizes have the same r, and the r-th smallest null decreases with their size.
-        first, last = _min_size(rate, rank), min(_min_size(rate, rank + 1) - 1, max_nulls)
+        first, last = min_null_count(rate, rank), min(min_null_count(rate, rank + 1) - 1, max_nulls)
         if first > max_nulls:
             break
 
@@ -126,14 +126,6 @@ def nulls_needed(
         if last >= first and kept(last):
             return first + bisect.bisect_left(range(first, last), True, key=kept)
     raise ValueError(f"ceiling must be reachable with {max_nulls:,} nulls, got {highest:g} for the rate {rate:g}")
-
-
-def _min_size(rate: float, rank: int) -> int:
-    """The smallest m with ⌊α(1 + m)⌋ >= rank, by correctly rounded quotients."""
-    size = max(rank - 1, math.floor(rank / rate) - 2)
-    while rank / (1 + size) > rate:
-        size += 1
-    return size
 
 
 def probes_needed(

@@ -86,7 +86,7 @@ def verify_fingerprints(
     """
     check_distinct_models(source, suspect, nulls)
     distances = [source.distance(fp, metric=metric, comparison=comparison, backend=backend) for fp in (suspect, *nulls)]
-    return judge_distances(source, suspect, nulls, distances, alpha=alpha, metric=metric, comparison=comparison)
+    return judge_distances(source, suspect, nulls, distances, alpha, metric, comparison)
 
 
 def judge_distances(
@@ -94,10 +94,10 @@ def judge_distances(
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint],
     distances: Sequence[float],
-    *,
     alpha: float,
     metric: str,
     comparison: str,
+    *,
     known_nulls: Mapping[str, float] | None = None,
     warnings: Sequence[str] = (),
 ) -> Verification:
