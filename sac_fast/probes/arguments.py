@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
 from ..errors import ProbeError
+
+
+def import_optional(module: str, what: str, missing: str | None) -> Any:
+    """Import a module of an extra; a ProbeError if something is missing for `what`."""
+    if missing is not None:
+        raise ProbeError(f"{what} must be installed: {missing}")
+    return importlib.import_module(module)
 
 
 def as_integer(value: object) -> int | None:

@@ -80,7 +80,8 @@ def compare_engines(
     result = []
     for engine in ENGINES:
         for device in devices if engine != "pillow" else devices[:1]:
-            missing, figures = available_engines()[engine], ()
+            missing = available_engines()[engine]
+            figures: tuple[Any, ...] = ()
             if missing is None:
                 try:
                     made = probes.jpeg(engine=engine, device=device, **options)
