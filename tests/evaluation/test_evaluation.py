@@ -14,27 +14,16 @@ from support.labelled_zoos import make_zoo, members
 
 from sac_fast.demo.architectures import plain
 from sac_fast.errors import FileFormatError, FingerprintError
-from sac_fast.evaluation import (
-    LoadedZoo,
-    ZooEvaluation,
-    attack_aucs,
-    calibrated_method,
-    cross_fit,
-    csv_rows,
-    evaluate,
-    make_folds,
-    markdown,
-    mean_auc,
-    mean_tpr,
-    read_peers,
-    score_method,
-    summarise,
-    write_figures,
-)
+from sac_fast.evaluation.crossfit import cross_fit, make_folds
 from sac_fast.evaluation.curves import grid, limited
+from sac_fast.evaluation.figures import write_figures
+from sac_fast.evaluation.loaded_zoo import LoadedZoo
+from sac_fast.evaluation.methods import calibrated_method, read_peers, score_method
 from sac_fast.evaluation.query_time import seconds_per_probe
 from sac_fast.evaluation.resampled import resampled_distances
-from sac_fast.evaluation.summary import split_checks
+from sac_fast.evaluation.run import ZooEvaluation, evaluate
+from sac_fast.evaluation.summary import attack_aucs, mean_auc, mean_tpr, split_checks, summarise
+from sac_fast.evaluation.tables import csv_rows, markdown
 from sac_fast.fingerprint import Fingerprint
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import Preprocessing, save_weights

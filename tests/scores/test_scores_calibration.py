@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from support.labelled_zoos import make_zoo
 
 from sac_fast.errors import FileFormatError, FingerprintError
-from sac_fast.evaluation import fit_calibration, split_independents
+from sac_fast.evaluation.fitting import fit_calibration, split_independents
 from sac_fast.io.container import load_container, save_container
 from sac_fast.scores import (
     Calibration,

@@ -11,10 +11,10 @@ def documented(module):
 
 
 def run_examples(module, name, **names):
-    """Run the examples in the docstring of one exported object, which see the module and `names`; one at least."""
-    value = getattr(module, name)
+    """Run the examples of one exported object, at least one: they see its own module, the package and `names`."""
     finder = doctest.DocTestFinder(recurse=False)
-    tests = finder.find(value, name, globs={**vars(module), **names, "__name__": "example"})
+    seen = {**vars(module), **names, "__name__": "example"}
+    tests = finder.find(getattr(module, name), name, extraglobs=seen)
     assert sum(len(test.examples) for test in tests) > 0, f"{name} has no example"
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.REPORT_NDIFF)
     output = []
