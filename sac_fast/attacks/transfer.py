@@ -7,10 +7,10 @@ from typing import Any, TypeVar, Unpack
 
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, require
 from ..models import load_model
 from .copies import copied
-from .finetune import finetune_all, finetune_last, last_layer_name
+from .finetune import Layer, finetune_all, finetune_last, last_layer_name
 from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, device_of, seeded
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -37,12 +37,11 @@ def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | Non
         >>> replace_head(torch.nn.Sequential(torch.nn.Linear(4, 3)), 7)[0]
         Linear(in_features=4, out_features=7, bias=True)
     """
-    if not isinstance(outputs, int) or outputs < 1:
-        raise ValueError(f"outputs must be an integer of at least 1, got {outputs!r}")
+    require(isinstance(outputs, int) and outputs >= 1, "outputs must be an integer of at least 1", outputs)
     name = last_layer_name(model) if layer is None else layer
     new = copied(model)
     old = dict(new.named_modules()).get(name)
-    if not name or not isinstance(old, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if not name or not isinstance(old, Layer):
         raise ModelError(
             f"layer must name a linear or convolutional layer inside the model, got {name!r} ({type(old).__name__})"
         )

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from ..errors import FileFormatError
 from ..fingerprint import Fingerprint
-from ..io.files import StrPath, atomic_write, open_regular
+from ..io.files import StrPath, atomic_write, read_regular
 from ..probes import ProbeSet
 
 KIND = "sac_fast labelled zoo"
@@ -191,10 +191,7 @@ class LabelledZoo:
             FileFormatError: not such a folder, or an index that is damaged.
         """
         path = Path(folder) / INDEX
-        with open_regular(path) as handle:
-            text = handle.read(MAX_INDEX_BYTES + 1)
-        if len(text) > MAX_INDEX_BYTES:
-            raise FileFormatError(f"{str(path)!r} must stay under {MAX_INDEX_BYTES:,} bytes, got more")
+        text = read_regular(path, MAX_INDEX_BYTES)
         try:
             index = json.loads(text)
             if index["kind"] != KIND or index["format"] != FORMAT_VERSION:

@@ -16,11 +16,12 @@ from ..io.files import StrPath
 from ..io.progress import track
 from ..labelled_zoo.engine import OutputFolderError, lock_folder, open_folder
 from ..labelled_zoo.folder import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
+from ..labelled_zoo.images import Images
 from ..labelled_zoo.plan import Architecture
 from ..models import Preprocessing, load_model, load_weights, run_model, save_weights
 from ..probes import ProbeSet
 from .probes import candidates, make_probes
-from .task import Images, Task
+from .task import Task
 
 # Folder, name of the file (N is its number) -> attack. The scripts number Finetune-A 0 … 9 and Finetune-L 10 … 19, and
 # write the first ten also to finetune2 and pruned models to prune2.
