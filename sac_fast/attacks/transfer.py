@@ -117,8 +117,7 @@ def transfer_all(
         >>> transfer_all(model, images, labels // 2, config=TrainingConfig(epochs=2))[2]
         Linear(in_features=10, out_features=2, bias=True)
     """
-    count = _count(labels) if outputs is None else outputs
-    start = replace_head(model, count, seed=run.get("seed", 0), layer=layer)
+    start = _with_new_head(model, labels, outputs, layer, run)
     return finetune_all(start, images, labels, config=config, **run)
 
 
@@ -155,14 +154,15 @@ def transfer_last(
         True
     """
     name = last_layer_name(model) if layer is None else layer
-    count = _count(labels) if outputs is None else outputs
-    start = replace_head(model, count, seed=run.get("seed", 0), layer=name)
+    start = _with_new_head(model, labels, outputs, name, run)
     return finetune_last(start, images, labels, layer=name, config=config, **run)
 
 
-def _count(labels: Tensor) -> int:
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
-    if labels.numel() == 0:
-        raise ValueError("labels must hold at least one label, got none")
-    return int(labels.max()) + 1
+def _with_new_head(model: _Model, labels: Tensor, outputs: int | None, layer: str | None, run: RunOptions) -> _Model:
+    if outputs is None:
+        if not isinstance(labels, Tensor):
+            raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
+        if labels.numel() == 0:
+            raise ValueError("labels must hold at least one label, got none")
+        outputs = int(labels.max()) + 1
+    return replace_head(model, outputs, seed=run.get("seed", 0), layer=layer)
