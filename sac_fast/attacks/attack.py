@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from ..errors import require
 from ..models import Preprocessing
 from .training import SCRATCH, TUNING, Progress, TrainingConfig, compute_logits, device_of, seeded
 
@@ -151,9 +152,8 @@ class Attack:
         if unknown := sorted(set(context.options) - set(self.defaults)):
             known = ", ".join(self.defaults) or "none"
             raise ValueError(f"options of {self.origin} must be among: {known}, got {unknown[0]!r}")
-        if self.needs_labels and labels is None:
-            raise ValueError(f"labels must be given for {self.origin}, got None")
-        if self.needs_surrogate and context.surrogate is None:
-            raise ValueError(f"context.surrogate must hold images for {self.origin}, got None")
+        require(not self.needs_labels or labels is not None, f"labels must be given for {self.origin}", None)
+        surrogate = not self.needs_surrogate or context.surrogate is not None
+        require(surrogate, f"context.surrogate must hold images for {self.origin}", None)
         options = {**self.defaults, **context.options}
         return self.run(Job(source, student, images, labels, context, options, seed, progress))

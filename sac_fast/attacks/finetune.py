@@ -11,7 +11,8 @@ from .copies import copied
 from .training import TUNING, RunOptions, TrainingConfig, fit_labels
 
 _Model = TypeVar("_Model", bound=nn.Module)
-_LAST_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+#: A layer that makes linear combinations: of features or of channels.
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def finetune_all(
@@ -60,7 +61,7 @@ def last_layer_name(model: nn.Module) -> str:
         >>> last_layer_name(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
         '0'
     """
-    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, _LAST_KINDS)]
+    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, Layer)]
     if not names:
         raise ModelError(
             f"model must hold a linear or convolutional layer, got {type(model).__name__} with none: "

@@ -13,7 +13,7 @@ from ..models.runner import evaluating
 from .arguments import check_images, check_labels
 from .copies import copied
 from .filters import Filters, find_filters
-from .prune import ROUND, check_schedule, permanent, prune_in_rounds
+from .prune import ROUND, check_schedule, prune_in_rounds
 from .training import RunOptions, TrainingConfig, compute_logits, device_of
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -42,11 +42,8 @@ def mean_activations(model: nn.Module, filters: Filters, images: Tensor) -> Tens
         total.add_(positive.sum(dim=1).cpu())
         seen += positive.shape[1]
 
-    handle = (filters.norm or filters.layer).register_forward_hook(record)
-    try:
+    with (filters.norm or filters.layer).register_forward_hook(record):
         compute_logits(model, images)
-    finally:
-        handle.remove()
     if not seen:
         raise ModelError(f"layer {filters.name!r} must be used by the model, but it was never called")
     return total / seen
@@ -107,8 +104,8 @@ def fine_prune(
         removed.update(left[: round(count * done / rounds) - len(removed)])
         chosen.mask(removed)
 
-    prune_in_rounds(working, images, labels, remove, rounds, config, description="fine-pruning", **run)
-    return permanent(working, model)
+    description = "fine-pruning"
+    return prune_in_rounds(model, working, images, labels, remove, rounds, config, description=description, **run)
 
 
 def _layer(filters: list[Filters], name: str | None) -> Filters:
@@ -213,8 +210,8 @@ def prune_taylor(
             if numbers:
                 layer.mask(numbers)
 
-    prune_in_rounds(working, images, labels, remove, rounds, config, description="pruning by Taylor scores", **run)
-    return permanent(working, model)
+    description = "pruning by Taylor scores"
+    return prune_in_rounds(model, working, images, labels, remove, rounds, config, description=description, **run)
 
 
 def _choose(scores: list[Tensor], removed: list[set[int]], count: int) -> None:

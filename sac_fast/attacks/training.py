@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, require
 from ..io.progress import track
 from ..models.runner import evaluating
 from .arguments import check_images, check_labels
@@ -55,14 +55,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay!r}")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {self.optimizer!r}")
+            require(isinstance(value, int) and value >= 1, f"{name} must be an integer of at least 1", value)
+        require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
+        require(self.weight_decay >= 0, "weight_decay must not be negative", self.weight_decay)
+        require(self.optimizer in ("sgd", "adamw"), "optimizer must be 'sgd' or 'adamw'", self.optimizer)
 
 
 #: Of trainings from new weights.
@@ -212,12 +208,11 @@ def split_progress(progress: Progress, configs: Sequence[TrainingConfig], rows: 
         return [progress] * len(configs)
     report = progress
     counts = [config.epochs * (rows // min(config.batch_size, rows)) for config in configs]
-    before = [sum(counts[:index]) for index in range(len(counts))]
 
     def part(start: int) -> Callable[[int, int], None]:
         return lambda done, _: report(start + done, sum(counts))
 
-    return [part(start) for start in before]
+    return [part(sum(counts[:index])) for index in range(len(counts))]
 
 
 def _one_cycle(x: float) -> float:

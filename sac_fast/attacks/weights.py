@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
 from torch import nn
 
+from ..errors import require
 from .copies import copied
 from .training import device_of, seeded
 
@@ -41,8 +43,7 @@ def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
         >>> len(quantize_int8(layer).weight.unique()) <= 255
         True
     """
-    if not isinstance(bits, int) or not 2 <= bits <= 8:
-        raise ValueError(f"bits must be an integer in 2…8, got {bits!r}")
+    require(isinstance(bits, int) and 2 <= bits <= 8, "bits must be an integer in 2…8", bits)
     max_level = 2 ** (bits - 1) - 1
     quantized = copied(model).eval()
     with torch.no_grad():
@@ -76,8 +77,7 @@ def weight_noise(model: _Model, *, level: float = 0.1, seed: int = 0) -> _Model:
         >>> torch.equal(weight_noise(layer, level=0.1).weight, layer.weight)
         False
     """
-    if not 0 <= level < float("inf"):
-        raise ValueError(f"level must be at least 0 and finite, got {level!r}")
+    require(0 <= level < math.inf, "level must be at least 0 and finite", level)
     noisy = copied(model).eval()
     with torch.no_grad(), seeded(seed, device_of(noisy)):
         for weight in _weights(noisy):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..io.files import atomic_write, is_leftover
-from ..labelled_zoo.engine import OutputFolderError
+from ..labelled_zoo.engine import OutputFolderError, check_folder
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..store.lock import NAME as LOCK
 from .plan import Member
@@ -97,12 +97,9 @@ def earlier_files(out: Path) -> list[str]:
     Raises:
         OutputFolderError: the folder is not empty and holds no earlier demo.
     """
-    if not out.exists():
-        return []
-    if not out.is_dir():
-        raise OutputFolderError(f"out must be a folder, got the file {out}")
+    check_folder(out)
     # A run that was killed at once leaves a lock, and perhaps half a file.
-    if all(path.name == LOCK or is_leftover(path) for path in out.iterdir()):
+    if not out.exists() or all(path.name == LOCK or is_leftover(path) for path in out.iterdir()):
         return []
     try:
         earlier = json.loads((out / RESULTS).read_text(encoding="utf-8"))

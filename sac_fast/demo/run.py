@@ -93,7 +93,7 @@ def _run(
     with lock_folder(out):
         prepare(out, members)
         name = f"demo test patches, seed {seed}"
-        test = ProbeSet.from_arrays(task.test.images, task.test.labels, layout="NHWC", name=name)
+        test = ProbeSet.from_arrays(task.test.pixels, task.test.labels, layout="NHWC", name=name)
         probes = test.jpeg(severity=SEVERITY)
         probes.save(out / PROBES)
         trained = _train_all(members, task, size, out, workers, progress)

@@ -27,7 +27,7 @@ class DemoTrainer(Trainer[Member]):
 
     def train(self, planned: Member) -> tuple[nn.Module, dict[str, Any]]:
         patches = getattr(self.task, planned.side)
-        images, labels = self.inputs(planned.side, patches.images), torch.from_numpy(patches.labels)
+        images, labels = self.inputs(planned.side, patches.pixels), torch.from_numpy(patches.labels)
         config = TrainingConfig(epochs=self.size.epochs)
         tuning = TrainingConfig(epochs=max(1, self.size.epochs // 2), learning_rate=_FINETUNE_LEARNING_RATE)
         run: RunOptions = {"seed": planned.seed, "progress": self.check_stop}
@@ -44,7 +44,7 @@ class DemoTrainer(Trainer[Member]):
         return train(new, images, labels, config=config, **run), {}
 
     def measure(self, planned: Member, model: nn.Module) -> float:
-        return self.accuracy(model, self.task.test.images, self.task.test.labels)
+        return self.accuracy(model, self.task.test.pixels, self.task.test.labels)
 
     def label(self, planned: Member) -> tuple[Role, str, Architecture]:
         architecture = architecture_of(planned, len(self.task.classes))

@@ -115,6 +115,25 @@ def file_size(handle: BinaryIO) -> int:
     return os.fstat(handle.fileno()).st_size
 
 
+def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
+    """The bytes of a regular file, see `open_regular`.
+
+    Args:
+        path: the file.
+        max_bytes: a larger file is refused, without being read in full.
+        what: why, for the message: ``"as a …"``.
+
+    Raises:
+        FileFormatError: as `open_regular`, or a larger file.
+    """
+    with open_regular(path) as handle:
+        content = handle.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        limit = f"{max_bytes:,} bytes, {what}" if what else f"{max_bytes:,} bytes"
+        raise FileFormatError(f"{os.fspath(path)!r} must have at most {limit}, got more")
+    return content
+
+
 def cannot_read(path: StrPath, error: OSError | ValueError) -> FileFormatError:
     """The error for a path that cannot be opened; a ValueError says that its name holds a NUL character."""
     code, cause = (error.errno or 0, error.strerror) if isinstance(error, OSError) else (0, error)

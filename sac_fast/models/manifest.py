@@ -30,7 +30,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import FileFormatError, describe_error
-from ..io.files import LABELLED_ZOO, open_regular
+from ..io.files import LABELLED_ZOO, open_regular, read_regular
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
@@ -89,10 +89,7 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
     Raises:
         FileFormatError: not such a manifest; the message names the model.
     """
-    with open_regular(path) as handle:
-        raw = handle.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise FileFormatError(f"{str(path)!r} must stay under {MAX_BYTES:,} bytes, got more")
+    raw = read_regular(path, MAX_BYTES)
     reader = {".toml": _toml, ".csv": _csv, ".json": _labelled}[path.suffix]
     try:
         rows = reader(raw.decode("utf-8-sig"))

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ..errors import ProbeError
 from ..io.files import StrPath
-from .images import Found, read_images, scale
+from ..labelled_zoo.images import Images
+from .images import Found, read_images, scale, scaled
 from .patches import CLASSES, PREPROCESSING, Counts, make_patches
 from .plan import ARCHITECTURES, Size
-from .task import Images, Task
+from .task import Task
 
 _PHOTOGRAPHS = Counts(attacker=300, test=100, pool=1, surrogate=1, transfer=1, transfer_test=1)
 _MIN_EPOCHS = 30  # however large the user's data set is
@@ -59,9 +60,9 @@ def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | 
         attacker=sides["attacker"],
         test=sides["test"],
         pool=sides["pool"],
-        surrogate=_fitted(photographs.attacker.pixels, size),
-        transfer=Images(_fitted(photographs.defender.pixels, size), photographs.defender.labels),
-        transfer_test=Images(_fitted(photographs.test.pixels, size), photographs.test.labels),
+        surrogate=scale(photographs.attacker.pixels, size),
+        transfer=scaled(photographs.defender, size),
+        transfer_test=scaled(photographs.test, size),
         transfer_classes=CLASSES,
         preprocessing=PREPROCESSING,
         facts={"seed": seed, "folder": Path(path).resolve().name, "per_class": per_class},
@@ -138,7 +139,3 @@ def share_out(
 def _at_most(images: Images, per_class: int, generator: np.random.Generator) -> Images:
     rows = [np.flatnonzero(images.labels == label)[:per_class] for label in np.unique(images.labels)]
     return images.take(generator.permutation(np.concatenate(rows)))
-
-
-def _fitted(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return pixels if pixels.shape[1] == size else scale(pixels, size)
