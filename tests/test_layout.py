@@ -48,7 +48,6 @@ LONGER_FILES = {
     "tests/compat/test_compat_patcher.py",
     "tests/models/test_models_open.py",
     "tests/scan/test_scan.py",
-    "tests/scores/test_scores_calibration.py",
     "tests/store/test_store.py",
     "tests/store/test_store_check.py",
 }
