@@ -46,7 +46,6 @@ LONGER_FILES = {
     "tests/compat/test_compat_evaluation.py",
     "tests/compat/test_compat_functions.py",
     "tests/compat/test_compat_patcher.py",
-    "tests/models/test_models_open.py",
     "tests/scan/test_scan.py",
     "tests/store/test_store.py",
     "tests/store/test_store_check.py",
