@@ -43,6 +43,7 @@ def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
     Example::
 
         >>> import numpy as np
+        >>> from sac_fast.probes import commitment
         >>> probes = ProbeSet.from_arrays(np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3))
         >>> drawn = committed(probes, 3, "a secret seed")
         >>> drawn.provenance["selection"][0]["commitment"] == commitment("a secret seed")

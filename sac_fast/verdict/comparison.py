@@ -26,6 +26,7 @@ class Estimate:
 
     Example::
 
+        >>> from sac_fast.verdict import evaluate_distances
         >>> evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.15, 0.4]}, resamples=100).overall.auc.value
         0.75
     """
@@ -54,6 +55,7 @@ class Comparison:
 
     Example::
 
+        >>> from sac_fast.verdict import evaluate_distances
         >>> found = evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.15, 0.4]}, resamples=100).overall
         >>> found.derived, found.derived_count, found.threshold
         (('finetune',), 2, None)
