@@ -119,7 +119,7 @@ def test_checkpoints_are_adopted(folder):
         torch.save({"1.weight": torch.randn(3, 192), "1.bias": torch.randn(3)}, path)
     sac_fast(
         folder, "testbed", "adopt", "scripts", "--out", "zoo", "--images", "images.h5", "--image-size", 8,
-        "--model", "beside_models:build", "--null-kind", "same-data", "--probes", 4, "--quiet",
+        "--model", "beside_models:build", "--null-kind", "same-data", "--probe-count", 4, "--quiet",
     )  # fmt: skip
 
 
