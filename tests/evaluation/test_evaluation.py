@@ -10,17 +10,14 @@ from support.labelled_zoos import make_zoo
 
 from sac_fast.demo.architectures import plain
 from sac_fast.errors import FileFormatError, FingerprintError
-from sac_fast.evaluation import (
-    LoadedZoo,
-    evaluate,
-    markdown,
-    score_method,
-    summarise,
-    write_figures,
-)
+from sac_fast.evaluation.figures import write_figures
+from sac_fast.evaluation.loaded_zoo import LoadedZoo
+from sac_fast.evaluation.methods import score_method
 from sac_fast.evaluation.query_time import seconds_per_probe
 from sac_fast.evaluation.resampled import resampled_distances
-from sac_fast.evaluation.summary import split_checks
+from sac_fast.evaluation.run import evaluate
+from sac_fast.evaluation.summary import split_checks, summarise
+from sac_fast.evaluation.tables import markdown
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import Preprocessing, save_weights
 from sac_fast.scores import Score

@@ -7,11 +7,9 @@ import pytest
 from support.labelled_zoos import make_zoo
 
 from sac_fast.errors import FileFormatError
-from sac_fast.evaluation import (
-    LoadedZoo,
-    evaluate,
-    read_peers,
-)
+from sac_fast.evaluation.loaded_zoo import LoadedZoo
+from sac_fast.evaluation.methods import read_peers
+from sac_fast.evaluation.run import evaluate
 from sac_fast.fingerprint import Fingerprint
 
 
