@@ -101,6 +101,7 @@ class Attack:
 
     Example:
         >>> import torch
+        >>> from sac_fast.attacks import ATTACKS
         >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
         >>> stolen = ATTACKS["weight-noise"].make(model, None, images, labels, seed=3)
         >>> torch.equal(stolen.weight, model.weight)

@@ -5,6 +5,7 @@ Source: https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto; protobuf's wire f
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import stat
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-import onnx
+with contextlib.suppress(ImportError):  # `onnx_model` names the extra before it calls anything here
+    import onnx
 
 from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
 from .onnx_wire import check_fields

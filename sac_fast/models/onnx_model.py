@@ -81,6 +81,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     """
     name = repr(os.fspath(entry.path))
     try:
+        import onnx  # noqa: F401 - needed by onnx_graph
         import onnxruntime
 
         from ..formats.onnx_graph import check_graph, parse_graph

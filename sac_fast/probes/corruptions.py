@@ -45,7 +45,10 @@ def corrupt(probes: ProbeSet, name: str, *, severity: int, seed: int = 0) -> Pro
 
     Example::
 
-        >>> foggy = corrupt(probes, "fog", severity=3)  # doctest: +SKIP
+        >>> probes = ProbeSet.from_arrays(np.full((2, 40, 40, 3), 128, dtype=np.uint8))
+        >>> foggy = corrupt(probes, "fog", severity=3)
+        >>> foggy.images.shape
+        (2, 40, 40, 3)
 
     Source: Hendrycks & Dietterich, ICLR 2019; Michaelis et al., arXiv 1907.07484 (``imagecorruptions``).
     """

@@ -150,8 +150,13 @@ class DaliLoader:
 
     Example::
 
-        >>> for batch in DaliLoader("images", size=224):  # doctest: +SKIP
+        >>> import os
+        >>> from PIL import Image
+        >>> os.mkdir("images")
+        >>> Image.new("RGB", (300, 300)).save("images/1.png")
+        >>> for batch in DaliLoader("images", size=224):
         ...     print(batch.images.shape)
+        torch.Size([1, 224, 224, 3])
     """
 
     def __init__(
