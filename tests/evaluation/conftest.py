@@ -3,10 +3,8 @@
 import pytest
 from support.labelled_zoos import make_zoo
 
-from sac_fast.evaluation import (
-    LoadedZoo,
-    evaluate,
-)
+from sac_fast.evaluation.loaded_zoo import LoadedZoo
+from sac_fast.evaluation.run import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from sac_fast.evaluation import (
-    ZooEvaluation,
-    attack_aucs,
-    csv_rows,
-    markdown,
-    mean_auc,
-    mean_tpr,
-    score_method,
-    summarise,
-)
+from sac_fast.evaluation.methods import score_method
+from sac_fast.evaluation.run import ZooEvaluation
+from sac_fast.evaluation.summary import attack_aucs, mean_auc, mean_tpr, summarise
+from sac_fast.evaluation.tables import csv_rows, markdown
 from sac_fast.scores import Score
 
 

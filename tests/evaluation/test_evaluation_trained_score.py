@@ -3,15 +3,11 @@
 import pytest
 from support.labelled_zoos import members
 
-from sac_fast.evaluation import (
-    LoadedZoo,
-    calibrated_method,
-    cross_fit,
-    make_folds,
-    mean_auc,
-    score_method,
-)
+from sac_fast.evaluation.crossfit import cross_fit, make_folds
 from sac_fast.evaluation.curves import grid, limited
+from sac_fast.evaluation.loaded_zoo import LoadedZoo
+from sac_fast.evaluation.methods import calibrated_method, score_method
+from sac_fast.evaluation.summary import mean_auc
 from sac_fast.fingerprint import Fingerprint
 from sac_fast.scores import CALIBRATED, CohortStatistic, Score
 
