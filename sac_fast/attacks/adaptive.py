@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Literal, TypeVar, Unpack
+from typing import Literal, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError, require
-from .copies import copied
+from .copies import ModelT, copied
 from .extract import fit_to_source, pack, predictions, unpack
 from .finetune import last_layer_name
 from .training import RunOptions, TrainingConfig
 
-_Model = TypeVar("_Model", bound=nn.Module)
 _TUNING = TrainingConfig(epochs=6, learning_rate=0.02)
 Metric = Literal["pearson", "cosine"]
 
@@ -41,7 +40,7 @@ def correlation_gap(a: Tensor, b: Tensor, metric: Metric = "pearson") -> Tensor:
 
 
 def adaptive_correlation(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor | None = None,
     *,
@@ -50,7 +49,7 @@ def adaptive_correlation(
     metric: Metric = "pearson",
     config: TrainingConfig = _TUNING,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Fine-tune a copy of a model away from its own correlation matrix on the thief's images.
 
     ``loss = CE(outputs, labels) − weight · min(target, gap)`` on every batch, with ``gap = correlation_gap(outputs,
@@ -97,7 +96,7 @@ def adaptive_correlation(
 
 
 def adaptive_removalnet(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     *,
     weight: float = 1.0,
@@ -106,7 +105,7 @@ def adaptive_removalnet(
     inner_steps: int = 10,
     config: TrainingConfig = _TUNING,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Train a copy of a model towards features and outputs that are far from its own and keep the label.
 
     Every step solves an inner and an outer problem, as RemovalNet does.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +12,10 @@ from ..errors import require
 from ..models import Preprocessing
 from ..models.runner import evaluating
 from .arguments import check_images
+from .copies import ModelT
 from .extract import extract_labels, fit_to_source, predictions
 from .training import SCRATCH, TUNING, Progress, TrainingConfig, split_progress
 
-_Model = TypeVar("_Model", bound=nn.Module)
 EPSILON = 4 / 255
 
 
@@ -89,7 +88,7 @@ def _channels(values: tuple[float, ...], images: Tensor, preprocessing: Preproce
 
 def extract_adversarial(
     source: nn.Module,
-    student: _Model,
+    student: ModelT,
     images: Tensor,
     *,
     epsilon: float = EPSILON,
@@ -99,7 +98,7 @@ def extract_adversarial(
     tuning: TrainingConfig = TUNING,
     seed: int = 0,
     progress: Progress = False,
-) -> _Model:
+) -> ModelT:
     """Extract a student by labels, then train it on the source's labels of clean and of adversarial images.
 
     The second training minimises ``½ CE(student(x), y) + ½ CE(student(pgd(x)), y)`` with y the source's label

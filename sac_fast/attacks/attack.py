@@ -56,16 +56,13 @@ class Job:
     seed: int
     progress: Progress
 
-    def fresh(self, classes: int) -> nn.Module:
-        """A new student under the attack's seed; the global random state is left alone."""
+    def student_like_source(self, images: Tensor) -> nn.Module:
+        """A new student with as many outputs as the source, under the attack's seed."""
         if self.student is None:
             raise ValueError("student must be a callable of the number of outputs for this attack, got None")
+        outputs = compute_logits(self.source, images[:1]).shape[1]
         with seeded(self.seed, device_of(self.source)):
-            return self.student(classes)
-
-    def student_like_source(self, images: Tensor) -> nn.Module:
-        """A new student with as many outputs as the source."""
-        return self.fresh(compute_logits(self.source, images[:1]).shape[1])
+            return self.student(outputs)
 
     def tune(self, attack: Callable[..., nn.Module], *data: Tensor | None) -> nn.Module:
         """Call ``attack(source, *data)``, which starts from the source's weights; by default images and labels."""

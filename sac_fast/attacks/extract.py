@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -13,21 +13,19 @@ from torch import Tensor, nn
 
 from ..errors import ModelError, require
 from .arguments import check_images, check_labels
-from .copies import copied
+from .copies import ModelT, copied
 from .training import SCRATCH, Loss, RunOptions, TrainingConfig, compute_logits, fit
-
-_Model = TypeVar("_Model", bound=nn.Module)
 
 
 def fit_to_source(
     source: nn.Module,
-    student: _Model,
+    student: ModelT,
     images: Tensor,
     targets: Callable[[Tensor], Tensor],
     loss: Loss,
     config: TrainingConfig,
     **options: Any,
-) -> _Model:
+) -> ModelT:
     """Check images and outputs, then `fit` a student in place to what the source gives for the images.
 
     Args:
@@ -78,8 +76,8 @@ def unpack(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def extract_labels(
-    source: nn.Module, student: _Model, images: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
-) -> _Model:
+    source: nn.Module, student: ModelT, images: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
+) -> ModelT:
     """Train a copy of a student on the labels that the source gives to images, with cross-entropy.
 
     Args:
@@ -113,13 +111,13 @@ def extract_labels(
 
 def extract_probabilities(
     source: nn.Module,
-    student: _Model,
+    student: ModelT,
     images: Tensor,
     *,
     temperature: float = 4.0,
     config: TrainingConfig = SCRATCH,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Train a copy of a student on the source's softened probabilities (knowledge distillation).
 
     ``loss = T² KL(softmax(source / T) ‖ softmax(student / T))``. A service that returns probabilities p is
@@ -193,7 +191,7 @@ def distillation_loss(outputs: Tensor, logits: Tensor, labels: Tensor, temperatu
 
 def extract_distilled(
     source: nn.Module,
-    student: _Model,
+    student: ModelT,
     images: Tensor,
     labels: Tensor | None = None,
     *,
@@ -201,7 +199,7 @@ def extract_distilled(
     alpha: float = 0.1,
     config: TrainingConfig = SCRATCH,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Train a copy of a student on a mix of softened probabilities and labels: `distillation_loss`.
 
     Args:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from ..errors import ModelError, require
-from .copies import copied
+from .copies import ModelT, copied
 from .filters import prunable
 from .finetune import Layer
 from .training import Progress, RunOptions, TrainingConfig, fit_labels, split_progress
 
-_Model = TypeVar("_Model", bound=nn.Module)
 ROUND = TrainingConfig(epochs=2, learning_rate=0.01)  # of the fine-tuning after one round
 
 
 def prune_magnitude(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -28,7 +27,7 @@ def prune_magnitude(
     rounds: int = 2,
     config: TrainingConfig = ROUND,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Remove the smallest weights of a copy of a model, in rounds with fine-tuning after each.
 
     After round r of R the ``round(ratio · r / R · N)`` weights of the smallest absolute value are 0, chosen
@@ -74,7 +73,7 @@ def prune_magnitude(
 
 
 def prune_in_rounds(
-    model: _Model,
+    model: ModelT,
     working: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -85,7 +84,7 @@ def prune_in_rounds(
     description: str,
     seed: int = 0,
     progress: Progress = False,
-) -> _Model:
+) -> ModelT:
     """Remove and fine-tune in turn: before the fine-tuning of round r, from 1 on, ``remove(r)`` sets the masks.
 
     Returns:

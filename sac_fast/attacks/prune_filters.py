@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..models.runner import evaluating
 from .arguments import check_images, check_labels
-from .copies import copied
+from .copies import ModelT, copied
 from .filters import Filters, find_filters
 from .prune import ROUND, check_schedule, prune_in_rounds
 from .training import RunOptions, TrainingConfig, compute_logits, device_of
 
-_Model = TypeVar("_Model", bound=nn.Module)
 _BATCH = 128
 
 
@@ -50,7 +49,7 @@ def mean_activations(model: nn.Module, filters: Filters, images: Tensor) -> Tens
 
 
 def fine_prune(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -59,7 +58,7 @@ def fine_prune(
     layer: str | None = None,
     config: TrainingConfig = ROUND,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Remove the filters of the last convolution with the smallest mean activation, in rounds with fine-tuning.
 
     Args:
@@ -157,7 +156,7 @@ def taylor_scores(model: nn.Module, filters: list[Filters], images: Tensor, labe
 
 
 def prune_taylor(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -165,7 +164,7 @@ def prune_taylor(
     rounds: int = 2,
     config: TrainingConfig = ROUND,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Remove the filters on which the loss depends least, over all layers, in rounds with fine-tuning after each.
 
     Args:

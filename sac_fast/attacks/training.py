@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypedDict, TypeVar, Unpack
+from typing import Literal, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +16,13 @@ from ..errors import ModelError, require
 from ..io.progress import track
 from ..models.runner import evaluating
 from .arguments import check_images, check_labels
-from .copies import copied, renewed
+from .copies import ModelT, copied, renewed
 
 #: ``True`` draws a bar on stderr; a callable gets (steps done, steps in all) after every step.
 Progress = bool | Callable[[int, int], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
 #: (model in training mode, batch of images, their targets) -> the images and targets of the training step
 Perturb = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
-_Model = TypeVar("_Model", bound=nn.Module)
 _WARM_UP = 0.3  # of the steps; as torch's OneCycleLR, which cannot be built for a few steps only
 
 
@@ -226,7 +225,7 @@ def _like(rows: Tensor, tensor: Tensor) -> Tensor:
 
 
 def fit_labels(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     config: TrainingConfig,
@@ -234,7 +233,7 @@ def fit_labels(
     trained: nn.Module | None = None,
     description: str = "training",
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Check images and labels against the model, then `fit` it in place with cross-entropy."""
     check_images(images)
     labels = check_labels(labels, images.shape[0], compute_logits(model, images[:1]).shape[1]).to(images.device)
@@ -243,8 +242,8 @@ def fit_labels(
 
 
 def train(
-    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
-) -> _Model:
+    model: ModelT, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
+) -> ModelT:
     """Train a copy of a model on labelled images, with cross-entropy.
 
     Args:
@@ -272,8 +271,8 @@ def train(
 
 
 def train_independent(
-    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
-) -> _Model:
+    model: ModelT, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
+) -> ModelT:
     """Train the architecture of a model from new random weights: an independent model, for a null pool.
 
     Every module's ``reset_parameters`` draws new weights under ``seed``; nothing of the given weights

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 
 from ..errors import ModelError, require
 from ..models import load_model
-from .copies import copied
+from .copies import ModelT, copied
 from .finetune import Layer, finetune_all, finetune_last, last_layer_name
 from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, device_of, seeded
 
-_Model = TypeVar("_Model", bound=nn.Module)
 
-
-def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | None = None) -> _Model:
+def replace_head(model: ModelT, outputs: int, *, seed: int = 0, layer: str | None = None) -> ModelT:
     """A copy of a model whose last layer is a new one with another number of outputs.
 
     Args:
@@ -82,7 +80,7 @@ def with_head(
 
 
 def transfer_all(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -90,7 +88,7 @@ def transfer_all(
     layer: str | None = None,
     config: TrainingConfig = TUNING,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Put a new head on a copy of a model and train all layers on other labels (Transfer-A).
 
     Args:
@@ -122,7 +120,7 @@ def transfer_all(
 
 
 def transfer_last(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -130,7 +128,7 @@ def transfer_last(
     layer: str | None = None,
     config: TrainingConfig = SCRATCH,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Put a new head on a copy of a model and train the head alone on other labels (Transfer-L).
 
     Args:
@@ -158,7 +156,7 @@ def transfer_last(
     return finetune_last(start, images, labels, layer=name, config=config, **run)
 
 
-def _with_new_head(model: _Model, labels: Tensor, outputs: int | None, layer: str | None, run: RunOptions) -> _Model:
+def _with_new_head(model: ModelT, labels: Tensor, outputs: int | None, layer: str | None, run: RunOptions) -> ModelT:
     if outputs is None:
         if not isinstance(labels, Tensor):
             raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import nn
 
 from ..errors import require
-from .copies import copied
+from .copies import ModelT, copied
 from .training import device_of, seeded
 
-_Model = TypeVar("_Model", bound=nn.Module)
 
-
-def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
+def quantize_int8(model: ModelT, *, bits: int = 8) -> ModelT:
     """Round the weights of all linear and convolutional layers to 8-bit integers, one scale an output channel.
 
     ``w ← s · round(w / s)`` with ``s = max|w| / (2^(bits − 1) − 1)`` over the weights of one output channel: the
@@ -55,7 +52,7 @@ def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
     return quantized
 
 
-def weight_noise(model: _Model, *, level: float = 0.1, seed: int = 0) -> _Model:
+def weight_noise(model: ModelT, *, level: float = 0.1, seed: int = 0) -> ModelT:
     """Add normal noise to the weights of all linear and convolutional layers.
 
     ``w ← w + level · std(w) · N(0, 1)``, the standard deviation taken over the layer's weights.

@@ -138,11 +138,11 @@ def simulate(
         tuning,
         device,
     )
-    left_out: dict[str, str] = {}
-    if models.attacks is None:
+    attacks, left_out = models.attacks, {}
+    if attacks is None:
         reasons = {name: obstacle(attack, setting) for name, attack in ATTACKS.items()}
         left_out = {name: reason for name, reason in reasons.items() if reason is not None}
-    attacks = [name for name in ATTACKS if name not in left_out] if models.attacks is None else models.attacks
+        attacks = [name for name in ATTACKS if name not in left_out]
     planned = plan(
         setting, attacks,
         students=models.students, copies=models.copies, independents=models.independents, seed=seed,

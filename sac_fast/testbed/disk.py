@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ProbeError
+from ..errors import ProbeError, require
 from ..io.files import StrPath
 from ..labelled_zoo.images import Images
 from .images import Found, read_images, scale, scaled
@@ -42,10 +42,8 @@ def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | 
         ProbeError, FileFormatError: see `read_images`; a side without images.
         ValueError: another size.
     """
-    if size < 16 or size % 8:
-        raise ValueError(f"size must be a multiple of 8 of at least 16, got {size}")
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"per_class must be at least 1, got {per_class}")
+    require(size >= 16 and size % 8 == 0, "size must be a multiple of 8 of at least 16", size)
+    require(per_class is None or per_class >= 1, "per_class must be at least 1", per_class)
     found = read_images(path, size)
     generator = np.random.default_rng([seed, 0xD15C])
     sides = _sides(found, generator)
@@ -115,7 +113,6 @@ def share_out(
     Raises:
         ProbeError: a side that would be empty.
     """
-    together = images.labels if groups is None else groups
     owners = np.empty(len(images), np.int64)
     bounds = np.cumsum(shares)
     bounds[-1] = 1
@@ -124,8 +121,8 @@ def share_out(
         ranks = np.searchsorted(bounds * len(numbers), generator.permutation(len(numbers)) + 0.5)
         owners = ranks[np.searchsorted(numbers, groups)]
     else:
-        for label in np.unique(together):
-            rows = np.flatnonzero(together == label)
+        for label in np.unique(images.labels):
+            rows = np.flatnonzero(images.labels == label)
             owners[generator.permutation(rows)] = np.searchsorted(bounds * len(rows), np.arange(len(rows)) + 0.5)
     result = {}
     for number, name in enumerate(names):
