@@ -86,7 +86,7 @@ class Limits:
 
         >>> import numpy
         >>> numpy.save("outputs.npy", numpy.ones((20, 10)))
-        >>> identify("outputs.npy", limits=Limits(max_file_bytes=1000))
+        >>> sac_fast.identify("outputs.npy", limits=sac_fast.Limits(max_file_bytes=1000))
         Traceback (most recent call last):
         sac_fast.errors.ModelRefusedError: 'outputs.npy' must have at most 1,000 bytes, got 1,728
     """

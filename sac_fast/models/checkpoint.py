@@ -42,7 +42,7 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
 
     Example::
 
-        >>> load_model("torch.nn:Linear", kwargs={"in_features": 4, "out_features": 2})
+        >>> sac_fast.load_model("torch.nn:Linear", kwargs={"in_features": 4, "out_features": 2})
         Linear(in_features=4, out_features=2, bias=True)
     """
     model = call_spec(spec, kwargs)
@@ -70,10 +70,10 @@ def load_weights(model: nn.Module, path: StrPath) -> None:
     Example::
 
         >>> import torch
-        >>> digest = save_weights("mine.safetensors", torch.nn.Linear(4, 2))
+        >>> digest = sac_fast.save_weights("mine.safetensors", torch.nn.Linear(4, 2))
         >>> model = torch.nn.Linear(4, 2)
-        >>> load_weights(model, "mine.safetensors")
-        >>> weights_hash(model) == digest
+        >>> sac_fast.load_weights(model, "mine.safetensors")
+        >>> sac_fast.weights_hash(model) == digest
         True
     """
     fill_module(model, read_weights(path), repr(os.fspath(path)))
@@ -153,8 +153,8 @@ def save_weights(path: StrPath, model: nn.Module | Mapping[str, torch.Tensor]) -
     Example::
 
         >>> import torch
-        >>> digest = save_weights("mine.safetensors", torch.nn.Linear(4, 2))
-        >>> identify("mine.safetensors")
+        >>> digest = sac_fast.save_weights("mine.safetensors", torch.nn.Linear(4, 2))
+        >>> sac_fast.identify("mine.safetensors")
         'safetensors'
     """
     state = _dense_state(model)
@@ -181,7 +181,7 @@ def weights_hash(model: nn.Module | Mapping[str, torch.Tensor]) -> str:
     Example::
 
         >>> import torch
-        >>> weights_hash({"weight": torch.zeros(2)})
+        >>> sac_fast.weights_hash({"weight": torch.zeros(2)})
         'sha256:9c9e28ef72b573977413896c4d0de5978bf020bc8edd12e8ccbb8de0195cc3ed'
     """
     return hash_entries(

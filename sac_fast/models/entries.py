@@ -55,8 +55,8 @@ def list_entries(
         >>> import os, torch
         >>> os.mkdir("models")
         >>> for name in ("a", "b"):
-        ...     _ = save_weights(f"models/{name}.safetensors", torch.nn.Linear(4, 2))
-        >>> [entry.name for entry in list_entries("models")]
+        ...     _ = sac_fast.save_weights(f"models/{name}.safetensors", torch.nn.Linear(4, 2))
+        >>> [entry.name for entry in sac_fast.list_entries("models")]
         ['a.safetensors', 'b.safetensors']
     """
     source = Path(source)

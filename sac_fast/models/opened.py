@@ -95,10 +95,10 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
 
         >>> import torch
         >>> from pathlib import Path
-        >>> _ = save_weights("mine.safetensors", torch.nn.Linear(4, 2))
+        >>> _ = sac_fast.save_weights("mine.safetensors", torch.nn.Linear(4, 2))
         >>> sizes = {"in_features": 4, "out_features": 2}
-        >>> entry = ModelEntry("mine", Path("mine.safetensors"), "torch.nn:Linear", sizes)
-        >>> with open_model(entry) as model:
+        >>> entry = sac_fast.ModelEntry("mine", Path("mine.safetensors"), "torch.nn:Linear", sizes)
+        >>> with sac_fast.open_model(entry) as model:
         ...     model.format, model.run(torch.ones(3, 4)).shape
         ('safetensors', torch.Size([3, 2]))
     """

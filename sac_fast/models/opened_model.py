@@ -29,7 +29,7 @@ class OpenedModel(ABC):
         >>> import numpy
         >>> from pathlib import Path
         >>> numpy.save("recorded.npy", numpy.ones((20, 10)))
-        >>> with open_model(ModelEntry("recorded", Path("recorded.npy"))) as model:
+        >>> with sac_fast.open_model(sac_fast.ModelEntry("recorded", Path("recorded.npy"))) as model:
         ...     model.recorded, model.run(None).shape
         (True, torch.Size([20, 10]))
     """
