@@ -23,6 +23,11 @@ class SacFastError(Exception):
             self.reason = reason
 
 
+def describe_error(error: BaseException) -> str:
+    """An error as part of a message."""
+    return f"{type(error).__name__}: {error}"
+
+
 class BackendError(SacFastError, RuntimeError):
     """A backend was asked for by name and is not there."""
 
@@ -76,3 +81,16 @@ class StoreLockedError(StoreError):
     def __init__(self, message: str, pid: int | None = None) -> None:
         super().__init__(message)
         self.pid = pid
+
+
+def require(fits: object, expected: str, got: object, error: type[Exception] = ValueError) -> None:
+    """Raise ``error`` with the message "``expected``, got …" where ``fits`` is false.
+
+    Args:
+        fits: whether the value is as expected.
+        expected: the argument's name and what it must be.
+        got: the value.
+        error: what is raised.
+    """
+    if not fits:
+        raise error(f"{expected}, got {got!r}")

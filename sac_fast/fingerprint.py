@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -15,12 +13,11 @@ from .errors import FileFormatError, FingerprintError, ModelError
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
-from .io.version import package_version
 from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
-from .probes.provenance import without_image_lists
+from .probes.provenance import json_copy, step_versions, without_image_lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +58,7 @@ class Fingerprint:
         finite = torch.isfinite(outputs).all(1)
         if not bool(finite.all()):
             raise FingerprintError(f"outputs must be finite, got NaN or Inf in row {int((~finite).nonzero()[0])}")
-        try:
-            provenance = json.loads(json.dumps(self.provenance, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise FingerprintError(f"provenance must be what JSON can hold, got {error}") from error
+        provenance = json_copy(self.provenance, FingerprintError)
         for key, optional in (("probe_hash", False), ("model_hash", True)):
             value = provenance.get(key)
             if not is_hash(value) and not (optional and value is None):
@@ -193,11 +187,10 @@ def fingerprint(
     """
     preprocessing = preprocessing or Preprocessing()
     # Hash first: an error then costs no run, and a model that changes its weights is recorded as it was before.
-    model_hash = (
-        weights_hash(model)
-        if isinstance(model, nn.Module)
-        else (model.model_hash if isinstance(model, OpenedModel) else None)
-    )
+    if isinstance(model, nn.Module):
+        model_hash: str | None = weights_hash(model)
+    else:
+        model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     if isinstance(model, OpenedModel) and model.recorded:
         outputs = _recorded_outputs(model, probes)
     else:
@@ -220,7 +213,7 @@ def fingerprint(
         "preprocessing_hash": preprocessing.hash,
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
-        "versions": {"sac_fast": package_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return Fingerprint(outputs, provenance)

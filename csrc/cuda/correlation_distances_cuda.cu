@@ -1,10 +1,10 @@
 // Launcher of correlation_distances_tiles: chooses the kernel and the grid.
 #include <algorithm>
 
-#include "cuda/correlation_distances_warp.cuh"
-#include "cuda/correlation_distances_warpgroup.cuh"
 #include "cuda/detail/launch.cuh"
 #include "cuda/detail/tile_launch.cuh"
+#include "cuda/detail/warp_distances.cuh"
+#include "cuda/detail/warpgroup_distances.cuh"
 #include "sac/correlation_distances.h"
 
 namespace sac {

@@ -4,8 +4,8 @@
 #include <stdexcept>
 
 #include "cuda/detail/launch.cuh"
+#include "cuda/detail/neighbour_list.cuh"
 #include "cuda/detail/sweep_tile.cuh"
-#include "cuda/nearest_models_list.cuh"
 #include "sac/nearest_models.h"
 
 namespace sac {

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar, Unpack
+import math
+from functools import partial
+from typing import Literal, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ModelError
-from .arguments import check_labels
-from .copies import copied
-from .extract import pack, source_logits, unpack
+from ..errors import ModelError, require
+from .copies import ModelT, copied
+from .extract import fit_to_source, pack, predictions, unpack
 from .finetune import last_layer_name
-from .training import RunOptions, TrainingConfig, fit
+from .training import RunOptions, TrainingConfig
 
-_Model = TypeVar("_Model", bound=nn.Module)
 _TUNING = TrainingConfig(epochs=6, learning_rate=0.02)
 Metric = Literal["pearson", "cosine"]
 
@@ -40,7 +40,7 @@ def correlation_gap(a: Tensor, b: Tensor, metric: Metric = "pearson") -> Tensor:
 
 
 def adaptive_correlation(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor | None = None,
     *,
@@ -49,7 +49,7 @@ def adaptive_correlation(
     metric: Metric = "pearson",
     config: TrainingConfig = _TUNING,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Fine-tune a copy of a model away from its own correlation matrix on the thief's images.
 
     ``loss = CE(outputs, labels) − weight · min(target, gap)`` on every batch, with ``gap = correlation_gap(outputs,
@@ -80,28 +80,23 @@ def adaptive_correlation(
         >>> torch.equal(stolen.weight, model.weight)
         False
     """
-    if not 0 <= weight < float("inf"):
-        raise ValueError(f"weight must be at least 0 and finite, got {weight!r}")
-    if target is not None and not 0 < target < float("inf"):
-        raise ValueError(f"target must be positive and finite or None, got {target!r}")
-    if metric not in ("pearson", "cosine"):
-        raise ValueError(f"metric must be 'pearson' or 'cosine', got {metric!r}")
-    stolen = copied(model)
-    logits, mirrored = source_logits(model, stolen, images, config)
-    own = None if labels is None else check_labels(labels, len(images), logits.shape[1]).to(images.device)
+    require(0 <= weight < math.inf, "weight must be at least 0 and finite", weight)
+    require(target is None or 0 < target < math.inf, "target must be positive and finite or None", target)
+    require(metric in ("pearson", "cosine"), "metric must be 'pearson' or 'cosine'", metric)
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         source_outputs, classes = unpack(targets)
         gap = correlation_gap(outputs, source_outputs, metric)
         return F.cross_entropy(outputs, classes) - weight * (gap if target is None else gap.clamp(max=target))
 
-    targets, mirrored_targets = pack(logits, own), pack(mirrored, own)
-    fit(stolen, images, targets, mirrored_targets, loss, config, description="fine-tuning away from the source", **run)
-    return stolen
+    description = "fine-tuning away from the source"
+    return fit_to_source(
+        model, copied(model), images, partial(pack, labels=labels), loss, config, description=description, **run
+    )
 
 
 def adaptive_removalnet(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     *,
     weight: float = 1.0,
@@ -110,7 +105,7 @@ def adaptive_removalnet(
     inner_steps: int = 10,
     config: TrainingConfig = _TUNING,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Train a copy of a model towards features and outputs that are far from its own and keep the label.
 
     Every step solves an inner and an outer problem, as RemovalNet does.
@@ -155,16 +150,11 @@ def adaptive_removalnet(
         >>> torch.equal(stolen[0].weight, model[0].weight)
         False
     """
-    for name, value, good in (
-        ("weight", weight, 0 <= weight < float("inf")),
-        ("temperature", temperature, 0 < temperature < float("inf")),
-        ("alpha", alpha, 0 <= alpha <= 1),
-        ("inner_steps", inner_steps, isinstance(inner_steps, int) and inner_steps >= 1),
-    ):
-        if not good:
-            raise ValueError(f"{name} is out of range, got {value!r}")
+    require(0 <= weight < math.inf, "weight is out of range", weight)
+    require(0 < temperature < math.inf, "temperature is out of range", temperature)
+    require(0 <= alpha <= 1, "alpha is out of range", alpha)
+    require(isinstance(inner_steps, int) and inner_steps >= 1, "inner_steps is out of range", inner_steps)
     stolen = copied(model)
-    logits, mirrored = source_logits(model, stolen, images, config)
     head = dict(stolen.named_modules())[last_layer_name(stolen)]
     if not isinstance(head, nn.Linear):
         raise ModelError(f"model must end in a linear layer, got {type(head).__name__}")
@@ -185,15 +175,10 @@ def adaptive_removalnet(
         distilled = alpha * temperature**2 * divergence + (1 - alpha) * F.cross_entropy(outputs, labels)
         return weight * F.mse_loss(latent, far) + distilled
 
-    handle = head.register_forward_pre_hook(keep)
-    try:
-        fit(
-            stolen, images, logits.argmax(dim=1), mirrored.argmax(dim=1), loss, config,
-            description="removing the fingerprint", **run,
-        )  # fmt: skip
-    finally:
-        handle.remove()
-    return stolen
+    with head.register_forward_pre_hook(keep):
+        return fit_to_source(
+            model, stolen, images, predictions, loss, config, description="removing the fingerprint", **run
+        )
 
 
 def far_features(head: nn.Linear, latent: Tensor, labels: Tensor, steps: int) -> Tensor:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import require
 from ..models import Preprocessing
 from ..models.runner import evaluating
 from .arguments import check_images
-from .extract import extract_labels, source_logits
-from .training import SCRATCH, TUNING, Progress, TrainingConfig, fit, split_progress
+from .copies import ModelT
+from .extract import extract_labels, fit_to_source, predictions
+from .training import SCRATCH, TUNING, Progress, TrainingConfig, split_progress
 
-_Model = TypeVar("_Model", bound=nn.Module)
 EPSILON = 4 / 255
 
 
@@ -58,10 +59,8 @@ def pgd(
         >>> bool(((moved - images).abs() <= 0.1 + 1e-6).all())
         True
     """
-    if not 0 < epsilon < float("inf"):
-        raise ValueError(f"epsilon must be positive and finite, got {epsilon!r}")
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
+    require(0 < epsilon < math.inf, "epsilon must be positive and finite", epsilon)
+    require(isinstance(steps, int) and steps >= 1, "steps must be an integer of at least 1", steps)
     preprocessing = preprocessing or Preprocessing()
     mean, std = (_channels(values, images, preprocessing) for values in (preprocessing.mean, preprocessing.std))
     radius = epsilon / std
@@ -82,17 +81,14 @@ def _channels(values: tuple[float, ...], images: Tensor, preprocessing: Preproce
     if bool((column == column[0]).all()):
         return column[0]
     axis = 1 if preprocessing.layout == "NCHW" else images.ndim - 1
-    if images.ndim != 4 or images.shape[axis] != len(values):
-        raise ValueError(
-            f"images must have {len(values)} channels ({preprocessing.layout}) like preprocessing, "
-            f"got {tuple(images.shape)}"
-        )
+    expected = f"images must have {len(values)} channels ({preprocessing.layout}) like preprocessing"
+    require(images.ndim == 4 and images.shape[axis] == len(values), expected, tuple(images.shape))
     return column.reshape([-1 if dimension == axis else 1 for dimension in range(4)])
 
 
 def extract_adversarial(
     source: nn.Module,
-    student: _Model,
+    student: ModelT,
     images: Tensor,
     *,
     epsilon: float = EPSILON,
@@ -102,7 +98,7 @@ def extract_adversarial(
     tuning: TrainingConfig = TUNING,
     seed: int = 0,
     progress: Progress = False,
-) -> _Model:
+) -> ModelT:
     """Extract a student by labels, then train it on the source's labels of clean and of adversarial images.
 
     The second training minimises ``½ CE(student(x), y) + ½ CE(student(pgd(x)), y)`` with y the source's label
@@ -134,7 +130,6 @@ def extract_adversarial(
     check_images(images)
     first, second = split_progress(progress, [config, tuning], images.shape[0])
     stolen = extract_labels(source, student, images, config=config, seed=seed, progress=first)
-    logits, mirrored = source_logits(source, stolen, images, tuning)
 
     def perturb(model: nn.Module, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         start = 2 * torch.rand(batch.shape, dtype=batch.dtype) - 1  # on the CPU: one seed, one result
@@ -144,8 +139,7 @@ def extract_adversarial(
         )  # fmt: skip
         return torch.cat([batch, moved]), torch.cat([labels, labels])
 
-    fit(
-        stolen, images, logits.argmax(dim=1), mirrored.argmax(dim=1), F.cross_entropy, tuning, seed,
-        perturb=perturb, progress=second, description="training on adversarial images",
+    return fit_to_source(
+        source, stolen, images, predictions, F.cross_entropy, tuning,
+        seed=seed, perturb=perturb, progress=second, description="training on adversarial images",
     )  # fmt: skip
-    return stolen

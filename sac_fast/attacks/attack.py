@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from ..errors import require
 from ..models import Preprocessing
 from .training import SCRATCH, TUNING, Progress, TrainingConfig, compute_logits, device_of, seeded
 
@@ -55,16 +56,13 @@ class Job:
     seed: int
     progress: Progress
 
-    def fresh(self, classes: int) -> nn.Module:
-        """A new student under the attack's seed; the global random state is left alone."""
+    def student_like_source(self, images: Tensor) -> nn.Module:
+        """A new student with as many outputs as the source, under the attack's seed."""
         if self.student is None:
             raise ValueError("student must be a callable of the number of outputs for this attack, got None")
+        outputs = compute_logits(self.source, images[:1]).shape[1]
         with seeded(self.seed, device_of(self.source)):
-            return self.student(classes)
-
-    def student_like_source(self, images: Tensor) -> nn.Module:
-        """A new student with as many outputs as the source."""
-        return self.fresh(compute_logits(self.source, images[:1]).shape[1])
+            return self.student(outputs)
 
     def tune(self, attack: Callable[..., nn.Module], *data: Tensor | None) -> nn.Module:
         """Call ``attack(source, *data)``, which starts from the source's weights; by default images and labels."""
@@ -100,6 +98,7 @@ class Attack:
 
     Example:
         >>> import torch
+        >>> from sac_fast.attacks import ATTACKS
         >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
         >>> stolen = ATTACKS["weight-noise"].make(model, None, images, labels, seed=3)
         >>> torch.equal(stolen.weight, model.weight)
@@ -151,9 +150,8 @@ class Attack:
         if unknown := sorted(set(context.options) - set(self.defaults)):
             known = ", ".join(self.defaults) or "none"
             raise ValueError(f"options of {self.origin} must be among: {known}, got {unknown[0]!r}")
-        if self.needs_labels and labels is None:
-            raise ValueError(f"labels must be given for {self.origin}, got None")
-        if self.needs_surrogate and context.surrogate is None:
-            raise ValueError(f"context.surrogate must hold images for {self.origin}, got None")
+        require(not self.needs_labels or labels is not None, f"labels must be given for {self.origin}", None)
+        surrogate = not self.needs_surrogate or context.surrogate is not None
+        require(surrogate, f"context.surrogate must hold images for {self.origin}", None)
         options = {**self.defaults, **context.options}
         return self.run(Job(source, student, images, labels, context, options, seed, progress))

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 
-_Model = TypeVar("_Model", bound=nn.Module)
+#: The type of a module, which its copies have too.
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
-def copied(model: _Model) -> _Model:
+def copied(model: ModelT) -> ModelT:
     """A deep copy of a model.
 
     Args:
@@ -36,7 +37,7 @@ def copied(model: _Model) -> _Model:
         ) from error
 
 
-def renewed(model: _Model) -> _Model:
+def renewed(model: ModelT) -> ModelT:
     """A copy of a model in which every weight is drawn anew by its module's ``reset_parameters``.
 
     Args:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, Unpack
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, require
 from .arguments import check_images, check_labels
-from .copies import copied
-from .training import SCRATCH, RunOptions, TrainingConfig, compute_logits, fit
-
-_Model = TypeVar("_Model", bound=nn.Module)
+from .copies import ModelT, copied
+from .training import SCRATCH, Loss, RunOptions, TrainingConfig, compute_logits, fit
 
 
-def source_logits(
-    source: nn.Module, student: nn.Module, images: Tensor, config: TrainingConfig
-) -> tuple[Tensor, Tensor]:
-    """The source's logits for the images and, where ``config.flips``, for the flipped ones.
+def fit_to_source(
+    source: nn.Module,
+    student: ModelT,
+    images: Tensor,
+    targets: Callable[[Tensor], Tensor],
+    loss: Loss,
+    config: TrainingConfig,
+    **options: Any,
+) -> ModelT:
+    """Check images and outputs, then `fit` a student in place to what the source gives for the images.
+
+    Args:
+        source: the model that is queried, in eval mode; it is not changed. With ``config.flips`` it is queried for the
+            flipped images too.
+        student: changed in place; with as many outputs as the source.
+        images: (n, …) float, as both models see them.
+        targets: (n, k) logits of the source -> (n, …) the second argument of ``loss``.
+        loss, config, options: as `fit`.
+
+    Returns:
+        The student, in eval mode.
 
     Raises:
         ModelError: source and student have different numbers of outputs.
@@ -27,18 +45,27 @@ def source_logits(
     check_images(images)
     logits = compute_logits(source, images)
     classes, outputs = logits.shape[1], compute_logits(student, images[:1]).shape[1]
-    if classes != outputs:
-        raise ModelError(f"student must have {classes} outputs like source, got {outputs}")
+    require(classes == outputs, f"student must have {classes} outputs like source", outputs, ModelError)
     mirrored = compute_logits(source, images.flip(-1)) if config.flips and images.ndim >= 3 else logits
-    return logits.to(images.device), mirrored.to(images.device)
+    straight, flipped = (targets(each.to(images.device)) for each in (logits, mirrored))
+    fit(student, images, straight, flipped, loss, config, **options)
+    return student
+
+
+def predictions(logits: Tensor) -> Tensor:
+    """The label of the largest logit in each row, (n,) int64."""
+    return logits.argmax(dim=1)
 
 
 def pack(logits: Tensor, labels: Tensor | None) -> Tensor:
     """Logits and labels (None: the largest logit's) as one tensor of targets (n, k + 1), as `fit` takes it.
 
     It is float32 at least: bfloat16 has no labels above 256 but even ones, float16 none above 65,504.
+
+    Raises:
+        TypeError, ValueError: labels of the wrong type, shape or range.
     """
-    column = logits.argmax(dim=1) if labels is None else labels
+    column = predictions(logits) if labels is None else check_labels(labels, *logits.shape).to(logits.device)
     wide = torch.promote_types(logits.dtype, torch.float32)
     return torch.cat([logits.to(wide), column[:, None].to(wide)], dim=1)
 
@@ -49,8 +76,8 @@ def unpack(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def extract_labels(
-    source: nn.Module, student: _Model, images: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
-) -> _Model:
+    source: nn.Module, student: ModelT, images: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
+) -> ModelT:
     """Train a copy of a student on the labels that the source gives to images, with cross-entropy.
 
     Args:
@@ -77,24 +104,20 @@ def extract_labels(
         >>> stolen(images).shape
         torch.Size([32, 3])
     """
-    logits, mirrored = source_logits(source, student, images, config)
-    stolen = copied(student)
-    labels, mirrored_labels = logits.argmax(dim=1), mirrored.argmax(dim=1)
-    fit(
-        stolen, images, labels, mirrored_labels, F.cross_entropy, config, description="extracting by labels", **run
-    )  # fmt: skip
-    return stolen
+    return fit_to_source(
+        source, copied(student), images, predictions, F.cross_entropy, config, description="extracting by labels", **run
+    )
 
 
 def extract_probabilities(
     source: nn.Module,
-    student: _Model,
+    student: ModelT,
     images: Tensor,
     *,
     temperature: float = 4.0,
     config: TrainingConfig = SCRATCH,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Train a copy of a student on the source's softened probabilities (knowledge distillation).
 
     ``loss = T² KL(softmax(source / T) ‖ softmax(student / T))``. A service that returns probabilities p is
@@ -126,20 +149,16 @@ def extract_probabilities(
         >>> stolen(images).shape
         torch.Size([32, 3])
     """
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
-    logits, mirrored = source_logits(source, student, images, config)
-    softened, softened_mirrored = (torch.softmax(outputs / temperature, dim=1) for outputs in (logits, mirrored))
+    require(0 < temperature < math.inf, "temperature must be positive and finite", temperature)
+
+    def soften(logits: Tensor) -> Tensor:
+        return torch.softmax(logits / temperature, dim=1)
 
     def distillation(outputs: Tensor, target: Tensor) -> Tensor:
         return temperature**2 * F.kl_div(torch.log_softmax(outputs / temperature, dim=1), target, reduction="batchmean")
 
-    stolen = copied(student)
-    fit(
-        stolen, images, softened, softened_mirrored, distillation, config,
-        description="extracting by probabilities", **run,
-    )  # fmt: skip
-    return stolen
+    description = "extracting by probabilities"
+    return fit_to_source(source, copied(student), images, soften, distillation, config, description=description, **run)
 
 
 def distillation_loss(outputs: Tensor, logits: Tensor, labels: Tensor, temperature: float, alpha: float) -> Tensor:
@@ -172,7 +191,7 @@ def distillation_loss(outputs: Tensor, logits: Tensor, labels: Tensor, temperatu
 
 def extract_distilled(
     source: nn.Module,
-    student: _Model,
+    student: ModelT,
     images: Tensor,
     labels: Tensor | None = None,
     *,
@@ -180,7 +199,7 @@ def extract_distilled(
     alpha: float = 0.1,
     config: TrainingConfig = SCRATCH,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Train a copy of a student on a mix of softened probabilities and labels: `distillation_loss`.
 
     Args:
@@ -210,17 +229,12 @@ def extract_distilled(
         >>> stolen(images).shape
         torch.Size([32, 3])
     """
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must lie in 0…1, got {alpha!r}")
-    logits, mirrored = source_logits(source, student, images, config)
-    own = None if labels is None else check_labels(labels, images.shape[0], logits.shape[1]).to(images.device)
+    require(0 < temperature < math.inf, "temperature must be positive and finite", temperature)
+    require(0 <= alpha <= 1, "alpha must lie in 0…1", alpha)
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return distillation_loss(outputs, *unpack(targets), temperature, alpha)
 
-    stolen = copied(student)
-    targets, mirrored_targets = pack(logits, own), pack(mirrored, own)
-    fit(stolen, images, targets, mirrored_targets, loss, config, description="extracting by distillation", **run)
-    return stolen
+    targets = partial(pack, labels=labels)
+    description = "extracting by distillation"
+    return fit_to_source(source, copied(student), images, targets, loss, config, description=description, **run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import prune
 
 from ..errors import ModelError
-from .finetune import last_layer_name
+from .finetune import Layer, last_layer_name
 from .training import compute_logits
-
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def prunable(model: nn.Module) -> list[tuple[str, Layer]]:
@@ -30,9 +29,7 @@ def prunable(model: nn.Module) -> list[tuple[str, Layer]]:
         part for module in model.modules() if isinstance(module, nn.MultiheadAttention) for part in module.modules()
     }
     layers = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and module not in hidden
+        (name, module) for name, module in model.named_modules() if isinstance(module, Layer) and module not in hidden
     ]
     for name, module in layers:
         if not isinstance(module.weight, nn.Parameter):
@@ -113,11 +110,11 @@ def find_filters(model: nn.Module, images: Tensor) -> list[Filters]:
         if layer is not None:
             follows[layer] = norm  # type: ignore[assignment]
 
-    handles = [layer.register_forward_hook(after) for _, layer in layers]
-    handles += [m.register_forward_pre_hook(before) for m in model.modules() if isinstance(m, _BatchNorm)]
-    try:
+    with ExitStack() as hooks:
+        for _, layer in layers:
+            hooks.enter_context(layer.register_forward_hook(after))
+        for norm in model.modules():
+            if isinstance(norm, _BatchNorm):
+                hooks.enter_context(norm.register_forward_pre_hook(before))
         compute_logits(model, images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
     return [Filters(name, layer, follows.get(layer)) for name, layer in layers]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .copies import copied
+from .copies import ModelT, copied
 from .training import TUNING, RunOptions, TrainingConfig, fit_labels
 
-_Model = TypeVar("_Model", bound=nn.Module)
-_LAST_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+#: A layer that makes linear combinations: of features or of channels.
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def finetune_all(
-    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = TUNING, **run: Unpack[RunOptions]
-) -> _Model:
+    model: ModelT, images: Tensor, labels: Tensor, *, config: TrainingConfig = TUNING, **run: Unpack[RunOptions]
+) -> ModelT:
     """Fine-tune all layers of a copy of a model (FT-A of Guan et al., NeurIPS 2022, arXiv 2210.15427).
 
     Args:
@@ -60,7 +60,7 @@ def last_layer_name(model: nn.Module) -> str:
         >>> last_layer_name(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
         '0'
     """
-    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, _LAST_KINDS)]
+    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, Layer)]
     if not names:
         raise ModelError(
             f"model must hold a linear or convolutional layer, got {type(model).__name__} with none: "
@@ -70,14 +70,14 @@ def last_layer_name(model: nn.Module) -> str:
 
 
 def finetune_last(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
     layer: str | None = None,
     config: TrainingConfig = TUNING,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Fine-tune the last layer of a copy of a model (FT-L of Guan et al., NeurIPS 2022, arXiv 2210.15427).
 
     All other parameters and the batch normalisation statistics stay as they are, bit for bit.

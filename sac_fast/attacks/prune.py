@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from ..errors import ModelError
-from .copies import copied
-from .filters import Layer, prunable
+from ..errors import ModelError, require
+from .copies import ModelT, copied
+from .filters import prunable
+from .finetune import Layer
 from .training import Progress, RunOptions, TrainingConfig, fit_labels, split_progress
 
-_Model = TypeVar("_Model", bound=nn.Module)
 ROUND = TrainingConfig(epochs=2, learning_rate=0.01)  # of the fine-tuning after one round
 
 
 def prune_magnitude(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -27,7 +27,7 @@ def prune_magnitude(
     rounds: int = 2,
     config: TrainingConfig = ROUND,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Remove the smallest weights of a copy of a model, in rounds with fine-tuning after each.
 
     After round r of R the ``round(ratio · r / R · N)`` weights of the smallest absolute value are 0, chosen
@@ -68,11 +68,12 @@ def prune_magnitude(
     def remove(done: int) -> None:
         _mask_smallest(layers, round(ratio * done / rounds * total))
 
-    prune_in_rounds(working, images, labels, remove, rounds, config, description="pruning by magnitude", **run)
-    return permanent(working, model)
+    description = "pruning by magnitude"
+    return prune_in_rounds(model, working, images, labels, remove, rounds, config, description=description, **run)
 
 
 def prune_in_rounds(
+    model: ModelT,
     working: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -83,11 +84,22 @@ def prune_in_rounds(
     description: str,
     seed: int = 0,
     progress: Progress = False,
-) -> None:
-    """Remove and fine-tune in turn: before the fine-tuning of round r, from 1 on, ``remove(r)`` sets the masks."""
+) -> ModelT:
+    """Remove and fine-tune in turn: before the fine-tuning of round r, from 1 on, ``remove(r)`` sets the masks.
+
+    Returns:
+        A copy of ``model`` with the values of ``working``, whose masks become zeros; the layout is the model's.
+    """
     for index, part in enumerate(split_progress(progress, [config] * rounds, len(images))):
         remove(index + 1)
         fit_labels(working, images, labels, config, seed=seed + index, progress=part, description=description)
+    for module in working.modules():
+        for name in [key.removesuffix("_mask") for key, _ in module.named_buffers(recurse=False) if "_mask" in key]:
+            if hasattr(module, f"{name}_orig"):
+                prune.remove(module, name)  # type: ignore[no-untyped-call]
+    stolen = copied(model)
+    stolen.load_state_dict(working.state_dict())
+    return stolen.eval()
 
 
 def _mask_smallest(layers: list[Layer], count: int) -> None:
@@ -109,18 +121,5 @@ def _mask_smallest(layers: list[Layer], count: int) -> None:
 
 def check_schedule(ratio: float, rounds: int) -> None:
     """Refuse a ratio outside 0 … 1, and fewer than one round."""
-    if not 0 < ratio < 1:
-        raise ValueError(f"ratio must be above 0 and below 1, got {ratio!r}")
-    if not isinstance(rounds, int) or rounds < 1:
-        raise ValueError(f"rounds must be an integer of at least 1, got {rounds!r}")
-
-
-def permanent(working: nn.Module, model: _Model) -> _Model:
-    """A copy of ``model`` with the values of ``working``, whose masks become zeros; the layout is the model's."""
-    for module in working.modules():
-        for name in [key.removesuffix("_mask") for key, _ in module.named_buffers(recurse=False) if "_mask" in key]:
-            if hasattr(module, f"{name}_orig"):
-                prune.remove(module, name)  # type: ignore[no-untyped-call]
-    stolen = copied(model)
-    stolen.load_state_dict(working.state_dict())
-    return stolen.eval()
+    require(0 < ratio < 1, "ratio must be above 0 and below 1", ratio)
+    require(isinstance(rounds, int) and rounds >= 1, "rounds must be an integer of at least 1", rounds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..models.runner import evaluating
 from .arguments import check_images, check_labels
-from .copies import copied
+from .copies import ModelT, copied
 from .filters import Filters, find_filters
-from .prune import ROUND, check_schedule, permanent, prune_in_rounds
+from .prune import ROUND, check_schedule, prune_in_rounds
 from .training import RunOptions, TrainingConfig, compute_logits, device_of
 
-_Model = TypeVar("_Model", bound=nn.Module)
 _BATCH = 128
 
 
@@ -42,18 +41,15 @@ def mean_activations(model: nn.Module, filters: Filters, images: Tensor) -> Tens
         total.add_(positive.sum(dim=1).cpu())
         seen += positive.shape[1]
 
-    handle = (filters.norm or filters.layer).register_forward_hook(record)
-    try:
+    with (filters.norm or filters.layer).register_forward_hook(record):
         compute_logits(model, images)
-    finally:
-        handle.remove()
     if not seen:
         raise ModelError(f"layer {filters.name!r} must be used by the model, but it was never called")
     return total / seen
 
 
 def fine_prune(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -62,7 +58,7 @@ def fine_prune(
     layer: str | None = None,
     config: TrainingConfig = ROUND,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Remove the filters of the last convolution with the smallest mean activation, in rounds with fine-tuning.
 
     Args:
@@ -107,8 +103,8 @@ def fine_prune(
         removed.update(left[: round(count * done / rounds) - len(removed)])
         chosen.mask(removed)
 
-    prune_in_rounds(working, images, labels, remove, rounds, config, description="fine-pruning", **run)
-    return permanent(working, model)
+    description = "fine-pruning"
+    return prune_in_rounds(model, working, images, labels, remove, rounds, config, description=description, **run)
 
 
 def _layer(filters: list[Filters], name: str | None) -> Filters:
@@ -160,7 +156,7 @@ def taylor_scores(model: nn.Module, filters: list[Filters], images: Tensor, labe
 
 
 def prune_taylor(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -168,7 +164,7 @@ def prune_taylor(
     rounds: int = 2,
     config: TrainingConfig = ROUND,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Remove the filters on which the loss depends least, over all layers, in rounds with fine-tuning after each.
 
     Args:
@@ -213,8 +209,8 @@ def prune_taylor(
             if numbers:
                 layer.mask(numbers)
 
-    prune_in_rounds(working, images, labels, remove, rounds, config, description="pruning by Taylor scores", **run)
-    return permanent(working, model)
+    description = "pruning by Taylor scores"
+    return prune_in_rounds(model, working, images, labels, remove, rounds, config, description=description, **run)
 
 
 def _choose(scores: list[Tensor], removed: list[set[int]], count: int) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
+from operator import methodcaller
 
 import torch
 from torch import nn
 
+from ..errors import require
 from .adaptive import adaptive_correlation, adaptive_removalnet
 from .adversarial import EPSILON, extract_adversarial
 from .attack import Attack, AttackContext, Job
@@ -25,19 +28,14 @@ from .weights import quantize_int8, weight_noise
 
 __all__ = ["ATTACKS", "Attack", "AttackContext"]
 
-
-def _tuning(attack: Callable[..., nn.Module]) -> Callable[[Job], nn.Module]:
-    return lambda job: job.tune(attack)
-
-
-def _extraction(attack: Callable[..., nn.Module]) -> Callable[[Job], nn.Module]:
-    return lambda job: job.extract(attack)
+# attack -> the callable of a job that makes its model by `Job.tune` or `Job.extract`
+_tuning = partial(methodcaller, "tune")
+_extraction = partial(methodcaller, "extract")
 
 
 def _extract_knockoff(job: Job) -> nn.Module:
     answers = job.options["answers"]
-    if answers not in ("hard", "soft"):
-        raise ValueError(f"answers must be 'hard' or 'soft', got {answers!r}")
+    require(answers in ("hard", "soft"), "answers must be 'hard' or 'soft'", answers)
     if answers == "hard":
         return dataclasses.replace(job, options={}).extract(extract_labels, job.context.surrogate)
     soft = dataclasses.replace(job, options={"temperature": 1.0})
@@ -47,12 +45,10 @@ def _extract_knockoff(job: Job) -> nn.Module:
 def _extract_distill(job: Job) -> nn.Module:
     options = dict(job.options)
     labels = options.pop("labels")
-    if labels not in ("source", "own"):
-        raise ValueError(f"labels must be 'source' or 'own', got {labels!r}")
-    if labels == "own" and job.labels is None:
-        raise ValueError("labels must be given for extract-distill with labels='own', got None")
-    job = dataclasses.replace(job, options=options)
-    return job.extract(extract_distilled, job.images, job.labels if labels == "own" else None)
+    require(labels in ("source", "own"), "labels must be 'source' or 'own'", labels)
+    own = job.labels if labels == "own" else None
+    require(labels == "source" or own is not None, "labels must be given for extract-distill with labels='own'", own)
+    return dataclasses.replace(job, options=options).extract(extract_distilled, job.images, own)
 
 
 def _extract_adversarial(job: Job) -> nn.Module:

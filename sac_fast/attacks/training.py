@@ -6,24 +6,23 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypedDict, TypeVar, Unpack
+from typing import Literal, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, require
 from ..io.progress import track
 from ..models.runner import evaluating
 from .arguments import check_images, check_labels
-from .copies import copied, renewed
+from .copies import ModelT, copied, renewed
 
 #: ``True`` draws a bar on stderr; a callable gets (steps done, steps in all) after every step.
 Progress = bool | Callable[[int, int], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
 #: (model in training mode, batch of images, their targets) -> the images and targets of the training step
 Perturb = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
-_Model = TypeVar("_Model", bound=nn.Module)
 _WARM_UP = 0.3  # of the steps; as torch's OneCycleLR, which cannot be built for a few steps only
 
 
@@ -55,14 +54,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay!r}")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {self.optimizer!r}")
+            require(isinstance(value, int) and value >= 1, f"{name} must be an integer of at least 1", value)
+        require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
+        require(self.weight_decay >= 0, "weight_decay must not be negative", self.weight_decay)
+        require(self.optimizer in ("sgd", "adamw"), "optimizer must be 'sgd' or 'adamw'", self.optimizer)
 
 
 #: Of trainings from new weights.
@@ -212,12 +207,11 @@ def split_progress(progress: Progress, configs: Sequence[TrainingConfig], rows: 
         return [progress] * len(configs)
     report = progress
     counts = [config.epochs * (rows // min(config.batch_size, rows)) for config in configs]
-    before = [sum(counts[:index]) for index in range(len(counts))]
 
     def part(start: int) -> Callable[[int, int], None]:
         return lambda done, _: report(start + done, sum(counts))
 
-    return [part(start) for start in before]
+    return [part(sum(counts[:index])) for index in range(len(counts))]
 
 
 def _one_cycle(x: float) -> float:
@@ -231,7 +225,7 @@ def _like(rows: Tensor, tensor: Tensor) -> Tensor:
 
 
 def fit_labels(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     config: TrainingConfig,
@@ -239,7 +233,7 @@ def fit_labels(
     trained: nn.Module | None = None,
     description: str = "training",
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Check images and labels against the model, then `fit` it in place with cross-entropy."""
     check_images(images)
     labels = check_labels(labels, images.shape[0], compute_logits(model, images[:1]).shape[1]).to(images.device)
@@ -248,8 +242,8 @@ def fit_labels(
 
 
 def train(
-    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
-) -> _Model:
+    model: ModelT, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
+) -> ModelT:
     """Train a copy of a model on labelled images, with cross-entropy.
 
     Args:
@@ -277,8 +271,8 @@ def train(
 
 
 def train_independent(
-    model: _Model, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
-) -> _Model:
+    model: ModelT, images: Tensor, labels: Tensor, *, config: TrainingConfig = SCRATCH, **run: Unpack[RunOptions]
+) -> ModelT:
     """Train the architecture of a model from new random weights: an independent model, for a null pool.
 
     Every module's ``reset_parameters`` draws new weights under ``seed``; nothing of the given weights

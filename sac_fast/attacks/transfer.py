@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, require
 from ..models import load_model
-from .copies import copied
-from .finetune import finetune_all, finetune_last, last_layer_name
+from .copies import ModelT, copied
+from .finetune import Layer, finetune_all, finetune_last, last_layer_name
 from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, device_of, seeded
 
-_Model = TypeVar("_Model", bound=nn.Module)
 
-
-def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | None = None) -> _Model:
+def replace_head(model: ModelT, outputs: int, *, seed: int = 0, layer: str | None = None) -> ModelT:
     """A copy of a model whose last layer is a new one with another number of outputs.
 
     Args:
@@ -37,12 +35,11 @@ def replace_head(model: _Model, outputs: int, *, seed: int = 0, layer: str | Non
         >>> replace_head(torch.nn.Sequential(torch.nn.Linear(4, 3)), 7)[0]
         Linear(in_features=4, out_features=7, bias=True)
     """
-    if not isinstance(outputs, int) or outputs < 1:
-        raise ValueError(f"outputs must be an integer of at least 1, got {outputs!r}")
+    require(isinstance(outputs, int) and outputs >= 1, "outputs must be an integer of at least 1", outputs)
     name = last_layer_name(model) if layer is None else layer
     new = copied(model)
     old = dict(new.named_modules()).get(name)
-    if not name or not isinstance(old, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if not name or not isinstance(old, Layer):
         raise ModelError(
             f"layer must name a linear or convolutional layer inside the model, got {name!r} ({type(old).__name__})"
         )
@@ -83,7 +80,7 @@ def with_head(
 
 
 def transfer_all(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -91,7 +88,7 @@ def transfer_all(
     layer: str | None = None,
     config: TrainingConfig = TUNING,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Put a new head on a copy of a model and train all layers on other labels (Transfer-A).
 
     Args:
@@ -118,13 +115,12 @@ def transfer_all(
         >>> transfer_all(model, images, labels // 2, config=TrainingConfig(epochs=2))[2]
         Linear(in_features=10, out_features=2, bias=True)
     """
-    count = _count(labels) if outputs is None else outputs
-    start = replace_head(model, count, seed=run.get("seed", 0), layer=layer)
+    start = _with_new_head(model, labels, outputs, layer, run)
     return finetune_all(start, images, labels, config=config, **run)
 
 
 def transfer_last(
-    model: _Model,
+    model: ModelT,
     images: Tensor,
     labels: Tensor,
     *,
@@ -132,7 +128,7 @@ def transfer_last(
     layer: str | None = None,
     config: TrainingConfig = SCRATCH,
     **run: Unpack[RunOptions],
-) -> _Model:
+) -> ModelT:
     """Put a new head on a copy of a model and train the head alone on other labels (Transfer-L).
 
     Args:
@@ -156,14 +152,15 @@ def transfer_last(
         True
     """
     name = last_layer_name(model) if layer is None else layer
-    count = _count(labels) if outputs is None else outputs
-    start = replace_head(model, count, seed=run.get("seed", 0), layer=name)
+    start = _with_new_head(model, labels, outputs, name, run)
     return finetune_last(start, images, labels, layer=name, config=config, **run)
 
 
-def _count(labels: Tensor) -> int:
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
-    if labels.numel() == 0:
-        raise ValueError("labels must hold at least one label, got none")
-    return int(labels.max()) + 1
+def _with_new_head(model: ModelT, labels: Tensor, outputs: int | None, layer: str | None, run: RunOptions) -> ModelT:
+    if outputs is None:
+        if not isinstance(labels, Tensor):
+            raise TypeError(f"labels must be a torch.Tensor, got {type(labels).__name__}")
+        if labels.numel() == 0:
+            raise ValueError("labels must hold at least one label, got none")
+        outputs = int(labels.max()) + 1
+    return replace_head(model, outputs, seed=run.get("seed", 0), layer=layer)

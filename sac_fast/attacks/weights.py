@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
 
 import torch
 from torch import nn
 
-from .copies import copied
+from ..errors import require
+from .copies import ModelT, copied
 from .training import device_of, seeded
 
-_Model = TypeVar("_Model", bound=nn.Module)
 
-
-def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
+def quantize_int8(model: ModelT, *, bits: int = 8) -> ModelT:
     """Round the weights of all linear and convolutional layers to 8-bit integers, one scale an output channel.
 
     ``w ← s · round(w / s)`` with ``s = max|w| / (2^(bits − 1) − 1)`` over the weights of one output channel: the
@@ -41,8 +40,7 @@ def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
         >>> len(quantize_int8(layer).weight.unique()) <= 255
         True
     """
-    if not isinstance(bits, int) or not 2 <= bits <= 8:
-        raise ValueError(f"bits must be an integer in 2…8, got {bits!r}")
+    require(isinstance(bits, int) and 2 <= bits <= 8, "bits must be an integer in 2…8", bits)
     max_level = 2 ** (bits - 1) - 1
     quantized = copied(model).eval()
     with torch.no_grad():
@@ -54,7 +52,7 @@ def quantize_int8(model: _Model, *, bits: int = 8) -> _Model:
     return quantized
 
 
-def weight_noise(model: _Model, *, level: float = 0.1, seed: int = 0) -> _Model:
+def weight_noise(model: ModelT, *, level: float = 0.1, seed: int = 0) -> ModelT:
     """Add normal noise to the weights of all linear and convolutional layers.
 
     ``w ← w + level · std(w) · N(0, 1)``, the standard deviation taken over the layer's weights.
@@ -76,8 +74,7 @@ def weight_noise(model: _Model, *, level: float = 0.1, seed: int = 0) -> _Model:
         >>> torch.equal(weight_noise(layer, level=0.1).weight, layer.weight)
         False
     """
-    if not 0 <= level < float("inf"):
-        raise ValueError(f"level must be at least 0 and finite, got {level!r}")
+    require(0 <= level < math.inf, "level must be at least 0 and finite", level)
     noisy = copied(model).eval()
     with torch.no_grad(), seeded(seed, device_of(noisy)):
         for weight in _weights(noisy):

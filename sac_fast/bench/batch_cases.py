@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from ..ops import correlation_vector, nearest_models, pairwise_correlation_distances, reference
 from . import peers, targets
-from .harness import OURS, Case, Implementation
+from .harness import OUR_TOLERANCE, OURS, Case, Implementation
 from .limits import BYTE_DIFFERENCES, DIFFERENCES
-from .pair_cases import ONE_THREAD, OUR_TOLERANCE, PEER_TOLERANCE, SAME_BITS, on_one_thread, same_bits
+from .pair_cases import SAME_BITS, our_implementations, same_bits
 from .sizes import Sizes
 
 UNIT = "G abs-diff/s"
@@ -38,11 +39,6 @@ def all_pairs_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
         yield partial(all_pairs, m, sizes.sweep_m_n, _K, threads, sweep="m")
 
 
-def nearest_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
-    """Builders of the cases of nearest_models."""
-    yield partial(nearest, *sizes.nearest, sizes.top, judged=sizes.judged)
-
-
 def _models(m: int, n: int, k: int) -> Tensor:
     return torch.randn(m, n, k, generator=torch.Generator().manual_seed(m))
 
@@ -54,6 +50,7 @@ def _differences(m: int, n: int) -> float:
 def all_pairs(m: int, n: int, k: int, threads: int, *, sweep: str | None = None, judged: bool = False) -> Case:
     """All pairs of m models; ours starts from the outputs, the peers from ready-made correlation vectors."""
     models = _models(m, n, k)
+    wanted = [targets.times(CDIST, 25), targets.times(PDIST, 20), targets.rate(30, UNIT), SAME_BITS]
     vectors = torch.stack([correlation_vector(model) for model in models])
     wide = vectors.double().numpy()
     # cosine has equal diagonals, so twice the sum over the vectors is the sum over all n²
@@ -61,22 +58,17 @@ def all_pairs(m: int, n: int, k: int, threads: int, *, sweep: str | None = None,
     sample = torch.linspace(0, m - 1, min(m, _CHECKED_MODELS)).long()
     expected = reference.pairwise_correlation_distances(list(models[sample].double()))
 
-    def ours() -> Tensor:
-        return pairwise_correlation_distances(models)
-
     def square(condensed: np.ndarray) -> Tensor:
-        distance = _scipy_distance()
-        return torch.from_numpy(distance.squareform(condensed)) * scale
+        return torch.from_numpy(import_module("scipy.spatial.distance").squareform(condensed)) * scale
 
-    implementations = [Implementation(OURS, ours, limit=DIFFERENCES, tolerance=OUR_TOLERANCE)]
-    if sweep is None:
-        implementations.append(Implementation(ONE_THREAD, on_one_thread(ours), tolerance=OUR_TOLERANCE))
-    implementations += [
+    ours = partial(pairwise_correlation_distances, models)
+    implementations = [
+        *our_implementations(ours, DIFFERENCES, one_thread=sweep is None),
         Implementation(CDIST, lambda: torch.cdist(vectors, vectors, p=1), result=lambda sums: sums * scale),
-        Implementation(PDIST, lambda: _scipy_distance().pdist(wide, "cityblock"), result=square),
+        Implementation(PDIST, lambda: import_module("scipy.spatial.distance").pdist(wide, "cityblock"), result=square),
         Implementation(
             SKLEARN,
-            lambda: _sklearn().pairwise_distances(wide, metric="manhattan", n_jobs=threads),
+            lambda: import_module("sklearn.metrics").pairwise_distances(wide, metric="manhattan", n_jobs=threads),
             result=lambda sums: torch.from_numpy(sums) * scale,
         ),
         Implementation(
@@ -90,32 +82,15 @@ def all_pairs(m: int, n: int, k: int, threads: int, *, sweep: str | None = None,
         name=f"all pairs, m = {m:,}, n = {n:,}, k = {k:,}" + (f" (sweep over {sweep})" if sweep else ""),
         op="pairwise_correlation_distances",
         shape={"m": m, "n": n, "k": k},
-        metric="cosine",
         implementations=implementations,
         error=lambda distances: float((distances[sample][:, sample].double() - expected).abs().max()),
         checked=f"all pairs of {len(sample)} of the models",
-        tolerance=PEER_TOLERANCE,
         work=_differences(m, n),
         unit=UNIT,
         sweep=sweep,
-        targets=[targets.times(CDIST, 25), targets.times(PDIST, 20), targets.rate(30, UNIT), SAME_BITS]
-        if judged
-        else [],
+        targets=wanted if judged else [],
         agreement=same_bits if sweep is None else None,
     )
-
-
-def _scipy_distance() -> Any:
-    """scipy.spatial.distance, imported where it is used."""
-    import scipy.spatial.distance
-
-    return scipy.spatial.distance
-
-
-def _sklearn() -> Any:
-    import sklearn.metrics
-
-    return sklearn.metrics
 
 
 def nearest(m: int, n: int, k: int, top: int, *, judged: bool) -> Case:
@@ -127,14 +102,13 @@ def nearest(m: int, n: int, k: int, top: int, *, judged: bool) -> Case:
     def agreement(results: Mapping[str, Any]) -> dict[str, float]:
         if EXACT not in results:
             return {}
-        exact, found = results[EXACT].indices, results[OURS].indices
-        return {"equal_entries": float((exact == found).double().mean())}
+        return {"equal_entries": float((results[EXACT].indices == results[OURS].indices).double().mean())}
 
+    equal = targets.agreed("equal_entries", "99.9 % of the exact sweep's entries", 0.999)
     return Case(
         name=f"nearest_models, m = {m:,}, n = {n:,}, k = {k:,}, top {top}, uint8 first pass",
         op="nearest_models",
         shape={"m": m, "n": n, "k": k, "top": top},
-        metric="cosine",
         implementations=[
             Implementation(
                 OURS,
@@ -149,12 +123,7 @@ def nearest(m: int, n: int, k: int, top: int, *, judged: bool) -> Case:
         tolerance=OUR_TOLERANCE,
         work=_differences(m, n),
         unit=UNIT,
-        targets=[
-            targets.times(EXACT, 3),
-            targets.agreed("equal_entries", "99.9 % of the exact sweep's entries", 0.999),
-        ]
-        if judged
-        else [],
+        targets=[targets.times(EXACT, 3), equal] if judged else [],
         agreement=agreement,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,10 @@ from ..errors import SacFastError
 from .limits import Limit
 
 OURS = "sac_fast"
+# The stated precision of level "highest".
+OUR_TOLERANCE = 1e-6
+# Peers sum up to 10⁸ numbers in float32.
+PEER_TOLERANCE = 1e-4
 # Short calls are timed in blocks of about this long.
 _BLOCK_SECONDS = 0.03
 # OpenMP's threads spin for some milliseconds after the last parallel region, on cores that the next one needs.
@@ -67,7 +72,7 @@ class Case:
         implementations: ours first.
         error: largest |difference| of a result from the float64 definition.
         checked: what the result is checked against, in words.
-        tolerance: of ours.
+        tolerance: of implementations that state none.
         work, unit: numerator of the rate, in 10⁹, and the rate's name.
         targets: judged after the timing.
         agreement: from all results by name, further numbers for the record.
@@ -76,16 +81,21 @@ class Case:
     name: str
     op: str
     shape: Mapping[str, int]
-    metric: str
     implementations: Sequence[Implementation]
     error: Callable[[Any], float]
-    checked: str
-    tolerance: float
     work: float
-    unit: str
+    unit: str = "GFLOP/s"
+    metric: str = "cosine"
+    checked: str = "all entries"
+    tolerance: float = PEER_TOLERANCE
     sweep: str | None = None
     targets: Sequence[Target] = ()
     agreement: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """The first fields of the case's record, JSON-able."""
+        names = ("sweep", "op", "shape", "metric", "checked", "unit", "work")
+        return {"case": self.name, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass
@@ -132,17 +142,7 @@ def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, A
     Raises:
         WrongResultError: ours lies further from the definition than the tolerance.
     """
-    record: dict[str, Any] = {
-        "case": case.name,
-        "sweep": case.sweep,
-        "op": case.op,
-        "shape": dict(case.shape),
-        "metric": case.metric,
-        "checked": case.checked,
-        "unit": case.unit,
-        "work": case.work,
-        "implementations": {},
-    }
+    record: dict[str, Any] = case.describe() | {"implementations": {}}
     clocks: dict[str, _Clock] = {}
     results: dict[str, Any] = {}
     for number, implementation in enumerate(case.implementations):
@@ -155,12 +155,9 @@ def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, A
     if case.agreement is not None:
         record["agreement"] = case.agreement(results)
     results.clear()
-    wanted = {i.limit for i in case.implementations if i.limit in limits and i.name in clocks}
-    limit_clocks = {
-        name: _clock(limits[name].run, limits[name].seconds, rounds) for name in sorted(filter(None, wanted))
-    }
-    if case.sweep is not None:
-        limit_clocks = {}
+    timed = [i.limit for i in case.implementations if i.name in clocks] if case.sweep is None else []
+    wanted = sorted(name for name in set(timed) if name is not None and name in limits)
+    limit_clocks = {name: _clock(limits[name].run, limits[name].seconds, rounds) for name in wanted}
     for turn in range(rounds):
         for clock in (*clocks.values(), *limit_clocks.values()):
             if turn < clock.rounds:
@@ -218,9 +215,6 @@ def _rate(case: Case, record: dict[str, Any], clocks: Mapping[str, _Clock], limi
 def judge(target: Target, record: Mapping[str, Any]) -> dict[str, Any]:
     """Say whether a record meets a target: `met` is None where that is not known."""
     value = target.value(record)
-    met = None
-    if value is not None:
-        met = (target.at_least is None or value >= target.at_least) and (
-            target.at_most is None or value <= target.at_most
-        )
+    bounds = ((target.at_least, operator.ge), (target.at_most, operator.le))
+    met = None if value is None else all(bound is None or holds(value, bound) for bound, holds in bounds)
     return {"text": target.text, "value": value, "at_least": target.at_least, "at_most": target.at_most, "met": met}

@@ -29,6 +29,7 @@ _LOOPS = {
     DIFFERENCES: ("absolute_differences", "differences_a_turn", "G abs-diff/s"),
     MINIMA: ("minima", "differences_a_turn", "G abs-diff/s"),
     BYTE_DIFFERENCES: ("byte_differences", "byte_differences_a_turn", "G abs-diff/s"),
+    CLOCK: ("cycles", "cycles_a_turn", "GHz"),
 }
 _TURNS = 400_000
 
@@ -80,19 +81,16 @@ def measure_limits(threads: int, quick: bool) -> tuple[dict[str, Limit], dict[st
     try:
         library = _compiled_loops()
     except (OSError, RuntimeError) as error:
-        return limits, dict.fromkeys([*_LOOPS, CLOCK], str(error))
+        return limits, dict.fromkeys(_LOOPS, str(error))
     for name, (function, work, unit) in _LOOPS.items():
         a_turn = getattr(library, work)()
         if a_turn == 0:
-            missing[name] = "no instruction for it on this processor"
+            why = "not known how to tell" if name == CLOCK else "no instruction for it"
+            missing[name] = f"{why} on this processor"
             continue
-        run = _on_threads(getattr(library, function), threads)
-        limits[name] = _limit(run, threads * _TURNS * a_turn / 1e9, unit, 10)
-    if library.cycles_a_turn():
-        run = _on_threads(library.cycles, 1)
-        limits[CLOCK] = _limit(run, _TURNS * library.cycles_a_turn() / 1e9, "GHz", 10)
-    else:
-        missing[CLOCK] = "not known how to tell on this processor"
+        used = 1 if name == CLOCK else threads
+        run = _on_threads(getattr(library, function), used)
+        limits[name] = _limit(run, used * _TURNS * a_turn / 1e9, unit, 10)
     return limits, missing
 
 
@@ -121,7 +119,7 @@ def _compiled_loops() -> ctypes.CDLL:
             raise RuntimeError(f"{shlex.join(command[:1])} must compile {_SOURCE.name}, got: {done.stderr[:500]}")
         # the mapping outlives the file
         loops = ctypes.CDLL(str(library))
-    for function, work, _ in (*_LOOPS.values(), ("cycles", "cycles_a_turn", "")):
+    for function, work, _ in _LOOPS.values():
         getattr(loops, function).argtypes = [ctypes.c_int64]
         getattr(loops, function).restype = ctypes.c_double
         getattr(loops, work).restype = ctypes.c_int64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -10,20 +9,8 @@ from torch import Tensor
 
 from ..ops import correlation_matrix, correlation_vector, reference
 from . import peers
-from .harness import OURS, Case, Implementation
-from .limits import MATRIX_PRODUCT
-from .pair_cases import NAIVE, ONE_THREAD, OUR_TOLERANCE, PEER_TOLERANCE, SAME_BITS, on_one_thread, same_bits
-from .sizes import Sizes
-
-
-def matrix_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
-    """Builders of the cases of correlation_matrix."""
-    yield partial(one_model, "correlation_matrix", *sizes.matrix, judged=sizes.judged)
-
-
-def vector_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
-    """Builders of the cases of correlation_vector."""
-    yield partial(one_model, "correlation_vector", *sizes.matrix, judged=sizes.judged)
+from .harness import Case, Implementation
+from .pair_cases import NAIVE, SAME_BITS, largest_difference, our_implementations, same_bits
 
 
 def one_model(op: str, n: int, k: int, *, judged: bool) -> Case:
@@ -31,15 +18,8 @@ def one_model(op: str, n: int, k: int, *, judged: bool) -> Case:
     outputs = torch.randn(n, k, generator=torch.Generator().manual_seed(n))
     above = tuple(torch.triu_indices(n, n, offset=1))
     matrix = op == "correlation_matrix"
-    run, define = (
-        (correlation_matrix, reference.correlation_matrix)
-        if matrix
-        else (correlation_vector, reference.correlation_vector)
-    )
-    expected = define(outputs.double())
-
-    def ours() -> Tensor:
-        return run(outputs)
+    run = correlation_matrix if matrix else correlation_vector
+    define = reference.correlation_matrix if matrix else reference.correlation_vector
 
     def naive() -> Tensor:
         c = peers.correlations(torch.nn.functional.normalize(outputs), "cosine")
@@ -49,17 +29,9 @@ def one_model(op: str, n: int, k: int, *, judged: bool) -> Case:
         name=f"{op}, n = {n:,}, k = {k:,}",
         op=op,
         shape={"n": n, "k": k},
-        metric="cosine",
-        implementations=[
-            Implementation(OURS, ours, limit=MATRIX_PRODUCT, tolerance=OUR_TOLERANCE),
-            Implementation(ONE_THREAD, on_one_thread(ours), tolerance=OUR_TOLERANCE),
-            Implementation(NAIVE, naive),
-        ],
-        error=lambda found: float((found.double() - expected).abs().max()),
-        checked="all entries",
-        tolerance=PEER_TOLERANCE,
+        implementations=[*our_implementations(partial(run, outputs)), Implementation(NAIVE, naive)],
+        error=largest_difference(define(outputs.double())),
         work=n * n * k / 1e9,
-        unit="GFLOP/s",
         targets=[SAME_BITS] if judged else [],
         agreement=same_bits,
     )

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .harness import OURS, Target, WrongResultError, judge
+from ..io.process import status_bytes
+from .harness import OURS, Case, Target, WrongResultError, judge
 
 _MAX_BYTES = 300_000_000
 # The probes are so many copies of the first ones, whose distance is then the distance of all.
@@ -43,15 +44,9 @@ def memory_record(n: int, k: int, threads: int, judged: bool) -> dict[str, Any]:
     if not error <= _TOLERANCE:
         raise WrongResultError(f"{name}: must lie within {_TOLERANCE:g} of the definition, got {error:.3g}")
     work = n * n * 2 * k / 1e9
-    record: dict[str, Any] = {
-        "case": name,
-        "sweep": None,
-        "op": "correlation_distance",
-        "shape": {"n": n, "k": k},
-        "metric": "cosine",
-        "checked": f"all entries ({_COPIES} copies of {n // _COPIES:,} probes)",
-        "unit": "GFLOP/s",
-        "work": work,
+    checked = f"all entries ({_COPIES} copies of {n // _COPIES:,} probes)"
+    case = Case(name, "correlation_distance", {"n": n, "k": k}, (), float, work, checked=checked)
+    record: dict[str, Any] = case.describe() | {
         "limits": {},
         "implementations": {
             OURS: {
@@ -79,10 +74,10 @@ def memory_record(n: int, k: int, threads: int, judged: bool) -> dict[str, Any]:
 
 def _resident(field: str) -> int:
     """VmRSS or VmHWM of this process, bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status must name {field}")
+    found = status_bytes(field)
+    if not found:
+        raise RuntimeError(f"/proc/self/status must name {field}")
+    return found
 
 
 def _main(n: int, k: int, threads: int) -> None:
@@ -105,17 +100,8 @@ def _main(n: int, k: int, threads: int) -> None:
         seconds = time.perf_counter() - start
     peak = _resident("VmHWM") - before
     expected = float(reference.correlation_distance(few[0].double(), few[1].double()))
-    print(
-        json.dumps(
-            {
-                "distance": distance,
-                "expected": expected,
-                "seconds": seconds,
-                "peak_bytes_above_inputs": peak,
-                "input_bytes": a.nbytes + b.nbytes,
-            }
-        )
-    )
+    found = {"distance": distance, "expected": expected, "seconds": seconds}
+    print(json.dumps(found | {"peak_bytes_above_inputs": peak, "input_bytes": a.nbytes + b.nbytes}))
 
 
 if __name__ == "__main__":

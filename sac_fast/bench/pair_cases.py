@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..ops import correlation_distance, correlation_distances, reference
 from . import peers, targets
-from .harness import OURS, Case, Implementation, Target
+from .harness import OUR_TOLERANCE, OURS, Case, Implementation, Target
 from .limits import MATRIX_PRODUCT
 from .machine import KERNEL_THREADS, environment
 from .sizes import Sizes
@@ -23,10 +23,6 @@ TILED = "tiled PyTorch"
 PYKEOPS = "pykeops"
 PAIR_CALLS = "calls of correlation_distance"
 
-# The stated precision of level "highest".
-OUR_TOLERANCE = 1e-6
-# Peers sum up to 10⁸ numbers in float32.
-PEER_TOLERANCE = 1e-4
 # naive has two matrices of n×n beside it
 _MAX_NAIVE_PROBES = 20_000
 # generated code of several hundred coordinates takes minutes a call
@@ -41,6 +37,21 @@ def on_one_thread(run: Callable[[], Any]) -> Callable[[], Any]:
             return run()
 
     return call
+
+
+def our_implementations(
+    run: Callable[[], Any], limit: str = MATRIX_PRODUCT, *, one_thread: bool = True
+) -> list[Implementation]:
+    """Ours, and ours on one thread."""
+    found = [Implementation(OURS, run, limit=limit, tolerance=OUR_TOLERANCE)]
+    if one_thread:
+        found.append(Implementation(ONE_THREAD, on_one_thread(run), tolerance=OUR_TOLERANCE))
+    return found
+
+
+def largest_difference(expected: Tensor) -> Callable[[Tensor], float]:
+    """Gives the largest |difference| of a result from the expected one."""
+    return lambda found: float((found.double() - expected).abs().max())
 
 
 def same_bits(results: Mapping[str, Any]) -> dict[str, float]:
@@ -73,26 +84,16 @@ def pair_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
         yield partial(pair, sizes.sweep_k_n, k, "cosine", sweep="k")
 
 
-def source_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
-    """Builders of the cases of correlation_distances."""
-    yield partial(one_source, *sizes.source, judged=sizes.judged)
-
-
 def pair(n: int, k: int, metric: str, *, sweep: str | None = None, judged: list[Target] | None = None) -> Case:
     """One pair of models, normally distributed outputs."""
     generator = torch.Generator().manual_seed(n + k)
     a, b = (torch.randn(n, k, generator=generator) for _ in range(2))
     expected = float(reference.correlation_distance(a.double(), b.double(), metric=metric))
-
-    def ours() -> Tensor:
-        return correlation_distance(a, b, metric=metric)
-
-    implementations = [Implementation(OURS, ours, limit=MATRIX_PRODUCT, tolerance=OUR_TOLERANCE)]
-    if sweep is None:
-        implementations.append(Implementation(ONE_THREAD, on_one_thread(ours), tolerance=OUR_TOLERANCE))
+    ours = partial(correlation_distance, a, b, metric=metric)
     fits = n <= _MAX_NAIVE_PROBES
     too_large = f"two matrices of {n}×{n} numbers do not fit beside the rest"
-    implementations += [
+    implementations = [
+        *our_implementations(ours, one_thread=sweep is None),
         Implementation(NAIVE, (lambda: peers.naive(a, b, metric)) if fits else None, missing=too_large),
         Implementation(TILED, lambda: peers.tiled(a, b, metric)),
         _pykeops(a, b, metric),
@@ -104,10 +105,7 @@ def pair(n: int, k: int, metric: str, *, sweep: str | None = None, judged: list[
         metric=metric,
         implementations=implementations,
         error=lambda distance: abs(float(distance) - expected),
-        checked="all entries",
-        tolerance=PEER_TOLERANCE,
         work=n * n * 2 * k / 1e9,
-        unit="GFLOP/s",
         sweep=sweep,
         targets=judged or [],
         agreement=same_bits if sweep is None else None,
@@ -129,19 +127,13 @@ def one_source(m: int, n: int, k: int, *, judged: bool) -> Case:
     generator = torch.Generator().manual_seed(m)
     source, suspects = torch.randn(n, k, generator=generator), torch.randn(m, n, k, generator=generator)
     expected = reference.correlation_distances(source.double(), list(suspects.double()))
-
-    def ours() -> Tensor:
-        return correlation_distances(source, suspects)
-
     calls = f"{m} {PAIR_CALLS}"
     return Case(
         name=f"one source, {m} suspects, n = {n:,}, k = {k:,}",
         op="correlation_distances",
         shape={"m": m, "n": n, "k": k},
-        metric="cosine",
         implementations=[
-            Implementation(OURS, ours, limit=MATRIX_PRODUCT, tolerance=OUR_TOLERANCE),
-            Implementation(ONE_THREAD, on_one_thread(ours), tolerance=OUR_TOLERANCE),
+            *our_implementations(partial(correlation_distances, source, suspects)),
             Implementation(NAIVE_LOOP, lambda: peers.naive_loop(source, suspects)),
             Implementation(f"{NAIVE_LOOP}, source kept", lambda: peers.naive_loop_source_kept(source, suspects)),
             Implementation(
@@ -150,11 +142,9 @@ def one_source(m: int, n: int, k: int, *, judged: bool) -> Case:
             ),
             Implementation(calls, lambda: torch.stack([correlation_distance(source, suspect) for suspect in suspects])),
         ],
-        error=lambda distances: float((distances.double() - expected).abs().max()),
+        error=largest_difference(expected),
         checked="all suspects",
-        tolerance=PEER_TOLERANCE,
         work=n * n * k * (m + 1) / 1e9,
-        unit="GFLOP/s",
         targets=[targets.times(NAIVE_LOOP, 4), targets.times(calls, 1.6), SAME_BITS] if judged else [],
         agreement=same_bits,
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import hashlib
@@ -121,15 +122,13 @@ def _checkout(path: Path) -> Path | None:
 
 
 def _describe_code(root: Path | None) -> dict[str, Any]:
-    if root is None:
-        return {"commit": None, "dirty": None, "csrc_hash": None}
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        # results that an earlier benchmark wrote do not change what this one runs
-        dirty = bool(_git(root, "status", "--porcelain", "--", ".", ":(exclude)benchmarks/results"))
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None, "csrc_hash": hash_sources(root / "csrc")}
-    return {"commit": commit, "dirty": dirty, "csrc_hash": hash_sources(root / "csrc")}
+    commit = dirty = None
+    if root is not None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            # results that an earlier benchmark wrote do not change what this one runs
+            changes = _git(root, "status", "--porcelain", "--", ".", ":(exclude)benchmarks/results")
+            commit, dirty = _git(root, "rev-parse", "HEAD"), bool(changes)
+    return {"commit": commit, "dirty": dirty, "csrc_hash": None if root is None else hash_sources(root / "csrc")}
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,26 +13,27 @@ import torch
 
 from ..io.progress import track
 from . import peers
-from .batch_cases import all_pairs_cases, nearest_cases
+from .batch_cases import all_pairs_cases, nearest
 from .harness import Case, measure
 from .limits import measure_limits
 from .machine import KERNEL_THREADS, environment
-from .matrix_cases import matrix_cases, vector_cases
+from .matrix_cases import one_model
 from .memory import memory_record
-from .pair_cases import pair_cases, source_cases
+from .pair_cases import one_source, pair_cases
 from .results import start_result
 from .sizes import FULL, QUICK, Sizes
-from .weighted_cases import weighted_cases
+from .weighted_cases import bootstrap
 
 KIND = "sac_fast benchmark"
-_CASES: dict[str, Callable[[Sizes, int], Iterator[Callable[[], Case]]]] = {
+# name of the op -> from sizes and number of threads to builders of its cases; inputs are made when these are called
+_CASES: dict[str, Callable[[Sizes, int], Iterable[Callable[[], Case]]]] = {
     "correlation_distance": pair_cases,
-    "correlation_distances": source_cases,
-    "correlation_distance_weighted": weighted_cases,
+    "correlation_distances": lambda s, _: [partial(one_source, *s.source, judged=s.judged)],
+    "correlation_distance_weighted": lambda s, _: [partial(bootstrap, *s.weighted, judged=s.judged)],
     "pairwise_correlation_distances": all_pairs_cases,
-    "nearest_models": nearest_cases,
-    "correlation_matrix": matrix_cases,
-    "correlation_vector": vector_cases,
+    "nearest_models": lambda s, _: [partial(nearest, *s.nearest, s.top, judged=s.judged)],
+    "correlation_matrix": lambda s, _: [partial(one_model, "correlation_matrix", *s.matrix, judged=s.judged)],
+    "correlation_vector": lambda s, _: [partial(one_model, "correlation_vector", *s.matrix, judged=s.judged)],
 }
 OPS = tuple(_CASES)
 _DEFAULT_THREADS = 2

@@ -108,8 +108,6 @@ def _sweep(letter: str, records: list[Mapping[str, Any]], out: Console) -> None:
 def _targets(results: Mapping[str, Any], out: Console) -> None:
     judged = [target for record in results["records"] for target in record["targets"]]
     out.print()
-    if judged:
-        met = sum(target["met"] is True for target in judged)
-        out.print(Text(f"{met} of {len(judged)} targets met, {results['seconds']:g} s"))
-    else:
-        out.print(Text(f"small sizes: no targets judged, {results['seconds']:g} s"))
+    met = sum(target["met"] is True for target in judged)
+    words = f"{met} of {len(judged)} targets met" if judged else "small sizes: no targets judged"
+    out.print(Text(f"{words}, {results['seconds']:g} s"))

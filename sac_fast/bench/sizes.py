@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
     """Sizes of one run; n probes, k outputs, m models.
 
@@ -30,14 +30,14 @@ class Sizes:
     weighted: tuple[int, int, int]
     all_pairs: tuple[int, int, int]
     nearest: tuple[int, int, int]
-    top: int
+    top: int = 10
     memory: tuple[int, int]
     sweep_n: tuple[int, ...]
-    sweep_n_k: int
+    sweep_n_k: int = 10
     sweep_k: tuple[int, ...]
     sweep_k_n: int
     sweep_m: tuple[int, ...]
-    sweep_m_n: int
+    sweep_m_n: int = 50
 
 
 FULL = Sizes(
@@ -55,14 +55,11 @@ FULL = Sizes(
     weighted=(2_000, 10, 200),
     all_pairs=(1_000, 200, 10),
     nearest=(20_000, 100, 10),
-    top=10,
     memory=(200_000, 64),
     sweep_n=(30, 100, 300, 1_000, 3_000, 10_000),
-    sweep_n_k=10,
     sweep_k=(1, 3, 10, 30, 100, 300, 1_000),
     sweep_k_n=2_000,
     sweep_m=(10, 30, 100, 300, 1_000, 2_000),
-    sweep_m_n=50,
 )
 
 QUICK = Sizes(
@@ -74,12 +71,9 @@ QUICK = Sizes(
     weighted=(500, 10, 100),
     all_pairs=(200, 100, 10),
     nearest=(2_000, 50, 10),
-    top=10,
     memory=(20_000, 64),
     sweep_n=(30, 300, 3_000),
-    sweep_n_k=10,
     sweep_k=(1, 10, 100),
     sweep_k_n=1_000,
     sweep_m=(10, 100, 300),
-    sweep_m_n=50,
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from .harness import OURS, Target
 
 
@@ -25,9 +22,4 @@ def fraction(limit: str, at_least: float) -> Target:
 
 def agreed(name: str, text: str, at_least: float) -> Target:
     """A number of the record's `agreement` must be at least this."""
-
-    def value(record: Mapping[str, Any]) -> float | None:
-        found: float | None = record.get("agreement", {}).get(name)
-        return found
-
-    return Target(text, value, at_least=at_least)
+    return Target(text, lambda r: r.get("agreement", {}).get(name), at_least=at_least)

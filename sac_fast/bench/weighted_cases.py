@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -10,26 +9,10 @@ from torch import Tensor
 
 from ..ops import correlation_distance, correlation_distance_weighted, reference
 from . import peers, targets
-from .harness import OURS, Case, Implementation
-from .limits import MATRIX_PRODUCT
-from .pair_cases import (
-    NAIVE_LOOP,
-    ONE_THREAD,
-    OUR_TOLERANCE,
-    PAIR_CALLS,
-    PEER_TOLERANCE,
-    SAME_BITS,
-    on_one_thread,
-    same_bits,
-)
-from .sizes import Sizes
+from .harness import Case, Implementation
+from .pair_cases import NAIVE_LOOP, PAIR_CALLS, SAME_BITS, largest_difference, our_implementations, same_bits
 
 STORED = "PyTorch, D stored"
-
-
-def weighted_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
-    """Builders of the cases of correlation_distance_weighted."""
-    yield partial(bootstrap, *sizes.weighted, judged=sizes.judged)
 
 
 def bootstrap(n: int, k: int, replicates: int, *, judged: bool) -> Case:
@@ -39,9 +22,6 @@ def bootstrap(n: int, k: int, replicates: int, *, judged: bool) -> Case:
     drawn = torch.randint(n, (replicates, n), generator=generator)
     weights = torch.stack([torch.bincount(rows, minlength=n) for rows in drawn]).double()
     expected = reference.correlation_distance_weighted(a.double(), b.double(), weights)
-
-    def ours() -> Tensor:
-        return correlation_distance_weighted(a, b, weights)
 
     def stored() -> Tensor:
         c_a, c_b = (peers.correlations(torch.nn.functional.normalize(x), "cosine") for x in (a, b))
@@ -53,21 +33,17 @@ def bootstrap(n: int, k: int, replicates: int, *, judged: bool) -> Case:
         name=f"{replicates:,} resamples of n = {n:,} probes, k = {k:,}",
         op="correlation_distance_weighted",
         shape={"n": n, "k": k, "R": replicates},
-        metric="cosine",
         implementations=[
-            Implementation(OURS, ours, limit=MATRIX_PRODUCT, tolerance=OUR_TOLERANCE),
-            Implementation(ONE_THREAD, on_one_thread(ours), tolerance=OUR_TOLERANCE),
+            *our_implementations(partial(correlation_distance_weighted, a, b, weights)),
             Implementation(
                 NAIVE_LOOP, lambda: torch.stack([peers.naive(a[rows], b[rows], "cosine") for rows in drawn])
             ),
             Implementation(calls, lambda: torch.stack([correlation_distance(a[rows], b[rows]) for rows in drawn])),
             Implementation(STORED, stored),
         ],
-        error=lambda distances: float((distances.double() - expected).abs().max()),
+        error=largest_difference(expected),
         checked="all resamples",
-        tolerance=PEER_TOLERANCE,
         work=n * n * (2 * k + replicates) / 1e9,
-        unit="GFLOP/s",
         targets=[targets.times(NAIVE_LOOP, 50), targets.times(calls, 10), SAME_BITS] if judged else [],
         agreement=same_bits,
     )

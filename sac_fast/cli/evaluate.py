@@ -15,7 +15,7 @@ from .option_groups import expand_option_groups
 from .options import Alpha, PrintOptions, Seed, file_option
 
 if TYPE_CHECKING:
-    from ..evaluation import ZooEvaluation
+    from ..evaluation.run import ZooEvaluation
     from ..scores import Calibration
 
 Zoo = Annotated[Path | None, Argument(file_okay=False, help="Folder with zoo.json; optional with --quick.")]
@@ -76,9 +76,9 @@ def evaluate(
     prints: PrintOptions,
 ) -> None:
     """Evaluate scores on a labelled zoo of stolen and independent models: tables, figures, and a calibration."""
-    from ..evaluation import evaluate as evaluate_zoo
-    from ..evaluation import fit_calibration
+    from ..evaluation.fitting import fit_calibration
     from ..evaluation.run import RESULTS_FILE
+    from ..evaluation.run import evaluate as evaluate_zoo
     from ..labelled_zoo.folder import LabelledZoo
     from ..scores import PRESETS
 
@@ -121,7 +121,7 @@ def _train_quick(folder: Path, seed: int, progress: bool) -> Path:
 
 def _write(evaluation: ZooEvaluation, out: Path, fit: Path | None, fitted: Calibration | None, figures: bool) -> None:
     """Write results, calibration and figures; a failure of the last two does not lose the results."""
-    from ..evaluation import FigureError, write_figures
+    from ..evaluation.figures import FigureError, write_figures
 
     results = evaluation.results
     results["command"] = shlex.join(["sac-fast", *sys.argv[1:]])
@@ -140,7 +140,7 @@ def _write(evaluation: ZooEvaluation, out: Path, fit: Path | None, fitted: Calib
 
 
 def _print(evaluation: ZooEvaluation, as_json: bool) -> None:
-    from ..evaluation import markdown
+    from ..evaluation.tables import markdown
     from ..io.console import print_json
 
     if as_json:

@@ -76,17 +76,12 @@ _EXAMPLES: dict[str, Example] = {
 }
 
 
-def _form_of_sac_jc(outputs: Tensor) -> Tensor:
-    return sac_jc.correlation(outputs, outputs)
-
-
-def _form_of_sac(outputs: Tensor) -> Tensor:
-    return sac.correlation(outputs, outputs)
-
-
 def _deferring(
-    each: Callable[[Tensor], Tensor], form: Callable[[Tensor], Tensor], factor: float, *, to_cpu: bool
+    each: Callable[[Tensor], Tensor], correlation: Callable[[Tensor, Tensor], Tensor], factor: float, *, to_cpu: bool
 ) -> Callable[..., Tensor]:
+    def form(outputs: Tensor) -> Tensor:
+        return correlation(outputs, outputs)
+
     def cal_cor(model: nn.Module, dataloader: functions.Batches) -> Tensor:
         outputs = functions.model_outputs(model, dataloader, each, to_cpu=to_cpu)
         return DeferredMatrix((outputs,), form, factor) if outputs.dim() == 2 else form(outputs)
@@ -96,20 +91,14 @@ def _deferring(
 
 # Faster replacements of functions that have passed the check.
 _REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
-    sac_jc.cal_cor: _deferring(Tensor.detach, _form_of_sac_jc, 1.0, to_cpu=False),
-    sac.cal_cor: _deferring(Tensor.detach, _form_of_sac, 0.5, to_cpu=True),
-    sac.cal_cor_onehot: _deferring(sac.output_to_label, _form_of_sac, 0.5, to_cpu=True),
+    sac_jc.cal_cor: _deferring(Tensor.detach, sac_jc.correlation, 1.0, to_cpu=False),
+    sac.cal_cor: _deferring(Tensor.detach, sac.correlation, 0.5, to_cpu=True),
+    sac.cal_cor_onehot: _deferring(sac.output_to_label, sac.correlation, 0.5, to_cpu=True),
 }
 
 READERS: dict[str, type[datasets.Hdf5Images]] = {
-    reader.__name__: reader
-    for reader in (
-        datasets.dataset_test,
-        datasets.dataset_none,
-        datasets.dataset_SAC,
-        datasets.dataset_SAC_num,
-        datasets.dataset1,
-    )
+    name: getattr(datasets, name)
+    for name in ("dataset_test", "dataset_none", "dataset_SAC", "dataset_SAC_num", "dataset1")
 }
 
 
@@ -184,12 +173,8 @@ def _example_file(layout: str) -> Iterator[str]:
     images = _waves(9, 3, 12, 8).abs()
     if layout == "NHWC":
         images = images.permute(0, 2, 3, 1)
-    before = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(os.path.join(folder, "data"))
         datasets.write_hdf5(os.path.join(folder, "data", "example.h5"), images, torch.arange(9))
-        os.chdir(folder)
-        try:
+        with contextlib.chdir(folder):
             yield "example.h5"
-        finally:
-            os.chdir(before)

@@ -73,8 +73,7 @@ class Hdf5Images(Dataset[list[Tensor]]):
     def __init__(self, name: StrPath, *, limit: int | None = None) -> None:
         self.name = name
         self._limit = limit
-        values, labels = _read(self._path, self.layout, limit)
-        self.labels = labels
+        values, self.labels = _read(self._path, self.layout, limit)
         self.pixels = _truncated(values, self.layout, f"/data of {os.fspath(name)!r}")
         self.pixels.flags.writeable = False
 
@@ -112,9 +111,6 @@ class dataset_test(Hdf5Images):  # noqa: N801 - the script's name
 
     layout = "NCHW"
 
-    def __init__(self, name: StrPath) -> None:
-        super().__init__(name)
-
 
 class dataset_none(dataset_test):  # noqa: N801 - the script's name
     """The same as `dataset_test`: SAC_JC's two classes differ only in name."""
@@ -125,14 +121,9 @@ class dataset_SAC(Hdf5Images):  # noqa: N801 - the script's name
 
     layout = "NHWC"
 
-    def __init__(self, name: StrPath) -> None:
-        super().__init__(name)
 
-
-class dataset_SAC_num(Hdf5Images):  # noqa: N801 - the script's name
+class dataset_SAC_num(dataset_SAC):  # noqa: N801 - the script's name
     """The first `num` images of a `dataset_SAC` file; see `Hdf5Images`."""
-
-    layout = "NHWC"
 
     def __init__(self, name: StrPath, num: int) -> None:
         super().__init__(name, limit=num)
@@ -273,20 +264,19 @@ def _read(path: str, layout: Layout, limit: int | None) -> tuple[np.ndarray[Any,
 
 def _truncated(values: np.ndarray[Any, Any], layout: Layout, name: str) -> npt.NDArray[np.uint8]:
     """uint8(255 x), (n, C, H, W), computed in blocks to avoid a second copy of all floats."""
-    channels = values.shape[3 if layout == "NHWC" else 1]
-    height, width = values.shape[1:3] if layout == "NHWC" else values.shape[2:]
-    result = np.empty((len(values), channels, height, width), np.uint8)
+    values = values if layout == "NHWC" else values.transpose(0, 2, 3, 1)
+    count, height, width, channels = values.shape
+    result = np.empty((count, channels, height, width), np.uint8)
     step = max(1, _BLOCK_BYTES // values[0].nbytes)
     for start in range(0, len(values), step):
         block = values[start : start + step]
         try:
-            pixels, _ = to_pixels(block, layout, name)
+            pixels, _ = to_pixels(block, "NHWC", name)
         except ProbeError:
-            to_pixels(values, layout, name)  # raises with the index of the image in the file
+            to_pixels(values, "NHWC", name)  # raises with the index of the image in the file
             raise
         if values.dtype.newbyteorder("=") == np.float16:  # to_pixels multiplies in float32, the scripts in float16
-            products = (block * np.float16(255)).astype(np.uint8)
-            pixels = products if layout == "NHWC" else products.transpose(0, 2, 3, 1)
+            pixels = (block * np.float16(255)).astype(np.uint8)
         result[start : start + step] = pixels[..., :channels].transpose(0, 3, 1, 2)
     return result
 

@@ -9,6 +9,7 @@ gradients itself.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 #: Names that both scripts define.
 __all__ = ["FeatureHook", "cal_correct", "calculate_auc", "correlation_dist", "feature"]
@@ -201,9 +203,7 @@ def _sum_in_order(terms: Tensor) -> Tensor:
     """``((t_0 + t_1) + t_2) + …``, rounded to the terms' dtype after each addition."""
     on_cpu = terms.cpu()
     if terms.dtype == torch.bfloat16:  # unknown to NumPy
-        total = on_cpu[0]
-        for term in on_cpu[1:]:
-            total = total + term
+        total: Tensor = functools.reduce(torch.add, on_cpu)
         return total.to(terms.device)
     with np.errstate(all="ignore"):
         last = np.add.accumulate(on_cpu.numpy())[-1:]
@@ -261,20 +261,8 @@ class FeatureHook:
 
     def hook_fn(self, module: nn.Module, input: Any, output: Any) -> None:
         """Called by PyTorch after each forward pass of the module."""
-        self.output = _detached(output)
+        self.output = pytree.tree_map_only(Tensor, Tensor.detach, output)
 
     def close(self) -> None:
         """Remove the hook; `output` stays."""
         self.hook.remove()
-
-
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_detached, value))
-    if type(value) in (tuple, list):
-        return type(value)(map(_detached, value))
-    if type(value) is dict:
-        return {key: _detached(entry) for key, entry in value.items()}
-    return value

@@ -42,9 +42,6 @@ class _Session:
     def names(self) -> dict[str, Any]:
         return {REPLACE: self.replace, MISSING: self.missing}
 
-    def loaded(self, name: str, path: str) -> None:
-        self.modules.append(name)
-
     def missing(self, path: str) -> Missing:
         root = path.partition(".")[0]
         if root not in self._missing:
@@ -133,7 +130,7 @@ def _patched(
     namespace: MutableMapping[str, Any] | None, folder: StrPath, allow_pickled_models: bool, quiet: bool
 ) -> Iterator[_Session]:
     session = _Session(quiet)
-    finder = Finder(os.path.abspath(folder), session.names(), session.loaded)
+    finder = Finder(os.path.abspath(folder), session.names(), session.modules.append)
     with contextlib.ExitStack() as stack:
         _patch_torch(stack, session, allow_pickled_models)
         for name, value in _REMOVED_NUMPY_ALIASES.items():
@@ -204,22 +201,18 @@ def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Any) -> None
 
 
 def _patch_torch(stack: contextlib.ExitStack, session: _Session, allow_pickled_models: bool) -> None:
-    defaults: dict[str, Any] = {"weights_only": False} if allow_pickled_models else {}
+    location = None
     if not torch.cuda.is_available():
         session.report("no CUDA device: .cuda() does nothing, torch.load loads to the CPU")
         for owner in (torch.Tensor, nn.Module):
             _set(stack, owner, "cuda", lambda self, *args, **kwargs: self)
-        defaults["map_location"] = "cpu"
-    if not defaults:
-        return
+        location = "cpu"
     own = torch.load
 
     @functools.wraps(own)
     def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if map_location is None:
-            map_location = defaults.get("map_location")
-        if "weights_only" in defaults:
+        if allow_pickled_models:
             kwargs.setdefault("weights_only", False)
-        return own(f, map_location, *args, **kwargs)
+        return own(f, location if map_location is None else map_location, *args, **kwargs)
 
     _set(stack, torch, "load", load)

@@ -51,27 +51,22 @@ class _MissingImports(ast.NodeTransformer):
     """``import torchvision`` becomes ``torchvision = __sac_fast_missing__("torchvision")`` if it is missing."""
 
     def visit_Import(self, node: ast.Import) -> Any:
-        here = [alias for alias in node.names if not _is_missing(alias.name)]
-        missing = [
-            (alias.asname or alias.name.partition(".")[0], alias.name if alias.asname else alias.name.partition(".")[0])
-            for alias in node.names
-            if _is_missing(alias.name)
-        ]
-        return self._split(node, ast.Import(here), bool(here), missing)
+        missing = [alias for alias in node.names if _is_missing(alias.name)]
+        here = [alias for alias in node.names if alias not in missing]
+        kept = [ast.copy_location(ast.Import(here), node)] if here else []
+        # `import a.b` binds a, `import a.b as c` binds a.b.
+        bound = [(a.asname, a.name) if a.asname else (a.name.partition(".")[0],) * 2 for a in missing]
+        return [*kept, *(_placeholder(node, name, path) for name, path in bound)]
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
         if node.level or not node.module or not _is_missing(node.module):
             return node
-        return self._split(node, node, False, [(a.asname or a.name, f"{node.module}.{a.name}") for a in node.names])
+        return [_placeholder(node, a.asname or a.name, f"{node.module}.{a.name}") for a in node.names]
 
-    def _split(self, node: ast.stmt, rest: ast.stmt, keep: bool, missing: list[tuple[str, str]]) -> Any:
-        if not missing:
-            return node
-        assigned = [
-            ast.Assign([ast.Name(name, ast.Store())], ast.Call(ast.Name(MISSING, ast.Load()), [ast.Constant(path)], []))
-            for name, path in missing
-        ]
-        return [ast.copy_location(entry, node) for entry in ([rest] if keep else []) + assigned]
+
+def _placeholder(node: ast.stmt, name: str, path: str) -> ast.stmt:
+    call = ast.Call(ast.Name(MISSING, ast.Load()), [ast.Constant(path)], [])
+    return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], call), node)
 
 
 def _is_missing(name: str) -> bool:
@@ -105,7 +100,7 @@ class Missing:
 class Finder:
     """Finds modules in one folder, as `sys.path` would, and marks their definitions like those of the script."""
 
-    def __init__(self, folder: str, names: dict[str, Any], before: Callable[[str, str], None]) -> None:
+    def __init__(self, folder: str, names: dict[str, Any], before: Callable[[str], None]) -> None:
         self._folder, self._names, self._before = folder, names, before
 
     def find_spec(
@@ -119,7 +114,7 @@ class Finder:
             return None
         if spec.submodule_search_locations is not None:
             return None
-        self._before(fullname, spec.origin)
+        self._before(fullname)
         spec.loader = _Loader(fullname, spec.origin, self._names)
         spec.cached = None
         return spec

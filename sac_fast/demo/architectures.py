@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..labelled_zoo.layers import Residual, conv
+from ..labelled_zoo.layers import Residual, conv, pooled_head
 
 
 def plain(classes: int = 10) -> nn.Module:
@@ -26,9 +26,7 @@ def plain(classes: int = 10) -> nn.Module:
         nn.MaxPool2d(2),
         conv(16, 32),
         conv(32, 64),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, classes),
+        *pooled_head(64, classes),
     )
 
 
@@ -45,9 +43,7 @@ def residual(classes: int = 10) -> nn.Module:
         conv(3, 16, stride=2),
         Residual(16, 32, 2),
         Residual(32, 64, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, classes),
+        *pooled_head(64, classes),
     )
 
 
@@ -79,7 +75,5 @@ def inception(classes: int = 10) -> nn.Module:
         nn.MaxPool2d(2),
         _Branches(16, 32),
         _Branches(32, 64),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, classes),
+        *pooled_head(64, classes),
     )

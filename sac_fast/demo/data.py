@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..labelled_zoo.images import Images
 from ..labelled_zoo.photographs import CELL, assign_cells, read_photograph
 
 # The classes. Left out are photographs of which many patches say nothing (black corners, flat paper: astronaut,
@@ -26,20 +27,12 @@ _STEP = 4  # patches of one cell start on this grid: 25 a cell
 
 
 @dataclass(frozen=True)
-class Patches:
-    """Patches of one side: ``images`` (n, 32, 32, 3) uint8 and ``labels`` (n,) int64."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class Task:
     """The recognition task: three sides without a common pixel, and the class names in label order."""
 
-    defender: Patches
-    attacker: Patches
-    test: Patches
+    defender: Images
+    attacker: Images
+    test: Images
     classes: tuple[str, ...]
 
 
@@ -75,18 +68,11 @@ def make_task(
     """
     generator = np.random.default_rng([seed, 0x5AC])
     counts = (patches, patches, test_patches)
-    images: tuple[list[NDArray[np.uint8]], ...] = ([], [], [])
-    labels: tuple[list[NDArray[np.int64]], ...] = ([], [], [])
-    for label, name in enumerate(photographs):
+    cuts: tuple[list[NDArray[np.uint8]], ...] = ([], [], [])
+    for name in photographs:
         photograph = read_photograph(name)
         cells = assign_cells(photograph.shape[0], photograph.shape[1], generator)
         for side, count in enumerate(counts):
-            cut = _cut(photograph, np.argwhere(cells == side), count, generator)
-            images[side].append(cut)
-            labels[side].append(np.full(len(cut), label, dtype=np.int64))
-    sides = []
-    for side in range(3):
-        pixels, classes = np.concatenate(images[side]), np.concatenate(labels[side])
-        order = generator.permutation(len(classes))
-        sides.append(Patches(pixels[order], classes[order]))
-    return Task(sides[0], sides[1], sides[2], photographs)
+            cuts[side].append(_cut(photograph, np.argwhere(cells == side), count, generator))
+    defender, attacker, test = (Images.shuffled(by_class, generator) for by_class in cuts)
+    return Task(defender, attacker, test, photographs)

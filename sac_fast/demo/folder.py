@@ -7,12 +7,12 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..io.files import atomic_write, is_leftover
-from ..labelled_zoo.engine import OutputFolderError
+from ..labelled_zoo.engine import OutputFolderError, check_folder
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
 from ..store.lock import NAME as LOCK
 from .plan import Member
@@ -30,17 +30,16 @@ class DemoZoo(LabelledZoo):
     """A labelled zoo whose files lie where the demo has them; it has no zoo.json.
 
     Attributes:
-        null: names of the members whose fingerprints calibrate.
+        fingerprint_files: of the members, by name, relative to the folder.
     """
 
-    null: frozenset[str] = frozenset()
+    fingerprint_files: Mapping[str, str] = field(default_factory=dict)
 
     def probes_file(self, probes: str) -> Path:
         return self.folder / PROBES
 
     def fingerprint_file(self, probes: str, member: ZooMember | str) -> Path:
-        name = member if isinstance(member, str) else member.name
-        return self.folder / _fingerprint_file(name, name in self.null)
+        return self.folder / self.fingerprint_files[member if isinstance(member, str) else member.name]
 
 
 def weights_file(member: Member) -> str:
@@ -50,21 +49,12 @@ def weights_file(member: Member) -> str:
 
 def fingerprint_file(member: Member) -> str:
     """Where the fingerprint goes; the nulls have a folder of their own, so that one word names the pool."""
-    return _fingerprint_file(member.name, member.role == "null")
-
-
-def _fingerprint_file(name: str, null: bool) -> str:
-    return f"fingerprints/{'null/' if null else ''}{name}.safetensors"
+    return f"fingerprints/{'null/' if member.role == 'null' else ''}{member.name}.safetensors"
 
 
 def planned_files(members: Sequence[Member]) -> list[str]:
     """Every file of a demo but results.json, relative to the output folder."""
-    return [
-        PROBES,
-        MANIFEST,
-        *(weights_file(member) for member in members),
-        *(fingerprint_file(member) for member in members),
-    ]
+    return [PROBES, MANIFEST, *map(weights_file, members), *map(fingerprint_file, members)]
 
 
 def prepare(out: Path, members: Sequence[Member]) -> None:
@@ -97,12 +87,9 @@ def earlier_files(out: Path) -> list[str]:
     Raises:
         OutputFolderError: the folder is not empty and holds no earlier demo.
     """
-    if not out.exists():
-        return []
-    if not out.is_dir():
-        raise OutputFolderError(f"out must be a folder, got the file {out}")
+    check_folder(out)
     # A run that was killed at once leaves a lock, and perhaps half a file.
-    if all(path.name == LOCK or is_leftover(path) for path in out.iterdir()):
+    if not out.exists() or all(path.name == LOCK or is_leftover(path) for path in out.iterdir()):
         return []
     try:
         earlier = json.loads((out / RESULTS).read_text(encoding="utf-8"))

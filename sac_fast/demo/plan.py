@@ -11,9 +11,15 @@ from . import architectures
 
 Method = Literal["source", "finetune-all", "finetune-last", "extract-labels", "extract-probabilities", "independent"]
 Role = Literal["source", "suspect", "null", "held-out"]
-THEFTS: tuple[Method, ...] = ("finetune-all", "finetune-last", "extract-labels", "extract-probabilities")
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 TEMPERATURE = 4.0
+#: How a stolen model comes about, and in words.
+THEFTS: dict[Method, str] = {
+    "finetune-all": "fine-tuned, all layers",
+    "finetune-last": "fine-tuned, last layer",
+    "extract-labels": "extracted by labels",
+    "extract-probabilities": f"extracted by probabilities (T = {TEMPERATURE:g})",
+}
 _MAX_SEEDS = 1000  # of the models of one demo; those of other demos differ
 
 
@@ -67,15 +73,7 @@ class Member:
     @property
     def origin(self) -> str:
         """How the model came about, in words."""
-        if self.method == "finetune-all":
-            return "fine-tuned, all layers"
-        if self.method == "finetune-last":
-            return "fine-tuned, last layer"
-        if self.method == "extract-labels":
-            return "extracted by labels"
-        if self.method == "extract-probabilities":
-            return f"extracted by probabilities (T = {TEMPERATURE:g})"
-        return f"{self.method}, {self.side}'s patches"
+        return THEFTS.get(self.method, f"{self.method}, {self.side}'s patches")
 
 
 def plan(size: Size, seed: int) -> list[Member]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def judge(
             for member in others
         }
 
-    def area(by: dict[str, float], thefts: Sequence[str] = THEFTS) -> float:
+    def area(by: dict[str, float], thefts: Collection[str] = THEFTS) -> float:
         return auc(
             [by[member.name] for member in others if member.method in thefts],
             [by[member.name] for member in others if member.role == "held-out"],

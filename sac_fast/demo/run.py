@@ -93,7 +93,7 @@ def _run(
     with lock_folder(out):
         prepare(out, members)
         name = f"demo test patches, seed {seed}"
-        test = ProbeSet.from_arrays(task.test.images, task.test.labels, layout="NHWC", name=name)
+        test = ProbeSet.from_arrays(task.test.pixels, task.test.labels, layout="NHWC", name=name)
         probes = test.jpeg(severity=SEVERITY)
         probes.save(out / PROBES)
         trained = _train_all(members, task, size, out, workers, progress)
@@ -131,8 +131,8 @@ def _train_all(
 ) -> dict[str, ZooMember]:
     architecture = architecture_of(members[0], len(task.classes))
     source = ZooMember("source", "source", "source", architecture.spec, architecture.arguments)
-    null = frozenset(member.name for member in members if member.role == "null")
-    zoo = DemoZoo(out, {}, PREPROCESSING.to_dict(), (source,), ("probes",), null)
+    files = {member.name: fingerprint_file(member) for member in members}
+    zoo = DemoZoo(out, {}, PREPROCESSING.to_dict(), (source,), ("probes",), files)
     trained = {}
     # The stolen models wait for the source; the independents meanwhile keep the cores busy.
     run = run_jobs(

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..attacks import SCRATCH, TrainingConfig, extract_labels, extract_probabilities, finetune_all, finetune_last, train
+from ..attacks import ATTACKS, SCRATCH, AttackContext, TrainingConfig, train
 from ..attacks.training import RunOptions
 from ..labelled_zoo.folder import LabelledZoo, Role
 from ..labelled_zoo.plan import Architecture
 from ..labelled_zoo.trainer import Trainer
 from .data import Task
-from .plan import PREPROCESSING, TEMPERATURE, Member, Size, architecture_of
+from .plan import PREPROCESSING, TEMPERATURE, THEFTS, Member, Size, architecture_of
 
 _FINETUNE_LEARNING_RATE = SCRATCH.learning_rate / 5
 
@@ -27,24 +27,23 @@ class DemoTrainer(Trainer[Member]):
 
     def train(self, planned: Member) -> tuple[nn.Module, dict[str, Any]]:
         patches = getattr(self.task, planned.side)
-        images, labels = self.inputs(planned.side, patches.images), torch.from_numpy(patches.labels)
+        images, labels = self.inputs(planned.side, patches.pixels), torch.from_numpy(patches.labels)
         config = TrainingConfig(epochs=self.size.epochs)
         tuning = TrainingConfig(epochs=max(1, self.size.epochs // 2), learning_rate=_FINETUNE_LEARNING_RATE)
         run: RunOptions = {"seed": planned.seed, "progress": self.check_stop}
-        if planned.method == "finetune-all":
-            return finetune_all(self.load_source(), images, labels, config=tuning, **run), {}
-        if planned.method == "finetune-last":
-            return finetune_last(self.load_source(), images, labels, config=tuning, **run), {}
-        new = self.build(architecture_of(planned, len(self.task.classes)), planned.seed)
-        if planned.method == "extract-labels":
-            return extract_labels(self.load_source(), new, images, config=config, **run), {}
-        if planned.method == "extract-probabilities":
-            source = self.load_source()
-            return extract_probabilities(source, new, images, temperature=TEMPERATURE, config=config, **run), {}
-        return train(new, images, labels, config=config, **run), {}
+
+        def build(classes: int) -> nn.Module:
+            return self.build(architecture_of(planned, classes), planned.seed)
+
+        if planned.method not in THEFTS:
+            return train(build(len(self.task.classes)), images, labels, config=config, **run), {}
+        by_probabilities = planned.method == "extract-probabilities"
+        attack = ATTACKS["extract-soft-t4" if by_probabilities else planned.method]
+        context = AttackContext(config, tuning, options={"temperature": TEMPERATURE} if by_probabilities else {})
+        return attack.make(self.load_source(), build, images, labels, context=context, **run), {}
 
     def measure(self, planned: Member, model: nn.Module) -> float:
-        return self.accuracy(model, self.task.test.images, self.task.test.labels)
+        return self.accuracy(model, self.task.test.pixels, self.task.test.labels)
 
     def label(self, planned: Member) -> tuple[Role, str, Architecture]:
         architecture = architecture_of(planned, len(self.task.classes))

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..labelled_zoo.folder import ZooMember
 from ..scores.statistic import CohortFeatures, CohortStatistic
-from ..scores.weights import Weights, fit_weights
+from ..scores.weights import fit_weights
 from .loaded_zoo import LoadedZoo, is_adaptive
 
 # Folds by seed for the models of the source's architecture.
@@ -103,7 +103,6 @@ def cross_fit(loaded: LoadedZoo, statistics: Sequence[CohortStatistic], *, regul
         ValueError: fewer than two attacks, or too few independents for a cohort in some fold.
     """
     source = loaded.zoo.source
-    suspects = loaded.suspects
     features = CohortFeatures(loaded.outputs, [m.name for m in loaded.members], statistics, loaded.labels)
     attacks = [origin for origin, _ in loaded.attacks()]
     if len(attacks) < 2:
@@ -111,7 +110,7 @@ def cross_fit(loaded: LoadedZoo, statistics: Sequence[CohortStatistic], *, regul
     judged: dict[str, list[float]] = {}
     weights: dict[str, dict[str, list[float]]] = {}
     notes: list[str] = []
-    for fold in make_folds(source, suspects):
+    for fold in make_folds(source, loaded.suspects):
         if len(fold.cohort) < 4:
             raise ValueError(f"cohort of {fold.name!r} must hold at least 4 independents, got {len(fold.cohort)}")
         cohort = [m.name for m in fold.cohort]
@@ -124,10 +123,9 @@ def cross_fit(loaded: LoadedZoo, statistics: Sequence[CohortStatistic], *, regul
                 thefts = [m for m in usual if m not in fold.tested]
                 notes.append(f"{fold.name}: no thefts of other architectures; fitted on others of the same one")
             of_thefts = features.compute(source.name, [m.name for m in thefts], cohort)
-            fitted: Weights = fit_weights(
-                of_thefts, [m.origin for m in thefts], independents, regularisation=regularisation
-            )
-            weights.setdefault(fold.name, {})[attack] = [float(w) for w in fitted.weights]
+            origins = [m.origin for m in thefts]
+            fitted = fit_weights(of_thefts, origins, independents, regularisation=regularisation)
+            weights.setdefault(fold.name, {})[attack] = fitted.weights.tolist()
             for member, distance in zip(fold.tested, fitted.distances(found), strict=True):
                 if member.role == "independent" or member.origin == attack:
                     judged.setdefault(member.name, []).append(float(distance))

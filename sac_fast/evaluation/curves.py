@@ -67,8 +67,7 @@ def auc_by_quality(
     loaded: LoadedZoo, presets: Sequence[str] = tuple(FIXED), *, progress: bool = False
 ) -> dict[str, list[tuple[int, float | None]]]:
     """Mean AUC of the fixed presets' measures on JPEG probes of every quality in the zoo."""
-    found = {name: match for name in loaded.outputs if (match := _QUALITY.fullmatch(name))}
-    qualities = sorted((int(match[1]), name) for name, match in found.items())
+    qualities = sorted((int(match[1]), name) for name in loaded.outputs if (match := _QUALITY.fullmatch(name)))
     curves: dict[str, list[tuple[int, float | None]]] = {}
     scores = [
         (preset, quality, dataclasses.replace(FIXED[preset], probes=name))

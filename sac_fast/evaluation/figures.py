@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,11 @@ def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -
     panels: dict[str, tuple[tuple[float, float], Callable[[Any], bool]]] = {
         "roc": ((6.0, 5.2), lambda figure: _roc(figure, results)),
         "distances": ((10.0, 5.6), lambda figure: _distances(figure, results)),
-        "probes": ((6.0, 4.4), lambda figure: _probes(figure, results)),
-        "quality": ((6.0, 4.4), lambda figure: _quality(figure, results)),
+        "probes": (
+            (6.0, 4.4),
+            lambda figure: _curves(figure, results["auc_by_count"], "number of probes", "logarithmic"),
+        ),
+        "quality": ((6.0, 4.4), lambda figure: _curves(figure, results["auc_by_quality"], "JPEG quality", "1 … 100")),
         "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, loaded)),
         "time": ((7.0, 5.6), lambda figure: _time(figure, results)),
     }
@@ -70,21 +73,15 @@ def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -
     return written
 
 
-def _of_ours(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (method for method in results["methods"] if method["from"] == "sac_fast")
-
-
 def _chosen(results: Mapping[str, Any], maximum: int) -> list[Mapping[str, Any]]:
     """The presets, then the best setting of every peer, best peers first, then other scores."""
-    ours = [m for m in _of_ours(results) if m["name"] in PRESETS]
-    others = [m for m in _of_ours(results) if m["name"] not in PRESETS]
+    ours = [m for m in results["methods"] if m["from"] == "sac_fast"]
+    peers = [m for m in results["methods"] if m["from"] != "sac_fast"]
     best: dict[str, Mapping[str, Any]] = {}
-    for method in results["methods"]:
-        if method["from"] != "sac_fast":
-            known = best.get(method["from"])
-            if known is None or _mean_auc(method) > _mean_auc(known):
-                best[method["from"]] = method
-    return (ours + sorted(best.values(), key=_mean_auc, reverse=True) + others)[:maximum]
+    for method in sorted(peers, key=_mean_auc, reverse=True):
+        best.setdefault(method["from"], method)
+    presets = [m for m in ours if m["name"] in PRESETS]
+    return [*presets, *best.values(), *(m for m in ours if m not in presets)][:maximum]
 
 
 def _mean_auc(method: Mapping[str, Any]) -> float:
@@ -114,11 +111,10 @@ def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
             where.plot(curve.false_positive_rate, curve.true_positive_rate, label=method["name"],
                        color=COLOURS[number], linestyle=DASHES[number], linewidth=1.8)  # fmt: skip
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes.set_xlabel("false positive rate: share of the independents accused")
-    axes.set_ylabel("true positive rate: share of the stolen models found")
+    axes.set(xlabel="false positive rate: share of the independents accused",
+             ylabel="true positive rate: share of the stolen models found")  # fmt: skip
     axes.set_title("ROC, all non-adaptive attacks against all independents", fontsize=10)
-    inset.set_xlim(0, 0.1)
-    inset.set_ylim(0, 1.02)
+    inset.set(xlim=(0, 0.1), ylim=(0, 1.02))
     inset.set_title("false positive rate ≤ 0.1", fontsize=8, backgroundcolor="white")
     inset.tick_params(labelsize=7)
     for where in (axes, inset):
@@ -128,7 +124,7 @@ def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
 
 
 def _distances(figure: Any, results: Mapping[str, Any]) -> bool:
-    ours = [m for m in _of_ours(results)][:3]
+    ours = [m for m in results["methods"] if m["from"] == "sac_fast"][:3]
     if not ours:
         return False
     who = results["members"]
@@ -158,53 +154,29 @@ def _distances(figure: Any, results: Mapping[str, Any]) -> bool:
     return True
 
 
-def _defined(curves: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, list[Sequence[Any]]]:
-    """The curves without points that have no AUC, and without empty curves."""
+def _curves(figure: Any, curves: Mapping[str, Sequence[Sequence[Any]]], quantity: str, scale: str) -> bool:
+    """Draw AUCs against a quantity; points without an AUC are left out."""
     known = {name: [point for point in points if point[1] is not None] for name, points in curves.items()}
-    return {name: points for name, points in known.items() if points}
-
-
-def _curves(figure: Any, curves: Mapping[str, Sequence[Sequence[Any]]], title: str, label: str) -> Any:
-    """Draw the curves; returns the axes, or None without any curve."""
-    curves = _defined(curves)
-    if not curves:
-        return None
+    drawn = {name: points for name, points in known.items() if points}
+    if not drawn:
+        return False
     axes = figure.subplots()
-    for number, (name, points) in enumerate(curves.items()):
+    for number, (name, points) in enumerate(drawn.items()):
         axes.plot(*zip(*points, strict=True), label=name, color=COLOURS[number], linestyle=DASHES[number],
                   marker=MARKERS[number], markersize=5)  # fmt: skip
+    ticks = sorted({x for points in drawn.values() for x, _ in points})
+    if scale == "logarithmic":
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7, rotation=45)
+        axes.minorticks_off()
+    else:
+        axes.set_xticks(ticks)
     axes.axhline(0.5, color="0.7", linewidth=0.8)
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel(label)
-    axes.set_ylabel("mean AUC over the non-adaptive attacks")
+    axes.set_title(f"AUC against the {quantity}", fontsize=10)
+    axes.set(xlabel=f"{quantity} ({scale})", ylabel="mean AUC over the non-adaptive attacks")
     axes.grid(alpha=0.3)
     # The legend is below the axes, where it hides no line.
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
-    return axes
-
-
-def _abscissae(curves: Mapping[str, Sequence[Sequence[Any]]]) -> list[Any]:
-    return sorted({x for points in _defined(curves).values() for x, _ in points})
-
-
-def _probes(figure: Any, results: Mapping[str, Any]) -> bool:
-    curves = results["auc_by_count"]
-    axes = _curves(figure, curves, "AUC against the number of probes", "number of probes (logarithmic)")
-    if axes is None:
-        return False
-    counts = _abscissae(curves)
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [str(count) for count in counts], fontsize=7, rotation=45)
-    axes.minorticks_off()
-    return True
-
-
-def _quality(figure: Any, results: Mapping[str, Any]) -> bool:
-    curves = results["auc_by_quality"]
-    axes = _curves(figure, curves, "AUC against the JPEG quality", "JPEG quality of the probes (1 … 100)")
-    if axes is None:
-        return False
-    axes.set_xticks(_abscissae(curves))
     return True
 
 

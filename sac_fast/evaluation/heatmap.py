@@ -37,13 +37,10 @@ def draw_heatmap(figure: Any, loaded: LoadedZoo) -> bool:
         return correlation_matrix(transform_rows(outputs[name][order], score.measure), metric=str(score.metric))
 
     mine = matrix(loaded.source)
-    chosen = []
-    for wanted in ("finetune", "extract", "independent"):
-        members = loaded.independents if wanted == "independent" else loaded.stolen
-        fitting = [m for m in members if wanted == "independent" or m.origin.startswith(wanted)]
-        # Independents trained on the source's data are the most similar ones.
-        fitting.sort(key=lambda m: m.origin == "other-data")
-        chosen += fitting[:1]
+    groups = [[m for m in loaded.stolen if m.origin.startswith(attack)] for attack in ("finetune", "extract")]
+    # Independents trained on the source's data are the most similar ones.
+    groups.append(sorted(loaded.independents, key=lambda m: m.origin == "other-data"))
+    chosen = [member for group in groups for member in group[:1]]
     panels = figure.subplots(1, len(chosen), squeeze=False)[0]
     image = None
     for axes, member in zip(panels, chosen, strict=True):

@@ -6,19 +6,18 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from .. import _backend
 from ..io.files import StrPath, atomic_write
 from ..io.progress import track
-from ..io.version import package_version
+from ..probes.provenance import step_versions
 from ..scores import FIXED, PRESETS, Score, preset_probes
 from ..verdict import checks
 from .curves import auc_by_count, auc_by_quality, grid
@@ -39,7 +38,7 @@ class ZooEvaluation(NamedTuple):
 
     Attributes:
         results: JSON values, the contents of results.json.
-        loaded: the zoo with its outputs, for figures (`sac_fast.evaluation.write_figures`).
+        loaded: the zoo with its outputs, for figures (`sac_fast.evaluation.figures.write_figures`).
     """
 
     results: dict[str, Any]
@@ -108,8 +107,10 @@ def evaluate(
     methods, not_evaluated = _measure(loaded, presets, further, peers, time_queries)
     if probe_resamples:
         methods = [
-            dataclasses.replace(method, resampled=_resampled(loaded, method, probe_resamples, seed))
-            for method in track(methods, "resampling probes", enabled=progress)
+            dataclasses.replace(m, resampled=resampled_distances(loaded, score, resamples=probe_resamples, seed=seed))
+            if (score := FIXED.get(m.name))
+            else m
+            for m in track(methods, "resampling probes", enabled=progress)
         ]
     results: dict[str, Any] = {
         "kind": KIND,
@@ -176,14 +177,6 @@ def _measure(
     return [method for method in methods if method.name not in reasons], reasons
 
 
-def _resampled(
-    loaded: LoadedZoo, method: Method, resamples: int, seed: int
-) -> Mapping[str, NDArray[np.float64]] | None:
-    if method.name not in FIXED:
-        return None
-    return resampled_distances(loaded, FIXED[method.name], resamples=resamples, seed=seed)
-
-
 def _method_results(method: Method, loaded: LoadedZoo, *, alpha: float, resamples: int, seed: int) -> dict[str, Any]:
     return {
         "name": method.name,
@@ -210,38 +203,28 @@ def _describe_machine() -> dict[str, Any]:
     return {
         "processor": platform.processor() or platform.machine(),
         "threads": _backend.cpu_threads(),
-        "versions": {
-            "sac_fast": package_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": step_versions(torch=torch.__version__, python=platform.python_version()),
     }
 
 
 def describe_zoo(loaded: LoadedZoo) -> dict[str, Any]:
     """Task, numbers of models and accuracies by origin, as JSON values."""
     zoo = loaded.zoo
-    groups: dict[str, dict[str, Any]] = {}
+    accuracies: dict[tuple[str, str], list[float | None]] = {}
     for member in loaded.members:
-        group = groups.setdefault(
-            f"{member.role} {member.origin}",
-            {"role": member.role, "origin": member.origin, "adaptive": is_adaptive(member.origin), "accuracies": []},
-        )
-        group["accuracies"].append(member.accuracy)
-    for group in groups.values():
-        accuracies = group.pop("accuracies")
-        known = [accuracy for accuracy in accuracies if accuracy is not None]
-        group["count"] = len(accuracies)
-        group["accuracy"] = (
-            {"lowest": min(known), "median": float(np.median(known)), "highest": max(known)} if known else None
-        )
+        accuracies.setdefault((member.role, member.origin), []).append(member.accuracy)
+    groups: list[dict[str, Any]] = []
+    for (role, origin), values in accuracies.items():
+        known = [value for value in values if value is not None]
+        shares = {"lowest": min(known), "median": float(np.median(known)), "highest": max(known)} if known else None
+        about = {"role": role, "origin": origin, "adaptive": is_adaptive(origin)}
+        groups.append({**about, "count": len(values), "accuracy": shares})
     return {
         "task": dict(zoo.task),
         "source": {"name": zoo.source.name, "architecture": zoo.source.architecture, "accuracy": zoo.source.accuracy},
         "architectures": sorted({m.architecture for m in loaded.members}),
         "probes": {name: loaded.count(name) for name in loaded.outputs},
-        "groups": list(groups.values()),
+        "groups": groups,
         "skipped": list(loaded.skipped),
         "training_seconds": sum(m.seconds or 0.0 for m in zoo.members),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .loaded_zoo import is_adaptive
@@ -20,18 +20,13 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
         command: command line to name as their origin.
     """
     methods = results["methods"]
+    kinds = list(dict.fromkeys(kind for method in methods for kind in method["mean_auc_by_kind"]))
     lines = ["# Evaluation", ""]
     if command:
         lines += [f"Made by `{command}` in {results['seconds']:.0f} s.", ""]
-    lines += [*_zoo(results["zoo"]), ""]
-    lines += ["## Methods", "", _row("method", "probes", "s a suspect", "mean AUC", *_kinds(results), "TPR at 1 % FPR",
-              "TPR at 5 % FPR"), _rule(6 + len(_kinds(results)))]  # fmt: skip
-    for method in methods:
-        by_kind = [_number(method["mean_auc_by_kind"].get(kind)) for kind in _kinds(results)]
-        lines.append(
-            _row(method["name"], str(method["queries"]), _seconds(method), _mean(method, "auc", method["mean_auc"], 3),
-                 *by_kind, *(_mean(method, f"tpr_at_fpr:{rate}", method["mean_tpr"][rate], 2) for rate in RATES))
-        )  # fmt: skip
+    lines += [*_zoo(results["zoo"]), "", "## Methods", ""]
+    head = ["method", "probes", "s a suspect", "mean AUC", *kinds, "TPR at 1 % FPR", "TPR at 5 % FPR"]
+    lines += _table(head, [_method_cells(method, kinds) for method in methods])
     lines += ["", "Means over the non-adaptive attacks, each attack alike, against all independents (columns by kind: "
               "against that kind alone). In brackets: 95 % intervals over other models of the same kinds."]  # fmt: skip
     lines += ["", "Time of a suspect: its comparison, and its outputs where both were timed (peers run the models "
@@ -39,14 +34,12 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
     if any(method["not_comparable"] for method in methods):
         lines += ["A method that cannot compare models of other classes counts ½ (AUC) and 0 (TPR) for those attacks "
                   "(–)."]  # fmt: skip
-    lines += ["", "## AUC, attack × method", "", _row("attack", "models", *(m["name"] for m in methods)),
-              _rule(2 + len(methods))]  # fmt: skip
-    for attack, count in _attacks(results):
-        lines.append(_row(attack, str(count), *(_attack(method, attack) for method in methods)))
-    lines += ["", "## Does the false-accusation rate hold?", "",
-              _row("method", *(f"α = {rate:g} %" for rate in (1, 5, 10))), _rule(4)]  # fmt: skip
-    for method in methods:
-        lines.append(_row(method["name"], *(_split(split) for split in method["random_splits"])))
+    lines += ["", "## AUC, attack × method", ""]
+    rows = [[attack, str(count), *(_attack(m, attack) for m in methods)] for attack, count in _attacks(results)]
+    lines += _table(["attack", "models", *(m["name"] for m in methods)], rows)
+    lines += ["", "## Does the false-accusation rate hold?", ""]
+    rows = [[method["name"], *(_split(split) for split in method["random_splits"])] for method in methods]
+    lines += _table(["method", *(f"α = {rate:g} %" for rate in (1, 5, 10))], rows)
     lines += ["", "Share of held-out independents accused, over random splits of the independents into nulls and "
               "held-out ones."]  # fmt: skip
     for name, reason in results["not_evaluated"].items():
@@ -55,7 +48,10 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
         for note in method["details"].get("notes", []):
             lines += ["", f"Note on {method['name']}: {note}"]
     if "grid" in results:
-        lines += ["", *_grid(results["grid"])]
+        figures = ("mean_auc", "mean_auc_same_data", "mean_tpr_5")
+        rows = [[row["score"], *(_number(row[key]) for key in figures)] for row in results["grid"][:20]]
+        lines += ["", "## The best fixed scores of the grid", ""]
+        lines += _table(["score", "mean AUC", "same-data independents", "TPR at 5 % FPR"], rows)
     return "\n".join(lines) + "\n"
 
 
@@ -72,32 +68,33 @@ def csv_rows(results: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _rule(columns: int) -> str:
-    return _row(*(["---"] + ["---:"] * (columns - 1)))
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
 
 
 def _zoo(zoo: Mapping[str, Any]) -> list[str]:
     source = zoo["source"]
     accuracy = "" if source["accuracy"] is None else f", {source['accuracy']:.1%} of the test images right"
     probes = ", ".join(f"{name} {count}" for name, count in zoo["probes"].items())
-    lines = [f"Source: {source['architecture']}{accuracy}. Probes: {probes}.", "",
-             _row("models", "number", "accuracy, lowest", "median", "highest"), _rule(5)]  # fmt: skip
+    rows = []
     for group in sorted(zoo["groups"], key=lambda g: (g["role"] != "source", g["role"], g["adaptive"], g["origin"])):
         known = group["accuracy"]
         shares = ["–"] * 3 if known is None else [f"{known[key]:.1%}" for key in ("lowest", "median", "highest")]
         name = group["origin"] if group["role"] == "source" else f"{group['role']}: {group['origin']}"
-        lines.append(_row(name, str(group["count"]), *shares))
+        rows.append([name, str(group["count"]), *shares])
+    lines = [f"Source: {source['architecture']}{accuracy}. Probes: {probes}.", ""]
+    lines += _table(["models", "number", "accuracy, lowest", "median", "highest"], rows)
     if zoo["skipped"]:
         lines += ["", f"Left out, without outputs to all probes: {len(zoo['skipped'])} models."]
     return lines
 
 
-def _kinds(results: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(kind for method in results["methods"] for kind in method["mean_auc_by_kind"]))
+def _method_cells(method: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
+    by_kind = [_number(method["mean_auc_by_kind"].get(kind)) for kind in kinds]
+    rates = [_mean(method, f"tpr_at_fpr:{rate}", method["mean_tpr"][rate], 2) for rate in RATES]
+    cells = [method["name"], str(method["queries"]), _seconds(method), _mean(method, "auc", method["mean_auc"], 3)]
+    return [*cells, *by_kind, *rates]
 
 
 def _attacks(results: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -142,12 +139,3 @@ def _split(split: Mapping[str, Any]) -> str:
         return "too few"
     shares = f"{split['share']:.1%} ± {split['standard_error']:.1%} {'✓' if split['holds'] else '✗'}"
     return f"{shares} ({split['null_count']} nulls)"
-
-
-def _grid(rows: list[Mapping[str, Any]]) -> list[str]:
-    lines = ["## The best fixed scores of the grid", "",
-             _row("score", "mean AUC", "same-data independents", "TPR at 5 % FPR"), _rule(4)]  # fmt: skip
-    for row in rows[:20]:
-        lines.append(_row(row["score"], _number(row["mean_auc"]), _number(row["mean_auc_same_data"]),
-                          _number(row["mean_tpr_5"])))  # fmt: skip
-    return lines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import codecs
+import io
 import math
 import re
 from typing import BinaryIO
@@ -17,7 +19,7 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(na
 
 def looks_like_csv(head: bytes) -> bool:
     """Whether the first bytes are text, of which the first or the second line holds numbers only."""
-    lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()[:2]
+    lines = head.removeprefix(codecs.BOM_UTF8).splitlines()[:2]
     if not lines or any(byte < 32 and byte not in b"\t\r\n" for byte in head):
         return False
     return any(_all_numbers(line, cut=len(head) == 4096 and line is lines[-1]) for line in lines)
@@ -25,9 +27,7 @@ def looks_like_csv(head: bytes) -> bool:
 
 def _all_numbers(line: bytes, cut: bool) -> bool:
     parts = line.decode("ascii", "replace").split(",")
-    if cut and len(parts) > 1:
-        parts = parts[:-1]
-    return all(_NUMBER.fullmatch(part) for part in parts)
+    return all(_NUMBER.fullmatch(part) for part in (parts[:-1] if cut and len(parts) > 1 else parts))
 
 
 def read_csv(handle: BinaryIO, name: str, limits: Limits) -> torch.Tensor:
@@ -37,18 +37,16 @@ def read_csv(handle: BinaryIO, name: str, limits: Limits) -> torch.Tensor:
         ModelRefusedError: too large, other text, or lines of different lengths.
     """
     handle.seek(0)
-    text = handle.read(min(MAX_CSV_BYTES, limits.max_file_bytes) + 1)
-    if len(text) > min(MAX_CSV_BYTES, limits.max_file_bytes):
-        refuse(
-            "too-large", f"{name} must have at most {MAX_CSV_BYTES:,} bytes of text, got more; .npy files may be larger"
-        )
+    most = min(MAX_CSV_BYTES, limits.max_file_bytes)
+    text = handle.read(most + 1)
+    if len(text) > most:
+        refuse("too-large", f"{name} must have at most {most:,} bytes of text, got more; .npy files may be larger")
     limits.check_tensor(name, "CSV", 8 * (text.count(b",") + text.count(b"\n") + 1), 0)
-    values = array.array("d")
-    rows, columns, position, number = 0, 0, 3 if text.startswith(b"\xef\xbb\xbf") else 0, 0
-    while position < len(text):
-        end = text.find(b"\n", position)
-        end = len(text) if end < 0 else end
-        line, position, number = text[position:end].strip(), end + 1, number + 1
+    values, columns = array.array("d"), 0
+    lines = io.BytesIO(text)
+    lines.seek(len(codecs.BOM_UTF8) if text.startswith(codecs.BOM_UTF8) else 0)
+    wanted = f"{name} must hold numbers with commas between them, got"
+    for number, line in enumerate(map(bytes.strip, lines), 1):
         if not line:
             continue
         if line.count(b",") >= MAX_CSV_COLUMNS:
@@ -56,20 +54,17 @@ def read_csv(handle: BinaryIO, name: str, limits: Limits) -> torch.Tensor:
         if number == 1 and not _all_numbers(line, cut=False):
             continue  # names of the columns
         if b"_" in line:  # Python reads 1_0 as 10
-            refuse("not-numbers", f"{name} must hold numbers with commas between them, got '_' in line {number}")
+            refuse("not-numbers", f"{wanted} '_' in line {number}")
         try:
             row = [float(part) for part in line.split(b",")]
         except ValueError as error:
-            refuse(
-                "not-numbers", f"{name} must hold numbers with commas between them, got line {number}: {error}", error
-            )
-        if rows and len(row) != columns:
+            refuse("not-numbers", f"{wanted} line {number}: {error}", error)
+        if values and len(row) != columns:
             refuse("wrong-shape", f"{name} must have {columns} columns as before, got {len(row)} in line {number}")
         if not all(map(math.isfinite, row)):
             refuse("not-finite", f"{name} must hold finite numbers, got NaN or Inf in line {number}")
         columns = len(row)
-        rows += 1
         values.extend(row)
-    if not rows:
+    if not values:
         refuse("empty", f"{name} must hold recorded outputs, got no line of numbers")
-    return torch.frombuffer(values, dtype=torch.float64).reshape(rows, columns)
+    return torch.frombuffer(values, dtype=torch.float64).reshape(-1, columns)

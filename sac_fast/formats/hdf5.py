@@ -8,8 +8,9 @@ from typing import Any, BinaryIO
 import h5py
 import torch
 
+from ..io.files import file_size
 from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse, refuse_errors
-from .npy import check_output_shape, file_size, output_dtype
+from .npy import check_output_shape, choose_array, output_dtype
 
 # deflate, shuffle, fletcher32: what h5py writes without plug-ins. Others would load a library that the file names.
 _FILTERS = {1, 2, 3}
@@ -42,14 +43,7 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
 
 def _find(file: Any, key: str | None, name: str, limits: Limits) -> str:
     limits.check_count(name, len(file), "names at the top")
-    if key is None:
-        # Listing names follows no link.
-        names = [text for text in file if text == "outputs"] or list(file)
-        if len(names) != 1:
-            refuse(
-                "which-array", f"{name} must have the dataset /outputs or one only, got {names[:5]}; name it as output"
-            )
-        key = names[0]
+    key = choose_array(list(file), key, name)  # listing names follows no link
     group = file
     parts = [part for part in key.split("/") if part]
     for part in parts:
@@ -72,18 +66,16 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= _FILTERS:
-        refuse(
-            "filter", f"{name} must use no filters but gzip, shuffle and fletcher32 at {key!r}, got {sorted(filters)}"
-        )
-    values = math.prod(dataset.shape)
-    declared, stored = values * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    limits.check_tensor(name, key, values * target.itemsize, values * target.itemsize)
-    limits.check_expansion(name, key, values * target.itemsize, file_bytes)
+        wanted = "no filters but gzip, shuffle and fletcher32"
+        refuse("filter", f"{name} must use {wanted} at {key!r}, got {sorted(filters)}")
+    declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    needed = math.prod(dataset.shape) * target.itemsize
+    limits.check_tensor(name, key, needed, needed)
+    limits.check_expansion(name, key, needed, file_bytes)
     if dataset.chunks:
         if math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_HDF5_CHUNK_BYTES:
-            refuse(
-                "too-large", f"{name} must have chunks of at most {MAX_HDF5_CHUNK_BYTES:,} bytes at {key!r}, got larger"
-            )
+            wanted = f"chunks of at most {MAX_HDF5_CHUNK_BYTES:,} bytes"
+            refuse("too-large", f"{name} must have {wanted} at {key!r}, got larger")
         wanted = math.prod(math.ceil(n / c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
         complete = dataset.id.get_num_chunks() == wanted
     else:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from ..errors import FileFormatError, ModelRefusedError
 from ..io.container import METADATA_KEY
-from ..io.files import StrPath, cannot_read, open_regular
+from ..io.files import StrPath, cannot_read, file_size, open_regular
 from . import magic
 from .csv_table import looks_like_csv
 from .limits import Limits, refuse
@@ -34,6 +34,13 @@ def identify(path: StrPath, *, limits: Limits | None = None) -> str:
 
     Raises:
         ModelRefusedError: no regular file, an empty one, or one whose directory or header is damaged.
+
+    Example::
+
+        >>> import numpy
+        >>> numpy.save("outputs.npy", numpy.ones((20, 10)))
+        >>> identify("outputs.npy")
+        'npy'
     """
     limits = limits or Limits()
     with open_model_file(path, limits) as handle:
@@ -42,37 +49,27 @@ def identify(path: StrPath, *, limits: Limits | None = None) -> str:
 
 def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
     """`identify` of an open file; left at an undefined place."""
-    size = os.fstat(handle.fileno()).st_size
     handle.seek(0)
     head = handle.read(4096)
-    if head.startswith(magic.HDF5):
-        return "hdf5"
-    if head.startswith(magic.NPY):
-        return "npy"
+    for format, start in magic.FORMATS.items():
+        if head.startswith(start):
+            return format
     if looks_like_zip(head):
         return zip_kind(read_entries(handle, name, limits))
-    if head.startswith(magic.TORCH_LEGACY):
-        return "torch-legacy"
-    if looks_like_safetensors(head[:9], size):
-        metadata = read_header(handle, name, limits).metadata
-        return container_kind(metadata) or "safetensors"
+    if looks_like_safetensors(head[:9], file_size(handle)):
+        return _container_kind(read_header(handle, name, limits).metadata) or "safetensors"
     if looks_like_pickle(head):
         return "pickle"
     if looks_like_onnx(handle):
         return "onnx"
-    if looks_like_csv(head):
-        return "csv"
-    return "unknown"
+    return "csv" if looks_like_csv(head) else "unknown"
 
 
-def container_kind(metadata: dict[str, str]) -> str | None:
+def _container_kind(metadata: dict[str, str]) -> str | None:
     """``"fingerprint"`` or ``"probes"`` where a safetensors file is a container of sac_fast."""
-    text = metadata.get(METADATA_KEY, "")
-    for kind in ("fingerprint", "probes"):
-        # As `save_container` writes it, before anything that a user can name; the container's own reader checks it.
-        if f'"kind":"{kind}"' in text[:200]:
-            return kind
-    return None
+    # As `save_container` writes it, before anything that a user can name; the container's own reader checks it.
+    start = metadata.get(METADATA_KEY, "")[:200]
+    return next((kind for kind in ("fingerprint", "probes") if f'"kind":"{kind}"' in start), None)
 
 
 def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) -> BinaryIO:
@@ -103,7 +100,7 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
     try:
         if root is not None:
             _check_inside(_path_of(handle.fileno(), path), root, name)
-        limits.check_file(name, os.fstat(handle.fileno()).st_size)
+        limits.check_file(name, file_size(handle))
     except BaseException:
         handle.close()
         raise

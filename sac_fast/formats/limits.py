@@ -81,6 +81,14 @@ class Limits:
 
     Raises:
         ValueError: a limit below 1.
+
+    Example::
+
+        >>> import numpy
+        >>> numpy.save("outputs.npy", numpy.ones((20, 10)))
+        >>> identify("outputs.npy", limits=Limits(max_file_bytes=1000))
+        Traceback (most recent call last):
+        sac_fast.errors.ModelRefusedError: 'outputs.npy' must have at most 1,000 bytes, got 1,728
     """
 
     max_file_bytes: int = 16 << 30
@@ -116,22 +124,17 @@ class Limits:
 
     def check_tensor(self, name: str, key: str, size: int, total: int) -> None:
         """Refuse a tensor above `max_tensor_bytes`, or a sum above `max_inflated_bytes`."""
+        wanted = f"{name} must hold tensors of at most"
         if size > self.max_tensor_bytes:
-            refuse(
-                "too-large",
-                f"{name} must hold tensors of at most {self.max_tensor_bytes:,} bytes, got {size:,} at {key!r}",
-            )
+            refuse("too-large", f"{wanted} {self.max_tensor_bytes:,} bytes, got {size:,} at {key!r}")
         if total > self.max_inflated_bytes:
-            refuse(
-                "too-large", f"{name} must hold tensors of at most {self.max_inflated_bytes:,} bytes together, got more"
-            )
+            refuse("too-large", f"{wanted} {self.max_inflated_bytes:,} bytes together, got more")
 
     def check_expansion(self, name: str, key: str, size: int, file_bytes: int) -> None:
         """Refuse an array that needs far more memory than the file has bytes."""
         if size > 2 * file_bytes + self.free_expansion_bytes:
-            refuse(
-                "expanded", f"{name} must store what it declares, got {size:,} bytes at {key!r} out of {file_bytes:,}"
-            )
+            found = f"{size:,} bytes at {key!r} out of {file_bytes:,}"
+            refuse("expanded", f"{name} must store what it declares, got {found}")
 
 
 @contextlib.contextmanager
@@ -161,3 +164,8 @@ def refuse(reason: str, message: str, cause: BaseException | None = None) -> NoR
     if reason not in REASONS:
         raise AssertionError(f"reason must be one of REASONS, got {reason!r}")
     raise ModelRefusedError(message, reason) from cause
+
+
+def refuse_weights(name: str, found: str, reason: str = "malformed") -> NoReturn:
+    """Refuse a file that is no sound one of weights."""
+    refuse(reason, f"{name} must be a file of weights, got {found}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
-from .limits import Limits, refuse
+from .limits import Limits, refuse, refuse_errors
 
 _CHUNK_BYTES = 1 << 20
+# They evaluate literals only and refuse long headers.
+_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npy(
@@ -33,40 +35,25 @@ def read_npy(
     Raises:
         ModelRefusedError: not such an array, or not as long as its header says.
     """
-    shape, fortran, dtype, header_bytes = read_npy_header(handle, name, key)
+    start = handle.tell()
+    with refuse_errors(f"{name} must hold an .npy array at {key!r}"):  # a damaged literal raises almost anything
+        version = np.lib.format.read_magic(handle)
+        if version not in _HEADER_READERS:
+            refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got {version}")
+        shape, fortran, dtype = _HEADER_READERS[version](handle)
     target = output_dtype(dtype, name, key)
     check_output_shape(shape, name, key)
-    values = math.prod(shape)
-    stored = size - header_bytes
-    if values * dtype.itemsize != stored:
-        reason = "truncated" if values * dtype.itemsize > stored else "malformed"
-        refuse(
-            reason, f"{name} must hold {values * dtype.itemsize:,} bytes at {key!r} as its header says, got {stored:,}"
-        )
-    limits.check_tensor(name, key, values * target.itemsize, values * target.itemsize)
+    declared, stored = math.prod(shape) * dtype.itemsize, size - (handle.tell() - start)
+    if declared != stored:
+        reason = "truncated" if declared > stored else "malformed"
+        refuse(reason, f"{name} must hold {declared:,} bytes at {key!r} as its header says, got {stored:,}")
+    needed = math.prod(shape) * target.itemsize
+    limits.check_tensor(name, key, needed, needed)
     # A transposed array is copied once more.
-    limits.check_expansion(name, key, values * target.itemsize * (2 if fortran else 1), file_bytes or size)
+    limits.check_expansion(name, key, needed * (2 if fortran else 1), file_bytes or size)
     result = torch.empty(tuple(shape[::-1] if fortran else shape), dtype=target)
     fill(result, handle, dtype, name)
     return result.T.contiguous() if fortran else result
-
-
-def read_npy_header(handle: BinaryIO, name: str, key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, whether in Fortran's order, dtype and the header's length."""
-    start = handle.tell()
-    try:
-        version = np.lib.format.read_magic(handle)
-        # It evaluates literals only and refuses long headers.
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = reader(handle)
-    except KeyError as error:
-        refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got another", error)
-    except Exception as error:  # a damaged literal raises almost anything
-        refuse("malformed", f"{name} must hold an .npy array at {key!r}, got {str(error).splitlines()[0][:200]}", error)
-    return shape, fortran, dtype, handle.tell() - start
 
 
 def output_dtype(dtype: np.dtype[Any], name: str, key: str) -> torch.dtype:
@@ -102,6 +89,10 @@ def fill(result: torch.Tensor, handle: BinaryIO, dtype: np.dtype[Any], name: str
         target[start : start + count] = np.frombuffer(piece, dtype)
 
 
-def file_size(handle: BinaryIO) -> int:
-    """Bytes of an open file."""
-    return os.fstat(handle.fileno()).st_size
+def choose_array(names: Sequence[str], key: str | None, name: str) -> str:
+    """The array that is meant among several: the one that ``key`` names, ``outputs``, or the only one."""
+    if key is None and "outputs" not in names and len(names) != 1:
+        refuse("which-array", f"{name} must hold the array outputs or one only, got {names[:5]}; name it as output")
+    if key is not None:
+        return key
+    return "outputs" if "outputs" in names else names[0]

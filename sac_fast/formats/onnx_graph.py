@@ -5,19 +5,23 @@ Source: https://onnx.ai/onnx/repo-docs/IR.html and onnx.proto; protobuf's wire f
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
-import onnx
+with contextlib.suppress(ImportError):  # `onnx_model` names the extra before it calls anything here
+    import onnx
 
 from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
 from .onnx_wire import check_fields
 
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
+# Bits of the dtypes of which several values share a byte.
+_NARROW = {"INT2": 2, "UINT2": 2, "INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4}
 # A graph input that stands for a weight whose values shape inference does not need.
 _SMALL_BYTES = 1024
 
@@ -53,7 +57,7 @@ def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]
     _check_domains(model, name)
     if len(model.training_info):
         refuse("graph", f"{name} must be a graph for inference, got one with training_info")
-    external: dict[str, Path] = {}
+    external: set[Path] = set()
     total = 0
     for count, tensor in enumerate(_tensors(model.graph, name), 1):
         limits.check_count(name, count)
@@ -61,16 +65,16 @@ def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]
         total += size
         limits.check_tensor(name, tensor.name, size, total)
         if tensor.data_location:
-            place = _external_file(tensor, size, path, name)
-            external[str(place)] = place
-    for place in external.values():
+            external.add(_external_file(tensor, size, path, name))
+    for place in external:
         limits.check_file(repr(str(place)), place.stat().st_size)
     _check_values(model, path, name, limits)
-    return list(external.values())
+    return sorted(external)
 
 
 def _check_domains(model: Any, name: str) -> None:
-    domains = {entry.domain for entry in model.opset_import} | {node.domain for node in _nodes(model.graph, name)}
+    domains = {entry.domain for entry in model.opset_import}
+    domains.update(node.domain for graph in _graphs(model.graph, name) for node in graph.node)
     if wrong := sorted(domains - _DOMAINS):
         refuse("custom-domain", f"{name} must use ONNX's own operators only, got the domain {wrong[0]!r}")
     if len(model.functions):
@@ -87,11 +91,6 @@ def _graphs(graph: Any, name: str, depth: int = 0) -> Iterator[Any]:
                 yield from _graphs(attribute.g, name, depth + 1)
             for inner in attribute.graphs:
                 yield from _graphs(inner, name, depth + 1)
-
-
-def _nodes(graph: Any, name: str) -> Iterator[Any]:
-    for inner in _graphs(graph, name):
-        yield from inner.node
 
 
 def _tensors(graph: Any, name: str) -> Iterator[Any]:
@@ -116,10 +115,9 @@ def _check_tensor(tensor: Any, name: str) -> int:
     values: int = math.prod(tensor.dims)
     if tensor.data_type == onnx.TensorProto.STRING:
         refuse("not-numbers", f"{name} must hold numbers only, got texts at {key!r}")
-    try:
-        bits = _bits(tensor.data_type)
-    except (KeyError, ValueError) as error:
-        refuse("not-dense", f"{name} must hold known dtypes, got number {tensor.data_type} at {key!r}", error)
+    bits = _bits(tensor.data_type)
+    if not bits:
+        refuse("not-dense", f"{name} must hold known dtypes, got number {tensor.data_type} at {key!r}")
     size: int = (values * bits + 7) // 8
     if tensor.data_location:
         return size
@@ -139,39 +137,41 @@ def _check_tensor(tensor: Any, name: str) -> int:
 
 
 def _bits(data_type: int) -> int:
-    text = onnx.TensorProto.DataType.Name(data_type)
-    for bits in (2, 4):
-        if text in (f"INT{bits}", f"UINT{bits}", "FLOAT4E2M1" if bits == 4 else ""):
-            return bits
-    return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+    """Bits of one value; 0 of an unknown dtype."""
+    try:
+        bits = _NARROW.get(onnx.TensorProto.DataType.Name(data_type))
+        return bits or int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
+    except (KeyError, ValueError):
+        return 0
 
 
 def _external_file(tensor: Any, size: int, path: Path, name: str) -> Path:
     said = {entry.key: entry.value for entry in tensor.external_data}
     location, key = said.get("location", ""), tensor.name[:80]
     parts = PurePosixPath(location).parts
-    where = f"external data of {key!r} in {location!r}"
+
+    def wrong(wanted: str, found: str = "", cause: OSError | None = None) -> NoReturn:
+        refuse("external-data", f"{name} must {wanted}, got external data of {key!r} in {location!r}{found}", cause)
+
     if not parts or location.startswith("/") or ".." in parts or "\\" in location or "\0" in location:
-        refuse("external-data", f"{name} must keep its weights in its own folder, got {where}")
+        wrong("keep its weights in its own folder")
     place = path.parent
     for part in parts:
         place = place / part
         try:
             status = os.lstat(place)
         except OSError as error:
-            refuse("external-data", f"{name} must come with its weights, got {where}: {error.strerror}", error)
+            wrong("come with its weights", f": {error.strerror}", error)
         if stat.S_ISLNK(status.st_mode):
-            refuse("external-data", f"{name} must keep its weights in its own folder, got {where}, a link")
+            wrong("keep its weights in its own folder", ", a link")
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        refuse(
-            "external-data", f"{name} must keep its weights in files of their own, got {where}, a hard link or no file"
-        )
+        wrong("keep its weights in files of their own", ", a hard link or no file")
     texts = (said.get("offset", "0"), said.get("length", str(size)))
     if not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in texts):
-        refuse("external-data", f"{name} must give offset and length as numbers, got {where}")
+        wrong("give offset and length as numbers")
     offset, length = map(int, texts)
     if length != size or offset + length > status.st_size:
-        refuse("external-data", f"{name} must keep {size:,} bytes there, got {where} with {status.st_size:,} bytes")
+        wrong(f"keep {size:,} bytes there", f" with {status.st_size:,} bytes")
     return place
 
 
@@ -194,25 +194,20 @@ def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
                 constant.add(text)
                 limits.check_expansion(name, f"{node.op_type} {text}", size, file_bytes)
             if size > limits.max_activation_bytes:
-                refuse(
-                    "too-large",
-                    f"{name} must need at most {limits.max_activation_bytes:,} bytes a value, got {size:,} for "
-                    f"{node.op_type} {text!r}",
-                )
+                wanted = f"at most {limits.max_activation_bytes:,} bytes a value"
+                refuse("too-large", f"{name} must need {wanted}, got {size:,} for {node.op_type} {text!r}")
 
 
 def _take_out_weights(model: Any) -> None:
     """Large initializers become inputs of their shape: the checks that follow then copy no weights."""
     graph = model.graph
     given = {value.name for value in graph.input}
-    small: list[Any] = []
-    large: list[Any] = []
+    kept = []
     for tensor in graph.initializer:
-        (small if tensor.ByteSize() <= _SMALL_BYTES and not tensor.data_location else large).append(tensor)
-    for tensor in large:
-        if tensor.name not in given:
+        if tensor.ByteSize() <= _SMALL_BYTES and not tensor.data_location:
+            kept.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
+        elif tensor.name not in given:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in small]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
@@ -222,9 +217,5 @@ def _value_bytes(value: Any) -> int:
     if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
         return 0
     kind = value.type.tensor_type
-    try:
-        bits = _bits(kind.elem_type)
-    except (KeyError, ValueError):
-        bits = 64
     values: int = math.prod(max(1, side.dim_value) for side in kind.shape.dim)
-    return values * bits // 8
+    return values * (_bits(kind.elem_type) or 64) // 8

@@ -5,11 +5,12 @@ Source: the wire format at https://protobuf.dev/programming-guides/encoding and 
 
 from __future__ import annotations
 
-import os
+import functools
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..io.files import file_size
 from .limits import MAX_ONNX_DEPTH, MAX_ONNX_FIELDS, MAX_ONNX_GRAPH_FIELDS, Limits, refuse
 
 # Fields of ModelProto with their wire types: 0 a number, 2 bytes.
@@ -21,7 +22,7 @@ _PACKED = "packed"
 
 def looks_like_onnx(handle: BinaryIO) -> bool:
     """Whether the whole file is a sequence of ModelProto's fields with exactly one graph among them."""
-    size = os.fstat(handle.fileno()).st_size
+    size = file_size(handle)
     position, graphs = 0, 0
     for _ in range(MAX_ONNX_FIELDS):
         if position == size:
@@ -67,13 +68,10 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
     """
     budget = len(data) + limits.free_expansion_bytes
     fields = cost = 0
-    schemas: dict[str, dict[int, Any]] = {}
     stack = [(0, len(data), descriptor, 0)]
     while stack:
         position, stop, message, depth = stack.pop()
-        schema = schemas.get(message.full_name)
-        if schema is None:
-            schema = schemas[message.full_name] = _schema(message)
+        schema = _schema(message)
         while position < stop:
             tag, used = _varint(data[position : position + 10])
             position += used
@@ -96,19 +94,15 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
                     stack.append((position + more, position + size, kind, depth + 1))
             position += size
             if fields > MAX_ONNX_GRAPH_FIELDS or depth > MAX_ONNX_DEPTH or cost > budget:
-                refuse(
-                    "expanded",
-                    f"{name} must be an ONNX graph of at most {MAX_ONNX_GRAPH_FIELDS:,} fields, {MAX_ONNX_DEPTH} deep, "
-                    f"that needs {budget:,} bytes, got more",
-                )
+                wanted = f"at most {MAX_ONNX_GRAPH_FIELDS:,} fields, {MAX_ONNX_DEPTH} deep, that needs {budget:,} bytes"
+                refuse("expanded", f"{name} must be an ONNX graph of {wanted}, got more")
 
 
+@functools.cache
 def _schema(message: Any) -> dict[int, Any]:
     """Of a message's fields those that are messages or lists of varints."""
-    known: dict[int, Any] = {}
-    for field in message.fields:
-        if field.message_type is not None:
-            known[field.number] = field.message_type
-        elif field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64):
-            known[field.number] = _PACKED
-    return known
+    return {
+        field.number: field.message_type or _PACKED
+        for field in message.fields
+        if field.message_type or field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64)
+    }

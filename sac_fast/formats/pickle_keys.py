@@ -17,13 +17,19 @@ _IN_PLACE = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD", "R
 _MARK = -1
 _PUTS = {"MEMOIZE", "BINPUT", "LONG_BINPUT"}
 _GETS = {"BINGET", "LONG_BINGET"}
+# Which of the values that an operation takes become keys.
+_KEYS = {
+    "SETITEM": slice(1, 2),
+    "SETITEMS": slice(1, None, 2),
+    "DICT": slice(0, None, 2),
+    "ADDITEMS": slice(1, None),
+    "FROZENSET": slice(0, None),
+}
 # Of each operation: how many values it takes from below its mark, whether it takes all above one, and what it leaves:
 # of what is no tuple but has a hash, long whole numbers alone can be made to have the same.
 _EFFECTS = {
     code.name: (
-        len(code.stack_before)
-        if pickletools.markobject not in code.stack_before
-        else code.stack_before.index(pickletools.markobject),
+        [*code.stack_before, pickletools.markobject].index(pickletools.markobject),
         pickletools.markobject in code.stack_before,
         [1 if code.name == "LONG1" else 0] * len(code.stack_after),
     )
@@ -67,44 +73,37 @@ class KeyParts:
         if not count and not to_mark and name not in _TUPLES:
             stack += left
             return
-        outside, after_mark = self._taken(name, count, to_mark)
-        if name in ("SETITEMS", "DICT"):
-            self._key(after_mark[::2])
-        elif name in ("ADDITEMS", "FROZENSET"):
-            self._key(after_mark)
-        elif name == "SETITEM":
-            self._key(outside[1:2])
+        taken = self._take(name, count, to_mark)
+        if name in _KEYS:
+            self.count += sum(taken[_KEYS[name]])
         if name in _TUPLES:
-            parts = sum(max(1, part) for part in outside + after_mark)
-            stack.append(min(1 + parts, MAX_KEY_PARTS + 1))
+            stack.append(min(1 + sum(max(1, part) for part in taken), MAX_KEY_PARTS + 1))
         elif name in _IN_PLACE:
-            stack.append(outside[0])
+            stack.append(taken[0])
         else:
             stack += left
 
-    def _taken(self, name: str, count: int, to_mark: bool) -> tuple[list[int], list[int]]:
-        """What an operation takes from the stack: below its mark, and above it."""
+    def _take(self, name: str, count: int, to_mark: bool) -> list[int]:
+        """Take an operation's values from the stack: those below its mark, then those above it."""
         stack = self._stack
-        after_mark: list[int] = []
+        above: list[int] = []
         if to_mark:
             mark = next((place for place in reversed(range(len(stack))) if stack[place] == _MARK), None)
             if mark is None:
                 raise ValueError(f"{name} without a mark")
-            after_mark = stack[mark + 1 :]
+            above = stack[mark + 1 :]
             del stack[mark:]
-        if len(stack) < count or _MARK in stack[len(stack) - count :]:
+        first = len(stack) - count
+        below = stack[max(first, 0) :]
+        if first < 0 or _MARK in below:
             raise ValueError(f"{name} takes more than there is")
-        outside = stack[len(stack) - count :]
-        del stack[len(stack) - count :]
-        return outside, after_mark
+        del stack[first:]
+        return below + above
 
     def _top(self) -> int:
         if not self._stack or self._stack[-1] == _MARK:
             raise ValueError("a value is used before there is one")
         return self._stack[-1]
-
-    def _key(self, parts: list[int]) -> None:
-        self.count += sum(parts)
 
 
 def _number(argument: object) -> int:

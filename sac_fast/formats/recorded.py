@@ -9,10 +9,11 @@ import torch
 
 from ..errors import FileFormatError
 from ..io.container import read_container
+from ..io.files import file_size
 from ..io.hashing import is_hash
 from .csv_table import read_csv
 from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
-from .npy import file_size, read_npy
+from .npy import choose_array, read_npy
 from .safetensors import read_header
 from .zip_layout import read_entries
 
@@ -59,22 +60,20 @@ def read_recorded(
 
 def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
     entries = read_entries(handle, name, limits)
-    if key is None and "outputs.npy" not in entries and len(entries) != 1:
-        arrays = [entry.removesuffix(".npy") for entry in entries][:5]
-        refuse("which-array", f"{name} must hold the array outputs or one only, got {arrays}; name it as output")
-    wanted = f"{key}.npy" if key is not None else "outputs.npy" if "outputs.npy" in entries else next(iter(entries))
-    if wanted not in entries:
+    key = choose_array([entry.removesuffix(".npy") for entry in entries], key, name)
+    entry = entries.get(f"{key}.npy")
+    if entry is None:
         refuse("which-array", f"{name} must hold the array {key!r}, got none")
-    size, file_bytes, key = entries[wanted].size, file_size(handle), wanted.removesuffix(".npy")
+    file_bytes = file_size(handle)
     with (
         refuse_errors(f"{name} must be a sound .npz file"),
         # The directory is checked by now; the library inflates piece by piece and compares the checksum.
         zipfile.ZipFile(handle) as archive,
-        archive.open(wanted) as stream,
+        archive.open(entry.name) as stream,
     ):
-        outputs = read_npy(stream, name, limits, size, key, file_bytes=file_bytes)  # type: ignore[arg-type]
+        outputs = read_npy(stream, name, limits, entry.size, key, file_bytes=file_bytes)  # type: ignore[arg-type]
         if stream.read(1):
-            refuse("malformed", f"{name} must hold as many bytes at {wanted!r} as it says, got more")
+            refuse("malformed", f"{name} must hold as many bytes at {entry.name!r} as it says, got more")
         return outputs
 
 
@@ -86,10 +85,8 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch
     """
     header = read_header(handle, name, limits)
     if header.data_start > MAX_FINGERPRINT_HEADER:
-        refuse(
-            "too-large",
-            f"{name} must be a fingerprint with a header of at most {MAX_FINGERPRINT_HEADER:,} bytes, got more",
-        )
+        wanted = f"a fingerprint with a header of at most {MAX_FINGERPRINT_HEADER:,} bytes"
+        refuse("too-large", f"{name} must be {wanted}, got more")
     if set(header.tensors) != {"outputs"}:
         refuse("malformed", f"{name} must be a fingerprint with one array outputs, got {sorted(header.tensors)[:5]}")
     handle.seek(0)

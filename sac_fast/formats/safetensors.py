@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
 import torch
 
 from ..io.dtypes import STORED_DTYPES
+from ..io.files import file_size
 from .limits import MAX_DIMENSIONS, MAX_METADATA_ENTRIES, MAX_TENSOR_ENTRY, Limits, refuse
 
 _DTYPES = {row.safetensors: getattr(torch, row.name) for row in STORED_DTYPES if row.safetensors}
@@ -66,7 +66,7 @@ def read_header(handle: BinaryIO, name: str, limits: Limits) -> Header:
     Raises:
         ModelRefusedError: anything that contradicts the format or exceeds a limit.
     """
-    size = os.fstat(handle.fileno()).st_size
+    size = file_size(handle)
     handle.seek(0)
     length = int.from_bytes(handle.read(8), "little")
     if size < 10 or length < 2:
@@ -77,7 +77,7 @@ def read_header(handle: BinaryIO, name: str, limits: Limits) -> Header:
     try:
         text = handle.read(length).decode("utf-8")
     except UnicodeDecodeError as error:
-        refuse("malformed", f"{name} must be a sound safetensors file, got a header that is not UTF-8", error)
+        _wrong(name, "a header that is not UTF-8", cause=error)
     tensors, metadata = _Parser(text, name, limits).parse()
     _check_layout(tensors, size - 8 - length, name)
     return Header(tensors, metadata, 8 + length)
@@ -85,40 +85,28 @@ def read_header(handle: BinaryIO, name: str, limits: Limits) -> Header:
 
 def read_tensors(handle: BinaryIO, name: str, header: Header) -> dict[str, torch.Tensor]:
     """Read the tensors that a checked header describes, each into memory of its own."""
-    return {key: _read(handle, name, header.data_start, stored) for key, stored in header.tensors.items()}
-
-
-def _read(handle: BinaryIO, name: str, data_start: int, stored: StoredTensor) -> torch.Tensor:
-    tensor = torch.empty(stored.shape, dtype=stored.dtype)
-    if tensor.numel():
-        handle.seek(data_start + stored.start)
-        view = tensor.reshape(-1).view(torch.uint8).numpy().data
-        while len(view):
-            got = handle.readinto(view)  # type: ignore[attr-defined]
-            if not got:
-                refuse("truncated", f"{name} must keep its size while it is read, got its end early")
-            view = view[got:]
-    return tensor
+    tensors = {}
+    for key, stored in header.tensors.items():
+        tensors[key] = torch.empty(stored.shape, dtype=stored.dtype)
+        view = tensors[key].reshape(-1).view(torch.uint8).numpy()
+        handle.seek(header.data_start + stored.start)
+        if handle.readinto(view.data) != view.size:  # type: ignore[attr-defined]
+            refuse("truncated", f"{name} must keep its size while it is read, got its end early")
+    return tensors
 
 
 def _check_layout(tensors: Mapping[str, StoredTensor], data_bytes: int, name: str) -> None:
     position = 0
     for key, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
         if stored.start < position:
-            refuse("overlap", f"{name} must be a sound safetensors file, got tensor {key!r} over bytes of another")
+            _wrong(name, f"tensor {key!r} over bytes of another", "overlap")
         if stored.start > position:
-            refuse(
-                "gap", f"{name} must be a sound safetensors file, got {stored.start - position:,} bytes of no tensor"
-            )
+            _wrong(name, f"{stored.start - position:,} bytes of no tensor", "gap")
         position = stored.stop
     if position > data_bytes:
-        refuse(
-            "truncated", f"{name} must be a sound safetensors file of {position:,} bytes of data, got {data_bytes:,}"
-        )
+        _wrong(name, f"{data_bytes:,} bytes of data where its header says {position:,}", "truncated")
     if position < data_bytes:
-        refuse(
-            "gap", f"{name} must be a sound safetensors file, got {data_bytes - position:,} bytes after the last tensor"
-        )
+        _wrong(name, f"{data_bytes - position:,} bytes after the last tensor", "gap")
 
 
 class _Parser:
@@ -133,35 +121,31 @@ class _Parser:
 
     def parse(self) -> tuple[dict[str, StoredTensor], dict[str, str]]:
         tensors: dict[str, StoredTensor] = {}
-        metadata: dict[str, str] | None = None
+        metadata: dict[str, str] = {}
         for key in self._keys():
             if key == "__metadata__":
-                if metadata is not None:
-                    self._twice(key)
                 metadata = self._metadata()
-                continue
-            if key in tensors:
-                self._twice(key)
-            tensors[key] = self._tensor(key)
-            self.limits.check_count(self.name, len(tensors))
+            else:
+                tensors[key] = self._tensor(key)
+                self.limits.check_count(self.name, len(tensors))
         if self.text[self.position :].strip(_SPACE):
             self._wrong("text after the header's end")
-        return tensors, metadata or {}
+        return tensors, metadata
 
-    def _keys(self) -> Any:
-        """The keys of one object; the caller reads each value before it asks for the next key."""
+    def _keys(self) -> Iterator[str]:
+        """The keys of one object, none twice; the caller reads each value before it asks for the next key."""
+        seen: set[str] = set()
         self._expect("{")
-        if self._peek() == "}":
-            self.position += 1
-            return
-        while True:
+        while self._peek() != "}":
+            if seen:
+                self._expect(",")
             key = self._string()
             self._expect(":")
+            if key in seen:
+                self._twice(key)
+            seen.add(key)
             yield key
-            if self._peek() == "}":
-                self.position += 1
-                return
-            self._expect(",")
+        self._expect("}")
 
     def _metadata(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -169,12 +153,9 @@ class _Parser:
             self.position += 4
             return found
         for key in self._keys():
-            if key in found:
-                self._twice(key)
             if len(found) >= MAX_METADATA_ENTRIES:
-                refuse(
-                    "too-large", f"{self.name} must have at most {MAX_METADATA_ENTRIES:,} metadata entries, got more"
-                )
+                wanted = f"at most {MAX_METADATA_ENTRIES:,} metadata entries"
+                refuse("too-large", f"{self.name} must have {wanted}, got more")
             found[key] = self._string()
         return found
 
@@ -236,10 +217,14 @@ class _Parser:
         self.position += 1
 
     def _twice(self, key: str) -> NoReturn:
-        refuse("duplicate-keys", f"{self.name} must be a sound safetensors file, got {key[:80]!r} twice")
+        self._wrong(f"{key[:80]!r} twice", "duplicate-keys")
 
-    def _wrong(self, what: str) -> NoReturn:
-        refuse("malformed", f"{self.name} must be a sound safetensors file, got {what}")
+    def _wrong(self, what: str, reason: str = "malformed") -> NoReturn:
+        _wrong(self.name, what, reason)
+
+
+def _wrong(name: str, what: str, reason: str = "malformed", cause: BaseException | None = None) -> NoReturn:
+    refuse(reason, f"{name} must be a sound safetensors file, got {what}", cause)
 
 
 def _naturals(values: Any) -> bool:

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import warnings
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import torch
 
 from ..errors import ModelRefusedError
+from ..io.files import file_size
 from . import magic
-from .limits import Limits, refuse, refuse_errors
-from .torch_pickle import Storage, check_tensors, looks_like_pickle, read_pickle, state_dict_of
-from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries, read_entry
+from .limits import Limits, refuse, refuse_errors, refuse_weights
+from .torch_pickle import Described, Storage, check_tensors, looks_like_pickle, read_pickle, refuse_code, state_dict_of
+from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries
 
 StateDict = dict[str, torch.Tensor]
-Tensors = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 
-_TORCHSCRIPT = (
-    "a TorchScript program, which runs code; if you trust it, torch.jit.load it and give its state_dict() to "
-    "save_weights"
-)
-_PT2 = (
-    "an exported PyTorch program (.pt2), which runs code; if you trust it, torch.export.load it and give its "
-    "state_dict to save_weights"
-)
+# Programs, which run code: what they are called, what loads them, and where their weights are then.
+_PROGRAMS = {
+    "torchscript": ("a TorchScript program", "torch.jit.load", "state_dict()"),
+    "pt2": ("an exported PyTorch program (.pt2)", "torch.export.load", "state_dict"),
+}
 
 
 def zip_kind(entries: Mapping[str, ZipEntry]) -> str:
@@ -68,11 +64,7 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     elif head == magic.TORCH_LEGACY:
         checked = _check_legacy(handle, name, limits)
     elif looks_like_pickle(head):
-        refuse(
-            "pickle",
-            f"{name} must be safetensors or a state dict that torch.load(weights_only=True) reads, got a file that "
-            "needs code to run or is damaged (a plain pickle); if you trust it, load it and use save_weights",
-        )
+        refuse_code(name, "a plain pickle")
     else:
         refuse("unknown-format", f"{name} must be a file of weights (safetensors or torch.save), got another format")
     handle.seek(0)
@@ -90,55 +82,53 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     found = {key: (value.dtype, tuple(value.shape)) for key, value in state.items()}
     if found != checked:
         differs = next(key for key in (*checked, *found) if checked.get(key) != found.get(key))
-        refuse(
-            "malformed",
-            f"{name} must be a file of weights, got one of which torch reads {found.get(differs)} at {differs!r} where "
-            f"its pickle says {checked.get(differs)}",
-        )
+        two = f"{found.get(differs)} at {differs!r} where its pickle says {checked.get(differs)}"
+        refuse_weights(name, f"one of which torch reads {two}")
     return {key: value.detach() for key, value in state.items()}
 
 
-def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> Tensors:
+def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> Described:
     entries = read_entries(handle, name, limits)
     kind = zip_kind(entries)
-    if kind in ("torchscript", "pt2"):
-        refuse(kind, f"{name} must be safetensors or a state dict, got {_PT2 if kind == 'pt2' else _TORCHSCRIPT}")
+    if kind in _PROGRAMS:
+        program, load, weights = _PROGRAMS[kind]
+        remedy = f"if you trust it, {load} it and give its {weights} to save_weights"
+        refuse(kind, f"{name} must be safetensors or a state dict, got {program}, which runs code; {remedy}")
     # torch.save never compresses: a compressed entry is a bomb or comes from elsewhere.
     if any(entry.method != STORED for entry in entries.values()):
-        refuse("compressed", f"{name} must be what torch.save writes, got a compressed archive")
+        _refuse_archive(name, "a compressed archive", "compressed")
     if kind != "torch":
-        refuse("unknown-format", f"{name} must be what torch.save writes, got another zip archive")
+        _refuse_archive(name, "another zip archive", "unknown-format")
     roots = {entry.split("/")[0] for entry in entries}
     if len(roots) != 1:
-        refuse("malformed", f"{name} must be what torch.save writes, got an archive with {len(roots)} top folders")
+        _refuse_archive(name, f"an archive with {len(roots)} top folders")
     root = roots.pop()
     pickled = entries.get(f"{root}/data.pkl")
     if pickled is None:
-        refuse("malformed", f"{name} must be what torch.save writes, got an archive without {root}/data.pkl")
+        _refuse_archive(name, f"an archive without {root}/data.pkl")
     if len({entry.lower() for entry in entries}) != len(entries):
         # torch's reader takes either for the other, and maybe not the one that is checked here.
-        refuse(
-            "duplicate-keys", f"{name} must be what torch.save writes, got two entries whose names differ in case only"
-        )
+        _refuse_archive(name, "two entries whose names differ in case only", "duplicate-keys")
     limits.check_header(name, pickled.stored, "a pickle")
-    value, storages = _read(io.BytesIO(read_entry(handle, pickled)), name)
+    handle.seek(pickled.data_start)
+    value, storages = _read(io.BytesIO(handle.read(pickled.stored)), name)
     for storage in storages.values():
         record = entries.get(f"{root}/data/{storage.key}")
         if record is None:
-            refuse("truncated", f"{name} must be a file of weights, got no record of storage {storage.key!r}")
+            refuse_weights(name, f"no record of storage {storage.key!r}", "truncated")
         # torch itself does not compare: it would read past the record's end.
         if record.size != storage.size:
-            refuse(
-                "malformed",
-                f"{name} must be a file of weights, got storage {storage.key!r} of {storage.size:,} bytes in a record "
-                f"of {record.size:,}",
-            )
-    return check_tensors(value, name, limits, os.fstat(handle.fileno()).st_size)
+            refuse_weights(name, f"storage {storage.key!r} of {storage.size:,} bytes in a record of {record.size:,}")
+    return check_tensors(value, name, limits, file_size(handle))
 
 
-def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> Tensors:
+def _refuse_archive(name: str, found: str, reason: str = "malformed") -> NoReturn:
+    refuse(reason, f"{name} must be what torch.save writes, got {found}")
+
+
+def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> Described:
     """Four pickles (magic, version, system, object), one of keys, then each storage as its length and its values."""
-    size = os.fstat(handle.fileno()).st_size
+    size = file_size(handle)
     handle.seek(0)
     stream = io.BytesIO(handle.read(limits.max_header_bytes))
     for _ in range(3):
@@ -146,7 +136,7 @@ def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> Tensors:
     value, storages = _read(stream, name)
     keys, _ = _read(stream, name)
     if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
-        refuse("malformed", f"{name} must be a file of weights, got other storages than it refers to")
+        refuse_weights(name, "other storages than it refers to")
     position = stream.tell()
     for key in keys:
         storage: Storage = storages[key]
@@ -154,9 +144,9 @@ def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> Tensors:
         length = handle.read(8)
         position += 8 + storage.size
         if len(length) < 8 or position > size:
-            refuse("truncated", f"{name} must be a file of weights, got its end within storage {key!r}")
+            refuse_weights(name, f"its end within storage {key!r}", "truncated")
         if struct.unpack("<q", length)[0] != storage.count:
-            refuse("malformed", f"{name} must be a file of weights, got storage {key!r} of two sizes")
+            refuse_weights(name, f"storage {key!r} of two sizes")
     return check_tensors(value, name, limits, size)
 
 

@@ -18,23 +18,32 @@ from typing import Any, BinaryIO, NoReturn
 import torch
 
 from ..io.dtypes import STORED_DTYPES
-from .limits import MAX_DIMENSIONS, MAX_KEY_PARTS, MAX_PICKLE_STEPS, Limits, refuse, refuse_errors
+from .limits import MAX_DIMENSIONS, MAX_KEY_PARTS, MAX_PICKLE_STEPS, Limits, refuse, refuse_errors, refuse_weights
 from .magic import PICKLE
 from .pickle_keys import KeyParts
 
 _DTYPES: dict[str, torch.dtype] = {row.name: getattr(torch, row.name) for row in STORED_DTYPES}
 _STORAGES = {row.storage: _DTYPES[row.name] for row in STORED_DTYPES if row.storage}
 _REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"}
-_NOT_DENSE = {
-    "_rebuild_qtensor",
-    "_rebuild_meta_tensor_no_storage",
-    "_rebuild_nested_tensor",
-    "_rebuild_wrapper_subclass",
-    "_rebuild_device_tensor_from_numpy",
-    "_rebuild_device_tensor_from_cpu_tensor",
-    "_rebuild_from_type_v2",
-    "_rebuild_parameter_with_state",
+_IN_TORCH = {*_STORAGES, *_DTYPES, "Size", "device"}
+# What a pickle may name, by module; most of it becomes a refusal that says what was found.
+_KNOWN = {
+    "torch": _IN_TORCH,
+    "torch.cuda": _IN_TORCH,
+    "torch.storage": {"UntypedStorage"},
+    "torch.nn.parameter": {"Parameter"},
+    "torch.serialization": {"_get_layout"},
+    "torch._tensor": {"_rebuild_from_type_v2"},
+    "torch._utils": {
+        *_REBUILD,
+        *("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_sparse_tensor", "_rebuild_qtensor"),
+        *("_rebuild_meta_tensor_no_storage", "_rebuild_nested_tensor", "_rebuild_wrapper_subclass"),
+        *("_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor", "_rebuild_from_type_v2"),
+    },
 }
+
+#: Dtype and shape of each tensor.
+Described = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 
 
 def looks_like_pickle(head: bytes) -> bool:
@@ -94,48 +103,35 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in (("collections", "OrderedDict"), ("collections", "Counter")):
             return _Dict
-        known = (
-            (
-                module == "torch._utils"
-                and name in _REBUILD | _NOT_DENSE | {"_rebuild_parameter", "_rebuild_sparse_tensor"}
-            )
-            or (
-                module in ("torch", "torch.cuda")
-                and (name in _STORAGES or name in _DTYPES or name in ("Size", "device"))
-            )
-            or (module == "torch.storage" and name == "UntypedStorage")
-            or (module == "torch.nn.parameter" and name == "Parameter")
-            or (module == "torch.serialization" and name == "_get_layout")
-            or (module == "torch._tensor" and name == "_rebuild_from_type_v2")
-        )
-        if not known:
-            refuse(
-                "pickle",
-                f"{self.name} must be safetensors or a state dict that torch.load(weights_only=True) reads, got a file "
-                f"that needs code to run or is damaged (it names {module}.{name}); if you trust it, load it and use "
-                "save_weights",
-            )
+        if name not in _KNOWN.get(module, ()):
+            refuse_code(self.name, f"it names {module}.{name}")
         # One class a name: a pickle can name a million.
         return self.named.setdefault(name, type("_Named", (_Inert,), {"name": name}))
 
     def persistent_load(self, pid: Any) -> Any:
         # Never shown: what is short in a pickle may have terabytes of text.
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-            self._wrong("a reference to something else than a storage")
+            refuse_weights(self.name, "a reference to something else than a storage")
         kind, key, count = pid[1], pid[2], pid[4]
         type_name = getattr(kind, "name", None)
         dtype = torch.uint8 if type_name == "UntypedStorage" else _STORAGES.get(type_name or "")
         if dtype is None or not isinstance(key, str) or type(count) is not int or count < 0:
-            self._wrong("a storage without kind, key or number of values")
+            refuse_weights(self.name, "a storage without kind, key or number of values")
         if len(pid) == 6 and pid[5] is not None:
-            self._wrong("a view of a storage, as very old versions of torch wrote it")
+            refuse_weights(self.name, "a view of a storage, as very old versions of torch wrote it")
         found = Storage(key, dtype, count)
         if self.storages.setdefault(key, found) != found:
-            self._wrong(f"storage {key!r} in two forms")
+            refuse_weights(self.name, f"storage {key!r} in two forms")
         return found
 
-    def _wrong(self, what: str) -> NoReturn:
-        refuse("malformed", f"{self.name} must be a file of weights, got {what}")
+
+def refuse_code(name: str, why: str) -> NoReturn:
+    """Refuse a pickle that `torch.load` would run code for."""
+    refuse(
+        "pickle",
+        f"{name} must be safetensors or a state dict that torch.load(weights_only=True) reads, got a file that needs "
+        f"code to run or is damaged ({why}); if you trust it, load it and use save_weights",
+    )
 
 
 def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]:
@@ -159,7 +155,7 @@ def read_pickle(handle: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]
             if steps > MAX_PICKLE_STEPS or (code.name == "LONG_BINPUT" and int(argument or 0) > MAX_PICKLE_STEPS):
                 refuse("too-large", f"{name} must have a pickle of at most {MAX_PICKLE_STEPS:,} steps, got more")
             if code.name in ("PUT", "GET", "INT", "LONG", "LONG4", "EXT1", "EXT2", "EXT4", "PERSID", "BINBYTES8"):
-                refuse("pickle", f"{name} must be a file of weights, got a pickle with {code.name}")
+                refuse_weights(name, f"a pickle with {code.name}", "pickle")
             keys.step(code, argument)
             if keys.count > MAX_KEY_PARTS:
                 refuse("too-large", f"{name} must have keys of at most {MAX_KEY_PARTS:,} parts in its pickle, got more")
@@ -185,9 +181,7 @@ def state_dict_of(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def check_tensors(
-    value: Any, name: str, limits: Limits, file_bytes: int
-) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Described:
     """Check every tensor of the state dict against the storage that it lies in.
 
     Args:
@@ -205,24 +199,23 @@ def check_tensors(
     state = state_dict_of(value, name)
     limits.check_count(name, len(state))
     total = 0
-    found: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    described: Described = {}
     for key, entry in state.items():
         dtype, shape, stride, offset, storage = _tensor(entry, key, name)
         count = math.prod(shape)
-        if count * dtype.itemsize > storage.size:
-            refuse(
-                "expanded",
-                f"{name} must store every value, got {count:,} values at {key!r} out of {storage.count:,} stored",
-            )
-        total += count * dtype.itemsize
-        limits.check_tensor(name, key, count * dtype.itemsize, total)
+        size = count * dtype.itemsize
+        if size > storage.size:
+            found = f"{count:,} values at {key!r} out of {storage.count:,} stored"
+            refuse("expanded", f"{name} must store every value, got {found}")
+        total += size
+        limits.check_tensor(name, key, size, total)
         # Tied tensors share a storage, but a thousand views of one would be a thousand copies in a model.
         limits.check_expansion(name, key, total, file_bytes)
         last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if count else -1
         if (last + 1) * dtype.itemsize > storage.size:
             refuse("malformed", f"{name} must hold tensors inside their storage, got {key!r} beyond its end")
-        found[key] = (dtype, shape)
-    return found
+        described[key] = (dtype, shape)
+    return described
 
 
 def _tensor(entry: Any, key: str, name: str) -> tuple[torch.dtype, tuple[int, ...], tuple[int, ...], int, Storage]:

@@ -9,11 +9,11 @@ Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3.
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
+from ..io.files import file_size
 from . import magic
 from .limits import Limits, refuse
 
@@ -58,8 +58,7 @@ def read_entries(handle: BinaryIO, name: str, limits: Limits) -> dict[str, ZipEn
     Raises:
         ModelRefusedError: anything that contradicts the format or exceeds a limit.
     """
-    size = os.fstat(handle.fileno()).st_size
-    count, directory_bytes, directory_start = _read_end(handle, name, size)
+    count, directory_bytes, directory_start = _read_end(handle, name)
     limits.check_header(name, directory_bytes, "an archive directory")
     limits.check_count(name, count, "archive entries")
     handle.seek(directory_start)
@@ -102,23 +101,17 @@ def read_entries(handle: BinaryIO, name: str, limits: Limits) -> dict[str, ZipEn
     return entries
 
 
-def read_entry(handle: BinaryIO, entry: ZipEntry) -> bytes:
-    """The bytes of a stored entry; the caller has checked its size."""
-    handle.seek(entry.data_start)
-    return handle.read(entry.stored)
-
-
-def _read_end(handle: BinaryIO, name: str, size: int) -> tuple[int, int, int]:
+def _read_end(handle: BinaryIO, name: str) -> tuple[int, int, int]:
     """Number of entries, bytes and position of the directory."""
-    if size < _END.size:
+    position = file_size(handle) - _END.size
+    if position < 0:
         _wrong(name, "the beginning of one", "truncated")
-    handle.seek(size - _END.size)
+    handle.seek(position)
     end = _END.unpack(handle.read(_END.size))
     # Neither torch.save nor NumPy writes a comment; without one there is exactly one place for the end.
     if end[0] != magic.ZIP_END or end[7] != 0:
         _wrong(name, "no directory at its end", "truncated")
-    count, directory_bytes, directory_start = end[4:7]
-    position = size - _END.size
+    found = end[4:7]
     if position >= _LOCATOR.size:
         handle.seek(position - _LOCATOR.size)
         locator = _LOCATOR.unpack(handle.read(_LOCATOR.size))
@@ -130,12 +123,11 @@ def _read_end(handle: BinaryIO, name: str, size: int) -> tuple[int, int, int]:
             end_64 = _END_64.unpack(handle.read(_END_64.size))
             if end_64[0] != magic.ZIP_END_64 or end_64[1] != _END_64.size - 12:
                 _wrong(name, "a damaged end of the directory")
-            for old, new, unset in zip(
-                (count, directory_bytes, directory_start), end_64[7:10], (_ALL_16, _ALL_32, _ALL_32), strict=True
-            ):
-                if old not in (new, unset):
-                    _wrong(name, "two ends of the directory that differ")
-            count, directory_bytes, directory_start = end_64[7:10]
+            found = end_64[7:10]
+            unset = (_ALL_16, _ALL_32, _ALL_32)
+            if any(old not in (new, none) for old, new, none in zip(end[4:7], found, unset, strict=True)):
+                _wrong(name, "two ends of the directory that differ")
+    count, directory_bytes, directory_start = found
     if directory_start + directory_bytes != position:
         _wrong(name, "a directory that is not before its end")
     return count, directory_bytes, directory_start

@@ -10,6 +10,7 @@ zeros.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,9 +22,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, describe_error
 from .dtypes import STORED_DTYPES
-from .files import StrPath, atomic_write, open_regular
+from .files import StrPath, atomic_write, file_size, open_regular
 from .hashing import content_hash, hash_entries, hash_json, is_hash, little_endian
 
 FORMAT_VERSION = 2
@@ -32,8 +33,8 @@ MAX_HEADER_BYTES = 100_000_000
 
 #: Of a container's metadata in the safetensors header.
 METADATA_KEY = "sac_fast"
-# The hash of format 1: the first entry of the JSON, whose quotes are escaped in the header.
-_OLD_HASH = re.compile(rb'\\"file_hash\\":\\"sha256:([0-9a-f]{64})\\"')
+# The 64 digits of format 1: in the first entry of the JSON, whose quotes are escaped in the header.
+_OLD_DIGITS = re.compile(rb'(?<=\\"file_hash\\":\\"sha256:)[0-9a-f]{64}(?=\\")')
 _CHUNK_BYTES = 1 << 20
 # Files up to this size are read before their hash is checked.
 _READ_AT_ONCE = 64 << 20
@@ -45,11 +46,12 @@ _Read = Callable[[int, int], Iterable[bytes | memoryview]]
 
 
 class _Header(NamedTuple):
-    """A container's header: its bytes, the table of tensors, and the JSON under the key ``sac_fast``."""
+    """A container's header: its bytes, the table of tensors, the JSON under the key ``sac_fast``, and its hash."""
 
     raw: bytes
     table: dict[str, Any]
     head: dict[str, Any]
+    hash: str
     data_bytes: int
 
 
@@ -76,9 +78,9 @@ def save_container(
     """
     plain = {name: little_endian(array) for name, array in arrays.items()}
     # Through JSON and back: keys that are no texts become texts before they are hashed.
-    content = {"format": FORMAT_VERSION, "kind": kind, "metadata": json.loads(_dump(dict(metadata)))}
-    digest = hash_json({**content, "arrays": content_hash(plain)})
-    text = _dump({"format": FORMAT_VERSION, "kind": kind, "hash": digest, "metadata": content["metadata"]})
+    head = {"format": FORMAT_VERSION, "kind": kind, "hash": "", "metadata": json.loads(_dump(dict(metadata)))}
+    head["hash"] = _seal(head, content_hash(plain))
+    text = _dump(head)
     blob = safetensors.numpy.save(plain, {METADATA_KEY: text})
     length = int.from_bytes(blob[:8], "little")
     if length > MAX_HEADER_BYTES:
@@ -88,7 +90,7 @@ def save_container(
         raise AssertionError("safetensors wrote the header in a form that cannot be sealed")
     with atomic_write(path) as handle:
         handle.write(blob)
-    return digest
+    return str(head["hash"])
 
 
 def load_container(path: StrPath, kind: str) -> tuple[Arrays, dict[str, Any]]:
@@ -110,8 +112,8 @@ def load_container(path: StrPath, kind: str) -> tuple[Arrays, dict[str, Any]]:
 
 def read_container(handle: BinaryIO, name: str, kind: str) -> tuple[Arrays, dict[str, Any]]:
     """`load_container` of an open file that stands at its beginning; ``name`` is what messages call it."""
-    size = os.fstat(handle.fileno()).st_size
-    header = _parse_header(_read_header(handle, name, size), name, kind, size)
+    size = file_size(handle)
+    header = _read_header(handle, name, kind, size)
     start = size - header.data_bytes
     if size > _READ_AT_ONCE:
         # Hashed in pieces before anything is read as a whole: a huge wrong file costs time, not memory.
@@ -123,21 +125,33 @@ def read_container(handle: BinaryIO, name: str, kind: str) -> tuple[Arrays, dict
         raise FileFormatError(f"{name} must stay as it is while it is read, got another header or size")
     data = memoryview(blob)[start:]
     _check_hash(header, name, lambda begin, end: [data[begin:end]])
-    try:
+    with _numpy_dtypes(name):
         arrays = safetensors.numpy.load(blob)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise FileFormatError(f"{name} must be a safetensors file of NumPy dtypes, got {error}") from error
     metadata: dict[str, Any] = header.head["metadata"]
     return arrays, metadata
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+def _dump(value: object, ensure_ascii: bool = True) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=ensure_ascii)
+
+
+def _seal(head: Mapping[str, Any], arrays_hash: str) -> str:
+    """The hash over all that the file says, but for the hash itself."""
+    return hash_json({**{key: value for key, value in head.items() if key != "hash"}, "arrays": arrays_hash})
+
+
+@contextlib.contextmanager
+def _numpy_dtypes(name: str) -> Iterator[None]:
+    """Refuse the arrays of a file for whatever is wrong with them."""
+    try:
+        yield
+    except (SafetensorError, ValueError, TypeError, LookupError) as error:
+        raise FileFormatError(f"{name} must be a safetensors file of NumPy dtypes, got {error}") from error
 
 
 def _is_canonical(raw: bytes, table: dict[str, Any], head: dict[str, Any]) -> bool:
     """Whether a header is written in the only form that is accepted, without duplicates and superfluous spaces."""
-    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    text = _dump(table, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return raw == text.ljust((len(text) + 7) // 8 * 8) and table["__metadata__"] == {METADATA_KEY: _dump(head)}
 
 
@@ -151,40 +165,31 @@ def _pieces(handle: BinaryIO, start: int, count: int) -> Iterator[bytes]:
 def _check_hash(header: _Header, name: str, read: _Read) -> None:
     """Compare the hash that the header states with that of what the file holds."""
     if header.head["format"] == 1:
-        match = _OLD_HASH.search(header.raw)
-        if match is None:
-            raise FileFormatError(f"{name} must be a sac_fast {header.head['kind']} file, got one without a hash")
-        expected = "sha256:" + match.group(1).decode()
         digest = hashlib.sha256(len(header.raw).to_bytes(8, "little"))
-        digest.update(header.raw[: match.start(1)] + b"0" * 64 + header.raw[match.end(1) :])
+        digest.update(_OLD_DIGITS.sub(b"0" * 64, header.raw, count=1))
         for piece in read(0, header.data_bytes):
             digest.update(piece)
         found = "sha256:" + digest.hexdigest()
     else:
-        expected = header.head["hash"]
         arrays = hash_entries(
             (key, _DTYPES[entry["dtype"]], tuple(entry["shape"]), read(*entry["data_offsets"]))
             for key, entry in header.table.items()
         )
-        found = hash_json({**{key: header.head[key] for key in ("format", "kind", "metadata")}, "arrays": arrays})
-    if found != expected:
-        raise FileFormatError(f"{name} is damaged: it must have the hash {expected}, got {found}", reason="damaged")
+        found = _seal(header.head, arrays)
+    if found != header.hash:
+        raise FileFormatError(f"{name} is damaged: it must have the hash {header.hash}, got {found}", reason="damaged")
 
 
-def _read_header(handle: BinaryIO, name: str, size: int) -> bytes:
-    """The JSON header's bytes; its claimed length is checked against the file's size first."""
+def _read_header(handle: BinaryIO, name: str, kind: str, size: int) -> _Header:
+    """Read the header once its claimed length is checked, and check sizes, version, kind and form as it states them."""
     if size < 10:
         raise FileFormatError(f"{name} must be a safetensors file of at least 10 bytes, got {size}")
     length = int.from_bytes(handle.read(8), "little")
     if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
-        raise FileFormatError(
-            f"{name} must be a safetensors file: its header claims {length:,} bytes, the file has {size:,}"
-        )
-    return handle.read(length)
-
-
-def _parse_header(raw: bytes, name: str, kind: str, size: int) -> _Header:
-    """Check sizes, version, kind and form as the header states them."""
+        sizes = f"its header claims {length:,} bytes, the file has {size:,}"
+        raise FileFormatError(f"{name} must be a safetensors file: {sizes}")
+    raw = handle.read(length)
+    wanted = f"{name} must be a sac_fast {kind} file"
     data_bytes = size - 8 - len(raw)
     try:
         table = json.loads(raw)
@@ -196,34 +201,37 @@ def _parse_header(raw: bytes, name: str, kind: str, size: int) -> _Header:
         del table["__metadata__"]
         end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
-        raise FileFormatError(
-            f"{name} must be a sac_fast {kind} file (safetensors with sac_fast metadata), got another or "
-            f"damaged header ({type(error).__name__}: {error})"
-        ) from error
+        found = f"another or damaged header ({describe_error(error)})"
+        raise FileFormatError(f"{wanted} (safetensors with sac_fast metadata), got {found}") from error
     if end != data_bytes:
         raise FileFormatError(f"{name} must hold {end:,} bytes of data as its header says, got {data_bytes:,}")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise FileFormatError(f"{name} must have a format version of at most {FORMAT_VERSION}, got {version!r}")
     if found != kind:
         raise FileFormatError(f"{name} must be a {kind} file, got kind {found!r}")
+    expected = head.get("hash") if version > 1 else _old_hash(raw)
+    if not is_hash(expected):
+        raise FileFormatError(f"{wanted}, got one without a hash")
     if version > 1:
-        if not is_hash(head.get("hash")):
-            raise FileFormatError(f"{name} must be a sac_fast {kind} file, got one without a hash")
         if not canonical or set(head) != {"format", "kind", "hash", "metadata"}:
             raise FileFormatError(f"{name} is damaged: its header must be as it was written", reason="damaged")
         _check_table(table, name)
-    return _Header(raw, table, head, data_bytes)
+    return _Header(raw, table, head, expected, data_bytes)
+
+
+def _old_hash(raw: bytes) -> str | None:
+    """The hash that a header of format 1 states."""
+    digits = _OLD_DIGITS.search(raw)
+    return digits and f"sha256:{digits[0].decode()}"
 
 
 def _check_table(table: dict[str, Any], name: str) -> None:
     """Refuse entries that cannot be hashed, and those that share bytes: all of them together hash the data once."""
     position = 0
-    try:
+    with _numpy_dtypes(name):
         for entry in sorted(table.values(), key=lambda entry: entry["data_offsets"]):
             begin, end = entry["data_offsets"]
             if begin != position or end < begin or not all(type(side) is int for side in (begin, end, *entry["shape"])):
                 raise ValueError(f"{entry['shape']} at bytes {begin} to {end}")
             position = end
             _DTYPES[entry["dtype"]]
-    except (ValueError, TypeError, LookupError) as error:
-        raise FileFormatError(f"{name} must be a safetensors file of NumPy dtypes, got {error}") from error

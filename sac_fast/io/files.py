@@ -16,6 +16,11 @@ from ..errors import FileFormatError
 
 StrPath = str | os.PathLike[str]
 
+#: A store's database, by which every room tells a folder that is a store.
+STORE_DATABASE = "zoo.sqlite"
+#: What the index of a labelled zoo, zoo.json, says that it is.
+LABELLED_ZOO = "sac_fast labelled zoo"
+
 _LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
 # Sockets and devices without a driver cannot even be opened.
 _REASONS = {errno.ELOOP: "symlink-loop", errno.ENXIO: "not-a-regular-file", errno.ENODEV: "not-a-regular-file"}
@@ -100,11 +105,33 @@ def open_regular(path: StrPath) -> BinaryIO:
         raise cannot_read(path, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise FileFormatError(
-            f"{os.fspath(path)!r} must be a regular file, got a folder, a pipe or a device",
-            reason="not-a-regular-file",
-        )
+        message = f"{os.fspath(path)!r} must be a regular file, got a folder, a pipe or a device"
+        raise FileFormatError(message, reason="not-a-regular-file")
     return os.fdopen(descriptor, "rb")
+
+
+def file_size(handle: BinaryIO) -> int:
+    """Bytes of an open file."""
+    return os.fstat(handle.fileno()).st_size
+
+
+def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
+    """The bytes of a regular file, see `open_regular`.
+
+    Args:
+        path: the file.
+        max_bytes: a larger file is refused, without being read in full.
+        what: why, for the message: ``"as a …"``.
+
+    Raises:
+        FileFormatError: as `open_regular`, or a larger file.
+    """
+    with open_regular(path) as handle:
+        content = handle.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        limit = f"{max_bytes:,} bytes, {what}" if what else f"{max_bytes:,} bytes"
+        raise FileFormatError(f"{os.fspath(path)!r} must have at most {limit}, got more")
+    return content
 
 
 def cannot_read(path: StrPath, error: OSError | ValueError) -> FileFormatError:

@@ -31,6 +31,16 @@ class OutputFolderError(SacFastError, FileExistsError):
     """The output folder holds something else, or another run is at work in it."""
 
 
+def check_folder(out: Path) -> None:
+    """Refuse a file in place of an output folder, which may be missing.
+
+    Raises:
+        OutputFolderError: it is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputFolderError(f"out must be a folder, got the file {out}")
+
+
 @contextmanager
 def lock_folder(out: Path) -> Iterator[None]:
     """Hold the only run in a folder, which is made where it is missing; the lock file is removed at the end.
@@ -40,8 +50,7 @@ def lock_folder(out: Path) -> Iterator[None]:
     Raises:
         OutputFolderError: it is a file, or another run is at work in it.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputFolderError(f"out must be a folder, got the file {out}")
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     lock = _lock(out)
     # A run that ended just now may have removed the file of this lock, and a third one made its own.
@@ -79,8 +88,7 @@ def open_folder(out: Path) -> LabelledZoo | None:
         OutputFolderError: it is a file, or holds files of something else.
         FileFormatError: a damaged zoo.json.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputFolderError(f"out must be a folder, got the file {out}")
+    check_folder(out)
     if (out / INDEX).exists():
         return LabelledZoo.load(out)
     # A run that was killed before it wrote zoo.json leaves these files, and empty folders.

@@ -14,17 +14,16 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
-from ..io.files import StrPath, atomic_write, open_regular
+from ..io.files import LABELLED_ZOO, StrPath, atomic_write, read_regular
 from ..probes import ProbeSet
 
-KIND = "sac_fast labelled zoo"
 FORMAT_VERSION = 1
 INDEX = "zoo.json"
 MAX_INDEX_BYTES = 64 << 20
@@ -68,28 +67,22 @@ class ZooMember:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or ".." in self.name:
-            raise ValueError(f"name must be letters, digits and ._+- of at most 128, got {self.name!r}")
-        if self.role not in ROLES:
-            raise ValueError(f"role of {self.name!r} must be one of {', '.join(ROLES)}, got {self.role!r}")
-        if self.role == "independent" and self.origin not in NULL_KINDS:
-            raise ValueError(
-                f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}, got {self.origin!r}"
-            )
-        if not isinstance(self.origin, str) or not self.origin or (self.role == "source") != (self.origin == "source"):
-            raise ValueError(f"origin of the {self.role} {self.name!r} must say how it was made, got {self.origin!r}")
-        if not isinstance(self.architecture, str) or not self.architecture:
-            raise ValueError(f"architecture of {self.name!r} must be a text, got {self.architecture!r}")
-        if type(self.seed) is not int:
-            raise ValueError(f"seed of {self.name!r} must be an integer, got {self.seed!r}")
+        require(_is_name(self.name), "name must be letters, digits and ._+- of at most 128", self.name)
+        require(self.role in ROLES, f"role of {self.name!r} must be one of {', '.join(ROLES)}", self.role)
+        expected = f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}"
+        require(self.role != "independent" or self.origin in NULL_KINDS, expected, self.origin)
+        told = isinstance(self.origin, str) and self.origin and (self.role == "source") == (self.origin == "source")
+        require(told, f"origin of the {self.role} {self.name!r} must say how it was made", self.origin)
+        text = isinstance(self.architecture, str) and self.architecture
+        require(text, f"architecture of {self.name!r} must be a text", self.architecture)
+        require(type(self.seed) is int, f"seed of {self.name!r} must be an integer", self.seed)
         for name in ("accuracy", "seconds"):
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            if value is not None and not number:
-                raise ValueError(f"{name} of {self.name!r} must be a finite number or None, got {value!r}")
+            require(value is None or number, f"{name} of {self.name!r} must be a finite number or None", value)
         for name in ("architecture_args", "details"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise ValueError(f"{name} of {self.name!r} must be a mapping, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            require(isinstance(value, Mapping), f"{name} of {self.name!r} must be a mapping", value)
 
 
 @dataclass(frozen=True)
@@ -115,8 +108,7 @@ class LabelledZoo:
 
     def __post_init__(self) -> None:
         for what in ("task", "preprocessing"):
-            if not isinstance(getattr(self, what), Mapping):
-                raise ValueError(f"{what} must be a mapping, got {getattr(self, what)!r}")
+            require(isinstance(getattr(self, what), Mapping), f"{what} must be a mapping", getattr(self, what))
         names = [member.name for member in self.members]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"members must have different names, got {twice[0]!r} twice")
@@ -124,8 +116,7 @@ class LabelledZoo:
         if len(sources) != 1:
             raise ValueError(f"members must hold exactly one source, got {len(sources)}: {', '.join(sources)}")
         for name in self.probes:
-            if not _NAME.fullmatch(name) or ".." in name:
-                raise ValueError(f"probes must be named by letters, digits and ._+-, got {name!r}")
+            require(_is_name(name), "probes must be named by letters, digits and ._+-", name)
 
     @property
     def source(self) -> ZooMember:
@@ -170,7 +161,7 @@ class LabelledZoo:
         self.make_folders()
         text = json.dumps(
             {
-                "kind": KIND,
+                "kind": LABELLED_ZOO,
                 "format": FORMAT_VERSION,
                 "task": dict(self.task),
                 "preprocessing": dict(self.preprocessing),
@@ -191,16 +182,14 @@ class LabelledZoo:
             FileFormatError: not such a folder, or an index that is damaged.
         """
         path = Path(folder) / INDEX
-        with open_regular(path) as handle:
-            text = handle.read(MAX_INDEX_BYTES + 1)
-        if len(text) > MAX_INDEX_BYTES:
-            raise FileFormatError(f"{str(path)!r} must stay under {MAX_INDEX_BYTES:,} bytes, got more")
+        text = read_regular(path, MAX_INDEX_BYTES)
         try:
             index = json.loads(text)
-            if index["kind"] != KIND or index["format"] != FORMAT_VERSION:
+            if index["kind"] != LABELLED_ZOO or index["format"] != FORMAT_VERSION:
                 raise ValueError(f"kind {index['kind']!r}, format {index['format']!r}")
             members = tuple(ZooMember(**member) for member in index["members"])
-            return cls(Path(folder), index["task"], index["preprocessing"], members, tuple(_strings(index["probes"])))
+            require(isinstance(index["probes"], list), "probes must be a list of names", index["probes"])
+            return cls(Path(folder), index["task"], index["preprocessing"], members, tuple(index["probes"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise FileFormatError(
                 f"{str(path)!r} must be the index of a labelled zoo (format {FORMAT_VERSION}), got "
@@ -212,7 +201,5 @@ def _name(member: ZooMember | str) -> str:
     return member if isinstance(member, str) else member.name
 
 
-def _strings(values: Sequence[Any]) -> list[str]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"probes must be a list of names, got {values!r}")
-    return values
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None and ".." not in value

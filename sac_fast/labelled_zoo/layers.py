@@ -13,6 +13,11 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
     )
 
 
+def pooled_head(features: int, classes: int) -> list[nn.Module]:
+    """Global average pooling and one linear layer."""
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes)]
+
+
 class Residual(nn.Module):
     """Two 3×3 convolutions with a shortcut; the shortcut is pooled and projected where the size changes."""
 

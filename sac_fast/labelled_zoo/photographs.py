@@ -15,30 +15,39 @@ from PIL import Image
 
 from ..errors import ProbeError
 
+_SKIMAGE = (
+    "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png",
+    "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png",
+    "page.png", "retina.jpg", "rocket.jpg",
+)  # fmt: skip
 # Name -> (package, file in its wheel). Gray photographs are replicated to three channels.
 PHOTOGRAPHS: dict[str, tuple[str, str]] = {
-    "astronaut": ("skimage", "data/astronaut.png"),
-    "brick": ("skimage", "data/brick.png"),
-    "camera": ("skimage", "data/camera.png"),
-    "cell": ("skimage", "data/cell.png"),
-    "chelsea": ("skimage", "data/chelsea.png"),
+    **{Path(file).stem.removesuffix("_left"): ("skimage", f"data/{file}") for file in _SKIMAGE},
     "china": ("sklearn", "datasets/images/china.jpg"),
-    "clock_motion": ("skimage", "data/clock_motion.png"),
-    "coffee": ("skimage", "data/coffee.png"),
-    "coins": ("skimage", "data/coins.png"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
-    "grass": ("skimage", "data/grass.png"),
-    "gravel": ("skimage", "data/gravel.png"),
-    "hubble_deep_field": ("skimage", "data/hubble_deep_field.jpg"),
-    "ihc": ("skimage", "data/ihc.png"),
-    "moon": ("skimage", "data/moon.png"),
-    "motorcycle": ("skimage", "data/motorcycle_left.png"),
-    "page": ("skimage", "data/page.png"),
-    "retina": ("skimage", "data/retina.jpg"),
-    "rocket": ("skimage", "data/rocket.jpg"),
 }
 
 CELL = 48  # pixels a side
+
+
+def installed_file(what: str, package: str, inside: str) -> Path:
+    """Where a file of an installed package is.
+
+    Args:
+        what: is in the file, for the message.
+        package: its name.
+        inside: path of the file in the package's folder.
+
+    Raises:
+        ProbeError: the package is not installed.
+    """
+    # find_spec locates the folder without running the package's import, which would take a second.
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ProbeError(
+            f"{what} must come from the package {package}, which is not installed: pip install 'sac-fast[demo]'"
+        )
+    return Path(spec.submodule_search_locations[0]) / inside
 
 
 def read_photograph(name: str) -> NDArray[np.uint8]:
@@ -53,15 +62,7 @@ def read_photograph(name: str) -> NDArray[np.uint8]:
     Raises:
         ProbeError: the package is not installed, or its wheel lacks the file.
     """
-    package, inside = PHOTOGRAPHS[name]
-    # find_spec locates the folder without running the package's import, which would take a second.
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ProbeError(
-            f"photograph {name!r} must come from the package {package}, which is not installed: "
-            "pip install 'sac-fast[demo]'"
-        )
-    path = Path(spec.submodule_search_locations[0]) / inside
+    path = installed_file(f"photograph {name!r}", *PHOTOGRAPHS[name])
     try:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"), dtype=np.uint8)

@@ -20,16 +20,14 @@ from ..models.runner import Model
 from ..probes import ProbeSet
 from .folder import LabelledZoo, Role, ZooMember
 from .plan import Architecture
-from .training_pool import StoppedError, prepare_worker
+from .training_pool import Named, StoppedError, prepare_worker
 
 BATCH_SIZE = 256
 
 
-class Planned(Protocol):
+class Planned(Named, Protocol):
     """A model to train: `PlannedModel`, or anything with its name and seed."""
 
-    @property
-    def name(self) -> str: ...
     @property
     def seed(self) -> int: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,19 +12,54 @@ from torch import Tensor
 from ..io.progress import track
 from ..ops import nearest_models, pairwise_correlation_distances
 
-_BLOCK = 1_024  # queries per call
+_BLOCK = 1_024  # queries per call, between which progress is shown and Ctrl-C is handled
 #: Neighbours of a model that are searched first; doubled while all of them are related to it.
 FIRST_NEIGHBOURS = 16
 #: Larger groups are not split further, since that needs all of their distances at once.
 MAX_GROUP_SIZE = 4_000
 
 
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
 class Pairs(NamedTuple):
     """Pairs of rows ``a < b`` with their distances, each pair once, sorted."""
 
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
-    distance: NDArray[np.float64]
+    a: Rows
+    b: Rows
+    distance: Floats
+
+
+def nearest_in_blocks(
+    outputs: list[Tensor],
+    rows: Sequence[int] | Rows,
+    candidates: Rows,
+    top: int,
+    metric: str,
+    first_pass: str,
+    description: str,
+    progress: bool,
+) -> Iterator[tuple[Any, Floats, Rows]]:
+    """The nearest candidates of many models, itself included where it is one.
+
+    Args:
+        outputs: m times (n, k_i).
+        rows: of the models whose nearest are wanted.
+        candidates: rows of the models among which they are searched.
+        top: number of nearest.
+        metric, first_pass: see `sac_fast.nearest_models`.
+        description: the words beside the bar.
+        progress: a bar on stderr.
+
+    Yields:
+        Some of the rows, their distances to the nearest candidates (b, top), and the rows of these.
+    """
+    pool = [outputs[row] for row in candidates]
+    for start in track(range(0, len(rows), _BLOCK), description, enabled=progress):
+        block = rows[start : start + _BLOCK]
+        found = nearest_models(pool, [outputs[row] for row in block], top, metric=metric, first_pass=first_pass)
+        yield block, found.values.double().numpy(), candidates[found.indices.numpy()]
 
 
 def related_pairs(
@@ -32,7 +68,7 @@ def related_pairs(
     metric: str,
     first_pass: str,
     progress: bool,
-    nearest: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None,
+    nearest: tuple[Floats, Rows] | None = None,
 ) -> Pairs:
     """All pairs of models with a distance below the threshold.
 
@@ -50,28 +86,25 @@ def related_pairs(
     Returns:
         The pairs.
     """
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    found: list[tuple[Rows, Rows, Floats]] = []
 
-    def add(block: NDArray[np.int64], values: NDArray[np.float64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    def add(block: Rows, values: Floats, others: Rows) -> Rows:
         """Add the pairs of the models whose search is complete; returns the other models."""
         unfinished = (values[:, -1] < threshold) & (values.shape[1] < len(outputs))
         below = (values < threshold) & ~unfinished[:, None]
         found.append((np.broadcast_to(block[:, None], values.shape)[below], others[below], values[below]))
-        left: NDArray[np.int64] = block[unfinished]
+        left: Rows = block[unfinished]
         return left
 
-    rows, top = np.arange(len(outputs)), FIRST_NEIGHBOURS
+    everything = np.arange(len(outputs))
+    rows, top = everything, FIRST_NEIGHBOURS
     if nearest is not None:
         rows, top = add(rows, *nearest), 2 * nearest[0].shape[1]
     while len(rows):
         top = min(top, len(outputs))
-        more = []
-        for start in track(range(0, len(rows), _BLOCK), f"pairs, {top} nearest", enabled=progress):
-            block = rows[start : start + _BLOCK]
-            queries = [outputs[row] for row in block]
-            near = nearest_models(outputs, queries, top, metric=metric, first_pass=first_pass)
-            more.append(add(block, near.values.double().numpy(), near.indices.numpy()))
-        rows, top = np.concatenate(more), 2 * top
+        words = f"pairs, {top} nearest"
+        blocks = nearest_in_blocks(outputs, rows, everything, top, metric, first_pass, words, progress)
+        rows, top = np.concatenate([add(*block) for block in blocks]), 2 * top
     if not found:
         return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     mine, others, distance = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -124,9 +157,7 @@ def groups_of(outputs: list[Tensor], pairs: Pairs, threshold: float, metric: str
             notes.append(f"a group of {len(part)} models was formed by single linkage, being larger than the limit")
             groups.append(part)
             continue
-        groups += [
-            [part[i] for i in inside] for inside in _average_linkage([outputs[r] for r in part], threshold, metric)
-        ]
+        groups += _average_linkage(outputs, part, threshold, metric)
     return sorted((sorted(group) for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))
 
 
@@ -142,11 +173,11 @@ def _connected(count: int, pairs: Pairs) -> list[list[int]]:
     return [part.tolist() for part in parts if len(part) > 1]
 
 
-def _average_linkage(outputs: list[Tensor], threshold: float, metric: str) -> list[list[int]]:
+def _average_linkage(outputs: list[Tensor], rows: list[int], threshold: float, metric: str) -> list[list[int]]:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    distances = pairwise_correlation_distances(outputs, metric=metric).double().numpy()
+    distances = pairwise_correlation_distances([outputs[row] for row in rows], metric=metric).double().numpy()
     # fcluster includes heights equal to t; related models are below t.
     labels = fcluster(linkage(squareform(distances, checks=False), "average"), np.nextafter(threshold, 0), "distance")
-    return [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    return [np.asarray(rows)[labels == label].tolist() for label in np.unique(labels)]

@@ -52,7 +52,7 @@ def save_graph(path: StrPath, lineage: Lineage, *, sources: Collection[str] = ()
     writer = {".graphml": _graphml, ".dot": _dot, ".json": _json, ".svg": _svg}[check_ending(path)]
     if lineage.threshold is None:
         raise ValueError(f"graph needs a threshold, got none: {'; '.join(lineage.notes)}")
-    text = writer(lineage, sources)
+    text = writer(lineage, _graph(lineage, sources))
     with atomic_write(path) as handle:
         handle.write(text.encode())
 
@@ -66,12 +66,8 @@ def _graph(lineage: Lineage, sources: Collection[str]) -> Any:
     graph = nx.Graph()
     independents = set(lineage.independents)
     for name in sorted(members):
-        graph.add_node(
-            label_of[name],
-            group=group_of.get(name, -1),
-            independent=name in independents,
-            source=name in sources,
-        )
+        declared = {"independent": name in independents, "source": name in sources}
+        graph.add_node(label_of[name], group=group_of.get(name, -1), **declared)
     for a, b, distance in lineage.forest:
         graph.add_edge(label_of[a], label_of[b], distance=distance)
     return graph
@@ -91,25 +87,24 @@ def _labels(names: Collection[str]) -> dict[str, str]:
     return {name: label for label, name in labels.items()}
 
 
-def _graphml(lineage: Lineage, sources: Collection[str]) -> str:
+def _graphml(lineage: Lineage, graph: Any) -> str:
     import networkx as nx
 
     buffer = io.BytesIO()
-    nx.write_graphml(_graph(lineage, sources), buffer)
+    nx.write_graphml(graph, buffer)
     return buffer.getvalue().decode() + "\n"
 
 
-def _json(lineage: Lineage, sources: Collection[str]) -> str:
+def _json(lineage: Lineage, graph: Any) -> str:
     import networkx as nx
 
-    return json.dumps(nx.node_link_data(_graph(lineage, sources), edges="edges"), indent=1) + "\n"
+    return json.dumps(nx.node_link_data(graph, edges="edges"), indent=1) + "\n"
 
 
-def _dot(lineage: Lineage, sources: Collection[str]) -> str:
+def _dot(lineage: Lineage, graph: Any) -> str:
     def quoted(name: str) -> str:
         return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
-    graph = _graph(lineage, sources)
     lines = ["graph relatives {", "  node [shape=box];"]
     for name, data in graph.nodes(data=True):
         style = ", style=bold" if data["source"] else ", style=dashed" if data["independent"] else ""
@@ -121,9 +116,10 @@ def _dot(lineage: Lineage, sources: Collection[str]) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _svg(lineage: Lineage, sources: Collection[str]) -> str:
+def _svg(lineage: Lineage, graph: Any) -> str:
     """Each tree as an indented list: one row per model, with the distance to its parent."""
-    graph = _graph(lineage, sources)
+    import networkx as nx
+
     independents = {label for label, data in graph.nodes(data=True) if data["independent"]}
     roots = {label for label, data in graph.nodes(data=True) if data["source"]}
     parts: list[str] = []
@@ -134,7 +130,8 @@ def _svg(lineage: Lineage, sources: Collection[str]) -> str:
     )
     parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{escape(title)}</text>')
     y += 2 * _ROW
-    for tree in _trees(graph):
+    trees = sorted(map(sorted, nx.connected_components(graph)), key=lambda tree: (-len(tree), tree[0]))
+    for tree in trees:
         place: dict[str, tuple[float, float]] = {}
         for name, depth, parent in _rows(graph, tree, roots):
             x = _MARGIN + depth * _INDENT
@@ -162,12 +159,6 @@ def _svg(lineage: Lineage, sources: Collection[str]) -> str:
         + "\n".join(parts)
         + "</svg>\n"
     )
-
-
-def _trees(graph: Any) -> list[list[str]]:
-    import networkx as nx
-
-    return sorted((sorted(tree) for tree in nx.connected_components(graph)), key=lambda tree: (-len(tree), tree[0]))
 
 
 def _rows(graph: Any, tree: list[str], roots: set[str]) -> list[tuple[str, int, str | None]]:

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..io.progress import track
-from ..ops import nearest_models, pairwise_correlation_distances
+from ..ops import pairwise_correlation_distances
 from ..ops.arguments import METRICS, check_choice
 from ..verdict import attainable_p_value, calibrated_threshold, conformal_p_value, holm, nulls_needed
-from .forest import FIRST_NEIGHBOURS, groups_of, related_pairs, spanning_forest
+from .forest import FIRST_NEIGHBOURS, Floats, Rows, groups_of, nearest_in_blocks, related_pairs, spanning_forest
 
-Floats = NDArray[np.float64]
 # Fewer models are compared exactly, others by an 8-bit sweep with exact ranking.
 _MIN_SWEEP_MODELS = 2_000
-_BLOCK = 1_024  # queries per call, between which progress is shown and Ctrl-C is handled
 
 
 @dataclass(frozen=True)
@@ -144,10 +140,13 @@ def find_relatives(
     names, outputs = tuple(names), list(outputs)
     _check(names, outputs, independents, models, among, top, alpha, metric)
     row_of = {name: row for row, name in enumerate(names)}
-    known = [row_of[name] for name in independents]
+    known = np.array([row_of[name] for name in independents], np.int64)
     queries = range(len(names)) if models is None else [row_of[name] for name in models]
     notes: list[str] = []
-    null = _null_distances(outputs, known, queries, metric, progress)
+    null: dict[int, tuple[Floats, Rows]] = {}
+    if len(known):
+        search = (outputs, queries, known, len(known), metric, "none", "distances to independents", progress)
+        null = dict(zip(queries, zip(*_neighbours(*search), strict=True), strict=True))
     relatives: dict[str, tuple[Relative, ...]] = {}
     candidates = np.arange(len(names)) if among is None else np.array([row_of[name] for name in among], np.int64)
     is_candidate = np.isin(np.arange(len(names)), candidates)
@@ -159,7 +158,8 @@ def find_relatives(
     is_everything = models is None and among is None
     if is_everything:  # the search for pairs continues from these neighbours
         count = min(max(count, FIRST_NEIGHBOURS), len(candidates))
-    values, others = _neighbours(outputs, queries, candidates, count, metric, first_pass, progress)
+    search = (outputs, queries, candidates, count, metric, first_pass, "nearest models", progress)
+    values, others = _neighbours(*search)
     for row, distances, near in zip(queries, values, others, strict=True):
         keep = np.flatnonzero(near != row)[:top]
         tests = len(candidates) - int(is_candidate[row])
@@ -178,7 +178,7 @@ def find_relatives(
         threshold,
         alpha,
         tuple(independents),
-        attainable_p_value(len(known)) if known else None,
+        attainable_p_value(len(known)) if len(known) else None,
         tuple(tuple(names[row] for row in group) for group in groups),
         tuple((names[a], names[b], distance) for a, b, distance in forest),
         metric,
@@ -219,7 +219,7 @@ def _first_pass(models: int) -> str:
     return "none" if models < _MIN_SWEEP_MODELS else "uint8"
 
 
-def _threshold(outputs: list[Tensor], known: list[int], alpha: float, metric: str, notes: list[str]) -> float | None:
+def _threshold(outputs: list[Tensor], known: Rows, alpha: float, metric: str, notes: list[str]) -> float | None:
     """The α quantile of the distances between independents; None, and a note, where there are too few."""
     distances: Floats = np.empty(0)
     if len(known) >= 2:
@@ -234,53 +234,19 @@ def _threshold(outputs: list[Tensor], known: list[int], alpha: float, metric: st
     return threshold
 
 
-def _blocks(rows: Sequence[int], description: str, progress: bool) -> Any:
-    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    return track(blocks, description, enabled=progress)
-
-
-def _neighbours(
-    outputs: list[Tensor],
-    rows: Sequence[int],
-    candidates: NDArray[np.int64],
-    count: int,
-    metric: str,
-    first_pass: str,
-    progress: bool,
-) -> tuple[Floats, NDArray[np.int64]]:
-    """The distances of each row to its nearest candidates, itself included, and their rows."""
-    pool = [outputs[row] for row in candidates]
-    values, others = [], []
-    for block in _blocks(rows, "nearest models", progress):
-        found = nearest_models(pool, [outputs[row] for row in block], count, metric=metric, first_pass=first_pass)
-        values.append(found.values.double().numpy())
-        others.append(candidates[found.indices.numpy()])
+def _neighbours(*search: Any) -> tuple[Floats, Rows]:
+    """The results of `nearest_in_blocks` for all rows at once."""
+    values, others = zip(*((values, others) for _, values, others in nearest_in_blocks(*search)), strict=True)
     return np.concatenate(values), np.concatenate(others)
-
-
-def _null_distances(
-    outputs: list[Tensor], known: list[int], rows: Sequence[int], metric: str, progress: bool
-) -> dict[int, tuple[Floats, NDArray[np.int64]]]:
-    """The distances of each row to all independents, ascending, and the rows of these."""
-    if not known:
-        return {}
-    pool = [outputs[row] for row in known]
-    null = {}
-    for block in _blocks(rows, "distances to independents", progress):
-        found = nearest_models(pool, [outputs[row] for row in block], len(pool), metric=metric)
-        rows_of = np.asarray(known, dtype=np.int64)[found.indices.numpy()]
-        for row, values, others in zip(block, found.values.double().numpy(), rows_of, strict=True):
-            null[row] = (values, others)
-    return null
 
 
 def _with_p_values(
     names: tuple[str, ...],
     row: int,
     distances: Floats,
-    others: NDArray[np.int64],
+    others: Rows,
     tests: int,
-    null: tuple[Floats, NDArray[np.int64]] | None,
+    null: tuple[Floats, Rows] | None,
 ) -> tuple[Relative, ...]:
     """The relatives of a model with their p-values; `tests` is the number of all candidates."""
     p_values: list[Any] = [None] * len(others)

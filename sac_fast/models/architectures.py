@@ -13,10 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ModelError
+from ..errors import ModelError, describe_error
 from ..formats.limits import refuse
-
-StateDict = dict[str, torch.Tensor]
 
 _SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _SHOWN = 5
@@ -38,10 +36,8 @@ def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
         target = getattr(target, part)
         # Through what a module has imported, every name of ours would lead to os.system.
         if inspect.ismodule(target):
-            raise ModelError(
-                f"{spec!r} must name a callable of {module_name!r} itself, got the module {target.__name__!r} on the "
-                "way: modules come before the colon"
-            )
+            found = f"the module {target.__name__!r} on the way: modules come before the colon"
+            raise ModelError(f"{spec!r} must name a callable of {module_name!r} itself, got {found}")
     if not callable(target):
         raise ModelError(f"{spec!r} must name a callable, got {type(target).__name__}")
     return _call(spec, target, kwargs or {})
@@ -72,11 +68,6 @@ def check_fit(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor], name
         raise ModelError(f"weights {name} do not fit the model: {'; '.join(problems)}")
 
 
-def fits(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor]) -> bool:
-    """Whether `check_fit` would pass."""
-    return not _misfits(expected, without_prefix(expected, got))
-
-
 def without_prefix(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights without DataParallel's ``"module."`` before every name, where the model has no such names."""
     prefix = "module."
@@ -93,12 +84,12 @@ def _misfits(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor]) -> li
             continue  # load_state_dict decides
         if want.shape != have.shape or _kind(want) != _kind(have):
             wrong.append(f"{key} (expected {_describe_tensor(want)}, got {_describe_tensor(have)})")
-    problems = [
-        _first("missing", sorted(f"{key} {_describe_tensor(expected[key])}" for key in expected.keys() - got.keys())),
-        _first("unexpected", sorted(f"{key} {_describe_tensor(got[key])}" for key in got.keys() - expected.keys())),
-        _first("mismatched", sorted(wrong)),
-    ]
-    return [problem for problem in problems if problem]
+    problems = {
+        "missing": [f"{key} {_describe_tensor(expected[key])}" for key in expected.keys() - got.keys()],
+        "unexpected": [f"{key} {_describe_tensor(got[key])}" for key in got.keys() - expected.keys()],
+        "mismatched": wrong,
+    }
+    return [_first(what, sorted(items)) for what, items in problems.items() if items]
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -114,15 +105,8 @@ def _describe_tensor(value: Any) -> str:
 
 
 def _first(what: str, items: list[str]) -> str:
-    if not items:
-        return ""
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return f"{len(items)} {what}: {', '.join(items[:_SHOWN])}{more}"
-
-
-def describe_error(error: BaseException) -> str:
-    """An error as part of a message."""
-    return f"{type(error).__name__}: {error}"
 
 
 def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
@@ -152,10 +136,8 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
     arguments = {**dict(kwargs or {}), "pretrained": False}
     # timm would unpickle that file without weights_only, which runs its code.
     if arguments.get("checkpoint_path"):
-        raise ModelError(
-            f"arguments of {spec!r} must not hold checkpoint_path, got {arguments['checkpoint_path']!r}: the weights "
-            "are those of the model's own file"
-        )
+        found = f"{arguments['checkpoint_path']!r}: the weights are those of the model's own file"
+        raise ModelError(f"arguments of {spec!r} must not hold checkpoint_path, got {found}")
     if "/" in name or ":" in name:
         raise ModelError(f'architecture must be named as "timm:NAME" without a hub in it, got {spec!r}')
     return _call(spec, functools.partial(timm.create_model, name), arguments)
@@ -169,9 +151,9 @@ def split_architecture(text: str) -> tuple[str, dict[str, Any]]:
     """
     spec, _, arguments = text.strip().partition(" ")
     try:
-        kwargs = json.loads(arguments) if arguments.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"arguments of architecture {spec!r} must be a JSON object, got {arguments!r}") from error
+        kwargs = json.loads(arguments.strip() or "{}")
+    except (ValueError, RecursionError):
+        kwargs = None
     if not isinstance(kwargs, dict):
         raise ModelError(f"arguments of architecture {spec!r} must be a JSON object, got {arguments!r}")
     return spec, kwargs
@@ -198,11 +180,12 @@ def infer_architecture(
     """
     if not architectures:
         refuse("no-architecture", f"{name} holds weights: an architecture must be given, got none to choose from")
-    fitting = [text for text in dict.fromkeys(architectures) if fits(meta_state(*split_architecture(text)), state)]
-    if len(fitting) != 1:
-        tried = ", ".join(dict.fromkeys(architectures))
-        if not fitting:
-            refuse("no-architecture", f"{name} must fit one of the registered architectures, got none of {tried}")
+    tried = {text: meta_state(*split_architecture(text)) for text in dict.fromkeys(architectures)}
+    fitting = [text for text, expected in tried.items() if not _misfits(expected, without_prefix(expected, state))]
+    if not fitting:
+        found = f"none of {', '.join(tried)}"
+        refuse("no-architecture", f"{name} must fit one of the registered architectures, got {found}")
+    if len(fitting) > 1:
         refuse("ambiguous-architecture", f"{name} must fit one architecture only, got {' and '.join(fitting)}")
     return split_architecture(fitting[0])
 
@@ -214,17 +197,14 @@ def meta_state(spec: str, kwargs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Names, shapes and dtypes of an architecture's tensors, as tensors of the meta device; kept for the next file."""
     key = json.dumps([spec, dict(kwargs)], sort_keys=True, default=str)
     if key not in _META_STATES:
-        _META_STATES[key] = _on_meta(lambda: build_architecture(spec, kwargs))
+        try:
+            with torch.device("meta"):
+                model = build_architecture(spec, kwargs)
+        except ModelError:
+            # Some constructors look at values, which the meta device does not have.
+            model = build_architecture(spec, kwargs)
+        state = model.state_dict().items()
+        _META_STATES[key] = {
+            name: value.to("meta") if isinstance(value, torch.Tensor) else value for name, value in state
+        }
     return _META_STATES[key]
-
-
-def _on_meta(build: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
-    try:
-        with torch.device("meta"):
-            model = build()
-    except ModelError:
-        # Some constructors look at values, which the meta device does not have.
-        model = build()
-    return {
-        key: value.to("meta") if isinstance(value, torch.Tensor) else value for key, value in model.state_dict().items()
-    }

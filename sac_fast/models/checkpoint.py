@@ -11,14 +11,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..errors import ModelError
+from ..errors import ModelError, describe_error
 from ..formats.identify import open_model_file
 from ..formats.limits import Limits, refuse
 from ..formats.safetensors import Header, looks_like_safetensors, read_header, read_tensors
-from ..formats.torch_file import read_torch
-from ..io.files import StrPath, atomic_write
+from ..formats.torch_file import StateDict, read_torch
+from ..io.files import StrPath, atomic_write, file_size
 from ..io.hashing import hash_entries
-from .architectures import StateDict, call_spec, check_fit, describe_error, without_prefix
+from .architectures import call_spec, check_fit, without_prefix
 
 _HASH_KEY = "sac_fast.weights_hash"
 
@@ -39,6 +39,11 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
     Raises:
         ModelError: the spec names nothing that gives an `nn.Module`, or the weights do not fit.
         FileFormatError: the weights cannot be read.
+
+    Example::
+
+        >>> load_model("torch.nn:Linear", kwargs={"in_features": 4, "out_features": 2})
+        Linear(in_features=4, out_features=2, bias=True)
     """
     model = call_spec(spec, kwargs)
     if weights is not None:
@@ -61,6 +66,15 @@ def load_weights(model: nn.Module, path: StrPath) -> None:
     Raises:
         ModelRefusedError: (a FileFormatError) the file cannot be read safely, is damaged, or is no state dict.
         ModelError: names, shapes or kinds do not fit; the first few are listed.
+
+    Example::
+
+        >>> import torch
+        >>> digest = save_weights("mine.safetensors", torch.nn.Linear(4, 2))
+        >>> model = torch.nn.Linear(4, 2)
+        >>> load_weights(model, "mine.safetensors")
+        >>> weights_hash(model) == digest
+        True
     """
     fill_module(model, read_weights(path), repr(os.fspath(path)))
 
@@ -103,7 +117,7 @@ def read_weights(path: StrPath, *, limits: Limits | None = None, root: Path | No
     limits, name = limits or Limits(), repr(os.fspath(path))
     with open_model_file(path, limits, root=root) as handle:
         head = handle.read(9)
-        if not looks_like_safetensors(head, os.fstat(handle.fileno()).st_size):
+        if not looks_like_safetensors(head, file_size(handle)):
             return read_torch(handle, name, limits)
         header = read_header(handle, name, limits)
         state = read_tensors(handle, name, header)
@@ -135,6 +149,13 @@ def save_weights(path: StrPath, model: nn.Module | Mapping[str, torch.Tensor]) -
     Raises:
         ModelError: an entry that is not a dense tensor with values.
         OSError: the folder does not exist or cannot be written to.
+
+    Example::
+
+        >>> import torch
+        >>> digest = save_weights("mine.safetensors", torch.nn.Linear(4, 2))
+        >>> identify("mine.safetensors")
+        'safetensors'
     """
     state = _dense_state(model)
     digest = weights_hash(state)
@@ -156,6 +177,12 @@ def weights_hash(model: nn.Module | Mapping[str, torch.Tensor]) -> str:
 
     Raises:
         ModelError: an entry that is not a dense tensor with values.
+
+    Example::
+
+        >>> import torch
+        >>> weights_hash({"weight": torch.zeros(2)})
+        'sha256:9c9e28ef72b573977413896c4d0de5978bf020bc8edd12e8ccbb8de0195cc3ed'
     """
     return hash_entries(
         (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), [_bytes(value)])

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..io.files import STORE_DATABASE
 from .entry import ModelEntry
 from .manifest import is_manifest, read_manifest
 from .preprocessing import Preprocessing
 
 # Texts and pictures that lie beside models; everything else is identified by content when it is opened.
-_NO_MODELS = frozenset(
-    [
-        *(".md", ".txt", ".rst", ".html", ".json", ".toml", ".yaml", ".yml", ".py", ".ipynb", ".log", ".lock", ".sh"),
-        *(".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".tmp"),
-    ]
-)
-_MODEL_SUFFIXES = frozenset(
-    (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".npy", ".npz", ".csv", ".h5", ".hdf5")
-)
+_TEXTS = (".md", ".txt", ".rst", ".html", ".json", ".toml", ".yaml", ".yml", ".py", ".ipynb", ".log", ".lock", ".sh")
+_NO_MODELS = (*_TEXTS, ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".tmp")
+_MODELS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".npy", ".npz", ".csv", ".h5", ".hdf5")
 _MANIFESTS = ("zoo.toml", "zoo.csv", "zoo.json")
-_STORE = "zoo.sqlite"  # as `sac_fast.store.database` names it
 
 
 def list_entries(
@@ -54,16 +49,23 @@ def list_entries(
     Raises:
         FileFormatError: a manifest that cannot be read.
         ModelError: there is no such file or folder, or two models have one name.
+
+    Example::
+
+        >>> import os, torch
+        >>> os.mkdir("models")
+        >>> for name in ("a", "b"):
+        ...     _ = save_weights(f"models/{name}.safetensors", torch.nn.Linear(4, 2))
+        >>> [entry.name for entry in list_entries("models")]
+        ['a.safetensors', 'b.safetensors']
     """
     source = Path(source)
     defaults = ModelEntry("default", source, architecture, kwargs or {}, preprocessing, output, tuple(tags))
+    candidates = [source / name for name in _MANIFESTS] if source.is_dir() else [source]
+    if manifest := next(filter(is_manifest, candidates), None):
+        return _unique(read_manifest(manifest, defaults), source)
     if source.is_dir():
-        for name in _MANIFESTS:
-            if is_manifest(source / name):
-                return _unique(read_manifest(source / name, defaults), source)
         return _unique(_search(source, defaults), source)
-    if is_manifest(source):
-        return _unique(read_manifest(source, defaults), source)
     if not os.path.lexists(source):
         raise ModelError(f"models must be a folder, a file or a manifest, got {str(source)!r}, which does not exist")
     return [_like(defaults, source.name, source, None)]
@@ -73,12 +75,12 @@ def _search(root: Path, defaults: ModelEntry) -> list[ModelEntry]:
     found = []
     for folder, folders, files in os.walk(root, followlinks=False, onerror=_raise):
         here = Path(folder)
-        if _STORE in files:  # holds outputs, not models: a scan with its store in here would scan itself
+        if STORE_DATABASE in files:  # holds outputs, not models: a scan with its store in here would scan itself
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # A folder with a model's name was meant as one, and a link to a folder is not entered: both are listed.
-        listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODEL_SUFFIXES]
+        listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODELS]
         listed += [n for n in files if not n.startswith(".") and Path(n).suffix.lower() not in _NO_MODELS]
         for name in listed:
             path = here / name
@@ -100,9 +102,7 @@ def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> Mod
 
 
 def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.name in seen:
-            raise ModelError(f"models of {str(source)!r} must have different names, got {entry.name!r} twice")
-        seen.add(entry.name)
+    counts = Counter(entry.name for entry in entries)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise ModelError(f"models of {str(source)!r} must have different names, got {twice[0]!r} twice")
     return entries

@@ -27,6 +27,12 @@ class ModelEntry:
 
     Raises:
         ModelError: an empty name.
+
+    Example::
+
+        >>> from pathlib import Path
+        >>> ModelEntry("mine", Path("mine.pt"), architecture="timm:resnet18", tags=["independent"]).tags
+        ('independent',)
     """
 
     name: str

@@ -19,17 +19,18 @@ between them), of which only path is needed. zoo.json is that of a `LabelledZoo`
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import FileFormatError
-from ..io.files import open_regular
+from ..errors import FileFormatError, describe_error
+from ..io.files import LABELLED_ZOO, open_regular, read_regular
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
@@ -37,24 +38,42 @@ MAX_BYTES = 64 << 20
 #: Longest name, path, architecture or output, in characters, and longest tags together: what a store holds.
 MAX_TEXT = 4096
 MAX_TAGS = 1 << 15
-_KEYS = ("path", "name", "architecture", "kwargs", "preprocessing", "output", "tags")
-_LABELLED = "sac_fast labelled zoo"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+# What each key of a model's row must be, in words and as a check.
+_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("path", "name", "architecture"), ("a text", _is_text)),
+    "kwargs": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
+    "preprocessing": ("a table or JSON object", lambda value: value is None or isinstance(value, Mapping)),
+    "output": ("a position or a name", lambda value: value is None or type(value) in (int, str)),
+    "tags": ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value)),
+}
+
+# How the cells of a zoo.csv are read that are no plain texts.
+_CELLS: dict[str, Callable[[str], Any]] = {
+    "kwargs": json.loads,
+    "preprocessing": json.loads,
+    "output": lambda text: int(text) if text.lstrip("-").isdecimal() else text,
+    "tags": str.split,
+}
 
 
 def is_manifest(path: Path) -> bool:
     """Whether a file has a manifest's name, and is a zoo.json of ours or a zoo.csv with a path column."""
-    if not path.is_file():
+    if not path.is_file() or (path.suffix not in (".toml", ".csv") and path.name != "zoo.json"):
         return False
     if path.suffix == ".toml":
         return True
+    with open_regular(path) as handle:
+        head = handle.read(4096)
     if path.name == "zoo.json":
-        with open_regular(path) as handle:
-            return _LABELLED.encode() in handle.read(4096)
-    if path.suffix == ".csv":
-        with open_regular(path) as handle:
-            head = handle.read(4096).removeprefix(b"\xef\xbb\xbf").split(b"\n")[0]
-        return b"path" in [cell.strip(b' "\r') for cell in head.split(b",")]
-    return False
+        return LABELLED_ZOO.encode() in head
+    cells = head.removeprefix(codecs.BOM_UTF8).split(b"\n")[0].split(b",")
+    return b"path" in [cell.strip(b' "\r') for cell in cells]
 
 
 def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
@@ -70,19 +89,14 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
     Raises:
         FileFormatError: not such a manifest; the message names the model.
     """
-    with open_regular(path) as handle:
-        raw = handle.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise FileFormatError(f"{str(path)!r} must stay under {MAX_BYTES:,} bytes, got more")
+    raw = read_regular(path, MAX_BYTES)
     reader = {".toml": _toml, ".csv": _csv, ".json": _labelled}[path.suffix]
     try:
-        rows = reader(raw.decode("utf-8-sig"), defaults)
+        rows = reader(raw.decode("utf-8-sig"))
     except FileFormatError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
-        raise FileFormatError(
-            f"{str(path)!r} must be a manifest of models, got {type(error).__name__}: {error}"
-        ) from error
+        raise FileFormatError(f"{str(path)!r} must be a manifest of models, got {describe_error(error)}") from error
     entries = []
     for number, row in enumerate(rows, 1):
         try:
@@ -92,7 +106,7 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
     return entries
 
 
-def _toml(text: str, defaults: ModelEntry) -> list[dict[str, Any]]:
+def _toml(text: str) -> list[dict[str, Any]]:
     content = tomllib.loads(text)
     if unknown := sorted(set(content) - {"defaults", "models"}):
         raise ValueError(f"tables must be [defaults] and [[models]], got {unknown}")
@@ -102,28 +116,21 @@ def _toml(text: str, defaults: ModelEntry) -> list[dict[str, Any]]:
     return [{**shared, **dict(model)} for model in content["models"]]
 
 
-def _csv(text: str, defaults: ModelEntry) -> list[dict[str, Any]]:
+def _csv(text: str) -> list[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     rows = []
     for raw in reader:
         if None in raw or None in raw.values():
             raise ValueError(f"line {reader.line_num} must have {len(reader.fieldnames or [])} cells like the first")
-        row: dict[str, Any] = {key.strip(): value.strip() for key, value in raw.items() if value.strip()}
-        for key in ("kwargs", "preprocessing"):
-            if key in row:
-                row[key] = json.loads(row[key])
-        if "tags" in row:
-            row["tags"] = row["tags"].split()
-        if row.get("output", "").lstrip("-").isdecimal():
-            row["output"] = int(row["output"])
-        rows.append(row)
+        cells = {key.strip(): value.strip() for key, value in raw.items()}
+        rows.append({key: _CELLS.get(key, str)(text) for key, text in cells.items() if text})
     return rows
 
 
-def _labelled(text: str, defaults: ModelEntry) -> list[dict[str, Any]]:
+def _labelled(text: str) -> list[dict[str, Any]]:
     index = json.loads(text)
-    if index["kind"] != _LABELLED:
-        raise ValueError(f"kind must be {_LABELLED!r}, got {index['kind']!r}")
+    if index["kind"] != LABELLED_ZOO:
+        raise ValueError(f"kind must be {LABELLED_ZOO!r}, got {index['kind']!r}")
     return [
         {
             "path": f"models/{member['name']}.safetensors",
@@ -140,21 +147,18 @@ def _labelled(text: str, defaults: ModelEntry) -> list[dict[str, Any]]:
 def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelEntry:
     if unknown := sorted(set(row) - set(_KEYS)):
         raise ValueError(f"keys must be of {', '.join(_KEYS)}, got {unknown}")
-    path = PurePosixPath(_text(row, "path"))
+    row = {"path": None, "kwargs": defaults.kwargs, "output": defaults.output, "tags": [], **row}
+    for key, value in row.items():
+        wanted, is_right = _KEYS[key]
+        if not is_right(value):
+            raise ValueError(f"{key} must be {wanted}, got {value!r}")
+    path = PurePosixPath(row["path"])
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ValueError(f"path must be relative and stay inside the manifest's folder, got {row['path']!r}")
-    kwargs, tags = row.get("kwargs", defaults.kwargs), row.get("tags", [])
-    if not isinstance(kwargs, Mapping):
-        raise ValueError(f"kwargs must be a table or JSON object, got {kwargs!r}")
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f"tags must be a list of texts, got {tags!r}")
-    output = row.get("output", defaults.output)
-    if not isinstance(output, (int, str, type(None))) or isinstance(output, bool):
-        raise ValueError(f"output must be a position or a name, got {output!r}")
     preprocessing = row.get("preprocessing")
-    name = _text(row, "name") if "name" in row else str(path)
+    name = row.get("name", str(path))
     try:
-        check_lengths(name, tags)
+        check_lengths(name, row["tags"])
         for key in ("path", "architecture", "output"):
             _check_length(key, row.get(key))
     except ValueError as error:
@@ -162,11 +166,11 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
     return ModelEntry(
         name=name,
         path=folder / path,
-        architecture=_text(row, "architecture") if "architecture" in row else defaults.architecture,
-        kwargs=kwargs,
+        architecture=row.get("architecture", defaults.architecture),
+        kwargs=row["kwargs"],
         preprocessing=defaults.preprocessing if preprocessing is None else Preprocessing.from_dict(preprocessing),
-        output=output,
-        tags=tuple(dict.fromkeys([*tags, *defaults.tags])),
+        output=row["output"],
+        tags=tuple(dict.fromkeys([*row["tags"], *defaults.tags])),
         root=Path(os.path.abspath(folder)),
     )
 
@@ -185,9 +189,3 @@ def check_lengths(name: str, tags: Sequence[str]) -> None:
 def _check_length(key: str, value: object) -> None:
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise ValueError(f"{key} must be a text of at most {MAX_TEXT:,} characters, got {len(value):,}")
-
-
-def _text(row: Mapping[str, Any], key: str) -> str:
-    if not isinstance(row.get(key), str) or not row[key]:
-        raise ValueError(f"{key} must be a text, got {row.get(key)!r}")
-    return str(row[key])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -43,8 +42,7 @@ class OnnxModel(OpenedModel):
         model = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for an ONNX model, got None")
-        size = self._fixed_batch or batch_size
-        return run_inputs(model, inputs, batch_size=size, output=self.output)
+        return run_inputs(model, inputs, batch_size=self._fixed_batch or batch_size, output=self.output)
 
     def runnable(self) -> Model:
         _ = self.content  # refuses a closed model
@@ -83,27 +81,25 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     """
     name = repr(os.fspath(entry.path))
     try:
+        import onnx  # noqa: F401 - needed by onnx_graph
         import onnxruntime
 
         from ..formats.onnx_graph import check_graph, parse_graph
     except ImportError as error:
-        refuse(
-            "missing-extra",
-            f"{name} is an ONNX file, which needs onnxruntime: pip install 'sac-fast[onnx]' ({error})",
-            error,
-        )
+        remedy = f"pip install 'sac-fast[onnx]' ({error})"
+        refuse("missing-extra", f"{name} is an ONNX file, which needs onnxruntime: {remedy}", error)
     handle.seek(0)
     data = handle.read()
     model = parse_graph(data, name, limits)
     del data
-    external = check_graph(model, Path(entry.path), name, limits)
+    external = check_graph(model, entry.path, name, limits)
     del model
     handle.seek(0)
     digest = sha256_stream(handle)
     if external:
         hashes = []
         for place in external:
-            with open(place, "rb") as weights:
+            with place.open("rb") as weights:
                 hashes.append([place.name, sha256_stream(weights)])
         digest = hash_json([digest, sorted(hashes)])
     # Without external data the same open file by another name, so that it is not another one by now.

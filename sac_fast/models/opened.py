@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..formats.identify import identify_open, open_model_file
 from ..formats.limits import Limits, refuse
+from ..formats.npy import check_output_shape
 from ..formats.recorded import read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.torch_file import read_torch
@@ -40,12 +41,6 @@ class _Network(OpenedModel):
         if self._memory_format is None:
             self._memory_format = use_fastest_memory_format(module, inputs, output=self.output)
         return run_inputs(module, inputs, batch_size=batch_size, output=self.output, memory_format=self._memory_format)
-
-    @property
-    def module(self) -> nn.Module | None:
-        """The network; None once the model was closed."""
-        module: nn.Module | None = self._content
-        return module
 
     def runnable(self) -> nn.Module:
         module: nn.Module = self.content
@@ -95,6 +90,17 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
     Raises:
         ModelRefusedError: the file is not opened; ``reason`` says why in a word.
         ModelError: the architecture cannot be built or the weights do not fit it.
+
+    Example::
+
+        >>> import torch
+        >>> from pathlib import Path
+        >>> _ = save_weights("mine.safetensors", torch.nn.Linear(4, 2))
+        >>> sizes = {"in_features": 4, "out_features": 2}
+        >>> entry = ModelEntry("mine", Path("mine.safetensors"), "torch.nn:Linear", sizes)
+        >>> with open_model(entry) as model:
+        ...     model.format, model.run(torch.ones(3, 4)).shape
+        ('safetensors', torch.Size([3, 2]))
     """
     limits = limits or Limits()
     name = repr(os.fspath(entry.path))
@@ -118,8 +124,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:
-    if tensor.ndim != 2 or 0 in tensor.shape:
-        refuse("wrong-shape", f"{name} must hold recorded outputs (n, k), got shape {tuple(tensor.shape)}")
+    check_output_shape(tuple(tensor.shape), name, _OUTPUTS)
     if tensor.is_complex() or tensor.dtype == torch.bool:
         refuse("not-numbers", f"{name} must hold real numbers, got {tensor.dtype}")
     return tensor if tensor.dtype == torch.float64 else tensor.float()

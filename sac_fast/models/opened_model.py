@@ -23,6 +23,15 @@ class OpenedModel(ABC):
         probe_hash: of the probes, as a file of recorded outputs states it, ``"sha256:…"``; None where it states none.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
+
+    Example::
+
+        >>> import numpy
+        >>> from pathlib import Path
+        >>> numpy.save("recorded.npy", numpy.ones((20, 10)))
+        >>> with open_model(ModelEntry("recorded", Path("recorded.npy"))) as model:
+        ...     model.recorded, model.run(None).shape
+        (True, torch.Size([20, 10]))
     """
 
     format: str

@@ -33,6 +33,14 @@ class Preprocessing:
 
     Raises:
         ValueError: a wrong value of any of these.
+
+    Example::
+
+        >>> import torch
+        >>> pixels = torch.full((1, 32, 32, 3), 255, dtype=torch.uint8)
+        >>> inputs = Preprocessing(size=(16, 16), mean=(0.5,), std=(0.25,))(pixels)
+        >>> inputs.shape, inputs.unique()
+        (torch.Size([1, 3, 16, 16]), tensor([2.]))
     """
 
     size: tuple[int, int] | None = None
@@ -100,14 +108,9 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """All that decides the result, as JSON can hold it; `from_dict` reads it."""
-        return {
-            "size": None if self.size is None else list(self.size),
-            "resize": _RESIZE,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "colour_order": self.colour_order,
-            "layout": self.layout,
-        }
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        return {"resize": _RESIZE, **values, **lists}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:

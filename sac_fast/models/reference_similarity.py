@@ -13,7 +13,7 @@ from ..errors import ModelError
 from ..ops.arguments import check_choice
 from ..probes import ProbeSet
 from .preprocessing import Preprocessing
-from .runner import run_model
+from .runner import run_model, select_output
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 Similarity = str | Callable[[Tensor, Tensor], Tensor]
@@ -88,13 +88,8 @@ class ReferenceSimilarity(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Similarities ``(b, r)`` of a batch of inputs to the references."""
-        returned = self.model(inputs)
-        if self.output is not None:
-            by_name = isinstance(self.output, str) and not isinstance(returned, dict)
-            returned = getattr(returned, str(self.output)) if by_name else returned[self.output]
-        if not isinstance(returned, Tensor):
-            raise ModelError(f"model must return one tensor, got {type(returned).__name__}; pick one with output=")
-        return similarities(returned.flatten(1).to(self.embeddings.dtype), self.embeddings, self.similarity)
+        rows = select_output(self.model(inputs), self.output).flatten(1)
+        return similarities(rows.to(self.embeddings.dtype), self.embeddings, self.similarity)
 
 
 class PairwiseSimilarity:
@@ -124,9 +119,7 @@ class PairwiseSimilarity:
         for index, reference in enumerate(self._inputs.to(inputs)):
             returned = torch.as_tensor(self.service(inputs, reference.expand_as(inputs)))
             if returned.numel() != len(inputs):
-                raise ModelError(
-                    f"service must return {len(inputs)} similarities for {len(inputs)} pairs (reference {index}), "
-                    f"got shape {tuple(returned.shape)}"
-                )
+                wanted = f"{len(inputs)} similarities for {len(inputs)} pairs (reference {index})"
+                raise ModelError(f"service must return {wanted}, got shape {tuple(returned.shape)}")
             columns.append(returned.reshape(len(inputs)))
         return torch.stack(columns, 1)

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import ModelError
+from ..errors import ModelError, describe_error
 from ..io.progress import track
 from ..probes import ProbeSet
 from .preprocessing import Preprocessing
 
 Model = nn.Module | Callable[[torch.Tensor], Any]
+_ARRAYS = (torch.Tensor, np.ndarray)
 
 
 def run_model(
@@ -122,14 +123,11 @@ def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None
             try:
                 returned = model(inputs)
             except Exception as error:  # untrusted code may raise anything
-                raise ModelError(f"model failed on {where}: {type(error).__name__}: {error}") from error
-            rows = _checked(_select(returned, output), len(inputs), start)
+                raise ModelError(f"model failed on {where}: {describe_error(error)}") from error
+            rows = _checked(select_output(returned, output), len(inputs), start)
             if collected and rows.shape[1] != collected[0].shape[1]:
-                raise ModelError(
-                    f"model must return {collected[0].shape[1]} values a probe as before, got {rows.shape[1]} for "
-                    f"{where}",
-                    reason="wrong-shape",
-                )
+                wanted, found = f"{collected[0].shape[1]} values a probe as before", f"{rows.shape[1]} for {where}"
+                raise ModelError(f"model must return {wanted}, got {found}", reason="wrong-shape")
             collected.append(rows)
             start += len(inputs)
     # Outside of inference mode, so that the result is an ordinary tensor.
@@ -155,10 +153,9 @@ def _placed(
         try:
             model = copy.deepcopy(model).to(device=want_device, dtype=dtype)
         except (RuntimeError, TypeError, AssertionError, pickle.PicklingError) as error:
-            raise ModelError(
-                f"model must be copied to run on {want_device} in {dtype or own_dtype}, which failed; move "
-                f"it yourself and leave device and dtype out: {type(error).__name__}: {error}"
-            ) from error
+            remedy = f"move it yourself and leave device and dtype out: {describe_error(error)}"
+            place = f"{want_device} in {dtype or own_dtype}"
+            raise ModelError(f"model must be copied to run on {place}, which failed; {remedy}") from error
     return model, want_device, dtype or own_dtype
 
 
@@ -188,32 +185,28 @@ def evaluating(model: Model) -> Iterator[None]:
             module.training = flag
 
 
-def _is_array(value: object) -> bool:
-    return isinstance(value, (torch.Tensor, np.ndarray))
+def select_output(returned: Any, output: int | str | None) -> torch.Tensor:
+    """The one tensor that is meant in what a model returns; ``output`` as in `run_model`.
 
-
-def _select(returned: Any, output: int | str | None) -> torch.Tensor:
-    """The one tensor that is meant."""
-    if _is_array(returned):
+    Raises:
+        ModelError: there is none, or there are several.
+    """
+    if isinstance(returned, _ARRAYS):
         if output is not None:
             raise ModelError(f"output={output!r} picks one of several outputs, but the model returns one tensor")
         return _tensor(returned)
     parts = _parts(returned)
-    choices = [key for key, value in parts.items() if _is_array(value)]
-    shown = ", ".join(repr(key) for key in choices) or "none"
+    choices = [key for key, value in parts.items() if isinstance(value, _ARRAYS)]
+    kind, shown = type(returned).__name__, f"(choices: {', '.join(map(repr, choices)) or 'none'})"
     if output is None:
         if len(choices) != 1:
-            raise ModelError(
-                f"model must return one tensor, got {type(returned).__name__} with {len(choices)}; "
-                f"pick one with output= (choices: {shown})"
-            )
+            remedy = f"pick one with output= {shown}"
+            raise ModelError(f"model must return one tensor, got {kind} with {len(choices)}; {remedy}")
         output = choices[0]
     elif output not in parts and isinstance(output, str) and not isinstance(returned, Mapping):
         parts[output] = getattr(returned, output, None)
-    if not _is_array(parts.get(output)):
-        raise ModelError(
-            f"output={output!r} must name a tensor in the model's {type(returned).__name__} (choices: {shown})"
-        )
+    if not isinstance(parts.get(output), _ARRAYS):
+        raise ModelError(f"output={output!r} must name a tensor in the model's {kind} {shown}")
     return _tensor(parts[output])
 
 
@@ -248,17 +241,15 @@ def _checked(returned: torch.Tensor, count: int, start: int) -> torch.Tensor:
         raise ModelError(f"model must return {count} rows for a batch of {count}, got {got}", reason="wrong-shape")
     rows = returned.detach().cpu().reshape(count, math.prod(returned.shape[1:]))
     if rows.shape[1] == 0:
-        raise ModelError(
-            f"model must return at least one value a probe, got shape {tuple(returned.shape)}", reason="wrong-shape"
-        )
+        shape = tuple(returned.shape)
+        raise ModelError(f"model must return at least one value a probe, got shape {shape}", reason="wrong-shape")
     rows = rows.to(torch.float64 if rows.dtype == torch.float64 else torch.float32)
     finite = torch.isfinite(rows).all(1)
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])
         value = rows[index][~torch.isfinite(rows[index])][0].item()
-        raise ModelError(
-            f"model must return finite numbers, got {value} for probe {start + index}", reason="not-finite"
-        )
+        found = f"{value} for probe {start + index}"
+        raise ModelError(f"model must return finite numbers, got {found}", reason="not-finite")
     return rows
 
 
@@ -285,9 +276,8 @@ def use_fastest_memory_format(
     Returns:
         ``torch.channels_last`` or ``torch.contiguous_format``: what its inputs shall have.
     """
-    if inputs.device.type != "cpu" or inputs.dtype != torch.float32 or inputs.ndim != 4 or len(inputs) < MIN_INPUTS:
-        return torch.contiguous_format
-    if not any(isinstance(part, nn.Conv2d) for part in module.modules()):
+    images = inputs.device.type == "cpu" and inputs.dtype == torch.float32 and inputs.ndim == 4
+    if not images or len(inputs) < MIN_INPUTS or not any(isinstance(part, nn.Conv2d) for part in module.modules()):
         return torch.contiguous_format
     few = inputs[:_TRIAL]
     with torch.random.fork_rng(devices=[]):
@@ -297,11 +287,10 @@ def use_fastest_memory_format(
             _convert(module, torch.channels_last)
             torch.set_rng_state(state)
             actual = run_inputs(module, few, batch_size=_TRIAL, output=output, memory_format=torch.channels_last)
-        except (ModelError, RuntimeError):
-            same = False
-        else:
             error = (actual - expected).abs().max() if actual.shape == expected.shape else torch.tensor(torch.inf)
             same = bool(error <= _TOLERANCE * expected.abs().max())
+        except (ModelError, RuntimeError):
+            same = False
     if not same:
         _convert(module, torch.contiguous_format)
         return torch.contiguous_format

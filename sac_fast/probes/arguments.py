@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
 from ..errors import ProbeError
+
+
+def import_optional(module: str, what: str, missing: str | None) -> Any:
+    """Import a module of an extra; a ProbeError if something is missing for `what`."""
+    if missing is not None:
+        raise ProbeError(f"{what} must be installed: {missing}")
+    return importlib.import_module(module)
 
 
 def as_integer(value: object) -> int | None:
@@ -20,17 +29,20 @@ def as_integer(value: object) -> int | None:
         return None
 
 
-def check_integer(name: str, value: object, minimum: int | None = None) -> int:
+def check_integer(name: str, value: object, minimum: int | None = None, maximum: int | None = None) -> int:
     """The value as an int.
 
     Raises:
-        ProbeError: no integer, or less than ``minimum``.
+        ProbeError: no integer, less than ``minimum``, or more than ``maximum``, which comes with a minimum.
     """
     number = as_integer(value)
-    if number is None or (minimum is not None and number < minimum):
-        raise ProbeError(
-            f"{name} must be an integer{'' if minimum is None else f' of at least {minimum}'}, got {value!r}"
+    too_small = number is not None and minimum is not None and number < minimum
+    too_large = number is not None and maximum is not None and number > maximum
+    if number is None or too_small or too_large:
+        bounds = (
+            "" if minimum is None else f" of at least {minimum}" if maximum is None else f" in {minimum}..{maximum}"
         )
+        raise ProbeError(f"{name} must be an integer{bounds}, got {value!r}")
     return number
 
 

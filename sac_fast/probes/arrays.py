@@ -17,6 +17,7 @@ from .arguments import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
+_CHANNEL_AXIS: dict[Layout, int] = {"NHWC": 3, "NCHW": 1}
 
 # HDF5 datasets may declare far more than they store (unwritten chunks, extreme compression) and so exhaust the memory.
 _TRUSTED_BYTES = 64 << 20
@@ -142,23 +143,19 @@ def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: 
     return values
 
 
-def _resolve_layout(shape: tuple[int, ...], layout: Layout | None, name: str) -> Layout:
+def _resolve_layout(shape: tuple[int, ...], layout: Layout | None, what: str) -> Layout:
     if len(shape) != 4 or 0 in shape:
-        raise ProbeError(f"{name} must have four dimensions, none of them 0 (NHWC or NCHW), got {shape}")
-    if layout not in (None, "NHWC", "NCHW"):
+        raise ProbeError(f"{what} must have four dimensions, none of them 0 (NHWC or NCHW), got {shape}")
+    if layout not in (None, *_CHANNEL_AXIS):
         raise ProbeError(f'layout must be "NHWC", "NCHW" or None, got {layout!r}')
-    possible: list[Layout] = []
-    if shape[3] in (1, 3):
-        possible.append("NHWC")
-    if shape[1] in (1, 3):
-        possible.append("NCHW")
+    possible = [name for name, axis in _CHANNEL_AXIS.items() if shape[axis] in (1, 3)]
     if layout is not None:
         if layout not in possible:
-            raise ProbeError(f"{name} must have 1 or 3 channels in layout {layout}, got {shape}")
+            raise ProbeError(f"{what} must have 1 or 3 channels in layout {layout}, got {shape}")
         return layout
     if len(possible) != 1:
         meaning = "neither NHWC nor NCHW with 1 or 3 channels" if not possible else "NHWC or NCHW"
-        raise ProbeError(f"{name} of shape {shape} could be {meaning}; pass layout=")
+        raise ProbeError(f"{what} of shape {shape} could be {meaning}; pass layout=")
     return possible[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,26 +74,23 @@ def compare_engines(
         [0.0]
     """
     require_exact_pillow()
-    expected = probes.jpeg(quality=quality, severity=severity, subsampling=subsampling, engine="pillow")
+    options: dict[str, Any] = {"quality": quality, "severity": severity, "subsampling": subsampling}
+    expected = probes.jpeg(engine="pillow", **options)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     result = []
     for engine in ENGINES:
         for device in devices if engine != "pillow" else devices[:1]:
             missing = available_engines()[engine]
+            figures: tuple[Any, ...] = ()
             if missing is None:
                 try:
-                    made = probes.jpeg(
-                        quality=quality, severity=severity, subsampling=subsampling, engine=engine, device=device
-                    )
+                    made = probes.jpeg(engine=engine, device=device, **options)
                 except ProbeError as error:
                     missing = str(error)
-            if missing is not None:
-                result.append(EngineDifference(engine, device, missing, is_exact(engine, device)))
-                continue
-            share, mean, largest, psnr = pixel_difference(expected.images, made.images)
-            apart = None if distance is None else distance(expected, made)
-            exact = is_exact(engine, device)
-            result.append(EngineDifference(engine, device, None, exact, share, mean, largest, psnr, apart))
+                else:
+                    apart = None if distance is None else distance(expected, made)
+                    figures = (*pixel_difference(expected.images, made.images), apart)
+            result.append(EngineDifference(engine, device, missing, is_exact(engine, device), *figures))
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
-from .arguments import as_integer, check_choice, check_integer
+from .arguments import as_integer, check_choice, check_integer, import_optional
 from .committed_draw import derived_integer
 from .jpeg import Pixels
 from .probe_set import ProbeSet
@@ -46,7 +45,10 @@ def corrupt(probes: ProbeSet, name: str, *, severity: int, seed: int = 0) -> Pro
 
     Example::
 
-        >>> foggy = corrupt(probes, "fog", severity=3)  # doctest: +SKIP
+        >>> probes = ProbeSet.from_arrays(np.full((2, 40, 40, 3), 128, dtype=np.uint8))
+        >>> foggy = corrupt(probes, "fog", severity=3)
+        >>> foggy.images.shape
+        (2, 40, 40, 3)
 
     Source: Hendrycks & Dietterich, ICLR 2019; Michaelis et al., arXiv 1907.07484 (``imagecorruptions``).
     """
@@ -100,10 +102,7 @@ def missing_corruptions() -> str | None:
 
 
 def _package() -> Any:
-    reason = missing_corruptions()
-    if reason is not None:
-        raise ProbeError(f"the corruptions must be installed: {reason}")
-    return importlib.import_module("imagecorruptions")
+    return import_optional("imagecorruptions", "the corruptions", missing_corruptions())
 
 
 def _versions() -> dict[str, str]:

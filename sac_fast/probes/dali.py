@@ -8,7 +8,6 @@ has not yet run on a GPU.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +22,7 @@ from torch.utils.dlpack import from_dlpack
 from ..errors import ProbeError
 from ..io.files import StrPath
 from ..io.progress import track
-from .arguments import check_integer
+from .arguments import check_integer, import_optional
 from .image import FITS
 from .items import Item, check_header, list_items
 from .jpeg import Pixels, resolve_quality
@@ -70,10 +69,7 @@ def version() -> str:
 
 
 def _dali(module: str) -> Any:
-    reason = missing_dali()
-    if reason is not None:
-        raise ProbeError(f"engine 'dali' must be installed: {reason}")
-    return importlib.import_module(module)
+    return import_optional(module, "engine 'dali'", missing_dali())
 
 
 def _device_id(device: str) -> int | None:
@@ -154,8 +150,13 @@ class DaliLoader:
 
     Example::
 
-        >>> for batch in DaliLoader("images", size=224):  # doctest: +SKIP
+        >>> import os
+        >>> from PIL import Image
+        >>> os.mkdir("images")
+        >>> Image.new("RGB", (300, 300)).save("images/1.png")
+        >>> for batch in DaliLoader("images", size=224):
         ...     print(batch.images.shape)
+        torch.Size([1, 224, 224, 3])
     """
 
     def __init__(
@@ -292,14 +293,8 @@ class DaliLoader:
 
         def steps(fn: Any, types: Any, source: Any) -> Any:
             encoded = fn.external_source(source, batch=True)
-            options = {"hw_decoder_load": 0.0} if on_gpu else {}
-            images = fn.decoders.image(
-                encoded,
-                device="mixed" if on_gpu else "cpu",
-                output_type=types.RGB,
-                jpeg_fancy_upsampling=True,
-                **options,
-            )
+            options = {"device": "mixed", "hw_decoder_load": 0.0} if on_gpu else {"device": "cpu"}
+            images = fn.decoders.image(encoded, output_type=types.RGB, jpeg_fancy_upsampling=True, **options)
             mode = {"crop": "not_smaller", "stretch": "stretch", "pad": "not_larger"}[self.fit]
             filter_ = getattr(types, RESAMPLES[self.resample])
             images = fn.resize(images, size=self.size, mode=mode, interp_type=filter_, antialias=True)

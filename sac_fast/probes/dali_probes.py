@@ -33,7 +33,13 @@ def load_dali(source: StrPath | Sequence[StrPath], *, limit: int | None = None, 
 
     Example::
 
-        >>> probes = load_dali("images", size=224, labels="folder")  # doctest: +SKIP
+        >>> import os
+        >>> from PIL import Image
+        >>> os.makedirs("images/cats")
+        >>> Image.new("RGB", (300, 300)).save("images/cats/1.png")
+        >>> probes = load_dali("images", size=224, labels="folder")
+        >>> probes.images.shape
+        (1, 224, 224, 3)
     """
     if "quality" in options:
         raise ProbeError("quality must be given to ProbeSet.jpeg, which records the step, got it for load_dali")

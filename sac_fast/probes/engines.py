@@ -27,11 +27,8 @@ def available_engines() -> dict[str, str | None]:
     """For each engine the reason why it cannot run here, or None."""
     from .dali import missing_dali
 
-    return {
-        "native": None if _backend.is_compiled() else "the compiled module is missing",
-        "pillow": None,
-        "dali": missing_dali(),
-    }
+    missing_native = None if _backend.is_compiled() else "the compiled module is missing"
+    return {"native": missing_native, "pillow": None, "dali": missing_dali()}
 
 
 def is_exact(engine: str, device: str = "cpu") -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,63 +24,44 @@ from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, 
 Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
 
 
-def read_folder(
-    folder: StrPath,
-    *,
-    size: tuple[int, int] | int | None,
-    fit: str,
-    resample: str,
-    labels: str,
-    limit: int | None,
-    seed: int | None,
-    commit_seed: str | None,
-    per_class: int | None,
-    skip_bad: bool,
-    progress: bool,
-) -> Folder:
-    """Images, labels and provenance for `ProbeSet.from_folder`; see there for the arguments."""
-    target = _check_arguments(size, fit, resample, labels)
-    limit, seed, per_class = _check_draw(labels, limit, seed, commit_seed, per_class)
-    root = Path(folder)
-    names, ignored = list_images(root)
-    if not names:
-        raise ProbeError(f"folder {str(root)!r} must hold at least one image file, got none ({dict(ignored)})")
-    classes = class_names(root, names) if labels == "folder" else None
-    source: dict[str, Any] = {"type": "folder", "name": root.resolve().name, "ignored": dict(ignored)}
-    more: dict[str, Any] = {}
-    count = len(names)
-    if commit_seed is not None:
-        hashes = hash_files(root, names, skip_bad, progress)
-        names = [name for name in names if name in hashes]
-        digests = [hashes[name] for name in names]
-        order = [names[index] for index in committed_order(commit_seed, digests)]
-        chosen = draw_names(order, limit, None, per_class, classes)
-        more["selection"] = [committed_record(commit_seed, digests, len(chosen), whole=True)]
-        more["selection"][0]["per_class"] = per_class
-    else:
-        chosen = draw_names(names, limit, seed, per_class)
-    images, hashed, skipped = _decode(root, chosen, target, fit, resample, skip_bad, progress)
-    source["images"] = [{"name": name, "sha256": digest} for name, digest in hashed.items()]
-    if skip_bad:
-        source["skipped"] = skipped
-    if len(chosen) < count and commit_seed is None:
-        source["drawn"] = {"of": count, "seed": seed} | ({} if per_class is None else {"per_class": per_class})
-    if target is not None:
-        more["resize"] = {"size": list(target), "fit": fit, "resample": resample}
-    if classes is None:
-        return images, None, source, more
-    source["classes"] = classes
-    return images, np.array([classes.index(name.split("/")[0]) for name in hashed], np.int64), source, more
+@dataclass
+class FolderOptions:
+    """The options of `ProbeSet.from_folder`, checked.
+
+    Attributes:
+        target: height and width; None: no resize.
+        The others: see `ProbeSet.from_folder`.
+    """
+
+    size: InitVar[tuple[int, int] | int | None]
+    fit: str
+    resample: str
+    labels: str
+    limit: int | None
+    seed: int | None
+    commit_seed: str | None
+    per_class: int | None
+    skip_bad: bool
+    progress: bool
+
+    def __post_init__(self, size: tuple[int, int] | int | None) -> None:
+        check_choice("fit", self.fit, FITS)
+        check_choice("resample", self.resample, RESAMPLES)
+        check_choice("labels", self.labels, ("none", "folder"))
+        self.target = None if size is None else _check_size(size)
+        self.limit = None if self.limit is None else check_integer("limit", self.limit, 1)
+        self.seed = None if self.seed is None else check_integer("seed", self.seed, 0)
+        self.per_class = None if self.per_class is None else check_integer("per_class", self.per_class, 1)
+        limit, seed, labels = self.limit, self.seed, self.labels
+        if self.commit_seed is not None and (seed is not None or (limit is None and self.per_class is None)):
+            raise ProbeError(
+                f"commit_seed must come with limit or per_class and without seed, got {limit=} and {seed=}"
+            )
+        if self.per_class is not None and (labels != "folder" or limit is not None):
+            raise ProbeError(f'per_class must come with labels="folder" and without limit, got {labels=} and {limit=}')
 
 
-def _check_arguments(
-    size: tuple[int, int] | int | None, fit: str, resample: str, labels: str
-) -> tuple[int, int] | None:
-    check_choice("fit", fit, FITS)
-    check_choice("resample", resample, RESAMPLES)
-    check_choice("labels", labels, ("none", "folder"))
-    if size is None:
-        return None
+def _check_size(size: tuple[int, int] | int) -> tuple[int, int]:
     sides = [as_integer(side) for side in (size if isinstance(size, Sequence) else (size, size))]
     height, width = sides if len(sides) == 2 else (None, None)
     if height is None or width is None or not (1 <= height <= 65535 and 1 <= width <= 65535):
@@ -87,17 +69,39 @@ def _check_arguments(
     return height, width
 
 
-def _check_draw(
-    labels: str, limit: int | None, seed: int | None, commit_seed: str | None, per_class: int | None
-) -> tuple[int | None, int | None, int | None]:
-    limit = None if limit is None else check_integer("limit", limit, 1)
-    seed = None if seed is None else check_integer("seed", seed, 0)
-    per_class = None if per_class is None else check_integer("per_class", per_class, 1)
-    if commit_seed is not None and (seed is not None or (limit is None and per_class is None)):
-        raise ProbeError(f"commit_seed must come with limit or per_class and without seed, got {limit=} and {seed=}")
-    if per_class is not None and (labels != "folder" or limit is not None):
-        raise ProbeError(f'per_class must come with labels="folder" and without limit, got {labels=} and {limit=}')
-    return limit, seed, per_class
+def read_folder(folder: StrPath, options: FolderOptions) -> Folder:
+    """Images, labels and provenance for `ProbeSet.from_folder`."""
+    limit, seed, per_class = options.limit, options.seed, options.per_class
+    root = Path(folder)
+    names, ignored = list_images(root)
+    if not names:
+        raise ProbeError(f"folder {str(root)!r} must hold at least one image file, got none ({dict(ignored)})")
+    classes = class_names(root, names) if options.labels == "folder" else None
+    source: dict[str, Any] = {"type": "folder", "name": root.resolve().name, "ignored": dict(ignored)}
+    more: dict[str, Any] = {}
+    count = len(names)
+    if options.commit_seed is not None:
+        hashes = hash_files(root, names, options.skip_bad, options.progress)
+        names = [name for name in names if name in hashes]
+        digests = [hashes[name] for name in names]
+        order = [names[index] for index in committed_order(options.commit_seed, digests)]
+        chosen = draw_names(order, limit, None, per_class, classes)
+        record = committed_record(options.commit_seed, digests, len(chosen), whole=True)
+        more["selection"] = [{**record, "per_class": per_class}]
+    else:
+        chosen = draw_names(names, limit, seed, per_class)
+        if len(chosen) < count:
+            source["drawn"] = {"of": count, "seed": seed} | ({} if per_class is None else {"per_class": per_class})
+    images, hashed, skipped = _decode(root, chosen, options)
+    source["images"] = [{"name": name, "sha256": digest} for name, digest in hashed.items()]
+    if options.skip_bad:
+        source["skipped"] = skipped
+    if options.target is not None:
+        more["resize"] = {"size": list(options.target), "fit": options.fit, "resample": options.resample}
+    if classes is None:
+        return images, None, source, more
+    source["classes"] = classes
+    return images, np.array([classes.index(name.split("/")[0]) for name in hashed], np.int64), source, more
 
 
 def list_images(root: Path) -> tuple[list[str], Counter[str]]:
@@ -178,18 +182,18 @@ def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> 
 
 
 def _decode(
-    root: Path, names: list[str], size: tuple[int, int] | None, fit: str, resample: str, skip_bad: bool, progress: bool
+    root: Path, names: list[str], options: FolderOptions
 ) -> tuple[npt.NDArray[np.uint8], dict[str, str], list[dict[str, str]]]:
     formats = image_formats()
     arrays: list[npt.NDArray[np.uint8]] = []
     hashes: dict[str, str] = {}
     skipped: list[dict[str, str]] = []
     sizes: Counter[tuple[int, int]] = Counter()
-    for name in track(names, "reading images", enabled=progress):
+    for name in track(names, "reading images", enabled=options.progress):
         try:
             image, digest = read_image(root / name, formats)
         except ProbeError as error:
-            if not skip_bad:
+            if not options.skip_bad:
                 raise
             # The provenance has only relative names.
             skipped.append({"name": name, "reason": str(error).replace(str(root / name), name)})
@@ -197,17 +201,16 @@ def _decode(
         sizes[image.height, image.width] += 1
         hashes[name] = digest
         # If sizes differ, reading goes on for the error message, which names all sizes.
-        if size is not None:
-            arrays.append(np.asarray(fit_image(image, size, fit, resample)))
+        if options.target is not None:
+            arrays.append(np.asarray(fit_image(image, options.target, options.fit, options.resample)))
         elif len(sizes) == 1:
             arrays.append(np.asarray(image))
     if not arrays:
         raise ProbeError(f"at least one image must be readable, got none of {len(names)}: {skipped[0]['reason']}")
-    if size is None and len(sizes) > 1:
+    if options.target is None and len(sizes) > 1:
         shown = ", ".join(f"{h}×{w} ({count})" for (h, w), count in sizes.most_common(5))
         raise ProbeError(
-            f"images must have one size, got {len(sizes)} sizes (H×W): {shown}"
-            f"{', …' if len(sizes) > 5 else ''}; "
+            f"images must have one size, got {len(sizes)} sizes (H×W): {shown}{', …' if len(sizes) > 5 else ''}; "
             'pass size=(H, W) and fit="crop", "stretch" or "pad"'
         )
     return np.stack(arrays), hashes, skipped

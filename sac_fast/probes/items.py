@@ -72,19 +72,22 @@ def list_items(source: StrPath | Sequence[StrPath], labels: str = "none") -> tup
     Raises:
         ProbeError: no image, a path that leads out of the folder, a damaged tar or list.
     """
+    classes: list[str] | None = None
     if isinstance(source, (list, tuple)):
-        return "webdataset", _check_not_empty([item for tar in source for item in _tar_items(Path(tar))], source), None
-    path = Path(source)  # type: ignore[arg-type]  # not a sequence of paths here
-    if path.is_dir():
+        kind, found = "webdataset", [item for tar in source for item in _tar_items(Path(tar))]
+    elif (path := Path(source)).is_dir():  # type: ignore[arg-type]  # not a sequence of paths here
         names, _ = list_images(path)
         classes = class_names(path, names) if labels == "folder" else None
-        found = [Item(n, path / n, classes.index(n.split("/")[0]) if classes else None) for n in names]
-        return "folder", _check_not_empty(found, path), classes
-    if path.suffix.lower() == ".tar":
-        return "webdataset", _check_not_empty(list(_tar_items(path)), path), None
-    if path.suffix.lower() in (".txt", ".lst"):
-        return "file list", _check_not_empty(_listed(path), path), None
-    raise ProbeError(f"source must be a folder, a .txt or .lst file list, or .tar files, got {os.fspath(path)!r}")
+        kind, found = "folder", [Item(n, path / n, classes.index(n.split("/")[0]) if classes else None) for n in names]
+    elif path.suffix.lower() == ".tar":
+        kind, found = "webdataset", list(_tar_items(path))
+    elif path.suffix.lower() in (".txt", ".lst"):
+        kind, found = "file list", _listed(path)
+    else:
+        raise ProbeError(f"source must be a folder, a .txt or .lst file list, or .tar files, got {os.fspath(path)!r}")
+    if not found:
+        raise ProbeError(f"source must hold at least one image, got none in {source!s}")
+    return kind, found, classes
 
 
 def check_header(item: Item, data: bytes) -> None:
@@ -106,12 +109,6 @@ def check_header(item: Item, data: bytes) -> None:
         )
 
 
-def _check_not_empty(items: list[Item], source: object) -> list[Item]:
-    if not items:
-        raise ProbeError(f"source must hold at least one image, got none in {source!s}")
-    return items
-
-
 def _listed(path: Path) -> list[Item]:
     try:
         with open_regular(path) as handle:
@@ -120,14 +117,14 @@ def _listed(path: Path) -> list[Item]:
         raise ProbeError(f"file list {str(path)!r} cannot be read: {error}") from error
     root = path.parent
     lines = [line for line in lines if line]
-    numbers = [line.rsplit(None, 1)[1:] for line in lines]
-    labelled = [bool(n) and n[0].lstrip("-").isdecimal() for n in numbers]
+    parts = [line.rsplit(None, 1) for line in lines]
+    labelled = [len(part) == 2 and part[1].lstrip("-").isdecimal() for part in parts]
     if any(labelled) and not all(labelled):
         wrong = lines[labelled.index(False)]
         raise ProbeError(f"file list {str(path)!r} must have a label on every line or on none, got none in {wrong!r}")
     items = []
-    for line, is_labelled in zip(lines, labelled, strict=True):
-        name, label = (line.rsplit(None, 1)[0], int(line.rsplit(None, 1)[1])) if is_labelled else (line, None)
+    for line, part, is_labelled in zip(lines, parts, labelled, strict=True):
+        name, label = (part[0], int(part[1])) if is_labelled else (line, None)
         if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
             raise ProbeError(f"file list {str(path)!r} must name files of its own folder, got {name!r}")
         items.append(Item(Path(name).as_posix(), root / name, label))

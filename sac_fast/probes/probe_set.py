@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +17,9 @@ from ..io.hashing import content_hash
 from .arguments import as_integer
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
-from .folder import read_folder
+from .folder import FolderOptions, read_folder
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
-from .provenance import image_entries, normal_provenance, select_images, step_versions
+from .provenance import image_entries, json_copy, normal_provenance, select_images, step_versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,22 +52,19 @@ class ProbeSet:
             raise ProbeError(f"images must be uint8 (n, H, W, 3), none of them 0, got {images.dtype} {images.shape}")
         if labels is not None and (labels.dtype != np.int64 or labels.shape != images.shape[:1]):
             raise ProbeError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
-        try:
-            # Through JSON and back: a private copy, equal before saving and after loading.
-            provenance = json.loads(json.dumps(self.provenance, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ProbeError(f"provenance must be what JSON can hold, got {error}") from error
         object.__setattr__(self, "images", _frozen(images))
         object.__setattr__(self, "labels", None if labels is None else _frozen(labels))
-        object.__setattr__(self, "provenance", provenance)
+        object.__setattr__(self, "provenance", json_copy(self.provenance, ProbeError))
 
     @cached_property
     def content_hash(self) -> str:
         """``"sha256:..."`` of pixels and labels (not of the provenance), as recorded in fingerprints."""
-        arrays: dict[str, Any] = {"images": self.images}
-        if self.labels is not None:
-            arrays["labels"] = self.labels
-        return content_hash(arrays)
+        return content_hash(self._arrays)
+
+    @property
+    def _arrays(self) -> dict[str, Any]:
+        arrays = {"images": self.images, "labels": self.labels}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -123,19 +119,10 @@ class ProbeSet:
             ProbeError: no image, an unreadable one, a link to a file outside the folder, mixed sizes without ``size``,
                 a class with too few images, or a wrong argument.
         """
-        images, numbers, source, more = read_folder(
-            folder,
-            size=size,
-            fit=fit,
-            resample=resample,
-            labels=labels,
-            limit=limit,
-            seed=seed,
-            commit_seed=commit_seed,
-            per_class=per_class,
-            skip_bad=skip_bad,
-            progress=progress,
+        options = FolderOptions(
+            size, fit, resample, labels, limit, seed, commit_seed, per_class, skip_bad=skip_bad, progress=progress
         )
+        images, numbers, source, more = read_folder(folder, options)
         return cls(images, numbers, normal_provenance(source, engine_versions(), **more))
 
     @classmethod
@@ -276,11 +263,8 @@ class ProbeSet:
         Raises:
             OSError: the folder does not exist or cannot be written to.
         """
-        arrays: dict[str, Any] = {"images": self.images}
-        if self.labels is not None:
-            arrays["labels"] = self.labels
         metadata = {"content_hash": self.content_hash, "provenance": self.provenance}
-        save_container(path, "probes", arrays, metadata)
+        save_container(path, "probes", self._arrays, metadata)
 
     @classmethod
     def load(cls, path: StrPath) -> ProbeSet:
@@ -297,10 +281,8 @@ class ProbeSet:
         except (KeyError, ValueError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a probe set, got {error}") from error
         if probes.content_hash != metadata.get("content_hash"):
-            raise FileFormatError(
-                f"{str(path)!r} must hold probes with the hash {metadata.get('content_hash')}, "
-                f"got {probes.content_hash}"
-            )
+            wanted = metadata.get("content_hash")
+            raise FileFormatError(f"{str(path)!r} must hold probes with the hash {wanted}, got {probes.content_hash}")
         return probes
 
 

@@ -6,6 +6,7 @@ what was done to all images and, under ``"each"``, the parameters that differ be
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,14 @@ def select_images(provenance: dict[str, Any], count: int, indices: Sequence[int]
         for step in provenance.get("augmentation", [])
     ]
     return result
+
+
+def json_copy(provenance: Any, refusal: type[Exception]) -> Any:
+    """The provenance through JSON and back: a private copy, equal before saving and after loading."""
+    try:
+        return json.loads(json.dumps(provenance, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise refusal(f"provenance must be what JSON can hold, got {error}") from error
 
 
 def without_image_lists(provenance: Any) -> Any:

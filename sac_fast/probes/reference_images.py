@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ProbeError
-from .arguments import as_integer, check_integer
+from .arguments import check_integer
 from .committed_draw import derived_integer
 from .probe_set import ProbeSet
 
@@ -33,10 +32,7 @@ def split_references(probes: ProbeSet, count: int, *, seed: int = 0) -> tuple[Pr
         >>> len(references), len(probes)
         (2, 3)
     """
-    wanted = as_integer(count)
-    if wanted is None or not 1 <= wanted < len(probes):
-        raise ProbeError(f"count must be an integer in 1..{len(probes) - 1}, got {count!r}")
-    count, seed = wanted, check_integer("seed", seed)
+    count, seed = check_integer("count", count, 1, len(probes) - 1), check_integer("seed", seed)
     labels = [0] * len(probes) if probes.labels is None else probes.labels.tolist()
     seen: dict[int, int] = {}
     turns: list[tuple[int, int, int]] = []

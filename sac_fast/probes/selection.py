@@ -43,6 +43,7 @@ def committed(probes: ProbeSet, count: int, seed: str) -> ProbeSet:
     Example::
 
         >>> import numpy as np
+        >>> from sac_fast.probes import commitment
         >>> probes = ProbeSet.from_arrays(np.arange(5 * 8 * 8 * 3, dtype=np.uint8).reshape(5, 8, 8, 3))
         >>> drawn = committed(probes, 3, "a secret seed")
         >>> drawn.provenance["selection"][0]["commitment"] == commitment("a secret seed")
@@ -165,10 +166,7 @@ def distinct(probes: ProbeSet, *, threshold: int = 6) -> ProbeSet:
         >>> len(distinct(ProbeSet.from_arrays(np.concatenate([image, image, image[:, ::-1]]))))
         2
     """
-    bits = as_integer(threshold)
-    if bits is None or not -1 <= bits <= _BITS // 2:
-        raise ProbeError(f"threshold must be an integer in -1..{_BITS // 2}, got {threshold!r}")
-    threshold = bits
+    threshold = check_integer("threshold", threshold, -1, _BITS // 2)
     twin: dict[int, int] = {}
     seen: dict[bytes, int] = {}
     for index, image in enumerate(probes.images):

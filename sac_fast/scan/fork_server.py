@@ -109,9 +109,8 @@ class ForkServer:
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 2000))
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return ScanError(
-            f"the process that forks workers must keep running, got its end: {lines[-1] if lines else '?'}"
-        )
+        last = lines[-1] if lines else "?"
+        return ScanError(f"the process that forks workers must keep running, got its end: {last}")
 
     def close(self) -> None:
         """End the process, and with it all workers."""
@@ -131,15 +130,10 @@ def _share(pixels: npt.NDArray[np.uint8]) -> int:
     import fcntl
 
     descriptor = os.memfd_create("sac_fast probes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = np.ascontiguousarray(pixels).reshape(-1).data
-    done = 0
-    while done < len(view):
-        done += os.write(descriptor, view[done : done + (1 << 26)])
-    fcntl.fcntl(
-        descriptor,
-        fcntl.F_ADD_SEALS,
-        fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE,
-    )
+    with os.fdopen(descriptor, "wb", closefd=False) as handle:
+        handle.write(np.ascontiguousarray(pixels).reshape(-1).data)
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor
 
 
@@ -151,12 +145,3 @@ def signal_name(status: int) -> str:
         return signal.Signals(-status).name
     except ValueError:
         return f"signal {-status}"
-
-
-def anonymous_bytes(pid: int) -> int:
-    """A process's own resident memory; 0 if it has ended."""
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as handle:
-        for line in handle:
-            if line.startswith(b"RssAnon:"):
-                return int(line.split()[1]) * 1024
-    return 0

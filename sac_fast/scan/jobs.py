@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,16 +58,10 @@ class Job:
 def request_of(job: Job) -> dict[str, Any]:
     """The job as JSON-able values (`sac_fast.scan.worker.entry_of` is the inverse)."""
     entry = job.entry
-    return {
-        "number": job.number,
-        "name": entry.name,
-        "path": str(entry.path),
-        "architecture": entry.architecture,
-        "kwargs": dict(entry.kwargs),
-        "preprocessing": None if entry.preprocessing is None else entry.preprocessing.to_dict(),
-        "output": entry.output,
-        "root": None if entry.root is None else str(entry.root),
-    }
+    plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
+    preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
+    root = None if entry.root is None else str(entry.root)
+    return plain | {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
 
 
 def pack_request(job: Job) -> bytes | RunResult:
@@ -121,11 +115,11 @@ class WorkerSettings:
         trusted = {*TRUSTED_ARCHITECTURES, *self.trusted, *(split_architecture(text)[0] for text in self.architectures)}
         for spec in _named_architectures(entry.architecture, entry.kwargs):
             if spec not in trusted:
-                return failed(
-                    UNTRUSTED_ARCHITECTURE,
+                message = (
                     f"a manifest inside the folder names the architecture {spec!r}, whose code would be run: if you "
-                    "trust it, name it yourself, or scan the manifest instead of the folder",
+                    "trust it, name it yourself, or scan the manifest instead of the folder"
                 )
+                return failed(UNTRUSTED_ARCHITECTURE, message)
         return None
 
     def batch_size_on(self, device: str) -> int | None:
@@ -202,18 +196,20 @@ class Executor(Protocol):
         """End all workers at once."""
 
 
+def _check_different(argument: str, names: Iterable[str]) -> None:
+    counts = collections.Counter(names)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise ValueError(f"{argument} must have different names, got {twice[0]!r} {counts[twice[0]]} times")
+
+
 def check_sources(sources: Sequence[Fingerprint | str]) -> None:
     """Refuse two sources of the same name, whose distances could not be distinguished."""
-    names = collections.Counter(source if isinstance(source, str) else source.name for source in sources)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"sources must have different names, got {twice[0]!r} {names[twice[0]]} times")
+    _check_different("sources", (source if isinstance(source, str) else source.name for source in sources))
 
 
 def check_entries(entries: Sequence[ModelEntry]) -> None:
     """Refuse entries of the same name, and names or tags that a store cannot hold."""
-    names = collections.Counter(entry.name for entry in entries)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"entries must have different names, got {twice[0]!r} {names[twice[0]]} times")
+    _check_different("entries", (entry.name for entry in entries))
     for entry in entries:
         try:
             check_lengths(entry.name, entry.tags)

@@ -49,17 +49,15 @@ def external_files(path: Path) -> tuple[str, ...] | None:
         return ()
     except OSError:
         return None
-    names = set()
-    entries = 0
+    names = []
     for found in _ENTRY.finditer(data):
         whole, length = (_number(text) for text in found.groups())
         if whole == found.end() - found.start(2) + 11 + length:  # 11: the key, and the tag of the value
-            entries += 1
-            names.add(data[found.end() : found.end() + length])
-    if entries != len(_KEY.findall(data)):
+            names.append(data[found.end() : found.end() + length])
+    if len(names) != len(_KEY.findall(data)):
         return None  # an encoding that no exporter uses, or a tensor of this name
     try:
-        return tuple(sorted(name.decode() for name in names))
+        return tuple(sorted(name.decode() for name in set(names)))
     except UnicodeDecodeError:
         return None
 

@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from ..io.process import status_bytes
 from ..probes import ProbeSet
 from ..probes.jpeg import Pixels
 from .attempts import Attempt, Worker, is_failed
-from .fork_server import ForkServer, anonymous_bytes, signal_name
+from .fork_server import ForkServer, signal_name
 from .jobs import Job, ScanError, WorkerSettings, pack_request
 from .protocol import FrameReader, RunResult, WireError, failed, pack, read_reply
 
@@ -139,19 +140,15 @@ class WorkerPool:
         except ScanError:
             self._restart_server()
             return
-        shape = None if self._pixels is None else self._pixels.shape
-        setup = self._settings.setup(device, shape)
+        setup = self._settings.setup(device, None if self._pixels is None else self._pixels.shape)
         worker = Worker(device, serial, connection, FrameReader(self._settings.max_body_bytes), setup["overlap"])
         self._workers.append(worker)
         self._selector.register(connection, selectors.EVENT_READ, worker)
         self._send(worker, b"".join(pack(setup)))
 
-    def _send(self, worker: Worker, message: bytes) -> None:
+    def _send(self, worker: Worker, message: bytes = b"") -> None:
+        """Send what the socket takes now of earlier messages and this one; the rest when it is writable again."""
         worker.unsent += message
-        self._flush(worker)
-
-    def _flush(self, worker: Worker) -> None:
-        """Send what the socket takes now; the rest when it is writable again."""
         # The end of a worker is reported by the fork server.
         with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while worker.unsent:
@@ -169,7 +166,7 @@ class WorkerPool:
         if worker not in self._workers:
             return
         if events & selectors.EVENT_WRITE:
-            self._flush(worker)
+            self._send(worker)
         if events & selectors.EVENT_READ:
             self._read(worker)
 
@@ -297,5 +294,5 @@ class WorkerPool:
                 continue
             if now - worker.since > self._settings.timeout:
                 self._stop(worker, "timed-out", f"the model must end within {self._settings.timeout:g} seconds")
-            elif max_bytes is not None and anonymous_bytes(worker.pid) > max_bytes + _IMPORTS_BYTES:
+            elif max_bytes is not None and status_bytes("RssAnon", worker.pid) > max_bytes + _IMPORTS_BYTES:
                 self._stop(worker, "out-of-memory", f"the worker must stay under {max_bytes:,} bytes of memory")

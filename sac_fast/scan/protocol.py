@@ -13,7 +13,7 @@ import math
 import re
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,17 +108,13 @@ def receive(connection: socket.socket, max_body: int = MAX_BODY_BYTES) -> tuple[
     Raises:
         WireError: a frame that is too long, cut off, or whose header is no JSON object.
     """
-    head = _receive_exactly(connection, _LENGTHS.size)
-    if not head:
-        return None
-    header_bytes, body_bytes = _LENGTHS.unpack(head)
-    _check_lengths(header_bytes, body_bytes, max_body)
-    rest = _receive_exactly(connection, header_bytes + body_bytes)
-    if len(head) < _LENGTHS.size or len(rest) < header_bytes + body_bytes:
+    reader = FrameReader(max_body)
+    while piece := connection.recv(min(reader.missing, 1 << 20)):
+        if frames := reader.feed(piece):
+            return frames[0]
+    if reader.is_inside:
         raise WireError("a frame must be complete, got one that was cut off")
-    header = _parse_header(rest[:header_bytes])
-    del rest[:header_bytes]
-    return header, rest
+    return None
 
 
 class FrameReader:
@@ -131,6 +127,13 @@ class FrameReader:
     def __init__(self, max_body: int = MAX_BODY_BYTES) -> None:
         self._max_body = max_body
         self._buffer = bytearray()
+        #: Bytes to the end of the frame, or of its lengths where these are not known yet.
+        self.missing = _LENGTHS.size
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a frame has begun and is not complete."""
+        return bool(self._buffer)
 
     def feed(self, piece: bytes) -> list[tuple[dict[str, Any], bytearray]]:
         """Add received bytes; returns the frames that are complete.
@@ -139,26 +142,24 @@ class FrameReader:
             WireError: a frame that is too long, or whose header is no JSON object.
         """
         self._buffer += piece
-        frames = []
+        frames: list[tuple[dict[str, Any], bytearray]] = []
         while len(self._buffer) >= _LENGTHS.size:
             header_bytes, body_bytes = _LENGTHS.unpack_from(self._buffer)
             _check_lengths(header_bytes, body_bytes, self._max_body)
             start = _LENGTHS.size + header_bytes
-            if len(self._buffer) < start + body_bytes:
-                break
-            header = _parse_header(self._buffer[_LENGTHS.size : start])
-            frames.append((header, self._buffer[start : start + body_bytes]))
-            del self._buffer[: start + body_bytes]
+            end = start + body_bytes
+            if len(self._buffer) < end:
+                self.missing = end - len(self._buffer)
+                return frames
+            frames.append((_parse_header(self._buffer[_LENGTHS.size : start]), self._buffer[start:end]))
+            del self._buffer[:end]
+        self.missing = _LENGTHS.size - len(self._buffer)
         return frames
 
 
 def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview]:
     """Header and body of a reply; `read_reply` is the inverse."""
-    header: dict[str, Any] = {
-        "number": number,
-        "format": result.format,
-        "seconds": list(result.seconds),
-    }
+    header: dict[str, Any] = {"number": number, "format": result.format, "seconds": list(result.seconds)}
     if result.outputs is None:
         return header | {"reason": result.reason, "message": result.message}, memoryview(b"")
     outputs = result.outputs.detach().cpu().contiguous()
@@ -189,30 +190,30 @@ def read_reply(
     Raises:
         WireError: a reply that does not follow the protocol.
     """
-    word, text = header.get("format"), header.get("message", "")
-    if not isinstance(word, str) or (word and not _WORD.fullmatch(word)) or not isinstance(text, str):
-        raise WireError("a reply must name a format and a message")
-    seconds = _seconds(header.get("seconds"))
-    reason = header.get("reason")
+    get: Callable[..., Any] = header.get  # of any type, until it is checked
+    word, text, seconds, reason = get("format"), get("message", ""), get("seconds"), get("reason")
+    is_word = isinstance(word, str) and (not word or _WORD.fullmatch(word) is not None)
+    _check_reply(
+        (is_word and isinstance(text, str), "name a format and a message"),
+        (_is_pair(seconds, (int, float), 0, 1e9), "say how many seconds loading and running took"),
+    )
+    seconds = (float(seconds[0]), float(seconds[1]))
     if reason is not None:
         if not isinstance(reason, str) or not _WORD.fullmatch(reason) or body:
             raise WireError("a failure must have a reason of letters, digits and hyphens, and no body")
         return RunResult(None, format=word, seconds=seconds, reason=reason, message=_escape_message(text))
-    digest, recorded = header.get("model_hash"), header.get("recorded")
-    if not is_hash(digest) or not isinstance(recorded, bool):
-        raise WireError("a reply must have a model hash and say whether the outputs were recorded")
-    probe_hash = header.get("probe_hash")
-    if probe_hash is not None and not is_hash(probe_hash):
-        raise WireError("a reply must give the hash of the probes of recorded outputs, or None")
-    inferred = header.get("inferred")
-    if inferred is not None and (type(inferred) is not int or not 0 <= inferred < architectures):
-        raise WireError("a reply must infer one of the architectures")
-    dtype = header.get("dtype")
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise WireError("a reply must be float32 or float64")
-    shape = _shape(header.get("shape"))
+    names = ("model_hash", "recorded", "probe_hash", "inferred", "dtype", "shape")
+    digest, recorded, probe_hash, inferred, dtype, shape = map(get, names)
+    is_known = inferred is None or (type(inferred) is int and 0 <= inferred < architectures)
+    _check_reply(
+        (is_hash(digest) and isinstance(recorded, bool), "have a model hash and say whether the outputs were recorded"),
+        (probe_hash is None or is_hash(probe_hash), "give the hash of the probes of recorded outputs, or None"),
+        (is_known, "infer one of the architectures"),
+        (isinstance(dtype, str) and dtype in _DTYPES, "be float32 or float64"),
+        (_is_pair(shape, (int,), 1, MAX_BODY_BYTES), "have two dimensions of at least 1"),
+    )
     if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
-        raise WireError(f"a reply of shape {shape} must have a body to match, got {len(body)} bytes")
+        raise WireError(f"a reply of shape {tuple(shape)} must have a body to match, got {len(body)} bytes")
     if rows is not None and shape[0] != rows:
         return failed("wrong-shape", f"the model must return {rows} rows, one per probe, got {shape[0]} rows", word)
     outputs = torch.frombuffer(body, dtype=_DTYPES[dtype]).reshape(shape)
@@ -223,24 +224,16 @@ def read_reply(
     return RunResult(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
 
 
-def _seconds(value: Any) -> tuple[float, float]:
-    if (
-        not isinstance(value, list)
-        or len(value) != 2
-        or not all(type(second) in (int, float) and 0 <= second <= 1e9 for second in value)
-    ):
-        raise WireError("a reply must say how many seconds loading and running took")
-    return float(value[0]), float(value[1])
+def _check_reply(*checks: tuple[bool, str]) -> None:
+    for passed, wanted in checks:
+        if not passed:
+            raise WireError(f"a reply must {wanted}")
 
 
-def _shape(value: Any) -> tuple[int, int]:
-    if (
-        not isinstance(value, list)
-        or len(value) != 2
-        or not all(type(size) is int and 1 <= size <= MAX_BODY_BYTES for size in value)
-    ):
-        raise WireError("a reply must have two dimensions of at least 1")
-    return value[0], value[1]
+def _is_pair(value: Any, types: tuple[type, ...], low: float, high: float) -> bool:
+    """Whether it is a list of two numbers of these types in the range."""
+    is_list = isinstance(value, list) and len(value) == 2
+    return is_list and all(type(number) in types and low <= number <= high for number in value)
 
 
 def _check_lengths(header_bytes: int, body_bytes: int, max_body: int) -> None:
@@ -259,14 +252,3 @@ def _parse_header(text: bytes | bytearray) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise WireError(f"the header of a frame must be a JSON object, got {type(header).__name__}")
     return header
-
-
-def _receive_exactly(connection: socket.socket, count: int) -> bytearray:
-    """Receive `count` bytes, fewer at the end of the connection."""
-    received = bytearray()
-    while len(received) < count:
-        piece = connection.recv(min(count - len(received), 1 << 20))
-        if not piece:
-            break
-        received += piece
-    return received

@@ -111,13 +111,12 @@ class RayPool:
     def _result(self, reference: Any) -> RunResult:
         try:
             frame = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            return failed("worker-lost", f"{type(error).__name__} after {_MAX_RETRIES} retries")
-        try:
             if type(frame) is not bytes:
                 raise WireError("a task must return bytes")
             ((header, body),) = FrameReader(self._settings.max_body_bytes).feed(frame)
             return read_reply(header, body, self._rows, len(self._settings.architectures))
+        except self._ray.exceptions.RayError as error:
+            return failed("worker-lost", f"{type(error).__name__} after {_MAX_RETRIES} retries")
         except (WireError, ValueError) as error:
             return failed("bad-answer", str(error))
 
@@ -163,19 +162,20 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
     try:
         pool = _pools.get(setup)
         if pool is None:
-            for old in _pools.values():
-                old.close()
-            _pools.clear()
+            _close_pools()
             pool = _pools[setup] = _make_pool(setup, pixels)
         pool.submit(Job(number, entry_of(header)))
         while True:
             for _, result in pool.poll(1.0):
                 return b"".join(pack(*reply_of(result, number)))
     except Exception as error:  # Ray would pickle the exception
-        for old in _pools.values():
-            old.close()
-        _pools.clear()
+        _close_pools()
         return b"".join(pack(*reply_of(failed("worker-lost", f"{type(error).__name__}: {error}"), number)))
+
+
+def _close_pools() -> None:
+    while _pools:
+        _pools.popitem()[1].close()
 
 
 def _make_pool(setup: bytes, pixels: bytes | None) -> WorkerPool:

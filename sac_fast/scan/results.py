@@ -79,13 +79,8 @@ class RecordBuilder:
         dtype = self.settings.dtype
         if dtype is None or recorded:
             dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
-        values = {
-            "format": result.format,
-            "model_hash": result.model_hash or None,
-            "kwargs": kwargs,
-            "dtype": dtype,
-            "seconds": sum(result.seconds),
-        }
+        values: dict[str, Any] = {"format": result.format, "model_hash": result.model_hash or None}
+        values |= {"kwargs": kwargs, "dtype": dtype, "seconds": sum(result.seconds)}
         if recorded:
             return values
         return values | {
@@ -181,7 +176,7 @@ class ResultWriter:
         self._thread.shutdown(wait=True)
 
     def _write(self, batch: _Batch) -> list[Event]:
-        events = [done_event(record, outputs) for _, record, outputs in batch.results]
+        events = [model_event(record) | dict(zip("nk", out.shape, strict=True)) for _, record, out in batch.results]
         keys = [key for key, _, _ in batch.results]
         computed = []
         for source in self._compared.sources if keys else ():
@@ -196,7 +191,7 @@ class ResultWriter:
                 self._store.add_failure(record, record.reason or "", record.message or "")
             for source, distances in computed:
                 self._add_distances(source, keys, distances)
-        return events + [failed_event(record) for record in batch.failures]
+        return events + [model_event(record) for record in batch.failures]
 
     def _distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
         with self._timed("correlate"):
@@ -231,27 +226,7 @@ class ResultWriter:
         return record
 
 
-def done_event(record: ModelRecord, outputs: torch.Tensor | None = None) -> Event:
-    """The event of a model with outputs."""
-    n, k = outputs.shape if outputs is not None else (record.n, record.k)
-    return {
-        "event": "model",
-        "name": record.name,
-        "status": "done",
-        "format": record.format,
-        "model_hash": record.model_hash,
-        "n": n,
-        "k": k,
-        "seconds": record.seconds,
-    }
-
-
-def failed_event(record: ModelRecord) -> Event:
-    """The event of a model that failed."""
-    return {
-        "event": "model",
-        "name": record.name,
-        "status": "failed",
-        "reason": record.reason,
-        "message": record.message,
-    }
+def model_event(record: ModelRecord) -> Event:
+    """The event of a model with outputs, or of one that failed."""
+    names = ("reason", "message") if record.status == "failed" else ("format", "model_hash", "n", "k", "seconds")
+    return {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}

@@ -41,7 +41,7 @@ from .onnx_external import external_files, names_of, with_external
 from .pool import WorkerPool
 from .progress import ScanSummary, StopSignals
 from .protocol import RunResult
-from .results import Event, RecordBuilder, ResultWriter, SourceComparison, done_event, failed_event
+from .results import Event, RecordBuilder, ResultWriter, SourceComparison, model_event
 
 _POLL_SECONDS = 0.1
 _LOOKUP_BATCH = 500
@@ -99,7 +99,6 @@ def scan_models(
         >>> import os, tempfile
         >>> import numpy as np
         >>> from sac_fast import scan_models
-        >>> from sac_fast.store import ModelStore
         >>> from sac_fast.store import ModelStore
         >>> folder = tempfile.mkdtemp()
         >>> for name in ("mine", "yours"):
@@ -253,7 +252,7 @@ class _Scan:
             self.retagged.append(dataclasses.replace(known, tags=tags))
         if known.status == "done":
             self.known.add(known.name)
-        self._notify({**(failed_event(known) if known.status == "failed" else done_event(known)), "known": True})
+        self._notify({**model_event(known), "known": True})
 
     def _write_tags(self) -> None:
         """Tags do not change outputs: they are no part of a request, and known models get new ones without a run."""
@@ -288,14 +287,12 @@ class _Scan:
             record = self.store.record_for(source, self.probe_hash)
             if record is None or record.status != "done":
                 why = "no model of that name" if record is None else f"{record.status}: {record.reason or ''}"
-                raise ScanError(
-                    f"source {source!r} must be a fingerprint or a model with outputs for the probes, got {why}"
-                )
+                wanted = "a fingerprint or a model with outputs for the probes"
+                raise ScanError(f"source {source!r} must be {wanted}, got {why}")
             source = self.store.fingerprint(record)
         if source.probe_hash != self.probe_hash:
-            raise ScanError(
-                f"source {source.name!r} must be of the scan's probes {self.probe_hash}, got {source.probe_hash}"
-            )
+            wanted = f"of the scan's probes {self.probe_hash}"
+            raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
         return source
 
 

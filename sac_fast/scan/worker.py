@@ -81,18 +81,18 @@ class PreparedProbes:
             self._cache.popitem(last=False)
 
 
+@dataclass
 class LargestBatch:
     """Finds the largest batch that fits in the device's memory by halving; remembers it.
 
-    Args:
+    Attributes:
         start: the first batch size.
         free: called before the next attempt, to free the memory of the failed one.
     """
 
-    def __init__(self, start: int, free: Callable[[], None]) -> None:
-        self._start = start
-        self._free = free
-        self._found: dict[str, int] = {}
+    start: int
+    free: Callable[[], None]
+    _found: dict[str, int] = field(default_factory=dict)
 
     def run(self, kind: str, run: Callable[[int], torch.Tensor]) -> torch.Tensor:
         """Run with the largest batch size that works.
@@ -104,7 +104,7 @@ class LargestBatch:
         Raises:
             The error of ``run``, also out of memory at a batch of 1.
         """
-        size = self._found.get(kind, self._start)
+        size = self._found.get(kind, self.start)
         while True:
             try:
                 result = run(size)
@@ -115,7 +115,7 @@ class LargestBatch:
                 self._found[kind] = size
                 return result
             # Outside of the except block, whose traceback keeps the tensors of the failed attempt alive.
-            self._free()
+            self.free()
             size //= 2
 
 
@@ -133,15 +133,12 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def entry_of(request: Mapping[str, Any]) -> ModelEntry:
     """The model of a request (`sac_fast.scan.jobs.request_of` is the inverse)."""
-    preprocessing = request["preprocessing"]
+    plain = {name: request[name] for name in ("name", "path", "architecture", "kwargs", "output")}
+    preprocessing, root = request["preprocessing"], request["root"]
     return ModelEntry(
-        name=request["name"],
-        path=Path(request["path"]),
-        architecture=request["architecture"],
-        kwargs=request["kwargs"],
-        preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing is not None else None,
-        output=request["output"],
-        root=None if request["root"] is None else Path(request["root"]),
+        **plain,
+        preprocessing=None if preprocessing is None else Preprocessing.from_dict(preprocessing),
+        root=None if root is None else Path(root),
     )
 
 
@@ -154,49 +151,40 @@ class Opened:
     seconds: float
 
 
+@dataclass
 class ModelRunner:
     """Opens and runs models; every failure becomes a `RunResult` with its reason.
 
-    Args:
+    Attributes:
         probes: the inputs.
         batch_size: probes per call; None: the largest that fits (GPUs).
         dtype: floating dtype of the models; None: their own.
         architectures, limits: of `open_model`.
     """
 
-    def __init__(
-        self,
-        probes: PreparedProbes,
-        *,
-        batch_size: int | None,
-        dtype: torch.dtype | None,
-        architectures: Sequence[str],
-        limits: Limits,
-    ) -> None:
-        self._probes = probes
-        self._batch_size = batch_size
-        self._dtype = dtype
-        self._architectures = architectures
-        self._limits = limits
-        self._largest = LargestBatch(MAX_BATCH_SIZE, _free_device)
+    probes: PreparedProbes
+    batch_size: int | None
+    dtype: torch.dtype | None
+    architectures: Sequence[str]
+    limits: Limits
+    _largest: LargestBatch = field(default_factory=lambda: LargestBatch(MAX_BATCH_SIZE, _free_device))
 
     def open(self, request: Mapping[str, Any]) -> Opened:
         """Open a model and move it to the device."""
         start = time.perf_counter()
         entry = entry_of(request)
+        model = failure = None
         # Random numbers of an architecture must not depend on the worker or on the model before it.
-        _seed(self._probes.device)
+        _seed(self.probes.device)
         try:
-            model = open_model(entry, limits=self._limits, architectures=self._architectures)
-        except BaseException as error:  # untrusted code may even call sys.exit
-            return Opened(None, _failure(error, "load-failed"), time.perf_counter() - start)
-        try:
+            model = open_model(entry, limits=self.limits, architectures=self.architectures)
             if not model.recorded:
-                model.to(self._probes.device, self._dtype)
-        except BaseException as error:
-            model.close()
-            return Opened(None, _failure(error, "load-failed"), time.perf_counter() - start)
-        return Opened(model, None, time.perf_counter() - start)
+                model.to(self.probes.device, self.dtype)
+        except BaseException as error:  # untrusted code may even call sys.exit
+            if model is not None:
+                model.close()
+            model, failure = None, _failure(error, "load-failed")
+        return Opened(model, failure, time.perf_counter() - start)
 
     def run(self, request: Mapping[str, Any], opened: Opened) -> RunResult:
         """Run an opened model and close it."""
@@ -205,7 +193,7 @@ class ModelRunner:
             assert opened.failure is not None
             return opened.failure
         start = time.perf_counter()
-        _seed(self._probes.device)
+        _seed(self.probes.device)
         try:
             outputs = self._outputs(model, request)
             digest = model.model_hash
@@ -214,9 +202,8 @@ class ModelRunner:
         finally:
             model.close()
         if outputs.ndim != 2 or outputs.dtype not in (torch.float32, torch.float64):
-            return failed(
-                "wrong-shape", f"the model must return (n, k) floats, got {tuple(outputs.shape)}", model.format
-            )
+            message = f"the model must return (n, k) floats, got {tuple(outputs.shape)}"
+            return failed("wrong-shape", message, model.format)
         return RunResult(
             outputs,
             format=model.format,
@@ -231,7 +218,7 @@ class ModelRunner:
         """The index of the architecture that fits, where none was given."""
         if entry.architecture is not None or model.architecture is None:
             return None
-        known = [split_architecture(text) for text in self._architectures]
+        known = [split_architecture(text) for text in self.architectures]
         return known.index((model.architecture, model.kwargs))
 
     def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> torch.Tensor:
@@ -239,19 +226,18 @@ class ModelRunner:
             return model.run(None)
         preprocessing = entry_of(request).preprocessing or Preprocessing()
 
-        dtype = self._dtype or _own_dtype(model)
+        dtype = self.dtype or _own_dtype(model)
 
         def run(batch_size: int) -> torch.Tensor:
-            parts = self._probes.parts(preprocessing, batch_size)
+            parts = self.probes.parts(preprocessing, batch_size)
             outputs = [model.run(part.to(dtype), batch_size=batch_size) for part in parts]
             if len({output.shape[1] for output in outputs}) > 1:
-                raise ModelError(
-                    "model must return as many values for each probe, got a change of width", reason="wrong-shape"
-                )
+                message = "model must return as many values for each probe, got a change of width"
+                raise ModelError(message, reason="wrong-shape")
             return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-        if self._batch_size is not None:
-            return run(self._batch_size)
+        if self.batch_size is not None:
+            return run(self.batch_size)
         return self._largest.run(f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}", run)
 
 

@@ -21,12 +21,12 @@ import socket
 import stat
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..formats.limits import Limits
+from ..io.process import status_bytes
 from ..models.code_path import allow_code_in
 from .protocol import failed, receive, reply_of, send
 from .worker import ModelRunner, Opened, PreparedProbes
@@ -171,10 +171,8 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
         result = runner.run(request, opened if opened is not None else runner.open(request))
         header, body = reply_of(result, request["number"])
         if body.nbytes > setup["max_body_bytes"]:
-            result = failed(
-                "too-large", f"outputs must stay under {setup['max_body_bytes']:,} bytes, got {body.nbytes:,}"
-            )
-            header, body = reply_of(result, request["number"])
+            message = f"outputs must stay under {setup['max_body_bytes']:,} bytes, got {body.nbytes:,}"
+            header, body = reply_of(failed("too-large", message), request["number"])
         send(connection, header, body)
         del result, opened, body
 
@@ -187,15 +185,8 @@ def _set_limits(memory_bytes: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     if memory_bytes is not None:
         # Not RLIMIT_AS: libraries reserve gigabytes of address space that they never use.
-        limit = _data_bytes() + memory_bytes
+        limit = status_bytes("VmData") + memory_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def _data_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def _map_pixels(descriptor: int | None, shape: list[int] | None) -> torch.Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -271,9 +272,7 @@ def _check_fingerprints(prints: Mapping[str, Mapping[str, Fingerprint]]) -> dict
 
 
 def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
-    statistics = tuple(
-        CohortStatistic.parse(name) for name in checks.check_strings(metadata["statistics"], _MAX_STATISTICS)
-    )
+    statistics = tuple(map(CohortStatistic.parse, checks.check_strings(metadata["statistics"], _MAX_STATISTICS)))
     cohort = checks.check_strings(metadata["cohort"], _MAX_MODELS)
     d = len(statistics)
     means, deviations, weights = (checks.check_numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
@@ -285,20 +284,11 @@ def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
     if set(hashes) != {statistic.probes for statistic in statistics}:
         raise ValueError(f"probe_hashes must be of the statistics' probe sets, got {sorted(hashes)}")
     source = {probes: checks.check_outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
-    others = {
-        probes: {
-            name: checks.check_outputs(arrays.pop(f"{probes}/{i}"), len(source[probes]))
-            for i, name in enumerate(cohort)
-        }
-        for probes in hashes
-    }
-    labels = {
-        s.probes: checks.check_labels(arrays[f"{s.probes}/labels"], len(source[s.probes]))
-        for s in statistics
-        if s.by_class
-    }
-    for probes in labels:
-        del arrays[f"{probes}/labels"]
+    others: dict[str, dict[str, Tensor]] = {probes: {} for probes in hashes}
+    for probes, (i, name) in itertools.product(hashes, enumerate(cohort)):
+        others[probes][name] = checks.check_outputs(arrays.pop(f"{probes}/{i}"), len(source[probes]))
+    by_class = dict.fromkeys(s.probes for s in statistics if s.by_class)
+    labels = {probes: checks.check_labels(arrays.pop(f"{probes}/labels"), len(source[probes])) for probes in by_class}
     if arrays:
         raise ValueError(f"other arrays {sorted(arrays)[:3]}")
     source_hash = metadata["source_hash"]

@@ -98,10 +98,8 @@ def _squared_products(rows: Sequence[Tensor]) -> Floats:
 
 def _cosines(products: Floats) -> Floats:
     norms = np.sqrt(np.diagonal(products))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cosines = products / norms[:, None] / norms
-    cosines[(norms == 0), :] = 0.0
-    cosines[:, (norms == 0)] = 0.0
+    norms = np.where(norms > 0, norms, np.inf)  # a model with constant outputs has the cosine 0 with all
+    cosines = products / norms[:, None] / norms
     return (cosines + cosines.T) / 2
 
 

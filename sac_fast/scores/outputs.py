@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from ..ops.arguments import check_choice
+from ..ops.arguments import check_choice, check_same_probes
 
-
-def _agreement(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
-    return 1.0 - float((source.argmax(dim=1) == suspect.argmax(dim=1)).double().mean())
-
-
-def _shared_errors(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
-    assert truth is not None  # checked by `output_distance`
-    mine, theirs = source.argmax(dim=1), suspect.argmax(dim=1)
-    both = (mine != truth) & (theirs != truth)
-    # Without a common error there is no evidence of theft.
-    return 1.0 - float((mine[both] == theirs[both]).double().mean()) if bool(both.any()) else 1.0
-
-
-def _likelihood(source: Tensor, suspect: Tensor, truth: Tensor | None) -> float:
-    labels = source.argmax(dim=1)
-    return -float(torch.log_softmax(suspect.double(), dim=1).gather(1, labels[:, None]).mean())
-
-
-_DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor | None], float]] = {
-    "agreement": _agreement,
-    "shared-errors": _shared_errors,
-    "likelihood": _likelihood,
-}
-OUTPUT_SCORES = tuple(_DISTANCES)
+OUTPUT_SCORES = ("agreement", "shared-errors", "likelihood")
 #: Scores that need the probes' true labels.
 NEED_LABELS = ("shared-errors",)
 
@@ -68,11 +43,18 @@ def output_distance(kind: str, source: Tensor, suspect: Tensor, labels: Tensor |
     Source: Godinot et al., "Queries, Representation & Detection", AAAI 2025 (AKH).
     """
     check_choice("kind", kind, OUTPUT_SCORES)
-    if len(source) != len(suspect):
-        raise ValueError(f"suspect must have {len(source)} rows like source, got {len(suspect)}")
+    check_same_probes("suspect", suspect, source, "source")
     if kind in NEED_LABELS and (labels is None or len(labels) != len(source)):
         got = "none" if labels is None else len(labels)
         raise ValueError(f"{kind} needs the true labels of all {len(source)} probes, got {got}")
     if source.shape[1] != suspect.shape[1]:
         return float("nan")
-    return _DISTANCES[kind](source, suspect, labels)
+    mine, theirs = source.argmax(dim=1), suspect.argmax(dim=1)
+    if kind == "agreement":
+        return 1.0 - float((mine == theirs).double().mean())
+    if kind == "likelihood":
+        return -float(torch.log_softmax(suspect.double(), dim=1).gather(1, mine[:, None]).mean())
+    assert labels is not None  # checked above
+    both = (mine != labels) & (theirs != labels)
+    # Without a common error there is no evidence of theft.
+    return 1.0 - float((mine[both] == theirs[both]).double().mean()) if bool(both.any()) else 1.0

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..ops.arguments import check_same_probes
+
 # Directions of the source's outputs with at most this share of the largest variance are rounding errors.
 _MIN_SHARE = 1e-12
 
@@ -44,7 +46,7 @@ def unexplained_share(source: Tensor, suspect: Tensor) -> float:
     Source: the linear regression of Kornblith et al. 2019 (arXiv 1905.00414), section 4, as a distance.
     """
     n, k = source.shape
-    _check_rows(source, suspect)
+    check_same_probes("suspect", suspect, source, "source")
     if n < (needed := min_probes(k)):
         raise ValueError(f"source must have at least {needed} rows (probes) for a regression on {k} outputs, got {n}")
     if torch.equal(source, suspect):
@@ -57,11 +59,6 @@ def unexplained_share(source: Tensor, suspect: Tensor) -> float:
         return 1.0
     along = (directions[:, kept].T @ (mine.T @ theirs)) / values[kept].sqrt()[:, None]
     return float((1.0 - along.square().sum() / total).clamp(0.0, 1.0))
-
-
-def _check_rows(source: Tensor, suspect: Tensor) -> None:
-    if len(suspect) != len(source):
-        raise ValueError(f"suspect must have {len(source)} rows like source, got {len(suspect)}")
 
 
 def _centred(x: Tensor) -> Tensor:
@@ -104,7 +101,7 @@ def unexplained_shares_weighted(source: Tensor, suspects: Sequence[Tensor], weig
     scale = torch.where(kept, values.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
     found = []
     for suspect in suspects:
-        _check_rows(source, suspect)
+        check_same_probes("suspect", suspect, source, "source")
         theirs = _centred(suspect)
         other = w @ theirs
         cross = _moments(mine, theirs, w) - mean[:, :, None] * other[:, None, :]

@@ -20,22 +20,6 @@ _STEP = re.compile(r"([a-z-]+)(?:\(([^()]*)\))?")
 _OTHER_LABEL = 0.01
 
 
-def _raw(o: Tensor) -> Tensor:
-    return o
-
-
-def _softmax(o: Tensor, temperature: float) -> Tensor:
-    return torch.softmax(o / temperature, dim=1)
-
-
-def _log_softmax(o: Tensor, temperature: float) -> Tensor:
-    return torch.log_softmax(o / temperature, dim=1)
-
-
-def _hellinger(o: Tensor, temperature: float) -> Tensor:
-    return torch.softmax(o / temperature, dim=1).sqrt()
-
-
 def _standardize(o: Tensor) -> Tensor:
     rows = o - o.mean(dim=1, keepdim=True)
     columns = rows - rows.mean(dim=0)
@@ -59,27 +43,23 @@ def centred_within(rows: Tensor, groups: Tensor) -> Tensor:
     return rows - (sums / counts[:, None])[number]
 
 
-def _within_classes(o: Tensor) -> Tensor:
-    return centred_within(o, o.argmax(dim=1))
-
-
 def _labels(o: Tensor) -> Tensor:
     one_hot = torch.nn.functional.one_hot(o.argmax(dim=1), o.shape[1]).to(o.dtype)
-    return torch.softmax(one_hot + (1 - one_hot) * _OTHER_LABEL, dim=1)
+    return torch.softmax(one_hot.clamp(min=_OTHER_LABEL), dim=1)
 
 
 #: Steps without a parameter.
 PLAIN_STEPS: dict[str, Callable[[Tensor], Tensor]] = {
-    "raw": _raw,
+    "raw": lambda o: o,
     "standardize": _standardize,
-    "within-classes": _within_classes,
+    "within-classes": lambda o: centred_within(o, o.argmax(dim=1)),
     "labels": _labels,
 }
-#: Steps with a temperature.
-TEMPERATURE_STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "softmax": _softmax,
-    "log-softmax": _log_softmax,
-    "hellinger": _hellinger,
+#: Steps with a temperature, as functions of o / T.
+TEMPERATURE_STEPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda o: torch.softmax(o, dim=1),
+    "log-softmax": lambda o: torch.log_softmax(o, dim=1),
+    "hellinger": lambda o: torch.softmax(o, dim=1).sqrt(),
 }
 
 
@@ -153,5 +133,5 @@ def transform_rows(outputs: Tensor, name: str) -> Tensor:
     finite_rows("outputs", outputs)
     rows = outputs.double()
     for step, temperature in steps:
-        rows = PLAIN_STEPS[step](rows) if temperature is None else TEMPERATURE_STEPS[step](rows, temperature)
+        rows = PLAIN_STEPS[step](rows) if temperature is None else TEMPERATURE_STEPS[step](rows / temperature)
     return rows if outputs.dtype == torch.float64 else rows.float()

@@ -128,7 +128,7 @@ def simulate(
     setting = Setting(
         source,
         weights_hash(model),
-        _count_outputs(model, images.thief, preprocessing),
+        compute_logits(model, preprocessing(torch.from_numpy(images.thief.images[:1].copy()))).shape[1],
         preprocessing,
         Images.split(images.thief, images.test, seed),
         None if images.owner is None else Images.split(images.owner, None, seed),
@@ -138,11 +138,11 @@ def simulate(
         tuning,
         device,
     )
-    left_out: dict[str, str] = {}
-    if models.attacks is None:
+    attacks, left_out = models.attacks, {}
+    if attacks is None:
         reasons = {name: obstacle(attack, setting) for name, attack in ATTACKS.items()}
         left_out = {name: reason for name, reason in reasons.items() if reason is not None}
-    attacks = [name for name in ATTACKS if name not in left_out] if models.attacks is None else models.attacks
+        attacks = [name for name in ATTACKS if name not in left_out]
     planned = plan(
         setting, attacks,
         students=models.students, copies=models.copies, independents=models.independents, seed=seed,
@@ -237,18 +237,10 @@ def _open(out: Path, source: nn.Module, setting: Setting, probes: Mapping[str, P
             raise OutputFolderError(f"probes {name!r} must be the same as those in the labelled zoo, got other images")
     if file_weights_hash(zoo.weights_file("source")) != setting.source_hash:
         save_weights(zoo.weights_file("source"), source)
-    measured = dataclasses.replace(zoo.source, accuracy=_accuracy(source, setting, zoo))
+    here = SimulationTrainer(dataclasses.replace(setting, device="cpu"), zoo)
+    with evaluating(source):
+        accuracy = here.measure_on(setting.thief.test, source.cpu())
+    measured = dataclasses.replace(zoo.source, accuracy=accuracy)
     zoo = dataclasses.replace(zoo, members=(measured, *(m for m in zoo.members if m.role != "source")))
     zoo.save()
     return zoo
-
-
-def _accuracy(source: nn.Module, setting: Setting, zoo: LabelledZoo) -> float | None:
-    here = SimulationTrainer(dataclasses.replace(setting, device="cpu"), zoo)
-    with evaluating(source):
-        return here.measure_on(setting.thief.test, source.cpu())
-
-
-def _count_outputs(source: nn.Module, images: ProbeSet, preprocessing: Preprocessing) -> int:
-    """The number of the source's outputs, found with one image."""
-    return int(compute_logits(source, preprocessing(torch.from_numpy(images.images[:1].copy()))).shape[1])

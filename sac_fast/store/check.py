@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,6 @@ from .database import NAME, bound, create_database, damaged
 from .lock import WriterLock, writer_of
 from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
 from .quarantine import quarantine
-from .records import ResultKey
 from .rows import SELECT, record_of
 from .store import ModelStore
 
@@ -104,8 +102,7 @@ def check_store(store: ModelStore | StrPath, *, repair: bool = False, progress: 
     with ModelStore.open(path, write=True, sweep=False) as opened:
         found = _check(opened, True, progress)
     done = f"moved to {', '.join(moved)}; created again" if moved else "created again"
-    first = Finding(broken.kind, broken.what, broken.detail, done)
-    return CheckReport(path, found.results, (first, *found.findings), found.notes)
+    return CheckReport(path, found.results, (replace(broken, repair=done), *found.findings), found.notes)
 
 
 def _check(store: ModelStore, repair: bool, progress: bool) -> CheckReport:
@@ -140,11 +137,11 @@ def _left_over(store: ModelStore, repair: bool) -> Iterator[Finding]:
     names = store.files.left_over()
     if repair:
         store.files.sweep()
-    rest = set(store.files.left_over()) if repair else set(names)
+    rest = set(store.files.left_over())
     for name in names:
-        done = None
-        if repair:
-            done = f"moved to {quarantine(store.files.root, (INCOMING, name))}" if name in rest else "deleted"
+        done = "deleted" if repair else None
+        if repair and name in rest:
+            done = f"moved to {quarantine(store.files.root, (INCOMING, name))}"
         yield Finding("left-over", f"{INCOMING}/{name}", "its writer was stopped before it was complete", done)
 
 
@@ -192,16 +189,14 @@ def _check_models(store: ModelStore, repair: bool) -> Iterator[Finding]:
         except StoreError as error:
             detail = str(error)
         if repair:
-            where = (
-                "WHERE CAST(name AS BLOB) = ? AND CAST(probe_hash AS BLOB) = ?"  # damaged rows hold values of any type
-            )
+            # Damaged rows hold values of any type.
+            where = "WHERE CAST(name AS BLOB) = ? AND CAST(probe_hash AS BLOB) = ?"
             keys = tuple(value if isinstance(value, bytes) else bound(str(value)) for value in row[:2])
             with store.transaction():
                 for table in ("models", "visits"):
                     store.connection.execute(f"DELETE FROM {table} {where}", keys)
-        yield Finding(
-            "row", str(row[0])[:200], detail, "deleted: the next scan runs the model again" if repair else None
-        )
+        done = "deleted: the next scan runs the model again" if repair else None
+        yield Finding("row", str(row[0])[:200], detail, done)
 
 
 def _check_files(store: ModelStore, known: set[object], repair: bool) -> Iterator[Finding]:
@@ -213,9 +208,8 @@ def _check_files(store: ModelStore, known: set[object], repair: bool) -> Iterato
         elif name not in known:
             if store.rows("SELECT 1 FROM results WHERE outputs_file = ?", name):
                 continue  # committed since the rows were read
-            yield Finding(
-                "orphaned", f"{FOLDER}/{path}", "no row names this file", _adopt(store, name) if repair else None
-            )
+            done = _adopt(store, name) if repair else None
+            yield Finding("orphaned", f"{FOLDER}/{path}", "no row names this file", done)
 
 
 def _adopt(store: ModelStore, name: str) -> str:
@@ -229,29 +223,23 @@ def _adopt(store: ModelStore, name: str) -> str:
     if store.has_result(key):
         store.files.remove([name])
         return "deleted: its key has a result already"
-    _insert(store.connection, key, tuple(outputs.shape), name)
+    row = (key.digest, key.json, *outputs.shape, name)
+    store.connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", row)
     return "restored: known again when its model is scanned"
 
 
-def _insert(connection: sqlite3.Connection, key: ResultKey, shape: tuple[int, ...], name: str) -> None:
-    connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", (key.digest, key.json, *shape, name))
-
-
 def _quarantine_database(folder: Path) -> list[str]:
-    lock = WriterLock(folder)
-    try:
-        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.ExitStack() as stack:
+        stack.callback(WriterLock(folder).release)
         try:
+            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, root)
             # The database first: a log that a crash leaves behind alone is never applied to the new database.
             moved = []
             for name in (NAME, NAME + "-wal", NAME + "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     moved.append(quarantine(root, (name,)))
-        finally:
-            os.close(root)
-        create_database(folder)
-    except OSError as error:
-        raise StoreError(f"cannot move the database of {str(folder)!r} to quarantine: {error}") from error
-    finally:
-        lock.release()
+            create_database(folder)
+        except OSError as error:
+            raise StoreError(f"cannot move the database of {str(folder)!r} to quarantine: {error}") from error
     return moved

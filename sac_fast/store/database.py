@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 from ..errors import StoreDamagedError, StoreError
-from ..io.files import sync_folder
+from ..io.files import STORE_DATABASE, sync_folder
 
-NAME = "zoo.sqlite"
+NAME = STORE_DATABASE
 SCHEMA_VERSION = 1
 #: "SACZ": distinguishes the database from those of other programs.
 APPLICATION_ID = 0x5341435A
@@ -92,28 +92,22 @@ def open_database(folder: Path, *, write: bool) -> sqlite3.Connection:
     mode = "rw" if write else "ro"
     if not write and not os.access(folder, os.W_OK) and not _is_filled(folder / (NAME + "-wal")):
         mode += "&immutable=1"  # on a read-only medium there is no writer, and the index of the log cannot be created
+    address = f"{path.absolute().as_uri()}?mode={mode}"
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=30,
-        )
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
     except sqlite3.Error as error:
         raise StoreError(f"cannot open {str(path)!r}: {error}") from error
-    try:
-        _harden(connection)
-        _check_schema(connection, path)
-        connection.execute("PRAGMA synchronous=FULL")
-        if not write:
-            connection.execute("PRAGMA query_only=ON")
-    except sqlite3.Error as error:
-        connection.close()
-        raise damaged(path, error) from error
-    except BaseException:
-        connection.close()
-        raise
+    with contextlib.ExitStack() as undo:
+        undo.callback(connection.close)
+        try:
+            _harden(connection)
+            _check_schema(connection, path)
+            connection.execute("PRAGMA synchronous=FULL")
+            if not write:
+                connection.execute("PRAGMA query_only=ON")
+        except sqlite3.Error as error:
+            raise damaged(path, error) from error
+        undo.pop_all()
     return connection
 
 
@@ -184,7 +178,6 @@ def _check_files(folder: Path) -> None:
 
 
 def _is_filled(path: Path) -> bool:
-    try:
+    with contextlib.suppress(OSError):
         return path.stat().st_size > 0
-    except OSError:
-        return False
+    return False

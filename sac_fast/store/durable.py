@@ -1,8 +1,20 @@
-"""Writes that are on the disk when the call returns."""
+"""Writes that are on the disk when the call returns, and folders by descriptor."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def open_folder(name: str, inside: int) -> Iterator[int]:
+    """A descriptor of a folder in a folder, closed at the end; no link is followed."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inside)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:

@@ -4,55 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ..errors import StoreError
 from ..io.files import StrPath, atomic_write
 from ..io.hashing import canonical_json
 from ..io.text import escape_text
+from .distances import SourceDistance
 from .records import ModelRecord
 from .store import ModelStore
 
-MODEL_COLUMNS = {
-    "name": str,
-    "status": str,
-    "reason": str,
-    "message": str,
-    "path": str,
-    "format": str,
-    "model_hash": str,
-    "architecture": str,
-    "kwargs": str,
-    "output": str,
-    "tags": str,
-    "probe_hash": str,
-    "preprocessing": str,
-    "preprocessing_hash": str,
-    "code_version": str,
-    "dtype": str,
-    "n": int,
-    "k": int,
-    "outputs_file": str,
-}
-TIME_COLUMNS = {"file_size": int, "file_mtime_ns": int, "seconds": float}
-DISTANCE_COLUMNS = {
-    "source": str,
-    "source_name": str,
-    "metric": str,
-    "comparison": str,
-    "name": str,
-    "probe_hash": str,
-    "distance": float,
-}
+Row = Sequence[Any]
+Columns = dict[str, type]
+
+_MODEL_TEXTS = (
+    *("name", "status", "reason", "message", "path", "format", "model_hash", "architecture", "kwargs", "output"),
+    *("tags", "probe_hash", "preprocessing", "preprocessing_hash", "code_version", "dtype"),
+)
+MODEL_COLUMNS: Columns = {**dict.fromkeys(_MODEL_TEXTS, str), "n": int, "k": int, "outputs_file": str}
+TIME_COLUMNS: Columns = {"file_size": int, "file_mtime_ns": int, "seconds": float}
+DISTANCE_COLUMNS: Columns = get_type_hints(SourceDistance)
 _CHUNK_ROWS = 10_000
 # First characters of a formula in spreadsheets.
 _FORMULA = ("=", "+", "-", "@", "'")
-
-Row = Sequence[Any]
-Columns = dict[str, type]
 
 
 def export_models(store: ModelStore, path: StrPath, *, times: bool = False) -> int:
@@ -87,10 +64,8 @@ def export_distances(store: ModelStore, path: StrPath) -> int:
 
 def _model_row(record: ModelRecord, times: bool) -> Row:
     values: dict[str, Any] = {name: getattr(record, name) for name in MODEL_COLUMNS}
-    for name in ("kwargs", "preprocessing"):
-        values[name] = canonical_json(dict(values[name]))
-    values["tags"] = canonical_json(list(record.tags))
-    values["output"] = None if record.output is None else canonical_json(record.output)
+    for name in ("kwargs", "preprocessing", "tags", "output"):
+        values[name] = None if values[name] is None else canonical_json(values[name])
     row = list(values.values())
     if times:
         stamp = record.file
@@ -138,20 +113,13 @@ def _parquet(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
     schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
     count = 0
     with atomic_write(path) as handle, pq.ParquetWriter(handle, schema) as writer:
-        for chunk in _chunks(rows):
-            arrays = [
-                pa.array([_valid(value) for value in column], types[kind])
-                for column, kind in zip(zip(*chunk, strict=True), columns.values(), strict=True)
-            ]
+        rows = iter(rows)
+        while chunk := list(islice(rows, _CHUNK_ROWS)):
+            typed = zip(zip(*chunk, strict=True), schema.types, strict=True)
+            arrays = [pa.array([_valid(value) for value in column], kind) for column, kind in typed]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             count += len(chunk)
     return count
-
-
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, _CHUNK_ROWS)):
-        yield chunk
 
 
 def _valid(value: Any) -> Any:

@@ -86,14 +86,11 @@ def writer_of(folder: Path) -> int | None:
 
 
 def _lock(descriptor: int) -> None:
-    for last in (False, False, True):
-        try:
+    for _ in range(2):
+        with contextlib.suppress(BlockingIOError):
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if last:
-                raise
         time.sleep(0.02)  # `writer_of` holds the lock for microseconds
-    return None
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _pid(text: bytes) -> int | None:

@@ -14,15 +14,15 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..errors import StoreError
 from ..io.files import sync_folder
 from .codec import decode
-from .durable import write_new
+from .durable import open_folder, write_new
 from .records import ResultKey, is_digest
 
 FOLDER = "outputs"
@@ -49,45 +49,37 @@ class OutputFiles:
     """
 
     def __init__(self, folder: Path, *, write: bool) -> None:
-        self._folder = folder
         self._write = write
+        self._opened = contextlib.ExitStack()
         self.root = self._outputs = self._incoming = -1
         try:
             self.root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._outputs = self._subfolders([FOLDER], self.root)[FOLDER]
+            self._opened.callback(os.close, self.root)
+            self._outputs = self._subfolders([FOLDER], self.root, self._opened)[FOLDER]
             if write:
-                self._incoming = self._subfolders([INCOMING], self.root)[INCOMING]
+                self._incoming = self._subfolders([INCOMING], self.root, self._opened)[INCOMING]
         except OSError as error:
             self.close()
             raise StoreError(f"cannot open the folders of outputs in {str(folder)!r}: {error}") from error
 
-    def _subfolders(self, names: Iterable[str], inside: int) -> dict[str, int]:
-        """Descriptors of folders; a writer creates missing ones durably."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        opened: dict[str, int] = {}
+    def _subfolders(self, names: Iterable[str], inside: int, opened: contextlib.ExitStack) -> dict[str, int]:
+        """Descriptors of folders, which `opened` closes; a writer creates missing ones durably."""
+        found: dict[str, int] = {}
         created = False
-        try:
-            for name in names:
-                if self._write:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(name, dir_fd=inside)
-                        created = True
-                opened[name] = os.open(name, flags, dir_fd=inside)
-            if created:
-                sync_folder(inside)
-        except BaseException:
-            for descriptor in opened.values():
-                os.close(descriptor)
-            raise
-        return opened
+        for name in names:
+            if self._write:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=inside)
+                    created = True
+            found[name] = opened.enter_context(open_folder(name, inside))
+        if created:
+            sync_folder(inside)
+        return found
 
     def close(self) -> None:
         """Close the folders; a second call does nothing."""
-        for name in ("root", "_outputs", "_incoming"):
-            descriptor = getattr(self, name)
-            setattr(self, name, -1)
-            if descriptor >= 0:
-                os.close(descriptor)
+        self.root = self._outputs = self._incoming = -1
+        self._opened.close()
 
     def write(self, blobs: Sequence[bytes]) -> list[str]:
         """Write files; all of them, names included, are on the disk when the call returns.
@@ -103,30 +95,20 @@ class OutputFiles:
         """
         names = [hashlib.sha256(blob).hexdigest() for blob in blobs]
         by_name = dict(zip(names, blobs, strict=True))
-        shards: dict[str, int] = {}
         added: list[str] = []
-        try:
-            shards = self._subfolders(sorted({name[:2] for name in by_name}), self._outputs)
-            if len(by_name) == 1:
-                for name, blob in by_name.items():
-                    self._write_one(name, blob, shards[name[:2]], added)
-                    sync_folder(shards[name[:2]])
-            else:
+        with contextlib.ExitStack() as opened:
+            shards = self._subfolders(sorted({name[:2] for name in by_name}), self._outputs, opened)
+            try:
+                # Its end waits for all threads, so that none still writes when files are deleted after an error.
                 with ThreadPoolExecutor(min(_MAX_WRITERS, len(by_name))) as pool:
-                    jobs = [
-                        pool.submit(self._write_one, name, blob, shards[name[:2]], added)
-                        for name, blob in by_name.items()
-                    ]
-                    _wait(jobs)
-                    _wait([pool.submit(sync_folder, shard) for shard in shards.values()])
-        except BaseException:
-            for name in added:
-                with contextlib.suppress(OSError):
-                    os.unlink(name + SUFFIX, dir_fd=shards[name[:2]])
-            raise
-        finally:
-            for shard_fd in shards.values():
-                os.close(shard_fd)
+                    folders = [shards[name[:2]] for name in by_name]
+                    list(pool.map(self._write_one, by_name, by_name.values(), folders, repeat(added)))
+                    list(pool.map(sync_folder, shards.values()))
+            except BaseException:
+                for name in added:
+                    with contextlib.suppress(OSError):
+                        os.unlink(name + SUFFIX, dir_fd=shards[name[:2]])
+                raise
         return names
 
     def _write_one(self, name: str, blob: bytes, shard: int, added: list[str]) -> None:
@@ -167,11 +149,8 @@ class OutputFiles:
             raise ValueError(f"name must be 64 hexadecimal digits, got {name!r}")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            shard = self._open_shard(name[:2])
-            try:
+            with open_folder(name[:2], self._outputs) as shard:
                 descriptor = os.open(name + SUFFIX, flags, dir_fd=shard)
-            finally:
-                os.close(shard)
         except OSError as error:
             if error.errno in _NOT_REGULAR:
                 raise ValueError(f"it must be a regular file in a folder, got {error.strerror}") from error
@@ -191,9 +170,6 @@ class OutputFiles:
                 return memoryview(bytearray(handle.read()))
             return mapped.numpy().data
 
-    def _open_shard(self, shard: str) -> int:
-        return os.open(shard, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._outputs)
-
     def remove(self, names: Sequence[str]) -> None:
         """Delete files; missing ones are ignored.
 
@@ -201,14 +177,9 @@ class OutputFiles:
             OSError: one cannot be deleted.
         """
         for name in names:
-            if not is_digest(name):
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                shard = self._open_shard(name[:2])
-                try:
+            if is_digest(name):
+                with contextlib.suppress(FileNotFoundError), open_folder(name[:2], self._outputs) as shard:
                     os.unlink(name + SUFFIX, dir_fd=shard)
-                finally:
-                    os.close(shard)
 
     def names(self) -> Iterator[tuple[str, str | None]]:
         """Everything in ``outputs/``: relative path, and the file's name where the path is one that a store writes."""
@@ -216,11 +187,8 @@ class OutputFiles:
             if not (len(shard) == 2 and is_digest(shard * 32)) or not _is_folder(shard, self._outputs):
                 yield shard, None
                 continue
-            shard_fd = self._open_shard(shard)
-            try:
+            with open_folder(shard, self._outputs) as shard_fd:
                 inside = sorted(os.listdir(shard_fd))
-            finally:
-                os.close(shard_fd)
             for file in inside:
                 name = file.removesuffix(SUFFIX)
                 is_output = file.endswith(SUFFIX) and is_digest(name) and name[:2] == shard
@@ -228,14 +196,9 @@ class OutputFiles:
 
     def left_over(self) -> list[str]:
         """Names in ``incoming/``; without a writer all of them are left over."""
-        try:
-            folder = os.open(INCOMING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.root)
-        except FileNotFoundError:
-            return []
-        try:
+        with contextlib.suppress(FileNotFoundError), open_folder(INCOMING, self.root) as folder:
             return sorted(os.listdir(folder))
-        finally:
-            os.close(folder)
+        return []
 
     def sweep(self) -> None:
         """Delete what earlier writers left in ``incoming/``; folders stay, since no writer creates them there."""
@@ -250,13 +213,6 @@ def unreadable(name: str, error: OSError) -> StoreError:
         f"cannot read {FOLDER}/{name[:2]}/{name}{SUFFIX}: {error.strerror or error}; the file may be sound "
         "and is left as it is: remove the cause and start again"
     )
-
-
-def _wait(jobs: Sequence[Any]) -> None:
-    """Wait for all, then raise the first error, so that no thread still writes when the caller cleans up."""
-    errors = [error for job in jobs if (error := job.exception()) is not None]
-    if errors:
-        raise errors[0]
 
 
 def _exists(name: str, folder: int) -> bool:

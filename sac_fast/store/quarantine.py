@@ -10,9 +10,9 @@ import os
 from collections.abc import Sequence
 
 from ..io.files import sync_folder
+from .durable import open_folder
 
 FOLDER = "quarantine"
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def quarantine(root: int, parts: Sequence[str]) -> str:
@@ -29,19 +29,13 @@ def quarantine(root: int, parts: Sequence[str]) -> str:
         OSError: it is not there, or the disk fails.
     """
     with contextlib.ExitStack() as stack:
-
-        def open_inside(name: str, folder: int) -> int:
-            descriptor = os.open(name, _FLAGS, dir_fd=folder)
-            stack.callback(os.close, descriptor)
-            return descriptor
-
         with contextlib.suppress(FileExistsError):
             os.mkdir(FOLDER, dir_fd=root)
             sync_folder(root)
-        target = open_inside(FOLDER, root)
+        target = stack.enter_context(open_folder(FOLDER, root))
         folder = root
         for part in parts[:-1]:
-            folder = open_inside(part, folder)
+            folder = stack.enter_context(open_folder(part, folder))
         taken = set(os.listdir(target))
         name = parts[-1]
         count = 0

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ..io.files import StrPath
 from ..io.hashing import canonical_json, is_hash
@@ -219,36 +219,19 @@ class ModelRecord:
         Raises:
             ValueError: there is no model_hash.
         """
-        return ResultKey(
-            model_hash=cast(str, self.model_hash),
-            architecture=architecture_text(self.architecture, self.kwargs),
-            output=self.output,
-            probe_hash=self.probe_hash,
-            preprocessing_hash=self.preprocessing_hash,
-            code_version=self.code_version,
-            dtype=self.dtype,
-        )
+        values = {name: getattr(self, name) for name in _KEY_FIELDS}
+        return ResultKey(**values | {"architecture": architecture_text(self.architecture, self.kwargs)})
 
     @cached_property
     def details(self) -> str:
         """The values that the database holds as one canonical JSON text."""
-        values = {name: getattr(self, name) for name in DETAILS}
-        return canonical_json({**values, "tags": list(self.tags)})
+        return canonical_json({name: getattr(self, name) for name in DETAILS})
 
 
 #: Fields that a row of the database holds as JSON (`ModelRecord.details`).
 DETAILS = (
-    "path",
-    "format",
-    "model_hash",
-    "architecture",
-    "kwargs",
-    "output",
-    "tags",
-    "preprocessing",
-    "preprocessing_hash",
-    "code_version",
-    "dtype",
+    *("path", "format", "model_hash", "architecture", "kwargs", "output", "tags", "preprocessing"),
+    *("preprocessing_hash", "code_version", "dtype"),
 )
 
 

@@ -15,11 +15,13 @@ from .records import DETAILS, MAX_TEXT, FileStamp, ModelRecord
 
 #: The columns that `record_of` reads, in its order.
 SELECT = (
-    "SELECT m.name, m.probe_hash, m.status, m.digest, m.reason, m.message, m.details, r.key, r.n, r.k, r.outputs_file, "
-    "v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode, v.request, v.seconds FROM models m "
+    "SELECT m.name, m.probe_hash, m.status, m.reason, m.message, r.n, r.k, r.outputs_file, v.request, v.seconds, "
+    "m.digest, m.details, r.key, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode FROM models m "
     "LEFT JOIN results r ON r.digest = m.digest "
     "LEFT JOIN visits v ON v.name = m.name AND v.probe_hash = m.probe_hash "
 )
+# The first columns of `SELECT`: fields of a record as they are.
+_FIELDS = ("name", "probe_hash", "status", "reason", "message", "n", "k", "outputs_file", "request", "seconds")
 
 
 def record_of(row: Sequence[Any]) -> ModelRecord:
@@ -28,64 +30,37 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
     Raises:
         StoreError: the row is not one that this package writes.
     """
-    name, probe_hash, status, digest, reason, message, details, key, n, k, outputs_file, *visit = row
+    digest, details, key, *stamp = row[len(_FIELDS) :]
     try:
         values = json.loads(details)
         if not isinstance(values, dict) or set(values) != set(DETAILS):
             raise ValueError("details must be a JSON object of the known fields")
-        values["tags"] = tuple(values["tags"])
-        record = ModelRecord(
-            **values,
-            name=name,
-            probe_hash=probe_hash,
-            status=status,
-            reason=reason,
-            message=message,
-            n=n,
-            k=k,
-            outputs_file=outputs_file,
-            file=None if visit[0] is None else FileStamp(*visit[:5]),
-            request=visit[5],
-            seconds=visit[6],
-        )
-        if (status == "done") != (outputs_file is not None):
-            raise ValueError(f"status must be done exactly where there are outputs, got {status!r}")
-        if status == "done" and (record.key.digest != digest or record.key.json != key):
+        values |= {"tags": tuple(values["tags"]), "file": None if stamp[0] is None else FileStamp(*stamp)}
+        record = ModelRecord(**values, **dict(zip(_FIELDS, row, strict=False)))
+        if (record.status == "done") != (record.outputs_file is not None):
+            raise ValueError(f"status must be done exactly where there are outputs, got {record.status!r}")
+        if record.status == "done" and (record.key.digest != digest or record.key.json != key):
             raise ValueError("the result must have the key of the model, got another key")
     except (ValueError, TypeError, RecursionError) as error:
-        raise StoreError(f"the store's row of the model {str(name)[:80]!r} is damaged: {error}") from error
+        raise StoreError(f"the store's row of the model {str(row[0])[:80]!r} is damaged: {error}") from error
     return record
 
 
 def put_record(connection: sqlite3.Connection, record: ModelRecord, digest: str | None) -> None:
     """Write a model's rows, replacing those of the same name and probe set."""
+    names = (bound(record.name), record.probe_hash)
+    message = None if record.message is None else bound(record.message)
     connection.execute(
         "INSERT INTO models VALUES (CAST(? AS TEXT), ?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT (name, probe_hash) "
         "DO UPDATE SET status=excluded.status, digest=excluded.digest, reason=excluded.reason, "
         "message=excluded.message, details=excluded.details",
-        (
-            bound(record.name),
-            record.probe_hash,
-            record.status,
-            digest,
-            record.reason,
-            None if record.message is None else bound(record.message),
-            record.details,
-        ),
+        (*names, record.status, digest, record.reason, message, record.details),
     )
-    stamp = record.file
-    path, *numbers = (None,) * 5 if stamp is None else dataclasses.astuple(stamp)
+    path, *numbers = (None,) * 5 if record.file is None else dataclasses.astuple(record.file)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     connection.execute(
         "INSERT OR REPLACE INTO visits VALUES (CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?)",
-        (
-            bound(record.name),
-            record.probe_hash,
-            None if path is None else bound(path),
-            *numbers,
-            record.request,
-            record.seconds,
-            datetime.now(UTC).isoformat(timespec="seconds"),
-        ),
+        (*names, None if path is None else bound(path), *numbers, record.request, record.seconds, now),
     )
 
 

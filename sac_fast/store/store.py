@@ -15,7 +15,6 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -103,9 +102,7 @@ class ModelStore(ModelQueries, DistanceRows):
     def __enter__(self) -> ModelStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def add_results(self, results: Iterable[Result]) -> int:
@@ -143,10 +140,8 @@ class ModelStore(ModelQueries, DistanceRows):
         with self.writing() as connection:
             for key, _, outputs in batch:
                 digest = key.digest
-                if (
-                    digest not in new
-                    and not connection.execute("SELECT 1 FROM results WHERE digest = ?", (digest,)).fetchone()
-                ):
+                found = connection.execute("SELECT 1 FROM results WHERE digest = ?", (digest,)).fetchone()
+                if digest not in new and found is None:
                     blobs.append(encode(key, outputs))
                     new[digest] = (key, *outputs.shape)
             names = self.files.write(blobs) if blobs else []

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from ..errors import FileFormatError, ModelError
+from ..errors import FileFormatError, ModelError, require
 from ..fingerprint import fingerprint
 from ..io.files import StrPath
 from ..io.progress import track
 from ..labelled_zoo.engine import OutputFolderError, lock_folder, open_folder
 from ..labelled_zoo.folder import NULL_KINDS, LabelledZoo, NullKind, Role, ZooMember
+from ..labelled_zoo.images import Images
 from ..labelled_zoo.plan import Architecture
 from ..models import Preprocessing, load_model, load_weights, run_model, save_weights
-from ..probes import ProbeSet
 from .probes import candidates, make_probes
-from .task import Images, Task
+from .task import Task
 
 # Folder, name of the file (N is its number) -> attack. The scripts number Finetune-A 0 … 9 and Finetune-L 10 … 19, and
 # write the first ten also to finetune2 and pruned models to prune2.
@@ -107,8 +107,7 @@ def adopt(
         FileFormatError, ModelError: no teacher or several, a checkpoint that cannot be read, fits no architecture or
             has a name that no member can have.
     """
-    if null_kind not in NULL_KINDS:
-        raise ValueError(f"null_kind must be one of {', '.join(NULL_KINDS)}, got {null_kind!r}")
+    require(null_kind in NULL_KINDS, f"null_kind must be one of {', '.join(NULL_KINDS)}", null_kind)
     if not architectures:
         raise ValueError("architectures must name at least one callable, got none")
     folder, out = Path(folder), Path(out)
@@ -117,13 +116,14 @@ def adopt(
     files = _files(folder, null_kind)
     preprocessing = preprocessing or Preprocessing()
     task = _task(images, classes, preprocessing)
+    pool = candidates(task, len(images))
     found: list[tuple[ZooMember, nn.Module]] = []
     left_out: list[tuple[str, str]] = []
     for path, role, origin in track(files, "reading checkpoints", enabled=progress):
         try:
             name = "source" if role == "source" else _member_name(path, {member.name for member, _ in found})
             model, architecture = _fitting(path, architectures)
-            rows = run_model(model, _probe_set(images), preprocessing=preprocessing)
+            rows = run_model(model, pool, preprocessing=preprocessing)
         except (FileFormatError, ModelError) as error:
             if not skip_bad or role == "source":
                 raise
@@ -197,10 +197,6 @@ def _task(images: Images, classes: Sequence[str], preprocessing: Preprocessing) 
         surrogate=one.pixels, transfer=one, transfer_test=one, transfer_classes=tuple(classes),
         preprocessing=preprocessing,
     )  # fmt: skip
-
-
-def _probe_set(images: Images) -> ProbeSet:
-    return ProbeSet.from_arrays(images.pixels, images.labels, layout="NHWC", name="adopted, pool from 0 on")
 
 
 def _write(

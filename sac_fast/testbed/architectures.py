@@ -11,11 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..labelled_zoo.layers import Residual, conv
-
-
-def _head(features: int, classes: int) -> list[nn.Module]:
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes)]
+from ..labelled_zoo.layers import Residual, conv, pooled_head
 
 
 def vgg(classes: int = 10, width: int = 16) -> nn.Module:
@@ -36,7 +32,7 @@ def vgg(classes: int = 10, width: int = 16) -> nn.Module:
         conv(2 * width, 2 * width),
         nn.MaxPool2d(2),
         conv(2 * width, 4 * width),
-        *_head(4 * width, classes),
+        *pooled_head(4 * width, classes),
     )
 
 
@@ -55,7 +51,7 @@ def resnet(classes: int = 10, width: int = 16) -> nn.Module:
         Residual(width, width, 2),
         Residual(width, 2 * width, 1),
         Residual(2 * width, 4 * width, 2),
-        *_head(4 * width, classes),
+        *pooled_head(4 * width, classes),
     )
 
 
@@ -92,7 +88,7 @@ def densenet(classes: int = 10, width: int = 16, growth: int = 16) -> nn.Module:
         if block == 0:
             layers += [conv(channels, channels // 2, 1), nn.AvgPool2d(2)]
             channels //= 2
-    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), *_head(channels, classes))
+    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), *pooled_head(channels, classes))
 
 
 class _Inverted(nn.Module):
@@ -134,7 +130,7 @@ def mobilenet(classes: int = 10, width: int = 16, expansion: int = 3) -> nn.Modu
         _Inverted(width, 2 * width, 2, expansion),
         _Inverted(2 * width, 2 * width, 1, expansion),
         conv(2 * width, 6 * width, 1),
-        *_head(6 * width, classes),
+        *pooled_head(6 * width, classes),
     )
 
 

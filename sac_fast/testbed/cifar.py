@@ -11,6 +11,7 @@ Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 200
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FileFormatError
-from ..io.files import open_regular
-from .task import Images
+from ..io.files import read_regular
+from ..labelled_zoo.images import Images
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PIXELS = 3 * 32 * 32
@@ -89,14 +90,6 @@ def _pixels(stand: Any) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8).reshape(sides)
 
 
-def _read(path: Path) -> bytes:
-    with open_regular(path) as handle:
-        content = handle.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise FileFormatError(f"{str(path)!r} must have at most {MAX_BYTES:,} bytes, as a batch of CIFAR-10, got more")
-    return content
-
-
 def read_pickled_batch(path: Path) -> Images:
     """Read one file of ``cifar-10-batches-py``.
 
@@ -109,9 +102,7 @@ def read_pickled_batch(path: Path) -> Images:
     Raises:
         FileFormatError: it cannot be read, is no batch of CIFAR-10, or names code.
     """
-    import io
-
-    content = _read(path)
+    content = read_regular(path, MAX_BYTES, "as a batch of CIFAR-10")
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         if not isinstance(batch, dict):
@@ -140,7 +131,7 @@ def read_binary_batch(path: Path) -> Images:
     Raises:
         FileFormatError: it cannot be read or is no batch of CIFAR-10.
     """
-    content = _read(path)
+    content = read_regular(path, MAX_BYTES, "as a batch of CIFAR-10")
     if not content or len(content) % (_PIXELS + 1):
         raise FileFormatError(
             f"{str(path)!r} must hold records of {_PIXELS + 1} bytes, as a batch of CIFAR-10, got {len(content)} bytes"

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ProbeError
+from ..errors import ProbeError, require
 from ..io.files import StrPath
-from .images import Found, read_images, scale
+from ..labelled_zoo.images import Images
+from .images import Found, read_images, scale, scaled
 from .patches import CLASSES, PREPROCESSING, Counts, make_patches
 from .plan import ARCHITECTURES, Size
-from .task import Images, Task
+from .task import Task
 
 _PHOTOGRAPHS = Counts(attacker=300, test=100, pool=1, surrogate=1, transfer=1, transfer_test=1)
 _MIN_EPOCHS = 30  # however large the user's data set is
@@ -41,10 +42,8 @@ def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | 
         ProbeError, FileFormatError: see `read_images`; a side without images.
         ValueError: another size.
     """
-    if size < 16 or size % 8:
-        raise ValueError(f"size must be a multiple of 8 of at least 16, got {size}")
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"per_class must be at least 1, got {per_class}")
+    require(size >= 16 and size % 8 == 0, "size must be a multiple of 8 of at least 16", size)
+    require(per_class is None or per_class >= 1, "per_class must be at least 1", per_class)
     found = read_images(path, size)
     generator = np.random.default_rng([seed, 0xD15C])
     sides = _sides(found, generator)
@@ -59,9 +58,9 @@ def disk_task(path: StrPath, *, seed: int = 0, size: int = 32, per_class: int | 
         attacker=sides["attacker"],
         test=sides["test"],
         pool=sides["pool"],
-        surrogate=_fitted(photographs.attacker.pixels, size),
-        transfer=Images(_fitted(photographs.defender.pixels, size), photographs.defender.labels),
-        transfer_test=Images(_fitted(photographs.test.pixels, size), photographs.test.labels),
+        surrogate=scale(photographs.attacker.pixels, size),
+        transfer=scaled(photographs.defender, size),
+        transfer_test=scaled(photographs.test, size),
         transfer_classes=CLASSES,
         preprocessing=PREPROCESSING,
         facts={"seed": seed, "folder": Path(path).resolve().name, "per_class": per_class},
@@ -114,7 +113,6 @@ def share_out(
     Raises:
         ProbeError: a side that would be empty.
     """
-    together = images.labels if groups is None else groups
     owners = np.empty(len(images), np.int64)
     bounds = np.cumsum(shares)
     bounds[-1] = 1
@@ -123,8 +121,8 @@ def share_out(
         ranks = np.searchsorted(bounds * len(numbers), generator.permutation(len(numbers)) + 0.5)
         owners = ranks[np.searchsorted(numbers, groups)]
     else:
-        for label in np.unique(together):
-            rows = np.flatnonzero(together == label)
+        for label in np.unique(images.labels):
+            rows = np.flatnonzero(images.labels == label)
             owners[generator.permutation(rows)] = np.searchsorted(bounds * len(rows), np.arange(len(rows)) + 0.5)
     result = {}
     for number, name in enumerate(names):
@@ -138,7 +136,3 @@ def share_out(
 def _at_most(images: Images, per_class: int, generator: np.random.Generator) -> Images:
     rows = [np.flatnonzero(images.labels == label)[:per_class] for label in np.unique(images.labels)]
     return images.take(generator.permutation(np.concatenate(rows)))
-
-
-def _fitted(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return pixels if pixels.shape[1] == size else scale(pixels, size)

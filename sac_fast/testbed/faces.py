@@ -18,18 +18,18 @@ Source: Huang et al., *Labeled Faces in the Wild*, 2007; scikit-image's ``data.l
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ProbeError
+from ..labelled_zoo.images import Images
+from ..labelled_zoo.photographs import installed_file
 from .patches import PREPROCESSING
 from .plan import Size
-from .task import Images, Task
+from .task import Task
 
 _FACES = 100  # then come 100 images without faces
 _PIXELS = 25
@@ -103,12 +103,7 @@ def read_faces() -> NDArray[np.uint8]:
     Raises:
         ProbeError: scikit-image is not installed, or its file is not there or another one.
     """
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        raise ProbeError(
-            "the faces must come from the package skimage, which is not installed: pip install 'sac-fast[demo]'"
-        )
-    path = Path(spec.submodule_search_locations[0]) / "data" / "lfw_subset.npy"
+    path = installed_file("the faces", "skimage", "data/lfw_subset.npy")
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import FileFormatError, ProbeError
-from ..io.files import StrPath, open_regular
+from ..io.files import StrPath, read_regular
+from ..labelled_zoo.images import Images
 from ..probes import ProbeSet
 from .cifar import CLASSES as CIFAR_CLASSES
 from .cifar import find_cifar10, read_cifar10
-from .task import Images
 
 SCRIPT_FILES = ("dataset_defend.h5", "dataset_attack.h5", "dataset_test.h5")
 # Session, gender and number of the person, emotion, angle; the data set's own naming (Lundqvist et al., 1998).
@@ -75,7 +75,7 @@ def read_images(path: StrPath, size: int) -> Found:
     if (batches := find_cifar10(path)) is not None:
         train, test = read_cifar10(batches)
         sides = {"train": train, "test": test}
-        return Found("cifar10", CIFAR_CLASSES, {side: _scaled(images, size) for side, images in sides.items()})
+        return Found("cifar10", CIFAR_CLASSES, {side: scaled(images, size) for side, images in sides.items()})
     for place in (path, path / "data"):
         if all((place / name).is_file() for name in SCRIPT_FILES):
             read = [_hdf5(place / name, size) for name in SCRIPT_FILES]
@@ -87,14 +87,12 @@ def read_images(path: StrPath, size: int) -> Found:
     names, pixels = _folder(path, size)
     kdef = [_KDEF.fullmatch(Path(name).name) for name in names]
     if all(kdef):
-        people = [match[1].upper() for match in kdef if match]
-        emotions = [EMOTIONS.index(match[2].upper()) for match in kdef if match]
-        return Found(
-            "kdef", EMOTIONS, {"all": Images(pixels, np.array(emotions, np.int64))},
-            np.unique(people, return_inverse=True)[1].astype(np.int64),
-        )  # fmt: skip
-    classes, labels = _by_folder(path, names)
-    return Found("folder", classes, {"all": Images(pixels, labels)})
+        people = np.unique([match[1].upper() for match in kdef if match], return_inverse=True)[1].astype(np.int64)
+        images = _labelled(pixels, [match[2].upper() for match in kdef if match], EMOTIONS)
+        return Found("kdef", EMOTIONS, {"all": images}, people)
+    of_each = _class_folders(path, names)
+    classes = tuple(sorted(set(of_each)))
+    return Found("folder", classes, {"all": _labelled(pixels, of_each, classes)})
 
 
 def test_images(path: StrPath, size: int) -> tuple[Images, tuple[str, ...]]:
@@ -115,38 +113,38 @@ def _folder(path: Path, size: int) -> tuple[list[str], NDArray[np.uint8]]:
     return [entry["name"] for entry in probes.entries(range(len(probes)))], probes.images
 
 
-def _by_folder(root: Path, names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _class_folders(root: Path, names: Sequence[str]) -> list[str]:
+    """The first folder in the path of each image, which is its class."""
     loose = [name for name in names if "/" not in name]
     if loose:
         raise ProbeError(f"folder {str(root)!r} must have every image in a sub-folder, its class, got {loose[0]!r}")
-    of_each = [name.split("/")[0] for name in names]
-    classes = tuple(sorted(set(of_each)))
-    return classes, np.array([classes.index(name) for name in of_each], np.int64)
+    return [name.split("/")[0] for name in names]
+
+
+def _labelled(pixels: NDArray[np.uint8], of_each: Sequence[str], classes: Sequence[str]) -> Images:
+    return Images(pixels, np.array([classes.index(name) for name in of_each], np.int64))
 
 
 def _two_folders(train: Path, test: Path, size: int) -> Found:
     names, pixels = _folder(train, size)
-    classes, labels = _by_folder(train, names)
+    of_each = _class_folders(train, names)
+    classes = tuple(sorted(set(of_each)))
     test_names, test_pixels = _folder(test, size)
     annotations = test / "val_annotations.txt"
     if annotations.is_file():  # Tiny-ImageNet: all in one folder, "val_0.JPEG<tab>n03444034<tab>…" a line
         class_of = _annotations(annotations)
         test_of_each = [class_of.get(Path(name).name, "") for name in test_names]
     else:
-        _by_folder(test, test_names)
-        test_of_each = [name.split("/")[0] for name in test_names]
+        test_of_each = _class_folders(test, test_names)
     for name, of in zip(test_names, test_of_each, strict=True):
         if of not in classes:
             raise ProbeError(f"class of {str(test / name)!r} must be one of those in {str(train)!r}, got {of!r}")
-    test_labels = np.array([classes.index(of) for of in test_of_each], np.int64)
-    return Found("folders", classes, {"train": Images(pixels, labels), "test": Images(test_pixels, test_labels)})
+    sides = {"train": _labelled(pixels, of_each, classes), "test": _labelled(test_pixels, test_of_each, classes)}
+    return Found("folders", classes, sides)
 
 
 def _annotations(path: Path) -> dict[str, str]:
-    with open_regular(path) as handle:
-        content = handle.read(MAX_ANNOTATION_BYTES + 1)
-    if len(content) > MAX_ANNOTATION_BYTES:
-        raise FileFormatError(f"{str(path)!r} must have at most {MAX_ANNOTATION_BYTES:,} bytes, got more")
+    content = read_regular(path, MAX_ANNOTATION_BYTES)
     try:
         rows = [line.split("\t") for line in content.decode().splitlines() if line]
         return {row[0]: row[1] for row in rows}
@@ -160,23 +158,23 @@ def _hdf5(path: Path, size: int) -> Images:
         raise ProbeError(f"HDF5 file {str(path)!r} must have the dataset /label")
     if probes.labels.min() < 0:
         raise ProbeError(f"/label of {str(path)!r} must be at least 0, got {probes.labels.min()}")
-    return _scaled(Images(probes.images, probes.labels), size)
+    return scaled(Images(probes.images, probes.labels), size)
 
 
 def _numbered(labels: NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(str(label) for label in range(int(labels.max()) + 1))
 
 
-def _scaled(images: Images, size: int) -> Images:
-    height, width = images.pixels.shape[1:3]
-    if (height, width) == (size, size):
-        return images
+def scaled(images: Images, size: int) -> Images:
+    """`scale` of labelled images."""
     return Images(scale(images.pixels, size), images.labels)
 
 
 def scale(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Images (n, H, W, 3) cut to a square at the centre and scaled to (n, size, size, 3)."""
+    """Images (n, H, W, 3), cut to a square at the centre and scaled to (n, size, size, 3) where they are not."""
     height, width = pixels.shape[1:3]
+    if (height, width) == (size, size):
+        return pixels
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     result = np.empty((len(pixels), size, size, 3), np.uint8)

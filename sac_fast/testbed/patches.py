@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..labelled_zoo.images import Images
 from ..labelled_zoo.photographs import CELL, assign_cells, read_photograph
 from ..models import Preprocessing
-from .task import Images, Task
+from .task import Task
 
 PATCH = 32
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -130,50 +132,31 @@ def make_patches(
     """
     counts = counts or Counts()
     generator = np.random.default_rng([seed, _SALT])
-    sides: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in ("defender", "attacker", "test", "pool")}
-    surrogate = []
-    for name in classes:
-        photograph = read_photograph(name)
-        owners = assign_cells(photograph.shape[0], photograph.shape[1], generator, counts.shares)
-        for side, owner in (("defender", 0), ("attacker", 1), ("test", 2), ("pool", 2)):
-            sides[side].append(
-                cut(photograph, np.argwhere(owners == owner), getattr(counts, side), generator, change=counts.change)
+    # Names, shares of the owners, owner of each side; whose cells are seen by a thief without images of the kind, and
+    # sides of the squares: the same motifs of the attacker's, nearer and in another light, and other photographs.
+    parts = (
+        (classes, counts.shares, {"defender": 0, "attacker": 1, "test": 2, "pool": 2}, 1, (20, 30)),
+        (transfer_classes, (0.6, 0.4), {"transfer": 0, "transfer_test": 1}, 0, _SIDES),
+    )
+    order = ("defender", "attacker", "test", "pool", "surrogate", "transfer", "transfer_test")
+    patches: dict[str, list[NDArray[np.uint8]]] = {side: [] for side in order}
+    for names, shares, owner_of, seen, squares in parts:
+        for name in names:
+            photograph = read_photograph(name)
+            owners = assign_cells(photograph.shape[0], photograph.shape[1], generator, shares)
+            for side, owner in owner_of.items():
+                cells, count = np.argwhere(owners == owner), getattr(counts, side)
+                patches[side].append(cut(photograph, cells, count, generator, change=counts.change))
+            cells, change = np.argwhere(owners == seen), 3 * counts.change
+            patches["surrogate"].append(
+                cut(photograph, cells, counts.surrogate, generator, change=change, sides=squares)
             )
-        # For a thief without images of the kind: the same motifs, nearer and in another light.
-        surrogate.append(
-            cut(
-                photograph, np.argwhere(owners == 1), counts.surrogate, generator,
-                change=3 * counts.change, sides=(20, 30),
-            )
-        )  # fmt: skip
-    other: dict[str, list[NDArray[np.uint8]]] = {"transfer": [], "transfer_test": []}
-    for name in transfer_classes:
-        photograph = read_photograph(name)
-        owners = assign_cells(photograph.shape[0], photograph.shape[1], generator, (0.6, 0.4))
-        for side, owner in (("transfer", 0), ("transfer_test", 1)):
-            other[side].append(
-                cut(photograph, np.argwhere(owners == owner), getattr(counts, side), generator, change=counts.change)
-            )
-        surrogate.append(
-            cut(photograph, np.argwhere(owners == 0), counts.surrogate, generator, change=3 * counts.change)
-        )
-    others = np.concatenate(surrogate)
+    sides: dict[str, Any] = {side: Images.shuffled(by_class, generator) for side, by_class in patches.items()}
     return Task(
         name="patches",
         classes=tuple(classes),
-        defender=_shuffled(sides["defender"], generator),
-        attacker=_shuffled(sides["attacker"], generator),
-        test=_shuffled(sides["test"], generator),
-        pool=_shuffled(sides["pool"], generator),
-        surrogate=others[generator.permutation(len(others))],
-        transfer=_shuffled(other["transfer"], generator),
-        transfer_test=_shuffled(other["transfer_test"], generator),
+        **{**sides, "surrogate": sides["surrogate"].pixels},
         transfer_classes=tuple(transfer_classes),
         preprocessing=PREPROCESSING,
         facts={"seed": seed},
     )
-
-
-def _shuffled(patches: list[NDArray[np.uint8]], generator: np.random.Generator) -> Images:
-    labels = np.repeat(np.arange(len(patches), dtype=np.int64), [len(of_class) for of_class in patches])
-    return Images(np.concatenate(patches), labels).take(generator.permutation(len(labels)))

@@ -48,10 +48,6 @@ class Size:
     probes: int
 
 
-_OTHERS = ("resnet", "densenet", "mobilenet", "mixer")
-_ALL = ("vgg", *_OTHERS)
-_CHEAP = ("vgg", "resnet", "densenet")
-
 FULL = Size(
     images=60_000,
     tuning=24_000,
@@ -71,7 +67,7 @@ FULL = Size(
         "extract-distill": (8, ("vgg", "resnet", "densenet", "mobilenet", "mixer")),
         "extract-soft-t4": (6, ("resnet", "vgg", "densenet", "mobilenet", "mixer")),
         "extract-soft-t1": (8, ("vgg", "resnet", "densenet", "mobilenet", "mixer")),
-        "extract-adversarial": (4, _CHEAP),
+        "extract-adversarial": (4, ("vgg", "resnet", "densenet")),
         "transfer-all": (5, ("vgg",)),
         "transfer-last": (4, ("vgg",)),
         "quantize-int8": (3, ("vgg",)),
@@ -128,9 +124,7 @@ def training_config(architecture: str, images: int, rows: int) -> TrainingConfig
 def tuning_config(architecture: str, images: int, rows: int) -> TrainingConfig:
     """How such a network is trained on from weights that are there: at a fifth of the learning rate."""
     full = training_config(architecture, images, rows)
-    return TrainingConfig(
-        full.epochs, optimizer=full.optimizer, learning_rate=full.learning_rate / 5, weight_decay=full.weight_decay
-    )
+    return dataclasses.replace(full, learning_rate=full.learning_rate / 5)
 
 
 def plan(

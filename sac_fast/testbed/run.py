@@ -67,7 +67,15 @@ def run_testbed(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = Path(out)
     source, *others = plan(size, seed, names=tuple(architectures), attacks=attacks_on(task))
-    about = {**task.describe(), "testbed": _settings(size, seed, architectures)}
+    # What two runs into one folder must agree on; the number of models may grow.
+    settings = {
+        "seed": seed,
+        "images": size.images,
+        "tuning": size.tuning,
+        "probes": size.probes,
+        "architectures": {name: dict(arguments) for name, arguments in architectures.items()},
+    }
+    about = {**task.describe(), "testbed": settings}
     # The pool of probe images stays here: workers read the probe files.
     sent = dataclasses.replace(task, pool=task.pool.take(np.zeros(1, np.int64)))
 
@@ -127,17 +135,6 @@ def _with_probes(zoo: LabelledZoo, task: Task, size: Size) -> LabelledZoo:
         probes.save(zoo.probes_file(name))
     zoo.save()
     return zoo
-
-
-def _settings(size: Size, seed: int, architectures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What two runs into one folder must agree on; the number of models may grow."""
-    return {
-        "seed": seed,
-        "images": size.images,
-        "tuning": size.tuning,
-        "probes": size.probes,
-        "architectures": {name: dict(arguments) for name, arguments in architectures.items()},
-    }
 
 
 def _resume(out: Path, about: Mapping[str, Any]) -> LabelledZoo | None:

@@ -15,13 +15,14 @@ from ..attacks import transfer as transfer_attacks
 from ..attacks.attack import Attack, AttackContext
 from ..attacks.registry import ATTACKS
 from ..labelled_zoo.folder import LabelledZoo, Role
+from ..labelled_zoo.images import Images
 from ..labelled_zoo.plan import Architecture
 from ..labelled_zoo.trainer import Trainer
 from ..models import ReferenceSimilarity
 from ..models.runner import Model
 from .plan import Planned, Size, model_spec, training_config, tuning_config
 from .probes import references
-from .task import Images, Task
+from .task import Task
 from .verification import VERIFIER_ATTACKS, embedder, verification_accuracy
 
 _OTHER_DATA = 0.6  # of the attacker's images: each such independent has data of its own

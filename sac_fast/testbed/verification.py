@@ -13,6 +13,7 @@ from ..attacks import last_layer_name
 from ..attacks.attack import Attack, Job
 from ..attacks.registry import ATTACKS
 from ..attacks.training import compute_logits, fit
+from ..verdict import roc_curve
 
 # Scales the mean squared difference of cosines, some hundredths, to the size of a cross-entropy.
 _SCALE = 50.0
@@ -64,14 +65,8 @@ def verification_accuracy(embeddings: Tensor, people: Tensor) -> float:
     positives, negatives = int(same.sum()), int((~same).sum())
     if not positives or not negatives:
         raise ValueError(f"people must give pairs of one and of two, got {positives} and {negatives}")
-    order = torch.argsort(cosines, descending=True)
-    values, hits = cosines[order], same[order]
-    accepted_same = hits.cumsum(0).double() / positives
-    accepted_other = (~hits).cumsum(0).double() / negatives
-    # A threshold stands between two different cosines, never within equal ones.
-    last_of_equal = torch.cat([values[1:] != values[:-1], torch.tensor([True])])
-    balanced = (1 + accepted_same - accepted_other)[last_of_equal] / 2
-    return max(0.5, float(balanced.max()))
+    curve = roc_curve(-cosines[same].numpy(), -cosines[~same].numpy())
+    return float(((1 + curve.true_positive_rate - curve.false_positive_rate) / 2).max())
 
 
 def _imitate(job: Job) -> nn.Module:

@@ -126,11 +126,8 @@ def bca_interval(value: float, drawn: Values, left_out: Sequence[Values], confid
     acceleration = cubes / (6 * squares**1.5) if squares > 0 else 0.0
     bias = float(norm.ppf(below))
     tail = (1 - confidence) / 2
-    ends = []
-    for z in (norm.ppf(tail), norm.ppf(1 - tail)):
-        shifted = bias + float(z)
-        ends.append(float(norm.cdf(bias + shifted / (1 - acceleration * shifted))))
-    low, high = np.quantile(drawn, ends)
+    shifted = bias + norm.ppf([tail, 1 - tail])
+    low, high = np.quantile(drawn, norm.cdf(bias + shifted / (1 - acceleration * shifted)))
     return Interval(float(low), float(high), "bca" if left_out else "bias-corrected")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ class Estimate:
 
     Example::
 
+        >>> from sac_fast.verdict import evaluate_distances
         >>> evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.15, 0.4]}, resamples=100).overall.auc.value
         0.75
     """
@@ -54,6 +56,7 @@ class Comparison:
 
     Example::
 
+        >>> from sac_fast.verdict import evaluate_distances
         >>> found = evaluate_distances({"finetune": [0.1, 0.2]}, {"other-data": [0.15, 0.4]}, resamples=100).overall
         >>> found.derived, found.derived_count, found.threshold
         (('finetune',), 2, None)
@@ -73,53 +76,48 @@ class Comparison:
     welch_p_value: float | None
 
 
+@dataclass
 class Comparer:
     """Compares groups of models with one set of resamples; arguments as checked by `evaluate_distances`."""
 
-    def __init__(
-        self,
-        near: dict[str, Values],
-        far: dict[str, Values],
-        replicates: tuple[dict[str, Values], dict[str, Values]] | None,
-        rate: float,
-        rates: list[float],
-        confidence: float,
-        resamples: int,
-        seed: int,
-    ) -> None:
-        self.near, self.far, self.replicates = near, far, replicates
-        self.rate, self.confidence = rate, confidence
-        self.rates = {f"{value:g}": value for value in rates}
-        sizes = [len(values) for values in (*near.values(), *far.values())]
-        self.models = ModelResamples(dict(zip(_groups(tuple(near), tuple(far)), sizes, strict=True)), resamples, seed)
+    near: dict[str, Values]
+    far: dict[str, Values]
+    replicates: tuple[dict[str, Values], dict[str, Values]] | None
+    rate: float
+    rates: list[float]
+    confidence: float
+    resamples: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        sizes = [len(values) for values in (*self.near.values(), *self.far.values())]
+        names = _groups(tuple(self.near), tuple(self.far))
+        self.models = ModelResamples(dict(zip(names, sizes, strict=True)), self.resamples, self.seed)
 
     def compare(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> Comparison:
         """The named attacks, pooled, against the named kinds, pooled."""
-        near, far = self._pooled(attacks, kinds)
+        near, far = _pooled(self.near, attacks), _pooled(self.far, kinds)
         p_values = conformal_p_value(near, far)
-        found = int((p_values <= self.rate).sum())
         threshold = calibrated_threshold(far, self.rate)
-        f1 = self._estimate(f1_figure(self.rate), attacks, kinds)
-        interval = clopper_pearson(found, near.size, self.confidence)
-        detected = Estimate(found / near.size, interval, note="nulls held fixed")
         if threshold is None:
             f1 = detected = Estimate(
                 None,
                 note=f"inconclusive: {far.size} independents give no p-value below {attainable_p_value(far.size):.3g}, "
                 f"and the rate is {self.rate:g}",
             )
+        else:
+            f1 = self._estimate(f1_figure(self.rate), [attacks], kinds)
+            found = int((p_values <= self.rate).sum())
+            interval = clopper_pearson(found, near.size, self.confidence)
+            detected = Estimate(found / near.size, interval, note="nulls held fixed")
+        figures = self._rank_figures([attacks], kinds)
         return Comparison(
             derived=attacks,
             independent=kinds,
             derived_count=near.size,
             independent_count=far.size,
-            auc=self._estimate(auc_figure, attacks, kinds, trials=min(near.size, far.size)),
-            tpr_at_fpr={
-                name: self._estimate(
-                    tpr_figure(rate), attacks, kinds, trials=near.size, note=self._too_few(rate, far.size)
-                )
-                for name, rate in self.rates.items()
-            },
+            auc=figures.pop("auc"),
+            tpr_at_fpr={name.removeprefix("tpr_at_fpr:"): figure for name, figure in figures.items()},
             f1=f1,
             threshold=threshold,
             attainable_p_value=attainable_p_value(far.size),
@@ -130,73 +128,59 @@ class Comparer:
 
     def means(self) -> dict[str, Estimate]:
         """The mean of the attacks' figures against all independents: AUC and true positive rates."""
-        attacks, kinds = tuple(self.near), tuple(self.far)
-        near, far = self._pooled(attacks, kinds)
-        figures: dict[str, tuple[Figure, int, str | None]] = {"auc": (auc_figure, min(near.size, far.size), None)}
-        for name, rate in self.rates.items():
-            figures[f"tpr_at_fpr:{name}"] = (tpr_figure(rate), near.size, self._too_few(rate, far.size))
-        means = {}
-        for name, (figure, trials, note) in figures.items():
-            over_models = np.mean([figure(self._draws((attack,), kinds)) for attack in attacks], axis=0)
-            over_probes = None
-            if self.replicates is not None:
-                over_probes = np.mean([figure(self._probe_draws((attack,), kinds)) for attack in attacks], axis=0)
-            means[name] = self._with_intervals(over_models, over_probes, attacks, kinds, figure, trials, note)
-        return means
+        return self._rank_figures([(attack,) for attack in self.near], tuple(self.far))
+
+    def _rank_figures(self, pools: list[tuple[str, ...]], kinds: tuple[str, ...]) -> dict[str, Estimate]:
+        """``auc`` and ``tpr_at_fpr:RATE``, each the mean over pools of attacks."""
+        near = sum(len(self.near[name]) for pool in pools for name in pool)
+        far = sum(len(self.far[name]) for name in kinds)
+        figures = {"auc": self._estimate(auc_figure, pools, kinds, trials=min(near, far))}
+        for rate in self.rates:
+            note = None
+            if largest_count(rate, far) == 0:
+                note = f"at no false accusation at all: {far} independents are too few for a rate of {rate:g}"
+            figures[f"tpr_at_fpr:{rate:g}"] = self._estimate(tpr_figure(rate), pools, kinds, trials=near, note=note)
+        return figures
 
     def _estimate(
-        self, figure: Figure, attacks: tuple[str, ...], kinds: tuple[str, ...], trials: int = 0, note: str | None = None
-    ) -> Estimate:
-        over_models = figure(self._draws(attacks, kinds))
-        over_probes = None if self.replicates is None else figure(self._probe_draws(attacks, kinds))
-        return self._with_intervals(over_models, over_probes, attacks, kinds, figure, trials, note)
-
-    def _with_intervals(
         self,
-        over_models: Values,
-        over_probes: Values | None,
-        attacks: tuple[str, ...],
-        kinds: tuple[str, ...],
         figure: Figure,
-        trials: int,
-        note: str | None,
+        pools: list[tuple[str, ...]],
+        kinds: tuple[str, ...],
+        trials: int = 0,
+        note: str | None = None,
     ) -> Estimate:
+        """The mean of a figure over pools of attacks; an interval where it is 0 or 1 needs the number of trials."""
+        over_models = np.mean([figure(self._draws(pool, kinds)) for pool in pools], axis=0)
         value = float(over_models[0])
+        groups = _groups(tuple(itertools.chain(*pools)), kinds)
         # BCa's acceleration assumes a smooth figure; rates at a threshold are step functions.
-        interval = self.models.interval(over_models, _groups(attacks, kinds), self.confidence, bca=figure is auc_figure)
+        interval = self.models.interval(over_models, groups, self.confidence, bca=figure is auc_figure)
         if interval is None and value in (0.0, 1.0) and trials:
             # All resamples agree, which is not certainty: `trials` disjoint pairs (AUC) or models (rates) agreed.
             interval = clopper_pearson(round(value) * trials, trials, self.confidence)
-        elif interval is None:
-            note = "; ".join(filter(None, [note, "no interval: no resample of the models differs"]))
+        notes = [note, "no interval: no resample of the models differs" if interval is None else None]
         probes = None
-        if over_probes is not None and np.ptp(over_probes) > 0:
-            probes = bca_interval(value, over_probes, [], self.confidence)
-        elif over_probes is not None:
-            note = "; ".join(filter(None, [note, "no interval over probes: no resample of them differs"]))
-        return Estimate(value, interval, probes, note)
-
-    def _pooled(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> tuple[Values, Values]:
-        return np.concatenate([self.near[name] for name in attacks]), np.concatenate([self.far[name] for name in kinds])
+        if self.replicates is not None:
+            over_probes = np.mean([figure(self._probe_draws(pool, kinds)) for pool in pools], axis=0)
+            if np.ptp(over_probes) > 0:
+                probes = bca_interval(value, over_probes, [], self.confidence)
+            else:
+                notes.append("no interval over probes: no resample of them differs")
+        return Estimate(value, interval, probes, "; ".join(filter(None, notes)) or None)
 
     def _draws(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> Draws:
-        near, far = self._pooled(attacks, kinds)
-        groups = _groups(attacks, kinds)
-        weights = self.models.weights_of(groups[: len(attacks)]), self.models.weights_of(groups[len(attacks) :])
-        return Draws(near[None], far[None], *weights)
+        weights = self.models.weights_of(_groups(attacks, ())), self.models.weights_of(_groups((), kinds))
+        return Draws(_pooled(self.near, attacks)[None], _pooled(self.far, kinds)[None], *weights)
 
     def _probe_draws(self, attacks: tuple[str, ...], kinds: tuple[str, ...]) -> Draws:
         assert self.replicates is not None
         near, far = self.replicates
-        return Draws.of_values(
-            np.concatenate([near[name] for name in attacks]).T, np.concatenate([far[name] for name in kinds]).T
-        )
+        return Draws.of_values(_pooled(near, attacks).T, _pooled(far, kinds).T)
 
-    @staticmethod
-    def _too_few(rate: float, independents: int) -> str | None:
-        if largest_count(rate, independents) > 0:
-            return None
-        return f"at no false accusation at all: {independents} independents are too few for a rate of {rate:g}"
+
+def _pooled(groups: dict[str, Values], names: tuple[str, ...]) -> Values:
+    return np.concatenate([groups[name] for name in names])
 
 
 def _groups(attacks: tuple[str, ...], kinds: tuple[str, ...]) -> list[str]:

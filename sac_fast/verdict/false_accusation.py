@@ -81,6 +81,8 @@ def random_split_check(
         >>> check.null_count, check.held_out_count, check.holds
         (50, 50, True)
     """
+    from scipy.stats import betabinom
+
     values = checks.check_values("independents", independents, minimum=2)
     level = checks.check_rate("rate", rate)
     checks.check_count("splits", splits, minimum=1)
@@ -89,15 +91,16 @@ def random_split_check(
     nulls = size - judged
     rank = largest_count(level, 1 + nulls)
     rng = np.random.default_rng(checks.check_count("seed", seed))
+    if rank < 1:
+        return SplitCheck(level, nulls, judged, splits, 0.0, 0.0, 0.0, None)
     accused = 0
     for _ in range(splits):
         order = rng.permutation(size)
-        if rank >= 1:
-            null = np.sort(values[order[judged:]])
-            accused += int((values[order[:judged]] < null[rank - 1]).sum())
-    spread = _beta_binomial_deviation(judged, rank, 1 + nulls - rank) / judged / math.sqrt(splits)
+        null = np.sort(values[order[judged:]])
+        accused += int((values[order[:judged]] < null[rank - 1]).sum())
+    spread = float(betabinom.std(judged, rank, 1 + nulls - rank)) / judged / math.sqrt(splits)
     share = accused / (splits * judged)
-    holds = None if rank < 1 else share <= level + _MAX_STANDARD_ERRORS * spread
+    holds = share <= level + _MAX_STANDARD_ERRORS * spread
     return SplitCheck(level, nulls, judged, splits, share, rank / (1 + nulls), spread, holds)
 
 
@@ -159,9 +162,3 @@ def transfer_check(null: ArrayLike, held_out: ArrayLike, rate: float) -> Transfe
     accused = int((values < nulls[rank - 1]).sum())
     p = float(betabinom.sf(accused - 1, values.size, rank, 1 + nulls.size - rank))
     return TransferCheck(level, nulls.size, values.size, accused, p)
-
-
-def _beta_binomial_deviation(trials: int, a: int, b: int) -> float:
-    if a < 1 or b < 1:
-        return 0.0
-    return math.sqrt(trials * a * b * (a + b + trials) / ((a + b) ** 2 * (a + b + 1)))

@@ -133,11 +133,11 @@ def calibrated_threshold(null: ArrayLike, alpha: float) -> float | None:
     return _bound(_sorted("null", null), checks.check_rate("alpha", alpha))
 
 
-def min_null_count(rate: float) -> int:
-    """The smallest m with ``1 / (1 + m) <= rate``; `rate` is one of `checks.check_rate`."""
+def min_null_count(rate: float, rank: int = 1) -> int:
+    """The smallest m with ``rank / (1 + m) <= rate``; `rate` is one of `checks.check_rate`."""
     # Correctly rounded quotients, as in `largest_count`.
-    needed = max(1, math.floor(1 / rate) - 2)
-    while 1 / (1 + needed) > rate:
+    needed = max(rank, math.floor(rank / rate) - 2)
+    while rank / (1 + needed) > rate:
         needed += 1
     return needed
 
@@ -239,29 +239,24 @@ class NullPool:
         upper = _bound(null, 2 * rate) if threshold is not None else None
         if upper == math.inf:
             upper = None
-        verdict: VerdictName
+        pool = f"{null.size} nulls: {self.kind}"
+        verdict: VerdictName = "inconclusive"
         if threshold is None:
-            verdict = "inconclusive"
-            needed = min_null_count(rate)
             reason = (
                 f"{null.size} nulls cannot give a p-value below {attainable:.3g}; a false-accusation rate of "
-                f"{rate:.3g} needs at least {needed}."
+                f"{rate:.3g} needs at least {min_null_count(rate)}."
             )
         elif p <= rate:
             verdict = "derived"
             reason = (
                 f"Nearer to the source than {threshold:.6g}, which an independent model is with probability "
-                f"at most {rate:.3g} (p = {p:.3g}, {null.size} nulls: {self.kind})."
+                f"at most {rate:.3g} (p = {p:.3g}, {pool})."
             )
         elif p <= 2 * rate:
-            verdict = "inconclusive"
             reason = (
-                f"Between the bounds: p = {p:.3g} lies above the rate {rate:.3g} and not above its double "
-                f"({null.size} nulls: {self.kind})."
+                f"Between the bounds: p = {p:.3g} lies above the rate {rate:.3g} and not above its double ({pool})."
             )
         else:
             verdict = "independent"
-            reason = (
-                f"Not distinguishable from the independents in the pool: p = {p:.3g} ({null.size} nulls: {self.kind})."
-            )
+            reason = f"Not distinguishable from the independents in the pool: p = {p:.3g} ({pool})."
         return Verdict(verdict, value, p, attainable, rate, threshold, upper, null.size, reason)

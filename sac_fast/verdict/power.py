@@ -6,6 +6,8 @@ around α. Probes do not affect this, since their noise is in the nulls too; the
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -112,31 +114,18 @@ def nulls_needed(
     if highest <= rate:
         raise ValueError(f"ceiling must lie above the false-accusation rate {rate:g}, got {highest:g}")
 
-    def kept(size: int, rank: int) -> bool:
-        return bool(beta.cdf(highest, rank, size + 1 - rank) >= share)
-
-    rank = 1
-    while True:
+    for rank in itertools.count(1):
         # These sizes have the same r, and the r-th smallest null decreases with their size.
-        first, last = _min_size(rate, rank), min(_min_size(rate, rank + 1) - 1, max_nulls)
+        first, last = min_null_count(rate, rank), min(min_null_count(rate, rank + 1) - 1, max_nulls)
         if first > max_nulls:
-            raise ValueError(
-                f"ceiling must be reachable with {max_nulls:,} nulls, got {highest:g} for the rate {rate:g}"
-            )
-        if last >= first and kept(last, rank):
-            while first < last:
-                middle = (first + last) // 2
-                first, last = (first, middle) if kept(middle, rank) else (middle + 1, last)
-            return first
-        rank += 1
+            break
 
+        def kept(size: int, rank: int = rank) -> bool:
+            return bool(beta.cdf(highest, rank, size + 1 - rank) >= share)
 
-def _min_size(rate: float, rank: int) -> int:
-    """The smallest m with ⌊α(1 + m)⌋ >= rank, by correctly rounded quotients."""
-    size = max(rank - 1, math.floor(rank / rate) - 2)
-    while rank / (1 + size) > rate:
-        size += 1
-    return size
+        if last >= first and kept(last):
+            return first + bisect.bisect_left(range(first, last), True, key=kept)
+    raise ValueError(f"ceiling must be reachable with {max_nulls:,} nulls, got {highest:g} for the rate {rate:g}")
 
 
 def probes_needed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,16 +37,9 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values, those of the verdict at the top level."""
-        return {
-            "source": self.source,
-            "suspect": self.suspect,
-            **self.verdict.to_dict(),
-            "metric": self.metric,
-            "comparison": self.comparison,
-            "probe_hash": self.probe_hash,
-            "null_distances": self.null_distances,
-            "warnings": list(self.warnings),
-        }
+        fields = dataclasses.asdict(self)
+        verdict = fields.pop("verdict")
+        return {"source": self.source, "suspect": self.suspect, **verdict, **fields, "warnings": list(self.warnings)}
 
 
 def verify_fingerprints(
@@ -92,7 +86,7 @@ def verify_fingerprints(
     """
     check_distinct_models(source, suspect, nulls)
     distances = [source.distance(fp, metric=metric, comparison=comparison, backend=backend) for fp in (suspect, *nulls)]
-    return judge_distances(source, suspect, nulls, distances, alpha=alpha, metric=metric, comparison=comparison)
+    return judge_distances(source, suspect, nulls, distances, alpha, metric, comparison)
 
 
 def judge_distances(
@@ -100,10 +94,10 @@ def judge_distances(
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint],
     distances: Sequence[float],
-    *,
     alpha: float,
     metric: str,
     comparison: str,
+    *,
     known_nulls: Mapping[str, float] | None = None,
     warnings: Sequence[str] = (),
 ) -> Verification:

@@ -50,16 +50,8 @@ def verify_fixed(
     distances = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)]).tolist()
     kind, wanted = _probe_kind(source), "jpeg" if score.probes.startswith("jpeg") else score.probes
     warnings = [] if kind == wanted else [f"the preset {preset} is meant for probes of the kind {wanted}, got {kind}"]
-    return judge_distances(
-        source,
-        suspect,
-        nulls,
-        distances,
-        alpha=alpha,
-        metric=f"{score.measure} / {score.metric}",
-        comparison=str(score.comparison),
-        warnings=warnings,
-    )
+    metric, comparison = f"{score.measure} / {score.metric}", str(score.comparison)
+    return judge_distances(source, suspect, nulls, distances, alpha, metric, comparison, warnings=warnings)
 
 
 def verify_calibrated(
@@ -103,16 +95,8 @@ def verify_calibrated(
                     f"(there: {inside[str(fp.model_hash)]!r})"
                 )
     outputs = {str(i): {probes: fp.outputs} for i, fp in enumerate((suspect, *nulls))}
-    return judge_distances(
-        source,
-        suspect,
-        nulls,
-        list(fitted.distances(outputs).values()),
-        alpha=alpha,
-        metric="calibrated",
-        comparison="−log P",
-        known_nulls=fitted.null,
-    )
+    distances = list(fitted.distances(outputs).values())
+    return judge_distances(source, suspect, nulls, distances, alpha, "calibrated", "−log P", known_nulls=fitted.null)
 
 
 def _probe_kind(fp: Fingerprint) -> str:

@@ -119,7 +119,7 @@ def test_checkpoints_are_adopted(folder):
         torch.save({"1.weight": torch.randn(3, 192), "1.bias": torch.randn(3)}, path)
     sac_fast(
         folder, "testbed", "adopt", "scripts", "--out", "zoo", "--images", "images.h5", "--image-size", 8,
-        "--model", "beside_models:build", "--null-kind", "same-data", "--probes", 4, "--quiet",
+        "--model", "beside_models:build", "--null-kind", "same-data", "--probe-count", 4, "--quiet",
     )  # fmt: skip
 
 
@@ -152,7 +152,9 @@ def test_no_other_line_changes_the_search_path():
 @pytest.fixture
 def clean(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    # without a folder that an earlier test of this process allowed
+    allowed = [finder for finder in sys.meta_path if not isinstance(finder, code_path._FolderFinder)]
+    monkeypatch.setattr(sys, "meta_path", allowed)
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

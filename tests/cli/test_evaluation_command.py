@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from support.labelled_zoos import make_zoo
 
-from sac_fast.evaluation import FigureError, evaluate, write_figures
+from sac_fast.evaluation.figures import FigureError, write_figures
+from sac_fast.evaluation.run import evaluate
 
 FIGURES = ("roc", "distances", "probes", "quality", "heatmap", "time")
 
@@ -109,14 +110,14 @@ def test_a_fit_that_cannot_be_is_refused_before_the_work(tmp_path, zoo, run, mon
     def evaluated(*arguments, **keywords):
         raise AssertionError("the evaluation was begun")
 
-    monkeypatch.setattr("sac_fast.evaluation.evaluate", evaluated)
+    monkeypatch.setattr("sac_fast.evaluation.run.evaluate", evaluated)
     code, text, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--fit", tmp_path / "c", "--null-share",
                           "0.9", "-q")  # fmt: skip
     assert (code, text) == (1, "")
     assert "a fit needs at least 4 independents besides the nulls" in err
 
 
-@pytest.mark.parametrize("step", ["sac_fast.evaluation.write_figures", "sac_fast.scores.Calibration.save"])
+@pytest.mark.parametrize("step", ["sac_fast.evaluation.figures.write_figures", "sac_fast.scores.Calibration.save"])
 def test_what_fails_after_the_evaluation_leaves_its_results(tmp_path, zoo, run, monkeypatch, step):
     def failing(*arguments, **keywords):
         raise OSError("no space left")

@@ -1,4 +1,4 @@
-"""sac_fast.compat.sac_jc and .sac against the scripts' formulas in plain PyTorch (tests/script_formulas.py)."""
+"""sac_fast.compat.sac_jc and .sac against the scripts' formulas in plain PyTorch (support/script_formulas.py)."""
 
 import itertools
 import math
@@ -8,15 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support import script_formulas as plain
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from support.script_values import assert_same, outcome, random
 
 from sac_fast.compat import sac, sac_jc
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# Largest |difference| in units of max(1, |value|). Half precision: one rounding of values of order 1; float32 and
-# float64: the figure that the drop-in promises, whatever the order of a product's sums.
-TOLERANCE = {torch.float16: 1e-3, torch.bfloat16: 8e-3, torch.float32: 1e-6, torch.float64: 1e-6}
 
 MATRIX_FUNCTIONS = [
     (lambda x: sac_jc.correlation(x, x), lambda x: plain.correlation_sac_jc(x, x)),
@@ -39,34 +35,6 @@ NAMES = [
     "similarity",
 ]
 every_function = pytest.mark.parametrize(("ours", "theirs"), MATRIX_FUNCTIONS, ids=NAMES)
-
-
-def outcome(function, *arguments):
-    """The value, or the exception's type."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        return type(error)
-
-
-def assert_same(ours, theirs):
-    """Same type, shape, dtype and device, and values within the table, NaN and Inf at the same places."""
-    assert type(ours) is type(theirs), (ours, theirs)
-    if not isinstance(theirs, torch.Tensor):
-        assert ours == theirs
-        return
-    assert (ours.shape, ours.dtype, ours.device) == (theirs.shape, theirs.dtype, theirs.device)
-    assert not ours.requires_grad
-    tolerance = TOLERANCE.get(theirs.dtype, 0)
-    ours, theirs = ours.double(), theirs.detach().double()
-    finite = torch.isfinite(theirs)
-    torch.testing.assert_close(ours[~finite], theirs[~finite], equal_nan=True)
-    error = (ours - theirs)[finite].abs() / theirs[finite].abs().clamp(min=1)
-    assert error.numel() == 0 or float(error.max()) <= tolerance
-
-
-def random(*shape, dtype=torch.float32, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
 def degenerate_inputs():
@@ -224,167 +192,6 @@ def test_labels_of_other_shapes(shape):
 def test_long_sums_are_rounded_as_in_the_loop(dtype):
     a, b = random(3000, 7, dtype=dtype), random(3000, 7, dtype=dtype, seed=1)
     assert_same(sac_jc.similarity(a, b), plain.similarity(a, b))
-
-
-# --- area under the curve --------------------------------------------------------------------------------
-
-SCORES = [
-    ([0.1, 0.2, 0.3], [0.4, 0.5], 1.0),
-    ([0.4, 0.5], [0.1, 0.2, 0.3], 0.0),
-    ([1.0, 1.0], [1.0, 1.0, 1.0], 0.5),
-    ([0.1, 0.3], [0.2, 0.4], 0.75),
-]
-
-
-@pytest.mark.parametrize(("near", "far", "expected"), SCORES)
-@pytest.mark.parametrize("make", [list, torch.tensor, lambda x: [torch.tensor(v) for v in x]], ids=range(3))
-def test_auc_literals(near, far, expected, make):
-    assert sac_jc.calculate_auc(make(near), make(far)) == expected
-    assert sac_jc.calculate_auc(make(near), far) == expected
-
-
-@given(
-    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30),
-    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30),
-)
-def test_auc_to_the_last_digit(near, far):
-    expected = plain.calculate_auc(near, far)
-    assert sac_jc.calculate_auc(near, far) == expected
-    assert sac.calculate_auc(torch.tensor(near), torch.tensor(far, requires_grad=True)) == expected
-    assert isinstance(sac.calculate_auc(near, far), type(expected))
-
-
-@pytest.mark.parametrize(("near", "far"), [([math.nan], [1.0]), ([math.inf], [1.0]), ([], [])])
-def test_auc_of_what_has_none(near, far):
-    assert outcome(plain.calculate_auc, near, far) is ValueError
-    assert outcome(sac_jc.calculate_auc, near, far) is ValueError
-
-
-# --- models ----------------------------------------------------------------------------------------------
-
-
-class Recorder(nn.Sequential):
-    """A model that says in which mode and with which gradients it ran."""
-
-    def __init__(self, k=7):
-        generator = torch.Generator().manual_seed(5)
-        super().__init__(nn.Flatten(), nn.Linear(12, k), nn.Dropout(0.5))
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        self.seen = []
-
-    def forward(self, x):
-        self.seen.append((self.training, torch.is_grad_enabled(), len(x)))
-        return super().forward(x)
-
-
-def loader(n=21, batch_size=8, dtype=torch.float32):
-    images = random(n, 3, 2, 2, dtype=dtype, seed=2)
-    labels = torch.randint(7, (n,), generator=torch.Generator().manual_seed(3))
-    return DataLoader(TensorDataset(images, labels), batch_size=batch_size, shuffle=False)
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (sac_jc.cal_cor, lambda m, d: plain.correlation_sac_jc(plain.answers(m, d), plain.answers(m, d))),
-        (sac.cal_cor, lambda m, d: plain.correlation_sac(plain.answers(m, d), plain.answers(m, d))),
-        (
-            sac.cal_cor_onehot,
-            lambda m, d: plain.correlation_sac(*[plain.output_to_label(plain.answers(m, d))] * 2),
-        ),
-        (sac_jc.feature, lambda m, d: plain.answers(m, list(d)[-1:])),
-        (sac_jc.cal_correct, plain.cal_correct),
-    ],
-    ids=["sac_jc.cal_cor", "sac.cal_cor", "cal_cor_onehot", "feature", "cal_correct"],
-)
-@pytest.mark.parametrize("n", [1, 2, 16, 17, 21])
-def test_models(ours, theirs, n):
-    model = Recorder().train()
-    expected = outcome(theirs, model, loader(n))
-    model.train()
-    model.seen.clear()
-    assert_same(outcome(ours, model, loader(n)), expected)
-    sizes = [min(8, n - start) for start in range(0, n, 8)]
-    assert model.seen == [(False, False, size) for size in sizes]  # eval mode, no graph, each batch once
-    assert not model.training
-    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
-
-
-def test_model_in_double_precision():
-    model = Recorder().double()
-    matrix = sac_jc.cal_cor(model, loader(dtype=torch.float64))
-    assert matrix.dtype == torch.float64
-    answers = plain.answers(model, loader(dtype=torch.float64))
-    assert_same(matrix, plain.correlation_sac_jc(answers, answers))
-    # labels are float32 whatever the model computes in, as in the scripts
-    assert sac.cal_cor_onehot(model, loader(dtype=torch.float64)).dtype == torch.float32
-
-
-def test_accuracy_converts_the_images():
-    assert sac_jc.cal_correct(Recorder(), loader(dtype=torch.float64)) == plain.cal_correct(Recorder(), loader())
-
-
-def test_accuracy_literal():
-    images = torch.eye(4).repeat(2, 1)
-    labels = torch.tensor([0, 1, 2, 3, 0, 0, 0, 0])
-    assert sac.cal_correct(nn.Identity(), [(images[:5], labels[:5]), (images[5:], labels[5:])]) == 5 / 8
-
-
-@pytest.mark.parametrize("function", [sac_jc.cal_cor, sac.cal_cor, sac.cal_cor_onehot])
-def test_no_batch(function):
-    with pytest.raises((RuntimeError, ValueError), match="non-empty"):
-        function(Recorder(), [])
-
-
-def test_no_batch_for_the_others():
-    with pytest.raises(ValueError, match="dataloader must give at least one batch, got none"):
-        sac_jc.feature(Recorder(), [])
-    with pytest.raises(ZeroDivisionError):
-        sac_jc.cal_correct(Recorder(), [])
-
-
-def test_a_failing_model_is_back_on_the_cpu_and_the_error_is_its_own():
-    with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        sac_jc.cal_cor(Recorder(), [(random(4, 5), torch.zeros(4))])
-
-
-@pytest.mark.cuda
-def test_devices_are_those_of_the_scripts():
-    assert sac_jc.cal_cor(Recorder(), loader()).device.type == "cuda"
-    assert sac.cal_cor(Recorder(), loader()).device.type == "cpu"
-    assert sac.cal_cor_onehot(Recorder(), loader()).device.type == "cpu"
-    assert sac_jc.feature(Recorder(), loader()).device.type == "cpu"
-
-
-# --- hooks -----------------------------------------------------------------------------------------------
-
-
-def test_feature_hook():
-    layer = nn.Linear(3, 2)
-    model = nn.Sequential(layer, nn.ReLU())
-    hook = sac_jc.FeatureHook(layer)
-    assert not hasattr(hook, "output")
-    x = random(5, 3)
-    model(x)
-    torch.testing.assert_close(hook.output, layer(x).detach())
-    assert not hook.output.requires_grad
-    kept = hook.output
-    hook.close()
-    model(2 * x)
-    assert hook.output is kept
-
-
-def test_feature_hook_of_several_outputs():
-    layer = nn.LSTM(3, 2)
-    hook = sac.FeatureHook(layer)
-    output, (hidden, cell) = layer(random(4, 1, 3))
-    assert torch.equal(hook.output[0], output)
-    assert torch.equal(hook.output[1][1], cell)
-    assert torch.equal(hook.output[1][0], hidden)
-    assert not hook.output[0].requires_grad
-    assert not hook.output[1][0].requires_grad
 
 
 def test_star_import_gives_the_scripts_names():

@@ -147,7 +147,7 @@ def test_probes_are_the_compressed_test_patches(demo):
     out, results = demo
     probes = ProbeSet.load(out / "probes.safetensors")
     test = data.make_task(0, patches=16, test_patches=6).test
-    expected = ProbeSet.from_arrays(test.images, test.labels, layout="NHWC").jpeg(
+    expected = ProbeSet.from_arrays(test.pixels, test.labels, layout="NHWC").jpeg(
         severity=results["settings"]["jpeg_severity"]
     )
     assert np.array_equal(probes.images, expected.images)

@@ -27,11 +27,11 @@ def test_sides_share_no_pixel(monkeypatch):
     task = data.make_task(3, patches=60, test_patches=30, photographs=("a",))
     pixels = []
     for side in (task.defender, task.attacker, task.test):
-        flat = side.images.reshape(-1, 3).astype(int)
+        flat = side.pixels.reshape(-1, 3).astype(int)
         pixels.append(set((flat[:, 0] * 256 + flat[:, 1]).tolist()))
-        step = np.diff(side.images.astype(int), axis=1)[..., 0]
+        step = np.diff(side.pixels.astype(int), axis=1)[..., 0]
         assert (step == 1).all()  # patches are cut whole: 32 neighbouring rows
-    assert [len(side.images) for side in (task.defender, task.attacker, task.test)] == [60, 60, 30]
+    assert [len(side.pixels) for side in (task.defender, task.attacker, task.test)] == [60, 60, 30]
     assert pixels[0].isdisjoint(pixels[1])
     assert pixels[0].isdisjoint(pixels[2])
     assert pixels[1].isdisjoint(pixels[2])
@@ -41,7 +41,7 @@ def test_patches_of_a_side_are_all_different(monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
     monkeypatch.setattr(data, "read_photograph", lambda name: noise)
     side = data.make_task(0, patches=150, photographs=("a",)).attacker
-    assert len({patch.tobytes() for patch in side.images}) == 150
+    assert len({patch.tobytes() for patch in side.pixels}) == 150
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_task_is_balanced_and_seeded():
     assert len(one.classes) == 10
     for side, count in (("defender", 5), ("attacker", 5), ("test", 2)):
         patches = getattr(one, side)
-        assert patches.images.dtype == np.uint8
-        assert patches.images.shape == (10 * count, 32, 32, 3)
+        assert patches.pixels.dtype == np.uint8
+        assert patches.pixels.shape == (10 * count, 32, 32, 3)
         assert np.bincount(patches.labels).tolist() == [count] * 10
-        assert np.array_equal(patches.images, getattr(again, side).images)
-        assert not np.array_equal(patches.images, getattr(other, side).images)
+        assert np.array_equal(patches.pixels, getattr(again, side).pixels)
+        assert not np.array_equal(patches.pixels, getattr(other, side).pixels)
 
 
 def test_gray_photographs_have_three_equal_channels():

@@ -1,93 +1,20 @@
 """Scans with real worker processes: outputs, failures with their reasons, what is known, and distances."""
 
 import dataclasses
-import datetime
-import json
 import os
 import signal
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from support import hostile_files, scan_models
+from support import scan_models
+from support.scan_runs import PROBES, SETTINGS, entry, run_scan
 
-from sac_fast import ProbeSet, correlation_distance, fingerprint
-from sac_fast.cli.render.scan import ScanReport
-from sac_fast.demo import architectures
-from sac_fast.demo.plan import FULL
-from sac_fast.models import ModelEntry, list_entries
-from sac_fast.scan.jobs import ScanError, WorkerSettings, default_memory, device_list
+from sac_fast import correlation_distance, fingerprint
+from sac_fast.models import ModelEntry
+from sac_fast.scan.jobs import ScanError, default_memory, device_list
 from sac_fast.scan.pool import WorkerPool
-from sac_fast.scan.progress import ScanSummary
-from sac_fast.scan.run import scan_models as scan
 from sac_fast.store import ModelStore, export_models
-
-PROBES = scan_models.probes()
-SETTINGS = WorkerSettings(timeout=60, memory_bytes=600 << 20, architectures=(scan_models.SPEC,))
-
-
-class Kept(WorkerPool):
-    """Workers that outlive a scan, since their start takes seconds."""
-
-    submitted = 0
-
-    def close(self):
-        pass
-
-    def submit(self, job):
-        self.submitted += 1
-        super().submit(job)
-
-    def limit(self, **changes):
-        self._settings = dataclasses.replace(SETTINGS, **changes)
-
-
-@pytest.fixture(scope="module")
-def shared_pool():
-    pool = Kept(PROBES, ["cpu", "cpu"], SETTINGS)
-    yield pool
-    WorkerPool.close(pool)
-
-
-@pytest.fixture
-def pool(shared_pool):
-    shared_pool.limit()
-    shared_pool.submitted = 0
-    return shared_pool
-
-
-@pytest.fixture
-def store(tmp_path):
-    with ModelStore.open(tmp_path / "store", write=True, create=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def folder(tmp_path):
-    made = tmp_path / "zoo"
-    made.mkdir()
-    return made
-
-
-def entry(folder, name, seed=0, **kwargs):
-    path = folder / f"{name}.safetensors"
-    scan_models.weights(path, seed)
-    return ModelEntry(name, path, scan_models.SPEC, kwargs)
-
-
-def run_scan(entries, store, pool, **options):
-    events = {}
-    summary = scan(
-        entries,
-        PROBES,
-        store,
-        workers=pool,
-        on_event=lambda e: events.update({e["name"]: e}),
-        **{"settings": SETTINGS, **options},
-    )
-    return summary, events
 
 
 def test_outputs_are_those_of_the_fingerprint_and_failures_have_reasons(folder, store, pool, tmp_path):
@@ -272,134 +199,6 @@ def test_a_worker_or_the_fork_server_that_is_killed_from_outside_costs_no_result
     assert (summary.done, summary.failed) == (6, 0)
 
 
-def test_recorded_outputs_need_no_probes(folder, store, tmp_path):
-    rng = np.random.default_rng(0)
-    arrays = {f"m{i}": rng.standard_normal((6, 4)).astype(np.float32) for i in range(3)}
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    scan_models.weights(folder / "weights.safetensors")
-    np.save(folder / "strange.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    entries = list_entries(folder)
-    summary = scan(entries, PROBES.content_hash, store, workers=1, settings=SETTINGS)
-    assert (summary.done, summary.failed) == (3, 2)
-    for name, array in arrays.items():
-        record = store.record_for(f"{name}.npy")
-        assert torch.equal(store.outputs(record), torch.from_numpy(array))
-        assert (record.architecture, record.preprocessing_hash, record.format) == (None, "", "npy")
-    assert store.record_for("weights.safetensors").reason == "run-failed"
-    assert "needs probes" in store.record_for("weights.safetensors").message
-    assert store.record_for("strange.npy").reason == "object-array"
-
-
-def test_fingerprints_of_other_probes_are_failures(folder, store, pool):
-    own = fingerprint(scan_models.Tiny(), PROBES, name="own")
-    own.save(folder / "own")
-    others = ProbeSet.from_arrays(PROBES.images[::-1])
-    fingerprint(scan_models.Tiny(), others, name="foreign").save(folder / "foreign")
-    np.save(folder / "plain.npy", own.outputs.numpy())
-    summary = scan(list_entries(folder), PROBES, store, workers=pool, settings=SETTINGS)
-    assert (summary.done, summary.reasons) == (2, {"other-probes": 1})
-    message = store.record_for("foreign").message
-    assert PROBES.content_hash in message
-    assert others.content_hash in message
-
-
-def test_architectures_named_inside_a_folder_are_not_run(folder, store, pool, tmp_path):
-    scan_models.weights(folder / "w.safetensors")
-    marker = tmp_path / "owned"
-    (folder / "zoo.csv").write_text(
-        "path,name,architecture,kwargs\n"
-        f'w.safetensors,evil,os:mkdir,"{{""path"": ""{marker}""}}"\n'
-        f'w.safetensors,disguised,sac_fast.demo.architectures:torch.os.mkdir,"{{""path"": ""{marker}""}}"\n'
-        "w.safetensors,private,sac_fast.demo.architectures:_Branches,\n"
-        "w.safetensors,demo,sac_fast.demo.architectures:plain,\n"
-        "w.safetensors,mine,support.scan_models:Tiny,\n"
-        "w.safetensors,found,,\n"
-    )
-    settings = dataclasses.replace(SETTINGS, trusted=())
-    summary = scan(list_entries(folder), PROBES, store, workers=pool, settings=settings)
-    assert not marker.exists()
-    # The demo's own is run, and does not fit.
-    assert (summary.done, summary.reasons) == (2, {"untrusted-architecture": 3, "load-failed": 1})
-    assert store.record_for("found").architecture == scan_models.SPEC  # by fit
-
-
-def test_a_folder_given_by_its_path_is_not_trusted_either(folder, pool, tmp_path, capsys):
-    scan_models.weights(folder / "w.safetensors")
-    marker = tmp_path / "owned"
-    (folder / "zoo.csv").write_text(
-        "path,name,architecture,kwargs\n"
-        f'w.safetensors,evil,os:mkdir,"{{""path"": ""{marker}""}}"\n'
-        "w.safetensors,found,,\n"
-    )
-    summary = scan(str(folder), PROBES, tmp_path / "new", workers=pool, settings=SETTINGS, progress=True)
-    assert (summary.done, summary.reasons) == (1, {"untrusted-architecture": 1})
-    assert not marker.exists()
-    assert capsys.readouterr().err == ""  # no terminal: no bar, and no empty line in its place
-
-
-def test_the_trusted_architectures_are_those_that_the_demo_writes():
-    def refused(spec):
-        return WorkerSettings(trusted=()).refusal(ModelEntry("a", "a", architecture=spec)) is not None
-
-    module = architectures.__name__
-    names = tuple(name for name in vars(architectures) if not refused(f"{module}:{name}"))
-    assert names == FULL.architectures == ("plain", "residual", "inception")
-    head = "sac_fast.attacks.transfer:with_head"
-    for model, wrong in ((f"{module}:plain", False), ("os:system", True), ({"a": 1}, False), (head, True)):
-        arguments = {"model": model, "outputs": 3, "model_args": {"model": "os:system"}}
-        entry = ModelEntry("a", "a", architecture=head, kwargs=arguments)
-        answer = WorkerSettings(trusted=(head,)).refusal(entry)
-        assert (answer is not None) == wrong
-        assert answer is None or "'os:system'" in answer.message
-        assert refused(head)
-    for spec in (f"{module}:plain.__init__", f"{module}:torch.os.mkdir", f" {module}:plain", f"{module}.x:plain"):
-        assert refused(spec)
-
-
-def test_an_entry_that_no_store_can_hold_costs_no_other_model(folder, store, pool):
-    first = entry(folder, "good")
-    bad = {
-        "date": dataclasses.replace(first, kwargs={"a": datetime.date(2020, 1, 1)}),
-        "nan": dataclasses.replace(first, kwargs={"a": float("nan")}),
-        "refused date": dataclasses.replace(first, architecture="os:x", kwargs={"a": datetime.date(2020, 1, 1)}),
-        "refused nan": dataclasses.replace(first, architecture="os:x", kwargs={"a": float("nan")}),
-        "output": dataclasses.replace(first, output="o" * 5000),
-        "arguments": dataclasses.replace(first, kwargs={"a": "a" * (1 << 20)}),
-    }
-    entries = [
-        first,
-        *(dataclasses.replace(e, name=name, tags=("t",)) for name, e in bad.items()),
-        entry(folder, "last"),
-    ]
-    settings = dataclasses.replace(SETTINGS, trusted=())
-    for known in (0, 8):
-        summary = scan(entries, PROBES, store, workers=pool, settings=settings)
-        assert (summary.done + summary.failed, summary.known) == (8 - known, known)
-    assert {name: store.record_for(name).reason for name in bad} == {
-        **dict.fromkeys(("date", "nan", "output", "arguments"), "bad-arguments"),
-        **dict.fromkeys(("refused date", "refused nan"), "untrusted-architecture"),
-    }
-    assert all(store.record_for(name).tags == ("t",) for name in bad)
-    assert store.record_for("good").status == store.record_for("last").status == "done"
-
-
-def test_recorded_outputs_of_other_rows_than_the_sources_fail_alone(folder, store):
-    rng = np.random.default_rng(0)
-    for name, rows in (("a", 6), ("b", 6), ("short", 5), ("known", 5)):
-        np.save(folder / f"{name}.npy", rng.standard_normal((rows, 4)).astype(np.float32))
-    entries = list_entries(folder)
-    digits = "sha256:" + "0" * 64
-    summary = scan([e for e in entries if e.name == "known.npy"], digits, store, workers=1, settings=SETTINGS)
-    assert summary.done == 1
-    summary = scan(entries, digits, store, sources=["a.npy"], workers=1, settings=SETTINGS)
-    assert (summary.done, summary.known, summary.reasons) == (2, 1, {"wrong-shape": 1})
-    assert store.record_for("short.npy").message == "outputs must have 6 rows like the sources, got 5"
-    assert {row.name for row in store.distances()} == {"a.npy", "b.npy"}
-    with pytest.raises(ScanError, match=r"same number of probes, got \[5, 6\]"):
-        scan(entries, digits, store, sources=["a.npy", "known.npy"], workers=1, settings=SETTINGS)
-
-
 def test_devices_and_names_are_checked(folder, store, pool):
     assert device_list("cpu", 3) == ["cpu"] * 3
     assert len(device_list("cpu", None)) == len(os.sched_getaffinity(0))
@@ -414,72 +213,3 @@ def test_devices_and_names_are_checked(folder, store, pool):
         run_scan([dataclasses.replace(twice[0], name="n" * 5000)], store, pool)
     with pytest.raises(ValueError, match=r"entry 'a': tags must have at most 32,768 characters together, got 40,000"):
         run_scan([dataclasses.replace(twice[0], tags=("t" * 40_000,))], store, pool)
-
-
-def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
-    for seed in range(2):
-        scan_models.weights(folder / f"m{seed}.safetensors", seed)
-    (folder / "empty.pth").write_bytes(b"")
-    PROBES.save(tmp_path / "probes")
-    arguments = ("scan", folder, "--probes", tmp_path / "probes", "--store", tmp_path / "s", "--workers", 1)
-    arguments += ("--architecture", scan_models.SPEC, "--quiet")
-    code, out, err = run(*arguments, "--json", "--source", "m0.safetensors")
-    assert code == 0, err
-    *models, summary = map(json.loads, out.splitlines())
-    assert {model["name"]: model["status"] for model in models} == {
-        "empty.pth": "failed",
-        "m0.safetensors": "done",
-        "m1.safetensors": "done",
-    }
-    assert summary["event"] == "summary"
-    assert (summary["done"], summary["failed"], summary["known"]) == (2, 1, 0)
-    assert summary["reasons"] == {"empty": 1}
-    code, out, err = run(*arguments)
-    assert code == 0, err
-    assert "0 now, 2 known before" in out
-    assert "empty.pth: empty:" in out
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ((), "either --probes or --probe-hash"),
-        (("--probe-hash", "md5:12"), "64 digits"),
-        (("--probe-hash", "sha256:" + "0" * 64, "--device", "tpu"), "device must be"),
-        (("--probe-hash", "sha256:" + "0" * 64, "--size", "big"), "N or HxW"),
-        (("--probe-hash", "sha256:" + "0" * 64, "--memory", "inf"), "less than or equal to 1000000000"),
-        (("--probe-hash", "sha256:" + "0" * 64, "--timeout", "nan"), "less than or equal to 1000000000"),
-    ],
-)
-def test_the_command_refuses_nonsense(folder, tmp_path, run, options, words):
-    code, _, err = run("scan", folder, "--store", tmp_path / "s", *options)
-    assert code == 2
-    assert words in " ".join(err.replace("│", " ").split())
-    assert not (tmp_path / "s").exists()
-
-
-def test_names_cannot_give_orders_to_the_terminal(capsys):
-    report = ScanReport(as_json=False)
-    report.take({"status": "failed", "name": "\x1b[2Ja\ud800", "reason": "odd", "message": "\u202eno"})
-    report.finish(ScanSummary(1, failed=1, retagged=2, reasons={"\x1b]0;": 1}), Path("s\x1b[1m"))
-    out = capsys.readouterr().out
-    assert "\\x1b[2Ja\\ud800: odd: \\u202eno" in out
-    assert "\\x1b]0; 1" in out
-    assert "s\\x1b[1m" in out
-    assert "of 2 known changed" in out
-    assert not set("\x1b\ud800\u202e") & set(out)
-
-
-def test_a_folder_of_hostile_files_beside_good_models(folder, store, pool):
-    reasons = hostile_files.make_hostile_folder(folder)
-    for seed in range(3):
-        scan_models.weights(folder / f"good{seed}.safetensors", seed)
-    summary, events = run_scan(list_entries(folder), store, pool)
-    assert {name: event["reason"] for name, event in events.items() if event["status"] == "failed"} == reasons
-    for name, reason in reasons.items():
-        record = store.record_for(name, PROBES.content_hash)
-        assert (record.status, record.reason) == ("failed", reason)
-        assert record.message.isprintable()
-    assert not hostile_files.marker(folder).exists()
-    assert (summary.done, summary.failed) == (3, len(reasons))
-    assert all(events[f"good{seed}.safetensors"]["status"] == "done" for seed in range(3))

@@ -1,4 +1,4 @@
-"""The store of a zoo: what goes in comes out, once, in one order, and only one writes."""
+"""The store: what goes in comes out, once, and in one order."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ import dataclasses
 import hashlib
 import json
 import os
-import resource
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import safetensors.numpy
 import torch
 from support.store_models import PROBES, model, result, sha
 
-from sac_fast.errors import StoreError, StoreLockedError
 from sac_fast.store import (
     FileStamp,
     ModelRecord,
@@ -30,14 +24,7 @@ from sac_fast.store import (
     export_distances,
     export_models,
     source_id,
-    writer_of,
 )
-
-
-@pytest.fixture
-def store(tmp_path):
-    with ModelStore.open(tmp_path / "zoo", write=True, create=True) as opened:
-        yield opened
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -73,36 +60,6 @@ def test_key_digest_is_sha256_of_canonical_json():
     assert ResultKey.from_json(text) == key
 
 
-def test_large_outputs_keep_no_descriptors(store):
-    count, large = 24, torch.arange(512 * 513, dtype=torch.float32).reshape(512, 513)  # just over 1 MiB
-    for number in range(count):
-        key, record, _ = result(number)
-        store.add_results([(key, record, large + number)])
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
-    try:
-        held = [store.outputs(record) for record in store.records()]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(held) == count
-    for number, outputs in enumerate(held):
-        assert torch.equal(outputs, large + number)
-    held[0][0, 0] = -1.0  # copy on write
-    assert store.outputs(next(store.records()))[0, 0] == 0.0
-
-
-def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
-    key, record, _ = result(1)
-    large = torch.arange(512 * 513, dtype=torch.float64).reshape(512, 513)
-    store.add_results([(key, record, large)])
-
-    def full(*arguments, **options):
-        raise RuntimeError("unable to mmap 1050753 bytes: Cannot allocate memory (12)")
-
-    monkeypatch.setattr(torch, "from_file", full)
-    assert torch.equal(store.outputs(store.record_for("model-0001")), large)
-
-
 @pytest.mark.parametrize(
     "field", ["model_hash", "architecture", "output", "probe_hash", "preprocessing_hash", "code_version", "dtype"]
 )
@@ -112,16 +69,6 @@ def test_every_field_of_the_key_counts(store, field):
     value = sha("other") if field.endswith("hash") else "other"
     assert store.has_result(key)
     assert not store.has_result(dataclasses.replace(key, **{field: value}))
-
-
-def test_file_is_plain_safetensors_named_by_its_hash(store):
-    store.add_results([result(3)])
-    (path,) = (store.folder / "outputs").rglob("*.safetensors")
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
-    assert path.parent.name == path.stem[:2]
-    arrays = safetensors.numpy.load_file(path)
-    assert list(arrays) == ["outputs"]
-    np.testing.assert_array_equal(arrays["outputs"], np.arange(18, dtype=np.float32).reshape(6, 3) + 3)
 
 
 def test_adding_again_changes_nothing(store):
@@ -204,22 +151,6 @@ def test_changed_model_keeps_the_old_result_until_it_is_removed(store):
     assert len(tree(store.folder / "outputs")) == 1
 
 
-@pytest.mark.parametrize(
-    ("outputs", "match"),
-    [
-        (torch.ones(3), "float32 or float64"),
-        (torch.ones(3, 0), "float32 or float64"),
-        (torch.ones(3, 2).half(), "float32 or float64"),
-        (torch.tensor([[1.0, float("nan")]]), "finite"),
-    ],
-)
-def test_wrong_outputs_leave_the_store_usable(store, outputs, match):
-    key, record, good = result(1)
-    with pytest.raises(ValueError, match=match):
-        store.add_results([(key, record, outputs)])
-    store.add_results([(key, record, good)])
-
-
 def test_wrong_values_are_refused(store):
     key, _, outputs = result(1)
     with pytest.raises(ValueError, match="key must be that of the record"):
@@ -234,59 +165,6 @@ def test_wrong_values_are_refused(store):
     ):
         with pytest.raises(ValueError, match=next(iter(changes))):
             model(1, **changes)
-
-
-def test_second_writer_is_refused_at_once_and_readers_are_not(store):
-    store.add_results([result(1)])
-    with pytest.raises(StoreLockedError, match=f"process {os.getpid()} writes") as caught:
-        ModelStore.open(store.folder, write=True)
-    assert caught.value.pid == os.getpid()
-    with ModelStore.open(store.folder, write=False) as reader:
-        store.add_results([result(2)])
-        assert len(list(reader.records())) == 2
-        with pytest.raises(StoreError, match="write=True"):
-            reader.add_results([result(3)])
-    assert writer_of(store.folder) == os.getpid()
-    store.close()
-    assert writer_of(store.folder) is None
-    ModelStore.open(store.folder, write=True).close()
-
-
-def test_another_process_is_refused_too(store):
-    code = (
-        "import fcntl, sys\n"
-        "with open(sys.argv[1]) as f:\n"
-        "    try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
-        "    except BlockingIOError: print(f.read().strip())"
-    )
-    command = [sys.executable, "-c", code, str(store.folder / "writer.lock")]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{os.getpid()}\n"
-
-
-def test_threads_share_a_store(store):
-    threads = [
-        threading.Thread(target=lambda i=i: store.add_results([result(j) for j in range(i, 60, 6)])) for i in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(list(store.records())) == 60
-    assert check_store(store).clean
-
-
-def test_closed_and_missing_stores(tmp_path, store):
-    store.close()
-    with pytest.raises(StoreError, match="closed"):
-        list(store.records())
-    with pytest.raises(StoreError, match="no such folder"):
-        ModelStore.open(tmp_path / "none", write=True)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").touch()
-    with pytest.raises(StoreError, match=r"empty folder.*thesis"):
-        ModelStore.open(tmp_path / "other", write=True, create=True)
-    with pytest.raises(ValueError, match="create must come with write"):
-        ModelStore.open(tmp_path / "new", write=False, create=True)
 
 
 def test_exports_and_files_do_not_depend_on_the_order(tmp_path):
@@ -349,16 +227,6 @@ def test_distances(store):
     assert store.missing_distances(source, "cosine", "l1", keys) == [keys[1]]
     store.remove("model-0002")
     assert [d.name for d in store.distances()] == ["model-0000"]
-
-
-def test_large_outputs_are_mapped_and_checked(store):
-    record = model(1)
-    outputs = torch.arange(400_000, dtype=torch.float64).reshape(4000, 100)
-    store.add_results([(record.key, record, outputs)])
-    found = store.outputs(store.record_for(record.name))
-    assert torch.equal(found, outputs)
-    found[0, 0] = 5.0  # the reader's own copy
-    assert torch.equal(store.outputs(store.record_for(record.name)), outputs)
 
 
 def test_json_of_ls_makes_the_record_again(run, store):

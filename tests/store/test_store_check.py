@@ -1,29 +1,19 @@
-"""Finding and repairing damage, and stores that come from strangers."""
+"""Finding and repairing damage."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
-import safetensors.numpy
+from support.store_folders import change, statuses
 from support.store_models import model, result, sha
 
 from sac_fast.errors import StoreDamagedError, StoreError, StoreLockedError
 from sac_fast.store import ModelStore, check_store
-from sac_fast.store.codec import decode, encode
-
-
-@pytest.fixture
-def folder(tmp_path):
-    with ModelStore.open(tmp_path / "zoo", write=True, create=True) as store:
-        store.add_results([result(1), result(2), result(3)])
-        store.add_failure(model(4), "pickle", "refused")
-    return tmp_path / "zoo"
+from sac_fast.store.codec import encode
 
 
 def file_of(folder: Path, name: str) -> Path:
@@ -32,23 +22,8 @@ def file_of(folder: Path, name: str) -> Path:
     return folder / "outputs" / digits[:2] / f"{digits}.safetensors"
 
 
-def change(folder: Path, *statements: str) -> None:
-    """Change the database as its owner can, with none of our checks."""
-    connection = sqlite3.connect(folder / "zoo.sqlite")
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-
-
 def kinds(folder: Path, **options: bool) -> list[str]:
     return [found.kind for found in check_store(folder, **options).findings]
-
-
-def statuses(folder: Path) -> dict[str, str]:
-    with ModelStore.open(folder, write=False) as store:
-        return {record.name: record.status for record in store.records()}
 
 
 def test_a_sound_store(folder):
@@ -221,142 +196,6 @@ def test_nothing_is_judged_that_is_just_written(folder):
         assert f"process {os.getpid()} writes" in report.notes[0]
         with pytest.raises(StoreLockedError):
             check_store(folder, repair=True)
-
-
-@pytest.mark.parametrize(
-    ("change_it", "match"),
-    [
-        ("PRAGMA user_version=2", "schema version 1, got 2, of a newer"),
-        ("PRAGMA user_version=0", "schema version 1, got 0, of an older"),
-        ("PRAGMA application_id=7", "another program"),
-        ("CREATE VIEW v AS SELECT 1", "no others.*VIEW"),
-        ("CREATE TRIGGER t AFTER INSERT ON models BEGIN DELETE FROM models; END", "no others.*TRIGGER"),
-        ("CREATE TABLE extra (x)", "no others"),
-        ("ALTER TABLE models ADD COLUMN x AS (1)", "no others"),
-        ("DROP TABLE distances", "no others"),
-    ],
-)
-def test_other_schemas_are_refused(folder, change_it, match):
-    change(folder, change_it)
-    for options in ({"write": False}, {"write": True}):
-        with pytest.raises(StoreError, match=match):
-            ModelStore.open(folder, **options)
-    before = (folder / "zoo.sqlite").read_bytes()
-    with pytest.raises(StoreError, match=match):  # nor does a repair throw away what it does not understand
-        check_store(folder, repair=True)
-    assert (folder / "zoo.sqlite").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "outputs_file = '../../../../etc/passwd'",
-        "outputs_file = '/etc/passwd'",
-        "outputs_file = x'00'",
-        "outputs_file = 5",
-        "n = 1 << 60",
-        "n = -1",
-        "k = 'x'",
-        "n = 18, k = 1",
-        "key = '{}'",
-        "key = zeroblob(1000000)",
-    ],
-)
-def test_hostile_results(folder, hostile):
-    change(folder, f"UPDATE results SET {hostile} WHERE key LIKE '%{sha(2)}%'")
-    with ModelStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
-        _ = [store.outputs(record) for record in store.records(status="done")]
-    assert not check_store(folder).clean
-    assert check_store(folder, repair=True).sound
-    assert check_store(folder).clean
-    assert set(statuses(folder)) >= {"model-0001", "model-0003", "model-0004"}
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        "name = x'ff00'",
-        "status = 'wonderful'",
-        "status = 'done', digest = NULL",
-        "details = '[]'",
-        "details = '{}'",
-        "details = 'nonsense'",
-        "details = '" + "[" * 50_000 + "'",
-        "details = replace(details, '\"kwargs\":{}', '\"kwargs\":[]')",
-        "details = replace(details, '\"tags\":[]', '\"tags\":5')",
-        "details = CAST(zeroblob(3000000) AS TEXT)",
-        "reason = zeroblob(10)",
-        "message = x'41'",
-        "probe_hash = '../../x'",
-        "name = CAST(x'ff' AS TEXT)",
-    ],
-)
-def test_hostile_models(folder, hostile):
-    change(folder, f"UPDATE models SET {hostile} WHERE name = 'model-0002'")
-    with ModelStore.open(folder, write=False) as store, pytest.raises(StoreError, match="damaged"):
-        list(store.records())
-    assert not check_store(folder).clean
-    assert check_store(folder, repair=True).sound
-    assert check_store(folder).clean
-    assert set(statuses(folder)) >= {"model-0001", "model-0003", "model-0004"}
-
-
-@pytest.mark.parametrize(
-    "name", ["zoo.sqlite", "zoo.sqlite-wal", "zoo.sqlite-shm", "outputs", "incoming", "writer.lock"]
-)
-def test_links_in_the_store_are_not_followed(folder, name):
-    path = folder / name
-    target = folder.parent / "target"
-    if path.is_dir():
-        shutil.move(path, target)
-    else:
-        target.write_bytes(path.read_bytes() if path.exists() else b"")
-        path.unlink(missing_ok=True)
-    path.symlink_to(target)
-    with pytest.raises(StoreError):
-        ModelStore.open(folder, write=True)
-
-
-def test_a_rollback_journal_is_refused(folder):
-    """SQLite would play it back, and delete a file that it names, merely to read."""
-    (folder / "zoo.sqlite-journal").write_bytes(b"x")
-    with pytest.raises(StoreError, match="journal"):
-        ModelStore.open(folder, write=False)
-
-
-def test_files_of_outputs_are_distrusted():
-    good = encode(*(result(1)[i] for i in (0, 2)))
-    key, outputs = decode(good)
-    assert key == result(1)[0]
-    assert outputs.tolist() == result(1)[2].tolist()
-    length = int.from_bytes(good[:8], "little")
-    header, data = good[8 : 8 + length], good[8 + length :]
-
-    def file(text: bytes, rest: bytes = data) -> bytes:
-        return len(text).to_bytes(8, "little") + text + rest
-
-    assert decode(file(header))[0] == key
-    for bad in (
-        b"",
-        b"12345678",
-        b"\xff" * 100,
-        file(b"{}"),
-        file(b"[" * 100_000),
-        file(header, data[:-1]),
-        file(header, data + b"1"),
-        file(header.replace(b"F32", b"F64")),
-        file(header.replace(b"F32", b"I32")),
-        file(header.replace(b"[6,3]", b"[6,4]")),
-        file(header.replace(b"[6,3]", b"[-6,-3]")),
-        file(header.replace(b"[6,3]", b"[18]")),
-        file(header.replace(b"[0,72]", b"[4,76]")),
-        file(header.replace(b"zoo outputs", b"zoo_outputs")),
-        file(header.replace(b"float32", b"float32\\")),
-        safetensors.numpy.save({"outputs": outputs.numpy()}),
-    ):
-        assert bad != good
-        with pytest.raises(ValueError, match=r"header|shape|bytes"):
-            decode(bad)
 
 
 def test_read_only_folder(folder, run, monkeypatch):

@@ -116,3 +116,38 @@ def _shape(shape):
 def _packed(packed):
     *places, k = packed
     return (ctypes.c_void_p * 4)(*places), i64(k)
+
+
+INT64_MAX = np.iinfo(np.int64).max
+
+
+class Packed:
+    """Models (m, n, k), packed by the kernel: rows first … last of each."""
+
+    def __init__(self, library, models, metric="cosine", parts=2, first=0, last=None):
+        models = models[:, first:last]
+        m, self.n, self.k = models.shape
+        padded = -(-self.n // 128) * 128
+        self.bytes = aligned(m * library.packed_bytes(i64(self.n), i64(self.k), parts), np.uint8)
+        self.bytes[:] = 0xA5  # whatever is not written shows
+        self.norms = np.full(m * padded, np.nan, np.float32)
+        self.bad = np.full(m, INT64_MAX)
+        library.pack_rows(
+            ctypes.c_void_p(models.data_ptr()),
+            DTYPES.index(models.dtype),
+            *map(i64, (m, models.stride(0), self.n, self.k, models.stride(1), models.stride(2))),
+            metric == "pearson",
+            parts,
+            pointer(self.bytes),
+            pointer(self.norms),
+            i64(first),
+            pointer(self.bad),
+        )
+
+    def place(self, library, row, coordinate, part, parts):
+        return library.model_offset(i64(row), i64(coordinate), part, i64(self.k), parts)
+
+
+def models(m, n, k, seed, dtype=torch.float32):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.standard_normal((m, n, k))).to(dtype)

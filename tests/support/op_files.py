@@ -37,7 +37,7 @@ LAYERS = (
 #: What every op has.
 NEEDED = ("contract", "op", "definition", "test", "benchmark")
 #: Folders of which the files of one instruction set, shared pieces and results are not counted.
-_SHARED = ("detail", "kernels", "results", "__pycache__")
+_SHARED = ("detail", "kernels", "results", "fuzz", "__pycache__")
 
 
 def files_of(op: str, root: Path = ROOT) -> dict[str, str]:

@@ -9,11 +9,14 @@ MEASURING = (
     "tests/benchmarks/test_gpu_check.py",
     "tests/io/test_container.py",
 )
+# Files that share what takes long to make: a run of the benchmarks, the tile kernels compiled for the processor.
+SHARING = {"tests/bench/": "bench", "tests/ops/test_tiles_": "tiles"}
 # Started first, so that no process is left with one of them when the others are done.
 LONG = (
     *MEASURING,
     *(f"tests/ops/test_{name}.py" for name in ("tiles_emulated", "sweep_ops_emulated", "correlation_distance")),
     *("tests/simulation/", "tests/scan/test_scan.py", "tests/demo/", "tests/testbed/test_testbed_run.py"),
+    "tests/test_docstrings.py",
 )
 
 
@@ -21,7 +24,8 @@ def process_group(nodeid):
     """The tests with which a test shares a process."""
     if nodeid.startswith(MEASURING):
         return "measuring"
-    return "bench" if nodeid.startswith("tests/bench/") else nodeid.partition("::")[0]
+    shared = [group for start, group in SHARING.items() if nodeid.startswith(start)]
+    return shared[0] if shared else nodeid.partition("::")[0]
 
 
 def start_order(nodeid):

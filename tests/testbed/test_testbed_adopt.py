@@ -8,10 +8,10 @@ import torch
 
 from sac_fast.errors import FileFormatError, ModelError
 from sac_fast.labelled_zoo.folder import LabelledZoo
+from sac_fast.labelled_zoo.images import Images
 from sac_fast.models import Preprocessing, load_model, weights_hash
 from sac_fast.testbed import adopt as module
 from sac_fast.testbed.adopt import Architecture, adopt, origin_of
-from sac_fast.testbed.task import Images
 
 SPEC = "sac_fast.testbed.architectures:"
 VGG = Architecture(f"{SPEC}vgg", {"classes": 3, "width": 4})

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_curve
 from torch import nn
 
 from sac_fast.errors import ProbeError
-from sac_fast.labelled_zoo import engine, trainer
+from sac_fast.labelled_zoo import engine, photographs, trainer
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import load_model, similarities
 from sac_fast.probes import ProbeSet
@@ -60,12 +60,12 @@ def test_faces_are_those_of_scikit_image():
 
 
 def test_missing_or_other_faces_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(faces.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(photographs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ProbeError, match=r"must come from the package skimage.*sac-fast\[demo\]"):
         faces.read_faces()
     spec = ModuleSpec("skimage", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr(faces.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(photographs.importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(ProbeError, match="must be readable at"):
         faces.read_faces()
     (tmp_path / "data").mkdir()

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from sac_fast.errors import FileFormatError, ProbeError
+from sac_fast.labelled_zoo.images import Images
 from sac_fast.testbed import cifar, disk, images, patches
-from sac_fast.testbed.task import Images
 
 RNG = np.random.default_rng(0)
 

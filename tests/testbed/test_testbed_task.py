@@ -8,9 +8,9 @@ import pytest
 
 from sac_fast.errors import ModelError, ProbeError
 from sac_fast.labelled_zoo import training_pool
+from sac_fast.labelled_zoo.images import Images
 from sac_fast.labelled_zoo.trainer import inputs
 from sac_fast.testbed import patches
-from sac_fast.testbed.task import Images
 
 COUNTS = patches.Counts(defender=30, attacker=30, test=20, pool=30, surrogate=5, transfer=10, transfer_test=5)
 

@@ -1,0 +1,172 @@
+"""Failures on the command line: exit codes, one line on stderr, no file left, no orders to the terminal."""
+
+import dataclasses
+import os
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import sac_fast
+from sac_fast.cli import info
+from sac_fast.cli import main as cli
+from sac_fast.cli.render import common
+from sac_fast.probes import ImageCheck, ProbeVerification
+from sac_fast.verify.fingerprints import verify_fingerprints
+
+FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "No such command"),
+        (["probes", "images", "--out", "p"], "exactly one of --severity, --quality and --normal"),
+        (["probes", "images", "--out", "p", "--severity", "3", "--quality", "9"], "exactly one of"),
+        (["probes", "images", "--out", "p", "--severity", "6"], "--severity"),
+        (["probes", "nowhere", "--out", "p", "--severity", "3"], "does not exist"),
+        (
+            ["probes", "images", "--normal", "--out", "p", "--image-size", "8y8"],
+            "must be N or HxW in pixels, got '8y8'",
+        ),
+        (["probes", "images", "--normal", "--out", "p", "--fit", "melt"], "--fit"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "[1]"], "JSON object"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "{"], "must be JSON"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--mean", "x"], "must be numbers"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--std", "0"], "std must be above 0"),
+        (["verify", "cli_models.py", "cli_models.py", "--alpha", "1.5"], "must be between 0 and 1, got 1.5"),
+        (["verify", "cli_models.py", "cli_models.py", "--metric", "euclid"], "--metric"),
+        (
+            ["verify", "cli_models.py", "cli_models.py", "--preset", "sac-jc", "--metric", "pearson"],
+            "--metric: goes without",
+        ),
+        (
+            ["verify", "cli_models.py", "cli_models.py", "--preset", "robust", "--comparison", "l1"],
+            "--comparison: goes without",
+        ),
+        (["verify", "cli_models.py", "cli_models.py", "--calibration", "cli_models.py"], "got no --preset"),
+        (
+            [*FINGERPRINT, "weights0.safetensors", "--model-args", '{"classes": 5}'],
+            "got the file 'weights0.safetensors' alone",
+        ),
+        (
+            [*FINGERPRINT, "weights0.safetensors", "--weights", "weights0.safetensors"],
+            "got the file 'weights0.safetensors'",
+        ),
+        (
+            [*FINGERPRINT, "cli_models:Net", "--architecture", "cli_models:Net"],
+            "file of weights as MODEL, got 'cli_models:Net'",
+        ),
+        (["probes", "images", "--normal", "--out", "p", "--resample", "nonsense"], "--resample"),
+        (["demo", "--seed", "-1"], "--seed"),
+        (["demo", "--seed", "99999999999999999999"], "--seed"),
+        (["testbed", "train", "--out", "bed", "--seed", "99999999999999999999"], "--seed"),
+    ],
+)
+def test_bad_usage_is_exit_code_2(folder, run, arguments, message):
+    before = sorted(os.listdir())
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert sorted(os.listdir()) == before
+
+
+def test_failures_are_exit_code_1_and_leave_no_file(made, run):
+    for name in ("empty", "bad"):
+        (made / name).mkdir()
+    damaged = bytearray((made / "probes.safetensors").read_bytes())
+    damaged[-7] ^= 1
+    (made / "damaged.safetensors").write_bytes(damaged)
+    (made / "bad/truncated.png").write_bytes((made / "images/0.png").read_bytes()[:60])
+    with h5py.File("no_data.h5", "w") as file:
+        file["label"] = np.arange(3)
+    save_file({"layer.weight": torch.zeros(4, 192), "layer.bias": torch.zeros(4)}, "small.safetensors")
+    probes = ("--probes", "probes.safetensors", "--out", "new.safetensors")
+    cases = [
+        (["probes", "empty", "--normal", "--out", "new.safetensors"], "ProbeError", "empty"),
+        (["probes", "bad", "--normal", "--out", "new.safetensors"], "ProbeError", "truncated.png"),
+        (["probes", "no_data.h5", "--normal", "--out", "new.safetensors"], "ProbeError", "/data"),
+        (["probes", "images", "--normal", "--out", "probes.safetensors"], "FileExistsError", "--force"),
+        (["probes", "images", "--normal", "--out", "missing/new.safetensors"], "FileNotFoundError", "missing"),
+        (["fingerprint", "cli_models:Net", "--weights", "small.safetensors", *probes], "ModelError", "layer.weight"),
+        (["fingerprint", "cli_models:Nan", *probes], "ModelError", "got nan for probe 0"),
+        (["fingerprint", "cli_models:Short", *probes], "ModelError", "6 rows"),
+        (["fingerprint", "cli_models:Missing", *probes], "ModelError", "Missing"),
+        (["fingerprint", "no_such_module:Net", *probes], "ModelError", "no_such_module"),
+        (
+            ["fingerprint", "cli_models:Net", "--probes", "damaged.safetensors", "--out", "new.safetensors"],
+            "FileFormatError",
+            "damaged.safetensors",
+        ),
+        (["probes", "images", "--normal", "--out", "bad", "--force"], "FileExistsError", "--out must name a file"),
+        (["verify", "probes.safetensors", "1.safetensors"], "FileFormatError", "probes.safetensors"),
+        (["verify", "0.safetensors", "1.safetensors", "--null", "empty"], "FileNotFoundError", "empty"),
+    ]
+    before = sorted(os.listdir())
+    for arguments, error, message in cases:
+        code, out, err = run(*arguments)
+        last = err.strip().splitlines()[-1]
+        assert (code, out) == (1, ""), arguments
+        assert last.startswith(f"sac-fast: {error}: "), last
+        assert message in last
+        assert sorted(os.listdir()) == before, arguments
+
+
+STRANGE = "good\x1b[2J\r\nverdict: independent\u202e"
+PLAIN = r"good\x1b[2J\r\nverdict: independent\u202e"
+
+
+def test_untrusted_text_cannot_write_the_report(tmp_path, capsys):
+    """Escape sequences, line breaks and reversed writing in names and in what repeats them."""
+    probes = sac_fast.ProbeSet.from_arrays(np.arange(4 * 48, dtype=np.uint8).reshape(4, 4, 4, 3))
+    outputs = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    names = ["mine", STRANGE, *(f"null{i}" for i in range(3))]
+    made = [sac_fast.fingerprint(lambda x, i=i: outputs + i * outputs**2, probes, name=n) for i, n in enumerate(names)]
+    result = verify_fingerprints(made[0], made[1], made[2:], metric="pearson")
+    common.show_verification(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
+    common.show_fingerprint(made[1], tmp_path / "f.safetensors", False)
+    of_recipe = ProbeVerification(
+        [ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE]
+    )
+    common.show_probe_verification(of_recipe, False)
+    common.show_probes(sac_fast.ProbeSet(probes.images, None, {"kind": STRANGE}), tmp_path / "p.safetensors", False)
+    lines = capsys.readouterr().out.split("\n")
+    text = "\n".join(lines)
+    assert not {"\x1b", "\r", "\u202e"} & set(text)
+    assert sum(line.startswith("verdict:") for line in lines) == 1
+    for line in (f"note: {PLAIN}: other", f"{PLAIN}: {PLAIN}", f"{PLAIN}: equal", f"selection: {PLAIN}"):
+        assert line in lines
+    assert sum(line.split(" ", 1)[0] in ("suspect", "name", "kind") and PLAIN in line for line in lines) == 3
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, OverflowError])
+def test_arithmetic_errors_and_untrusted_text_are_one_line(run, monkeypatch, error):
+    def fails():
+        raise error(STRANGE)
+
+    monkeypatch.setattr(info, "installation", fails)
+    expected = f"sac-fast: {error.__name__}: {PLAIN}\n"
+    assert run("info") == (1, "", expected)
+
+
+def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):
+    def fails():
+        raise ValueError("a \x1b[2J name\n\tand its\ud800second line")
+
+    monkeypatch.setattr(cli, "app", fails)
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert err == "sac-fast: ValueError: a \\x1b[2J name\\n\\tand its\\ud800second line\n"
+
+
+def test_a_verdict_prints_untrusted_names_escaped(run, tmp_path):
+    outputs = torch.arange(12.0).reshape(4, 3) ** 2
+    for number, name in enumerate(("\x1b[2Jmine", "theirs\ud800\u202e")):
+        provenance = {"name": name, "probe_hash": "sha256:" + "0" * 64, "model_hash": None}
+        sac_fast.Fingerprint(outputs + number, provenance).save(tmp_path / f"{number}.safetensors")
+    code, out, err = run("verify", tmp_path / "0.safetensors", tmp_path / "1.safetensors")
+    assert code == 0, err
+    assert r"\x1b[2Jmine" in out
+    assert r"theirs\ud800\u202e" in out

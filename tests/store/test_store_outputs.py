@@ -1,0 +1,79 @@
+"""Outputs in a store: their files, how they are read and mapped, and which are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+from support.store_models import model, result
+
+
+def test_large_outputs_keep_no_descriptors(store):
+    count, large = 24, torch.arange(512 * 513, dtype=torch.float32).reshape(512, 513)  # just over 1 MiB
+    for number in range(count):
+        key, record, _ = result(number)
+        store.add_results([(key, record, large + number)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, hard))
+    try:
+        held = [store.outputs(record) for record in store.records()]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(held) == count
+    for number, outputs in enumerate(held):
+        assert torch.equal(outputs, large + number)
+    held[0][0, 0] = -1.0  # copy on write
+    assert store.outputs(next(store.records()))[0, 0] == 0.0
+
+
+def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
+    key, record, _ = result(1)
+    large = torch.arange(512 * 513, dtype=torch.float64).reshape(512, 513)
+    store.add_results([(key, record, large)])
+
+    def full(*arguments, **options):
+        raise RuntimeError("unable to mmap 1050753 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "from_file", full)
+    assert torch.equal(store.outputs(store.record_for("model-0001")), large)
+
+
+def test_file_is_plain_safetensors_named_by_its_hash(store):
+    store.add_results([result(3)])
+    (path,) = (store.folder / "outputs").rglob("*.safetensors")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+    assert path.parent.name == path.stem[:2]
+    arrays = safetensors.numpy.load_file(path)
+    assert list(arrays) == ["outputs"]
+    np.testing.assert_array_equal(arrays["outputs"], np.arange(18, dtype=np.float32).reshape(6, 3) + 3)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "match"),
+    [
+        (torch.ones(3), "float32 or float64"),
+        (torch.ones(3, 0), "float32 or float64"),
+        (torch.ones(3, 2).half(), "float32 or float64"),
+        (torch.tensor([[1.0, float("nan")]]), "finite"),
+    ],
+)
+def test_wrong_outputs_leave_the_store_usable(store, outputs, match):
+    key, record, good = result(1)
+    with pytest.raises(ValueError, match=match):
+        store.add_results([(key, record, outputs)])
+    store.add_results([(key, record, good)])
+
+
+def test_large_outputs_are_mapped_and_checked(store):
+    record = model(1)
+    outputs = torch.arange(400_000, dtype=torch.float64).reshape(4000, 100)
+    store.add_results([(record.key, record, outputs)])
+    found = store.outputs(store.record_for(record.name))
+    assert torch.equal(found, outputs)
+    found[0, 0] = 5.0  # the reader's own copy
+    assert torch.equal(store.outputs(store.record_for(record.name)), outputs)
