@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from .options import Json, Quiet
 
 
 def bench(
-    out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and plot.png.")] = Path(
-        "sac-fast-bench"
-    ),
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, no targets.")] = False,
+    out: Annotated[Path, Option(help="Folder for results.json, results.csv and plot.png.")] = Path("sac-fast-bench"),
+    quick: Annotated[bool, Option("--quick", help="Small sizes, no targets.")] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Threads of ours and of the peers; default: 2.")
+        int | None, Option(min=1, max=4096, help="Threads of ours and of the peers; default: 2.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the results in the folder.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace the results in the folder.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

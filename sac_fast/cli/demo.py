@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from .options import Comparison, Json, Metric, Quiet, Seed, Workers
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("sac-fast-demo"),
+    out: Annotated[Path, Option(help="Folder for everything the demo makes.")] = Path("sac-fast-demo"),
     seed: Seed = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer models, 20 % false-accusation rate.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Fewer models, 20 % false-accusation rate.")] = False,
     metric: Metric = "pearson",
     comparison: Comparison = "l1",
     workers: Workers = None,

@@ -8,43 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
+from .checks import check_output_path, refuse_if
 from .option_groups import expand_option_groups
-from .options import Alpha, PrintOptions, Seed, check_output_path
+from .options import Alpha, PrintOptions, Seed, file_option
 
 if TYPE_CHECKING:
     from ..evaluation.run import ZooEvaluation
     from ..scores import Calibration
 
-Zoo = Annotated[Path | None, typer.Argument(file_okay=False, help="Folder with zoo.json; optional with --quick.")]
-Out = Annotated[Path, typer.Option(help="Folder for results.json, results.csv, results.md and figures.")]
+Zoo = Annotated[Path | None, Argument(file_okay=False, help="Folder with zoo.json; optional with --quick.")]
+Out = Annotated[Path, Option(help="Folder for results.json, results.csv, results.md and figures.")]
 Quick = Annotated[
-    bool, typer.Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
+    bool, Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
 ]
-Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures (extra 'plots').")]
+Figures = Annotated[bool, Option("--figures/--no-figures", help="Draw figures (extra 'plots').")]
 
 
 @dataclass(frozen=True)
 class MethodOptions:
     """What is evaluated."""
 
-    preset: Annotated[list[str] | None, typer.Option(help="sac-jc, robust, calibrated; repeatable; default: all.")] = (
-        None
-    )
+    preset: Annotated[list[str] | None, Option(help="sac-jc, robust, calibrated; repeatable; default: all.")] = None
     score: Annotated[
         list[str] | None,
-        typer.Option(help="A fixed score: TRANSFORM/METRIC/COMPARISON@PROBES:COUNT or agreement@PROBES; repeatable."),
+        Option(help="A fixed score: TRANSFORM/METRIC/COMPARISON@PROBES:COUNT or agreement@PROBES; repeatable."),
     ] = None
-    peers: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON of benchmarks/bench_baselines.py, same zoo.")
-    ] = None
-    grid: Annotated[bool, typer.Option("--grid", help="Also evaluate every fixed score (minutes).")] = False
+    peers: Annotated[Path | None, file_option("JSON of benchmarks/bench_baselines.py, same zoo.")] = None
+    grid: Annotated[bool, Option("--grid", help="Also evaluate every fixed score (minutes).")] = False
     time_queries: Annotated[
         bool,
-        typer.Option(
-            "--time-queries", help="Also time the source on the probes; imports the callable named in zoo.json."
-        ),
+        Option("--time-queries", help="Also time the source on the probes; imports the callable named in zoo.json."),
     ] = False
 
 
@@ -53,18 +48,16 @@ class FitOptions:
     """The calibrated score that is kept."""
 
     fit: Annotated[
-        Path | None, typer.Option(help="Fit the calibrated score to the zoo's source and write it, for `verify`.")
+        Path | None, Option(help="Fit the calibrated score to the zoo's source and write it, for `verify`.")
     ] = None
     null_share: Annotated[
-        float, typer.Option(help="With --fit: share of the independents that become nulls of later verdicts.")
+        float, Option(help="With --fit: share of the independents that become nulls of later verdicts.")
     ] = 0.5
 
     def check(self, force: bool) -> None:
         """Refuse what cannot be fitted or written."""
-        if not 0 <= self.null_share < 1:
-            raise typer.BadParameter(
-                f"must be at least 0 and below 1, got {self.null_share}", param_hint="--null-share"
-            )
+        in_range = 0 <= self.null_share < 1
+        refuse_if(not in_range, "--null-share", f"must be at least 0 and below 1, got {self.null_share}")
         if self.fit is not None:
             check_output_path(self.fit, force, "--fit")
 
@@ -89,8 +82,7 @@ def evaluate(
     from ..labelled_zoo.folder import LabelledZoo
     from ..scores import PRESETS
 
-    if zoo is None and not quick:
-        raise typer.BadParameter("must be given, or --quick to train a small one", param_hint="ZOO")
+    refuse_if(zoo is None and not quick, "ZOO", "must be given, or --quick to train a small one")
     fit.check(prints.force)
     check_output_path(out / RESULTS_FILE if out.is_dir() else out, prints.force)
     out.mkdir(exist_ok=True)

@@ -9,18 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
+from .checks import check_output_path, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import (
-    InputOptions,
-    ModelArgs,
-    PrintOptions,
-    ProbeFile,
-    Weights,
-    check_output_path,
-    parse_json_object,
-)
+from .options import InputOptions, ModelArgs, PrintOptions, ProbeFile, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +28,7 @@ class ModelOptions:
     weights: Weights = None
     model_args: ModelArgs = None
     architecture: Annotated[
-        list[str] | None,
-        typer.Option(help="package.module:callable, of which one must fit a file of weights; repeatable."),
+        list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
     ] = None
 
 
@@ -45,11 +37,10 @@ class RunOptions:
     """How a model is run."""
 
     output: Annotated[
-        str | None,
-        typer.Option(help="Which output, where the model gives several: position, key or attribute."),
+        str | None, Option(help="Which output, where the model gives several: position, key or attribute.")
     ] = None
-    batch_size: Annotated[int, typer.Option(min=1, help="Probes a batch.")] = 64
-    device: Annotated[str | None, typer.Option(help="Torch device; default: the CPU.")] = None
+    batch_size: Annotated[int, Option(min=1, help="Probes a batch.")] = 64
+    device: Annotated[str | None, Option(help="Torch device; default: the CPU.")] = None
 
     @property
     def which(self) -> str | int | None:
@@ -61,13 +52,11 @@ class RunOptions:
 @expand_option_groups
 def fingerprint(
     *,
-    model: Annotated[
-        str, typer.Argument(help="package.module:callable, or a model file: ONNX, recorded outputs, weights.")
-    ],
+    model: Annotated[str, Argument(help="package.module:callable, or a model file: ONNX, recorded outputs, weights.")],
     probes_file: ProbeFile,
-    out: Annotated[Path, typer.Option(help="Fingerprint file to write (safetensors).")],
+    out: Annotated[Path, Option(help="Fingerprint file to write (safetensors).")],
     options: ModelOptions,
-    name: Annotated[str | None, typer.Option(help="What to call the model; default: the output's name.")] = None,
+    name: Annotated[str | None, Option(help="What to call the model; default: the output's name.")] = None,
     inputs: InputOptions,
     how: RunOptions,
     prints: PrintOptions,
@@ -99,15 +88,13 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
     """Refuse options that do not go with a file or a callable; the arguments otherwise."""
     arguments = parse_json_object(options.model_args)
     is_file = Path(model).exists()
-    if is_file and options.weights is not None:
-        raise typer.BadParameter(f"goes with package.module:callable, got the file {model!r}", param_hint="--weights")
-    if is_file and arguments and not options.architecture:
-        raise typer.BadParameter(
-            f"goes with package.module:callable, or --architecture, got the file {model!r} alone",
-            param_hint="--model-args",
-        )
-    if options.architecture and not is_file:
-        raise typer.BadParameter(f"goes with a file of weights as MODEL, got {model!r}", param_hint="--architecture")
+    weights, architecture = options.weights is not None, bool(options.architecture)
+    with_callable = "goes with package.module:callable"
+    refuse_if(is_file and weights, "--weights", f"{with_callable}, got the file {model!r}")
+    alone = is_file and bool(arguments) and not architecture
+    refuse_if(alone, "--model-args", f"{with_callable}, or --architecture, got the file {model!r} alone")
+    wrong = architecture and not is_file
+    refuse_if(wrong, "--architecture", f"goes with a file of weights as MODEL, got {model!r}")
     return arguments
 
 

@@ -14,6 +14,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from ..errors import SacFastError
 from ..io.text import escape_text
@@ -43,7 +44,7 @@ app.command()(bench.bench)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _version(version: Annotated[bool, Option("--version", help="Print the version.")] = False) -> None:
     if version:
         from ..io.version import package_version
 

@@ -8,19 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+from typer import Option
 
-from .options import (
-    ImageSize,
-    Layout,
-    Mean,
-    ModelArgs,
-    Std,
-    Weights,
-    parse_json_object,
-    parse_preprocessing,
-    parse_size,
-)
+from .checks import Layout, parse_json_object, parse_preprocessing, parse_size, refuse_if
+from .options import ImageSize, Mean, ModelArgs, Std, Weights, file_option
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
@@ -31,26 +22,23 @@ class KindOptions:
     """What is done to the images: exactly one kind, of JPEG several levels."""
 
     severity: Annotated[
-        list[int] | None,
-        typer.Option(min=1, max=5, help="JPEG severity: 1…5 = quality 25, 18, 15, 10, 7; repeatable."),
+        list[int] | None, Option(min=1, max=5, help="JPEG severity: 1…5 = quality 25, 18, 15, 10, 7; repeatable.")
     ] = None
     quality: Annotated[
-        list[int] | None, typer.Option(min=1, max=100, help="JPEG quality instead of severity; repeatable.")
+        list[int] | None, Option(min=1, max=100, help="JPEG quality instead of severity; repeatable.")
     ] = None
-    normal: Annotated[bool, typer.Option("--normal", help="Keep the images as they are (SAC-normal).")] = False
-    cutmix: Annotated[bool, typer.Option("--cutmix", help="Paste a patch of another image (SAC-m).")] = False
+    normal: Annotated[bool, Option("--normal", help="Keep the images as they are (SAC-normal).")] = False
+    cutmix: Annotated[bool, Option("--cutmix", help="Paste a patch of another image (SAC-m).")] = False
     corruption: Annotated[
-        str | None, typer.Option(help="NAME:SEVERITY of the imagecorruptions package (extra 'corruptions').")
+        str | None, Option(help="NAME:SEVERITY of the imagecorruptions package (extra 'corruptions').")
     ] = None
-    mix: Annotated[
-        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Append a probe file; repeatable.")
-    ] = None
-    transpose: Annotated[bool, typer.Option("--transpose", help="Then exchange height and width.")] = False
-    subsampling: Annotated[Literal["4:4:4", "4:2:2", "4:2:0"], typer.Option(help="JPEG chroma.")] = "4:2:0"
+    mix: Annotated[list[Path] | None, file_option("Append a probe file; repeatable.")] = None
+    transpose: Annotated[bool, Option("--transpose", help="Then exchange height and width.")] = False
+    subsampling: Annotated[Literal["4:4:4", "4:2:2", "4:2:0"], Option(help="JPEG chroma.")] = "4:2:0"
     engine: Annotated[
-        Literal["native", "pillow", "dali"] | None, typer.Option(help="JPEG engine; default: native if compiled.")
+        Literal["native", "pillow", "dali"] | None, Option(help="JPEG engine; default: native if compiled.")
     ] = None
-    device: Annotated[str, typer.Option(help="Device of the engines native and dali, and of the DALI loader.")] = "cpu"
+    device: Annotated[str, Option(help="Device of the engines native and dali, and of the DALI loader.")] = "cpu"
 
     @property
     def levels(self) -> dict[str, Any]:
@@ -60,8 +48,8 @@ class KindOptions:
     def check(self) -> None:
         """Refuse all but exactly one kind."""
         chosen = [bool(self.severity), bool(self.quality), self.normal, self.cutmix, self.corruption is not None]
-        if sum(chosen) != 1:
-            raise wrong_use("exactly one of --severity, --quality and --normal, --cutmix, --corruption must be given")
+        kinds = "exactly one of --severity, --quality and --normal, --cutmix, --corruption must be given"
+        refuse_if(sum(chosen) != 1, "probes", kinds)
         _corruption(self.corruption)
 
     def apply(self, probes: ProbeSet, seed: int | None) -> ProbeSet:
@@ -86,15 +74,15 @@ class KindOptions:
 class ImageOptions:
     """How images are read."""
 
-    loader: Annotated[Literal["pillow", "dali"], typer.Option(help="Who decodes and resizes.")] = "pillow"
+    loader: Annotated[Literal["pillow", "dali"], Option(help="Who decodes and resizes.")] = "pillow"
     image_size: ImageSize = None
-    fit: Annotated[Literal["crop", "stretch", "pad"], typer.Option(help="How images fit the size.")] = "crop"
+    fit: Annotated[Literal["crop", "stretch", "pad"], Option(help="How images fit the size.")] = "crop"
     resample: Annotated[
-        Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"], typer.Option(help="Pillow's filter.")
+        Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"], Option(help="Pillow's filter.")
     ] = "bilinear"
-    labels: Annotated[Literal["none", "folder"], typer.Option(help="folder: one class a sub-folder.")] = "none"
-    hdf5_layout: Annotated[Layout | None, typer.Option(help="Layout of an HDF5 file whose shape is not clear.")] = None
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List unreadable images instead of stopping.")] = False
+    labels: Annotated[Literal["none", "folder"], Option(help="folder: one class a sub-folder.")] = "none"
+    hdf5_layout: Annotated[Layout | None, Option(help="Layout of an HDF5 file whose shape is not clear.")] = None
+    skip_bad: Annotated[bool, Option("--skip-bad", help="List unreadable images instead of stopping.")] = False
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -107,18 +95,17 @@ class ImageOptions:
 class ChoiceOptions:
     """Which images are taken."""
 
-    limit: Annotated[int | None, typer.Option(min=1, help="Use at most this number of images.")] = None
+    limit: Annotated[int | None, Option(min=1, help="Use at most this number of images.")] = None
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of everything random; given, the limited number is drawn.")
+        int | None, Option(min=0, help="Seed of everything random; given, the limited number is drawn.")
     ] = None
     commit_seed: Annotated[
-        str | None, typer.Option(help="Draw by a seed whose commitment you have published; see the README.")
+        str | None, Option(help="Draw by a seed whose commitment you have published; see the README.")
     ] = None
-    per_class: Annotated[int | None, typer.Option(min=1, help="This number of images of each class.")] = None
-    distinct: Annotated[bool, typer.Option("--distinct", help="Drop images that look like an earlier one.")] = False
+    per_class: Annotated[int | None, Option(min=1, help="This number of images of each class.")] = None
+    distinct: Annotated[bool, Option("--distinct", help="Drop images that look like an earlier one.")] = False
     misclassified_by: Annotated[
-        list[Path] | None,
-        typer.Option(exists=True, dir_okay=False, help="SAC-w: fingerprints of SOURCE (a probe file); repeatable."),
+        list[Path] | None, file_option("SAC-w: fingerprints of SOURCE (a probe file); repeatable.")
     ] = None
 
     @property
@@ -143,9 +130,9 @@ class CompareOptions:
     """The comparison of JPEG engines, and the model that may judge it."""
 
     compare_engines: Annotated[
-        bool, typer.Option("--compare-engines", help="Write nothing; show how far each engine is from Pillow.")
+        bool, Option("--compare-engines", help="Write nothing; show how far each engine is from Pillow.")
     ] = False
-    model: Annotated[str | None, typer.Option(help="Compare engines: package.module:callable, for a distance.")] = None
+    model: Annotated[str | None, Option(help="Compare engines: package.module:callable, for a distance.")] = None
     weights: Weights = None
     model_args: ModelArgs = None
     mean: Mean = "0"
@@ -153,12 +140,13 @@ class CompareOptions:
 
     def check(self, out: Path | None, kind: KindOptions) -> None:
         """Refuse options that do not go together."""
-        if self.compare_engines == (out is not None):
-            raise wrong_use("exactly one of --out and --compare-engines must be given")
-        if self.compare_engines and not (kind.severity or kind.quality):
-            raise wrong_use("--compare-engines needs --severity or --quality")
-        if self.model is not None and not self.compare_engines:
-            raise wrong_use("--model is for --compare-engines")
+        compares, has_levels = self.compare_engines, bool(kind.severity or kind.quality)
+        for wrong, message in (
+            (compares == (out is not None), "exactly one of --out and --compare-engines must be given"),
+            (compares and not has_levels, "--compare-engines needs --severity or --quality"),
+            (self.model is not None and not compares, "--model is for --compare-engines"),
+        ):
+            refuse_if(wrong, "probes", message)
 
     def distance(self) -> Callable[[ProbeSet, ProbeSet], float] | None:
         """The distance of two probe sets as the model sees them."""
@@ -181,11 +169,6 @@ class CompareOptions:
         return distance
 
 
-def wrong_use(message: str) -> typer.BadParameter:
-    """The error of options that do not go together."""
-    return typer.BadParameter(message, param_hint="probes")
-
-
 def _one_or_all(values: list[int] | None) -> int | list[int] | None:
     return values[0] if values and len(values) == 1 else values or None
 
@@ -194,6 +177,6 @@ def _corruption(text: str | None) -> tuple[str, int] | None:
     if text is None:
         return None
     name, _, level = text.partition(":")
-    if level not in ("1", "2", "3", "4", "5"):
-        raise typer.BadParameter(f"must be NAME:SEVERITY, severity 1…5, got {text!r}", param_hint="--corruption")
+    is_level = level in ("1", "2", "3", "4", "5")
+    refuse_if(not is_level, "--corruption", f"must be NAME:SEVERITY, severity 1…5, got {text!r}")
     return name, int(level)

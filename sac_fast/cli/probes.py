@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperGroup
 
+from .checks import Layout, check_output_path, load_image_file, refuse_if
 from .option_groups import expand_option_groups
-from .options import Json, Layout, PrintOptions, Quiet, check_output_path
-from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions, wrong_use
+from .options import Json, PrintOptions, Quiet
+from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
@@ -31,10 +33,9 @@ app = typer.Typer(cls=_MakeUnlessNamed, rich_markup_mode=None)
 def make(
     *,
     source: Annotated[
-        Path,
-        typer.Argument(exists=True, help="Folder of images, HDF5 with /data, or probe file; DALI: .txt, .tar too."),
+        Path, Argument(exists=True, help="Folder of images, HDF5 with /data, or probe file; DALI: .txt, .tar too.")
     ],
-    out: Annotated[Path | None, typer.Option(help="Probe file to write (safetensors).")] = None,
+    out: Annotated[Path | None, Option(help="Probe file to write (safetensors).")] = None,
     kind: KindOptions,
     images: ImageOptions,
     choice: ChoiceOptions,
@@ -64,8 +65,8 @@ def make(
 
 @app.command("verify")
 def verify(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Probe file.")],
-    images: Annotated[Path, typer.Option(exists=True, help="Folder of the source images, or the HDF5 file.")],
+    file: Annotated[Path, Argument(exists=True, dir_okay=False, help="Probe file.")],
+    images: Annotated[Path, Option(exists=True, help="Folder of the source images, or the HDF5 file.")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -88,10 +89,9 @@ def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str
 
     reading = images.reading
     if images.loader == "dali":
-        if reading["size"] is None or choice.draws or choice.commit_seed is not None or choice.per_class is not None:
-            raise wrong_use(
-                "--loader dali needs --image-size, and takes no --commit-seed, --per-class, or --seed with --limit"
-            )
+        draws = choice.draws or choice.commit_seed is not None or choice.per_class is not None
+        needs = "--loader dali needs --image-size, and takes no --commit-seed, --per-class, or --seed with --limit"
+        refuse_if(reading["size"] is None or draws, "probes", needs)
         return load_dali(
             source, limit=choice.limit, device=device, skip_bad=images.skip_bad, progress=progress, **reading
         )
@@ -107,27 +107,20 @@ def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str
             progress=progress,
             **reading,
         )
-    if reading["size"] is not None or images.skip_bad or choice.draws:
-        raise wrong_use("--image-size, --skip-bad and --seed with --limit are for folders of images, not for files")
+    for_folders = reading["size"] is not None or images.skip_bad or choice.draws
+    message = "--image-size, --skip-bad and --seed with --limit are for folders of images, not for files"
+    refuse_if(for_folders, "probes", message)
     return _from_file(source, images.hdf5_layout, choice)
 
 
 def _from_file(source: Path, layout: Layout | None, choice: ChoiceOptions) -> ProbeSet:
     from .. import probes as kinds
-    from ..formats.magic import HDF5
 
     limit = choice.limit
-    if choice.commit_seed is not None and (limit is None or choice.per_class is not None):
-        raise wrong_use("--commit-seed needs --limit, and for files knows no --per-class")
+    wrong = choice.commit_seed is not None and (limit is None or choice.per_class is not None)
+    refuse_if(wrong, "probes", "--commit-seed needs --limit, and for files knows no --per-class")
     first = None if choice.commit_seed is not None else limit
-    with source.open("rb") as handle:
-        is_hdf5 = handle.read(8) == HDF5
-    if is_hdf5 or source.suffix != ".safetensors":
-        made = kinds.ProbeSet.from_hdf5(source, layout=layout, limit=first)
-    else:
-        made = kinds.ProbeSet.load(source)
-        if first is not None:
-            made = made.subset(range(min(first, len(made))), how={"kind": "first", "of": len(made)})
+    made = load_image_file(source, layout, first, {"kind": "first"})
     if choice.commit_seed is not None and limit is not None:
         return kinds.committed(made, limit, choice.commit_seed)
     return made if choice.per_class is None else kinds.balanced(made, choice.per_class, seed=choice.seed)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
+from .checks import check_output_path, refuse_if, usage_errors
 from .option_groups import expand_option_groups
-from .options import Alpha, Metric, PrintOptions, check_output_path
+from .options import Alpha, Metric, PrintOptions
 
 if TYPE_CHECKING:
     from ..store.stored import StoredOutputs
@@ -21,19 +23,17 @@ class SearchOptions:
     """Whose relatives are searched, among which models, and how."""
 
     names: Annotated[
-        list[str] | None, typer.Option("--name", help="Model whose relatives are wanted; default: all. Repeatable.")
+        list[str] | None, Option("--name", help="Model whose relatives are wanted; default: all. Repeatable.")
     ] = None
     among: Annotated[
-        list[str] | None,
-        typer.Option(help="Search among these models only, for example your own. Repeatable; default: all."),
+        list[str] | None, Option(help="Search among these models only, for example your own. Repeatable; default: all.")
     ] = None
-    top: Annotated[int, typer.Option(min=1, help="Number of relatives of each model.")] = 10
+    top: Annotated[int, Option(min=1, help="Number of relatives of each model.")] = 10
     metric: Metric = "cosine"
     probe_hash: Annotated[
-        str | None,
-        typer.Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several."),
+        str | None, Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several.")
     ] = None
-    independent: Annotated[str, typer.Option(help="Tag of the models that are known to be independent: the null.")] = (
+    independent: Annotated[str, Option(help="Tag of the models that are known to be independent: the null.")] = (
         "independent"
     )
     alpha: Alpha = 0.01
@@ -44,10 +44,9 @@ class GraphOptions:
     """The drawing of the forest."""
 
     graph: Annotated[
-        list[Path] | None,
-        typer.Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable."),
+        list[Path] | None, Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable.")
     ] = None
-    source: Annotated[list[str] | None, typer.Option(help="Root of its tree in the drawing. Repeatable.")] = None
+    source: Annotated[list[str] | None, Option(help="Root of its tree in the drawing. Repeatable.")] = None
 
 
 @expand_option_groups
@@ -55,7 +54,7 @@ def relatives(
     *,
     folder: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             metavar="STORE", exists=True, file_okay=False, help="Folder of the store, as `sac-fast scan` writes it."
         ),
     ],
@@ -104,10 +103,8 @@ def _check_graphs(paths: Sequence[Path], force: bool) -> None:
     from ..lineage.graph import check_ending
 
     for path in paths:
-        try:
+        with usage_errors("--graph"):
             check_ending(path)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--graph") from None
         check_output_path(path, force, "--graph")
 
 
@@ -117,10 +114,10 @@ def _independents(stored: StoredOutputs, search: SearchOptions, has_graph: bool)
 
     names = [name for name, tags in zip(stored.names, stored.tags, strict=True) if search.independent in tags]
     pairs, minimum = len(names) * (len(names) - 1) // 2, nulls_needed(search.alpha)
-    if has_graph and pairs < minimum:
-        raise typer.BadParameter(
-            f"needs models tagged {search.independent!r} (zoo.csv, zoo.toml) with at least {minimum} distances between "
-            f"them at α = {search.alpha:g}, got {len(names)} models with {pairs}",
-            param_hint="--graph",
-        )
+    refuse_if(
+        has_graph and pairs < minimum,
+        "--graph",
+        f"needs models tagged {search.independent!r} (zoo.csv, zoo.toml) with at least {minimum} distances between "
+        f"them at α = {search.alpha:g}, got {len(names)} models with {pairs}",
+    )
     return names

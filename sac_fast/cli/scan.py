@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.core
+from typer import Argument, Option
 
+from .checks import refuse_if, usage_errors
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet
+from .options import Comparison, InputOptions, Metric, Quiet, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -29,12 +31,9 @@ _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that
 class ProbeOptions:
     """The probes, or only their hash."""
 
-    probes_file: Annotated[
-        Path | None, typer.Option("--probes", exists=True, dir_okay=False, help="Probe file: the inputs of the models.")
-    ] = None
+    probes_file: Annotated[Path | None, file_option("Probe file: the inputs of the models.", "--probes")] = None
     probe_hash: Annotated[
-        str | None,
-        typer.Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…"),
+        str | None, Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…")
     ] = None
 
     def load(self) -> ProbeSet | str:
@@ -50,7 +49,7 @@ class DistanceOptions:
 
     sources: Annotated[
         list[str] | None,
-        typer.Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
+        Option("--source", help="Fingerprint file, or name of a model: distances to it are stored; repeatable."),
     ] = None
     metric: Metric = "cosine"
     comparison: Comparison = "l1"
@@ -66,25 +65,24 @@ class DistanceOptions:
 class RunOptions:
     """Where and how the models are run."""
 
-    device: Annotated[str, typer.Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")] = "cpu"
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: one per core, or one per GPU.")
-    ] = None
+    device: Annotated[str, Option(help="cpu, cuda (all GPUs) or cuda:0,cuda:1.")] = "cpu"
+    workers: Annotated[int | None, Option(min=1, help="Worker processes; default: one per core, or one per GPU.")] = (
+        None
+    )
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Probes per call; default: 64 on a CPU, the largest that fits on a GPU.")
+        int | None, Option(min=1, help="Probes per call; default: 64 on a CPU, the largest that fits on a GPU.")
     ] = None
     dtype: Annotated[
         Literal["float32", "float64", "float16", "bfloat16"] | None,
-        typer.Option(help="Run the models in this dtype; default: their own."),
+        Option(help="Run the models in this dtype; default: their own."),
     ] = None
-    timeout: Annotated[float, typer.Option(min=0.1, max=_MAX_LIMIT, help="Seconds per model.")] = 600.0
+    timeout: Annotated[float, Option(min=0.1, max=_MAX_LIMIT, help="Seconds per model.")] = 600.0
     memory: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine."),
+        float | None, Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine.")
     ] = None
     ray: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="[ADDRESS]",
             help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
         ),
@@ -115,21 +113,19 @@ class ScanCommand(typer.core.TyperCommand):
 def scan(
     *,
     source: Annotated[
-        Path, typer.Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
+        Path, Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
     ],
-    store: Annotated[Path, typer.Option(help="Folder of the store; created if it is missing.")],
+    store: Annotated[Path, Option(help="Folder of the store; created if it is missing.")],
     inputs: ProbeOptions,
     architecture: Annotated[
         list[str] | None,
-        typer.Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
+        Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
     ] = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
     how: RunOptions,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run models again that failed before.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON line for each model, and one at the end.")
-    ] = False,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON line for each model, and one at the end.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run all models of a folder on the probes; keep their outputs in a store.
@@ -182,13 +178,9 @@ def _check(inputs: ProbeOptions, how: RunOptions) -> None:
     from ..io.hashing import is_hash
     from ..scan.jobs import device_list
 
-    if (inputs.probes_file is None) == (inputs.probe_hash is None):
-        raise typer.BadParameter("give either --probes or --probe-hash", param_hint="scan")
-    if inputs.probe_hash is not None and not is_hash(inputs.probe_hash):
-        raise typer.BadParameter(
-            f'must be "sha256:" and 64 digits, got {inputs.probe_hash!r}', param_hint="--probe-hash"
-        )
-    try:
+    given = inputs.probe_hash
+    refuse_if((inputs.probes_file is None) == (given is None), "scan", "give either --probes or --probe-hash")
+    wrong = given is not None and not is_hash(given)
+    refuse_if(wrong, "--probe-hash", f'must be "sha256:" and 64 digits, got {given!r}')
+    with usage_errors("scan"):
         device_list(how.device, how.workers)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="scan") from None

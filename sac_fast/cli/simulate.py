@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Option
 
+from .checks import load_image_file, parse_json_object, parse_size, usage_errors
 from .option_groups import expand_option_groups
-from .options import (
-    ImageSize,
-    InputOptions,
-    Json,
-    ModelArgs,
-    Quiet,
-    Seed,
-    Workers,
-    parse_json_object,
-    parse_size,
-)
+from .options import ImageSize, InputOptions, Json, ModelArgs, Quiet, Seed, Workers, file_option
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
@@ -31,22 +23,21 @@ if TYPE_CHECKING:
 class ModelOptions:
     """Which models are made."""
 
-    attacks: Annotated[str, typer.Option(help="Names with commas between them, or all.")] = "all"
-    copies: Annotated[int, typer.Option(min=1, help="Models of each attack (and of each student).")] = 1
+    attacks: Annotated[str, Option(help="Names with commas between them, or all.")] = "all"
+    copies: Annotated[int, Option(min=1, help="Models of each attack (and of each student).")] = 1
     student: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             help="The thief's own network, 'package.module:callable' or 'package.module:callable {JSON arguments}'; "
             "repeatable; default: the source's."
         ),
     ] = None
-    independents: Annotated[int, typer.Option(min=0, help="Independent models of each kind.")] = 0
+    independents: Annotated[int, Option(min=0, help="Independent models of each kind.")] = 0
     seed: Seed = 0
 
     def parse(self) -> SimulationModels:
         """The models that the options name; a wrong one is a wrong use of the command."""
         from ..attacks import ATTACKS
-        from ..errors import ModelError
         from ..labelled_zoo.plan import Architecture
         from ..models.architectures import split_architecture
         from ..simulation import SimulationModels
@@ -56,10 +47,8 @@ class ModelOptions:
             raise typer.BadParameter(
                 f"must be all or among {', '.join(ATTACKS)}, got {unknown[0]!r}", param_hint="--attacks"
             )
-        try:
+        with usage_errors("--student"):
             students = [Architecture(*split_architecture(text)) for text in self.student or []]
-        except ModelError as error:
-            raise typer.BadParameter(str(error), param_hint="--student") from None
         return SimulationModels(chosen, students, self.copies, self.independents, self.seed)
 
 
@@ -68,24 +57,22 @@ class ImageOptions:
     """Images beside the thief's, and how they are read."""
 
     source_data: Annotated[
-        Path | None,
-        typer.Option(exists=True, help="What the source was trained on: independents on the same data as well."),
+        Path | None, Option(exists=True, help="What the source was trained on: independents on the same data as well.")
     ] = None
     test_data: Annotated[
-        Path | None, typer.Option(exists=True, help="For accuracies; default: every fifth image of each set.")
+        Path | None, Option(exists=True, help="For accuracies; default: every fifth image of each set.")
     ] = None
-    surrogate_data: Annotated[Path | None, typer.Option(exists=True, help="Other images, for extract-knockoff.")] = None
+    surrogate_data: Annotated[Path | None, Option(exists=True, help="Other images, for extract-knockoff.")] = None
     transfer_data: Annotated[
         Path | None,
-        typer.Option(exists=True, help="Another task, for transfers; default: the thief's with half the classes."),
+        Option(exists=True, help="Another task, for transfers; default: the thief's with half the classes."),
     ] = None
     probes: Annotated[
-        list[Path] | None,
-        typer.Option(exists=True, dir_okay=False, help="Probe file on which every model is fingerprinted; repeatable."),
+        list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.")
     ] = None
-    labels: Annotated[Literal["folder", "none"], typer.Option(help="folder: one class a sub-folder.")] = "folder"
+    labels: Annotated[Literal["folder", "none"], Option(help="folder: one class a sub-folder.")] = "folder"
     image_size: ImageSize = None
-    limit: Annotated[int | None, typer.Option(min=1, help="Use at most this number of images of each set.")] = None
+    limit: Annotated[int | None, Option(min=1, help="Use at most this number of images of each set.")] = None
 
     def probe_files(self) -> dict[str, Path]:
         """The probe files by the names of their sets."""
@@ -111,7 +98,6 @@ class ImageOptions:
 
     def _read(self, path: Path | None, seed: int, progress: bool, labels: str | None = None) -> ProbeSet | None:
         """Images of a folder, an HDF5 file or a probe file."""
-        from ..formats.magic import HDF5
         from ..probes import ProbeSet
 
         if path is None:
@@ -121,25 +107,20 @@ class ImageOptions:
                 path, size=parse_size(self.image_size, "--image-size"), labels=labels or self.labels, limit=self.limit,
                 seed=None if self.limit is None else seed, progress=progress,
             )  # fmt: skip
-        with path.open("rb") as handle:
-            is_hdf5 = handle.read(8) == HDF5
-        if is_hdf5 or path.suffix != ".safetensors":
-            return ProbeSet.from_hdf5(path, limit=self.limit)
-        made = ProbeSet.load(path)
-        return made if self.limit is None else made.subset(range(min(self.limit, len(made))))
+        return load_image_file(path, None, self.limit)
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """How models are trained."""
 
-    epochs: Annotated[int, typer.Option(min=1, help="Of trainings from new weights.")] = 8
-    learning_rate: Annotated[float, typer.Option(help="Peak, of trainings from new weights.")] = 0.1
-    tuning_epochs: Annotated[int, typer.Option(min=1, help="Of trainings of stolen weights.")] = 4
-    tuning_learning_rate: Annotated[float, typer.Option(help="Peak, of trainings of stolen weights.")] = 0.01
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a training step.")] = 128
-    flips: Annotated[bool, typer.Option("--flips/--no-flips", help="Random horizontal flips.")] = True
-    device: Annotated[str, typer.Option(help="Torch device of the trainings.")] = "cpu"
+    epochs: Annotated[int, Option(min=1, help="Of trainings from new weights.")] = 8
+    learning_rate: Annotated[float, Option(help="Peak, of trainings from new weights.")] = 0.1
+    tuning_epochs: Annotated[int, Option(min=1, help="Of trainings of stolen weights.")] = 4
+    tuning_learning_rate: Annotated[float, Option(help="Peak, of trainings of stolen weights.")] = 0.01
+    batch_size: Annotated[int, Option(min=1, help="Images a training step.")] = 128
+    flips: Annotated[bool, Option("--flips/--no-flips", help="Random horizontal flips.")] = True
+    device: Annotated[str, Option(help="Torch device of the trainings.")] = "cpu"
     workers: Workers = None
 
     def parse(self, layout: str) -> dict[str, Any]:
@@ -148,24 +129,20 @@ class TrainingOptions:
 
         # Flipped is the last dimension, which is the channels' in NHWC.
         common: dict[str, Any] = {"batch_size": self.batch_size, "flips": self.flips and layout == "NCHW"}
-        try:
+        with usage_errors("simulate"):
             config = TrainingConfig(self.epochs, learning_rate=self.learning_rate, **common)
             tuning = TrainingConfig(self.tuning_epochs, learning_rate=self.tuning_learning_rate, **common)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="simulate") from None
         return {"config": config, "tuning": tuning, "device": self.device, "workers": self.workers}
 
 
 @expand_option_groups
 def simulate(
-    model: Annotated[str, typer.Option(help="Your model: package.module:callable that returns the nn.Module.")],
-    weights: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="Its weights: safetensors, or a weights_only state dict.")
-    ],
+    model: Annotated[str, Option(help="Your model: package.module:callable that returns the nn.Module.")],
+    weights: Annotated[Path, file_option("Its weights: safetensors, or a weights_only state dict.")],
     data: Annotated[
-        Path, typer.Option(exists=True, help="The thief's images: folder, HDF5 with /data and /label, or probe file.")
+        Path, Option(exists=True, help="The thief's images: folder, HDF5 with /data and /label, or probe file.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the labelled zoo; an earlier simulation in it is resumed.")],
+    out: Annotated[Path, Option(help="Folder of the labelled zoo; an earlier simulation in it is resumed.")],
     models: ModelOptions,
     files: ImageOptions,
     inputs: InputOptions,

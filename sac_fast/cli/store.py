@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
-from .options import Force, Json, Quiet, check_output_path
+from .checks import check_output_path, refuse_if
+from .options import Force, Json, Quiet
 
 if TYPE_CHECKING:
     from ..store import ModelStore
@@ -19,25 +21,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", exists=True, file_okay=False, help="Folder of the store.")]
-ProbeHash = Annotated[str | None, typer.Option(metavar="HASH", help="Only this probe set: the start of its hash.")]
+Store = Annotated[Path, Argument(metavar="STORE", exists=True, file_okay=False, help="Folder of the store.")]
+ProbeHash = Annotated[str | None, Option(metavar="HASH", help="Only this probe set: the start of its hash.")]
 
 
 def _complete(store: ModelStore, probe_hash: str | None) -> str | None:
     return None if probe_hash is None else store.complete_probe_hash(probe_hash)
 
 
-def _unknown(name: str, option: str) -> typer.BadParameter:
-    return typer.BadParameter(f"must be a model of the store, got {name!r}", param_hint=option)
+def _check_known(found: object, name: str, option: str) -> None:
+    refuse_if(not found, option, f"must be a model of the store, got {name!r}")
 
 
 @app.command("ls")
 def list_models(
     folder: Store,
     probe_hash: ProbeHash = None,
-    status: Annotated[
-        Literal["done", "failed", "redo"] | None, typer.Option(help="Only models of this status.")
-    ] = None,
+    status: Annotated[Literal["done", "failed", "redo"] | None, Option(help="Only models of this status.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the models, by name."""
@@ -50,40 +50,35 @@ def list_models(
 
 
 @app.command()
-def show(folder: Store, name: Annotated[str, typer.Argument(help="The model's name.")], as_json: Json = False) -> None:
+def show(folder: Store, name: Annotated[str, Argument(help="The model's name.")], as_json: Json = False) -> None:
     """Show all records of one model, and its distances to sources."""
     from ..store import ModelStore
     from .render.store import show_model
 
     with ModelStore.open(folder, write=False) as store:
         found = list(store.records_of(name))
-        if not found:
-            raise _unknown(name, "NAME")
+        _check_known(found, name, "NAME")
         show_model(found, list(store.distances(name=name)), as_json)
 
 
 @app.command("rm")
 def remove(
     folder: Store,
-    names: Annotated[list[str] | None, typer.Argument(help="Names of models.")] = None,
+    names: Annotated[list[str] | None, Argument(help="Names of models.")] = None,
     probe_hash: ProbeHash = None,
-    unused: Annotated[
-        bool, typer.Option("--unused", help="Also delete results of models that have changed since.")
-    ] = False,
+    unused: Annotated[bool, Option("--unused", help="Also delete results of models that have changed since.")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete models, with their outputs and distances."""
     from ..store import ModelStore
     from .render.store import show_removed
 
-    if not names and not unused:
-        raise typer.BadParameter("must be given, or --unused, got neither", param_hint="NAMES")
+    refuse_if(not names and not unused, "NAMES", "must be given, or --unused, got neither")
     with ModelStore.open(folder, write=True) as store:
         wanted = _complete(store, probe_hash)
         # Check all names first, so that a wrong one leaves the store unchanged.
         for name in names or []:
-            if store.record_for(name, wanted) is None:
-                raise _unknown(name, "NAMES")
+            _check_known(store.record_for(name, wanted), name, "NAMES")
         removed = sum(store.remove(name, wanted) for name in dict.fromkeys(names or []))
         show_removed(removed, store.remove_unused() if unused else 0, as_json)
 
@@ -92,15 +87,13 @@ def remove(
 def export(
     folder: Store,
     out: Annotated[
-        Path, typer.Argument(help="*.csv or *.parquet: a table; *.safetensors: one model's fingerprint (--name).")
+        Path, Argument(help="*.csv or *.parquet: a table; *.safetensors: one model's fingerprint (--name).")
     ],
-    name: Annotated[str | None, typer.Option(help="The model whose fingerprint to write.")] = None,
+    name: Annotated[str | None, Option(help="The model whose fingerprint to write.")] = None,
     probe_hash: ProbeHash = None,
-    distances: Annotated[
-        bool, typer.Option("--distances", help="Write distances to sources instead of models.")
-    ] = False,
+    distances: Annotated[bool, Option("--distances", help="Write distances to sources instead of models.")] = False,
     times: Annotated[
-        bool, typer.Option("--times", help="Add file times and run times, which differ from run to run.")
+        bool, Option("--times", help="Add file times and run times, which differ from run to run.")
     ] = False,
     force: Force = False,
     as_json: Json = False,
@@ -109,28 +102,29 @@ def export(
     from ..store import ModelStore, export_distances, export_models
     from .render.store import show_exported
 
-    if (name is not None) != (out.suffix == ".safetensors"):
-        raise typer.BadParameter(f"goes with *.safetensors and nothing else, got {str(out)!r}", param_hint="--name")
-    if name is None and out.suffix not in (".csv", ".parquet"):
-        raise typer.BadParameter(f"must end in .csv, .parquet or .safetensors, got {str(out)!r}", param_hint="OUT")
-    if distances and (times or name is not None):
-        raise typer.BadParameter("goes with neither --times nor --name", param_hint="--distances")
+    named, ending = name is not None, out.suffix
+    for wrong, option, message in (
+        (named != (ending == ".safetensors"), "--name", f"goes with *.safetensors and nothing else, got {str(out)!r}"),
+        (
+            not named and ending not in (".csv", ".parquet"),
+            "OUT",
+            f"must end in .csv, .parquet or .safetensors, got {str(out)!r}",
+        ),
+        (distances and (times or named), "--distances", "goes with neither --times nor --name"),
+        (probe_hash is not None and not named, "--probe-hash", "goes with --name: tables name each row's probes"),
+    ):
+        refuse_if(wrong, option, message)
     check_output_path(out, force)
     with ModelStore.open(folder, write=False) as store:
         if name is not None:
             wanted = _complete(store, probe_hash)
             found = [record for record in store.records_of(name) if wanted in (None, record.probe_hash)]
-            if not found:
-                raise _unknown(name, "--name")
-            if len(found) > 1:
-                listed = ", ".join(record.probe_hash for record in found)
-                raise typer.BadParameter(
-                    f"must pick one of the model's probe sets ({listed}), got none", param_hint="--probe-hash"
-                )
+            _check_known(found, name, "--name")
+            listed = ", ".join(record.probe_hash for record in found)
+            several = f"must pick one of the model's probe sets ({listed}), got none"
+            refuse_if(len(found) > 1, "--probe-hash", several)
             store.fingerprint(found[0]).save(out)
             rows = 1
-        elif probe_hash is not None:
-            raise typer.BadParameter("goes with --name: tables name each row's probes", param_hint="--probe-hash")
         else:
             rows = export_distances(store, out) if distances else export_models(store, out, times=times)
     show_exported(out, rows, as_json)
@@ -140,7 +134,7 @@ def export(
 def check(
     folder: Store,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Repair what can be repaired; no other process may write.")
+        bool, Option("--repair", help="Repair what can be repaired; no other process may write.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -8,25 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
+from .checks import parse_json_object, parse_preprocessing, refuse_if
 from .option_groups import expand_option_groups
-from .options import Json, Mean, Quiet, Seed, Std, Workers, parse_json_object, parse_preprocessing
+from .options import Json, Mean, Quiet, Seed, Std, Workers
 
 if TYPE_CHECKING:
     from ..labelled_zoo.plan import Architecture
 
 app = typer.Typer(no_args_is_help=True)
 
-Zoo = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with zoo.json.")]
+Zoo = Annotated[Path, Argument(exists=True, file_okay=False, help="Folder with zoo.json.")]
 
 
 @dataclass(frozen=True)
 class ArchitectureOptions:
     """The architectures of checkpoints."""
 
-    model: Annotated[list[str], typer.Option(help="package.module:callable; repeatable, the first that fits.")]
+    model: Annotated[list[str], Option(help="package.module:callable; repeatable, the first that fits.")]
     model_args: Annotated[
-        list[str] | None, typer.Option(help="A JSON object each, or one for all: the callables' arguments.")
+        list[str] | None, Option(help="A JSON object each, or one for all: the callables' arguments.")
     ] = None
 
     def parse(self) -> list[Architecture]:
@@ -36,28 +38,23 @@ class ArchitectureOptions:
         given = [parse_json_object(text) for text in self.model_args or ["{}"]]
         if len(given) == 1:
             given *= len(self.model)
-        if len(given) != len(self.model):
-            raise typer.BadParameter(
-                f"must be given once, or {len(self.model)} times as --model is, got {len(given)}",
-                param_hint="--model-args",
-            )
+        message = f"must be given once, or {len(self.model)} times as --model is, got {len(given)}"
+        refuse_if(len(given) != len(self.model), "--model-args", message)
         return [Architecture(spec, arguments) for spec, arguments in zip(self.model, given, strict=True)]
 
 
 @app.command("train")
 def train_command(
-    out: Annotated[Path, typer.Option(help="Folder of the labelled zoo; an interrupted run in it is resumed.")],
-    task: Annotated[
-        str, typer.Option(help="patches or faces (of scikit-image), or the PATH of your images.")
-    ] = "patches",
-    quick: Annotated[bool, typer.Option("--quick", help="Some 35 models, minutes of training.")] = False,
+    out: Annotated[Path, Option(help="Folder of the labelled zoo; an interrupted run in it is resumed.")],
+    task: Annotated[str, Option(help="patches or faces (of scikit-image), or the PATH of your images.")] = "patches",
+    quick: Annotated[bool, Option("--quick", help="Some 35 models, minutes of training.")] = False,
     seed: Seed = 0,
-    image_size: Annotated[int, typer.Option(help="Of your own images: scaled to N x N, a multiple of 8.")] = 32,
+    image_size: Annotated[int, Option(help="Of your own images: scaled to N x N, a multiple of 8.")] = 32,
     per_class: Annotated[
-        int | None, typer.Option(min=1, help="Of your own images: at most this number a class and side to train on.")
+        int | None, Option(min=1, help="Of your own images: at most this number a class and side to train on.")
     ] = None,
     workers: Workers = None,
-    device: Annotated[str | None, typer.Option(help="Torch device; default: a GPU, else the CPU.")] = None,
+    device: Annotated[str | None, Option(help="Torch device; default: a GPU, else the CPU.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -77,19 +74,19 @@ def train_command(
 @app.command("adopt")
 @expand_option_groups
 def adopt_command(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With teacher/, irrelevant/, …")],
-    out: Annotated[Path, typer.Option(help="Folder of the labelled zoo to make.")],
-    images: Annotated[Path, typer.Option(exists=True, help="Labelled images that no model was trained on.")],
+    folder: Annotated[Path, Argument(exists=True, file_okay=False, help="With teacher/, irrelevant/, …")],
+    out: Annotated[Path, Option(help="Folder of the labelled zoo to make.")],
+    images: Annotated[Path, Option(exists=True, help="Labelled images that no model was trained on.")],
     architectures: ArchitectureOptions,
     null_kind: Annotated[
         Literal["other-data", "same-data", "same-data-same-architecture"],
-        typer.Option(help="What the models in irrelevant/ share with the teacher."),
+        Option(help="What the models in irrelevant/ share with the teacher."),
     ],
-    image_size: Annotated[int, typer.Option(min=1, help="Images are scaled to N x N.")] = 32,
+    image_size: Annotated[int, Option(min=1, help="Images are scaled to N x N.")] = 32,
     mean: Mean = "0",
     std: Std = "1",
-    probe_count: Annotated[int, typer.Option(min=2, help="At most this number in a probe set.")] = 800,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out checkpoints that cannot be used.")] = False,
+    probe_count: Annotated[int, Option(min=2, help="At most this number in a probe set.")] = 800,
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out checkpoints that cannot be used.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

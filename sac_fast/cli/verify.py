@@ -6,29 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from .options import Alpha, Comparison, Json, Metric
+from .checks import refuse_if
+from .options import Alpha, Comparison, Json, Metric, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
     from ..verify.fingerprints import Verification
 
 Preset = Annotated[
-    str | None, typer.Option(help="sac-jc, robust or calibrated: a named score instead of metric and comparison.")
+    str | None, Option(help="sac-jc, robust or calibrated: a named score instead of metric and comparison.")
 ]
-CalibrationFile = Annotated[
-    Path | None,
-    typer.Option(exists=True, dir_okay=False, help="File written by `evaluate --fit`, for --preset calibrated."),
-]
+CalibrationFile = Annotated[Path | None, file_option("File written by `evaluate --fit`, for --preset calibrated.")]
 
 
 def verify(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Fingerprint of your model.")],
-    suspect: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Fingerprint of the suspect.")],
+    source: Annotated[Path, Argument(exists=True, dir_okay=False, help="Fingerprint of your model.")],
+    suspect: Annotated[Path, Argument(exists=True, dir_okay=False, help="Fingerprint of the suspect.")],
     null: Annotated[
-        list[Path] | None,
-        typer.Option(exists=True, help="Fingerprints of independent models: files or folders; repeatable."),
+        list[Path] | None, Option(exists=True, help="Fingerprints of independent models: files or folders; repeatable.")
     ] = None,
     alpha: Alpha = 0.05,
     metric: Metric = "cosine",
@@ -42,26 +40,18 @@ def verify(
     from ..verify.fingerprints import verify_fingerprints
     from .render.common import show_verification
 
-    if calibration is not None and preset is None:
-        raise typer.BadParameter("goes with --preset calibrated, got no --preset", param_hint="--calibration")
+    unused = calibration is not None and preset is None
+    refuse_if(unused, "--calibration", "goes with --preset calibrated, got no --preset")
     for option in ("metric", "comparison"):
         origin = context.get_parameter_source(option)
-        if preset is not None and origin is not None and origin.name == "COMMANDLINE":
-            raise typer.BadParameter(
-                f"goes without --preset, which has its own, got --preset {preset}", param_hint=f"--{option}"
-            )
+        both = preset is not None and origin is not None and origin.name == "COMMANDLINE"
+        refuse_if(both, f"--{option}", f"goes without --preset, which has its own, got --preset {preset}")
     nulls = [Fingerprint.load(file) for file in _files(null or [])]
+    ours, theirs = Fingerprint.load(source), Fingerprint.load(suspect)
     if preset is not None:
-        result = _verify_preset(preset, calibration, Fingerprint.load(source), Fingerprint.load(suspect), nulls, alpha)
+        result = _verify_preset(preset, calibration, ours, theirs, nulls, alpha)
     else:
-        result = verify_fingerprints(
-            Fingerprint.load(source),
-            Fingerprint.load(suspect),
-            nulls,
-            alpha=alpha,
-            metric=metric,
-            comparison=comparison,
-        )
+        result = verify_fingerprints(ours, theirs, nulls, alpha=alpha, metric=metric, comparison=comparison)
     show_verification(result, as_json)
 
 
@@ -88,10 +78,9 @@ def _verify_preset(
     from ..scores import PRESETS
     from ..verify.preset import verify_calibrated, verify_fixed
 
-    if preset not in PRESETS:
-        raise typer.BadParameter(f"must be one of {', '.join(PRESETS)}, got {preset!r}", param_hint="--preset")
-    if (preset == "calibrated") != (calibration is not None):
-        raise typer.BadParameter("goes with --preset calibrated, and that with it", param_hint="--calibration")
+    refuse_if(preset not in PRESETS, "--preset", f"must be one of {', '.join(PRESETS)}, got {preset!r}")
+    alone = (preset == "calibrated") != (calibration is not None)
+    refuse_if(alone, "--calibration", "goes with --preset calibrated, and that with it")
     if calibration is None:
         return verify_fixed(preset, source, suspect, nulls, alpha)
     return verify_calibrated(calibration, source, suspect, nulls, alpha)

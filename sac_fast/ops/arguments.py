@@ -18,6 +18,7 @@ METRICS = ("cosine", "pearson", "spearman", "rbf")
 COMPARISONS = ("l1", "l2", "rsa", "cka")
 PRECISIONS = ("highest", "high", "medium")
 BACKENDS = ("auto", "cuda", "cpu", "reference")
+_CHOICES = {"metric": METRICS, "comparison": COMPARISONS, "precision": PRECISIONS, "backend": BACKENDS}
 # 2σ² = 1, the form of the reference scripts
 DEFAULT_SIGMA = math.sqrt(0.5)
 
@@ -46,6 +47,14 @@ def bandwidth(sigma: float) -> float:
     if not (1e-4 <= value <= 1e15):
         raise ValueError(f"sigma must lie within 1e-4 … 1e15, got {sigma!r}")
     return value
+
+
+def check_options(sigma: float, **chosen: str) -> float:
+    """Return the bandwidth as `bandwidth` does; raise for an unknown metric, comparison, precision or backend."""
+    for name, value in chosen.items():
+        if value not in _CHOICES[name]:
+            check_choice(name, value, _CHOICES[name])
+    return bandwidth(sigma)
 
 
 def check_not_masked(name: str, value: Any) -> None:
@@ -114,12 +123,6 @@ def check_stack(name: str, x: Tensor) -> None:
         raise ValueError(f"{name} must hold at least 1 model, got 0")
     check_dense(name, x)
     check_outputs(name, x[0])
-
-
-def check_metric(metric: str, sigma: float) -> None:
-    """Raise for an unknown metric or a bandwidth out of range."""
-    check_choice("metric", metric, METRICS)
-    bandwidth(sigma)
 
 
 def as_tensor(name: str, value: Any) -> Tensor:

@@ -7,22 +7,9 @@ import torch
 from torch import Tensor
 
 from .. import _backend
-from . import reference
-from .arguments import (
-    BACKENDS,
-    COMPARISONS,
-    DEFAULT_SIGMA,
-    METRICS,
-    PRECISIONS,
-    as_tensor,
-    bandwidth,
-    check_choice,
-    check_metric,
-    check_pair,
-    result_dtype,
-)
+from .arguments import DEFAULT_SIGMA, as_tensor, check_options, check_pair, result_dtype
 from .cuda.correlation_distances import correlation_distances as cuda_distances
-from .dispatch import cpu_arguments, ranked, register, view
+from .dispatch import cpu_arguments, ranked_pair, register, view
 from .moments import distance_from_moments
 
 
@@ -88,19 +75,13 @@ def correlation_distance(
     Kornblith et al. 2019 (cka).
     """
     a, b = as_tensor("a", a), as_tensor("b", b)
-    check_choice("metric", metric, METRICS)
-    check_choice("comparison", comparison, COMPARISONS)
-    check_choice("precision", precision, PRECISIONS)
-    check_choice("backend", backend, BACKENDS)
-    result: Tensor = _op(a, b, metric, comparison, bandwidth(sigma), backend, precision)
-    return result
+    sigma = check_options(sigma, metric=metric, comparison=comparison, precision=precision, backend=backend)
+    return _op(a, b, metric, comparison, sigma, backend, precision)
 
 
 def _check(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, precision: str = "highest") -> None:
     check_pair(a, b)
-    check_metric(metric, sigma)
-    check_choice("comparison", comparison, COMPARISONS)
-    check_choice("precision", precision, PRECISIONS)
+    check_options(sigma, metric=metric, comparison=comparison, precision=precision)
 
 
 def _fake(a: Tensor, b: Tensor, *options: object) -> Tensor:
@@ -111,8 +92,7 @@ def _cpu(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, preci
     if comparison != "l1":
         return distance_from_moments(a, b, metric, comparison, sigma)
     dtype = result_dtype(a, b)
-    if metric == "spearman":
-        metric, a, b = "pearson", ranked("a", a), ranked("b", b)
+    metric, a, b = ranked_pair(a, b, metric)
     distance = _backend.compiled().correlation_distance_cpu(view(a), view(b), metric, sigma, *cpu_arguments())
     return torch.tensor(distance, dtype=dtype)
 
@@ -123,8 +103,4 @@ def _cuda(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, prec
     return cuda_distances(a, [b], metric, sigma, precision, ["a", "b"])[0]
 
 
-def _reference(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, precision: str = "highest") -> Tensor:
-    return reference.correlation_distance(a, b, metric=metric, comparison=comparison, sigma=sigma)
-
-
-_op = register("correlation_distance", check=_check, fake=_fake, cpu=_cpu, cuda=_cuda, reference=_reference)
+_op = register("correlation_distance", check=_check, fake=_fake, cpu=_cpu, cuda=_cuda)

@@ -7,22 +7,17 @@ import torch
 from torch import Tensor
 
 from .. import _backend
-from . import reference
 from .arguments import (
-    BACKENDS,
     DEFAULT_SIGMA,
-    METRICS,
     as_tensor,
     as_weights,
-    bandwidth,
-    check_choice,
-    check_metric,
+    check_options,
     check_pair,
     check_weights,
     result_dtype,
     weights_values,
 )
-from .dispatch import cpu_arguments, ranked, register, view
+from .dispatch import cpu_arguments, ranked_pair, register, view
 
 
 def correlation_distance_weighted(
@@ -77,16 +72,13 @@ def correlation_distance_weighted(
     "Bootstrap methods: another look at the jackknife", Ann. Statist. 1979.
     """
     a, b, weights = as_tensor("a", a), as_tensor("b", b), as_weights("weights", weights)
-    check_choice("metric", metric, METRICS)
-    check_choice("backend", backend, BACKENDS)
-    result: Tensor = _op(a, b, weights, metric, bandwidth(sigma), backend)
-    return result
+    return _op(a, b, weights, metric, check_options(sigma, metric=metric, backend=backend), backend)
 
 
 def _check(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> None:
     check_pair(a, b)
     check_weights("weights", weights, a)
-    check_metric(metric, sigma)
+    check_options(sigma, metric=metric)
 
 
 def _fake(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> Tensor:
@@ -95,8 +87,7 @@ def _fake(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> T
 
 def _cpu(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> Tensor:
     dtype = result_dtype(a, b)
-    if metric == "spearman":
-        metric, a, b = "pearson", ranked("a", a), ranked("b", b)
+    metric, a, b = ranked_pair(a, b, metric)
     counts = weights_values("weights", weights)
     distances = torch.empty(len(counts), dtype=torch.float64)
     _backend.compiled().correlation_distance_weighted_cpu(
@@ -105,8 +96,4 @@ def _cpu(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> Te
     return distances.to(dtype)
 
 
-def _reference(a: Tensor, b: Tensor, weights: Tensor, metric: str, sigma: float) -> Tensor:
-    return reference.correlation_distance_weighted(a, b, weights, metric=metric, sigma=sigma)
-
-
-_op = register("correlation_distance_weighted", check=_check, fake=_fake, cpu=_cpu, reference=_reference)
+_op = register("correlation_distance_weighted", check=_check, fake=_fake, cpu=_cpu)

@@ -7,19 +7,13 @@ import torch
 from torch import Tensor
 
 from .. import _backend
-from . import reference
 from .arguments import (
-    BACKENDS,
     DEFAULT_SIGMA,
-    METRICS,
-    PRECISIONS,
     Models,
     as_models,
     as_tensor,
-    bandwidth,
-    check_choice,
-    check_metric,
     check_models,
+    check_options,
     check_outputs,
     result_dtype,
 )
@@ -60,18 +54,14 @@ def correlation_distances(
     """
     source = as_tensor("source", source)
     models = as_models("suspects", suspects)
-    check_choice("metric", metric, METRICS)
-    check_choice("precision", precision, PRECISIONS)
-    check_choice("backend", backend, BACKENDS)
-    result: Tensor = _op(source, models, metric, bandwidth(sigma), backend, precision)
-    return result
+    sigma = check_options(sigma, metric=metric, precision=precision, backend=backend)
+    return _op(source, models, metric, sigma, backend, precision)
 
 
 def _check(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, precision: str = "highest") -> None:
     check_outputs("source", source)
     check_models("suspects", suspects, like=source)
-    check_metric(metric, sigma)
-    check_choice("precision", precision, PRECISIONS)
+    check_options(sigma, metric=metric, precision=precision)
 
 
 def _fake(source: Tensor, suspects: list[Tensor], *options: object) -> Tensor:
@@ -90,15 +80,4 @@ def _cpu(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, prec
     return distances.to(dtype)
 
 
-def _reference(source: Tensor, suspects: list[Tensor], metric: str, sigma: float, precision: str = "highest") -> Tensor:
-    return reference.correlation_distances(source, suspects, metric=metric, sigma=sigma)
-
-
-_op = register(
-    "correlation_distances",
-    check=_check,
-    fake=_fake,
-    cpu=_cpu,
-    cuda=cuda_distances.correlation_distances,
-    reference=_reference,
-)
+_op = register("correlation_distances", check=_check, fake=_fake, cpu=_cpu, cuda=cuda_distances.correlation_distances)

@@ -6,17 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from . import reference
-from .arguments import (
-    BACKENDS,
-    DEFAULT_SIGMA,
-    METRICS,
-    as_tensor,
-    bandwidth,
-    check_choice,
-    check_metric,
-    check_outputs,
-    result_dtype,
-)
+from .arguments import DEFAULT_SIGMA, as_tensor, check_options, check_outputs, result_dtype
 from .cuda import correlation_matrix as cuda_matrix
 from .dispatch import register
 
@@ -66,15 +56,12 @@ def correlation_matrix(
     NeurIPS 2022 (arXiv 2210.15427), section 3.2.
     """
     outputs = as_tensor("outputs", outputs)
-    check_choice("metric", metric, METRICS)
-    check_choice("backend", backend, BACKENDS)
-    result: Tensor = _op(outputs, metric, bandwidth(sigma), backend)
-    return result
+    return _op(outputs, metric, check_options(sigma, metric=metric, backend=backend), backend)
 
 
 def _check(outputs: Tensor, metric: str, sigma: float) -> None:
     check_outputs("outputs", outputs)
-    check_metric(metric, sigma)
+    check_options(sigma, metric=metric)
 
 
 def _fake(outputs: Tensor, metric: str, sigma: float) -> Tensor:
@@ -82,16 +69,9 @@ def _fake(outputs: Tensor, metric: str, sigma: float) -> Tensor:
     return outputs.new_empty((n, n), dtype=result_dtype(outputs))
 
 
-def _reference(outputs: Tensor, metric: str, sigma: float) -> Tensor:
+def _cpu(outputs: Tensor, metric: str, sigma: float) -> Tensor:
     # autocast, or float32 sums of long rows of one sign, would be wrong by more than 1e-6
     return reference.correlation_matrix(outputs, metric=metric, sigma=sigma)
 
 
-_op = register(
-    "correlation_matrix",
-    check=_check,
-    fake=_fake,
-    cpu=_reference,
-    cuda=cuda_matrix.correlation_matrix,
-    reference=_reference,
-)
+_op = register("correlation_matrix", check=_check, fake=_fake, cpu=_cpu, cuda=cuda_matrix.correlation_matrix)

@@ -7,19 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
-from . import reference
-from .arguments import (
-    BACKENDS,
-    DEFAULT_SIGMA,
-    METRICS,
-    VECTOR_DTYPES,
-    as_tensor,
-    bandwidth,
-    check_choice,
-    check_metric,
-    check_outputs,
-    result_dtype,
-)
+from .arguments import DEFAULT_SIGMA, VECTOR_DTYPES, as_tensor, check_options, check_outputs, result_dtype
 from .cuda import correlation_vector as cuda_vector
 from .dispatch import cpu_arguments, ranked, register, view
 
@@ -61,11 +49,10 @@ def correlation_vector(
         tensor([204, 128, 230], dtype=torch.uint8)
     """
     outputs = as_tensor("outputs", outputs)
-    check_choice("metric", metric, METRICS)
-    check_choice("backend", backend, BACKENDS)
+    sigma = check_options(sigma, metric=metric, backend=backend)
     if dtype is not None and dtype not in VECTOR_DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(map(str, VECTOR_DTYPES))}, got {dtype}")
-    vector: Tensor = _op(outputs, metric, bandwidth(sigma), backend)
+    vector = _op(outputs, metric, sigma, backend)
     if dtype == torch.uint8:
         return ((vector + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
     return vector if dtype is None else vector.to(dtype)
@@ -73,7 +60,7 @@ def correlation_vector(
 
 def _check(outputs: Tensor, metric: str, sigma: float) -> None:
     check_outputs("outputs", outputs)
-    check_metric(metric, sigma)
+    check_options(sigma, metric=metric)
 
 
 def _fake(outputs: Tensor, metric: str, sigma: float) -> Tensor:
@@ -92,15 +79,4 @@ def _cpu(outputs: Tensor, metric: str, sigma: float) -> Tensor:
     return vector
 
 
-def _reference(outputs: Tensor, metric: str, sigma: float) -> Tensor:
-    return reference.correlation_vector(outputs, metric=metric, sigma=sigma)
-
-
-_op = register(
-    "correlation_vector",
-    check=_check,
-    fake=_fake,
-    cpu=_cpu,
-    cuda=cuda_vector.correlation_vector,
-    reference=_reference,
-)
+_op = register("correlation_vector", check=_check, fake=_fake, cpu=_cpu, cuda=cuda_vector.correlation_vector)

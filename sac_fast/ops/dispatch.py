@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from . import reference
 from .arguments import BACKENDS, check_choice, finite_rows, result_dtype
 from .table import OPS, Op
 
+Result = TypeVar("Result")
 View = tuple[int, str, int, int, int, int]
 
 # Not `custom_op`: its wrapper costs 10 µs a call, as much as a small distance.
@@ -21,8 +23,8 @@ _library = torch.library.Library("sac_fast", "DEF")  # type: ignore[no-untyped-c
 
 
 def register(
-    op: str, schema: str | None = None, *, check: Callable[..., None], fake: Callable[..., Any], **backends: Any
-) -> Callable[..., Any]:
+    op: str, schema: str | None = None, *, check: Callable[..., None], fake: Callable[..., Result], **backends: Any
+) -> Callable[..., Result]:
     """Register an op of the table with `torch.library`, for all devices.
 
     Args:
@@ -30,7 +32,8 @@ def register(
         schema: which of its schemas; None: that of the op's name.
         check: raises for arguments that do not fit; values that only the kernel sees are the implementation's.
         fake: results of tensors without data: shape and dtype alone.
-        backends: an implementation for each backend that the table names. None of them returns its inputs.
+        backends: an implementation for each backend that the table names; where "reference" is left out, the table's
+            definition. None of them returns its inputs.
 
     All take the arguments of the schema without `backend`.
 
@@ -39,10 +42,11 @@ def register(
     """
     row, name = OPS[op], schema or op
     signature = row.schemas[name]
-    if backends.keys() != row.backends.keys():
-        raise TypeError(f"{op} must implement {', '.join(row.backends)} as the table says, got {', '.join(backends)}")
     names = [argument.split()[1] for argument in signature.partition("(")[2].partition(")")[0].split(",")]
     place = names.index("backend")
+    backends.setdefault("reference", _definition(row, names[:place] + names[place + 1 :]))
+    if backends.keys() != row.backends.keys():
+        raise TypeError(f"{op} must implement {', '.join(row.backends)} as the table says, got {', '.join(backends)}")
 
     def kernel(*arguments: Any) -> Any:
         rest = arguments[:place] + arguments[place + 1 :]
@@ -58,8 +62,16 @@ def register(
     _library.define(name + signature, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     _library.impl(name, kernel, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"sac_fast::{name}", fake_kernel, lib=_library)
-    overload: Callable[..., Any] = getattr(torch.ops.sac_fast, name).default
+    overload: Callable[..., Result] = getattr(torch.ops.sac_fast, name).default
     return overload
+
+
+def _definition(op: Op, names: list[str]) -> Callable[..., Any]:
+    """The op's definition, called with the arguments of the schema that it takes: not with a kernel's precision."""
+    taken = inspect.signature(op.definition).parameters
+    return lambda *arguments: op.definition(
+        **{name: value for name, value in zip(names, arguments, strict=False) if name in taken}
+    )
 
 
 def _device(argument: Tensor | list[Tensor]) -> torch.device:
@@ -113,8 +125,13 @@ def ranked(name: str, x: Tensor) -> Tensor:
     return reference.average_ranks(x).to(result_dtype(x))
 
 
+def ranked_pair(a: Tensor, b: Tensor, metric: str) -> tuple[str, Tensor, Tensor]:
+    """The metric and the outputs that stand for these: "spearman" is "pearson" of ranks."""
+    return (metric, a, b) if metric != "spearman" else ("pearson", ranked("a", a), ranked("b", b))
+
+
 def ranked_models(name: str, models: list[Tensor], metric: str) -> tuple[str, list[Tensor]]:
-    """The metric and the models that stand for these: "spearman" is "pearson" of ranks."""
+    """The metric and the models that stand for these, likewise."""
     if metric != "spearman":
         return metric, models
     return "pearson", [ranked(f"{name}[{i}]", model) for i, model in enumerate(models)]

@@ -59,7 +59,10 @@ def check_quality(quality: Tensor, count: int) -> None:
 
 def check_quality_values(quality: Tensor) -> None:
     """Raise for a checked quality outside 1 … 100: the kernels divide by it."""
-    values = quality.tolist()
+    _check_range(quality.tolist())
+
+
+def _check_range(values: list[int]) -> None:
     if values and not 1 <= min(values) <= max(values) <= 100:
         wrong = next(i for i, value in enumerate(values) if not 1 <= value <= 100)
         raise ValueError(f"quality must be 1 to 100, got {values[wrong]} for image {wrong}")
@@ -92,7 +95,5 @@ def quality_tensor(quality: Any, count: int) -> Tensor:
     if values.shape not in ((), (count,)):
         raise ValueError(f"quality must be one number or have shape ({count},) like images, got {values.shape}")
     values = values.reshape(-1)
-    if values.size and not 1 <= values.min() <= values.max() <= 100:
-        wrong = int(np.flatnonzero((values < 1) | (values > 100))[0])
-        raise ValueError(f"quality must be 1 to 100, got {values[wrong]} for image {wrong}")
+    _check_range(values.tolist())
     return torch.from_numpy(values.astype(np.uint8))

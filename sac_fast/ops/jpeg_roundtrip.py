@@ -71,8 +71,7 @@ def jpeg_roundtrip(
     images = images_tensor(images)
     check_choice("subsampling", subsampling, SUBSAMPLINGS)
     check_choice("backend", backend, BACKENDS)
-    result: Tensor = _op(images, quality_tensor(quality, images.shape[0]), subsampling, backend)
-    return result
+    return _op(images, quality_tensor(quality, images.shape[0]), subsampling, backend)
 
 
 def _check(images: Tensor, quality: Tensor, subsampling: str) -> None:
@@ -104,20 +103,10 @@ def _roundtrip(
     out = torch.empty_like(images)
     if out.numel() == 0:
         return out
-    count, height, width = images.shape[:3]
-    channels = images.shape[3] if images.dim() == 4 else 1
-    getattr(module, f"jpeg_roundtrip_{backend}")(
-        images.data_ptr(),
-        out.data_ptr(),
-        count,
-        height,
-        width,
-        channels,
-        quality.data_ptr(),
-        int(quality.numel() > 1),
-        subsampling,
-        *launch,
-    )
+    shape = images.shape if images.dim() == 4 else (*images.shape, 1)
+    qualities = quality.data_ptr(), int(quality.numel() > 1)
+    kernel = getattr(module, f"jpeg_roundtrip_{backend}")
+    kernel(images.data_ptr(), out.data_ptr(), *shape, *qualities, subsampling, *launch)
     return out
 
 

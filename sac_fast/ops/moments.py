@@ -19,14 +19,12 @@ from .cuda.correlation_distance import normalised_pair
 _MIN_SHARE = 1e-8
 
 
-class _Moments(NamedTuple):
-    aa: Tensor  # <C^a, C^a>
-    bb: Tensor
-    ab: Tensor
-    rows_a: Tensor  # row sums of C^a, (n,)
-    rows_b: Tensor
-    diagonal_a: Tensor  # (n,)
-    diagonal_b: Tensor
+class _Matrix(NamedTuple):
+    """What the moments of C = X̂X̂ᵀ are made of."""
+
+    rows: Tensor  # X̂, (n, k)
+    sums: Tensor  # row sums of C, (n,)
+    diagonal: Tensor  # of C, (n,)
 
 
 def distance_from_moments(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float) -> Tensor:
@@ -51,54 +49,34 @@ def comparison_from_rows(rows_a: Tensor, rows_b: Tensor, comparison: str) -> Ten
     Returns:
         A 0-d float64 tensor, or None where the moments lose too many digits to cancellation.
     """
-    moments = _Moments(
-        aa=(rows_a.T @ rows_a).square().sum(),
-        bb=(rows_b.T @ rows_b).square().sum(),
-        ab=(rows_a.T @ rows_b).square().sum(),
-        rows_a=rows_a @ rows_a.sum(dim=0),
-        rows_b=rows_b @ rows_b.sum(dim=0),
-        diagonal_a=rows_a.square().sum(dim=1),
-        diagonal_b=rows_b.square().sum(dim=1),
-    )
+    a, b = (_Matrix(x, x @ x.sum(dim=0), x.square().sum(dim=1)) for x in (rows_a, rows_b))
+    pairs = ((a, a), (b, b), (a, b))
+    products = [(x.rows.T @ y.rows).square().sum() for x, y in pairs]
     if comparison == "l2":
-        n = rows_a.shape[0]
-        return (moments.aa + moments.bb - 2.0 * moments.ab).clamp(min=0.0).sqrt() / n
-    return _rsa(moments) if comparison == "rsa" else _cka(moments)
-
-
-def _rsa(m: _Moments) -> Tensor | None:
-    n = m.rows_a.shape[0]
-    count = n * (n - 1) / 2
-    sum_a = (m.rows_a.sum() - m.diagonal_a.sum()) / 2
-    sum_b = (m.rows_b.sum() - m.diagonal_b.sum()) / 2
-    square_a = (m.aa - m.diagonal_a.square().sum()) / 2
-    square_b = (m.bb - m.diagonal_b.square().sum()) / 2
-    product = (m.ab - (m.diagonal_a * m.diagonal_b).sum()) / 2
-    return _one_minus_cosine(
-        square_a - sum_a**2 / count,
-        square_b - sum_b**2 / count,
-        product - sum_a * sum_b / count,
-        square_a,
-        square_b,
-    )
-
-
-def _cka(m: _Moments) -> Tensor | None:
-    n = m.rows_a.shape[0]
-
-    def centred(product: Tensor, rows_x: Tensor, rows_y: Tensor) -> Tensor:
-        return product - 2.0 / n * (rows_x @ rows_y) + rows_x.sum() * rows_y.sum() / n**2
-
-    return _one_minus_cosine(
-        centred(m.aa, m.rows_a, m.rows_a),
-        centred(m.bb, m.rows_b, m.rows_b),
-        centred(m.ab, m.rows_a, m.rows_b),
-        m.aa,
-        m.bb,
-    )
-
-
-def _one_minus_cosine(aa: Tensor, bb: Tensor, ab: Tensor, whole_a: Tensor, whole_b: Tensor) -> Tensor | None:
-    if bool((aa <= _MIN_SHARE * whole_a) | (bb <= _MIN_SHARE * whole_b)):
+        aa, bb, ab = products
+        return (aa + bb - 2.0 * ab).clamp(min=0.0).sqrt() / rows_a.shape[0]
+    if comparison == "rsa":
+        products = [_above_diagonal(product, x, y) for product, (x, y) in zip(products, pairs, strict=True)]
+    centre = _centred_above if comparison == "rsa" else _centred_rows
+    aa, bb, ab = (centre(product, x, y) for product, (x, y) in zip(products, pairs, strict=True))
+    if bool((aa <= _MIN_SHARE * products[0]) | (bb <= _MIN_SHARE * products[1])):
         return None
     return (1.0 - ab / torch.sqrt(aa * bb)).clamp(min=0.0)
+
+
+def _above_diagonal(product: Tensor, x: _Matrix, y: _Matrix) -> Tensor:
+    """Of <C^x, C^y> the share of the entries above the diagonal."""
+    return (product - (x.diagonal * y.diagonal).sum()) / 2
+
+
+def _centred_above(product: Tensor, x: _Matrix, y: _Matrix) -> Tensor:
+    """The product of the entries above the diagonal less their means (rsa)."""
+    n = len(x.sums)
+    sum_x, sum_y = ((c.sums.sum() - c.diagonal.sum()) / 2 for c in (x, y))
+    return product - sum_x * sum_y / (n * (n - 1) / 2)
+
+
+def _centred_rows(product: Tensor, x: _Matrix, y: _Matrix) -> Tensor:
+    """<HC^xH, HC^yH> (cka)."""
+    n = len(x.sums)
+    return product - 2.0 / n * (x.sums @ y.sums) + x.sums.sum() * y.sums.sum() / n**2

@@ -11,16 +11,13 @@ from torch import Tensor
 from .. import _backend
 from . import reference
 from .arguments import (
-    BACKENDS,
     DEFAULT_SIGMA,
-    METRICS,
     Models,
     as_models,
     as_vectors,
-    bandwidth,
     check_choice,
-    check_metric,
     check_models,
+    check_options,
     check_vectors,
     probes_of,
     result_dtype,
@@ -30,6 +27,10 @@ from .dispatch import cpu_arguments, ranked_models, register, view
 
 # How many more candidates than asked for the uint8 pass hands on
 _SPARE_CANDIDATES = 10
+
+
+# Values and indices
+Found = tuple[Tensor, Tensor]
 
 
 class NearestModels(NamedTuple):
@@ -78,12 +79,10 @@ def nearest_models(
         >>> found.values.flatten()
         tensor([0.5000, 0.0000, 0.0000])
     """
-    check_choice("metric", metric, METRICS)
+    sigma = check_options(sigma, metric=metric, backend=backend)
     check_choice("first_pass", first_pass, ("none", "uint8"))
-    check_choice("backend", backend, BACKENDS)
     if isinstance(top, bool) or not isinstance(top, int):
         raise TypeError(f"top must be an integer, got {type(top).__name__}")
-    sigma = bandwidth(sigma)
     candidates = top + max(_SPARE_CANDIDATES, top) if first_pass == "uint8" else 0
     if isinstance(models, Tensor | np.ndarray) and models.ndim == 2:
         vectors = as_vectors("models", models)
@@ -106,42 +105,23 @@ def _check(models: list[Tensor], queries: list[Tensor], metric: str, sigma: floa
     check_models("models", models)
     if queries:
         check_models("queries", queries, like=models[0])
-    check_metric(metric, sigma)
+    check_options(sigma, metric=metric)
     _check_top(top, candidates, len(models), not queries)
 
 
-def _fake(
-    models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
-) -> tuple[Tensor, Tensor]:
+def _fake(models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int) -> Found:
     shape, like = (len(queries or models), top), models[0]
     return like.new_empty(shape, dtype=result_dtype(*models, *queries)), like.new_empty(shape, dtype=torch.int64)
 
 
-def _cpu(
-    models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
-) -> tuple[Tensor, Tensor]:
+def _cpu(models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int) -> Found:
     dtype = result_dtype(*models, *queries)
     ranked_metric, models = ranked_models("models", models, metric)
     _, queries = ranked_models("queries", queries, metric)
-    values, indices = _empty_results(len(queries or models), top)
-    _backend.compiled().nearest_models_cpu(
-        [view(x) for x in models],
-        [view(x) for x in queries],
-        ranked_metric,
-        sigma,
-        top,
-        candidates,
-        *cpu_arguments(),
-        values.data_ptr(),
-        indices.data_ptr(),
-    )
+    (values, indices), results = _empty_results(len(queries or models), top)
+    views = [view(x) for x in models], [view(x) for x in queries]
+    _backend.compiled().nearest_models_cpu(*views, ranked_metric, sigma, top, candidates, *cpu_arguments(), *results)
     return values.to(dtype), indices
-
-
-def _reference(
-    models: list[Tensor], queries: list[Tensor], metric: str, sigma: float, top: int, candidates: int
-) -> tuple[Tensor, Tensor]:
-    return reference.nearest_models(models, queries or None, top, metric=metric, sigma=sigma)
 
 
 def _check_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> None:
@@ -159,49 +139,36 @@ def _check_same_device(models: Tensor, queries: Tensor | None) -> None:
         raise ValueError(f"queries must be on {models.device} like models, got {queries.device}")
 
 
-def _fake_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
+def _fake_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> Found:
     like = models if queries is None else queries
     shape = (len(like), top)
     return like.new_empty(shape, dtype=torch.float32), like.new_empty(shape, dtype=torch.int64)
 
 
-def _cpu_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
+def _cpu_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> Found:
     _check_same_device(models, queries)
-    models, queries = models.contiguous(), None if queries is None else queries.contiguous()
-    values, indices = _empty_results(len(models if queries is None else queries), top)
+    models = models.contiguous()
+    asked = models[:0] if queries is None else queries.contiguous()
+    (values, indices), results = _empty_results(len(models if queries is None else asked), top)
+    vectors = (models.data_ptr(), len(models), asked.data_ptr(), len(asked), str(models.dtype).removeprefix("torch."))
     _backend.compiled().nearest_vectors_cpu(
-        models.data_ptr(),
-        len(models),
-        0 if queries is None else queries.data_ptr(),
-        0 if queries is None else len(queries),
-        str(models.dtype).removeprefix("torch."),
-        probes_of(models.shape[1]),
-        top,
-        candidates,
-        *cpu_arguments(),
-        values.data_ptr(),
-        indices.data_ptr(),
+        *vectors, probes_of(models.shape[1]), top, candidates, *cpu_arguments(), *results
     )
     return values.to(torch.float32), indices
 
 
-def _reference_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> tuple[Tensor, Tensor]:
+def _reference_of_vectors(models: Tensor, queries: Tensor | None, top: int, candidates: int) -> Found:
     _check_same_device(models, queries)
     return reference.nearest_vectors(models, queries, top)
 
 
-def _empty_results(queries: int, top: int) -> tuple[Tensor, Tensor]:
-    return torch.empty(queries, top, dtype=torch.float64), torch.empty(queries, top, dtype=torch.int64)
+def _empty_results(queries: int, top: int) -> tuple[Found, tuple[int, int]]:
+    """Values and indices to be filled, and where they are."""
+    values, indices = torch.empty(queries, top, dtype=torch.float64), torch.empty(queries, top, dtype=torch.int64)
+    return (values, indices), (values.data_ptr(), indices.data_ptr())
 
 
-_op = register(
-    "nearest_models",
-    check=_check,
-    fake=_fake,
-    cpu=_cpu,
-    cuda=cuda_nearest.nearest_models,
-    reference=_reference,
-)
+_op = register("nearest_models", check=_check, fake=_fake, cpu=_cpu, cuda=cuda_nearest.nearest_models)
 _vectors_op = register(
     "nearest_models",
     "nearest_vectors",

@@ -7,20 +7,7 @@ from torch import Tensor
 
 from .. import _backend
 from . import reference
-from .arguments import (
-    BACKENDS,
-    DEFAULT_SIGMA,
-    METRICS,
-    PRECISIONS,
-    Models,
-    as_models,
-    bandwidth,
-    check_choice,
-    check_metric,
-    check_models,
-    check_stack,
-    result_dtype,
-)
+from .arguments import DEFAULT_SIGMA, Models, as_models, check_models, check_options, check_stack, result_dtype
 from .cuda import pairwise_correlation_distances as cuda_pairwise
 from .cuda.tiles import StackedModels
 from .dispatch import cpu_arguments, ranked_models, register, view
@@ -62,11 +49,8 @@ def pairwise_correlation_distances(
     # on a GPU a stack of models stays one tensor: ten thousand views take longer than their distances
     stacked = isinstance(models, Tensor) and models.is_cuda
     listed = [models] if stacked else as_models("models", models)
-    check_choice("metric", metric, METRICS)
-    check_choice("precision", precision, PRECISIONS)
-    check_choice("backend", backend, BACKENDS)
-    result: Tensor = _op(listed, metric, bandwidth(sigma), backend, precision)
-    return result
+    sigma = check_options(sigma, metric=metric, precision=precision, backend=backend)
+    return _op(listed, metric, sigma, backend, precision)
 
 
 def _is_stack(models: list[Tensor]) -> bool:
@@ -78,8 +62,7 @@ def _check(models: list[Tensor], metric: str, sigma: float, precision: str = "hi
         check_stack("models", models[0])
     else:
         check_models("models", models)
-    check_metric(metric, sigma)
-    check_choice("precision", precision, PRECISIONS)
+    check_options(sigma, metric=metric, precision=precision)
 
 
 def _fake(models: list[Tensor], *options: object) -> Tensor:

@@ -59,109 +59,92 @@ class Op:
     definition: Callable[..., Any] = field(repr=False)
 
 
+def _declare(
+    name: str, calls: tuple[Mapping[str, str], ...], schema: str, backends: Mapping[str, Support], **schemas: str
+) -> Op:
+    """A row whose definition is the function of its name in `reference`; `schemas` stand beside that of its name."""
+    return Op(name, calls, {name: schema, **schemas}, backends, getattr(reference, name))
+
+
 _OPTIONS = {"metric": "metric", "sigma": "sigma", "backend": "backend"}
+_LEVEL = 'str backend, str precision="highest"'
 _REFERENCE = Support(compiled=False)
 _TILES = "k ≤ 2,048 on tensor cores; longer rows, float64 and rbf with 2σ² < 1: "
+_MOMENTS = "l2, rsa and cka by torch's products in float64"
 
 _ROWS = (
-    Op(
+    _declare(
         "correlation_matrix",
         ({"outputs": "outputs", **_OPTIONS},),
-        {"correlation_matrix": "(Tensor outputs, str metric, float sigma, str backend) -> Tensor"},
+        "(Tensor outputs, str metric, float sigma, str backend) -> Tensor",
         {
             # torch's product in float64: float32 sums of long rows of one sign would be wrong by more than 1e-6
             "cpu": Support(comparisons=(), compiled=False),
             "cuda": Support(comparisons=(), shapes=_TILES + "torch's product in float64"),
             "reference": Support(comparisons=(), compiled=False),
         },
-        reference.correlation_matrix,
     ),
-    Op(
+    _declare(
         "correlation_distance",
         ({"a": "outputs", "b": "same probes", **_OPTIONS, "comparison": "comparison", "precision": "precision"},),
+        f"(Tensor a, Tensor b, str metric, str comparison, float sigma, {_LEVEL}) -> Tensor",
         {
-            "correlation_distance": "(Tensor a, Tensor b, str metric, str comparison, float sigma, str backend,"
-            ' str precision="highest") -> Tensor'
-        },
-        {
-            "cpu": Support(comparisons=COMPARISONS, shapes="any; l2, rsa and cka by torch's products in float64"),
-            "cuda": Support(
-                comparisons=COMPARISONS,
-                shapes=_TILES + "the float64 kernel; l2, rsa and cka by torch's products in float64",
-            ),
+            "cpu": Support(comparisons=COMPARISONS, shapes=f"any; {_MOMENTS}"),
+            "cuda": Support(comparisons=COMPARISONS, shapes=f"{_TILES}the float64 kernel; {_MOMENTS}"),
             "reference": Support(comparisons=COMPARISONS, compiled=False),
         },
-        reference.correlation_distance,
     ),
-    Op(
+    _declare(
         "correlation_distances",
         ({"source": "outputs", "suspects": "models", **_OPTIONS, "precision": "precision"},),
-        {
-            "correlation_distances": "(Tensor source, Tensor[] suspects, str metric, float sigma, str backend,"
-            ' str precision="highest") -> Tensor'
-        },
+        f"(Tensor source, Tensor[] suspects, str metric, float sigma, {_LEVEL}) -> Tensor",
         {"cpu": Support(), "cuda": Support(shapes=_TILES + "the float64 kernel"), "reference": _REFERENCE},
-        reference.correlation_distances,
     ),
-    Op(
+    _declare(
         "pairwise_correlation_distances",
         ({"models": "models", **_OPTIONS, "precision": "precision"},),
-        {
-            "pairwise_correlation_distances": "(Tensor[] models, str metric, float sigma, str backend,"
-            ' str precision="highest") -> Tensor'
-        },
+        f"(Tensor[] models, str metric, float sigma, {_LEVEL}) -> Tensor",
         {"cpu": Support(), "cuda": Support(), "reference": _REFERENCE},
-        reference.pairwise_correlation_distances,
     ),
-    Op(
+    _declare(
         "correlation_vector",
         ({"outputs": "outputs", **_OPTIONS, "dtype": "dtype"},),
-        {"correlation_vector": "(Tensor outputs, str metric, float sigma, str backend) -> Tensor"},
+        "(Tensor outputs, str metric, float sigma, str backend) -> Tensor",
         {
             "cpu": Support(comparisons=()),
             "cuda": Support(comparisons=(), shapes=_TILES + "the definition"),
             "reference": Support(comparisons=(), compiled=False),
         },
-        reference.correlation_vector,
     ),
-    Op(
+    _declare(
         "nearest_models",
         (
             {"models": "models", "queries": "models", "top": "top", "first_pass": "first_pass", **_OPTIONS},
             {"models": "vectors", "queries": "same vectors", "top": "top", "first_pass": "first_pass", **_OPTIONS},
         ),
-        {
-            "nearest_models": "(Tensor[] models, Tensor[] queries, str metric, float sigma, int top, int candidates,"
-            " str backend) -> (Tensor, Tensor)",
-            "nearest_vectors": "(Tensor models, Tensor? queries, int top, int candidates, str backend)"
-            " -> (Tensor, Tensor)",
-        },
+        "(Tensor[] models, Tensor[] queries, str metric, float sigma, int top, int candidates, str backend)"
+        " -> (Tensor, Tensor)",
         {
             "cpu": Support(shapes="any; stored vectors of uint8, float16 and float32 too"),
             "cuda": Support(shapes="any; stored vectors too, also of the host's memory", takes_host_tensors=True),
             "reference": Support(shapes="any; stored vectors too", compiled=False),
         },
-        reference.nearest_models,
+        nearest_vectors="(Tensor models, Tensor? queries, int top, int candidates, str backend) -> (Tensor, Tensor)",
     ),
-    Op(
+    _declare(
         "correlation_distance_weighted",
         ({"a": "outputs", "b": "same probes", "weights": "weights", **_OPTIONS},),
-        {
-            "correlation_distance_weighted": "(Tensor a, Tensor b, Tensor weights, str metric, float sigma,"
-            " str backend) -> Tensor"
-        },
+        "(Tensor a, Tensor b, Tensor weights, str metric, float sigma, str backend) -> Tensor",
         {"cpu": Support(), "reference": _REFERENCE},
-        reference.correlation_distance_weighted,
     ),
-    Op(
+    _declare(
         "jpeg_roundtrip",
         ({"images": "images", "quality": "quality", "subsampling": "subsampling", "backend": "backend"},),
-        {"jpeg_roundtrip": "(Tensor images, Tensor quality, str subsampling, str backend) -> Tensor"},
+        "(Tensor images, Tensor quality, str subsampling, str backend) -> Tensor",
         {
             backend: Support((torch.uint8,), (), (), "gray or RGB, sides of 1 to 65,500 pixels", backend != "reference")
             for backend in ("cpu", "cuda", "reference")
         },
-        reference.jpeg_roundtrip,
     ),
 )
 OPS: Mapping[str, Op] = {op.name: op for op in _ROWS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,26 @@ if TYPE_CHECKING:
     from ...verify.fingerprints import Verification
 
 _STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
+
+
+def make_table(folded: Iterable[str], numbers: Iterable[str] = ()) -> Table:
+    """A table without lines.
+
+    Args:
+        folded: headings of columns of text, which may take several lines.
+        numbers: headings of the columns after these, to the right and on one line.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in folded:
+        table.add_column(heading, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def print_result(result: dict[str, Any], as_json: bool) -> None:
+    """Print a result as JSON, or as names and values."""
+    print_json(result) if as_json else print_pairs(result)
 
 
 def print_pairs(rows: dict[str, Any]) -> None:
@@ -50,6 +71,7 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
     """Print what a probe file holds."""
     n, height, width, _ = probes.images.shape
     steps = [step for step in probes.provenance.get("augmentation", []) if step.get("kind") == "jpeg"]
+    jpeg = steps[-1] if steps else {}
     skipped = probes.provenance.get("source", {}).get("skipped", [])
     result = {
         "file": str(out),
@@ -57,14 +79,14 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         "height": height,
         "width": width,
         "kind": probes.provenance.get("kind"),
-        "jpeg_quality": steps[-1].get("quality") if steps else None,
-        "jpeg_engine": steps[-1].get("engine") if steps else None,
-        "exact": steps[-1].get("exact") if steps else None,
+        "jpeg_quality": jpeg.get("quality"),
+        "jpeg_engine": jpeg.get("engine"),
+        "exact": jpeg.get("exact"),
         "skipped": len(skipped),
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
-    print_json(result) if as_json else print_pairs(result)
+    print_result(result, as_json)
 
 
 def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
@@ -72,9 +94,7 @@ def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> No
     if as_json:
         print_json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]})
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("engine", "device", "values that differ", "mean", "largest", "PSNR", "model's distance"):
-        table.add_column(column)
+    table = make_table(("engine", "device", "values that differ", "mean", "largest", "PSNR", "model's distance"))
     for row in found:
         if row.unavailable is not None or row.share is None:
             table.add_row(row.engine, row.device, Text(f"did not run: {row.unavailable}"))
@@ -112,7 +132,7 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
-    print_json(result) if as_json else print_pairs(result)
+    print_result(result, as_json)
 
 
 def show_verification(result: Verification, as_json: bool) -> None:
@@ -147,18 +167,12 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
     shown = console()
     source = results["source"]
     shown.print(
-        Text(
-            f"source: {source['architecture']}, {source['accuracy']:.1%} of the test patches right; "
-            f"{results['metric']} correlation, {results['comparison']} comparison"
-        )
+        f"source: {source['architecture']}, {source['accuracy']:.1%} of the test patches right; "
+        f"{results['metric']} correlation, {results['comparison']} comparison"
     )
     if results["why"]:
-        shown.print(Text(f"why {results['metric']}: {results['why']}."))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "origin", "architecture"):
-        table.add_column(column, overflow="fold")
-    for column in ("accuracy", "distance", "p"):
-        table.add_column(column, justify="right", no_wrap=True)
+        shown.print(f"why {results['metric']}: {results['why']}.")
+    table = make_table(("model", "origin", "architecture"), ("accuracy", "distance", "p"))
     table.add_column("verdict", no_wrap=True)
     table.add_column("right?", no_wrap=True)
     for row in sorted(results["models"], key=lambda row: row["distance"]):
@@ -174,17 +188,17 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
             ("right" if row["correct"] else "wrong") if judged else "",
         )
     shown.print(table)
-    by_theft = ", ".join(f"{name} {value:.2f}" for name, value in results["auc_by_theft"].items())
-    by_metric = ", ".join(f"{name} {value:.2f}" for name, value in results["auc_by_metric"].items())
+    by_theft, by_metric = (
+        ", ".join(f"{name} {value:.2f}" for name, value in results[key].items())
+        for key in ("auc_by_theft", "auc_by_metric")
+    )
     held_out = sum(row["role"] == "held-out" for row in results["models"])
     shown.print(
-        Text(
-            f"AUC, all derived against {held_out} held-out independents: {results['auc']:.3f} ({by_theft})\n"
-            f"the same under other correlations: {by_metric}\n"
-            f"{results['null_count']} independents calibrate; false-accusation rate "
-            f"{results['alpha']:.0%}; everything is in {out} (results.json)\n"
-            f"one row again, by hand:"
-        )
+        f"AUC, all derived against {held_out} held-out independents: {results['auc']:.3f} ({by_theft})\n"
+        f"the same under other correlations: {by_metric}\n"
+        f"{results['null_count']} independents calibrate; false-accusation rate "
+        f"{results['alpha']:.0%}; everything is in {out} (results.json)\n"
+        f"one row again, by hand:"
     )
     for command in results["reproduce"]:
         print("  " + command)

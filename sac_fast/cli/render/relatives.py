@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from .common import make_table
 
 if TYPE_CHECKING:
     from ...lineage.relatives import Lineage
@@ -26,11 +26,7 @@ def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_j
     rows = [(name, relative) for name, near in found.relatives.items() for relative in (near[:1] if everyone else near)]
     if everyone:
         rows.sort(key=lambda row: row[1].distance)
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    for heading in ("model", "nearest" if everyone else "relative"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("distance", "p", "p (Holm)"):
-        table.add_column(heading, justify="right")
+    table = make_table(("model", "nearest" if everyone else "relative"), ("distance", "p", "p (Holm)"))
     for name, relative in rows[:_MAX_ROWS]:
         related = found.threshold is not None and relative.distance < found.threshold
         table.add_row(

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from .common import make_table
 
 
 def show_simulation(summary: dict[str, Any], as_json: bool) -> None:
@@ -19,12 +20,10 @@ def show_simulation(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    from rich.table import Table
-
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for member in summary["members"]:
         rows.setdefault((member["role"], member["origin"]), []).append(member)
-    table = Table("role", "origin", "models", "accuracy", "seconds a model", box=None, pad_edge=False)
+    table = make_table(("role", "origin", "models", "accuracy", "seconds a model"))
     for (role, origin), members in rows.items():
         table.add_row(role, origin, str(len(members)), _range(members, "accuracy", 3), _range(members, "seconds", 1))
     screen = console()

@@ -8,24 +8,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
-from .common import print_pairs
+from .common import make_table, print_pairs
 
 if TYPE_CHECKING:
     from ...store import CheckReport, ModelRecord, SourceDistance
 
 _STYLES = {"done": "green", "failed": "red", "redo": "yellow"}
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _values(record: ModelRecord) -> dict[str, Any]:
@@ -37,7 +29,7 @@ def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
     if as_json:
         print_json({"models": [_values(record) for record in records]})
         return
-    table = _table("model", "status", "format", "architecture", "outputs", "probes", "tags or reason")
+    table = make_table(("model", "status", "format", "architecture", "outputs", "probes", "tags or reason"))
     counts: dict[str, int] = {}
     for record in records:
         counts[record.status] = counts.get(record.status, 0) + 1
@@ -62,27 +54,18 @@ def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
 def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistance], as_json: bool) -> None:
     """Print the records of one model, one for each probe set, and its distances."""
     if as_json:
-        print_json(
-            {
-                "models": [_values(record) for record in records],
-                "distances": [dataclasses.asdict(found) for found in distances],
-            }
-        )
+        asdict = dataclasses.asdict
+        print_json({"models": [*map(_values, records)], "distances": [*map(asdict, distances)]})
         return
     for record in records:
         values = {name: value for name, value in _values(record).items() if value not in (None, "", [], {})}
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
         print_pairs({name.replace("_", " "): text for name, text in texts.items()})
     if distances:
-        table = _table("distance", "source", "metric", "comparison", "probes")
+        table = make_table(("distance", "source", "metric", "comparison", "probes"))
         for found in distances:
-            table.add_row(
-                f"{found.distance:.6g}",
-                Text(escape_text(found.source_name, 60)),
-                Text(escape_text(found.metric, 60)),
-                Text(escape_text(found.comparison, 60)),
-                Text(escape_text(found.probe_hash[7:15], 60)),
-            )
+            names = (found.source_name, found.metric, found.comparison, found.probe_hash[7:15])
+            table.add_row(f"{found.distance:.6g}", *(Text(escape_text(text, 60)) for text in names))
         console().print(table)
 
 
@@ -105,16 +88,9 @@ def show_exported(out: Path, rows: int, as_json: bool) -> None:
 def show_check(report: CheckReport, as_json: bool) -> None:
     """Print what a check found."""
     if as_json:
-        print_json(
-            {
-                "folder": str(report.folder),
-                "clean": report.clean,
-                "sound": report.sound,
-                "results": report.results,
-                "findings": [dataclasses.asdict(found) for found in report.findings],
-                "notes": list(report.notes),
-            }
-        )
+        findings = [dataclasses.asdict(found) for found in report.findings]
+        counts = {"clean": report.clean, "sound": report.sound, "results": report.results}
+        print_json({"folder": str(report.folder), **counts, "findings": findings, "notes": list(report.notes)})
         return
     for found in report.findings:
         line = f"{found.kind}: {escape_text(found.what)}: {escape_text(found.detail)}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from .common import make_table
 
 
 def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
@@ -21,11 +21,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("role", "origin"):
-        table.add_column(column)
-    for column in ("models", "accuracy, min", "mean", "seconds each"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = make_table(("role", "origin"), ("models", "accuracy, min", "mean", "seconds each"))
     for group in summary["groups"]:
         seconds = group["seconds_mean"]
         table.add_row(
@@ -39,12 +35,8 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     screen = console()
     screen.print(table)
     probes = ", ".join(summary["probes"]) or "none yet"
-    screen.print(
-        Text(
-            f"{summary['models']} models in {summary['folder']}, trained in {summary['seconds']:.0f} s; "
-            f"probes: {probes}"
-        )
-    )
+    trained = f"trained in {summary['seconds']:.0f} s"
+    screen.print(f"{summary['models']} models in {summary['folder']}, {trained}; probes: {probes}")
     for row in summary.get("left_out", ()):
         screen.print(Text(escape_text(f"left out: {row['file']}: {row['reason']}")))
     for row in summary["below"]:

@@ -18,16 +18,9 @@ def distance_wide(a: Tensor, b: Tensor, metric: str, sigma: float, names: tuple[
     n = a.shape[0]
     with tiles.on_device(a.device) as stream:
         partial = torch.empty(module.correlation_distance_cuda_blocks(n), dtype=torch.float64, device=a.device)
-        module.correlation_distance_cuda(
-            rows_a.data_ptr(),
-            rows_a.shape[1],
-            rows_b.data_ptr(),
-            rows_b.shape[1],
-            n,
-            tiles.inverse_bandwidth(metric, sigma),
-            partial.data_ptr(),
-            stream,
-        )
+        sides = (rows_a.data_ptr(), rows_a.shape[1], rows_b.data_ptr(), rows_b.shape[1])
+        bandwidth = tiles.inverse_bandwidth(metric, sigma)
+        module.correlation_distance_cuda(*sides, n, bandwidth, partial.data_ptr(), stream)
         return partial.sum() / n**2
 
 

@@ -50,14 +50,8 @@ def tile_distances(
                     square = cols is rows
                     a_cols = a if square else packer.pack([source], 0, cols)
                     b_cols = b if square else packer.pack(batch, 1 + first, cols)
-                    shape = (
-                        rows.stop - rows.start,
-                        cols.stop - cols.start,
-                        square,
-                        packer.parts,
-                        bandwidth,
-                        tiles.KERNEL,
-                    )
+                    sides = rows.stop - rows.start, cols.stop - cols.start
+                    shape = (*sides, square, packer.parts, bandwidth, tiles.KERNEL)
                     pairs = (tiles.pointers(a, a_cols, source.shape[1]), tiles.pointers(b, b_cols, batch[0].shape[1]))
                     sum_ = _sums(packer, shape, *pairs, len(batch), source.device)
                     total = sum_ if total is None else total + sum_

@@ -152,18 +152,9 @@ def _listed(pool: Source, asking: Tensor, whole: list[tuple[int, int]], first_qu
     for first, last in whole:
         rows = pool.rows(first, last)
         with on_device(pool.device) as stream:
-            _backend.compiled("cuda").nearest_models_cuda(
-                kernel_rows(asking),
-                kernel_rows(rows),
-                kernel_dtype(rows),
-                each,
-                first_query or 0,
-                first,
-                first_query is not None,
-                parts,
-                lists.data_ptr(),
-                stream,
-            )
+            inputs = (kernel_rows(asking), kernel_rows(rows), kernel_dtype(rows))
+            numbers = (each, first_query or 0, first, first_query is not None, parts)
+            _backend.compiled("cuda").nearest_models_cuda(*inputs, *numbers, lists.data_ptr(), stream)
     if parts == 1:
         return lists[0]
     # no two keys of models are equal: any sort gives the same order
@@ -201,18 +192,9 @@ def _rectangle(x: Tensor, y: Tensor) -> Tensor:
     with on_device(x.device) as stream:
         for start in range(0, x.shape[1], step):
             parts = padded(x[:, start : start + step]), padded(y[:, start : start + step])
-            _backend.compiled("cuda").pairwise_correlation_distances_cuda(
-                kernel_rows(parts[0]),
-                kernel_rows(parts[1]),
-                False,
-                kernel_dtype(x),
-                sums.data_ptr(),
-                start > 0,
-                0,
-                True,
-                1.0,
-                stream,
-            )
+            inputs = (*map(kernel_rows, parts), False, kernel_dtype(x))
+            output = (sums.data_ptr(), start > 0, 0, True)
+            _backend.compiled("cuda").pairwise_correlation_distances_cuda(*inputs, *output, 1.0, stream)
     return sums
 
 

@@ -36,18 +36,10 @@ def pairwise_correlation_distances(models: Sequence[Tensor], metric: str, sigma:
     with on_device(device) as stream:
         for number, slab in enumerate(slabs):
             rows = kernel_rows(vectors := correlation_rows(models, metric, sigma, form, slab, finite.report))
-            module.pairwise_correlation_distances_cuda(
-                rows,
-                rows,
-                True,
-                kernel_dtype(vectors),
-                0 if sums is None else sums.data_ptr(),
-                number > 0,
-                distances.data_ptr() if number == len(slabs) - 1 else 0,
-                dtype == torch.float64,
-                2.0 / n**2,
-                stream,
-            )
+            inputs = (rows, rows, True, kernel_dtype(vectors))
+            added = (0 if sums is None else sums.data_ptr(), number > 0)
+            result = (distances.data_ptr() if number == len(slabs) - 1 else 0, dtype == torch.float64)
+            module.pairwise_correlation_distances_cuda(*inputs, *added, *result, 2.0 / n**2, stream)
     finite.check()
     return distances
 

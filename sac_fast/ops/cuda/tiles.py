@@ -97,19 +97,11 @@ class Packer:
         padded = -(-count // TILE_ROWS) * TILE_ROWS
         data = torch.empty(len(models) * size, dtype=torch.uint8, device=models[0].device)
         norms = torch.empty(len(models) * padded, dtype=torch.float32, device=models[0].device)
+        how = (self.metric in ("pearson", "spearman"), self.parts)
         for first, many, stride, x in _runs(models, rows, self.metric == "spearman"):
-            self.module.pack_rows_cuda(
-                view(x),
-                many,
-                stride,
-                self.metric in ("pearson", "spearman"),
-                self.parts,
-                data.data_ptr() + first * size,
-                norms.data_ptr() + first * padded * norms.element_size(),
-                rows.start,
-                self.bad.data_ptr() + (number + first) * self.bad.element_size(),
-                self.stream,
-            )
+            packed = (data.data_ptr() + first * size, norms.data_ptr() + first * padded * norms.element_size())
+            bad = self.bad.data_ptr() + (number + first) * self.bad.element_size()
+            self.module.pack_rows_cuda(view(x), many, stride, *how, *packed, rows.start, bad, self.stream)
         return Packed(data, norms)
 
     def form(self, packed: Packed, n: int, k: int, sigma: float, out: Tensor) -> None:
@@ -154,13 +146,10 @@ def _runs(models: Sequence[Tensor], rows: slice, ranked: bool) -> Iterator[tuple
         end, distance, size = first + 1, 0, models[first].element_size()
         if not ranked and end < len(models):
             distance = places[end][0] - places[first][0]
-            while (
-                end < len(models)
-                and distance % size == 0
-                and places[end][0] - places[end - 1][0] == distance
-                and places[end][1:] == places[first][1:]
-            ):
+            expected = (places[end][0], *places[first][1:])
+            while end < len(models) and distance % size == 0 and places[end] == expected:
                 end += 1
+                expected = (expected[0] + distance, *expected[1:])
         x = models[first][rows]
         yield first, end - first, distance // size, _ranks(x) if ranked else x
         first = end
@@ -168,10 +157,4 @@ def _runs(models: Sequence[Tensor], rows: slice, ranked: bool) -> Iterator[tuple
 
 def pointers(rows: Packed, cols: Packed, k: int) -> tuple[int, int, int, int, int]:
     """Packed rows and columns of one model or batch, as the tile kernels take them."""
-    return (
-        rows.data.data_ptr(),
-        cols.data.data_ptr(),
-        rows.norms.data_ptr(),
-        cols.norms.data_ptr(),
-        k,
-    )
+    return rows.data.data_ptr(), cols.data.data_ptr(), rows.norms.data_ptr(), cols.norms.data_ptr(), k

@@ -6,16 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import (
-    COMPARISONS,
-    DEFAULT_SIGMA,
-    METRICS,
-    bandwidth,
-    check_choice,
-    finite_rows,
-    outputs_pair,
-    result_dtype,
-)
+from ..arguments import DEFAULT_SIGMA, check_options, finite_rows, outputs_pair, result_dtype
 from .rows import BlockPairs, normalised_rows
 
 
@@ -29,9 +20,7 @@ def correlation_distance(
 ) -> Tensor:
     """Definition of `sac_fast.correlation_distance`; arguments and errors are described there."""
     a, b = outputs_pair(a, b)
-    check_choice("metric", metric, METRICS)
-    check_choice("comparison", comparison, COMPARISONS)
-    sigma = bandwidth(sigma)
+    sigma = check_options(sigma, metric=metric, comparison=comparison)
     finite_rows("a", a)
     finite_rows("b", b)
     rows_a, rows_b = normalised_rows(a, metric), normalised_rows(b, metric)
@@ -43,16 +32,11 @@ def correlation_distance(
 
 
 def _l1(blocks: BlockPairs) -> Tensor:
-    total = blocks.zero
-    for _, c_a, c_b in blocks:
-        total = total + (c_a - c_b).abs().sum()
-    return total / blocks.n**2
+    return sum(((c_a - c_b).abs().sum() for _, c_a, c_b in blocks), blocks.zero) / blocks.n**2
 
 
 def _l2(blocks: BlockPairs) -> Tensor:
-    total = blocks.zero
-    for _, c_a, c_b in blocks:
-        total = total + (c_a - c_b).square().sum()
+    total = sum(((c_a - c_b).square().sum() for _, c_a, c_b in blocks), blocks.zero)
     return (total / blocks.n**2).sqrt()
 
 

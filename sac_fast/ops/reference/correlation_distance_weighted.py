@@ -8,10 +8,8 @@ from torch import Tensor
 
 from ..arguments import (
     DEFAULT_SIGMA,
-    METRICS,
     as_weights,
-    bandwidth,
-    check_choice,
+    check_options,
     check_weights,
     finite_rows,
     outputs_pair,
@@ -31,8 +29,7 @@ def correlation_distance_weighted(
 ) -> Tensor:
     """Definition of `sac_fast.correlation_distance_weighted`; arguments and errors are described there."""
     a, b = outputs_pair(a, b)
-    check_choice("metric", metric, METRICS)
-    sigma = bandwidth(sigma)
+    sigma = check_options(sigma, metric=metric)
     finite_rows("a", a)
     finite_rows("b", b)
     weights = as_weights("weights", weights)

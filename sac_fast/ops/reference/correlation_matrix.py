@@ -6,15 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import DEFAULT_SIGMA, METRICS, bandwidth, check_choice, finite_rows, outputs_tensor, result_dtype
+from ..arguments import DEFAULT_SIGMA, check_options, finite_rows, outputs_tensor, result_dtype
 from .rows import correlations, normalised_rows, row_blocks
 
 
 def correlation_matrix(outputs: Tensor | np.ndarray, *, metric: str = "cosine", sigma: float = DEFAULT_SIGMA) -> Tensor:
     """Definition of `sac_fast.correlation_matrix`; arguments and errors are described there."""
     outputs = outputs_tensor("outputs", outputs)
-    check_choice("metric", metric, METRICS)
-    sigma = bandwidth(sigma)
+    sigma = check_options(sigma, metric=metric)
     finite_rows("outputs", outputs)
     rows = normalised_rows(outputs, metric)
     n = rows.shape[0]

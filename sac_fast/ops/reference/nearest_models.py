@@ -19,12 +19,11 @@ def nearest_models(
     metric: str = "cosine",
     sigma: float = DEFAULT_SIGMA,
 ) -> tuple[Tensor, Tensor]:
-    """Definition of `sac_fast.nearest_models` on outputs: values and indices, (q, top)."""
+    """Definition of `sac_fast.nearest_models` on outputs: values and indices, (q, top); no queries: every model."""
     finite_models("models", models)
     finite_models("queries", queries or ())
-    asked = models if queries is None else queries
-    rows = (correlation_distances(query, models, metric=metric, sigma=sigma) for query in asked)
-    return _nearest(rows, queries is None, top)
+    rows = (correlation_distances(query, models, metric=metric, sigma=sigma) for query in queries or models)
+    return _nearest(rows, not queries, top)
 
 
 def nearest_vectors(models: Tensor, queries: Tensor | None = None, top: int = 10) -> tuple[Tensor, Tensor]:

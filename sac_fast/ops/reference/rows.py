@@ -90,8 +90,5 @@ class BlockPairs:
     def __iter__(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         rows_a, rows_b, metric, sigma = self._arguments
         for block in row_blocks(self.n, self.n):
-            yield (
-                block,
-                correlations(rows_a, block, metric, sigma),
-                correlations(rows_b, block, metric, sigma),
-            )
+            c_a, c_b = (correlations(rows, block, metric, sigma) for rows in (rows_a, rows_b))
+            yield block, c_a, c_b

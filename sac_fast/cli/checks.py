@@ -1,0 +1,120 @@
+"""Checks of options, and how their texts are parsed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    from ..models import Preprocessing
+    from ..probes import ProbeSet
+
+Layout = Literal["NCHW", "NHWC"]
+
+
+def refuse_if(wrong: bool, option: str, message: str) -> None:
+    """Raise the usage error of an option, an argument or a command if it is wrong."""
+    if wrong:
+        raise typer.BadParameter(message, param_hint=option)
+
+
+@contextmanager
+def usage_errors(option: str) -> Iterator[None]:
+    """Make usage errors of the errors of a value within."""
+    try:
+        yield
+    except (ValueError, ModelError) as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def check_alpha(alpha: float) -> float:
+    """Refuse an error rate that is none."""
+    refuse_if(not 0 < alpha < 1, "--alpha", f"must be between 0 and 1, got {alpha}")
+    return alpha
+
+
+def check_seed_option(seed: int) -> int:
+    """Refuse a seed that torch would not take."""
+    from ..labelled_zoo.training_pool import check_seed
+
+    with usage_errors("--seed"):
+        check_seed(seed)
+    return seed
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """Read "0.5,0.4,0.3"."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"must be numbers with commas between them, got {text!r}", param_hint=option) from None
+
+
+def parse_size(text: str | None, option: str = "--size") -> tuple[int, int] | None:
+    """Read "224" or "224x160" (height x width)."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    is_size = len(parts) <= 2 and all(part.isascii() and part.isdecimal() for part in parts)
+    refuse_if(not is_size, option, f"must be N or HxW in pixels, got {text!r}")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_preprocessing(
+    command: str,
+    mean: str,
+    std: str,
+    size: str | None = None,
+    colour_order: Literal["RGB", "BGR", "GRAY"] = "RGB",
+    layout: Layout = "NCHW",
+) -> Preprocessing:
+    """Read --mean, --std, --size, --colour-order and --layout; nonsense is a wrong use of the command."""
+    from ..models import Preprocessing
+
+    means, stds = parse_numbers(mean, "--mean"), parse_numbers(std, "--std")
+    with usage_errors(command):
+        return Preprocessing(size=parse_size(size), mean=means, std=stds, colour_order=colour_order, layout=layout)
+
+
+def load_image_file(
+    file: Path, layout: Layout | None, limit: int | None, how: dict[str, Any] | None = None
+) -> ProbeSet:
+    """Images of an HDF5 or a probe file, at most the first `limit`; `how` they were chosen, for the provenance."""
+    from ..formats.magic import HDF5
+    from ..probes import ProbeSet
+
+    with file.open("rb") as handle:
+        is_hdf5 = handle.read(8) == HDF5
+    if is_hdf5 or file.suffix != ".safetensors":
+        return ProbeSet.from_hdf5(file, layout=layout, limit=limit)
+    made = ProbeSet.load(file)
+    if limit is None:
+        return made
+    return made.subset(range(min(limit, len(made))), how=None if how is None else {**how, "of": len(made)})
+
+
+def parse_json_object(text: str | None, option: str = "--model-args") -> dict[str, Any]:
+    """Read the arguments of a model's callable."""
+    try:
+        value = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"must be JSON, got {text!r} ({error})", param_hint=option) from None
+    refuse_if(not isinstance(value, dict), option, f"must be a JSON object, got {text!r}")
+    return dict(value)
+
+
+def check_output_path(out: Path, force: bool, option: str = "--out") -> None:
+    """Refuse before the work is done, not after, what cannot be written or must not be replaced."""
+    if out.exists() and not out.is_file():
+        raise FileExistsError(f"{option} must name a file, got {str(out)!r}, a folder or a device")
+    if out.exists() and not force:
+        raise FileExistsError(f"{option} must not exist yet, got {str(out)!r} (--force replaces it)")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"the folder of {option} must exist, got {str(out.parent)!r}")
