@@ -9,7 +9,7 @@ import textwrap
 import networkx
 import pytest
 from support import op_files
-from support.code_lines import count_code_lines, count_folder
+from support.code_lines import count_code_lines
 from support.processes import LONG
 
 import sac_fast
@@ -39,8 +39,6 @@ ORDER = (
 RANK = {room: rank for rank, line in enumerate(ORDER) for room in line.split()}
 MAX_LOOSE_MODULES = 4
 MAX_LINES = 320
-# 21,054 before the rooms were rebuilt; lowered with every piece that becomes one with another.
-MAX_CODE_LINES = 21_300
 # Strings that look like a module's name and are none.
 NO_MODULES = {"sac_fast.weights_hash"}
 
@@ -191,10 +189,6 @@ def test_code_lines_are_counted_without_docstrings_and_comments():
     # import, def, return with its two further lines
     assert count_code_lines(source) == 5
     assert count_code_lines('x = """a\nb"""\n') == 2  # no docstring
-
-
-def test_the_package_does_not_grow():
-    assert sum(count_folder(PACKAGE).values()) <= MAX_CODE_LINES
 
 
 def test_the_table_of_op_files_knows_every_op():
