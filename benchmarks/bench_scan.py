@@ -197,7 +197,7 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
 
 
 def recorded_case(base: Path, models: int) -> dict[str, Any]:
-    """Import recorded outputs, n = 200, k = 10, a file each, and find everybody's nearest relatives."""
+    """Import recorded outputs, n = 200, k = 10, a file each, and find the nearest relatives of all."""
     folder = base / "recorded"
     folder.mkdir()
     rng = np.random.default_rng(1)

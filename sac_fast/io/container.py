@@ -64,7 +64,7 @@ def save_container(
     """Write arrays and JSON metadata as one sealed safetensors file, all or nothing.
 
     Args:
-        path: where the file shall be.
+        path: where the file is written.
         kind: what the file holds (``"probes"``, ``"fingerprint"``); asked for again at load.
         arrays: name -> array of numbers, any strides.
         metadata: anything that JSON can hold, without NaN and Infinity.

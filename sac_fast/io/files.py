@@ -35,7 +35,7 @@ def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
     as it was.
 
     Args:
-        path: where the file shall be; its folder must exist.
+        path: where the file is written; its folder must exist.
 
     Yields:
         The temporary file, opened for writing bytes.
@@ -99,7 +99,7 @@ def open_regular(path: StrPath) -> BinaryIO:
             ``"missing"``, ``"symlink-loop"`` or ``"not-a-regular-file"``.
     """
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would otherwise wait for ever.
+        # O_NONBLOCK: opening a pipe that nobody writes to would otherwise block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from error

@@ -140,7 +140,7 @@ def save_weights(path: StrPath, model: nn.Module | Mapping[str, torch.Tensor]) -
     """Write a state dict as safetensors, all or nothing; shared tensors are written once a name.
 
     Args:
-        path: where the file shall be.
+        path: where the file is written.
         model: a module or a state dict, on any device.
 
     Returns:

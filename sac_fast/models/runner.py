@@ -274,7 +274,7 @@ def use_fastest_memory_format(
         output: of `run_inputs`.
 
     Returns:
-        ``torch.channels_last`` or ``torch.contiguous_format``: what its inputs shall have.
+        ``torch.channels_last`` or ``torch.contiguous_format``: the format of its inputs.
     """
     images = inputs.device.type == "cpu" and inputs.dtype == torch.float32 and inputs.ndim == 4
     if not images or len(inputs) < MIN_INPUTS or not any(isinstance(part, nn.Conv2d) for part in module.modules()):

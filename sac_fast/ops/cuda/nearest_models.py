@@ -97,15 +97,15 @@ def _kept(source: Source, most: int) -> Source:
     return Resident(source) if source.models * source.pitch <= most else source
 
 
-def _segments(source: Source, most_bytes: int) -> list[tuple[int, int]]:
+def _segments(source: Source, max_bytes: int) -> list[tuple[int, int]]:
     if isinstance(source, Resident):
         return [(0, source.models)]
-    return [*_blocks(source.models, source.pitch, most_bytes)]
+    return [*_blocks(source.models, source.pitch, max_bytes)]
 
 
-def _blocks(models: int, pitch: int, most_bytes: int) -> Iterator[tuple[int, int]]:
-    """Runs of models whose rows fit into `most_bytes`, in whole tiles."""
-    step = max(1, most_bytes // pitch // _TILE) * _TILE
+def _blocks(models: int, pitch: int, max_bytes: int) -> Iterator[tuple[int, int]]:
+    """Runs of models whose rows fit into `max_bytes`, in whole tiles."""
+    step = max(1, max_bytes // pitch // _TILE) * _TILE
     return ((first, min(models, first + step)) for first in range(0, models, step))
 
 

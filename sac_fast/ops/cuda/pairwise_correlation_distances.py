@@ -44,15 +44,15 @@ def pairwise_correlation_distances(models: Sequence[Tensor], metric: str, sigma:
     return distances
 
 
-def _slabs(n: int, m: int, metric: str, dtype: torch.dtype, most_bytes: int) -> Iterator[tuple[int, int]]:
-    """Blocks of rows of C: the entries of all models fit into `most_bytes`, as does what one model's are formed from.
+def _slabs(n: int, m: int, metric: str, dtype: torch.dtype, max_bytes: int) -> Iterator[tuple[int, int]]:
+    """Blocks of rows of C: the entries of all models fit into `max_bytes`, as does what one model's are formed from.
 
     One row at least.
     """
 
     def fits(first: int, last: int) -> bool:
         _, entries = padded_shape(m, slab_entries(n, first, last, metric), dtype)
-        return m * entries * dtype.itemsize <= most_bytes and _FORMING_BYTES * (last - first) * n <= most_bytes
+        return m * entries * dtype.itemsize <= max_bytes and _FORMING_BYTES * (last - first) * n <= max_bytes
 
     first = 0
     while first < n:
