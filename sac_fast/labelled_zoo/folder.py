@@ -71,10 +71,10 @@ class ZooMember:
         require(self.role in ROLES, f"role of {self.name!r} must be one of {', '.join(ROLES)}", self.role)
         expected = f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}"
         require(self.role != "independent" or self.origin in NULL_KINDS, expected, self.origin)
-        consistent = (
+        valid = (
             isinstance(self.origin, str) and self.origin and (self.role == "source") == (self.origin == "source")
         )
-        require(consistent, f"origin of the {self.role} {self.name!r} must say how it was made", self.origin)
+        require(valid, f"origin of the {self.role} {self.name!r} must say how it was made", self.origin)
         text = isinstance(self.architecture, str) and self.architecture
         require(text, f"architecture of {self.name!r} must be a text", self.architecture)
         require(type(self.seed) is int, f"seed of {self.name!r} must be an integer", self.seed)
