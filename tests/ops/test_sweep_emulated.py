@@ -164,8 +164,8 @@ def test_nearest_of_queries(module, form, q, m, top, parts):
         first, last = (
             128 * module.library.part_start(*map(ctypes.c_int64, (p, parts, tiles))) for p in (part, part + 1)
         )
-        models = keys[part][keys[part] != NONE] & 0xFFFFFFFF
-        assert ((models >= first) & (models < last)).all()
+        found = keys[part][keys[part] != NONE] & 0xFFFFFFFF
+        assert ((found >= first) & (found < last)).all()
     merged = np.sort(np.concatenate(list(keys), axis=1), axis=1)[:, :top]
     indices, sums = decoded(merged, form)
     order, values = expected_lists(queries, models, top)
