@@ -71,9 +71,7 @@ class ZooMember:
         require(self.role in ROLES, f"role of {self.name!r} must be one of {', '.join(ROLES)}", self.role)
         expected = f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}"
         require(self.role != "independent" or self.origin in NULL_KINDS, expected, self.origin)
-        valid = (
-            isinstance(self.origin, str) and self.origin and (self.role == "source") == (self.origin == "source")
-        )
+        valid = isinstance(self.origin, str) and self.origin and (self.role == "source") == (self.origin == "source")
         require(valid, f"origin of the {self.role} {self.name!r} must say how it was made", self.origin)
         text = isinstance(self.architecture, str) and self.architecture
         require(text, f"architecture of {self.name!r} must be a text", self.architecture)
