@@ -31,7 +31,7 @@ NEEDED = {
     "sac_fast.probes.dali_probes.load_dali": "nvidia.dali",
 }
 # Public names without an example that runs: shorten the list, never lengthen it.
-WITHOUT_EXAMPLE = {"Verification", "evaluate"}
+WITHOUT_EXAMPLE = {"evaluate"}
 # Errors need none; NearestModels is shown by the op that returns it
 EXEMPT = {"NearestModels", *(name for name in sac_fast.__all__ if inspect.isclass(getattr(sac_fast, name))
                              and issubclass(getattr(sac_fast, name), Exception))}  # fmt: skip

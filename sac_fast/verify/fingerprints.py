@@ -24,6 +24,19 @@ class Verification:
         metric, comparison: of the distance.
         null_distances: distances of the independent models to the source, by name.
         warnings: remarks for the reader, such as different preprocessing.
+
+    Example::
+
+        >>> import torch
+        >>> outputs = torch.randn(12, 50, 10, generator=torch.Generator().manual_seed(0))
+        >>> provenance = {"probe_hash": "sha256:" + "0" * 64}
+        >>> source, *nulls = [
+        ...     sac_fast.Fingerprint(o, {**provenance, "name": f"model {i}"}) for i, o in enumerate(outputs[:11])
+        ... ]
+        >>> suspect = sac_fast.Fingerprint(outputs[11], {**provenance, "name": "suspect"})
+        >>> result = sac_fast.verify_fingerprints(source, suspect, nulls, alpha=0.1)
+        >>> result.suspect, len(result.null_distances), result.to_dict()["verdict"]
+        ('suspect', 10, 'independent')
     """
 
     verdict: Verdict
