@@ -25,14 +25,7 @@ from sac_fast.attacks import (
 from sac_fast.attacks.training import compute_logits, fit
 from sac_fast.errors import ModelError
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small gain nothing from a second thread, and on a busy machine wait for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SHORT = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.05)
