@@ -19,8 +19,10 @@ from pathlib import Path
 
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath
+from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
 from ..models import ModelEntry, list_entries
+from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..probes import ProbeSet
 from ..store.records import FileStamp, ModelRecord
 from ..store.store import ModelStore
@@ -89,7 +91,7 @@ def scan_models(
         The numbers of the scan.
 
     Raises:
-        ValueError: a wrong argument.
+        ValueError, TypeError: a wrong argument; no store is created then.
         StoreError: the disk is full or fails; results that were reported are kept.
         ScanError: workers cannot be started, or a source cannot be used.
         KeyboardInterrupt: the second SIGINT.
@@ -112,6 +114,13 @@ def scan_models(
         ['mine.npy', 'yours.npy']
     """
     settings = settings or WorkerSettings()
+    if not isinstance(probes, (ProbeSet, str)):
+        raise TypeError(f"probes must be a ProbeSet or the hash of one, got {type(probes).__name__}")
+    probe_hash = probes if isinstance(probes, str) else probes.content_hash
+    if not is_hash(probe_hash):
+        raise ValueError(f'probes must be a ProbeSet or "sha256:" and 64 digits, got {probes!r}')
+    check_choice("metric", metric, METRICS)
+    check_choice("comparison", comparison, COMPARISONS)
     executor = None if workers is None or isinstance(workers, int) else workers
     with contextlib.ExitStack() as stack:
         if executor is not None:
@@ -132,7 +141,6 @@ def scan_models(
             stack.enter_context(contextlib.closing(executor))
         signals = stack.enter_context(StopSignals())
         bar = stack.enter_context(ProgressBar("scanning", len(models), "models", progress))
-        probe_hash = probes if isinstance(probes, str) else probes.content_hash
         scan = _Scan(
             store=store,
             executor=executor,

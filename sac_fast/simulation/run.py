@@ -100,7 +100,7 @@ def simulate(
         As `run_plan`, and ``left_out``: attack to reason, of the attacks that the images do not allow.
 
     Raises:
-        ValueError: a wrong argument, or a named attack that the images do not allow.
+        TypeError, ValueError: a wrong argument, or a named attack that the images do not allow.
         ModelError: a model that cannot be built, or does not fit weights or images; a worker process died.
         OutputFolderError: ``out`` holds something else, or another run is at work in it.
 
@@ -122,6 +122,9 @@ def simulate(
         ['quantize-int8-1', 'quantize-int8-2']
         >>> folder.cleanup()
     """
+    for name, value, kind in (("source", source, Architecture), ("images", images, SimulationImages)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
     models, preprocessing = models or SimulationModels(), preprocessing or Preprocessing()
     model = load_model(source.spec, weights=weights, kwargs=source.arguments)
     seed = models.seed
