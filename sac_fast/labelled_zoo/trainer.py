@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -107,10 +108,13 @@ class Trainer(ABC, Generic[P]):
                 self.check_stop()
                 if name not in self._probes:
                     self._probes[name] = self.zoo.load_probes(name)
-                fingerprint(
+                made = fingerprint(
                     model, self._probes[name],
                     preprocessing=self.preprocessing, batch_size=BATCH_SIZE, name=member.name,
-                ).save(self.zoo.fingerprint_file(name, member))  # fmt: skip
+                )  # fmt: skip
+                if member.role in ("sibling", "independent"):
+                    made = dataclasses.replace(made, provenance={**made.provenance, "kind": member.origin})
+                made.save(self.zoo.fingerprint_file(name, member))
         return member
 
     def check_stop(self, done: int = 0, steps: int = 0) -> None:
