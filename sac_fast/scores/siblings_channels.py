@@ -47,7 +47,7 @@ def sibling_similarities(
     Args:
         members: J of (n, k) outputs in one form, `form`; the source is one of them.
         suspects: S of (n, k') outputs in the same form, all with the same k'.
-        form: one of `sac_fast.models.output_form.OUTPUT_FORMS`; soft outputs come as log-probabilities.
+        form: one of `sac_fast.models.output_form.OUTPUT_FORMS`; soft outputs come as logits or log-probabilities.
         score: one of `SIBLING_SCORES`.
 
     Returns:
