@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,6 +18,18 @@ from .models.runner import Model
 from .ops import correlation_distance
 from .probes import ProbeSet
 from .probes.provenance import json_copy, step_versions, without_image_lists
+
+#: What a model has in common with the source.
+Kind = Literal[
+    "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
+    "sibling",
+]  # fmt: skip
+#: Every kind. "same-backbone": fine-tuned from the same public backbone as the source; "other-backbone": from an
+#: unrelated public model; "sibling": the owner's own recipe with another seed.
+KINDS: tuple[Kind, ...] = (
+    "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
+    "sibling",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

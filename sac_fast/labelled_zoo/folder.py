@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import FileFormatError, require
-from ..fingerprint import Fingerprint
+from ..fingerprint import KINDS, Fingerprint, Kind
 from ..io.files import LABELLED_ZOO, StrPath, atomic_write, read_regular
 from ..probes import ProbeSet
 
@@ -28,11 +28,11 @@ FORMAT_VERSION = 1
 INDEX = "zoo.json"
 MAX_INDEX_BYTES = 64 << 20
 
-Role = Literal["source", "stolen", "independent"]
-ROLES: tuple[Role, ...] = ("source", "stolen", "independent")
+Role = Literal["source", "sibling", "stolen", "independent"]
+ROLES: tuple[Role, ...] = ("source", "sibling", "stolen", "independent")
 #: What an independent model shares with the source; a verdict holds for the kind that served as null.
-NullKind = Literal["other-data", "same-data", "same-data-same-architecture"]
-NULL_KINDS: tuple[NullKind, ...] = ("other-data", "same-data", "same-data-same-architecture")
+NullKind = Kind
+NULL_KINDS: tuple[NullKind, ...] = tuple(kind for kind in KINDS if kind != "sibling")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
@@ -42,9 +42,9 @@ class ZooMember:
 
     Attributes:
         name: of its files: letters, digits and ``._+-``, the first one a letter or a digit.
-        role: ``"source"``, ``"stolen"`` or ``"independent"``.
+        role: ``"source"``, ``"sibling"``, ``"stolen"`` or ``"independent"``.
         origin: of a stolen model the attack (``"finetune-all"``, ``"extract-labels"``, …); of an independent one its
-            `NullKind`; ``"source"`` of the source.
+            kind, one of ``NULL_KINDS``; ``"source"`` and ``"sibling"`` of these.
         architecture: ``"package.module:callable"``.
         architecture_args: the callable's keyword arguments.
         seed: of initialisation and training.
@@ -71,7 +71,8 @@ class ZooMember:
         require(self.role in ROLES, f"role of {self.name!r} must be one of {', '.join(ROLES)}", self.role)
         expected = f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}"
         require(self.role != "independent" or self.origin in NULL_KINDS, expected, self.origin)
-        valid = isinstance(self.origin, str) and self.origin and (self.role == "source") == (self.origin == "source")
+        said = all((self.role == name) == (self.origin == name) for name in ("source", "sibling"))
+        valid = isinstance(self.origin, str) and self.origin and said
         require(valid, f"origin of the {self.role} {self.name!r} must say how it was made", self.origin)
         text = isinstance(self.architecture, str) and self.architecture
         require(text, f"architecture of {self.name!r} must be a text", self.architecture)
