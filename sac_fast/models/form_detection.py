@@ -57,9 +57,8 @@ def detect_output_form(outputs: Tensor) -> str:
         >>> detect_output_form(torch.tensor([[0.25, 0.75], [0.5, 0.5]])), detect_output_form(torch.tensor([3, 0, 7]))
         ('probabilities', 'labels')
     """
-    rows = real_rows(outputs)
-    few = _detect(rows[:_FIRST_ROWS])
-    return few if few == "logits" or len(rows) <= _FIRST_ROWS else _detect(rows)
+    few = _detect(real_rows(outputs[:_FIRST_ROWS]))
+    return few if few == "logits" or len(outputs) <= _FIRST_ROWS else _detect(real_rows(outputs))
 
 
 def check_output_form(outputs: Tensor, form: str) -> str:

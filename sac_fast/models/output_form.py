@@ -32,6 +32,7 @@ from .form_detection import (
 __all__ = [
     "CLASSIFIER_FORMS",
     "FLOOR",
+    "MAX_ONE_HOT",
     "OUTPUT_FORMS",
     "TOP",
     "check_informative",
