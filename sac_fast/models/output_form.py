@@ -26,6 +26,7 @@ from .form_detection import (
     check_output_form,
     decimals_of,
     detect_output_form,
+    is_percentages,
     real_rows,
 )
 
@@ -127,9 +128,8 @@ def to_form(
     if current == "labels":
         return _one_hot(rows, classes).to(dtype)
     rows = _two_columns(rows, current) if rows.shape[1] == 1 else rows
-    if current in ("probabilities", "top-k"):
-        # Percentages, as some endpoints give them.
-        rows = rows / 100 if float(rows.sum(dim=1).median()) > 50 else rows
+    if current in ("probabilities", "top-k") and is_percentages(rows):
+        rows = rows / 100
     if form == "labels":
         return torch.nn.functional.one_hot(rows.argmax(dim=1), rows.shape[1]).to(dtype)
     if form == "logits" or (form, current) == ("log-probabilities", "log-probabilities"):

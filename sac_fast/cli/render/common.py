@@ -129,6 +129,7 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "name": fingerprint.name,
         "probes": n,
         "outputs": k,
+        "output_form": fingerprint.output_form,
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
