@@ -65,7 +65,9 @@ def test_disputed_probes_are_those_with_many_labels():
 def test_disagreement_of_embeddings_is_the_variance_of_correlations():
     models = made(4, n=20)
     matrices = np.stack([np.corrcoef(model.double().numpy()) for model in models])
-    np.testing.assert_allclose(correlation_disagreement(models, "pearson"), matrices.var(axis=0).mean(axis=1), atol=1e-9)
+    np.testing.assert_allclose(
+        correlation_disagreement(models, "pearson"), matrices.var(axis=0).mean(axis=1), atol=1e-9
+    )
 
 
 def test_label_agreement_by_its_definition():

@@ -64,9 +64,7 @@ def test_values_without_variation_are_no_evidence(members):
 
 def test_statistic_is_the_largest_of_the_scaled_channels():
     channels = [standardise(made(4, 12, seed)) for seed in (0, 1)]
-    scaled = [
-        (v - np.median(v, axis=1, keepdims=True)) / stats.iqr(v, axis=1, keepdims=True) for v in channels
-    ]
+    scaled = [(v - np.median(v, axis=1, keepdims=True)) / stats.iqr(v, axis=1, keepdims=True) for v in channels]
     np.testing.assert_allclose(combined_profiles(channels), np.maximum(*scaled))
     silent = np.full_like(channels[0], np.nan)
     np.testing.assert_allclose(combined_profiles([channels[0], silent]), scaled[0])
