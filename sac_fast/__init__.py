@@ -65,6 +65,8 @@ if TYPE_CHECKING:
         probe_bootstrap,
     )
     from .verify.fingerprints import Verification, verify_fingerprints
+    from .verify.sibling_result import SiblingResult
+    from .verify.siblings import sibling_test
 
 __all__ = [
     "BackendError",
@@ -82,6 +84,7 @@ __all__ = [
     "ProbeError",
     "ProbeSet",
     "SacFastError",
+    "SiblingResult",
     "StoreDamagedError",
     "StoreError",
     "StoreLockedError",
@@ -112,6 +115,7 @@ __all__ = [
     "probe_bootstrap",
     "save_weights",
     "scan_models",
+    "sibling_test",
     "simulate",
     "verify_fingerprints",
     "weights_hash",
@@ -143,6 +147,8 @@ _MODULES = {
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
     "verify.fingerprints": "Verification verify_fingerprints",
+    "verify.sibling_result": "SiblingResult",
+    "verify.siblings": "sibling_test",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -16,20 +16,18 @@ from .io.hashing import is_hash
 from .models import OpenedModel, Preprocessing, run_model, weights_hash
 from .models.runner import Model
 from .ops import correlation_distance
+from .ops.arguments import check_choice
 from .probes import ProbeSet
 from .probes.provenance import json_copy, step_versions, without_image_lists
 
-#: What a model has in common with the source.
+#: What a model has in common with the source, by its maker's declaration.
 Kind = Literal[
     "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
     "sibling",
 ]  # fmt: skip
-#: Every kind. "same-backbone": fine-tuned from the same public backbone as the source; "other-backbone": from an
-#: unrelated public model; "sibling": the owner's own recipe with another seed.
-KINDS: tuple[Kind, ...] = (
-    "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
-    "sibling",
-)  # fmt: skip
+#: Every kind. "same-backbone": fine-tuned from the same public model as the source; "other-backbone": from an unrelated
+#: public model; "sibling": the source's own recipe with another seed.
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC). Only ``name`` and ``probe_hash`` are required.
+            ``created`` (UTC), ``kind``. Only ``name`` and ``probe_hash`` are required.
 
     Raises:
         FingerprintError: invalid outputs or provenance.
@@ -77,6 +75,8 @@ class Fingerprint:
                 raise FingerprintError(f'provenance must have {key} = "sha256:" and 64 digits, got {value!r}')
         if not isinstance(provenance.get("name"), str):
             raise FingerprintError(f"provenance must have a name, got {provenance.get('name')!r}")
+        if provenance.get("kind") not in (None, *KINDS):
+            raise FingerprintError(f"kind must be one of {', '.join(KINDS)}, got {provenance['kind']!r}")
         object.__setattr__(self, "outputs", outputs)
         object.__setattr__(self, "provenance", provenance)
 
@@ -95,6 +95,23 @@ class Fingerprint:
         """`weights_hash` of the model; None if it has no weights that can be hashed."""
         value = self.provenance.get("model_hash")
         return None if value is None else str(value)
+
+    @property
+    def kind(self) -> str | None:
+        """One of `KINDS`: what the model has in common with the source; None if undeclared."""
+        value = self.provenance.get("kind")
+        return None if value is None else str(value)
+
+    def with_kind(self, kind: str | None) -> Fingerprint:
+        """A copy that declares another kind.
+
+        Args:
+            kind: one of `KINDS`, or None for undeclared.
+
+        Raises:
+            FingerprintError: an unknown kind.
+        """
+        return Fingerprint(self.outputs, {**self.provenance, "kind": kind})
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -170,6 +187,7 @@ def fingerprint(
     dtype: torch.dtype | None = None,
     output: int | str | None = None,
     name: str | None = None,
+    kind: str | None = None,
     progress: bool = False,
 ) -> Fingerprint:
     """Run a model on probes and return its outputs with provenance.
@@ -180,12 +198,14 @@ def fingerprint(
         probes: the images.
         preprocessing, batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: name of the model. Default: the name of its class or function.
+        kind: one of `KINDS`: what the model has in common with the source. Default: undeclared.
 
     Returns:
         The fingerprint.
 
     Raises:
         ModelError: the model fails, or its outputs cannot be used.
+        ValueError: an unknown kind.
 
     Example::
 
@@ -197,6 +217,8 @@ def fingerprint(
         >>> fingerprint(channel_means, probes).outputs.shape
         torch.Size([4, 3])
     """
+    if kind is not None:
+        check_choice("kind", kind, KINDS)
     preprocessing = preprocessing or Preprocessing()
     # Hash first: an error then costs no run, and a model that changes its weights is recorded as it was before.
     if isinstance(model, nn.Module):
@@ -227,6 +249,7 @@ def fingerprint(
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "kind": kind,
     }
     return Fingerprint(outputs, provenance)
 

@@ -57,15 +57,20 @@ def fingerprint(
     out: Annotated[Path, Option(help="Fingerprint file to write (safetensors).")],
     options: ModelOptions,
     name: Annotated[str | None, Option(help="What to call the model; default: the output's name.")] = None,
+    kind: Annotated[
+        str | None, Option(help="What the model has in common with your source, for a null: one of its kinds.")
+    ] = None,
     inputs: InputOptions,
     how: RunOptions,
     prints: PrintOptions,
 ) -> None:
     """Run a model on probes and keep its outputs."""
+    from ..fingerprint import KINDS
     from ..fingerprint import fingerprint as make_fingerprint
     from ..probes import ProbeSet
     from .render.common import show_fingerprint
 
+    refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     preprocessing = inputs.parse("fingerprint")
     arguments = _check_model(model, options)
     check_output_path(out, prints.force)
@@ -78,6 +83,7 @@ def fingerprint(
         device=how.device,
         output=how.which,
         name=name or out.stem,
+        kind=kind,
         progress=not prints.quiet,
     )
     made.save(out)
