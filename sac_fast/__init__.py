@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint, fingerprint
     from .formats.identify import identify
     from .formats.limits import Limits
+    from .labelled_zoo.siblings import make_siblings
     from .lineage.relatives import find_relatives
     from .models import (
         ModelEntry,
@@ -107,6 +108,7 @@ __all__ = [
     "list_entries",
     "load_model",
     "load_weights",
+    "make_siblings",
     "nearest_models",
     "open_model",
     "pairwise_correlation_distances",
@@ -127,6 +129,7 @@ _MODULES = {
     "fingerprint": "Fingerprint fingerprint",
     "formats.identify": "identify",
     "formats.limits": "Limits",
+    "labelled_zoo.siblings": "make_siblings",
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
