@@ -130,6 +130,7 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "probes": n,
         "outputs": k,
         "kind": fingerprint.kind,
+        "output_form": fingerprint.output_form,
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
