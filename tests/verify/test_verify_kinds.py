@@ -42,8 +42,6 @@ def test_a_kind_nearer_to_the_source_than_the_others_decides():
     assert right.hypothesis.endswith(f"one of these kinds: {NEAREST} (9 nulls), other-data (9 nulls).")
     assert right.null_kinds["other-data-3"] == "other-data"
     assert any("Nothing is said of the kinds same-data, other-classes" in condition for condition in right.conditions)
-        condition.startswith("Nothing is said of the kinds same-data, other-classes") for condition in right.conditions
-    )
 
 
 def test_the_nearest_kind_is_required_where_kinds_are_declared():
