@@ -17,7 +17,7 @@ from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..models import OpenedModel
 from ..models.output_form import check_output_form, decimals_of, detect_output_form, to_form, weakest_form
-from .fingerprints import unique_name
+from .names import unique_name
 from .sibling_p_values import MIN_SIBLINGS
 
 Outputs = Fingerprint | OpenedModel | Tensor | ArrayLike
