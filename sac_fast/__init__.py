@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         probe_bootstrap,
     )
     from .verify.fingerprints import Verification, verify_fingerprints
+    from .verify.weights import WeightsResult, weights_test
 
 __all__ = [
     "BackendError",
@@ -86,6 +87,7 @@ __all__ = [
     "StoreLockedError",
     "Verdict",
     "Verification",
+    "WeightsResult",
     "auc",
     "calibrated_threshold",
     "capabilities",
@@ -113,6 +115,7 @@ __all__ = [
     "simulate",
     "verify_fingerprints",
     "weights_hash",
+    "weights_test",
 ]
 
 #: Where each public name is defined; the imports for type checkers above say the same.
@@ -140,6 +143,7 @@ _MODULES = {
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
     "verify.fingerprints": "Verification verify_fingerprints",
+    "verify.weights": "WeightsResult weights_test",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
