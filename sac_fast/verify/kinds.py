@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FingerprintError
-from ..fingerprint import KINDS, Fingerprint
+from ..fingerprint import Fingerprint
+from ..models.kinds import KINDS
 from ..ops import correlation_distances, pairwise_correlation_distances
 from ..ops.arguments import check_choice
 from ..scores import evenly_spaced
