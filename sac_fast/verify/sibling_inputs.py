@@ -18,7 +18,7 @@ from ..fingerprint import Fingerprint
 from ..models import OpenedModel
 from ..models.common_form import CommonForm, FormedOutputs, common_form
 from ..models.output_form import check_output_form, decimals_of, detect_output_form, weakest_form
-from .fingerprints import unique_name
+from .names import unique_name
 from .sibling_p_values import MIN_SIBLINGS
 
 Outputs = Fingerprint | OpenedModel | Tensor | ArrayLike
