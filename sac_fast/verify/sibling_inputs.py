@@ -21,7 +21,6 @@ from .names import unique_name
 from .sibling_p_values import MIN_SIBLINGS
 
 Outputs = Fingerprint | OpenedModel | Tensor | ArrayLike
-_SOFT = ("logits", "log-probabilities", "probabilities")
 # Probability of a class that a top-k list leaves out.
 _LEFT_OUT = 1e-3
 
@@ -85,7 +84,8 @@ def read_member(name: str, given: Outputs, output_form: str, *, suspect: bool) -
         outputs = _as_tensor(name, given)
     if outputs.ndim not in (1, 2) or 0 in outputs.shape or len(outputs) < 2:
         raise ValueError(f"{name} must be (n, k) or (n,), n at least 2, k at least 1, got {tuple(outputs.shape)}")
-    if not bool(torch.isfinite(outputs).all()):
+    # A finite sum has finite terms only, and is quicker than a look at each of them.
+    if not (bool(outputs.sum().isfinite()) or bool(torch.isfinite(outputs).all())):
         if suspect:
             return Member(name, outputs, "logits", provenance, "outputs are not finite")
         raise ValueError(f"{name} must be finite, got NaN or Inf")
@@ -195,7 +195,7 @@ def class_count(members: Sequence[Member]) -> int:
 
 
 def bring_to(model: Member, common: CommonForm, classes: int) -> Tensor:
-    """A model's outputs in the common form; soft ones as log-probabilities.
+    """A model's outputs in the common form; probabilities and top-k as log-probabilities.
 
     Args:
         model: a member or the suspect.
@@ -206,6 +206,8 @@ def bring_to(model: Member, common: CommonForm, classes: int) -> Tensor:
         (n, k) float32 or float64.
     """
     outputs, form = model.outputs, common.form
+    if form == model.form and form not in ("probabilities", "top-k", "labels") and common.width > 1:
+        return outputs
     if form == "top-k":
         listed = to_form(outputs, form, current=model.form, top=common.top or classes, decimals=common.decimals)
         listed = listed / listed.sum(dim=1, keepdim=True).clamp(min=1e-6)
@@ -213,8 +215,6 @@ def bring_to(model: Member, common: CommonForm, classes: int) -> Tensor:
     if form == "probabilities":
         rounded = to_form(outputs, form, current=model.form, decimals=common.decimals)
         return to_form(rounded, "log-probabilities", current=form, decimals=common.decimals)
-    if form in _SOFT:
-        return to_form(outputs, "log-probabilities", current=model.form)
     return to_form(outputs, form, current=model.form, classes=classes)
 
 
