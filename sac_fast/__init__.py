@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint, fingerprint
     from .formats.identify import identify
     from .formats.limits import Limits
+    from .formats.weights import open_weights
     from .lineage.relatives import find_relatives
     from .models import (
         ModelEntry,
@@ -106,6 +107,7 @@ __all__ = [
     "load_weights",
     "nearest_models",
     "open_model",
+    "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
     "save_weights",
@@ -123,6 +125,7 @@ _MODULES = {
     "fingerprint": "Fingerprint fingerprint",
     "formats.identify": "identify",
     "formats.limits": "Limits",
+    "formats.weights": "open_weights",
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
