@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .formats.identify import identify
     from .formats.limits import Limits
     from .formats.weights import open_weights
+    from .labelled_zoo.siblings import make_siblings
     from .lineage.relatives import find_relatives
     from .models import (
         ModelEntry,
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
         probe_bootstrap,
     )
     from .verify.fingerprints import Verification, verify_fingerprints
+    from .verify.sibling_result import SiblingResult
+    from .verify.siblings import sibling_test
 
 __all__ = [
     "BackendError",
@@ -82,6 +85,7 @@ __all__ = [
     "ProbeError",
     "ProbeSet",
     "SacFastError",
+    "SiblingResult",
     "StoreDamagedError",
     "StoreError",
     "StoreLockedError",
@@ -105,6 +109,7 @@ __all__ = [
     "list_entries",
     "load_model",
     "load_weights",
+    "make_siblings",
     "nearest_models",
     "open_model",
     "open_weights",
@@ -112,6 +117,7 @@ __all__ = [
     "probe_bootstrap",
     "save_weights",
     "scan_models",
+    "sibling_test",
     "simulate",
     "verify_fingerprints",
     "weights_hash",
@@ -126,6 +132,7 @@ _MODULES = {
     "formats.identify": "identify",
     "formats.limits": "Limits",
     "formats.weights": "open_weights",
+    "labelled_zoo.siblings": "make_siblings",
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
@@ -143,6 +150,8 @@ _MODULES = {
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
     "verify.fingerprints": "Verification verify_fingerprints",
+    "verify.sibling_result": "SiblingResult",
+    "verify.siblings": "sibling_test",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -79,7 +79,9 @@ def adopt_command(
     images: Annotated[Path, Option(exists=True, help="Labelled images that no model was trained on.")],
     architectures: ArchitectureOptions,
     null_kind: Annotated[
-        Literal["other-data", "same-data", "same-data-same-architecture"],
+        Literal[
+            "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone"
+        ],
         Option(help="What the models in irrelevant/ share with the teacher."),
     ],
     image_size: Annotated[int, Option(min=1, help="Images are scaled to N x N.")] = 32,

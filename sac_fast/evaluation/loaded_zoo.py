@@ -66,6 +66,8 @@ class LoadedZoo:
         present = members_with_outputs(zoo, wanted)
         skipped = tuple(m.name for m in zoo.members if m not in present)
         for role in ROLES:
+            if role == "sibling":  # a zoo can be evaluated without
+                continue
             if not any(m.role == role for m in present):
                 raise FileFormatError(f"{str(folder)!r} must hold a {role} model's outputs on all probe sets, got none")
         prints = read_fingerprints(zoo, wanted, present, progress=progress)

@@ -62,7 +62,7 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
     if dataset.is_virtual or dataset.external:
         refuse("external-link", f"{name} must store {key!r} itself, got a dataset whose values lie in other files")
     target = output_dtype(dataset.dtype, name, key)
-    check_output_shape(dataset.shape or (), name, key)
+    shape = check_output_shape(dataset.shape or (), name, key)
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= _FILTERS:
@@ -82,8 +82,8 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
         complete = stored == declared
     if not complete:
         refuse("expanded", f"{name} must store every value of {key!r}, got {stored:,} bytes stored of {declared:,}")
-    result = torch.empty(dataset.shape, dtype=target)
-    rows = max(1, _PIECE_BYTES // max(1, dataset.shape[1] * dataset.dtype.itemsize))
-    for start in range(0, dataset.shape[0], rows):
-        result[start : start + rows].numpy()[...] = dataset[start : start + rows]
+    result = torch.empty(shape, dtype=target)
+    rows = max(1, _PIECE_BYTES // max(1, shape[1] * dataset.dtype.itemsize))
+    for start in range(0, shape[0], rows):
+        result[start : start + rows].numpy()[...] = dataset[start : start + rows].reshape(-1, shape[1])
     return result

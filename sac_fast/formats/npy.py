@@ -42,7 +42,7 @@ def read_npy(
             refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got {version}")
         shape, fortran, dtype = _HEADER_READERS[version](handle)
     target = output_dtype(dtype, name, key)
-    check_output_shape(shape, name, key)
+    shape = check_output_shape(shape, name, key)
     declared, stored = math.prod(shape) * dtype.itemsize, size - (handle.tell() - start)
     if declared != stored:
         reason = "truncated" if declared > stored else "malformed"
@@ -70,11 +70,12 @@ def output_dtype(dtype: np.dtype[Any], name: str, key: str) -> torch.dtype:
     return torch.float32 if exact else torch.float64
 
 
-def check_output_shape(shape: tuple[int, ...], name: str, key: str) -> None:
-    """Refuse what is not (n, k) with n and k at least 1."""
+def check_output_shape(shape: tuple[int, ...], name: str, key: str) -> tuple[int, int]:
+    """Refuse what is not (n, k) with n and k at least 1, or (n,), which becomes (n, 1)."""
     whole = all(type(side) is int and 0 < side < 1 << 48 for side in shape)
-    if len(shape) != 2 or not whole:
-        refuse("wrong-shape", f"{name} must hold recorded outputs (n, k) at {key!r}, got shape {shape}")
+    if len(shape) not in (1, 2) or not whole:
+        refuse("wrong-shape", f"{name} must hold recorded outputs (n, k) or (n,) at {key!r}, got shape {shape}")
+    return shape[0], 1 if len(shape) == 1 else shape[1]
 
 
 def fill(result: torch.Tensor, handle: BinaryIO, dtype: np.dtype[Any], name: str) -> None:

@@ -17,10 +17,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from ..errors import FileFormatError, require
-from ..fingerprint import Fingerprint
+from ..fingerprint import KINDS, Fingerprint, Kind
 from ..io.files import LABELLED_ZOO, StrPath, atomic_write, read_regular
 from ..probes import ProbeSet
 
@@ -28,11 +28,11 @@ FORMAT_VERSION = 1
 INDEX = "zoo.json"
 MAX_INDEX_BYTES = 64 << 20
 
-Role = Literal["source", "stolen", "independent"]
-ROLES: tuple[Role, ...] = ("source", "stolen", "independent")
+Role = Literal["source", "sibling", "stolen", "independent"]
+ROLES: tuple[Role, ...] = ("source", "sibling", "stolen", "independent")
 #: What an independent model shares with the source; a verdict holds for the kind that served as null.
-NullKind = Literal["other-data", "same-data", "same-data-same-architecture"]
-NULL_KINDS: tuple[NullKind, ...] = ("other-data", "same-data", "same-data-same-architecture")
+NullKind = Kind
+NULL_KINDS: tuple[NullKind, ...] = tuple(kind for kind in KINDS if kind != "sibling")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
@@ -42,9 +42,9 @@ class ZooMember:
 
     Attributes:
         name: of its files: letters, digits and ``._+-``, the first one a letter or a digit.
-        role: ``"source"``, ``"stolen"`` or ``"independent"``.
+        role: ``"source"``, ``"sibling"``, ``"stolen"`` or ``"independent"``.
         origin: of a stolen model the attack (``"finetune-all"``, ``"extract-labels"``, …); of an independent one its
-            `NullKind`; ``"source"`` of the source.
+            kind, one of ``NULL_KINDS``; ``"source"`` and ``"sibling"`` of these.
         architecture: ``"package.module:callable"``.
         architecture_args: the callable's keyword arguments.
         seed: of initialisation and training.
@@ -71,7 +71,8 @@ class ZooMember:
         require(self.role in ROLES, f"role of {self.name!r} must be one of {', '.join(ROLES)}", self.role)
         expected = f"origin of the independent {self.name!r} must be one of {', '.join(NULL_KINDS)}"
         require(self.role != "independent" or self.origin in NULL_KINDS, expected, self.origin)
-        valid = isinstance(self.origin, str) and self.origin and (self.role == "source") == (self.origin == "source")
+        said = all((self.role == name) == (self.origin == name) for name in ("source", "sibling"))
+        valid = isinstance(self.origin, str) and self.origin and said
         require(valid, f"origin of the {self.role} {self.name!r} must say how it was made", self.origin)
         text = isinstance(self.architecture, str) and self.architecture
         require(text, f"architecture of {self.name!r} must be a text", self.architecture)
@@ -106,6 +107,11 @@ class LabelledZoo:
     members: tuple[ZooMember, ...]
     probes: tuple[str, ...] = ()
 
+    #: Name of the index, what the index says that it is, and how many sources the members may have.
+    index_name: ClassVar[str] = INDEX
+    index_kind: ClassVar[str] = LABELLED_ZOO
+    source_counts: ClassVar[tuple[int, ...]] = (1,)
+
     def __post_init__(self) -> None:
         for what in ("task", "preprocessing"):
             require(isinstance(getattr(self, what), Mapping), f"{what} must be a mapping", getattr(self, what))
@@ -113,7 +119,7 @@ class LabelledZoo:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"members must have different names, got {twice[0]!r} twice")
         sources = [member.name for member in self.members if member.role == "source"]
-        if len(sources) != 1:
+        if len(sources) not in self.source_counts:
             raise ValueError(f"members must hold exactly one source, got {len(sources)}: {', '.join(sources)}")
         for name in self.probes:
             require(_is_name(name), "probes must be named by letters, digits and ._+-", name)
@@ -161,7 +167,7 @@ class LabelledZoo:
         self.make_folders()
         text = json.dumps(
             {
-                "kind": LABELLED_ZOO,
+                "kind": self.index_kind,
                 "format": FORMAT_VERSION,
                 "task": dict(self.task),
                 "preprocessing": dict(self.preprocessing),
@@ -171,30 +177,28 @@ class LabelledZoo:
             indent=1,
             allow_nan=False,
         )
-        with atomic_write(self.folder / INDEX) as handle:
+        with atomic_write(self.folder / self.index_name) as handle:
             handle.write(text.encode() + b"\n")
 
     @classmethod
-    def load(cls, folder: StrPath) -> LabelledZoo:
-        """Read zoo.json.
+    def load(cls, folder: StrPath) -> Self:
+        """Read the index.
 
         Raises:
             FileFormatError: not such a folder, or an index that is damaged.
         """
-        path = Path(folder) / INDEX
+        path = Path(folder) / cls.index_name
         text = read_regular(path, MAX_INDEX_BYTES)
         try:
             index = json.loads(text)
-            if index["kind"] != LABELLED_ZOO or index["format"] != FORMAT_VERSION:
+            if index["kind"] != cls.index_kind or index["format"] != FORMAT_VERSION:
                 raise ValueError(f"kind {index['kind']!r}, format {index['format']!r}")
             members = tuple(ZooMember(**member) for member in index["members"])
             require(isinstance(index["probes"], list), "probes must be a list of names", index["probes"])
             return cls(Path(folder), index["task"], index["preprocessing"], members, tuple(index["probes"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise FileFormatError(
-                f"{str(path)!r} must be the index of a labelled zoo (format {FORMAT_VERSION}), got "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            what = f"index of a {cls.index_kind.removeprefix('sac_fast ')} (format {FORMAT_VERSION})"
+            raise FileFormatError(f"{str(path)!r} must be the {what}, got {type(error).__name__}: {error}") from error
 
 
 def _name(member: ZooMember | str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .folder import LabelledZoo, ZooMember
+from .folder import ROLES, LabelledZoo, Role, ZooMember
 
 #: What the models of a test bed should reach, by role.
-ACCURACY_GOALS: Mapping[str, float] = {"source": 0.85, "independent": 0.85, "stolen": 0.8}
+ACCURACY_GOALS: Mapping[Role, float] = {"source": 0.85, "sibling": 0.85, "independent": 0.85, "stolen": 0.8}
 
 
 def summarise(zoo: LabelledZoo) -> dict[str, Any]:
@@ -22,8 +22,8 @@ def summarise(zoo: LabelledZoo) -> dict[str, Any]:
         ``groups`` (one of ``role, origin, count, accuracy_min, accuracy_mean, seconds_mean`` each, in order of first
         appearance by role) and ``below`` (``name, origin, accuracy, goal``). Numbers that were not measured are None.
     """
-    groups: dict[tuple[str, str], list[ZooMember]] = {}
-    for role in ("source", "independent", "stolen"):
+    groups: dict[tuple[Role, str], list[ZooMember]] = {}
+    for role in ROLES:
         for member in sorted(zoo.of_role(role), key=lambda member: member.origin):
             groups.setdefault((role, member.origin), []).append(member)
     rows = []

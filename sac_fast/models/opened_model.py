@@ -21,6 +21,7 @@ class OpenedModel(ABC):
             external data), `content_hash` of recorded outputs.
         recorded: whether the outputs are recorded, so that no inputs are needed.
         probe_hash: of the probes, as a file of recorded outputs states it, ``"sha256:…"``; None where it states none.
+        output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
 
@@ -38,6 +39,7 @@ class OpenedModel(ABC):
     model_hash: str
     recorded: bool = False
     probe_hash: str | None = None
+    output_form: str | None = None
     architecture: str | None = None
 
     def __init__(self, content: Any) -> None:

@@ -36,7 +36,7 @@ class Verification:
         >>> suspect = sac_fast.Fingerprint(outputs[11], {**provenance, "name": "suspect"})
         >>> result = sac_fast.verify_fingerprints(source, suspect, nulls, alpha=0.1)
         >>> result.suspect, len(result.null_distances), result.to_dict()["verdict"]
-        ('suspect', 10, 'independent')
+        ('suspect', 10, 'not distinguished')
     """
 
     verdict: Verdict

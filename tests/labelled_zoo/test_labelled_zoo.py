@@ -4,7 +4,7 @@ import json
 import pytest
 
 from sac_fast.errors import FileFormatError
-from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
+from sac_fast.labelled_zoo.folder import NULL_KINDS, LabelledZoo, ZooMember
 
 SOURCE = ZooMember("source", "source", "source", "package.module:plain", {"classes": 3}, seed=1, accuracy=0.9)
 STOLEN = ZooMember("stolen-1", "stolen", "finetune-all", "package.module:plain", details={"ratio": 0.5})
@@ -31,8 +31,11 @@ def test_what_is_saved_is_read_back(tmp_path):
     [
         ({"name": "../up"}, "name must be"),
         ({"name": "a..b"}, "name must be"),
-        ({"role": "thief"}, "role of 'stolen-1' must be one of source, stolen, independent, got 'thief'"),
-        ({"role": "independent"}, "origin of the independent 'stolen-1' must be one of other-data"),
+        ({"role": "thief"}, "role of 'stolen-1' must be one of source, sibling, stolen, independent, got 'thief'"),
+        ({"role": "independent"}, "origin of the independent 'stolen-1' must be one of same-data-same-"),
+        ({"role": "independent", "origin": "sibling"}, "'stolen-1' must be one of same-data-"),
+        ({"role": "sibling"}, "origin of the sibling 'stolen-1' must say how it was made, got 'finetune-all'"),
+        ({"origin": "sibling"}, "origin of the stolen 'stolen-1' must say how it was made, got 'sibling'"),
         ({"origin": "source"}, "origin of the stolen"),
         ({"architecture": 5}, "architecture of 'stolen-1' must be a text, got 5"),
         ({"architecture_args": [1]}, "architecture_args of 'stolen-1' must be a mapping"),
@@ -75,3 +78,14 @@ def test_a_damaged_index_is_refused(tmp_path, text):
 def test_a_folder_without_index_is_refused(tmp_path):
     with pytest.raises(FileFormatError, match="cannot read"):
         LabelledZoo.load(tmp_path)
+
+
+def test_kinds_are_a_closed_list_and_siblings_are_a_role(tmp_path):
+    assert NULL_KINDS == (
+        "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
+    )  # fmt: skip
+    sibling = ZooMember("sibling-01", "sibling", "sibling", "package.module:plain", seed=7)
+    others = [dataclasses.replace(OTHER, name=kind, origin=kind) for kind in NULL_KINDS]
+    saved = zoo(tmp_path / "new", (SOURCE, sibling, *others))
+    saved.save()
+    assert LabelledZoo.load(tmp_path / "new").of_role("sibling") == (sibling,)

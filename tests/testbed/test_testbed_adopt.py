@@ -151,7 +151,7 @@ def test_nothing_is_overwritten(scripts, images, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="out must not exist yet or be an empty folder"):
         made(scripts, tmp_path, images)
-    with pytest.raises(ValueError, match="null_kind must be one of other-data"):
+    with pytest.raises(ValueError, match="null_kind must be one of same-data-same-"):
         made(scripts, tmp_path / "zoo", images, null_kind="unknown")
     with pytest.raises(ValueError, match="architectures must name at least one"):
         adopt(scripts, tmp_path / "zoo", images, ("a",), [], null_kind="same-data")

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from sac_fast.attacks.registry import ATTACKS
-from sac_fast.labelled_zoo.folder import NULL_KINDS, ZooMember
+from sac_fast.labelled_zoo.folder import ZooMember
 from sac_fast.models import load_model
 from sac_fast.testbed import plan
+
+PLANNED_KINDS = {"same-data-same-architecture", "same-data", "other-data"}
 
 
 @pytest.mark.parametrize("size", [plan.FULL, plan.QUICK], ids=["full", "quick"])
@@ -16,7 +18,7 @@ def test_every_attack_and_every_kind_of_independent_is_there(size):
     members = plan.plan(size, 3)
     assert [m.name for m in members if m.role == "source"] == [members[0].name] == ["source"]
     assert {m.origin for m in members if m.role == "stolen"} == set(ATTACKS)
-    assert {m.origin for m in members if m.role == "independent"} == set(NULL_KINDS)
+    assert {m.origin for m in members if m.role == "independent"} == PLANNED_KINDS
     for m in members:  # names, roles and origins that a zoo takes
         ZooMember(m.name, m.role, m.origin, plan.model_spec(m.architecture))
 
@@ -61,7 +63,7 @@ def test_groups_are_mixed_in_the_order_of_training():
     """After the first fifth there is something of every kind and of every attack."""
     members = plan.plan(plan.FULL)
     early = {m.origin for m in members[: len(members) // 5]}
-    assert early == {"source", *NULL_KINDS, *ATTACKS}
+    assert early == {"source", *PLANNED_KINDS, *ATTACKS}
 
 
 @pytest.mark.parametrize("name", plan.ARCHITECTURES)

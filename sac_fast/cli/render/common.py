@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...probes import EngineDifference, ProbeSet, ProbeVerification
     from ...verify.fingerprints import Verification
 
-_STYLES = {"derived": "bold red", "independent": "green", "inconclusive": "yellow"}
+_STYLES = {"derived": "bold red", "not distinguished": "green", "inconclusive": "yellow"}
 
 
 def make_table(folded: Iterable[str], numbers: Iterable[str] = ()) -> Table:
@@ -129,6 +129,8 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "name": fingerprint.name,
         "probes": n,
         "outputs": k,
+        "kind": fingerprint.kind,
+        "output_form": fingerprint.output_form,
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
