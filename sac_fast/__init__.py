@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint, fingerprint
     from .formats.identify import identify
     from .formats.limits import Limits
+    from .formats.weights import open_weights
     from .labelled_zoo.siblings import make_siblings
     from .lineage.relatives import find_relatives
     from .models import (
@@ -113,6 +114,7 @@ __all__ = [
     "make_siblings",
     "nearest_models",
     "open_model",
+    "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
     "save_weights",
@@ -132,6 +134,7 @@ _MODULES = {
     "fingerprint": "Fingerprint fingerprint",
     "formats.identify": "identify",
     "formats.limits": "Limits",
+    "formats.weights": "open_weights",
     "labelled_zoo.siblings": "make_siblings",
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "

@@ -56,6 +56,7 @@ MAX_TENSOR_ENTRY = 4096  # characters of one tensor's description in a safetenso
 MAX_METADATA_ENTRIES = 4096  # of a safetensors header
 MAX_FINGERPRINT_HEADER = 2 << 20  # bytes; parsed as JSON twice, a header costs many times its own size
 MAX_PICKLE_STEPS = 1_500_000  # one step makes at most some 100 bytes: an empty dict and its place in the memo
+MAX_PICKLE_CLASSES = 10_000  # that a pickle names; each is a class in memory
 MAX_KEY_PARTS = 30_000  # of a pickle's keys that are neither short numbers nor text, whose hashes cannot be chosen
 MAX_ONNX_FIELDS = 10_000  # of a ModelProto, at its top
 MAX_ONNX_GRAPH_FIELDS = 1_000_000  # of a ModelProto, all together

@@ -9,6 +9,7 @@ import functools
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from ..io.files import file_size
 from .limits import MAX_ONNX_DEPTH, MAX_ONNX_FIELDS, MAX_ONNX_GRAPH_FIELDS, Limits, refuse
@@ -29,8 +30,8 @@ def looks_like_onnx(handle: BinaryIO) -> bool:
             return graphs == 1
         handle.seek(position)
         head = handle.read(20)
-        tag, used = _varint(head)
-        value, more = _varint(head[used:])
+        tag, used = read_varint(head)
+        value, more = read_varint(head[used:])
         if not used or not more or _MODEL_FIELDS.get(tag >> 3) != tag & 7:
             return False
         graphs += tag >> 3 == _GRAPH
@@ -40,7 +41,7 @@ def looks_like_onnx(handle: BinaryIO) -> bool:
     return False
 
 
-def _varint(data: bytes) -> tuple[int, int]:
+def read_varint(data: bytes) -> tuple[int, int]:
     """A number and its length; length 0 where there is none."""
     if data and data[0] < 128:
         return data[0], 1
@@ -50,6 +51,25 @@ def _varint(data: bytes) -> tuple[int, int]:
         if byte < 128:
             return value, index + 1
     return 0, 0
+
+
+def decode_varints(data: bytes) -> npt.NDArray[np.uint64] | None:
+    """A packed list of numbers modulo 2⁶⁴; None where it is damaged."""
+    raw = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(raw < 128)
+    if not len(raw):
+        return np.zeros(0, np.uint64)
+    if not len(ends) or ends[-1] != len(raw) - 1:
+        return None
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 10:
+        return None
+    values = np.zeros(len(ends), np.uint64)
+    for place in range(int(lengths.max())):
+        held = lengths > place
+        values[held] |= (raw[starts[held] + place] & np.uint8(127)).astype(np.uint64) << np.uint64(7 * place)
+    return values
 
 
 def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> None:
@@ -73,9 +93,9 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
         position, stop, message, depth = stack.pop()
         schema = _schema(message)
         while position < stop:
-            tag, used = _varint(data[position : position + 10])
+            tag, used = read_varint(data[position : position + 10])
             position += used
-            value, more = _varint(data[position : position + 10])
+            value, more = read_varint(data[position : position + 10])
             wire = tag & 7
             size = {0: more, 1: 8, 2: more + value, 5: 4}.get(wire, -1)
             if not used or tag < 8 or size < 0 or (wire in (0, 2) and not more) or position + size > stop:
