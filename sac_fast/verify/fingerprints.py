@@ -10,7 +10,9 @@ from typing import Any
 
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
+from ..ops import correlation_distance
 from ..verdict import NullPool, Verdict
+from .comparable import ComparableOutputs, comparable_outputs
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ def verify_fingerprints(
 ) -> Verification:
     """Judge a suspect by its distance to the source, compared with the distances of independent models.
 
+    Source and suspect are compared in the weaker of their two output forms, and the nulls in the same
+    (`sac_fast.verify.comparable`); outputs that hardly vary are *inconclusive*.
+
     Args:
         source: fingerprint of your model.
         suspect: fingerprint of the suspect, on the same probes.
@@ -79,8 +84,8 @@ def verify_fingerprints(
         The verdict, with the distances it is based on.
 
     Raises:
-        FingerprintError: fingerprints of different probe sets, or a null with the weights (by hash) of the source, the
-            suspect or another null.
+        FingerprintError: fingerprints of different probe sets or of forms that cannot be compared, a source whose
+            outputs are no evidence, or a null with the weights (by hash) of the source, the suspect or another null.
         ValueError: an unknown name, or a rate outside (0, 1).
 
     Example::
@@ -98,14 +103,18 @@ def verify_fingerprints(
         ('derived', 0.1)
     """
     check_distinct_models(source, suspect, nulls)
-    distances = [source.distance(fp, metric=metric, comparison=comparison, backend=backend) for fp in (suspect, *nulls)]
-    return judge_distances(source, suspect, nulls, distances, alpha, metric, comparison)
+    compared = comparable_outputs(source, suspect, nulls, metric=metric)
+    distances = [
+        float(correlation_distance(compared.source, rows, metric=metric, comparison=comparison, backend=backend))
+        for rows in (compared.suspect, *compared.nulls)
+    ]
+    return judge_distances(source, suspect, compared, distances, alpha, metric, comparison)
 
 
 def judge_distances(
     source: Fingerprint,
     suspect: Fingerprint,
-    nulls: Sequence[Fingerprint],
+    compared: ComparableOutputs,
     distances: Sequence[float],
     alpha: float,
     metric: str,
@@ -114,28 +123,32 @@ def judge_distances(
     known_nulls: Mapping[str, float] | None = None,
     warnings: Sequence[str] = (),
 ) -> Verification:
-    """Verdict from the distances of the suspect and of each null, in this order, to the source.
+    """Verdict from the distances of the suspect and of each null that is kept, in this order, to the source.
 
     Args:
-        source, suspect, nulls: fingerprints of the models.
+        source, suspect: fingerprints of the models.
+        compared: what `comparable_outputs` says of them and of the nulls.
         distances: (1 + number of nulls,) of the suspect, then of the nulls.
         alpha: α.
         metric, comparison: names for the report.
         known_nulls: distances of further nulls, by name.
-        warnings: remarks for the report, besides those on preprocessing.
+        warnings: remarks for the report, besides those on preprocessing and forms.
     """
     null_distances = dict(known_nulls or {})
-    for fp, distance in zip(nulls, distances[1:], strict=True):
+    for fp, distance in zip(compared.kept, distances[1:], strict=True):
         null_distances[unique_name(fp.name, null_distances)] = distance
+    verdict = NullPool(list(null_distances.values())).judge(distances[0], alpha)
+    if compared.inconclusive is not None:
+        verdict = dataclasses.replace(verdict, verdict="inconclusive", p_value=1.0, reason=compared.inconclusive)
     return Verification(
-        NullPool(list(null_distances.values())).judge(distances[0], alpha),
+        verdict,
         source.name,
         suspect.name,
         source.probe_hash,
         metric,
         comparison,
         null_distances,
-        (*preprocessing_warnings(source, [suspect, *nulls]), *warnings),
+        (*preprocessing_warnings(source, [suspect, *compared.kept]), *compared.warnings, *warnings),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +10,10 @@ import torch
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath
+from ..models.common_form import CommonForm, formed
 from ..ops.arguments import check_choice
 from ..scores import FIXED, Calibration
+from .comparable import comparable_outputs
 from .fingerprints import Verification, check_distinct_models, judge_distances
 
 
@@ -28,7 +31,8 @@ def verify_fixed(
         The verdict; its metric and comparison name the score.
 
     Raises:
-        FingerprintError: fingerprints of different probes, or a null that is the source, the suspect or another null.
+        FingerprintError: fingerprints of different probes or of forms that cannot be compared, a source whose outputs
+            are no evidence, or a null that is the source, the suspect or another null.
         ValueError: an unknown preset, or a rate outside (0, 1).
 
     Example::
@@ -45,13 +49,12 @@ def verify_fixed(
     """
     score = FIXED[check_choice("preset", preset, tuple(FIXED))]
     check_distinct_models(source, suspect, nulls)
-    for fp in (suspect, *nulls):
-        source.check_same_probes(fp)
-    distances = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)]).tolist()
+    compared = comparable_outputs(source, suspect, nulls, metric=score.metric)
+    distances = score.distances(compared.source, [compared.suspect, *compared.nulls]).tolist()
     kind, wanted = _probe_kind(source), "jpeg" if score.probes.startswith("jpeg") else score.probes
     warnings = [] if kind == wanted else [f"the preset {preset} is meant for probes of the kind {wanted}, got {kind}"]
     metric, comparison = f"{score.measure} / {score.metric}", str(score.comparison)
-    return judge_distances(source, suspect, nulls, distances, alpha, metric, comparison, warnings=warnings)
+    return judge_distances(source, suspect, compared, distances, alpha, metric, comparison, warnings=warnings)
 
 
 def verify_calibrated(
@@ -94,9 +97,42 @@ def verify_calibrated(
                     f"{role} must be no model that the calibration holds, got {fp.name!r} "
                     f"(there: {inside[str(fp.model_hash)]!r})"
                 )
-    outputs = {str(i): {probes: fp.outputs} for i, fp in enumerate((suspect, *nulls))}
-    distances = list(fitted.distances(outputs).values())
-    return judge_distances(source, suspect, nulls, distances, alpha, "calibrated", "−log P", known_nulls=fitted.null)
+    compared = comparable_outputs(source, suspect, nulls, metric=fitted.statistics[0].metric)
+    warnings = []
+    if compared.form == source.common_form(source):
+        # The outputs as they are in the file; the nulls in it need no conversion.
+        rows = [compared.form.convert(fp.formed) for fp in (suspect, *compared.kept)]
+    else:
+        rows = [compared.suspect, *compared.nulls]
+        left = len(fitted.null)
+        fitted = _converted(fitted, compared.form)
+        if left:
+            warnings.append(f"the {left} nulls of the calibration are left out: only their distances are kept in it")
+    distances = list(fitted.distances({str(i): {probes: outputs} for i, outputs in enumerate(rows)}).values())
+    return judge_distances(
+        source,
+        suspect,
+        compared,
+        distances,
+        alpha,
+        "calibrated",
+        "−log P",
+        known_nulls=fitted.null,
+        warnings=warnings,
+    )
+
+
+def _converted(fitted: Calibration, form: CommonForm) -> Calibration:
+    """The same score for suspects of a weaker form; its nulls, of which only the distances are known, are left out."""
+    try:
+        source = {probes: form.rows(formed(outputs)) for probes, outputs in fitted.source.items()}
+        cohort = {
+            probes: {name: form.rows(formed(outputs)) for name, outputs in group.items()}
+            for probes, group in fitted.cohort.items()
+        }
+    except ValueError as error:
+        raise FingerprintError(f"the cohort must be of a form that can be compared as {form.form}: {error}") from error
+    return dataclasses.replace(fitted, source=source, cohort=cohort, null={}, null_hashes={})
 
 
 def _probe_kind(fp: Fingerprint) -> str:
