@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -19,20 +19,18 @@ from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.output_form import check_output_form, detect_output_form
 from .models.runner import Model
 from .ops import correlation_distance
+from .ops.arguments import check_choice
 from .probes import ProbeSet
 from .probes.provenance import json_copy, step_versions, without_image_lists
 
-#: What a model has in common with the source.
+#: What a model has in common with the source, by its maker's declaration.
 Kind = Literal[
     "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
     "sibling",
 ]  # fmt: skip
-#: Every kind. "same-backbone": fine-tuned from the same public backbone as the source; "other-backbone": from an
-#: unrelated public model; "sibling": the owner's own recipe with another seed.
-KINDS: tuple[Kind, ...] = (
-    "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
-    "sibling",
-)  # fmt: skip
+#: Every kind. "same-backbone": fine-tuned from the same public model as the source; "other-backbone": from an unrelated
+#: public model; "sibling": the source's own recipe with another seed.
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 #: Reason of the ModelError of a declared form that outputs cannot have.
@@ -47,8 +45,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``output_form`` and ``output_form_declared``. Only ``name`` and ``probe_hash`` are
-            required. A form that the outputs cannot have is refused.
+            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``. Only ``name`` and ``probe_hash``
+            are required. A form that the outputs cannot have is refused.
 
     Raises:
         FingerprintError: invalid outputs or provenance.
@@ -88,6 +86,8 @@ class Fingerprint:
                 raise FingerprintError(f'provenance must have {key} = "sha256:" and 64 digits, got {value!r}')
         if not isinstance(provenance.get("name"), str):
             raise FingerprintError(f"provenance must have a name, got {provenance.get('name')!r}")
+        if provenance.get("kind") not in (None, *KINDS):
+            raise FingerprintError(f"kind must be one of {', '.join(KINDS)}, got {provenance['kind']!r}")
         if (form := provenance.get("output_form")) is not None:
             try:
                 check_output_form(outputs, form)
@@ -111,6 +111,23 @@ class Fingerprint:
         """`weights_hash` of the model; None if it has no weights that can be hashed."""
         value = self.provenance.get("model_hash")
         return None if value is None else str(value)
+
+    @property
+    def kind(self) -> str | None:
+        """One of `KINDS`: what the model has in common with the source; None if undeclared."""
+        value = self.provenance.get("kind")
+        return None if value is None else str(value)
+
+    def with_kind(self, kind: str | None) -> Fingerprint:
+        """A copy that declares another kind.
+
+        Args:
+            kind: one of `KINDS`, or None for undeclared.
+
+        Raises:
+            FingerprintError: an unknown kind.
+        """
+        return Fingerprint(self.outputs, {**self.provenance, "kind": kind})
 
     @functools.cached_property
     def output_form(self) -> str:
@@ -214,6 +231,7 @@ def fingerprint(
     dtype: torch.dtype | None = None,
     output: int | str | None = None,
     name: str | None = None,
+    kind: str | None = None,
     output_form: str | None = None,
     progress: bool = False,
 ) -> Fingerprint:
@@ -225,6 +243,7 @@ def fingerprint(
         probes: the images.
         preprocessing, batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: name of the model. Default: the name of its class or function.
+        kind: one of `KINDS`: what the model has in common with the source. Default: undeclared.
         output_form: one of `sac_fast.models.output_form.OUTPUT_FORMS`. Default: what recorded outputs state,
             ``"similarities"`` of a `ReferenceSimilarity`, else detected.
 
@@ -233,6 +252,7 @@ def fingerprint(
 
     Raises:
         ModelError: the model fails, or its outputs cannot be used or cannot have the declared form.
+        ValueError: an unknown kind.
 
     Example::
 
@@ -244,6 +264,8 @@ def fingerprint(
         >>> fingerprint(channel_means, probes).outputs.shape
         torch.Size([4, 3])
     """
+    if kind is not None:
+        check_choice("kind", kind, KINDS)
     preprocessing = preprocessing or Preprocessing()
     # Hash first: an error then costs no run, and a model that changes its weights is recorded as it was before.
     if isinstance(model, nn.Module):
@@ -279,6 +301,7 @@ def fingerprint(
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "kind": kind,
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
     }

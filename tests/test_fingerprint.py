@@ -236,3 +236,20 @@ def test_a_model_that_fails_gives_no_fingerprint() -> None:
         fingerprint(lambda x: x[1:], PROBES)
     with pytest.raises(ModelError, match="got nan for probe 0"):
         fingerprint(lambda x: x * float("nan"), PROBES)
+
+
+def test_kind_is_recorded_kept_and_one_of_a_closed_list(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
+    assert fingerprint(model, PROBES).kind is None
+    made = fingerprint(model, PROBES, kind="same-data")
+    made.save(tmp_path / "made")
+    assert Fingerprint.load(tmp_path / "made").kind == "same-data"
+    sibling = made.with_kind("sibling")
+    assert (made.kind, sibling.kind, sibling.with_kind(None).kind) == ("same-data", "sibling", None)
+    assert torch.equal(sibling.outputs, made.outputs)
+    assert {**sibling.provenance, "kind": "same-data"} == made.provenance
+    with pytest.raises(ValueError, match=r"kind must be one of same-data-.*, sibling, got 'similar'"):
+        fingerprint(model, PROBES, kind="similar")
+    with pytest.raises(FingerprintError, match=r"kind must be one of .*, got \['sibling'\]"):
+        Fingerprint(torch.eye(3), {"name": "m", "probe_hash": HASH, "kind": ["sibling"]})
+    assert of([[1.0, 2.0]]).kind is None

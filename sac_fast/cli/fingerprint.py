@@ -57,6 +57,9 @@ def fingerprint(
     out: Annotated[Path, Option(help="Fingerprint file to write (safetensors).")],
     options: ModelOptions,
     name: Annotated[str | None, Option(help="What to call the model; default: the output's name.")] = None,
+    kind: Annotated[
+        str | None, Option(help="What the model has in common with your source, for a null: one of its kinds.")
+    ] = None,
     output_form: Annotated[
         str | None, Option(help="logits, probabilities, labels, embeddings, …; default: by the values.")
     ] = None,
@@ -66,12 +69,13 @@ def fingerprint(
 ) -> None:
     """Run a model on probes and keep its outputs."""
     from ..errors import ModelError
-    from ..fingerprint import WRONG_FORM
+    from ..fingerprint import KINDS, WRONG_FORM
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.output_form import OUTPUT_FORMS
     from ..probes import ProbeSet
     from .render.common import show_fingerprint
 
+    refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     wrong = output_form not in (None, *OUTPUT_FORMS)
     refuse_if(wrong, "--output-form", f"must be one of {', '.join(OUTPUT_FORMS)}, got {output_form!r}")
     preprocessing = inputs.parse("fingerprint")
@@ -87,6 +91,7 @@ def fingerprint(
             device=how.device,
             output=how.which,
             name=name or out.stem,
+            kind=kind,
             output_form=output_form,
             progress=not prints.quiet,
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..attacks.training import seeded
-from ..fingerprint import fingerprint
+from ..fingerprint import Fingerprint, fingerprint
 from ..models import Preprocessing, load_model, save_weights
 from ..models.runner import Model
 from ..probes import ProbeSet
@@ -100,18 +100,28 @@ class Trainer(ABC, Generic[P]):
         """Write the fingerprints that are missing."""
         missing = [name for name in self.zoo.probes if not self.zoo.fingerprint_file(name, member).exists()]
         if missing:
-            # From the file: what is fingerprinted is what was written.
-            weights = self.zoo.weights_file(member)
-            model = self.serve(load_model(member.architecture, weights=weights, kwargs=member.architecture_args))
+            model = self.serve(self.load(member))
             for name in missing:
                 self.check_stop()
-                if name not in self._probes:
-                    self._probes[name] = self.zoo.load_probes(name)
-                fingerprint(
-                    model, self._probes[name],
-                    preprocessing=self.preprocessing, batch_size=BATCH_SIZE, name=member.name,
-                ).save(self.zoo.fingerprint_file(name, member))  # fmt: skip
+                self.run(member, model, self.probes(name)).save(self.zoo.fingerprint_file(name, member))
         return member
+
+    def load(self, member: ZooMember) -> nn.Module:
+        """A member with its weights, from the file: what is fingerprinted is what was written."""
+        weights = self.zoo.weights_file(member)
+        return load_model(member.architecture, weights=weights, kwargs=member.architecture_args)
+
+    def run(self, member: ZooMember, model: Model, probes: ProbeSet) -> Fingerprint:
+        """The fingerprint of a member on a probe set."""
+        return fingerprint(
+            model, probes, preprocessing=self.preprocessing, batch_size=BATCH_SIZE, name=member.name
+        )  # fmt: skip
+
+    def probes(self, name: str) -> ProbeSet:
+        """A probe set of the folder, kept for the next model."""
+        if name not in self._probes:
+            self._probes[name] = self.zoo.load_probes(name)
+        return self._probes[name]
 
     def check_stop(self, done: int = 0, steps: int = 0) -> None:
         """The ``progress`` of every training.
@@ -130,9 +140,7 @@ class Trainer(ABC, Generic[P]):
 
     def load_source(self) -> nn.Module:
         """The source with its weights, on the device."""
-        source = self.zoo.source
-        weights = self.zoo.weights_file(source)
-        return self.place(load_model(source.architecture, weights=weights, kwargs=source.architecture_args))
+        return self.place(self.load(self.zoo.source))
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, channels-last, which is faster on a CPU and changes no value."""

@@ -8,7 +8,7 @@ import pytest
 
 COMMANDS = {
     *("info", "demo", "fingerprint", "verify", "scan", "relatives"),
-    *("simulate", "evaluate", "bench", "probes", "store", "testbed"),
+    *("siblings", "simulate", "evaluate", "bench", "probes", "store", "testbed"),
 }
 
 
