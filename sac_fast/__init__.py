@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from .verify.fingerprints import Verification, verify_fingerprints
     from .verify.sibling_result import SiblingResult
     from .verify.siblings import sibling_test
+    from .verify.weights import WeightsResult, weights_test
 
 __all__ = [
     "BackendError",
@@ -91,6 +92,7 @@ __all__ = [
     "StoreLockedError",
     "Verdict",
     "Verification",
+    "WeightsResult",
     "auc",
     "calibrated_threshold",
     "capabilities",
@@ -121,6 +123,7 @@ __all__ = [
     "simulate",
     "verify_fingerprints",
     "weights_hash",
+    "weights_test",
 ]
 
 #: Where each public name is defined; the imports for type checkers above say the same.
@@ -152,6 +155,7 @@ _MODULES = {
     "verify.fingerprints": "Verification verify_fingerprints",
     "verify.sibling_result": "SiblingResult",
     "verify.siblings": "sibling_test",
+    "verify.weights": "WeightsResult weights_test",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from ..errors import FingerprintError
@@ -11,21 +13,29 @@ from ..fingerprint import Fingerprint
 from ..io.files import StrPath
 from ..ops.arguments import check_choice
 from ..scores import FIXED, Calibration
-from .fingerprints import Verification, check_distinct_models, judge_distances
+from ..scores.weights import Floats
+from .fingerprints import Verification, fixed_distances, verify_by_score
+from .kinds import UNDECLARED, check_distinct_models, collect_nulls
+from .names import unique_name
 
 
 def verify_fixed(
-    preset: str, source: Fingerprint, suspect: Fingerprint, nulls: Sequence[Fingerprint], alpha: float = 0.05
+    preset: str,
+    source: Fingerprint,
+    suspect: Fingerprint,
+    nulls: Sequence[Fingerprint],
+    alpha: float = 0.05,
+    kinds: Sequence[str] | None = None,
 ) -> Verification:
     """Judge a suspect by the score of a fixed preset, compared with independent models.
 
     Args:
         preset: ``"sac-jc"`` or ``"robust"``. Fingerprints of another kind of probes than the preset's give a warning.
         source, suspect, nulls: fingerprints on the same probes.
-        alpha: α, see `verify_fingerprints`.
+        alpha, kinds: see `verify_fingerprints`.
 
     Returns:
-        The verdict; its metric and comparison name the score.
+        The verdict.
 
     Raises:
         FingerprintError: fingerprints of different probes, or a null that is the source, the suspect or another null.
@@ -40,18 +50,17 @@ def verify_fixed(
         >>> outputs[1] = outputs[0] + 0.1 * outputs[1]
         >>> source, suspect, *nulls = (Fingerprint(o, {**about, "name": f"m{i}"}) for i, o in enumerate(outputs))
         >>> result = verify_fixed("sac-jc", source, suspect, nulls, alpha=0.2)
-        >>> result.verdict.verdict, result.metric, result.comparison, result.warnings
-        ('derived', 'raw / cosine', 'l1', ())
+        >>> result.verdict.verdict, result.score
+        ('derived', 'raw/cosine/l1@jpeg-q15')
     """
     score = FIXED[check_choice("preset", preset, tuple(FIXED))]
-    check_distinct_models(source, suspect, nulls)
-    for fp in (suspect, *nulls):
-        source.check_same_probes(fp)
-    distances = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)]).tolist()
+    pool = collect_nulls(source, nulls)
+    check_distinct_models(source, nulls, suspect)
+    source.check_same_probes(suspect)
+    found = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)])
     kind, wanted = _probe_kind(source), "jpeg" if score.probes.startswith("jpeg") else score.probes
     warnings = [] if kind == wanted else [f"the preset {preset} is meant for probes of the kind {wanted}, got {kind}"]
-    metric, comparison = f"{score.measure} / {score.metric}", str(score.comparison)
-    return judge_distances(source, suspect, nulls, distances, alpha, metric, comparison, warnings=warnings)
+    return verify_by_score(source, suspect, pool, fixed_distances(found), score.name, alpha, kinds, warnings)
 
 
 def verify_calibrated(
@@ -60,13 +69,16 @@ def verify_calibrated(
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint] = (),
     alpha: float = 0.05,
+    kinds: Sequence[str] | None = None,
 ) -> Verification:
-    """Judge a suspect by a calibrated score, compared with the nulls of its file and further nulls.
+    """Judge a suspect by a calibrated score, compared with the independents of its file and further nulls.
+
+    The independents are cohort and nulls at once (`Calibration.conformal_distances`).
 
     Args:
         calibration: file written by `Calibration.save`.
         source, suspect, nulls: fingerprints on the probes of the calibration.
-        alpha: α, see `verify_fingerprints`.
+        alpha, kinds: see `verify_fingerprints`.
 
     Returns:
         The verdict.
@@ -78,7 +90,7 @@ def verify_calibrated(
         ValueError: a rate outside (0, 1).
     """
     fitted = Calibration.load(calibration)
-    check_distinct_models(source, suspect, nulls)
+    check_distinct_models(source, nulls, suspect)
     probes, wanted = next(iter(fitted.probe_hashes.items()))
     for fp in (source, suspect, *nulls):
         if fp.probe_hash != wanted:
@@ -94,9 +106,50 @@ def verify_calibrated(
                     f"{role} must be no model that the calibration holds, got {fp.name!r} "
                     f"(there: {inside[str(fp.model_hash)]!r})"
                 )
+    score = "calibrated, −log P"
+    if not fitted.thefts:
+        return _verify_first_form(fitted, source, suspect, nulls, score, alpha, kinds)
+    names = {name: model_hash for model_hash, name in fitted.used_hashes.items()}
+    own = [
+        Fingerprint(
+            outputs,
+            {
+                **{"name": name, "probe_hash": wanted, "model_hash": names.get(name), "kind": fitted.kinds.get(name)},
+                "preprocessing_hash": source.provenance.get("preprocessing_hash"),
+            },
+        )
+        for name, outputs in fitted.cohort[probes].items()
+    ]
+    pool = collect_nulls(source, [*own, *nulls])
+
+    def distances(rows: Sequence[int]) -> Floats:
+        chosen = {pool.names[i]: {probes: pool.fingerprints[i].outputs} for i in rows}
+        return fitted.conformal_distances({probes: suspect.outputs}, chosen)
+
+    return verify_by_score(source, suspect, pool, distances, score, alpha, kinds)
+
+
+def _verify_first_form(
+    fitted: Calibration,
+    source: Fingerprint,
+    suspect: Fingerprint,
+    nulls: Sequence[Fingerprint],
+    score: str,
+    alpha: float,
+    kinds: Sequence[str] | None,
+) -> Verification:
+    """By a file of the first form, which has the distances of nulls and not their outputs."""
+    probes = next(iter(fitted.probe_hashes))
     outputs = {str(i): {probes: fp.outputs} for i, fp in enumerate((suspect, *nulls))}
-    distances = list(fitted.distances(outputs).values())
-    return judge_distances(source, suspect, nulls, distances, alpha, "calibrated", "−log P", known_nulls=fitted.null)
+    found = np.array(list(fitted.distances(outputs).values()))
+    pool = collect_nulls(source, nulls)
+    known: list[str] = []
+    for name in fitted.null:
+        known.append(unique_name(name, [*pool.names, *known]))
+    kinds_of_all = (*pool.kinds, *([UNDECLARED] * len(known)))
+    extended = dataclasses.replace(pool, names=(*pool.names, *known), kinds=kinds_of_all)
+    everything = np.concatenate([found, list(fitted.null.values())])
+    return verify_by_score(source, suspect, extended, fixed_distances(everything), score, alpha, kinds)
 
 
 def _probe_kind(fp: Fingerprint) -> str:
