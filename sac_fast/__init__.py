@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint, fingerprint
     from .formats.identify import identify
     from .formats.limits import Limits
+    from .formats.weights import open_weights
+    from .labelled_zoo.siblings import make_siblings
     from .lineage.relatives import find_relatives
     from .models import (
         ModelEntry,
@@ -64,6 +66,9 @@ if TYPE_CHECKING:
         probe_bootstrap,
     )
     from .verify.fingerprints import Verification, verify_fingerprints
+    from .verify.sibling_result import SiblingResult
+    from .verify.siblings import sibling_test
+    from .verify.weights import WeightsResult, weights_test
 
 __all__ = [
     "BackendError",
@@ -81,11 +86,13 @@ __all__ = [
     "ProbeError",
     "ProbeSet",
     "SacFastError",
+    "SiblingResult",
     "StoreDamagedError",
     "StoreError",
     "StoreLockedError",
     "Verdict",
     "Verification",
+    "WeightsResult",
     "auc",
     "calibrated_threshold",
     "capabilities",
@@ -104,15 +111,19 @@ __all__ = [
     "list_entries",
     "load_model",
     "load_weights",
+    "make_siblings",
     "nearest_models",
     "open_model",
+    "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
     "save_weights",
     "scan_models",
+    "sibling_test",
     "simulate",
     "verify_fingerprints",
     "weights_hash",
+    "weights_test",
 ]
 
 #: Where each public name is defined; the imports for type checkers above say the same.
@@ -123,6 +134,8 @@ _MODULES = {
     "fingerprint": "Fingerprint fingerprint",
     "formats.identify": "identify",
     "formats.limits": "Limits",
+    "formats.weights": "open_weights",
+    "labelled_zoo.siblings": "make_siblings",
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
@@ -140,6 +153,9 @@ _MODULES = {
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
     "verify.fingerprints": "Verification verify_fingerprints",
+    "verify.sibling_result": "SiblingResult",
+    "verify.siblings": "sibling_test",
+    "verify.weights": "WeightsResult weights_test",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,23 +14,18 @@ from .errors import FileFormatError, FingerprintError, ModelError
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
-from .models import OpenedModel, Preprocessing, run_model, weights_hash
+from .models import OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
+from .models.common_form import CommonForm, FormedOutputs, common_form
+from .models.kinds import KINDS
+from .models.output_form import check_output_form, detect_output_form
 from .models.runner import Model
 from .ops import correlation_distance
+from .ops.arguments import check_choice
 from .probes import ProbeSet
 from .probes.provenance import json_copy, step_versions, without_image_lists
 
-#: What a model has in common with the source.
-Kind = Literal[
-    "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
-    "sibling",
-]  # fmt: skip
-#: Every kind. "same-backbone": fine-tuned from the same public backbone as the source; "other-backbone": from an
-#: unrelated public model; "sibling": the owner's own recipe with another seed.
-KINDS: tuple[Kind, ...] = (
-    "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
-    "sibling",
-)  # fmt: skip
+#: Reason of the ModelError of a declared form that outputs cannot have.
+WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +36,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC). Only ``name`` and ``probe_hash`` are required.
+            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``. Only ``name`` and ``probe_hash``
+            are required. A form that the outputs cannot have is refused.
 
     Raises:
         FingerprintError: invalid outputs or provenance.
@@ -50,10 +47,13 @@ class Fingerprint:
         >>> import torch
         >>> from sac_fast import Fingerprint
         >>> about = {"name": "mine", "probe_hash": "sha256:" + "0" * 64}
-        >>> mine = Fingerprint(torch.eye(3), about)
+        >>> outputs = torch.tensor([[2.0, -1.0, 0.0], [0.0, 4.0, 1.0], [1.0, 1.0, 3.0]])
+        >>> mine = Fingerprint(outputs, about)
         >>> mine
-        Fingerprint('mine', 3 probes × 3 outputs, probes sha256:000000000000…)
-        >>> mine.distance(Fingerprint(2 * torch.eye(3), {**about, "name": "scaled"}))
+        Fingerprint('mine', 3 probes × 3 outputs (logits), probes sha256:000000000000…)
+        >>> mine.distance(Fingerprint(2 * outputs, {**about, "name": "scaled"}))
+        0.0
+        >>> mine.distance(Fingerprint(outputs.argmax(1).float()[:, None], {**about, "name": "labels only"}))
         0.0
     """
 
@@ -77,6 +77,13 @@ class Fingerprint:
                 raise FingerprintError(f'provenance must have {key} = "sha256:" and 64 digits, got {value!r}')
         if not isinstance(provenance.get("name"), str):
             raise FingerprintError(f"provenance must have a name, got {provenance.get('name')!r}")
+        if provenance.get("kind") not in (None, *KINDS):
+            raise FingerprintError(f"kind must be one of {', '.join(KINDS)}, got {provenance['kind']!r}")
+        if (form := provenance.get("output_form")) is not None:
+            try:
+                check_output_form(outputs, form)
+            except ValueError as error:
+                raise FingerprintError(str(error)) from error
         object.__setattr__(self, "outputs", outputs)
         object.__setattr__(self, "provenance", provenance)
 
@@ -96,20 +103,52 @@ class Fingerprint:
         value = self.provenance.get("model_hash")
         return None if value is None else str(value)
 
+    @property
+    def kind(self) -> str | None:
+        """One of `KINDS`: what the model has in common with the source; None if undeclared."""
+        value = self.provenance.get("kind")
+        return None if value is None else str(value)
+
+    def with_kind(self, kind: str | None) -> Fingerprint:
+        """A copy that declares another kind.
+
+        Args:
+            kind: one of `KINDS`, or None for undeclared.
+
+        Raises:
+            FingerprintError: an unknown kind.
+        """
+        return Fingerprint(self.outputs, {**self.provenance, "kind": kind})
+
+    @functools.cached_property
+    def output_form(self) -> str:
+        """One of `sac_fast.models.output_form.OUTPUT_FORMS`, from the provenance; else `detect_output_form`."""
+        value = self.provenance.get("output_form")
+        return detect_output_form(self.outputs) if value is None else str(value)
+
+    @property
+    def formed(self) -> FormedOutputs:
+        """The outputs with their form and whether it was declared, as `common_form` takes them."""
+        known = self.provenance.get("output_form") is not None
+        return FormedOutputs(
+            self.outputs, self.output_form, known and bool(self.provenance.get("output_form_declared", True))
+        )
+
     def __len__(self) -> int:
         return len(self.outputs)
 
     def __repr__(self) -> str:
         n, k = self.outputs.shape
-        return f"Fingerprint({self.name!r}, {n} probes × {k} outputs, probes {self.probe_hash[:19]}…)"
+        what = f"{n} probes × {k} outputs ({self.output_form})"
+        return f"Fingerprint({self.name!r}, {what}, probes {self.probe_hash[:19]}…)"
 
     def distance(
         self, suspect: Fingerprint, *, metric: str = "cosine", comparison: str = "l1", backend: str = "auto"
     ) -> float:
-        """`sac_fast.correlation_distance` of the two models' outputs.
+        """`sac_fast.correlation_distance` of the two models' outputs, in the form that both can be brought to.
 
         Args:
-            suspect: fingerprint on the same probes; k and preprocessing may differ.
+            suspect: fingerprint on the same probes; k, form and preprocessing may differ.
             metric: ``"cosine"``, ``"pearson"``, ``"spearman"`` or ``"rbf"``.
             comparison: ``"l1"``, ``"l2"``, ``"rsa"`` or ``"cka"``.
             backend: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"reference"``.
@@ -118,13 +157,26 @@ class Fingerprint:
             The distance, 0.0 for identical models.
 
         Raises:
-            FingerprintError: fingerprints of different probe sets.
+            FingerprintError: fingerprints of different probe sets, or forms that cannot be compared.
         """
         self.check_same_probes(suspect)
-        distance = correlation_distance(
-            self.outputs, suspect.outputs, metric=metric, comparison=comparison, backend=backend
-        )
-        return float(distance)
+        shared = self.common_form(suspect)
+        mine, theirs = shared.rows(self.formed), shared.rows(suspect.formed)
+        return float(correlation_distance(mine, theirs, metric=metric, comparison=comparison, backend=backend))
+
+    def common_form(self, suspect: Fingerprint) -> CommonForm:
+        """The form that the outputs of both can be brought to.
+
+        Raises:
+            FingerprintError: there is none.
+        """
+        try:
+            return common_form([self.formed, suspect.formed])
+        except ValueError as error:
+            names = f"{suspect.name!r} ({suspect.output_form}) cannot be compared with {self.name!r}"
+            raise FingerprintError(
+                f"{names} ({self.output_form}): {error}; output_form declares another form"
+            ) from error
 
     def check_same_probes(self, suspect: Fingerprint) -> None:
         """Raise a FingerprintError if `suspect` is of another probe set."""
@@ -170,6 +222,8 @@ def fingerprint(
     dtype: torch.dtype | None = None,
     output: int | str | None = None,
     name: str | None = None,
+    kind: str | None = None,
+    output_form: str | None = None,
     progress: bool = False,
 ) -> Fingerprint:
     """Run a model on probes and return its outputs with provenance.
@@ -180,12 +234,16 @@ def fingerprint(
         probes: the images.
         preprocessing, batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: name of the model. Default: the name of its class or function.
+        kind: one of `KINDS`: what the model has in common with the source. Default: undeclared.
+        output_form: one of `sac_fast.models.output_form.OUTPUT_FORMS`. Default: what recorded outputs state,
+            ``"similarities"`` of a `ReferenceSimilarity`, else detected.
 
     Returns:
         The fingerprint.
 
     Raises:
-        ModelError: the model fails, or its outputs cannot be used.
+        ModelError: the model fails, or its outputs cannot be used or cannot have the declared form.
+        ValueError: an unknown kind.
 
     Example::
 
@@ -197,6 +255,8 @@ def fingerprint(
         >>> fingerprint(channel_means, probes).outputs.shape
         torch.Size([4, 3])
     """
+    if kind is not None:
+        check_choice("kind", kind, KINDS)
     preprocessing = preprocessing or Preprocessing()
     # Hash first: an error then costs no run, and a model that changes its weights is recorded as it was before.
     if isinstance(model, nn.Module):
@@ -204,7 +264,7 @@ def fingerprint(
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     if isinstance(model, OpenedModel) and model.recorded:
-        outputs = _recorded_outputs(model, probes)
+        outputs = model.recorded_outputs(probes)
     else:
         outputs = run_model(
             model.runnable() if isinstance(model, OpenedModel) else model,
@@ -216,37 +276,36 @@ def fingerprint(
             output=output,
             progress=progress,
         )
+    declared = output_form
+    if declared is None:
+        stated = model.output_form if isinstance(model, OpenedModel) else None
+        declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
+    n, height, width, _ = probes.images.shape
     provenance = {
         "name": name or _default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
-        "probes": _summary(probes),
+        "probes": {"count": n, "size": [height, width], **without_image_lists(probes.provenance)},
         "preprocessing": preprocessing.to_dict(),
         "preprocessing_hash": preprocessing.hash,
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "kind": kind,
+        "output_form": _check_form(outputs, declared),
+        "output_form_declared": declared is not None,
     }
     return Fingerprint(outputs, provenance)
+
+
+def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
+    try:
+        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
+    except ValueError as error:
+        raise ModelError(str(error), reason=WRONG_FORM) from error
 
 
 def _default_name(model: object) -> str:
     is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
     return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
-
-
-def _recorded_outputs(model: OpenedModel, probes: ProbeSet) -> torch.Tensor:
-    if model.probe_hash not in (None, probes.content_hash):
-        raise ModelError(
-            f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
-        )
-    outputs = model.run(None)
-    if len(outputs) != len(probes):
-        raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
-    return outputs
-
-
-def _summary(probes: ProbeSet) -> dict[str, Any]:
-    """Provenance of the probes without the lists of images, which are in the probe file."""
-    return {"count": len(probes), "size": list(probes.images.shape[1:3]), **without_image_lists(probes.provenance)}

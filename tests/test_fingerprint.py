@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import sac_fast
 from sac_fast.errors import FileFormatError, FingerprintError, ModelError
 from sac_fast.fingerprint import Fingerprint, fingerprint
 from sac_fast.io.container import save_container
@@ -70,7 +71,7 @@ def test_callables_and_options() -> None:
 
 def test_distance_of_known_outputs() -> None:
     # Cosine matrices: identity against all ones; they differ by 1 in two of four entries.
-    a, b = of([[1.0, 0.0], [0.0, 2.0]]), of([[1.0], [5.0]])
+    a, b = of([[1.0, 0.0], [0.0, 2.0]]), of([[1.0, 1.0], [5.0, 5.0]])
     assert a.distance(b) == pytest.approx(0.5, abs=1e-6)
     assert a.distance(a) == 0.0
     assert a.distance(b, comparison="l2") == pytest.approx(0.5**0.5, abs=1e-6)
@@ -78,6 +79,59 @@ def test_distance_of_known_outputs() -> None:
     c = of([[0.0, 1.0], [3.0, 4.0]])
     assert a.distance(c, metric="pearson", backend="reference") == pytest.approx(1.0, abs=1e-6)
     assert isinstance(a.distance(b), float)
+
+
+def test_class_numbers_are_labels_and_never_a_logit() -> None:
+    labels = fingerprint(lambda x: x.flatten(1).argmax(1), PROBES)
+    assert labels.outputs.shape == (6, 1)
+    assert (labels.output_form, labels.provenance["output_form_declared"]) == ("labels", False)
+    assert "1 outputs (labels)" in repr(labels)
+    one_hot = fingerprint(lambda x: nn.functional.one_hot(x.flatten(1).argmax(1), 48), PROBES)
+    assert labels.distance(one_hot, metric="pearson") == one_hot.distance(labels) == 0.0
+    # Equal labels correlate 1, others 0: 1 of 3 pairs differs, twice among 9 entries.
+    assert of([[1.0], [2.0], [2.0]]).distance(of([[7.0], [8.0], [9.0]])) == pytest.approx(2 / 9, abs=1e-6)
+
+
+def test_a_copy_that_gives_another_form_is_at_distance_zero() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 7))
+    source = fingerprint(model, PROBES)
+    for give in (lambda o: o.log_softmax(1), lambda o: o.softmax(1), lambda o: o.softmax(1).round(decimals=3)):
+        copy = fingerprint(lambda x, give=give: give(model(x)), PROBES)
+        assert copy.output_form != "logits"
+        assert source.distance(copy) == pytest.approx(0.0, abs=1e-6)
+        assert copy.distance(source) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_form_is_declared_checked_and_kept(tmp_path: Path, run: Any) -> None:
+    result = fingerprint(nn.Flatten(), PROBES, output_form="embeddings")
+    result.save(tmp_path / "f.safetensors")
+    assert Fingerprint.load(tmp_path / "f.safetensors").output_form == "embeddings"
+    assert fingerprint(
+        sac_fast.open_model(sac_fast.ModelEntry("f", tmp_path / "f.safetensors")), PROBES
+    ).output_form == ("embeddings")
+    with pytest.raises(FingerprintError, match=r"'m' \(labels\) cannot .* 'Flatten' \(embeddings\): .* got labels"):
+        result.distance(of(torch.arange(6.0)[:, None].tolist(), PROBES.content_hash))
+    with pytest.raises(ModelError, match=r"output_form must be similarities or logits or embeddings .*, got 'labels'"):
+        fingerprint(nn.Flatten(), PROBES, output_form="labels")
+    with pytest.raises(FingerprintError, match=r"output_form must be one of .* got 'softmax'"):
+        Fingerprint(torch.ones(2, 3), {**GOOD, "output_form": "softmax"})
+    PROBES.save(tmp_path / "p")
+    np.save(tmp_path / "r.npy", np.arange(6))
+    code, out, _ = run("fingerprint", tmp_path / "r.npy", "--probes", tmp_path / "p", "--out", tmp_path / "g", "--json")
+    assert (code, json.loads(out)["output_form"]) == (0, "labels")
+    for form, message in (("softmax", "must be one of logits, "), ("top-k", "must be labels or logits or embeddings")):
+        code, _, err = run(
+            *("fingerprint", tmp_path / "r.npy", "--probes", tmp_path / "p", "--out", tmp_path / "h"),
+            *("--output-form", form),
+        )
+        assert (code, "--output-form" in err, message in " ".join(err.replace("│", " ").split())) == (2, True, True)
+
+
+def test_fingerprints_without_a_form_are_looked_at(tmp_path: Path) -> None:
+    save_container(tmp_path / "f", "fingerprint", {"outputs": np.full((3, 4), 0.25)}, {"provenance": GOOD})
+    loaded = Fingerprint.load(tmp_path / "f")
+    assert ("output_form" in loaded.provenance, loaded.output_form) == (False, "probabilities")
 
 
 def test_other_probes_are_refused() -> None:
@@ -182,3 +236,20 @@ def test_a_model_that_fails_gives_no_fingerprint() -> None:
         fingerprint(lambda x: x[1:], PROBES)
     with pytest.raises(ModelError, match="got nan for probe 0"):
         fingerprint(lambda x: x * float("nan"), PROBES)
+
+
+def test_kind_is_recorded_kept_and_one_of_a_closed_list(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
+    assert fingerprint(model, PROBES).kind is None
+    made = fingerprint(model, PROBES, kind="same-data")
+    made.save(tmp_path / "made")
+    assert Fingerprint.load(tmp_path / "made").kind == "same-data"
+    sibling = made.with_kind("sibling")
+    assert (made.kind, sibling.kind, sibling.with_kind(None).kind) == ("same-data", "sibling", None)
+    assert torch.equal(sibling.outputs, made.outputs)
+    assert {**sibling.provenance, "kind": "same-data"} == made.provenance
+    with pytest.raises(ValueError, match=r"kind must be one of same-data-.*, sibling, got 'similar'"):
+        fingerprint(model, PROBES, kind="similar")
+    with pytest.raises(FingerprintError, match=r"kind must be one of .*, got \['sibling'\]"):
+        Fingerprint(torch.eye(3), {"name": "m", "probe_hash": HASH, "kind": ["sibling"]})
+    assert of([[1.0, 2.0]]).kind is None

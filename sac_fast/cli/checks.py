@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,6 +98,20 @@ def load_image_file(
     if limit is None:
         return made
     return made.subset(range(min(limit, len(made))), how=None if how is None else {**how, "of": len(made)})
+
+
+def name_probe_files(files: Sequence[Path] | None) -> dict[str, Path]:
+    """Probe files by the names of their sets; two of one name are refused."""
+    by_stem: dict[str, Path] = {}
+    for file in files or []:
+        other = by_stem.setdefault(file.stem, file)
+        refuse_if(
+            other is not file,
+            "--probes",
+            "files must have different names, each names its set in the labelled zoo, "
+            f"got {str(other)!r} and {str(file)!r}",
+        )
+    return by_stem
 
 
 def parse_json_object(text: str | None, option: str = "--model-args") -> dict[str, Any]:

@@ -57,29 +57,48 @@ def fingerprint(
     out: Annotated[Path, Option(help="Fingerprint file to write (safetensors).")],
     options: ModelOptions,
     name: Annotated[str | None, Option(help="What to call the model; default: the output's name.")] = None,
+    kind: Annotated[
+        str | None, Option(help="What the model has in common with your source, for a null: one of its kinds.")
+    ] = None,
+    output_form: Annotated[
+        str | None, Option(help="logits, probabilities, labels, embeddings, …; default: by the values.")
+    ] = None,
     inputs: InputOptions,
     how: RunOptions,
     prints: PrintOptions,
 ) -> None:
     """Run a model on probes and keep its outputs."""
+    from ..errors import ModelError
+    from ..fingerprint import WRONG_FORM
     from ..fingerprint import fingerprint as make_fingerprint
+    from ..models.kinds import KINDS
+    from ..models.output_form import OUTPUT_FORMS
     from ..probes import ProbeSet
     from .render.common import show_fingerprint
 
+    refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
+    wrong = output_form not in (None, *OUTPUT_FORMS)
+    refuse_if(wrong, "--output-form", f"must be one of {', '.join(OUTPUT_FORMS)}, got {output_form!r}")
     preprocessing = inputs.parse("fingerprint")
     arguments = _check_model(model, options)
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
-    made = make_fingerprint(
-        _open(model, options, arguments, how.which),
-        probes,
-        preprocessing=preprocessing,
-        batch_size=how.batch_size,
-        device=how.device,
-        output=how.which,
-        name=name or out.stem,
-        progress=not prints.quiet,
-    )
+    try:
+        made = make_fingerprint(
+            _open(model, options, arguments, how.which),
+            probes,
+            preprocessing=preprocessing,
+            batch_size=how.batch_size,
+            device=how.device,
+            output=how.which,
+            name=name or out.stem,
+            kind=kind,
+            output_form=output_form,
+            progress=not prints.quiet,
+        )
+    except ModelError as error:
+        refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
+        raise
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
 

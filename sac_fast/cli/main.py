@@ -18,7 +18,22 @@ from typer import Option
 
 from ..errors import SacFastError
 from ..io.text import escape_text
-from . import bench, demo, evaluate, fingerprint, info, probes, relatives, scan, simulate, store, testbed, verify
+from . import (
+    bench,
+    demo,
+    evaluate,
+    fingerprint,
+    info,
+    probes,
+    relatives,
+    scan,
+    siblings,
+    simulate,
+    store,
+    testbed,
+    verify,
+    weights,
+)
 
 app = typer.Typer(
     name="sac-fast",
@@ -34,6 +49,8 @@ app.command()(demo.demo)
 app.add_typer(probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command()(fingerprint.fingerprint)
 app.command()(verify.verify)
+app.command()(weights.weights)
+app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
 app.command(cls=scan.ScanCommand)(scan.scan)
 app.command()(relatives.relatives)
 app.add_typer(store.app, name="store", help="List, show, remove, export and check the models of a store.")

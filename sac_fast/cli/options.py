@@ -30,6 +30,9 @@ Metric = Annotated[Literal["cosine", "pearson", "spearman", "rbf"], Option(help=
 ModelArgs = Annotated[str | None, Option(help="Arguments of the model's callable, a JSON object.")]
 ModelLayout = Annotated[Layout, Option(help="Layout of the model's input.")]
 ProbeFile = Annotated[Path, file_option("Probe file.", "--probes")]
+ProbeFiles = Annotated[
+    list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.", "--probes")
+]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
 Seed = Annotated[int, Option(min=0, callback=check_seed_option, help="Seed of everything random.")]
 Size = Annotated[str | None, Option(help="Size of the model's input: probes are resized to N or HxW pixels.")]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer import Option
 
-from .checks import load_image_file, parse_json_object, parse_size, usage_errors
+from .checks import load_image_file, name_probe_files, parse_json_object, parse_size, usage_errors
 from .option_groups import expand_option_groups
-from .options import ImageSize, InputOptions, Json, ModelArgs, Quiet, Seed, Workers, file_option
+from .options import ImageSize, InputOptions, Json, ModelArgs, ProbeFiles, Quiet, Seed, Workers, file_option
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
@@ -67,24 +67,10 @@ class ImageOptions:
         Path | None,
         Option(exists=True, help="Another task, for transfers; default: the thief's with half the classes."),
     ] = None
-    probes: Annotated[
-        list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.")
-    ] = None
+    probes: ProbeFiles = None
     labels: Annotated[Literal["folder", "none"], Option(help="folder: one class a sub-folder.")] = "folder"
     image_size: ImageSize = None
     limit: Annotated[int | None, Option(min=1, help="Use at most this number of images of each set.")] = None
-
-    def probe_files(self) -> dict[str, Path]:
-        """The probe files by the names of their sets."""
-        by_stem: dict[str, Path] = {}
-        for file in self.probes or []:
-            if (other := by_stem.setdefault(file.stem, file)) is not file:
-                raise typer.BadParameter(
-                    f"files must have different names, each names its set in the labelled zoo, "
-                    f"got {str(other)!r} and {str(file)!r}",
-                    param_hint="--probes",
-                )
-        return by_stem
 
     def read(self, data: Path, seed: int, progress: bool) -> SimulationImages:
         """All images, the thief's from ``data``."""
@@ -164,7 +150,7 @@ def simulate(
     preprocessing = inputs.parse("simulate")
     trainings = training.parse(inputs.layout)
     arguments = parse_json_object(model_args)
-    which, probe_files = models.parse(), files.probe_files()
+    which, probe_files = models.parse(), name_probe_files(files.probes)
     images = files.read(data, models.seed, not quiet)
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}
     allow_code_in(os.getcwd())

@@ -91,19 +91,19 @@ def judge(
 
 def _row(member: Member, trained: ZooMember, distance: float, pool: NullPool, rate: float) -> dict[str, Any]:
     """One line of the table; the null members calibrate, so they have no verdict."""
-    truth = "derived" if member.role == "suspect" else "independent"
+    is_derived = member.role == "suspect"
     verdict = None if member.role == "null" else pool.judge(distance, rate)
     return {
         "name": member.name,
         "origin": member.origin,
-        "truth": truth,
+        "truth": "derived" if is_derived else "independent",
         "role": member.role,
         "architecture": member.architecture,
         "accuracy": trained.accuracy,
         "distance": distance,
         "p_value": None if verdict is None else verdict.p_value,
         "verdict": None if verdict is None else verdict.verdict,
-        "correct": None if verdict is None else verdict.verdict == truth,
+        "correct": None if verdict is None else verdict.verdict == ("derived" if is_derived else "not distinguished"),
         "reason": None if verdict is None else verdict.reason,
     }
 

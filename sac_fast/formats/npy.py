@@ -36,13 +36,9 @@ def read_npy(
         ModelRefusedError: not such an array, or not as long as its header says.
     """
     start = handle.tell()
-    with refuse_errors(f"{name} must hold an .npy array at {key!r}"):  # a damaged literal raises almost anything
-        version = np.lib.format.read_magic(handle)
-        if version not in _HEADER_READERS:
-            refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got {version}")
-        shape, fortran, dtype = _HEADER_READERS[version](handle)
+    shape, fortran, dtype = read_npy_header(handle, name, key)
     target = output_dtype(dtype, name, key)
-    check_output_shape(shape, name, key)
+    shape = check_output_shape(shape, name, key)
     declared, stored = math.prod(shape) * dtype.itemsize, size - (handle.tell() - start)
     if declared != stored:
         reason = "truncated" if declared > stored else "malformed"
@@ -54,6 +50,20 @@ def read_npy(
     result = torch.empty(tuple(shape[::-1] if fortran else shape), dtype=target)
     fill(result, handle, dtype, name)
     return result.T.contiguous() if fortran else result
+
+
+def read_npy_header(handle: BinaryIO, name: str, key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and dtype; ``handle`` is left where the values begin.
+
+    Raises:
+        ModelRefusedError: a damaged header, or one of another version than 1 and 2.
+    """
+    with refuse_errors(f"{name} must hold an .npy array at {key!r}"):  # a damaged literal raises almost anything
+        version = np.lib.format.read_magic(handle)
+        if version not in _HEADER_READERS:
+            refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got {version}")
+        shape, fortran, dtype = _HEADER_READERS[version](handle)
+    return shape, fortran, dtype
 
 
 def output_dtype(dtype: np.dtype[Any], name: str, key: str) -> torch.dtype:
@@ -70,11 +80,12 @@ def output_dtype(dtype: np.dtype[Any], name: str, key: str) -> torch.dtype:
     return torch.float32 if exact else torch.float64
 
 
-def check_output_shape(shape: tuple[int, ...], name: str, key: str) -> None:
-    """Refuse what is not (n, k) with n and k at least 1."""
+def check_output_shape(shape: tuple[int, ...], name: str, key: str) -> tuple[int, int]:
+    """Refuse what is not (n, k) with n and k at least 1, or (n,), which becomes (n, 1)."""
     whole = all(type(side) is int and 0 < side < 1 << 48 for side in shape)
-    if len(shape) != 2 or not whole:
-        refuse("wrong-shape", f"{name} must hold recorded outputs (n, k) at {key!r}, got shape {shape}")
+    if len(shape) not in (1, 2) or not whole:
+        refuse("wrong-shape", f"{name} must hold recorded outputs (n, k) or (n,) at {key!r}, got shape {shape}")
+    return shape[0], 1 if len(shape) == 1 else shape[1]
 
 
 def fill(result: torch.Tensor, handle: BinaryIO, dtype: np.dtype[Any], name: str) -> None:

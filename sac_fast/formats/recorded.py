@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import torch
@@ -14,13 +15,27 @@ from ..io.hashing import is_hash
 from .csv_table import read_csv
 from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
 from .npy import choose_array, read_npy
+from .recognised import refuse_format
 from .safetensors import read_header
 from .zip_layout import read_entries
 
 
-def read_recorded(
-    format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None
-) -> tuple[torch.Tensor, str | None]:
+@dataclass(frozen=True)
+class RecordedOutputs:
+    """What a file of recorded outputs holds.
+
+    Attributes:
+        outputs: float32 or float64 ``(n, k)``; a vector ``(n,)``, of class numbers for example, is one column.
+        probe_hash: of the probes, ``"sha256:…"``; None where the file states none.
+        output_form: as declared when the outputs were recorded; None where nothing was.
+    """
+
+    outputs: torch.Tensor
+    probe_hash: str | None = None
+    output_form: str | None = None
+
+
+def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None) -> RecordedOutputs:
     """Read recorded outputs of any format but safetensors.
 
     Args:
@@ -31,31 +46,28 @@ def read_recorded(
         key: which array, where a file holds several.
 
     Returns:
-        float32 or float64 ``(n, k)``, and the hash of the probes where the file states it.
+        The outputs, with what the file states of them.
 
     Raises:
         ModelRefusedError: no recorded outputs, or not to be read safely.
     """
     handle.seek(0)
     if format == "npy":
-        return read_npy(handle, name, limits, file_size(handle)), None
+        return RecordedOutputs(read_npy(handle, name, limits, file_size(handle)))
     if format == "npz":
-        return _read_npz(handle, name, limits, key), None
+        return RecordedOutputs(_read_npz(handle, name, limits, key))
     if format == "csv":
-        return read_csv(handle, name, limits), None
+        return RecordedOutputs(read_csv(handle, name, limits))
     if format == "hdf5":
         from .hdf5 import read_hdf5_outputs  # h5py is slow to import
 
-        return read_hdf5_outputs(handle, name, limits, key), None
+        return RecordedOutputs(read_hdf5_outputs(handle, name, limits, key))
     if format == "fingerprint":
         return read_fingerprint(handle, name, limits)
     if format == "probes":
         refuse("not-a-model", f"{name} must hold a model, got a probe set")
-    refuse(
-        "unknown-format",
-        f"{name} must be safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint, "
-        f"got {'another zip archive' if format == 'zip' else 'something else'}",
-    )
+    wanted = "safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint"
+    refuse_format(format, name, wanted)
 
 
 def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
@@ -77,8 +89,8 @@ def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> t
         return outputs
 
 
-def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch.Tensor, str]:
-    """The outputs of a fingerprint file, its hash checked, and the hash of the probes.
+def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> RecordedOutputs:
+    """The outputs of a fingerprint file, its hash checked, the hash of the probes, and the form if it was declared.
 
     Raises:
         ModelRefusedError: damaged, or not such a file.
@@ -103,4 +115,8 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> tuple[torch
     probe_hash = provenance.get("probe_hash") if isinstance(provenance, dict) else None
     if not is_hash(probe_hash):
         refuse("malformed", f'{name} must state its probes as "sha256:" and 64 digits, got {str(probe_hash)[:80]!r}')
-    return outputs, probe_hash
+    assert isinstance(provenance, dict)  # it has a hash
+    form = provenance.get("output_form") if provenance.get("output_form_declared", True) else None
+    if not (form is None or isinstance(form, str)):
+        refuse("malformed", f"{name} must state its output form by name, got {str(form)[:80]!r}")
+    return RecordedOutputs(outputs, probe_hash, form)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -19,12 +19,13 @@ from ..io.progress import track
 from ..models import weights_hash
 from ..store.lock import NAME as LOCK
 from ..store.lock import WriterLock
-from .folder import INDEX, LabelledZoo, ZooMember
+from .folder import LabelledZoo, ZooMember
 from .plan import PlannedModel
 from .trainer import Failure, Trainer, make_member, start_worker
 from .training_pool import Named, in_processes
 
 J = TypeVar("J", bound=Named)
+Z = TypeVar("Z", bound=LabelledZoo)
 
 
 class OutputFolderError(SacFastError, FileExistsError):
@@ -81,23 +82,36 @@ def _is_current(lock: WriterLock, out: Path) -> bool:
         return False
 
 
-def open_folder(out: Path) -> LabelledZoo | None:
+@overload
+def open_folder(out: Path) -> LabelledZoo | None: ...
+
+
+@overload
+def open_folder(out: Path, zoo_class: type[Z]) -> Z | None: ...
+
+
+def open_folder(out: Path, zoo_class: type[LabelledZoo] = LabelledZoo) -> LabelledZoo | None:
     """The labelled zoo in a folder; None where there is none yet.
+
+    Args:
+        out: the folder, which may be missing.
+        zoo_class: what kind of labelled zoo it is.
 
     Raises:
         OutputFolderError: it is a file, or holds files of something else.
-        FileFormatError: a damaged zoo.json.
+        FileFormatError: a damaged index.
     """
     check_folder(out)
-    if (out / INDEX).exists():
-        return LabelledZoo.load(out)
-    # A run that was killed before it wrote zoo.json leaves these files, and empty folders.
+    index = zoo_class.index_name
+    if (out / index).exists():
+        return zoo_class.load(out)
+    # A run that was killed before it wrote the index leaves these files, and empty folders.
     ours = (out / "models/source.safetensors", out / LOCK)
     for path in out.rglob("*"):
         leftover = path.parent in (out, out / "models") and is_leftover(path)
         if path not in ours and not leftover and (path.is_symlink() or not path.is_dir()):
             raise OutputFolderError(
-                f"out must be a new or empty folder, or one with a {INDEX}, got {out} with {path.name!r}"
+                f"out must be a new or empty folder, or one with a {index}, got {out} with {path.name!r}"
             )
     return None
 
@@ -172,7 +186,7 @@ def train_missing(
         *missing,
     ]
     failed: dict[str, str] = {}
-    worker = trainer(dataclasses.replace(zoo, members=(zoo.source,)))
+    worker = trainer(dataclasses.replace(zoo, members=zoo.of_role("source")))
     run = run_jobs(jobs, worker, workers=workers, description=description, progress=progress)
     with closing(run) as pairs:
         for entry, done in pairs:

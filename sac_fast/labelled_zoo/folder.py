@@ -17,11 +17,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from ..errors import FileFormatError, require
-from ..fingerprint import KINDS, Fingerprint, Kind
+from ..fingerprint import Fingerprint
 from ..io.files import LABELLED_ZOO, StrPath, atomic_write, read_regular
+from ..models.kinds import KINDS, Kind
 from ..probes import ProbeSet
 
 FORMAT_VERSION = 1
@@ -107,6 +108,11 @@ class LabelledZoo:
     members: tuple[ZooMember, ...]
     probes: tuple[str, ...] = ()
 
+    #: Name of the index, what the index says that it is, and how many sources the members may have.
+    index_name: ClassVar[str] = INDEX
+    index_kind: ClassVar[str] = LABELLED_ZOO
+    source_counts: ClassVar[tuple[int, ...]] = (1,)
+
     def __post_init__(self) -> None:
         for what in ("task", "preprocessing"):
             require(isinstance(getattr(self, what), Mapping), f"{what} must be a mapping", getattr(self, what))
@@ -114,7 +120,7 @@ class LabelledZoo:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"members must have different names, got {twice[0]!r} twice")
         sources = [member.name for member in self.members if member.role == "source"]
-        if len(sources) != 1:
+        if len(sources) not in self.source_counts:
             raise ValueError(f"members must hold exactly one source, got {len(sources)}: {', '.join(sources)}")
         for name in self.probes:
             require(_is_name(name), "probes must be named by letters, digits and ._+-", name)
@@ -162,7 +168,7 @@ class LabelledZoo:
         self.make_folders()
         text = json.dumps(
             {
-                "kind": LABELLED_ZOO,
+                "kind": self.index_kind,
                 "format": FORMAT_VERSION,
                 "task": dict(self.task),
                 "preprocessing": dict(self.preprocessing),
@@ -172,30 +178,28 @@ class LabelledZoo:
             indent=1,
             allow_nan=False,
         )
-        with atomic_write(self.folder / INDEX) as handle:
+        with atomic_write(self.folder / self.index_name) as handle:
             handle.write(text.encode() + b"\n")
 
     @classmethod
-    def load(cls, folder: StrPath) -> LabelledZoo:
-        """Read zoo.json.
+    def load(cls, folder: StrPath) -> Self:
+        """Read the index.
 
         Raises:
             FileFormatError: not such a folder, or an index that is damaged.
         """
-        path = Path(folder) / INDEX
+        path = Path(folder) / cls.index_name
         text = read_regular(path, MAX_INDEX_BYTES)
         try:
             index = json.loads(text)
-            if index["kind"] != LABELLED_ZOO or index["format"] != FORMAT_VERSION:
+            if index["kind"] != cls.index_kind or index["format"] != FORMAT_VERSION:
                 raise ValueError(f"kind {index['kind']!r}, format {index['format']!r}")
             members = tuple(ZooMember(**member) for member in index["members"])
             require(isinstance(index["probes"], list), "probes must be a list of names", index["probes"])
             return cls(Path(folder), index["task"], index["preprocessing"], members, tuple(index["probes"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise FileFormatError(
-                f"{str(path)!r} must be the index of a labelled zoo (format {FORMAT_VERSION}), got "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            what = f"index of a {cls.index_kind.removeprefix('sac_fast ')} (format {FORMAT_VERSION})"
+            raise FileFormatError(f"{str(path)!r} must be the {what}, got {type(error).__name__}: {error}") from error
 
 
 def _name(member: ZooMember | str) -> str:

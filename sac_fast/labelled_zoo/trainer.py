@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..attacks.training import seeded
-from ..fingerprint import fingerprint
+from ..fingerprint import Fingerprint, fingerprint
 from ..models import Preprocessing, load_model, save_weights
 from ..models.runner import Model
 from ..probes import ProbeSet
@@ -101,21 +100,29 @@ class Trainer(ABC, Generic[P]):
         """Write the fingerprints that are missing."""
         missing = [name for name in self.zoo.probes if not self.zoo.fingerprint_file(name, member).exists()]
         if missing:
-            # From the file: what is fingerprinted is what was written.
-            weights = self.zoo.weights_file(member)
-            model = self.serve(load_model(member.architecture, weights=weights, kwargs=member.architecture_args))
+            model = self.serve(self.load(member))
             for name in missing:
                 self.check_stop()
-                if name not in self._probes:
-                    self._probes[name] = self.zoo.load_probes(name)
-                made = fingerprint(
-                    model, self._probes[name],
-                    preprocessing=self.preprocessing, batch_size=BATCH_SIZE, name=member.name,
-                )  # fmt: skip
-                if member.role in ("sibling", "independent"):
-                    made = dataclasses.replace(made, provenance={**made.provenance, "kind": member.origin})
-                made.save(self.zoo.fingerprint_file(name, member))
+                self.run(member, model, self.probes(name)).save(self.zoo.fingerprint_file(name, member))
         return member
+
+    def load(self, member: ZooMember) -> nn.Module:
+        """A member with its weights, from the file: what is fingerprinted is what was written."""
+        weights = self.zoo.weights_file(member)
+        return load_model(member.architecture, weights=weights, kwargs=member.architecture_args)
+
+    def run(self, member: ZooMember, model: Model, probes: ProbeSet) -> Fingerprint:
+        """The fingerprint of a member on a probe set."""
+        kind = member.origin if member.role in ("sibling", "independent") else None
+        return fingerprint(
+            model, probes, preprocessing=self.preprocessing, batch_size=BATCH_SIZE, name=member.name, kind=kind
+        )
+
+    def probes(self, name: str) -> ProbeSet:
+        """A probe set of the folder, kept for the next model."""
+        if name not in self._probes:
+            self._probes[name] = self.zoo.load_probes(name)
+        return self._probes[name]
 
     def check_stop(self, done: int = 0, steps: int = 0) -> None:
         """The ``progress`` of every training.
@@ -134,9 +141,7 @@ class Trainer(ABC, Generic[P]):
 
     def load_source(self) -> nn.Module:
         """The source with its weights, on the device."""
-        source = self.zoo.source
-        weights = self.zoo.weights_file(source)
-        return self.place(load_model(source.architecture, weights=weights, kwargs=source.architecture_args))
+        return self.place(self.load(self.zoo.source))
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, channels-last, which is faster on a CPU and changes no value."""

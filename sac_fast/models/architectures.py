@@ -23,6 +23,15 @@ _TIMM = "timm:"
 
 def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
     """Import what ``"package.module:callable"`` names and call it; see `load_model`."""
+    return _call(spec, import_callable(spec), kwargs or {})
+
+
+def import_callable(spec: str) -> Callable[..., Any]:
+    """Import what ``"package.module:callable"`` names; the module's code is run.
+
+    Raises:
+        ModelError: the text is no such name, or names nothing that can be called.
+    """
     if not _SPEC.fullmatch(spec):
         raise ModelError(f'model must be named as "package.module:callable", got {spec!r}')
     module_name, _, path = spec.partition(":")
@@ -40,7 +49,7 @@ def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
             raise ModelError(f"{spec!r} must name a callable of {module_name!r} itself, got {found}")
     if not callable(target):
         raise ModelError(f"{spec!r} must name a callable, got {type(target).__name__}")
-    return _call(spec, target, kwargs or {})
+    return target  # type: ignore[no-any-return]
 
 
 def _call(spec: str, target: Callable[..., Any], kwargs: Mapping[str, Any]) -> nn.Module:

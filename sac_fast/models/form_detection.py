@@ -57,9 +57,8 @@ def detect_output_form(outputs: Tensor) -> str:
         >>> detect_output_form(torch.tensor([[0.25, 0.75], [0.5, 0.5]])), detect_output_form(torch.tensor([3, 0, 7]))
         ('probabilities', 'labels')
     """
-    rows = real_rows(outputs)
-    few = _detect(rows[:_FIRST_ROWS])
-    return few if few == "logits" or len(rows) <= _FIRST_ROWS else _detect(rows)
+    few = _detect(real_rows(outputs[:_FIRST_ROWS]))
+    return few if few == "logits" or len(outputs) <= _FIRST_ROWS else _detect(real_rows(outputs))
 
 
 def check_output_form(outputs: Tensor, form: str) -> str:
@@ -96,8 +95,7 @@ def decimals_of(outputs: Tensor) -> int | None:
         (3, None)
     """
     rows = real_rows(outputs)
-    if rows.shape[1] > 1 and float(rows.sum(dim=1).median()) > 50:
-        rows = rows / 100
+    rows = rows / 100 if is_percentages(rows) else rows
     for decimals in range(1, _MAX_DECIMALS + 1):
         scaled = rows * 10.0**decimals
         # float32 has an error of 6e-8 for values up to 1.
@@ -117,13 +115,19 @@ def real_rows(outputs: Tensor) -> Tensor:
     return rows
 
 
+def is_percentages(rows: Tensor) -> bool:
+    """Whether rows of two columns or more that hold probabilities hold them in percent, as some endpoints do."""
+    return rows.shape[1] > 1 and float(rows.sum(dim=1).median()) > 50
+
+
 def _detect(rows: Tensor) -> str:
     k = rows.shape[1]
     low, high = float(rows.min()), float(rows.max())
     if k == 1:
         return _detect_column(rows, low, high)
-    if low >= 0 and (high <= 1 + _SUM_TOLERANCE or high <= 100 * (1 + _SUM_TOLERANCE)):
-        found = _detect_probabilities(rows if high <= 1 + _SUM_TOLERANCE else rows / 100)
+    percentages = is_percentages(rows)
+    if low >= 0 and high <= (100 if percentages else 1) + _SUM_TOLERANCE:
+        found = _detect_probabilities(rows / 100 if percentages else rows)
         if found is not None:
             return found
     if high <= _LOG_TOLERANCE and bool((torch.logsumexp(rows, dim=1).abs() <= _LOG_TOLERANCE).all()):

@@ -12,7 +12,7 @@ from ..errors import ModelError
 from ..formats.identify import identify_open, open_model_file
 from ..formats.limits import Limits, refuse
 from ..formats.npy import check_output_shape
-from ..formats.recorded import read_recorded
+from ..formats.recorded import RecordedOutputs, read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.torch_file import read_torch
 from ..io.hashing import content_hash
@@ -55,10 +55,11 @@ class _Network(OpenedModel):
 class _Recorded(OpenedModel):
     recorded = True
 
-    def __init__(self, format: str, outputs: Tensor, name: str, probe_hash: str | None = None) -> None:
+    def __init__(self, format: str, recorded: RecordedOutputs, name: str) -> None:
+        outputs = recorded.outputs
         super().__init__(outputs)
         self.format = format
-        self.probe_hash = probe_hash
+        self.probe_hash, self.output_form = recorded.probe_hash, recorded.output_form
         if not bool(torch.isfinite(outputs).all()):
             row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
             refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
@@ -111,7 +112,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             recorded = entry.architecture is None and set(header.tensors) == {_OUTPUTS}
             state = read_tensors(handle, name, header)
             if recorded:
-                return _Recorded(format, _outputs(state[_OUTPUTS], name), name)
+                return _Recorded(format, RecordedOutputs(_outputs(state[_OUTPUTS], name)), name)
             check_weights_hash(state, header, name)
             return _network(format, state, entry, architectures, name)
         if format in ("torch", "torch-legacy", "pickle", "torchscript", "pt2"):
@@ -119,15 +120,14 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
         if format == "onnx":
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
-        outputs, probe_hash = read_recorded(format, handle, name, limits, key)
-        return _Recorded(format, outputs, name, probe_hash)
+        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:
-    check_output_shape(tuple(tensor.shape), name, _OUTPUTS)
+    shape = check_output_shape(tuple(tensor.shape), name, _OUTPUTS)
     if tensor.is_complex() or tensor.dtype == torch.bool:
         refuse("not-numbers", f"{name} must hold real numbers, got {tensor.dtype}")
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+    return (tensor if tensor.dtype == torch.float64 else tensor.float()).reshape(shape)
 
 
 def _network(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..probes import ProbeSet
 from .runner import Model
 
 
@@ -21,6 +22,7 @@ class OpenedModel(ABC):
             external data), `content_hash` of recorded outputs.
         recorded: whether the outputs are recorded, so that no inputs are needed.
         probe_hash: of the probes, as a file of recorded outputs states it, ``"sha256:…"``; None where it states none.
+        output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
 
@@ -38,6 +40,7 @@ class OpenedModel(ABC):
     model_hash: str
     recorded: bool = False
     probe_hash: str | None = None
+    output_form: str | None = None
     architecture: str | None = None
 
     def __init__(self, content: Any) -> None:
@@ -69,6 +72,21 @@ class OpenedModel(ABC):
         Raises:
             ModelError: the model fails or its outputs cannot be used.
         """
+
+    def recorded_outputs(self, probes: ProbeSet) -> Tensor:
+        """The recorded outputs, of these probes.
+
+        Raises:
+            ModelError: recorded on other probes, or another number of rows.
+        """
+        if self.probe_hash not in (None, probes.content_hash):
+            raise ModelError(
+                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {self.probe_hash}"
+            )
+        outputs = self.run(None)
+        if len(outputs) != len(probes):
+            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+        return outputs
 
     @abstractmethod
     def runnable(self) -> Model:

@@ -26,12 +26,14 @@ from .form_detection import (
     check_output_form,
     decimals_of,
     detect_output_form,
+    is_percentages,
     real_rows,
 )
 
 __all__ = [
     "CLASSIFIER_FORMS",
     "FLOOR",
+    "MAX_ONE_HOT",
     "OUTPUT_FORMS",
     "TOP",
     "check_informative",
@@ -126,9 +128,8 @@ def to_form(
     if current == "labels":
         return _one_hot(rows, classes).to(dtype)
     rows = _two_columns(rows, current) if rows.shape[1] == 1 else rows
-    if current in ("probabilities", "top-k"):
-        # Percentages, as some endpoints give them.
-        rows = rows / 100 if float(rows.sum(dim=1).median()) > 50 else rows
+    if current in ("probabilities", "top-k") and is_percentages(rows):
+        rows = rows / 100
     if form == "labels":
         return torch.nn.functional.one_hot(rows.argmax(dim=1), rows.shape[1]).to(dtype)
     if form == "logits" or (form, current) == ("log-probabilities", "log-probabilities"):
@@ -164,8 +165,9 @@ def score_rows(outputs: Tensor, form: str, *, decimals: int | None = None) -> Te
     Example::
 
         >>> import torch
-        >>> score_rows(torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]), "top-k").round(decimals=2).tolist()
-        [[0.23, 0.23, -0.46], [0.46, -0.23, -0.23]]
+        >>> score_rows(torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]), "top-k")
+        tensor([[ 0.2310,  0.2310, -0.4621],
+                [ 0.4621, -0.2310, -0.2310]])
     """
     if form in ("logits", "labels") or form not in CLASSIFIER_FORMS:
         return outputs
@@ -198,7 +200,7 @@ def check_informative(outputs: Tensor, form: str, *, metric: str | None = None) 
     Example::
 
         >>> import torch
-        >>> check_informative(torch.full((50, 10), 0.1), "probabilities")
+        >>> check_informative(torch.arange(10.0).softmax(0).expand(50, 10), "probabilities")
         'outputs hardly vary: effective rank 1.00 of the correlations, a test needs 1.01'
         >>> check_informative(torch.arange(30.0).reshape(10, 3).square(), "logits", metric="cosine")
     """

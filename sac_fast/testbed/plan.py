@@ -10,9 +10,9 @@ from typing import Any
 from ..attacks import SCRATCH, TrainingConfig
 from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
-from ..fingerprint import KINDS, Kind
 from ..labelled_zoo.folder import Role
 from ..labelled_zoo.plan import PlannedModel
+from ..models.kinds import KINDS, Kind
 from . import architectures as networks
 from .probes import NAMES
 

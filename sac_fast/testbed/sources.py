@@ -11,8 +11,8 @@ from ..attacks import TrainingConfig
 from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
 from ..errors import require
-from ..fingerprint import Kind
 from ..labelled_zoo.folder import NullKind, ZooMember
+from ..models.kinds import Kind
 from .plan import Planned, Size, plan
 
 #: The probes of `sac-jc` beside the plain ones; disputed ones are chosen from the outputs on these.

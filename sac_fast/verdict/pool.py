@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import checks
 
-VerdictName = Literal["derived", "independent", "inconclusive"]
+VerdictName = Literal["derived", "not distinguished", "inconclusive"]
 
 
 def _sorted(name: str, given: ArrayLike, minimum: int = 1) -> checks.Values:
@@ -147,17 +147,19 @@ class Verdict:
     """Verdict on one suspect, with the numbers behind it.
 
     Attributes:
-        verdict: ``"derived"``, ``"independent"`` (not distinguishable from the independents in the pool)
-            or ``"inconclusive"``.
+        verdict: ``"derived"``, ``"not distinguished"`` (from the independents in the pool) or ``"inconclusive"``.
         distance: of the suspect to the source.
         p_value: the conformal p-value.
         attainable_p_value: the smallest p-value that the pool can give.
         alpha: the stated error rate α.
         threshold: a suspect with a distance below it is derived; None if the nulls are too few for α.
-        upper_bound: a suspect with a distance of at least this is independent; None if the nulls are too few for α, or
-            if no distance is so judged (2α ≥ 1).
+        upper_bound: a suspect with a distance of at least this is not distinguished; None if the nulls are too few
+            for α, or if no distance is so judged (2α ≥ 1).
         null_count: size of the pool.
+        realised_rate: ⌊α(1 + m)⌋ / (1 + m): how often pools of this size call an independent derived, on average; at
+            most α, and 0 where the nulls are too few for α.
         reason: one sentence that explains the verdict.
+        by_kind: p-value against each kind of nulls, where kinds were told apart (`judge_by_kind`).
 
     Example::
 
@@ -174,7 +176,9 @@ class Verdict:
     threshold: float | None
     upper_bound: float | None
     null_count: int
+    realised_rate: float
     reason: str
+    by_kind: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, all of them JSON values."""
@@ -198,7 +202,7 @@ class NullPool:
 
         >>> pool = NullPool([0.5, 0.4, 0.7, 0.6], kind="same data, other seeds")
         >>> len(pool), pool.judge(0.65, alpha=0.2).verdict
-        (4, 'independent')
+        (4, 'not distinguished')
     """
 
     distances: NDArray[np.float64] | Sequence[float]
@@ -218,7 +222,7 @@ class NullPool:
         * too few nulls, ``1 / (1 + m) > α``: *inconclusive*, whatever the distance;
         * ``p ≤ α``: *derived*. An independent suspect gets this verdict with probability at most α;
         * ``α < p ≤ 2α``: *inconclusive*, between the bounds;
-        * ``p > 2α``: *independent*: not distinguishable from the independents in the pool.
+        * ``p > 2α``: *not distinguished* from the independents in the pool.
 
         Args:
             distance: of the suspect to the source, finite; under the same metric, comparison and
@@ -239,6 +243,7 @@ class NullPool:
         upper = _bound(null, 2 * rate) if threshold is not None else None
         if upper == math.inf:
             upper = None
+        realised = max(0, largest_count(rate, 1 + null.size)) / (1 + null.size)
         pool = f"{null.size} nulls: {self.kind}"
         verdict: VerdictName = "inconclusive"
         if threshold is None:
@@ -257,6 +262,6 @@ class NullPool:
                 f"Between the bounds: p = {p:.3g} lies above the rate {rate:.3g} and not above its double ({pool})."
             )
         else:
-            verdict = "independent"
-            reason = f"Not distinguishable from the independents in the pool: p = {p:.3g} ({pool})."
-        return Verdict(verdict, value, p, attainable, rate, threshold, upper, null.size, reason)
+            verdict = "not distinguished"
+            reason = f"Not distinguished from the independents in the pool: p = {p:.3g} ({pool})."
+        return Verdict(verdict, value, p, attainable, rate, threshold, upper, null.size, realised, reason)

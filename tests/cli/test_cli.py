@@ -28,7 +28,7 @@ def test_from_images_to_a_verdict(made, run):
 
     code, out, _ = run("verify", "0.safetensors", "null/2.safetensors", "--null", "1.safetensors", "--alpha", "0.5")
     assert code == 0
-    assert "verdict: independent" in out or "verdict: inconclusive" in out
+    assert "verdict: not distinguished" in out or "verdict: inconclusive" in out
     # the model's weights are hashed, and the run is recorded
     assert source.model_hash == sac_fast.weights_hash(
         sac_fast.load_model("cli_models:Net", weights="weights0.safetensors")
@@ -52,7 +52,9 @@ def test_a_null_must_be_a_model_of_its_own(made, run):
 
 def test_different_probes_name_both_hashes(made, run):
     run("probes", "images", "--normal", "--out", "other.safetensors")
-    run("fingerprint", "cli_models:Net", "--probes", "other.safetensors", "--out", "x.safetensors")
+    kind = ("--kind", "same-data")
+    run("fingerprint", "cli_models:Net", "--probes", "other.safetensors", "--out", "x.safetensors", *kind)
+    assert sac_fast.Fingerprint.load("x.safetensors").kind == "same-data"
     code, out, err = run("verify", "0.safetensors", "x.safetensors")
     hashes = [sac_fast.ProbeSet.load(made / name).content_hash for name in ("probes.safetensors", "other.safetensors")]
     assert (code, out) == (1, "")
@@ -110,9 +112,9 @@ def test_a_terminal_without_the_letters_gets_the_whole_result(made, monkeypatch)
         sys.exit(sac_fast.cli.main.main())
     stdout.flush()
     assert not caught.value.code
-    last = stdout.buffer.getvalue().decode("ascii").splitlines()[-1]
-    assert last.startswith("nulls ")
-    assert " ? " in last  # of "…"
+    lines = stdout.buffer.getvalue().decode("ascii").splitlines()
+    nulls = next(line for line in lines if line.startswith("nulls "))
+    assert " ? " in nulls  # of "…"
 
 
 def test_results_and_progress_go_apart(made):

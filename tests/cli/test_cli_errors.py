@@ -34,6 +34,7 @@ FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
         (["probes", "images", "--normal", "--out", "p", "--fit", "melt"], "--fit"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "[1]"], "JSON object"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "{"], "must be JSON"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--kind", "x"], "must be one of same-"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--mean", "x"], "must be numbers"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--std", "0"], "std must be above 0"),
         (["verify", "cli_models.py", "cli_models.py", "--alpha", "1.5"], "must be between 0 and 1, got 1.5"),
@@ -114,8 +115,8 @@ def test_failures_are_exit_code_1_and_leave_no_file(made, run):
         assert sorted(os.listdir()) == before, arguments
 
 
-STRANGE = "good\x1b[2J\r\nverdict: independent\u202e"
-PLAIN = r"good\x1b[2J\r\nverdict: independent\u202e"
+STRANGE = "good\x1b[2J\r\nverdict: not distinguished\u202e"
+PLAIN = r"good\x1b[2J\r\nverdict: not distinguished\u202e"
 
 
 def test_untrusted_text_cannot_write_the_report(tmp_path, capsys):

@@ -56,11 +56,11 @@ def test_an_option_says_the_same_in_every_command(name):
 @pytest.mark.parametrize(
     ("name", "word", "paths"),
     [
-        ("--probes", "Probe file", {"fingerprint", "scan", "simulate"}),
+        ("--probes", "Probe file", {"fingerprint", "scan", "siblings make", "simulate"}),
         ("--probe-hash", "hash", {"scan", "relatives", "store ls", "store rm", "store export"}),
-        ("--model", "package.module:callable", {"simulate", "probes make", "testbed adopt"}),
-        ("--model-args", "JSON object", {"fingerprint", "simulate", "probes make", "testbed adopt"}),
-        ("--size", "the model's input", {"fingerprint", "scan", "simulate"}),
+        ("--model", "package.module:callable", {"simulate", "siblings make", "probes make", "testbed adopt"}),
+        ("--model-args", "JSON object", {"fingerprint", "simulate", "siblings make", "probes make", "testbed adopt"}),
+        ("--size", "the model's input", {"fingerprint", "scan", "siblings make", "simulate"}),
         ("--alpha", "Stated error rate", {"verify", "relatives", "evaluate"}),
         ("--seed", "Seed of everything random", {"demo", "simulate", "evaluate", "probes make", "testbed train"}),
         ("--store", "Folder of the store", {"scan"}),

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 COMMANDS = {
-    *("info", "demo", "fingerprint", "verify", "scan", "relatives"),
-    *("simulate", "evaluate", "bench", "probes", "store", "testbed"),
+    *("info", "demo", "fingerprint", "verify", "weights", "scan", "relatives"),
+    *("siblings", "simulate", "evaluate", "bench", "probes", "store", "testbed"),
 }
 
 

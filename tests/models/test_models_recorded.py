@@ -53,6 +53,19 @@ def test_recorded_outputs_of_all_forms(tmp_path: Path) -> None:
             found.run(INPUTS[:6])
 
 
+def test_vectors_are_one_column(tmp_path: Path) -> None:
+    numbers = np.array([3, 1, 2, 0, 9, 9, 7])
+    np.save(tmp_path / "a.npy", numbers)
+    np.savez(tmp_path / "a.npz", numbers)
+    np.savetxt(tmp_path / "a.csv", numbers, fmt="%d")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("outputs", data=numbers, compression="gzip", chunks=(2,))
+    save_weights(tmp_path / "a.safetensors", {"outputs": torch.from_numpy(numbers)})
+    for path in tmp_path.iterdir():
+        answer = opened(path).run(None)
+        assert answer.tolist() == [[3], [1], [2], [0], [9], [9], [7]], path
+
+
 @pytest.mark.parametrize("dtype", ["f2", "f4", "i1", "u1", "i2", "u2"])
 def test_narrow_outputs_become_float32(tmp_path: Path, dtype: str) -> None:
     values = np.arange(21).reshape(7, 3).astype(dtype)

@@ -34,6 +34,7 @@ LABELS = LOGITS.argmax(axis=1)
         ("logits", LOGITS),
         ("logits", LOGITS[:, :1]),
         ("logits", LOGITS.clip(min=0.0)),
+        ("logits", [[1.0, 0.0], [0.0, 2.0]]),
         ("log-probabilities", log_softmax(LOGITS, axis=1)),
         ("log-probabilities", log_softmax(LOGITS, axis=1).astype(np.float16)),
         ("log-probabilities", log_softmax(LOGITS, axis=1).round(3)),
@@ -42,6 +43,7 @@ LABELS = LOGITS.argmax(axis=1)
         ("probabilities", P.round(2)),
         ("probabilities", P.round(3)),
         ("probabilities", (100 * P).round(1)),
+        ("top-k", (100 * TOP5).round(1)),
         ("probabilities", MANY),
         ("probabilities", MANY.astype(np.float16)),
         ("probabilities", MANY.round(4)),
@@ -61,7 +63,7 @@ LABELS = LOGITS.argmax(axis=1)
     ],
 )
 def test_forms_are_told_apart(form, outputs, dtype):
-    assert detect_output_form(torch.from_numpy(outputs).to(dtype)) == form
+    assert detect_output_form(torch.tensor(outputs).to(dtype)) == form
 
 
 def test_one_row_that_is_different_decides():

@@ -51,7 +51,7 @@ def array_files(folder: Path) -> dict[str, tuple[str, Maker]]:
         "objects.npz": ("object-array", npz_bytes(outputs=objects)),
         "structured.npy": ("not-numbers", npy_bytes(np.zeros((2, 2), dtype=[("a", "f4")]))),
         "complex.npy": ("not-numbers", npy_bytes(np.zeros((2, 2), dtype=np.complex64))),
-        "flat.npy": ("wrong-shape", npy_bytes(np.zeros(7))),
+        "deep.npy": ("wrong-shape", npy_bytes(np.zeros((7, 1, 1)))),
         "infinite.npy": ("not-finite", npy_bytes(spoilt)),
         "bomb.npz": ("expanded", bomb),
         "several.npz": ("which-array", npz_bytes(a=np.ones((2, 2)), b=np.ones((2, 2)))),

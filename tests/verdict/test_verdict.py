@@ -112,10 +112,10 @@ def test_judge_agrees_with_p_value_and_bounds(null, distance, rate):
         assert verdict.threshold is None
         assert verdict.upper_bound is None
     else:
-        expected = "derived" if p <= rate else "inconclusive" if p <= 2 * rate else "independent"
+        expected = "derived" if p <= rate else "inconclusive" if p <= 2 * rate else "not distinguished"
         assert (distance < verdict.threshold) == (expected == "derived")
         far = verdict.upper_bound is not None and distance >= verdict.upper_bound
-        assert far == (expected == "independent")
+        assert far == (expected == "not distinguished")
     assert verdict.verdict == expected
 
 
@@ -125,7 +125,7 @@ def test_judge_agrees_with_p_value_and_bounds(null, distance, rate):
         (0.05, 0.1, "derived"),
         (0.1, 0.1, "inconclusive"),
         (0.19, 0.1, "inconclusive"),
-        (0.2, 0.1, "independent"),
+        (0.2, 0.1, "not distinguished"),
         (0.05, 0.09, "inconclusive"),  # nine nulls cannot give p below 0.1
         (0.95, 0.09, "inconclusive"),
         (0.95, 0.5, "inconclusive"),  # 2α = 1: no p-value lies above
@@ -146,6 +146,7 @@ def test_verdict_holds_all_numbers_and_goes_into_json():
         threshold=0.1,
         upper_bound=0.2,
         null_count=4,
+        realised_rate=0.2,
         reason=verdict.reason,
     )
     assert "retrained twins" in verdict.reason

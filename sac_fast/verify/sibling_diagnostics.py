@@ -1,0 +1,121 @@
+"""Diagnostics of the siblings without a suspect: is the source one of them, as the exactness of the test needs?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..scores.siblings_products import output_products
+from .sibling_inputs import Member
+from .usual_seeds import USUAL_SEEDS
+
+# A two-sided rank is at least 2 / (K + 1): this many deviations besides keep the warning rare.
+_FAR = 4.0
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One property of the source among its siblings.
+
+    Attributes:
+        name: ``"accuracy"``, ``"agreement"`` (with the most frequent label of the members), ``"confidence"`` (mean
+            largest probability) or ``"distance"`` (mean 1 − cosine to the other members).
+        source: the source's value.
+        siblings: the siblings' values.
+        rank: 1 for the smallest of all K + 1; the mean rank of equal ones.
+        p_value: two-sided rank p-value; exact if source and siblings are exchangeable.
+        outlier: the source lies outside of all siblings, by 4 of their deviations from their mean.
+    """
+
+    name: str
+    source: float
+    siblings: tuple[float, ...]
+    rank: float
+    p_value: float
+    outlier: bool
+
+
+def diagnose_siblings(members: Sequence[Tensor], labels: NDArray[np.int64] | None, *, form: str) -> list[Diagnostic]:
+    """Ranks of the source among its siblings.
+
+    Args:
+        members: J of (n, k) outputs in one form, the source first; soft ones as logits or log-probabilities.
+        labels: (n,) true classes of the probes, or None.
+        form: of the outputs.
+
+    Returns:
+        The diagnostics that the form allows.
+    """
+    soft = form not in ("labels", "similarities", "embeddings")
+    found = []
+    if soft or form == "labels":
+        predicted = np.stack([np.asarray(member.argmax(dim=1).numpy()) for member in members])
+        if labels is not None:
+            found.append(_diagnose("accuracy", (predicted == labels).mean(axis=1)))
+        found.append(_diagnose("agreement", (predicted == _most_frequent(predicted)).mean(axis=1)))
+    if soft:
+        confidence = [float(torch.softmax(member.double(), dim=1).amax(dim=1).mean()) for member in members]
+        found.append(_diagnose("confidence", np.array(confidence)))
+    if len({member.shape[1] for member in members}) == 1:
+        cosines = output_products(members, [], _probabilities if soft else _unchanged).members
+        np.fill_diagonal(cosines, np.nan)
+        found.append(_diagnose("distance", 1.0 - np.nanmean(cosines, axis=1)))
+    return found
+
+
+def sibling_warnings(members: Sequence[Member], diagnostics: Sequence[Diagnostic]) -> list[str]:
+    """Reasons to doubt that source and siblings were made alike, as sentences."""
+    found = [
+        f"The source is an outlier among its siblings by {d.name}: {d.source:.4g}, siblings {min(d.siblings):.4g} to "
+        f"{max(d.siblings):.4g}. Was it made by the same code, or chosen among several?"
+        for d in diagnostics
+        if d.outlier
+    ]
+    source, *siblings = members
+    for key, called in (
+        *(("versions", "versions"), ("preprocessing_hash", "preprocessing")),
+        *(("dtype", "number format"), ("output", "output")),
+    ):
+        differ = [m.name for m in siblings if m.provenance and m.provenance.get(key) != source.provenance.get(key)]
+        if source.provenance and differ:
+            found.append(f"The fingerprints' {called} differ from the source's: {', '.join(differ)}.")
+    equal = [m.name for m in siblings if torch.equal(m.outputs, source.outputs)]
+    if equal:
+        found.append(f"Outputs equal the source's: {', '.join(equal)}. Siblings must be trainings of their own.")
+    seed = source.provenance.get("seed")
+    if seed in USUAL_SEEDS:
+        found.append(
+            f"The source was made with the usual seed {seed}: whoever ran the same recipe with it shares its start, "
+            "and is not exchangeable with the siblings."
+        )
+    return found
+
+
+def _diagnose(name: str, values: NDArray[np.float64]) -> Diagnostic:
+    source, others = values[0], values[1:]
+    below, equal = int((others < source).sum()), int((others == source).sum())
+    above = len(others) - below - equal
+    p = min(1.0, 2.0 * (1 + equal + min(below, above)) / len(values))
+    outside = min(below, above) == 0 and equal == 0
+    far = abs(source - others.mean()) > _FAR * others.std(ddof=1)
+    rank = 1 + below + equal / 2
+    return Diagnostic(name, float(source), tuple(float(v) for v in others), rank, p, bool(outside and far))
+
+
+def _most_frequent(predicted: NDArray[np.int64]) -> NDArray[np.int64]:
+    from scipy.stats import mode  # imported late: slow to import
+
+    return np.asarray(mode(predicted, axis=0).mode)
+
+
+def _probabilities(rows: Tensor) -> Tensor:
+    return torch.softmax(rows, dim=1)
+
+
+def _unchanged(rows: Tensor) -> Tensor:
+    return rows
