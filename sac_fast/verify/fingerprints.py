@@ -12,6 +12,7 @@ import numpy as np
 from ..fingerprint import Fingerprint
 from ..scores.weights import Floats
 from ..verdict import Verdict
+from .comparable import ComparableOutputs, comparable_outputs
 from .kinds import (
     NullModels,
     check_distinct_models,
@@ -90,7 +91,8 @@ def verify_fingerprints(
 
     Nulls declare what they have in common with the source (`Fingerprint.kind`). The p-value is the largest over kinds:
     an independent suspect of any of them is called derived with probability at most α. Nulls that declare nothing are
-    one pool, and the verdict says so.
+    one pool, and the verdict says so. Source and suspect are compared in the weaker of their two output forms, and the
+    nulls in the same (`comparable_outputs`); a suspect whose outputs hardly vary is *inconclusive*.
 
     Args:
         source: fingerprint of your model.
@@ -106,8 +108,8 @@ def verify_fingerprints(
         The verdict, with the distances it is based on.
 
     Raises:
-        FingerprintError: fingerprints of different probe sets, or a null with the weights (by hash) of the source, the
-            suspect or another null.
+        FingerprintError: fingerprints of different probe sets or of forms that cannot be compared, a source whose
+            outputs are no evidence, or a null with the weights (by hash) of the source, the suspect or another null.
         ValueError: an unknown name, or a rate outside (0, 1).
 
     Example::
@@ -124,11 +126,11 @@ def verify_fingerprints(
         >>> result.verdict.verdict, result.verdict.p_value
         ('derived', 0.1)
     """
-    pool = collect_nulls(source, nulls)
     check_distinct_models(source, nulls, suspect)
+    compared = comparable_outputs(source, suspect, nulls, metric=metric)
     options = {"metric": metric, "comparison": comparison, "backend": backend}
-    found = np.array([source.distance(fp, **options) for fp in (suspect, *nulls)])
-    return verify_by_score(source, suspect, pool, fixed_distances(found), f"{metric}, {comparison}", alpha, kinds)
+    found = [compared.source.distance(fp, **options) for fp in (compared.suspect, *compared.nulls)]
+    return verify_by_score(compared, fixed_distances(np.array(found)), f"{metric}, {comparison}", alpha, kinds)
 
 
 def fixed_distances(found: Floats) -> Callable[[Sequence[int]], Floats]:
@@ -141,25 +143,28 @@ def fixed_distances(found: Floats) -> Callable[[Sequence[int]], Floats]:
 
 
 def verify_by_score(
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: NullModels,
+    compared: ComparableOutputs,
     distances: Callable[[Sequence[int]], Floats],
     score: str,
     alpha: float,
     kinds: Sequence[str] | None = None,
     warnings: Sequence[str] = (),
+    nulls: NullModels | None = None,
 ) -> Verification:
     """Verdict by any score.
 
     Args:
-        source, suspect: fingerprints of the two models.
-        nulls: see `collect_nulls`.
+        compared: the fingerprints of all models, in one form.
         distances, alpha, kinds: see `judge_by_score`.
         score: its name, for the report.
-        warnings: remarks for the report, besides those on preprocessing and on the nulls.
+        warnings: remarks for the report, besides those on preprocessing, forms and nulls.
+        nulls: see `collect_nulls`. Default: those that are compared.
     """
+    source, suspect = compared.source, compared.suspect
+    nulls = collect_nulls(source, compared.nulls) if nulls is None else nulls
     verdict, of_nulls = judge_by_score(distances, nulls, alpha, kinds)
+    if compared.inconclusive is not None:
+        verdict = dataclasses.replace(verdict, verdict="inconclusive", p_value=1.0, reason=compared.inconclusive)
     nearness, ratio = describe_nearness(source, suspect, nulls)
     return Verification(
         verdict=verdict,
@@ -175,6 +180,7 @@ def verify_by_score(
         warnings=(
             *preprocessing_warnings(source, [suspect, *nulls.fingerprints]),
             *([nearness] if nearness else []),
+            *compared.warnings,
             *nulls.warnings,
             *warnings,
         ),

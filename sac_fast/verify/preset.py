@@ -11,9 +11,11 @@ import torch
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath
+from ..models.common_form import CommonForm, formed
 from ..ops.arguments import check_choice
 from ..scores import FIXED, Calibration
 from ..scores.weights import Floats
+from .comparable import comparable_outputs
 from .fingerprints import Verification, fixed_distances, verify_by_score
 from .kinds import UNDECLARED, check_distinct_models, collect_nulls
 from .names import unique_name
@@ -38,7 +40,8 @@ def verify_fixed(
         The verdict.
 
     Raises:
-        FingerprintError: fingerprints of different probes, or a null that is the source, the suspect or another null.
+        FingerprintError: fingerprints of different probes or of forms that cannot be compared, a source whose outputs
+            are no evidence, or a null that is the source, the suspect or another null.
         ValueError: an unknown preset, or a rate outside (0, 1).
 
     Example::
@@ -54,13 +57,12 @@ def verify_fixed(
         ('derived', 'raw/cosine/l1@jpeg-q15')
     """
     score = FIXED[check_choice("preset", preset, tuple(FIXED))]
-    pool = collect_nulls(source, nulls)
     check_distinct_models(source, nulls, suspect)
-    source.check_same_probes(suspect)
-    found = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)])
+    compared = comparable_outputs(source, suspect, nulls, metric=score.metric)
+    found = score.distances(compared.source.outputs, [fp.outputs for fp in (compared.suspect, *compared.nulls)])
     kind, wanted = _probe_kind(source), "jpeg" if score.probes.startswith("jpeg") else score.probes
     warnings = [] if kind == wanted else [f"the preset {preset} is meant for probes of the kind {wanted}, got {kind}"]
-    return verify_by_score(source, suspect, pool, fixed_distances(found), score.name, alpha, kinds, warnings)
+    return verify_by_score(compared, fixed_distances(found), score.name, alpha, kinds, warnings)
 
 
 def verify_calibrated(
@@ -86,7 +88,7 @@ def verify_calibrated(
     Raises:
         FileFormatError: not a calibration.
         FingerprintError: fingerprints of other probes, another source, or a source, suspect or null that is one of
-            the calibration's cohort, stolen models or nulls.
+            the calibration's cohort, stolen models or nulls; or forms that cannot be compared.
         ValueError: a rate outside (0, 1).
     """
     fitted = Calibration.load(calibration)
@@ -120,13 +122,28 @@ def verify_calibrated(
         )
         for name, outputs in fitted.cohort[probes].items()
     ]
-    pool = collect_nulls(source, [*own, *nulls])
+    compared = comparable_outputs(source, suspect, [*own, *nulls], metric=fitted.statistics[0].metric)
+    fitted = _converted(fitted, compared.form)
+    pool = collect_nulls(compared.source, compared.nulls)
 
     def distances(rows: Sequence[int]) -> Floats:
         chosen = {pool.names[i]: {probes: pool.fingerprints[i].outputs} for i in rows}
-        return fitted.conformal_distances({probes: suspect.outputs}, chosen)
+        return fitted.conformal_distances({probes: compared.suspect.outputs}, chosen)
 
-    return verify_by_score(source, suspect, pool, distances, score, alpha, kinds)
+    return verify_by_score(compared, distances, score, alpha, kinds, nulls=pool)
+
+
+def _converted(fitted: Calibration, form: CommonForm) -> Calibration:
+    """The same score with source and stolen models in the form in which a suspect is compared."""
+    try:
+        source = {probes: form.rows(formed(outputs)) for probes, outputs in fitted.source.items()}
+        thefts = {
+            probes: {name: form.rows(formed(outputs)) for name, outputs in group.items()}
+            for probes, group in fitted.thefts.items()
+        }
+    except ValueError as error:
+        raise FingerprintError(f"the calibration must be of models that can be compared: {error}") from error
+    return dataclasses.replace(fitted, source=source, thefts=thefts)
 
 
 def _verify_first_form(
@@ -140,16 +157,22 @@ def _verify_first_form(
 ) -> Verification:
     """By a file of the first form, which has the distances of nulls and not their outputs."""
     probes = next(iter(fitted.probe_hashes))
-    outputs = {str(i): {probes: fp.outputs} for i, fp in enumerate((suspect, *nulls))}
+    compared = comparable_outputs(source, suspect, nulls, metric=fitted.statistics[0].metric)
+    if compared.source is not source:
+        raise FingerprintError(
+            f"source and suspect must give logits for a calibration that keeps no outputs of its nulls, got "
+            f"{source.output_form} and {suspect.output_form}; fit the calibration again"
+        )
+    outputs = {str(i): {probes: fp.outputs} for i, fp in enumerate((compared.suspect, *compared.nulls))}
     found = np.array(list(fitted.distances(outputs).values()))
-    pool = collect_nulls(source, nulls)
+    pool = collect_nulls(source, compared.nulls)
     known: list[str] = []
     for name in fitted.null:
         known.append(unique_name(name, [*pool.names, *known]))
     kinds_of_all = (*pool.kinds, *([UNDECLARED] * len(known)))
     extended = dataclasses.replace(pool, names=(*pool.names, *known), kinds=kinds_of_all)
     everything = np.concatenate([found, list(fitted.null.values())])
-    return verify_by_score(source, suspect, extended, fixed_distances(everything), score, alpha, kinds)
+    return verify_by_score(compared, fixed_distances(everything), score, alpha, kinds, nulls=extended)
 
 
 def _probe_kind(fp: Fingerprint) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from ...formats.weights import WeightArray
 from .fixed_points import Array, split_units
 
 MIN_UNITS = 8
@@ -77,7 +77,7 @@ class Layer:
         shape: (output units, inputs, places of the kernel …).
     """
 
-    array: Any
+    array: WeightArray
     use: Use
     axes: str
     shape: tuple[int, ...]
@@ -85,7 +85,7 @@ class Layer:
     @property
     def name(self) -> str:
         """Of the array."""
-        return str(self.array.name)
+        return self.array.name
 
     @property
     def parameters(self) -> int:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from ...formats.weights import WeightArray
 from .layers import MIN_NUMBERS, MIN_UNITS, Layer, Use, ordered_shape
 
 EMBEDDING = "embedding: its rows stand for the same things in every model"
@@ -101,12 +101,12 @@ _RULES: tuple[tuple[str, Use | Callable[[str, tuple[int, ...], _File], Use]], ..
 _COMPILED = tuple((re.compile(pattern), use) for pattern, use in _RULES)
 _RECURRENT = re.compile(r"(.*)weight_(ih|hh)(_l\d+(?:_reverse)?)?$")
 _BLOCK = re.compile(r"(.*(?:^|\.)layer\d+\.\d+\.)conv(\d)\.weight$")
-_STORED_TRANSPOSED = re.compile(r"(^|\.)h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight$")  # GPT-2
+_FLIPPED = {"": "io", "oi": "io", "io": "oi"}
 _GATES = {"lstm": 4, "gru": 3}
 _OPERATORS = {"embedding": EMBEDDING, "constant": FIXED, "norm": ONE_NUMBER, "bias": ONE_NUMBER}
 
 
-def describe_layers(arrays: Sequence[Any]) -> list[Layer]:
+def describe_layers(arrays: Sequence[WeightArray]) -> list[Layer]:
     """Say of every array how its units may be permuted, or why it is left out.
 
     Args:
@@ -116,27 +116,31 @@ def describe_layers(arrays: Sequence[Any]) -> list[Layer]:
         A layer an array.
     """
     file = _read_file(arrays)
-    unknown = _guess_dense_axes(arrays)
+    ordered = [_ordered(array) for array in arrays]
+    flipped = _follow_transposed(shape for _, shape in ordered if len(shape) == 2)
     layers = []
-    for array in arrays:
-        axes = array.axes if len(array.axes) == len(array.shape) and "o" in array.axes else ""
-        if not axes and len(array.shape) == 2:
-            axes = "io" if _STORED_TRANSPOSED.search(str(array.name).lower()) else unknown
-        shape = ordered_shape(tuple(array.shape), axes)
-        layers.append(Layer(array, _use(array, str(array.name).lower(), shape, file), axes, shape))
+    for array, (axes, shape) in zip(arrays, ordered, strict=True):
+        if flipped and len(array.shape) == 2 and axes in _FLIPPED:
+            axes, shape = _FLIPPED[axes], shape[::-1]
+        layers.append(Layer(array, _use(array, array.name.lower(), shape, file), axes, shape))
     _leave_out_outputs(layers)
     return [_check_size(layer) for layer in layers]
 
 
-def _guess_dense_axes(arrays: Sequence[Any]) -> str:
-    """``"io"`` where the dense layers follow each other better if the file has inputs first, else ``""``."""
-    shapes = [tuple(array.shape) for array in arrays if len(array.shape) == 2 and not array.axes]
+def _ordered(array: WeightArray) -> tuple[str, tuple[int, ...]]:
+    """Letters of the axes, "" where they are not known, and the shape with output units first."""
+    axes = array.axes if len(array.axes) == len(array.shape) and "o" in array.axes else ""
+    return axes, ordered_shape(array.shape, axes)
+
+
+def _follow_transposed(shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Whether dense layers follow each other better if the file has inputs first, whatever it says."""
     pairs = list(itertools.pairwise(shapes))
-    return "io" if sum(a[1] == b[0] for a, b in pairs) > sum(a[0] == b[1] for a, b in pairs) else ""
+    return sum(a[1] == b[0] for a, b in pairs) > sum(a[0] == b[1] for a, b in pairs)
 
 
-def _read_file(arrays: Sequence[Any]) -> _File:
-    shapes = {str(array.name).lower(): tuple(array.shape) for array in arrays}
+def _read_file(arrays: Sequence[WeightArray]) -> _File:
+    shapes = {array.name.lower(): array.shape for array in arrays}
     names = "\n".join(shapes)
     kernels = any(len(shape) >= 4 for shape in shapes.values())
     convnext = re.search(r"pwconv1|layer_?scale", names) is not None
@@ -149,8 +153,8 @@ def _read_file(arrays: Sequence[Any]) -> _File:
     )
 
 
-def _use(array: Any, name: str, shape: tuple[int, ...], file: _File) -> Use:
-    if not _has_weights(str(array.dtype)):
+def _use(array: WeightArray, name: str, shape: tuple[int, ...], file: _File) -> Use:
+    if not _has_weights(array.dtype):
         return Use(NO_WEIGHTS)
     if len(shape) < 2:
         return Use(ONE_NUMBER)
@@ -180,8 +184,8 @@ def _use_kernel(name: str, shape: tuple[int, ...], file: _File) -> Use:
     return Use(STREAM) if square and blocks > 1 else Use(blocks=blocks, both_sides=square)
 
 
-def _use_recurrent(array: Any, name: str, shape: tuple[int, ...], file: _File) -> Use | None:
-    kind, _, side = str(array.operator).partition("-")
+def _use_recurrent(array: WeightArray, name: str, shape: tuple[int, ...], file: _File) -> Use | None:
+    kind, _, side = array.operator.partition("-")
     if kind in _GATES:
         return Use(gates=_GATES[kind], both_sides=side == "hidden", known=True)
     found = _RECURRENT.match(name)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ...verdict.checks import check_rate
-from .arrays import OpenWeights, Weights, open_any
+from .arrays import NamedWeights, Weights, open_any
 from .combine import MIN_LAYERS, partial_conjunction
 from .facts import EQUAL, Facts
 from .fixed_points import Array
@@ -57,14 +57,14 @@ def weights_test(a: Weights, b: Weights, *, ancestor: Weights | None = None, alp
         return _judge(ours, theirs, alpha)
 
 
-def _judge(ours: OpenWeights, theirs: OpenWeights, alpha: float) -> WeightsResult:
+def _judge(ours: NamedWeights, theirs: NamedWeights, alpha: float) -> WeightsResult:
     left, right = describe_layers(ours.arrays), describe_layers(theirs.arrays)
     facts = Facts()
     seen: set[int] = set()
 
     def watch(a: Layer, b: Layer, x: Array, y: Array) -> None:
         seen.update((id(a.array), id(b.array)))
-        facts.add(x, y, (str(a.array.dtype), str(b.array.dtype)))
+        facts.add(x, y, (a.array.dtype, b.array.dtype))
 
     left_in, right_in = ([layer for layer in side if layer.use.left_out is None] for side in (left, right))
     compared = compare_layers(left_in, right_in, watch)
@@ -111,18 +111,18 @@ def _decide(
     return "not distinguished", f"Fewer than {half} of {count} comparable layers show it at α = {alpha:g}."
 
 
-def _compare_rest(ours: OpenWeights, theirs: OpenWeights, facts: Facts, seen: set[int]) -> int:
+def _compare_rest(ours: NamedWeights, theirs: NamedWeights, facts: Facts, seen: set[int]) -> int:
     """Count the facts of the other arrays of one name and shape; how many of them were too large to be read."""
     named = {array.name: array for array in theirs.arrays}
     unread = 0
     for array in ours.arrays:
         other = named.get(array.name)
-        if other is None or {id(array), id(other)} & seen or tuple(other.shape) != tuple(array.shape):
+        if other is None or {id(array), id(other)} & seen or other.shape != array.shape:
             continue
         if math.prod(array.shape) * _READ_BYTES > _MAX_FACT_BYTES:
             unread += 1
             continue
-        facts.add(array.read(), other.read(), (str(array.dtype), str(other.dtype)))
+        facts.add(array.read(), other.read(), (array.dtype, other.dtype))
     return unread
 
 
