@@ -53,14 +53,9 @@ class FitOptions:
     fit: Annotated[
         Path | None, Option(help="Fit the calibrated score to the zoo's source and write it, for `verify`.")
     ] = None
-    null_share: Annotated[
-        float, Option(help="With --fit: share of the independents that become nulls of later verdicts.")
-    ] = 0.5
 
     def check(self, force: bool) -> None:
         """Refuse what cannot be fitted or written."""
-        in_range = 0 <= self.null_share < 1
-        refuse_if(not in_range, "--null-share", f"must be at least 0 and below 1, got {self.null_share}")
         if self.fit is not None:
             check_output_path(self.fit, force, "--fit")
 
@@ -116,7 +111,7 @@ def evaluate(
     # The fit takes seconds, the evaluation minutes: fit first, to find out early whether the zoo is large enough.
     fitted = None
     if fit.fit is not None:
-        fitted = fit_calibration(LabelledZoo.load(folder), null_share=fit.null_share, progress=progress)
+        fitted = fit_calibration(LabelledZoo.load(folder), progress=progress)
     evaluation = evaluate_zoo(
         folder,
         presets=methods.preset or PRESETS,

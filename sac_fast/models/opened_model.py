@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..probes import ProbeSet
 from .runner import Model
 
 
@@ -71,6 +72,21 @@ class OpenedModel(ABC):
         Raises:
             ModelError: the model fails or its outputs cannot be used.
         """
+
+    def recorded_outputs(self, probes: ProbeSet) -> Tensor:
+        """The recorded outputs, of these probes.
+
+        Raises:
+            ModelError: recorded on other probes, or another number of rows.
+        """
+        if self.probe_hash not in (None, probes.content_hash):
+            raise ModelError(
+                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {self.probe_hash}"
+            )
+        outputs = self.run(None)
+        if len(outputs) != len(probes):
+            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+        return outputs
 
     @abstractmethod
     def runnable(self) -> Model:

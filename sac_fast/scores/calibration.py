@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor
 
-from ..errors import FileFormatError, FingerprintError
+from ..errors import FileFormatError
 from ..fingerprint import Fingerprint
 from ..io.container import load_container, save_container
 from ..io.files import StrPath
 from . import calibration_checks as checks
+from .calibration_file import pack_calibration, unpack_calibration
 from .statistic import CohortFeatures, CohortStatistic
-from .weights import Weights, fit_weights
+from .weights import Floats, Weights, fit_weights
 
 KIND = "calibration"
 _SOURCE = "source"
 # Prefixes of keys, so that an independent, a stolen model and a suspect may have the same name.
 _ROLES = {"i": "the independent", "s": "the stolen"}
 _BATCH = 32
-_MAX_MODELS, _MAX_STATISTICS = 1000, 100
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """A score fitted to one source.
 
+    Its independents are cohort and nulls at once: `conformal_distances` fits the score anew for every suspect, with
+    suspect and independents in the same role.
+
     Attributes:
         statistics: statistics of a suspect.
-        weights: how they are combined.
+        weights: how they are combined where no suspect takes part in the fit.
         probe_hashes: by probe set: `ProbeSet.content_hash` of the probes.
         source: by probe set: the source's (n, k) outputs.
-        cohort: by probe set, by name: the cohort's outputs.
+        cohort: by probe set, by name: the independents' outputs.
         labels: by probe set: (n,) int64 true labels of the probes, if a statistic needs them.
         source_hash: `weights_hash` of the source; None if unknown.
         used_hashes: names by `weights_hash` of the models of cohort and fit: none may be a null or a suspect.
-        null: distances by name of independents that had no part in the fit.
-        null_hashes: names by `weights_hash` of these.
+        null, null_hashes: in files of the first form only: distances by name of independents that had no part in the
+            fit, and their names by `weights_hash`.
         attacks: number of stolen models of each attack in the fit.
+        thefts: by probe set, by name: outputs of the stolen models; empty in files of the first form.
+        origins: by name: the attack of each stolen model.
+        kinds: by name: kinds of the independents, see `sac_fast.fingerprint.KINDS`; those that declare none are left
+            out.
+        regularisation: see `fit_weights`.
 
     Example::
 
@@ -81,6 +88,10 @@ class Calibration:
     null: dict[str, float]
     null_hashes: dict[str, str]
     attacks: dict[str, int]
+    thefts: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    regularisation: float = 0.0
 
     @classmethod
     def fit(
@@ -98,8 +109,9 @@ class Calibration:
 
         Args:
             source: by probe set: the source's fingerprint.
-            cohort: by probe set, by name: fingerprints of at least 4 independents made by the owner. They define what
-                independents have in common; each of them, judged by the others, is an example of independence.
+            cohort: by probe set, by name: fingerprints of at least 4 independents, with their kinds. They define what
+                independents have in common; each of them, judged by the others, is an example of independence and a
+                null.
             thefts: by probe set, by name: fingerprints of models stolen from the source in simulations.
             origins: by name: the attack.
             statistics: see `sac_fast.scores.presets.CALIBRATED`.
@@ -107,7 +119,7 @@ class Calibration:
             regularisation: see `fit_weights`.
 
         Returns:
-            The score, without nulls: see `with_null`.
+            The score.
 
         Raises:
             FingerprintError: fingerprints of different probes, or one model (by the hash of its weights) twice.
@@ -146,37 +158,63 @@ class Calibration:
             null={},
             null_hashes={},
             attacks=dict(Counter(attacks)),
+            thefts={probes: {name: outputs[probes][f"s/{name}"] for name in stolen} for probes in wanted},
+            origins=dict(zip(stolen, attacks, strict=True)),
+            kinds={name: kind for name in names if (kind := cohort[wanted[0]][name].kind) is not None},
+            regularisation=regularisation,
         )
 
-    def with_null(self, nulls: Mapping[str, Mapping[str, Fingerprint]]) -> Calibration:
-        """The same score with the distances of independents that had no part in the fit.
+    def conformal_distances(
+        self, suspect: Mapping[str, Tensor], nulls: Mapping[str, Mapping[str, Tensor]] | None = None
+    ) -> Floats:
+        """Distances of a suspect and of all independents to the source, all of them in the same role.
+
+        With A the independents and the suspect, the statistics of each x in A take A without x as cohort, those of the
+        stolen models all of A, and the weights are fitted to the stolen models against all of A. Suspect and
+        independents are treated alike, so the conformal p-value is exact although every independent serves as cohort,
+        in the fit, and as null (full conformal).
 
         Args:
-            nulls: by name, by probe set: their fingerprints.
+            suspect: by probe set: (n, k) outputs; any k.
+            nulls: by name, by probe set: outputs of the independents. Default: those of the fit.
+
+        Returns:
+            (1 + number of nulls,) distances, ≥ 0, the suspect's first.
 
         Raises:
-            FingerprintError: fingerprints of other probes; or, by the hash of the weights, the source, a model of the
-                fit, or one model under two names.
-            ValueError: a missing probe set.
+            ValueError: a missing probe set, outputs of the wrong shape, fewer than 3 nulls, or a file of the first
+                form, which has no stolen models.
+
+        Source: Vovk, Gammerman, Shafer, *Algorithmic Learning in a Random World*, 2005, section 2.2.
         """
-        hashes: dict[str, str] = {}
-        known: dict[str, str] = {}
-        for name, prints in nulls.items():
-            for probes, fp in prints.items():
-                checks.check_probes(name, fp, self.probe_hashes.get(probes, fp.probe_hash))
-                if fp.model_hash is None:
-                    continue
-                if fp.model_hash == self.source_hash:
-                    raise FingerprintError(f"a null must be no copy of the source, got {name!r}")
-                if fp.model_hash in self.used_hashes:
-                    raise FingerprintError(
-                        f"a null must have no part in the fit, got {name!r} with the weights of "
-                        f"{self.used_hashes[fp.model_hash]!r}"
-                    )
-                checks.check_unused(known, fp.model_hash, f"the null {name!r}")
-                hashes[fp.model_hash] = name
-        outputs = {name: {probes: fp.outputs for probes, fp in prints.items()} for name, prints in nulls.items()}
-        return dataclasses.replace(self, null=self.distances(outputs), null_hashes=hashes)
+        if not self.thefts:
+            raise ValueError("a calibration must hold its stolen models to be fitted anew, got one of the first form")
+        if nulls is None:
+            names = list(next(iter(self.cohort.values())))
+            nulls = {name: {probes: self.cohort[probes][name] for probes in self.probe_hashes} for name in names}
+        self._check_probe_sets({"the suspect": suspect, **nulls})
+        outputs = {
+            probes: {
+                _SOURCE: self.source[probes],
+                "x": suspect[probes],
+                **{f"i/{name}": of[probes] for name, of in nulls.items()},
+                **{f"s/{name}": o for name, o in self.thefts[probes].items()},
+            }
+            for probes in self.probe_hashes
+        }
+        features = CohortFeatures(outputs, list(next(iter(outputs.values()))), self.statistics, self.labels)
+        alike = ["x", *(f"i/{name}" for name in nulls)]
+        of_alike = features.compute(_SOURCE, alike, alike)
+        of_thefts = features.compute(_SOURCE, [f"s/{name}" for name in self.origins], alike)
+        weights = fit_weights(of_thefts, list(self.origins.values()), of_alike, regularisation=self.regularisation)
+        return np.asarray(weights.distances(of_alike))
+
+    def _check_probe_sets(self, models: Mapping[str, Mapping[str, Tensor]]) -> None:
+        for name, outputs_of in models.items():
+            if missing := [probes for probes in self.probe_hashes if probes not in outputs_of]:
+                raise ValueError(
+                    f"outputs of {name!r} must be on {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
+                )
 
     def distances(self, suspects: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
         """Distances of suspects to the source.
@@ -190,11 +228,7 @@ class Calibration:
         Raises:
             ValueError: a missing probe set, or outputs of the wrong shape.
         """
-        for name, outputs_of in suspects.items():
-            if missing := [probes for probes in self.probe_hashes if probes not in outputs_of]:
-                raise ValueError(
-                    f"outputs of {name!r} must be on {', '.join(self.probe_hashes)}, missing {missing[0]!r}"
-                )
+        self._check_probe_sets(suspects)
         everyone = list(suspects)
         found: dict[str, float] = {}
         # In batches: the cohort's part is shared within a batch, and not all pairs of suspects are computed.
@@ -220,25 +254,8 @@ class Calibration:
         Raises:
             OSError: the folder does not exist or cannot be written to.
         """
-        names = list(next(iter(self.cohort.values())))
-        arrays = {f"{probes}/source": o.numpy() for probes, o in self.source.items()}
-        arrays |= {f"{p}/{i}": self.cohort[p][name].numpy() for p in self.cohort for i, name in enumerate(names)}
-        arrays |= {f"{probes}/labels": truth.numpy() for probes, truth in self.labels.items()}
-        metadata = {
-            "statistics": [statistic.name for statistic in self.statistics],
-            "means": self.weights.means.tolist(),
-            "deviations": self.weights.deviations.tolist(),
-            "weights": self.weights.weights.tolist(),
-            "intercept": self.weights.intercept,
-            "probe_hashes": self.probe_hashes,
-            "cohort": names,
-            "source_hash": self.source_hash,
-            "used_hashes": self.used_hashes,
-            "null": self.null,
-            "null_hashes": self.null_hashes,
-            "attacks": self.attacks,
-        }
-        save_container(path, KIND, arrays, metadata)
+        fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        save_container(path, KIND, *pack_calibration(fields))
 
     @classmethod
     def load(cls, path: StrPath) -> Calibration:
@@ -249,7 +266,7 @@ class Calibration:
         """
         arrays, metadata = load_container(path, KIND)
         try:
-            return _read(arrays, metadata)
+            return cls(**unpack_calibration(arrays, metadata))
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise FileFormatError(
                 f"{str(path)!r} must hold a calibration, got {type(error).__name__}: {error}"
@@ -269,39 +286,3 @@ def _check_fingerprints(prints: Mapping[str, Mapping[str, Fingerprint]]) -> dict
                 # The name in the arguments: a copied fingerprint file has the name of the original inside.
                 used[fp.model_hash] = name
     return used
-
-
-def _read(arrays: dict[str, Any], metadata: dict[str, Any]) -> Calibration:
-    statistics = tuple(map(CohortStatistic.parse, checks.check_strings(metadata["statistics"], _MAX_STATISTICS)))
-    cohort = checks.check_strings(metadata["cohort"], _MAX_MODELS)
-    d = len(statistics)
-    means, deviations, weights = (checks.check_numbers(metadata[key], d) for key in ("means", "deviations", "weights"))
-    if not d or (deviations <= 0).any() or (weights < 0).any():
-        raise ValueError("weights must be at least 0 and deviations above 0")
-    if len(set(cohort)) != len(cohort) or len(cohort) < 3:
-        raise ValueError(f"cohort must be at least 3 different models, got {len(cohort)}")
-    hashes = checks.check_mapping(metadata["probe_hashes"], checks.check_hash)
-    if set(hashes) != {statistic.probes for statistic in statistics}:
-        raise ValueError(f"probe_hashes must be of the statistics' probe sets, got {sorted(hashes)}")
-    source = {probes: checks.check_outputs(arrays.pop(f"{probes}/source")) for probes in hashes}
-    others: dict[str, dict[str, Tensor]] = {probes: {} for probes in hashes}
-    for probes, (i, name) in itertools.product(hashes, enumerate(cohort)):
-        others[probes][name] = checks.check_outputs(arrays.pop(f"{probes}/{i}"), len(source[probes]))
-    by_class = dict.fromkeys(s.probes for s in statistics if s.by_class)
-    labels = {probes: checks.check_labels(arrays.pop(f"{probes}/labels"), len(source[probes])) for probes in by_class}
-    if arrays:
-        raise ValueError(f"other arrays {sorted(arrays)[:3]}")
-    source_hash = metadata["source_hash"]
-    return Calibration(
-        statistics,
-        Weights(means, deviations, weights, float(checks.check_numbers([metadata["intercept"]], 1)[0])),
-        hashes,
-        source,
-        others,
-        labels,
-        None if source_hash is None else checks.check_hash(source_hash),
-        checks.check_hash_keys(metadata["used_hashes"]),
-        checks.check_mapping(metadata["null"], checks.check_distance),
-        checks.check_hash_keys(metadata["null_hashes"]),
-        checks.check_mapping(metadata["attacks"], int),
-    )

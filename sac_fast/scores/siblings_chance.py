@@ -30,7 +30,7 @@ def agreement_with_members(members: Sequence[Tensor], suspects: Sequence[Tensor]
     Args:
         members: J of (n, k) outputs with the same columns.
         suspects: S of (n, k) outputs.
-        soft: the outputs are log-probabilities, compared as probabilities.
+        soft: the outputs are logits or log-probabilities, compared as probabilities.
 
     Returns:
         (S,) float64; 0 for constant outputs. 2,000 evenly spaced probes are taken at most.

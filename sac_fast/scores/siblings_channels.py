@@ -33,7 +33,7 @@ _PSEUDO_COUNT = 0.5
 
 
 def sibling_similarities(
-    members: Sequence[Tensor], suspects: Sequence[Tensor], form: str, score: str
+    members: Sequence[Tensor], suspects: Sequence[Tensor], form: str, score: str, *, disputed: int = MOST_DISPUTED
 ) -> dict[str, Similarities]:
     """Similarities of suspects to members, and of members to each other, by channel.
 
@@ -47,8 +47,9 @@ def sibling_similarities(
     Args:
         members: J of (n, k) outputs in one form, `form`; the source is one of them.
         suspects: S of (n, k') outputs in the same form, all with the same k'.
-        form: one of `sac_fast.models.output_form.OUTPUT_FORMS`; soft outputs come as log-probabilities.
+        form: one of `sac_fast.models.output_form.OUTPUT_FORMS`; soft outputs come as logits or log-probabilities.
         score: one of `SIBLING_SCORES`.
+        disputed: how many of the most disputed probes are taken.
 
     Returns:
         Similarities by the channel's name.
@@ -61,7 +62,7 @@ def sibling_similarities(
     if score == "sac-jc":
         return {score: _published(members, suspects)}
     if score == "correlations" or (score == "default" and (form == "embeddings" or not same)):
-        return {"correlations": _correlations(members, suspects, form)}
+        return {"correlations": _correlations(members, suspects, form, disputed)}
     if not same:
         raise ValueError(f"score {score!r} needs suspects with the members' number of outputs")
     if form == "similarities" and score == "default":
@@ -69,7 +70,7 @@ def sibling_similarities(
     if form in ("similarities", "embeddings"):
         raise ValueError(f"score {score!r} needs outputs with classes, got {form}")
     if score == "default" and form != "labels":
-        return _soft(members, suspects)
+        return _soft(members, suspects, disputed)
     channels: dict[str, Callable[[Sequence[Tensor], Sequence[Tensor]], Similarities]] = {
         "label-cohort": _label_cohort,
         "weighted-agreement": label_agreement,
@@ -77,8 +78,8 @@ def sibling_similarities(
     return {name: make(members, suspects) for name, make in channels.items() if score in ("default", name)}
 
 
-def _soft(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> dict[str, Similarities]:
-    disputed = torch.from_numpy(_disputed(members))
+def _soft(members: Sequence[Tensor], suspects: Sequence[Tensor], most: int) -> dict[str, Similarities]:
+    disputed = torch.from_numpy(_disputed(members, most))
     few_members, few_suspects = ([model[disputed] for model in models] for models in (members, suspects))
     return {
         "softmax(1)": similarities_given_members(output_products(members, suspects, _softmax)),
@@ -86,12 +87,12 @@ def _soft(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> dict[str, Si
     }
 
 
-def _correlations(members: Sequence[Tensor], suspects: Sequence[Tensor], form: str) -> Similarities:
+def _correlations(members: Sequence[Tensor], suspects: Sequence[Tensor], form: str, most: int) -> Similarities:
     metric = "cosine" if form in ("embeddings", "labels") else "pearson"
     if form in ("embeddings", "similarities"):
-        chosen = most_disputed(correlation_disagreement(members, metric), MOST_DISPUTED)
+        chosen = most_disputed(correlation_disagreement(members, metric), most)
     else:
-        chosen = _disputed(members)
+        chosen = _disputed(members, most)
     at = torch.from_numpy(chosen)
     return similarities_given_members(
         correlation_products([model[at] for model in members], [model[at] for model in suspects], metric)
@@ -143,9 +144,9 @@ def _published(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> Similar
     return Similarities(distances[len(members) :], among)
 
 
-def _disputed(members: Sequence[Tensor]) -> NDArray[np.int64]:
+def _disputed(members: Sequence[Tensor], most: int) -> NDArray[np.int64]:
     labels = np.stack([_labels(model) for model in members])
-    return most_disputed(label_disagreement(labels, members[0].shape[1]), MOST_DISPUTED)
+    return most_disputed(label_disagreement(labels, members[0].shape[1]), most)
 
 
 def _labels(model: Tensor) -> NDArray[np.int64]:

@@ -88,7 +88,7 @@ def output_products(members: Sequence[Tensor], suspects: Sequence[Tensor], trans
     Args:
         members: J of (n, k) outputs.
         suspects: S of (n, k) outputs.
-        transform: from (rows, k) float64 to float64 of the same shape, row by row.
+        transform: from (models, k, rows) float64 to the same shape, along its dimension 1.
 
     Returns:
         (J, J) and (S, J) float64.
@@ -108,7 +108,7 @@ def output_products(members: Sequence[Tensor], suspects: Sequence[Tensor], trans
             flat = rows.reshape(len(rows), -1)
             products[at] += flat @ head.reshape(len(head), -1).T
             squares[at] += np.einsum("si,si->s", flat, flat)
-            sums[at] += rows.sum(axis=1)
+            sums[at] += rows.sum(axis=2)
     products -= sums @ sums[: len(members)].T / n
     centred = squares - np.einsum("sk,sk->s", sums, sums) / n
     return _normalised(products, np.where(centred > _CONSTANT * squares, centred, 0.0), len(members))
@@ -141,9 +141,8 @@ def correlation_products(members: Sequence[Tensor], suspects: Sequence[Tensor], 
 
 
 def _block(models: Sequence[Tensor], rows: slice, transform: Transform) -> Floats:
-    """(models, rows, k) float64, transformed."""
-    stacked = torch.stack([model[rows].double() for model in models])
-    return np.asarray(transform(stacked.flatten(0, 1)).reshape(stacked.shape).numpy())
+    """(models, k, rows) float64, transformed: with k before rows softmax runs along contiguous values."""
+    return np.asarray(transform(torch.stack([model[rows].T.double() for model in models])).numpy())
 
 
 def _centred_rows(outputs: Tensor, metric: str) -> Floats:

@@ -112,7 +112,7 @@ def _among(inner: Floats) -> Floats:
     found = np.linalg.solve(np.eye(2) - weighed, weighed @ weight)
     scale = np.asarray(np.sqrt(np.maximum(found[:, 0, 0] * found[:, 1, 1], 0.0)))
     among = np.full((count, count), np.nan)
-    among[i, j] = among[j, i] = _ratio(found[:, 0, 1], scale).clip(-1.0, 1.0)
+    among[i, j] = among[j, i] = _ratio(np.asarray(found[:, 0, 1], dtype=np.float64), scale).clip(-1.0, 1.0)
     return among
 
 

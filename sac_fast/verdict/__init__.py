@@ -7,6 +7,7 @@ from .bootstrap import Interval
 from .comparison import Comparison, Estimate
 from .evaluation import Evaluation, evaluate_distances
 from .false_accusation import SplitCheck, TransferCheck, random_split_check, transfer_check
+from .kinds import KindPool, judge_by_kind, near_duplicates
 from .metrics import RocCurve, auc, f1_at_rate, f1_at_threshold, roc_curve, tpr_at_fpr, welch_p_value
 from .multiple import benjamini_hochberg, holm
 from .pool import NullPool, Verdict, VerdictName, attainable_p_value, calibrated_threshold, conformal_p_value
@@ -18,6 +19,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Interval",
+    "KindPool",
     "NullPool",
     "ProbeBootstrap",
     "RealisedRate",
@@ -36,6 +38,8 @@ __all__ = [
     "f1_at_threshold",
     "half_samples",
     "holm",
+    "judge_by_kind",
+    "near_duplicates",
     "nulls_needed",
     "probe_bootstrap",
     "probe_counts",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -156,7 +156,10 @@ class Verdict:
         upper_bound: a suspect with a distance of at least this is not distinguished; None if the nulls are too few
             for α, or if no distance is so judged (2α ≥ 1).
         null_count: size of the pool.
+        realised_rate: ⌊α(1 + m)⌋ / (1 + m): how often pools of this size call an independent derived, on average; at
+            most α, and 0 where the nulls are too few for α.
         reason: one sentence that explains the verdict.
+        by_kind: p-value against each kind of nulls, where kinds were told apart (`judge_by_kind`).
 
     Example::
 
@@ -173,7 +176,9 @@ class Verdict:
     threshold: float | None
     upper_bound: float | None
     null_count: int
+    realised_rate: float
     reason: str
+    by_kind: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, all of them JSON values."""
@@ -238,6 +243,7 @@ class NullPool:
         upper = _bound(null, 2 * rate) if threshold is not None else None
         if upper == math.inf:
             upper = None
+        realised = max(0, largest_count(rate, 1 + null.size)) / (1 + null.size)
         pool = f"{null.size} nulls: {self.kind}"
         verdict: VerdictName = "inconclusive"
         if threshold is None:
@@ -258,4 +264,4 @@ class NullPool:
         else:
             verdict = "not distinguished"
             reason = f"Not distinguished from the independents in the pool: p = {p:.3g} ({pool})."
-        return Verdict(verdict, value, p, attainable, rate, threshold, upper, null.size, reason)
+        return Verdict(verdict, value, p, attainable, rate, threshold, upper, null.size, realised, reason)

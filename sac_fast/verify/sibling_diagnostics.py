@@ -12,9 +12,8 @@ from torch import Tensor
 
 from ..scores.siblings_products import output_products
 from .sibling_inputs import Member
+from .usual_seeds import USUAL_SEEDS
 
-#: Seeds that strangers use too: a model of the same public recipe with one of them shares the source's start.
-USUAL_SEEDS = (*range(11), 42, 100, 123, 1000, 1111, 1234, 1337, 2020, 2021, 2022, 2023, 2024, 2025, 2026, 3407, 12345)
 # A two-sided rank is at least 2 / (K + 1): this many deviations besides keep the warning rare.
 _FAR = 4.0
 
@@ -45,7 +44,7 @@ def diagnose_siblings(members: Sequence[Tensor], labels: NDArray[np.int64] | Non
     """Ranks of the source among its siblings.
 
     Args:
-        members: J of (n, k) outputs in one form, the source first; soft ones as log-probabilities.
+        members: J of (n, k) outputs in one form, the source first; soft ones as logits or log-probabilities.
         labels: (n,) true classes of the probes, or None.
         form: of the outputs.
 

@@ -56,13 +56,13 @@ def test_from_a_zoo_to_tables_and_a_verdict(tmp_path, zoo, run):
     files = [zoo.fingerprint_file("misclassified", name) for name in ("source", "adaptive-correlation-0")]
     code, text, err = run("verify", *files, "--preset", "calibrated", "--calibration", fit, "--alpha", "0.2", "--json")
     assert (code, err) == (0, "")
-    assert json.loads(text)["metric"] == "calibrated"
-    assert json.loads(text)["null_count"] == 7
+    assert json.loads(text)["score"] == "calibrated, −log P"
+    assert json.loads(text)["null_count"] == 15
     nulls = [x for i in range(9) for x in ("--null", zoo.fingerprint_file("misclassified", f"independent-{i}"))]
     code, text, _ = run("verify", *files, *nulls, "--preset", "robust", "--alpha", "0.2", "--json")
     assert code == 0
     assert json.loads(text)["verdict"] == "derived"
-    assert json.loads(text)["comparison"] == "regression"
+    assert json.loads(text)["score"] == "log-softmax(4)/regression@misclassified"
 
 
 def test_one_json_document(tmp_path, zoo, run):
@@ -94,7 +94,6 @@ def test_without_matplotlib_the_results_are_written(tmp_path, zoo, run, no_matpl
         (("ZOO", "--score", "raw/cosine/l1@cutmix"), 1, "needs a probe set of plain"),
         (("ZOO", "--peers", "ZOO/zoo.json"), 1, "must hold the results of bench_baselines"),
         (("ZOO", "--fit", "ZOO/zoo.json"), 1, "must not exist yet"),
-        (("--quick", "--null-share", "5"), 2, "must be at least 0 and below 1, got 5"),
     ],
 )
 def test_nonsense_is_refused(tmp_path, zoo, run, arguments, code, message):
@@ -106,15 +105,15 @@ def test_nonsense_is_refused(tmp_path, zoo, run, arguments, code, message):
     assert not (tmp_path / "out/results.json").exists()
 
 
-def test_a_fit_that_cannot_be_is_refused_before_the_work(tmp_path, zoo, run, monkeypatch):
+def test_a_fit_that_cannot_be_is_refused_before_the_work(tmp_path, run, monkeypatch):
     def evaluated(*arguments, **keywords):
         raise AssertionError("the evaluation was begun")
 
     monkeypatch.setattr("sac_fast.evaluation.run.evaluate", evaluated)
-    code, text, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--fit", tmp_path / "c", "--null-share",
-                          "0.9", "-q")  # fmt: skip
+    zoo = make_zoo(tmp_path / "zoo", independents=3)
+    code, text, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--fit", tmp_path / "c", "-q")
     assert (code, text) == (1, "")
-    assert "a fit needs at least 4 independents besides the nulls" in err
+    assert "a fit needs at least 4 independents and 1 stolen model" in err
 
 
 @pytest.mark.parametrize("step", ["sac_fast.evaluation.figures.write_figures", "sac_fast.scores.Calibration.save"])

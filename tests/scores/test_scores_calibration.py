@@ -7,7 +7,8 @@ import pytest
 from support.labelled_zoos import make_zoo
 
 from sac_fast.errors import FileFormatError, FingerprintError
-from sac_fast.evaluation.fitting import fit_calibration, split_independents
+from sac_fast.evaluation.fitting import fit_calibration
+from sac_fast.fingerprint import Fingerprint
 from sac_fast.io.container import load_container, save_container
 from sac_fast.scores import (
     Calibration,
@@ -36,23 +37,50 @@ def prints(zoo, *names):
     return [zoo.load_fingerprint("misclassified", name) for name in names]
 
 
-def test_half_of_the_independents_are_nulls(zoo, fitted):
-    cohort, nulls = split_independents(zoo.of_role("independent"), 0.5)
-    assert (len(cohort), len(nulls)) == (8, 7)
-    assert set(fitted.cohort["misclassified"]) == {m.name for m in cohort}
-    assert set(fitted.null) == {m.name for m in nulls}
-    assert {m.origin for m in nulls} == {m.origin for m in cohort}
+def outputs_of(zoo, *names):
+    return {name: {"misclassified": fp.outputs} for name, fp in zip(names, prints(zoo, *names), strict=True)}
+
+
+def test_all_independents_are_cohort_and_nulls(zoo, fitted):
+    names = [m.name for m in zoo.of_role("independent")]
+    assert list(fitted.cohort["misclassified"]) == names
+    assert fitted.kinds == {m.name: m.origin for m in zoo.of_role("independent")}
     # adaptive attacks take no part
     assert fitted.attacks == {"finetune-all": 3, "extract-labels": 3, "transfer-all": 3}
-    assert split_independents(zoo.of_role("independent"), 0.0)[1] == []
+    assert list(fitted.thefts["misclassified"]) == list(fitted.origins)
+    found = fitted.conformal_distances(*outputs_of(zoo, "adaptive-correlation-0").values())
+    assert found.shape == (16,)
+    assert found[0] < found[1:].min()
 
 
-def test_it_tells_thieves_from_nulls(zoo, fitted):
-    outputs = {
-        m.name: {"misclassified": zoo.load_fingerprint("misclassified", m).outputs} for m in zoo.of_role("stolen")
-    }
-    found = fitted.distances(outputs)
-    assert max(found.values()) < min(fitted.null.values())
+def test_suspect_and_nulls_have_the_same_role(zoo, fitted):
+    """Whichever of the models is the suspect, each has the same distance, and so has any order of the nulls."""
+    models = outputs_of(zoo, *(f"independent-{i}" for i in range(6)))
+    wanted = fitted.conformal_distances(models["independent-0"], {k: models[k] for k in list(models)[1:]})
+    for number, suspect in enumerate(models):
+        others = {name: models[name] for name in reversed(models) if name != suspect}
+        found = dict(zip([suspect, *others], fitted.conformal_distances(models[suspect], others), strict=True))
+        assert found[suspect] == pytest.approx(wanted[number], rel=1e-6)
+        assert [found[name] for name in models] == pytest.approx(wanted.tolist(), rel=1e-6)
+
+
+def test_conformal_distances_are_a_fit_with_the_suspect_among_the_independents(zoo, fitted):
+    names = [m.name for m in zoo.of_role("independent")]
+    suspect = prints(zoo, "extract-labels-0")[0].outputs
+    prints_of = {name: fp for name, fp in zip(names, prints(zoo, *names), strict=True)}
+    about = {**next(iter(prints_of.values())).provenance, "model_hash": None}
+    again = Calibration.fit(
+        {"misclassified": prints(zoo, "source")[0]},
+        {"misclassified": {**prints_of, "x": Fingerprint(suspect, about)}},
+        {"misclassified": dict(zip(fitted.origins, prints(zoo, *fitted.origins), strict=True))},
+        fitted.origins,
+        STATISTICS,
+        labels=fitted.labels,
+        regularisation=0.1,
+    )
+    # a model outside the fit is judged with the same cohort: all but itself
+    alone = Calibration.distances(dataclasses.replace(fitted, weights=again.weights), {"x": {"misclassified": suspect}})
+    assert fitted.conformal_distances({"misclassified": suspect})[0] == pytest.approx(alone["x"], rel=1e-6)
 
 
 def test_what_is_saved_is_read_back(tmp_path, zoo, fitted):
@@ -60,10 +88,9 @@ def test_what_is_saved_is_read_back(tmp_path, zoo, fitted):
     again = Calibration.load(tmp_path / "c.safetensors")
     outputs = {"x": {"misclassified": zoo.load_fingerprint("misclassified", "finetune-all-0").outputs}}
     assert again.distances(outputs) == fitted.distances(outputs)
-    assert again.null == fitted.null
-    assert again.used_hashes == fitted.used_hashes
-    assert again.null_hashes == fitted.null_hashes
-    assert again.attacks == fitted.attacks
+    assert again.conformal_distances(outputs["x"]).tolist() == fitted.conformal_distances(outputs["x"]).tolist()
+    for field in ("used_hashes", "attacks", "origins", "kinds", "regularisation", "null"):
+        assert getattr(again, field) == getattr(fitted, field)
 
 
 def test_a_verdict_by_the_file(tmp_path, zoo, fitted):
@@ -74,11 +101,11 @@ def test_a_verdict_by_the_file(tmp_path, zoo, fitted):
     other = dataclasses.replace(thief, provenance={**thief.provenance, "model_hash": None})
     result = verify_calibrated(path, source, other, alpha=0.2)
     assert result.verdict.verdict == "derived"
-    assert result.verdict.null_count == 7
-    assert (result.metric, result.comparison) == ("calibrated", "−log P")
+    assert result.verdict.by_kind == dict.fromkeys(("same-data-same-architecture", "same-data", "other-data"), 1 / 6)
+    assert (result.score, result.verdict.null_count) == ("calibrated, −log P", 15)
     with pytest.raises(FingerprintError, match="the suspect must be no model that the calibration holds"):
         verify_calibrated(path, source, thief)
-    null = prints(zoo, next(iter(fitted.null)))
+    null = prints(zoo, "independent-0")
     with pytest.raises(FingerprintError, match="a null must be no model that the calibration holds"):
         verify_calibrated(path, source, other, null)
     with pytest.raises(FingerprintError, match="the calibration must be of the source 'extract-labels-0'"):
@@ -102,25 +129,9 @@ def test_a_verdict_by_a_fixed_preset(zoo):
         verify_fixed("calibrated", source, thief, nulls)
 
 
-def test_nulls_have_no_part_in_the_fit(zoo, fitted):
-    name = next(iter(fitted.cohort["misclassified"]))
-    with pytest.raises(FingerprintError, match="a null must have no part in the fit"):
-        fitted.with_null({name: {"misclassified": zoo.load_fingerprint("misclassified", name)}})
+def test_outputs_on_other_probes_are_refused(zoo, fitted):
     with pytest.raises(ValueError, match="must be on misclassified, missing 'misclassified'"):
-        fitted.with_null({"x": {"plain": zoo.load_fingerprint("plain", next(iter(fitted.null)))}})
-
-
-def test_neither_the_source_nor_a_model_twice_is_a_null(zoo, fitted):
-    source, one, other = prints(zoo, "source", *list(fitted.null)[:2])
-    with pytest.raises(FingerprintError, match="a null must be no copy of the source, got 'copy'"):
-        fitted.with_null({"copy": {"misclassified": source}})
-    with pytest.raises(FingerprintError, match="must all be different models, got the null 'a' and the null 'b'"):
-        fitted.with_null({"a": {"misclassified": one}, "b": {"misclassified": one}})
-    assert len(fitted.with_null({"a": {"misclassified": one}, "b": {"misclassified": other}}).null) == 2
-    # what has no hash cannot be told apart
-    unknown = dataclasses.replace(one, provenance={**one.provenance, "model_hash": None})
-    twice = fitted.with_null({"a": {"misclassified": unknown}, "b": {"misclassified": unknown}})
-    assert (len(twice.null), twice.null_hashes) == (2, {})
+        fitted.conformal_distances({"plain": prints(zoo, "source")[0].outputs})
 
 
 @pytest.mark.parametrize(
@@ -129,16 +140,12 @@ def test_neither_the_source_nor_a_model_twice_is_a_null(zoo, fitted):
         ("source", "independent-0", "got the source and the independent 'independent-0'"),
         ("source", "finetune-all-0", "got the source and the stolen 'finetune-all-0'"),
         ("finetune-all-1", "finetune-all-0", "got the stolen 'finetune-all-0' and the stolen 'finetune-all-1'"),
-        ("COHORT", "finetune-all-0", "got the independent 'COHORT' and the stolen 'finetune-all-0'"),
-        ("COHORT", "NULL", "a null must have no part in the fit, got 'NULL' with the weights of 'COHORT'"),
-        ("source", "NULL", "a null must be no copy of the source, got 'NULL'"),
+        ("independent-3", "finetune-all-0", "got the independent 'independent-3' and the stolen 'finetune-all-0'"),
+        ("independent-3", "independent-4", "got the independent 'independent-3' and the independent 'independent-4'"),
     ],
 )
-def test_a_zoo_with_a_copied_model_is_refused(tmp_path, fitted, of, copy, message):
+def test_a_zoo_with_a_copied_model_is_refused(tmp_path, of, copy, message):
     """Both names are told, though the copied file bears the name of the other."""
-    names = {"COHORT": next(iter(fitted.cohort["misclassified"])), "NULL": next(iter(fitted.null))}
-    for word, name in names.items():
-        of, copy, message = (text.replace(word, name) for text in (of, copy, message))
     zoo = make_zoo(tmp_path)
     target = zoo.fingerprint_file("misclassified", copy)
     target.unlink()
@@ -147,26 +154,52 @@ def test_a_zoo_with_a_copied_model_is_refused(tmp_path, fitted, of, copy, messag
         fit_calibration(zoo, statistics=STATISTICS)
 
 
-def test_a_file_that_holds_the_source_as_a_null_is_refused(tmp_path, zoo, fitted):
+@pytest.fixture
+def first_form(tmp_path, fitted):
+    """A calibration as it was written once: distances of nulls, no stolen models."""
+    null = {f"independent-{i}": 5.0 + i for i in range(3)}
+    hashes = {h: name for h, name in fitted.used_hashes.items() if name in null}
+    used = {h: name for h, name in fitted.used_hashes.items() if name not in null}
+    old = dataclasses.replace(
+        fitted, thefts={}, origins={}, kinds={}, null=null, null_hashes=hashes, used_hashes=used, regularisation=0.0
+    )
+    path = tmp_path / "old.safetensors"
+    old.save(path)
+    arrays, metadata = load_container(path, "calibration")
+    for later in ("thefts", "origins", "kinds", "regularisation"):
+        del metadata[later]
+    save_container(path, "calibration", arrays, metadata)
+    return path
+
+
+def test_a_file_of_the_first_form_still_judges(zoo, first_form):
+    source, suspect = prints(zoo, "source", "adaptive-correlation-0")
+    result = verify_calibrated(first_form, source, suspect, alpha=0.25)
+    old = Calibration.load(first_form)
+    assert result.verdict.distance == old.distances(outputs_of(zoo, "adaptive-correlation-0"))["adaptive-correlation-0"]
+    assert (result.verdict.verdict, result.verdict.by_kind) == ("derived", {"undeclared": 0.25})
+    assert sorted(result.null_distances.values()) == [5.0, 6.0, 7.0]
+    with pytest.raises(ValueError, match="got one of the first form"):
+        old.conformal_distances({"misclassified": suspect.outputs})
+
+
+def test_a_file_that_holds_the_source_as_a_null_is_refused(tmp_path, zoo, first_form):
     """Such files were written once."""
     source, suspect = prints(zoo, "source", "adaptive-correlation-0")
-    path = tmp_path / "c.safetensors"
-    null_hashes = {**fitted.null_hashes, source.model_hash: "copy"}
-    dataclasses.replace(fitted, null={**fitted.null, "copy": 0.0}, null_hashes=null_hashes).save(path)
+    old = Calibration.load(first_form)
+    null_hashes = {**old.null_hashes, source.model_hash: "copy"}
+    dataclasses.replace(old, null={**old.null, "copy": 0.0}, null_hashes=null_hashes).save(tmp_path / "c")
     with pytest.raises(FingerprintError, match=r"the source must be no model .* got 'source' \(there: 'copy'\)"):
-        verify_calibrated(path, source, suspect)
+        verify_calibrated(tmp_path / "c", source, suspect)
 
 
-def test_nulls_of_the_file_are_not_replaced_by_later_ones(tmp_path, zoo, fitted):
-    source, suspect, one, two, three = prints(
-        zoo, "source", "adaptive-correlation-0", *list(fitted.null)[:2], "adaptive-correlation-1"
-    )
-    # the third null, were it not taken, would be called "n (3)"
-    fitted.with_null({"n (3)": {"misclassified": one}, "n": {"misclassified": two}}).save(tmp_path / "c")
-    later = dataclasses.replace(three, provenance={**three.provenance, "name": "n"})
-    result = verify_calibrated(tmp_path / "c", source, suspect, [later])
-    assert result.verdict.null_count == 3
-    assert len(set(result.null_distances.values())) == 3
+def test_nulls_of_the_file_are_not_replaced_by_later_ones(zoo, first_form):
+    source, suspect, later = prints(zoo, "source", "adaptive-correlation-0", "adaptive-correlation-1")
+    # the fourth null, were it not taken, would be called "independent-0 (4)"
+    later = dataclasses.replace(later, provenance={**later.provenance, "name": "independent-0"})
+    result = verify_calibrated(first_form, source, suspect, [later])
+    assert result.verdict.null_count == 4
+    assert len(set(result.null_distances.values())) == 4
 
 
 @pytest.mark.parametrize(
@@ -176,14 +209,18 @@ def test_nulls_of_the_file_are_not_replaced_by_later_ones(tmp_path, zoo, fitted)
         ({"deviations": [0.0, 1.0]}, "deviations above 0"),
         ({"weights": [1.0]}, "expected 2 numbers"),
         ({"means": ["1", 2]}, "expected 2 numbers"),
-        ({"intercept": True}, "expected 1 numbers"),
+        ({"intercept": True}, "expected 2 numbers"),
+        ({"regularisation": 0.0}, "regularisation must be above 0"),
+        ({"origins": {}}, "origins must be of the stolen models"),
+        ({"kinds": {"independent-0": "twin"}}, "kind must be one of"),
+        ({"kinds": {"other": "same-data"}}, "kinds must be of the cohort"),
         ({"statistics": ["given-cohort(1)/raw/rbf@misclassified"] * 2}, "metric must be one of"),
         ({"statistics": []}, "expected 0 numbers"),
         ({"statistics": 3}, "expected a list"),
         ({"probe_hashes": {"misclassified": "x"}}, "64 digits"),
         ({"probe_hashes": {"other": "sha256:" + "0" * 64}}, "of the statistics' probe sets"),
         ({"cohort": ["a", "a", "b"]}, "at least 3 different models"),
-        ({"cohort": ["a", "b", "c"]}, "other arrays"),
+        ({"cohort": ["a", "b", "c"], "kinds": {}}, "other arrays"),
         ({"null": {"a": -1.0}}, "finite and not negative"),
         ({"null": {"a": "1"}}, "finite and not negative"),
         ({"null": []}, "expected an object"),
@@ -223,8 +260,6 @@ def test_wrong_arrays_are_refused(tmp_path, fitted):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"null_share": 1.0}, "null_share must be at least 0 and below 1"),
-        ({"null_share": 0.9}, "at least 4 independents besides the nulls"),
         ({"statistics": (CohortStatistic(0.1, "raw", "pearson", "cutmix"),)}, "must have the probe sets cutmix"),
     ],
 )

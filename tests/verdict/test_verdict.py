@@ -146,6 +146,7 @@ def test_verdict_holds_all_numbers_and_goes_into_json():
         threshold=0.1,
         upper_bound=0.2,
         null_count=4,
+        realised_rate=0.2,
         reason=verdict.reason,
     )
     assert "retrained twins" in verdict.reason

@@ -151,12 +151,17 @@ def show_verification(result: Verification, as_json: bool) -> None:
         {
             "source": result.source,
             "suspect": result.suspect,
-            "distance": f"{verdict.distance:.6g} ({result.metric}, {result.comparison})",
+            "distance": f"{verdict.distance:.6g} ({result.score})",
             "p-value": f"{verdict.p_value:.4g} (smallest attainable: {verdict.attainable_p_value:.4g})",
             "false-accusation rate": f"{verdict.alpha:g}",
+            "p by kind": ", ".join(f"{kind} {p:.4g}" for kind, p in verdict.by_kind.items()),
+            "nearest null": "none" if result.ratio is None else f"the suspect is at {result.ratio:.3g} of its distance",
+            "hypothesis": result.hypothesis,
             "nulls": f"{len(nulls)}, distances {nulls[0]:.6g} … {nulls[-1]:.6g}" if nulls else "none",
         }
     )
+    for condition in result.conditions:
+        out.print(Text(escape_text(f"condition: {condition}")))
     for warning in result.warnings:
         out.print(Text(escape_text(f"note: {warning}"), style="yellow"))
 
