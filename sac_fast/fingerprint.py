@@ -182,9 +182,9 @@ class Fingerprint:
         try:
             return common_form([self.formed, suspect.formed])
         except ValueError as error:
+            names = f"{suspect.name!r} ({suspect.output_form}) cannot be compared with {self.name!r}"
             raise FingerprintError(
-                f"suspect {suspect.name!r} ({suspect.output_form}) must have outputs that can be compared with those "
-                f"of {self.name!r} ({self.output_form}): {error}; output_form declares a form that was not recognised"
+                f"{names} ({self.output_form}): {error}; output_form declares another form"
             ) from error
 
     def check_same_probes(self, suspect: Fingerprint) -> None:
@@ -273,7 +273,7 @@ def fingerprint(
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     if isinstance(model, OpenedModel) and model.recorded:
-        outputs = _recorded_outputs(model, probes)
+        outputs = model.outputs_for(probes)
     else:
         outputs = run_model(
             model.runnable() if isinstance(model, OpenedModel) else model,
@@ -289,11 +289,12 @@ def fingerprint(
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
+    n, height, width, _ = probes.images.shape
     provenance = {
         "name": name or _default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
-        "probes": _summary(probes),
+        "probes": {"count": n, "size": [height, width], **without_image_lists(probes.provenance)},
         "preprocessing": preprocessing.to_dict(),
         "preprocessing_hash": preprocessing.hash,
         "output": output,
@@ -317,19 +318,3 @@ def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
 def _default_name(model: object) -> str:
     is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
     return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
-
-
-def _recorded_outputs(model: OpenedModel, probes: ProbeSet) -> torch.Tensor:
-    if model.probe_hash not in (None, probes.content_hash):
-        raise ModelError(
-            f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {model.probe_hash}"
-        )
-    outputs = model.run(None)
-    if len(outputs) != len(probes):
-        raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
-    return outputs
-
-
-def _summary(probes: ProbeSet) -> dict[str, Any]:
-    """Provenance of the probes without the lists of images, which are in the probe file."""
-    return {"count": len(probes), "size": list(probes.images.shape[1:3]), **without_image_lists(probes.provenance)}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..probes import ProbeSet
 from .runner import Model
 
 
@@ -79,6 +80,21 @@ class OpenedModel(ABC):
         Raises:
             ModelError: the outputs are recorded, or the model was closed.
         """
+
+    def outputs_for(self, probes: ProbeSet) -> Tensor:
+        """Recorded outputs, if they are of these probes.
+
+        Raises:
+            ModelError: they are of others.
+        """
+        if self.probe_hash not in (None, probes.content_hash):
+            raise ModelError(
+                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {self.probe_hash}"
+            )
+        outputs = self.run(None)
+        if len(outputs) != len(probes):
+            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+        return outputs
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         """Move and convert the model in place, where it is a network; returns itself."""
