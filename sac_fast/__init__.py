@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint, fingerprint
     from .formats.identify import identify
     from .formats.limits import Limits
+    from .formats.weights import open_weights
     from .labelled_zoo.siblings import make_siblings
     from .lineage.relatives import find_relatives
     from .models import (
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .verify.fingerprints import Verification, verify_fingerprints
     from .verify.sibling_result import SiblingResult
     from .verify.siblings import sibling_test
+    from .verify.weights import WeightsResult, weights_test
 
 __all__ = [
     "BackendError",
@@ -90,6 +92,7 @@ __all__ = [
     "StoreLockedError",
     "Verdict",
     "Verification",
+    "WeightsResult",
     "auc",
     "calibrated_threshold",
     "capabilities",
@@ -111,6 +114,7 @@ __all__ = [
     "make_siblings",
     "nearest_models",
     "open_model",
+    "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
     "save_weights",
@@ -119,6 +123,7 @@ __all__ = [
     "simulate",
     "verify_fingerprints",
     "weights_hash",
+    "weights_test",
 ]
 
 #: Where each public name is defined; the imports for type checkers above say the same.
@@ -129,6 +134,7 @@ _MODULES = {
     "fingerprint": "Fingerprint fingerprint",
     "formats.identify": "identify",
     "formats.limits": "Limits",
+    "formats.weights": "open_weights",
     "labelled_zoo.siblings": "make_siblings",
     "lineage.relatives": "find_relatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
@@ -149,6 +155,7 @@ _MODULES = {
     "verify.fingerprints": "Verification verify_fingerprints",
     "verify.sibling_result": "SiblingResult",
     "verify.siblings": "sibling_test",
+    "verify.weights": "WeightsResult weights_test",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,22 +16,13 @@ from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
 from .models.common_form import CommonForm, FormedOutputs, common_form
+from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form
 from .models.runner import Model
 from .ops import correlation_distance
 from .ops.arguments import check_choice
 from .probes import ProbeSet
 from .probes.provenance import json_copy, step_versions, without_image_lists
-
-#: What a model has in common with the source, by its maker's declaration.
-Kind = Literal[
-    "same-data-same-architecture", "same-data", "other-data", "other-classes", "same-backbone", "other-backbone",
-    "sibling",
-]  # fmt: skip
-#: Every kind. "same-backbone": fine-tuned from the same public model as the source; "other-backbone": from an unrelated
-#: public model; "sibling": the source's own recipe with another seed.
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
 
 #: Reason of the ModelError of a declared form that outputs cannot have.
 WRONG_FORM = "wrong-form"
@@ -273,7 +264,7 @@ def fingerprint(
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     if isinstance(model, OpenedModel) and model.recorded:
-        outputs = model.outputs_for(probes)
+        outputs = model.recorded_outputs(probes)
     else:
         outputs = run_model(
             model.runnable() if isinstance(model, OpenedModel) else model,

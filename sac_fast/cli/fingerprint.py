@@ -69,8 +69,9 @@ def fingerprint(
 ) -> None:
     """Run a model on probes and keep its outputs."""
     from ..errors import ModelError
-    from ..fingerprint import KINDS, WRONG_FORM
+    from ..fingerprint import WRONG_FORM
     from ..fingerprint import fingerprint as make_fingerprint
+    from ..models.kinds import KINDS
     from ..models.output_form import OUTPUT_FORMS
     from ..probes import ProbeSet
     from .render.common import show_fingerprint

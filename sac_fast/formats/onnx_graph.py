@@ -65,7 +65,7 @@ def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]
         total += size
         limits.check_tensor(name, tensor.name, size, total)
         if tensor.data_location:
-            external.add(_external_file(tensor, size, path, name))
+            external.add(external_place(tensor, size, path, name)[0])
     for place in external:
         limits.check_file(repr(str(place)), place.stat().st_size)
     _check_values(model, path, name, limits)
@@ -145,7 +145,18 @@ def _bits(data_type: int) -> int:
         return 0
 
 
-def _external_file(tensor: Any, size: int, path: Path, name: str) -> Path:
+def external_place(tensor: Any, size: int, path: Path, name: str) -> tuple[Path, int]:
+    """File and offset of a tensor's external data.
+
+    Args:
+        tensor: a TensorProto, or what has its ``name`` and ``external_data``.
+        size: bytes of its values.
+        path: the ONNX file.
+        name: what messages call it.
+
+    Raises:
+        ModelRefusedError: not a file of its own inside the folder, or not as many bytes.
+    """
     said = {entry.key: entry.value for entry in tensor.external_data}
     location, key = said.get("location", ""), tensor.name[:80]
     parts = PurePosixPath(location).parts
@@ -172,7 +183,7 @@ def _external_file(tensor: Any, size: int, path: Path, name: str) -> Path:
     offset, length = map(int, texts)
     if length != size or offset + length > status.st_size:
         wrong(f"keep {size:,} bytes there", f" with {status.st_size:,} bytes")
-    return place
+    return place, offset
 
 
 def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:

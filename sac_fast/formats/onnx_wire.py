@@ -9,6 +9,7 @@ import functools
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from ..io.files import file_size
 from .limits import MAX_ONNX_DEPTH, MAX_ONNX_FIELDS, MAX_ONNX_GRAPH_FIELDS, Limits, refuse
@@ -22,25 +23,33 @@ _PACKED = "packed"
 
 def looks_like_onnx(handle: BinaryIO) -> bool:
     """Whether the whole file is a sequence of ModelProto's fields with exactly one graph among them."""
+    fields = top_fields(handle)
+    return sum(number == _GRAPH for number, _ in fields) == 1 and all(
+        _MODEL_FIELDS.get(number) == wire for number, wire in fields
+    )
+
+
+def top_fields(handle: BinaryIO) -> list[tuple[int, int]]:
+    """Numbers and wire types of the fields that a whole file is a sequence of; empty where it is no protobuf message.
+
+    Only numbers and bytes are followed, and few fields: models have no others at their top.
+    """
     size = file_size(handle)
-    position, graphs = 0, 0
-    for _ in range(MAX_ONNX_FIELDS):
-        if position == size:
-            return graphs == 1
+    position = 0
+    fields: list[tuple[int, int]] = []
+    while position < size and len(fields) < MAX_ONNX_FIELDS:
         handle.seek(position)
         head = handle.read(20)
-        tag, used = _varint(head)
-        value, more = _varint(head[used:])
-        if not used or not more or _MODEL_FIELDS.get(tag >> 3) != tag & 7:
-            return False
-        graphs += tag >> 3 == _GRAPH
+        tag, used = read_varint(head)
+        value, more = read_varint(head[used:])
+        if not used or not more or tag & 7 not in (0, 2):
+            return []
+        fields.append((tag >> 3, tag & 7))
         position += used + more + (value if tag & 7 == 2 else 0)
-        if position > size:
-            return False
-    return False
+    return fields if position == size else []
 
 
-def _varint(data: bytes) -> tuple[int, int]:
+def read_varint(data: bytes) -> tuple[int, int]:
     """A number and its length; length 0 where there is none."""
     if data and data[0] < 128:
         return data[0], 1
@@ -50,6 +59,25 @@ def _varint(data: bytes) -> tuple[int, int]:
         if byte < 128:
             return value, index + 1
     return 0, 0
+
+
+def decode_varints(data: bytes) -> npt.NDArray[np.uint64] | None:
+    """A packed list of numbers modulo 2⁶⁴; None where it is damaged."""
+    raw = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(raw < 128)
+    if not len(raw):
+        return np.zeros(0, np.uint64)
+    if not len(ends) or ends[-1] != len(raw) - 1:
+        return None
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 10:
+        return None
+    values = np.zeros(len(ends), np.uint64)
+    for place in range(int(lengths.max())):
+        held = lengths > place
+        values[held] |= (raw[starts[held] + place] & np.uint8(127)).astype(np.uint64) << np.uint64(7 * place)
+    return values
 
 
 def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> None:
@@ -73,9 +101,9 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
         position, stop, message, depth = stack.pop()
         schema = _schema(message)
         while position < stop:
-            tag, used = _varint(data[position : position + 10])
+            tag, used = read_varint(data[position : position + 10])
             position += used
-            value, more = _varint(data[position : position + 10])
+            value, more = read_varint(data[position : position + 10])
             wire = tag & 7
             size = {0: more, 1: 8, 2: more + value, 5: 4}.get(wire, -1)
             if not used or tag < 8 or size < 0 or (wire in (0, 2) and not more) or position + size > stop:

@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
 import torch
@@ -14,7 +15,8 @@ from ..errors import ModelRefusedError
 from ..io.files import file_size
 from . import magic
 from .limits import Limits, refuse, refuse_errors, refuse_weights
-from .torch_pickle import Described, Storage, check_tensors, looks_like_pickle, read_pickle, refuse_code, state_dict_of
+from .torch_pickle import Storage, looks_like_pickle, read_pickle, refuse_code
+from .torch_tensors import check_tensors, state_dict_of
 from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries
 
 StateDict = dict[str, torch.Tensor]
@@ -27,7 +29,7 @@ _PROGRAMS = {
 
 
 def zip_kind(entries: Mapping[str, ZipEntry]) -> str:
-    """What an archive is by its entries: ``"torch"``, ``"torchscript"``, ``"pt2"``, ``"npz"`` or ``"zip"``."""
+    """What an archive is by its entries: torch, torchscript, pt2, keras, npz or (another) zip."""
     parts = {name: name.split("/") for name in entries}
     inside = {"/".join(part[1:]) for part in parts.values()}
     if {"archive_format", "serialized_exported_program.json"} & (inside | set(entries)) or any(
@@ -38,6 +40,8 @@ def zip_kind(entries: Mapping[str, ZipEntry]) -> str:
         return "torchscript"
     if "data.pkl" in inside:
         return "torch"
+    if "config.json" in entries and "model.weights.h5" in entries:
+        return "keras"
     if entries and all(name.endswith(".npy") for name in entries):
         return "npz"
     return "zip"
@@ -57,16 +61,8 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     Raises:
         ModelRefusedError: no state dict, or not a sound one.
     """
-    handle.seek(0)
-    head = handle.read(len(magic.TORCH_LEGACY))
-    if looks_like_zip(head):
-        checked = _check_zip(handle, name, limits)
-    elif head == magic.TORCH_LEGACY:
-        checked = _check_legacy(handle, name, limits)
-    elif looks_like_pickle(head):
-        refuse_code(name, "a plain pickle")
-    else:
-        refuse("unknown-format", f"{name} must be a file of weights (safetensors or torch.save), got another format")
+    pickled = read_pickled(handle, name, limits)
+    checked = check_tensors(pickled.value, name, limits, file_size(handle))
     handle.seek(0)
     with (
         refuse_errors(f"{name} must be a file of weights"),
@@ -87,73 +83,126 @@ def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
     return {key: value.detach() for key, value in state.items()}
 
 
-def _check_zip(handle: BinaryIO, name: str, limits: Limits) -> Described:
+@dataclass(frozen=True)
+class Pickled:
+    """What a checkpoint's pickle holds, as inert records, and where its storages begin in the file."""
+
+    value: Any
+    places: Mapping[str, int]
+    big_endian: bool = False
+
+
+def read_pickled(handle: BinaryIO, name: str, limits: Limits, *, as_data: bool = False) -> Pickled:
+    """Read a checkpoint's pickle, and check that every storage of it is there in full; no tensor is read.
+
+    Args:
+        handle: the open file.
+        name: what messages call it.
+        limits: on entries and the pickle.
+        as_data: read objects of any class as inert records, those of TorchScript archives too.
+
+    Returns:
+        Its inert records.
+
+    Raises:
+        ModelRefusedError: no checkpoint, or not a sound one.
+    """
+    handle.seek(0)
+    head = handle.read(len(magic.TORCH_LEGACY))
+    if looks_like_zip(head):
+        return _read_zip(handle, name, limits, as_data)
+    if head == magic.TORCH_LEGACY:
+        return _read_legacy(handle, name, limits, as_data)
+    if looks_like_pickle(head):
+        refuse_code(name, "a plain pickle")
+    refuse("unknown-format", f"{name} must be a file of weights (safetensors or torch.save), got another format")
+
+
+def _read_zip(handle: BinaryIO, name: str, limits: Limits, as_data: bool) -> Pickled:
     entries = read_entries(handle, name, limits)
     kind = zip_kind(entries)
-    if kind in _PROGRAMS:
+    if kind in _PROGRAMS and not (as_data and kind == "torchscript"):
         program, load, weights = _PROGRAMS[kind]
         remedy = f"if you trust it, {load} it and give its {weights} to save_weights"
         refuse(kind, f"{name} must be safetensors or a state dict, got {program}, which runs code; {remedy}")
+    used = {entry: found for entry, found in entries.items() if kind != "torchscript" or _is_data(entry)}
     # torch.save never compresses: a compressed entry is a bomb or comes from elsewhere.
-    if any(entry.method != STORED for entry in entries.values()):
+    if any(entry.method != STORED for entry in used.values()):
         _refuse_archive(name, "a compressed archive", "compressed")
-    if kind != "torch":
+    if kind not in ("torch", "torchscript"):
         _refuse_archive(name, "another zip archive", "unknown-format")
     roots = {entry.split("/")[0] for entry in entries}
     if len(roots) != 1:
         _refuse_archive(name, f"an archive with {len(roots)} top folders")
     root = roots.pop()
-    pickled = entries.get(f"{root}/data.pkl")
+    pickled = used.get(f"{root}/data.pkl")
     if pickled is None:
         _refuse_archive(name, f"an archive without {root}/data.pkl")
-    if len({entry.lower() for entry in entries}) != len(entries):
+    if len({entry.lower() for entry in used}) != len(used):
         # torch's reader takes either for the other, and maybe not the one that is checked here.
         _refuse_archive(name, "two entries whose names differ in case only", "duplicate-keys")
     limits.check_header(name, pickled.stored, "a pickle")
     handle.seek(pickled.data_start)
-    value, storages = _read(io.BytesIO(handle.read(pickled.stored)), name)
+    value, storages = _read(io.BytesIO(handle.read(pickled.stored)), name, as_data)
+    places = {}
     for storage in storages.values():
-        record = entries.get(f"{root}/data/{storage.key}")
+        record = used.get(f"{root}/data/{storage.key}")
         if record is None:
             refuse_weights(name, f"no record of storage {storage.key!r}", "truncated")
         # torch itself does not compare: it would read past the record's end.
         if record.size != storage.size:
             refuse_weights(name, f"storage {storage.key!r} of {storage.size:,} bytes in a record of {record.size:,}")
-    return check_tensors(value, name, limits, file_size(handle))
+        places[storage.key] = record.data_start
+    return Pickled(value, places, _is_big_endian(handle, used.get(f"{root}/byteorder")))
+
+
+def _is_data(entry: str) -> bool:
+    """Whether an entry of a TorchScript archive holds data, not code."""
+    inside = entry.partition("/")[2]
+    return inside in ("data.pkl", "byteorder") or inside.startswith("data/")
+
+
+def _is_big_endian(handle: BinaryIO, entry: ZipEntry | None) -> bool:
+    if entry is None or entry.stored != len(b"big"):
+        return False
+    handle.seek(entry.data_start)
+    return handle.read(entry.stored) == b"big"
 
 
 def _refuse_archive(name: str, found: str, reason: str = "malformed") -> NoReturn:
     refuse(reason, f"{name} must be what torch.save writes, got {found}")
 
 
-def _check_legacy(handle: BinaryIO, name: str, limits: Limits) -> Described:
+def _read_legacy(handle: BinaryIO, name: str, limits: Limits, as_data: bool) -> Pickled:
     """Four pickles (magic, version, system, object), one of keys, then each storage as its length and its values."""
     size = file_size(handle)
     handle.seek(0)
     stream = io.BytesIO(handle.read(limits.max_header_bytes))
     for _ in range(3):
         _read(stream, name)
-    value, storages = _read(stream, name)
+    value, storages = _read(stream, name, as_data)
     keys, _ = _read(stream, name)
     if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
         refuse_weights(name, "other storages than it refers to")
     position = stream.tell()
+    places = {}
     for key in keys:
         storage: Storage = storages[key]
         handle.seek(position)
         length = handle.read(8)
+        places[key] = position + 8
         position += 8 + storage.size
         if len(length) < 8 or position > size:
             refuse_weights(name, f"its end within storage {key!r}", "truncated")
         if struct.unpack("<q", length)[0] != storage.count:
             refuse_weights(name, f"storage {key!r} of two sizes")
-    return check_tensors(value, name, limits, size)
+    return Pickled(value, places)
 
 
-def _read(stream: io.BytesIO, name: str) -> tuple[Any, dict[str, Storage]]:
+def _read(stream: io.BytesIO, name: str, as_data: bool = False) -> tuple[Any, dict[str, Storage]]:
     start = stream.tell()
     try:
-        return read_pickle(stream, name)
+        return read_pickle(stream, name, any_class=as_data)
     except ModelRefusedError as error:
         # The beginning of a long pickle that was cut off at the limit, or of a file that was.
         if error.reason == "malformed" and stream.tell() == len(stream.getbuffer()) > start:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from ..errors import FileFormatError, require
-from ..fingerprint import KINDS, Fingerprint, Kind
+from ..fingerprint import Fingerprint
 from ..io.files import LABELLED_ZOO, StrPath, atomic_write, read_regular
+from ..models.kinds import KINDS, Kind
 from ..probes import ProbeSet
 
 FORMAT_VERSION = 1

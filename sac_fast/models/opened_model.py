@@ -73,19 +73,11 @@ class OpenedModel(ABC):
             ModelError: the model fails or its outputs cannot be used.
         """
 
-    @abstractmethod
-    def runnable(self) -> Model:
-        """What `run_model` can run: the network, or a callable.
+    def recorded_outputs(self, probes: ProbeSet) -> Tensor:
+        """The recorded outputs, of these probes.
 
         Raises:
-            ModelError: the outputs are recorded, or the model was closed.
-        """
-
-    def outputs_for(self, probes: ProbeSet) -> Tensor:
-        """Recorded outputs, if they are of these probes.
-
-        Raises:
-            ModelError: they are of others.
+            ModelError: recorded on other probes, or another number of rows.
         """
         if self.probe_hash not in (None, probes.content_hash):
             raise ModelError(
@@ -95,6 +87,14 @@ class OpenedModel(ABC):
         if len(outputs) != len(probes):
             raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
         return outputs
+
+    @abstractmethod
+    def runnable(self) -> Model:
+        """What `run_model` can run: the network, or a callable.
+
+        Raises:
+            ModelError: the outputs are recorded, or the model was closed.
+        """
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         """Move and convert the model in place, where it is a network; returns itself."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..fingerprint import KINDS
+from ..models.kinds import KINDS
 from ..ops.arguments import check_choice
 from . import calibration_checks as checks
 from .statistic import CohortStatistic

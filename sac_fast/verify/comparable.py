@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..models.common_form import CommonForm
@@ -21,18 +19,16 @@ class ComparableOutputs:
 
     Attributes:
         form: the form of all rows.
-        source, suspect: (n, k) rows that scores take, see `sac_fast.models.output_form.score_rows`.
-        nulls: likewise, of the nulls that are kept.
-        kept: fingerprints of these nulls.
+        source, suspect: fingerprints whose outputs are the rows that scores take, see `score_rows`.
+        nulls: likewise, those that are kept.
         inconclusive: why no verdict can be reached on this suspect; None otherwise.
         warnings: remarks for the reader: the form where it is not the source's, nulls left out.
     """
 
     form: CommonForm
-    source: Tensor
-    suspect: Tensor
-    nulls: tuple[Tensor, ...]
-    kept: tuple[Fingerprint, ...]
+    source: Fingerprint
+    suspect: Fingerprint
+    nulls: tuple[Fingerprint, ...]
     inconclusive: str | None
     warnings: tuple[str, ...]
 
@@ -51,7 +47,7 @@ def comparable_outputs(
         metric: of the correlations, see `check_informative`.
 
     Returns:
-        The rows of all.
+        All of them in one form.
 
     Raises:
         FingerprintError: other probes; forms that cannot be brought together; or a source that is no evidence.
@@ -66,7 +62,7 @@ def comparable_outputs(
         >>> labels = source.outputs.argmax(1).float()[:, None]
         >>> suspect = Fingerprint(labels, {**about, "name": "labels only"})
         >>> found = comparable_outputs(source, suspect, [null])
-        >>> found.form.form, torch.equal(found.source, found.suspect), len(found.nulls)
+        >>> found.form.form, torch.equal(found.source.outputs, found.suspect.outputs), len(found.nulls)
         ('labels', True, 1)
     """
     for fp in (suspect, *nulls):
@@ -74,15 +70,15 @@ def comparable_outputs(
     if reason := check_informative(source.outputs, source.output_form, metric=metric):
         raise FingerprintError(f"source {source.name!r} must have outputs that are evidence, got: {reason}")
     form = source.common_form(suspect)
-    rows, kept, weaker, empty = [], [], [], []
+    kept: list[Fingerprint] = []
+    weaker, empty = [], []
     for fp in nulls:
         if not form.accepts(fp.formed):
             weaker.append(fp.name)
         elif check_informative(form.convert(fp.formed), form.form, metric=metric):
             empty.append(fp.name)
         else:
-            rows.append(form.rows(fp.formed))
-            kept.append(fp)
+            kept.append(_in_form(form, fp))
     warnings = []
     if form.form != source.output_form or suspect.output_form != source.output_form:
         given = f"the source gives {source.output_form}, the suspect {suspect.output_form}"
@@ -93,13 +89,18 @@ def comparable_outputs(
         warnings.append(f"{_named(empty)} left out: their outputs are no evidence, being nearly constant or tied")
     return ComparableOutputs(
         form,
-        form.rows(source.formed),
-        form.rows(suspect.formed),
-        tuple(rows),
+        _in_form(form, source),
+        _in_form(form, suspect),
         tuple(kept),
         _why_inconclusive(form, source, suspect, metric),
         tuple(warnings),
     )
+
+
+def _in_form(form: CommonForm, fp: Fingerprint) -> Fingerprint:
+    rows = form.rows(fp.formed)
+    # The rows are no outputs that a model gave: what was declared of those does not hold for them.
+    return fp if rows is fp.outputs else Fingerprint(rows, {**fp.provenance, "output_form": None})
 
 
 def _why_inconclusive(form: CommonForm, source: Fingerprint, suspect: Fingerprint, metric: str | None) -> str | None:

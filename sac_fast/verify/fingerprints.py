@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from ..fingerprint import Fingerprint
 from ..ops import correlation_distance
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..scores import FIXED
-from ..scores.weights import Floats
 from .comparable import ComparableOutputs
 from .contrast import MIN_COHORT, contrast_distances, given_cohort_distances
-from .nulls import collect_nulls
 from .pool import Measure, PoolTest, Verification
 
 __all__ = ["POOL_SCORES", "Verification", "pool_test", "verify_fingerprints"]
@@ -113,7 +110,6 @@ def pool_test(
         raise ValueError("siblings must hold at least one fingerprint for the score 'contrast', got none")
     if score == "given-cohort" and len(nulls) < MIN_COHORT:
         raise ValueError(f"nulls must be at least {MIN_COHORT} for the score 'given-cohort', got {len(nulls)}")
-    pool = collect_nulls(source, nulls, siblings)
     warnings: list[str] = []
     name = score
     of_correlations: str | None = None
@@ -126,25 +122,22 @@ def pool_test(
         wanted = "jpeg" if FIXED[score].probes.startswith("jpeg") else FIXED[score].probes
         if (kind := _probe_kind(source)) != wanted:
             warnings.append(f"the preset {score} is meant for probes of the kind {wanted}, got {kind}")
+    distance = partial(correlation_distance, metric=metric, comparison=comparison, backend=backend)
 
     def make_measure(compared: ComparableOutputs) -> Measure:
-        form = compared.form
+        own, form = compared.source.outputs, compared.form
         if score == "contrast":
             members = [form.rows(fp.formed) for fp in siblings]
-            return lambda models: contrast_distances(compared.source, members, models, form.form)
+            return lambda models: contrast_distances(own, members, models, form.form)
         if score == "given-cohort":
-            return lambda models: given_cohort_distances(compared.source, models, form.form)
+            return lambda models: given_cohort_distances(own, models, form.form)
         if score in FIXED:
-            return lambda models: FIXED[score].distances(compared.source, models)
+            return lambda models: FIXED[score].distances(own, models)
+        return lambda models: np.array([float(distance(own, rows)) for rows in models])
 
-        distance = partial(correlation_distance, metric=metric, comparison=comparison, backend=backend)
-
-        def distances(models: Sequence[Tensor]) -> Floats:
-            return np.array([float(distance(compared.source, rows)) for rows in models])
-
-        return distances
-
-    return PoolTest(source, pool, name, make_measure, of_correlations, alpha, kinds, thefts or {}, warnings)
+    for fp in siblings:
+        source.check_same_probes(fp)
+    return PoolTest(source, nulls, name, make_measure, siblings, of_correlations, alpha, kinds, thefts or {}, warnings)
 
 
 def _probe_kind(fp: Fingerprint) -> str:

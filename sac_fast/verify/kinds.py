@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..fingerprint import KINDS
+from ..models.kinds import KINDS
 from ..ops import correlation_distances
 from ..ops.arguments import check_choice
 from ..scores import evenly_spaced
@@ -75,15 +75,14 @@ def _pools(
     ]
 
 
-def describe_hypothesis(nulls: NullModels, kinds: Sequence[str] | None) -> str:
+def describe_hypothesis(verdict: Verdict, kinds: Sequence[str] | None) -> str:
     """What a *derived* by these nulls rejects, in one sentence."""
-    counts = {kind: nulls.kinds.count(kind) for kind in (kinds or nulls.declared())}
-    if not counts:
+    if not verdict.null_count:
         return "The suspect is one more independent; there are no nulls to compare it with."
-    if list(counts) == [UNDECLARED]:
-        return f"The suspect is one more model like these {counts[UNDECLARED]} nulls of undeclared kind."
-    listed = ", ".join(f"{kind} ({count} nulls)" for kind, count in counts.items())
-    one = "this kind" if len(counts) == 1 else "one of these kinds"
+    if list(verdict.by_kind) == [UNDECLARED] and not kinds:
+        return f"The suspect is one more model like these {verdict.null_count} nulls of undeclared kind."
+    listed = ", ".join(f"{kind} ({count} nulls)" for kind, count in verdict.null_counts.items())
+    one = "this kind" if len(verdict.by_kind) == 1 else "one of these kinds"
     return f"The suspect was made without the source and is one more model of {one}: {listed}."
 
 
@@ -108,27 +107,27 @@ def describe_conditions(nulls: NullModels, kinds: Sequence[str] | None) -> tuple
     return tuple(found)
 
 
-def describe_nearness(compared: ComparableOutputs, names: Sequence[str]) -> tuple[str | None, float | None]:
+def describe_nearness(compared: ComparableOutputs, nulls: NullModels) -> tuple[str | None, float | None]:
     """A remark if the suspect nearly equals another model, and its distance as a multiple of the nearest null's.
 
     Args:
-        compared: rows of all models.
-        names: of the nulls in it.
+        compared: source and suspect in one form.
+        nulls: in the same form.
     """
-    metric = choose_metric(compared.source.shape[1], compared.form.form)
     chosen = evenly_spaced(len(compared.source), MAX_PROBES)
-    source, suspect, *nulls = (rows[chosen] for rows in (compared.source, compared.suspect, *compared.nulls))
-    found = correlation_distances(suspect, [source, *nulls], metric=metric).double().numpy()
-    if not nulls:
+    everyone = (compared.suspect, compared.source, *nulls.fingerprints)
+    suspect, *others = (fp.outputs[chosen] for fp in everyone)
+    metric = choose_metric(compared.source.outputs.shape[1], compared.form.form)
+    found = correlation_distances(suspect, others, metric=metric).double().numpy()
+    if not nulls.fingerprints:
         return ("the suspect's outputs are those of the source" if found[0] == 0 else None), None
-    to_source = correlation_distances(source, nulls, metric=metric).double().numpy()
-    nearest = float(to_source.min())
+    nearest = float(nulls.to_source.min())
     ratio = float(found[0]) / nearest if nearest > 0 else None
     notes = []
     if found[0] < NEAR_DUPLICATE * nearest:
         equal = "are those of the source" if found[0] == 0 else "are nearly those of the source"
         notes.append(f"the suspect's outputs {equal}: {ratio:.2g} of the distance of the nearest null")
-    bound = NEAR_DUPLICATE * float(np.median(to_source))
-    if same := [name for name, distance in zip(names, found[1:], strict=True) if distance < bound]:
+    bound = NEAR_DUPLICATE * float(np.median(nulls.to_source))
+    if same := [name for name, distance in zip(nulls.names, found[1:], strict=True) if distance < bound]:
         notes.append(f"the suspect's outputs are nearly those of a null: {list_names(same)}")
     return "; ".join(notes) or None, ratio

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ..fingerprint import Fingerprint
+from ..models.common_form import CommonForm
 from ..scores.weights import Floats
 from ..verdict import Verdict
 from .comparable import ComparableOutputs, comparable_outputs
 from .kinds import describe_conditions, describe_hypothesis, describe_nearness, judge_by_score
 from .names import unique_name
-from .nulls import UNDECLARED, NullModels, check_distinct_models, check_outside
+from .nulls import UNDECLARED, NullModels, check_distinct_models, check_outside, collect_nulls
 
 #: From the rows of m models, the suspect first, to their (m,) distances to the source; all models in one role.
 Measure = Callable[[Sequence[Tensor]], Floats]
@@ -83,9 +84,10 @@ class PoolTest:
 
     Attributes:
         source: its fingerprint.
-        nulls: see `collect_nulls`.
+        nulls: fingerprints of independents.
         score: name of the score, for the report.
         make_measure: from source and suspect in a common form to the score's `Measure`.
+        siblings: fingerprints of siblings that the score compares with: none may be a null.
         metric: of the correlations, where outputs have to be told from those that are no evidence.
         alpha: α.
         kinds: see `judge_by_score`.
@@ -93,19 +95,27 @@ class PoolTest:
         warnings: remarks for the report.
         known: distances of further nulls of undeclared kind, by name.
         held: names by `weights_hash` of models that took part in fitting the score: no suspect may be one of them.
+
+    Raises:
+        FingerprintError: a null with the weights (by hash) of the source, a sibling or another null.
     """
 
     source: Fingerprint
-    nulls: NullModels
+    nulls: Sequence[Fingerprint]
     score: str
     make_measure: Callable[[ComparableOutputs], Measure]
+    siblings: Sequence[Fingerprint] = ()
     metric: str | None = None
     alpha: float = 0.05
     kinds: Sequence[str] | None = None
-    thefts: Mapping[str, Sequence[Fingerprint]] = dataclasses.field(default_factory=dict)
+    thefts: Mapping[str, Sequence[Fingerprint]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
-    known: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    held: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
+    _collected: dict[CommonForm, NullModels] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        check_distinct_models(self.source, [*self.siblings, *self.nulls])
 
     def judge(self, suspect: Fingerprint) -> Verification:
         """Judge one suspect.
@@ -114,53 +124,56 @@ class PoolTest:
             FingerprintError: other probes, forms that cannot be compared, or a null with the suspect's weights.
             ValueError: an unknown kind, or α outside (0, 1).
         """
-        source = self.source
         check_outside(suspect, self.held, "the suspect")
-        check_distinct_models(source, self.nulls.fingerprints, suspect)
-        compared = comparable_outputs(source, suspect, self.nulls.fingerprints, metric=self.metric)
-        nulls = self.nulls.keep(compared.kept)
+        check_distinct_models(self.source, self.nulls, suspect)
+        compared = comparable_outputs(self.source, suspect, self.nulls, metric=self.metric)
+        if compared.form not in self._collected:
+            self._collected[compared.form] = collect_nulls(compared.source, compared.nulls, compared.form.form)
+        nulls = self._collected[compared.form]
         measure = self.make_measure(compared)
-        rows = [compared.suspect, *compared.nulls]
+        rows = [compared.suspect.outputs, *(fp.outputs for fp in nulls.fingerprints)]
         verdict, of_nulls = judge_by_score(
             lambda chosen: measure([rows[0], *(rows[1 + i] for i in chosen)]), nulls, self.alpha, self.kinds, self.known
         )
         if compared.inconclusive is not None:
             verdict = dataclasses.replace(verdict, verdict="inconclusive", p_value=1.0, reason=compared.inconclusive)
-        nearness, ratio = describe_nearness(compared, nulls.names)
+        nearness, ratio = describe_nearness(compared, nulls)
         names = list(nulls.names)
         for name in self.known:
             names.append(unique_name(name, names))
         return Verification(
             verdict=verdict,
-            source=source.name,
+            source=self.source.name,
             suspect=suspect.name,
-            probe_hash=source.probe_hash,
+            probe_hash=self.source.probe_hash,
             score=self.score,
             null_distances=dict(zip(names, [*of_nulls.tolist(), *self.known.values()], strict=True)),
             null_kinds=dict(zip(names, [*nulls.kinds, *[UNDECLARED] * len(self.known)], strict=True)),
             ratio=ratio,
-            thefts=self._against_thefts(compared, measure),
-            hypothesis=describe_hypothesis(nulls, self.kinds),
+            thefts=self._against_thefts(compared, measure, rows),
+            hypothesis=describe_hypothesis(verdict, self.kinds),
             conditions=describe_conditions(nulls, self.kinds),
             warnings=(
-                *preprocessing_warnings(source, [suspect, *compared.kept]),
-                *compared.warnings,
+                *preprocessing_warnings(self.source, [suspect, *nulls.fingerprints]),
                 *([nearness] if nearness else []),
-                *self.nulls.warnings,
+                *compared.warnings,
+                *nulls.warnings,
                 *self.warnings,
             ),
         )
 
-    def _against_thefts(self, compared: ComparableOutputs, measure: Measure) -> dict[str, float]:
+    def _against_thefts(
+        self, compared: ComparableOutputs, measure: Measure, rows: Sequence[Tensor]
+    ) -> dict[str, float]:
         """``p = (1 + #{thefts at least as far as the suspect}) / (1 + #thefts)`` for each attack.
 
         Suspect and thefts are in one role: the nulls are measured with all of them.
         """
         found = {}
         for attack, thefts in self.thefts.items():
-            rows = [compared.form.rows(fp.formed) for fp in thefts if compared.form.accepts(fp.formed)]
-            if rows:
-                distances = measure([compared.suspect, *rows, *compared.nulls])[: 1 + len(rows)]
+            given = [compared.form.rows(fp.formed) for fp in thefts if compared.form.accepts(fp.formed)]
+            if given:
+                distances = measure([rows[0], *given, *rows[1:]])[: 1 + len(given)]
                 found[attack] = float(np.mean(distances >= distances[0]))
         return found
 

@@ -19,7 +19,7 @@ from ..scores import FIXED, Calibration
 from ..scores.weights import Floats
 from .comparable import ComparableOutputs
 from .fingerprints import verify_fingerprints
-from .nulls import check_outside, collect_nulls
+from .nulls import check_outside
 from .pool import Measure, PoolTest, Verification
 
 _SCORE = "calibrated, −log P"
@@ -131,9 +131,10 @@ def calibrated_test(
 
         return measure
 
-    pool = collect_nulls(source, [*own, *nulls])
     metric = fitted.statistics[0].metric
-    return PoolTest(source, pool, _SCORE, make_measure, metric, alpha, kinds, known=fitted.null, held=held)
+    return PoolTest(
+        source, [*own, *nulls], _SCORE, make_measure, (), metric, alpha, kinds, known=fitted.null, held=held
+    )
 
 
 def _converted(fitted: Calibration, compared: ComparableOutputs) -> Calibration:
@@ -143,10 +144,8 @@ def _converted(fitted: Calibration, compared: ComparableOutputs) -> Calibration:
         thefts = {name: compared.form.rows(formed(outputs)) for name, outputs in fitted.thefts[probes].items()}
     except ValueError as error:
         form = compared.form.form
-        raise FingerprintError(
-            f"the stolen models must be of a form that can be compared as {form}: {error}"
-        ) from error
-    return dataclasses.replace(fitted, source={probes: compared.source}, thefts={probes: thefts})
+        raise FingerprintError(f"the stolen models cannot be compared as {form}: {error}") from error
+    return dataclasses.replace(fitted, source={probes: compared.source.outputs}, thefts={probes: thefts})
 
 
 def _first_form_distances(fitted: Calibration, form: CommonForm, models: Sequence[Tensor]) -> Floats:

@@ -16,13 +16,12 @@ from torch import Tensor
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..models import OpenedModel
-from ..models.output_form import check_output_form, decimals_of, detect_output_form, to_form, weakest_form
+from ..models.common_form import CommonForm, FormedOutputs, common_form
+from ..models.output_form import check_output_form, decimals_of, detect_output_form, weakest_form
 from .names import unique_name
 from .sibling_p_values import MIN_SIBLINGS
 
 Outputs = Fingerprint | OpenedModel | Tensor | ArrayLike
-# Probability of a class that a top-k list leaves out.
-_LEFT_OUT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,34 +30,20 @@ class Member:
 
     Attributes:
         name: for reports.
-        outputs: (n, k) or (n,), as given.
-        form: one of `OUTPUT_FORMS`.
+        formed: its outputs, (n, k) or (n,), with their form.
         provenance: of its fingerprint; empty for arrays.
         problem: why the outputs are no evidence; None where they can be used.
     """
 
     name: str
-    outputs: Tensor
-    form: str
+    formed: FormedOutputs
     provenance: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
 
-
-@dataclass(frozen=True)
-class CommonForm:
-    """To what members and one suspect are brought; suspects with the same one are treated together.
-
-    Attributes:
-        form: weakest form of members and suspect.
-        decimals: to which probabilities are rounded; None: as they are.
-        top: classes that top-k keeps; None for other forms.
-        width: columns of the suspect's outputs.
-    """
-
-    form: str
-    decimals: int | None
-    top: int | None
-    width: int
+    @property
+    def outputs(self) -> Tensor:
+        """The outputs as they were given."""
+        return self.formed.outputs
 
 
 def read_member(name: str, given: Outputs, output_form: str, *, suspect: bool) -> Member:
@@ -84,21 +69,21 @@ def read_member(name: str, given: Outputs, output_form: str, *, suspect: bool) -
         outputs = _as_tensor(name, given)
     if outputs.ndim not in (1, 2) or 0 in outputs.shape or len(outputs) < 2:
         raise ValueError(f"{name} must be (n, k) or (n,), n at least 2, k at least 1, got {tuple(outputs.shape)}")
+    problem = None
     # A finite sum has finite terms only, and is quicker than a look at each of them.
     if not (bool(outputs.sum().isfinite()) or bool(torch.isfinite(outputs).all())):
+        problem = "outputs are not finite"
+    elif bool((outputs == outputs[0]).all()):
+        problem = "outputs are the same for all probes"
+    if problem:
         if suspect:
-            return Member(name, outputs, "logits", provenance, "outputs are not finite")
-        raise ValueError(f"{name} must be finite, got NaN or Inf")
-    if bool((outputs == outputs[0]).all()):
-        if suspect:
-            return Member(name, outputs, "logits", provenance, "outputs are the same for all probes")
-        raise ValueError(f"{name} must vary, got the same outputs for all probes")
-    declared = provenance.get("output_form")
-    form = str(declared) if declared else detect_output_form(outputs)
-    if output_form != "auto" and not declared:
+            return Member(name, FormedOutputs(outputs, "logits"), provenance, problem)
+        raise ValueError(f"{name} must be finite and vary, but its {problem}")
+    formed = given.formed if isinstance(given, Fingerprint) else FormedOutputs(outputs, detect_output_form(outputs))
+    if output_form != "auto" and not formed.declared:
         with contextlib.suppress(ValueError):  # else a stronger form, brought to the one that was asked for
-            form = check_output_form(outputs, output_form)
-    return Member(name, outputs, form, provenance)
+            formed = FormedOutputs(outputs, check_output_form(outputs, output_form), declared=True)
+    return Member(name, formed, provenance)
 
 
 def read_members(source: Outputs, siblings: Sequence[Outputs] | Mapping[str, Outputs], form: str) -> list[Member]:
@@ -169,53 +154,37 @@ def check_together(members: Sequence[Member], suspects: Sequence[Member]) -> Non
             hashes[weights] = model.name
 
 
-def common_form(members: Sequence[Member], suspect: Member, output_form: str) -> CommonForm:
+def representatives(members: Sequence[Member]) -> list[FormedOutputs]:
+    """Members that decide a common form with a suspect as all of them would: the coarsest one of each form.
+
+    Forms are looked for once for each suspect, and the decimals of 20 members take longer than the test.
+    """
+    found: dict[tuple[str, bool], tuple[tuple[int, ...], FormedOutputs]] = {}
+    for member in members:
+        outputs, form = member.outputs, member.formed.form
+        coarse: tuple[int, ...] = (0,)
+        if form in ("probabilities", "top-k"):
+            listed = int((outputs > 0).sum(dim=1).max()) if form == "top-k" and outputs.ndim == 2 else 0
+            coarse = (decimals_of(outputs) or 99, listed)
+        elif form == "labels":
+            coarse = (-int(outputs.max()),)
+        key = (form, member.formed.declared)
+        if key not in found or coarse < found[key][0]:
+            found[key] = (coarse, member.formed)
+    return [formed for _, formed in found.values()]
+
+
+def shared_form(members: Sequence[FormedOutputs], suspect: FormedOutputs, output_form: str) -> CommonForm:
     """The form in which members and one suspect are compared.
 
     Raises:
-        ValueError: their forms cannot be brought together.
+        ValueError: their forms cannot be brought together, or not to the one that was asked for.
     """
-    forms = [member.form for member in (*members, suspect)]
-    form = weakest_form(forms if output_form == "auto" else [*forms, output_form])
-    width = suspect.outputs.shape[1] if suspect.outputs.ndim == 2 else 1
-    if form == "labels":
-        return CommonForm(form, None, None, class_count(members) if width == 1 else width)
-    if form not in ("probabilities", "top-k"):
-        return CommonForm(form, None, None, width)
-    rounded = [decimals_of(model.outputs) for model in (*members, suspect) if model.form in ("probabilities", "top-k")]
-    decimals = min((digits for digits in rounded if digits is not None), default=None)
-    lists = [int((model.outputs > 0).sum(dim=1).max()) for model in (*members, suspect) if model.form == "top-k"]
-    return CommonForm(form, decimals, min(lists) if form == "top-k" else None, width)
-
-
-def class_count(members: Sequence[Member]) -> int:
-    """Classes of the members: the columns of their outputs, or the largest class number + 1."""
-    widths = [member.outputs.shape[1] for member in members if member.outputs.ndim == 2 and member.outputs.shape[1] > 1]
-    return max(widths) if widths else max(int(member.outputs.max()) + 1 for member in members)
-
-
-def bring_to(model: Member, common: CommonForm, classes: int) -> Tensor:
-    """A model's outputs in the common form; probabilities and top-k as log-probabilities.
-
-    Args:
-        model: a member or the suspect.
-        common: see `common_form`.
-        classes: number of the members' classes.
-
-    Returns:
-        (n, k) float32 or float64.
-    """
-    outputs, form = model.outputs, common.form
-    if form == model.form and form not in ("probabilities", "top-k", "labels") and common.width > 1:
-        return outputs
-    if form == "top-k":
-        listed = to_form(outputs, form, current=model.form, top=common.top or classes, decimals=common.decimals)
-        listed = listed / listed.sum(dim=1, keepdim=True).clamp(min=1e-6)
-        return listed.clamp(min=_LEFT_OUT).log()
-    if form == "probabilities":
-        rounded = to_form(outputs, form, current=model.form, decimals=common.decimals)
-        return to_form(rounded, "log-probabilities", current=form, decimals=common.decimals)
-    return to_form(outputs, form, current=model.form, classes=classes)
+    shared = common_form([*members, suspect])
+    if output_form in ("auto", shared.form):
+        return shared
+    form = weakest_form([shared.form, output_form])
+    return shared if form == shared.form else CommonForm(form)
 
 
 def _as_tensor(name: str, given: Tensor | ArrayLike) -> Tensor:

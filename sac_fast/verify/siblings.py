@@ -14,23 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..models.common_form import CommonForm
 from ..models.output_form import OUTPUT_FORMS, check_informative
 from ..ops.arguments import check_choice
 from ..scores.siblings_chance import agreement_with_members, correlation_agreement
 from ..scores.siblings_channels import SIBLING_SCORES, sibling_similarities
 from ..verdict.checks import check_rate
 from .sibling_diagnostics import Diagnostic, diagnose_siblings, sibling_warnings
-from .sibling_inputs import (
-    CommonForm,
-    Member,
-    Outputs,
-    bring_to,
-    check_together,
-    class_count,
-    common_form,
-    read_members,
-    read_suspects,
-)
+from .sibling_inputs import Member, Outputs, check_together, read_members, read_suspects, representatives, shared_form
 from .sibling_p_values import (
     MIN_STUDENT_P,
     Floats,
@@ -108,9 +99,9 @@ def sibling_test(
     check_together(members, tested)
     groups = _group(members, tested, output_form)
     for group in groups:
-        _compare(group, members, tested, output_form, score)
-    own_form = common_form(members, members[0], output_form)
-    brought = [bring_to(member, own_form, class_count(members)) for member in members]
+        _compare(group, members, tested, score)
+    own_form = shared_form(representatives(members), members[0].formed, output_form)
+    brought = [own_form.rows(member.formed) for member in members]
     diagnostics = diagnose_siblings(brought, _check_labels(labels, len(brought[0])), form=own_form.form)
     return _judge(members, tested, groups, alpha, score, diagnostics)
 
@@ -119,8 +110,9 @@ def sibling_test(
 class _Group:
     """Suspects that are compared in the same form: their places, channels (S, J) and what is wrong with each."""
 
-    common: CommonForm | None
-    places: list[int]
+    shared: CommonForm | None
+    places: list[int] = field(default_factory=list)
+    rows: list[Tensor] = field(default_factory=list)
     channels: dict[str, Floats] = field(default_factory=dict)
     problems: list[str | None] = field(default_factory=list)
 
@@ -145,46 +137,44 @@ def _check_labels(labels: ArrayLike | None, count: int) -> NDArray[np.int64] | N
 
 
 def _group(members: Sequence[Member], tested: Sequence[Member], output_form: str) -> list[_Group]:
-    """Suspects by common form; those that cannot be compared stand in a group of their own."""
-    groups: dict[CommonForm | None, _Group] = {}
+    """Suspects by common form and width; those that cannot be compared stand in a group of their own."""
+    groups: dict[tuple[CommonForm | None, int], _Group] = {}
+    deciding = representatives(members)
     for place, suspect in enumerate(tested):
-        common, problem = None, suspect.problem
+        shared, rows, problem = None, suspect.outputs, suspect.problem
         if problem is None:
             try:
-                common = common_form(members, suspect, output_form)
+                shared = shared_form(deciding, suspect.formed, output_form)
+                rows = shared.rows(suspect.formed)
             except ValueError as error:
-                problem = str(error)
-        group = groups.setdefault(common, _Group(common, []))
+                shared, problem = None, str(error)
+        group = groups.setdefault((shared, rows.shape[1] if shared else 0), _Group(shared))
         group.places.append(place)
+        group.rows.append(rows)
         group.problems.append(problem)
     return list(groups.values())
 
 
-def _compare(group: _Group, members: Sequence[Member], tested: Sequence[Member], output_form: str, score: str) -> None:
+def _compare(group: _Group, members: Sequence[Member], tested: Sequence[Member], score: str) -> None:
     """Fill in the group's channels; a suspect that is no evidence gets NaN and the reason."""
-    common = group.common
-    if common is None:
+    if group.shared is None:
         return
-    classes = class_count(members)
-    heads = [bring_to(member, common, classes) for member in members]
-    rows = [bring_to(tested[place], common, classes) for place in group.places]
-    for i, reason in enumerate(_no_evidence(heads, rows, common.form)):
-        group.problems[i] = reason
+    heads = [group.shared.rows(member.formed) for member in members]
+    form = group.shared.form
+    for i, z in enumerate(_agreement(heads, group.rows, form)):
+        if z < _MIN_AGREEMENT:
+            formed = tested[group.places[i]].formed
+            group.problems[i] = check_informative(formed.outputs, formed.form) or _BY_CHANCE
     silent = [i for i, problem in enumerate(group.problems) if problem]
-    for name, similarities in sibling_similarities(heads, rows, common.form, score).items():
+    for name, similarities in sibling_similarities(heads, group.rows, form, score).items():
         group.channels[name] = standardise(similarities)
         group.channels[name][silent] = np.nan
 
 
-def _no_evidence(heads: Sequence[Tensor], rows: Sequence[Tensor], form: str) -> list[str | None]:
+def _agreement(heads: Sequence[Tensor], rows: Sequence[Tensor], form: str) -> Floats:
     if form == "embeddings" or len({model.shape[1] for model in (*heads, *rows)}) > 1:
-        agreement = correlation_agreement(heads, rows, "cosine" if form in ("embeddings", "labels") else "pearson")
-    else:
-        agreement = agreement_with_members(heads, rows, soft=form not in ("labels", "similarities"))
-    return [
-        None if z >= _MIN_AGREEMENT else check_informative(model, form) or _BY_CHANCE
-        for z, model in zip(agreement, rows, strict=True)
-    ]
+        return correlation_agreement(heads, rows, "cosine" if form in ("embeddings", "labels") else "pearson")
+    return agreement_with_members(heads, rows, soft=form not in ("labels", "similarities"))
 
 
 def _judge(
@@ -198,7 +188,7 @@ def _judge(
     profiles = np.full((len(tested), len(members)), np.nan)
     student, adjusted_student = np.ones(len(tested)), np.ones(len(tested))
     problems: list[str | None] = [None] * len(tested)
-    forms = [suspect.form for suspect in tested]
+    forms = [suspect.formed.form for suspect in tested]
     channels: list[tuple[str, ...]] = [()] * len(tested)
     for group in groups:
         profiles[group.places] = group.profiles(len(members))
@@ -208,7 +198,7 @@ def _judge(
         for place, problem in zip(group.places, group.problems, strict=True):
             problems[place] = problem
             channels[place] = tuple(group.channels)
-            forms[place] = group.common.form if group.common else forms[place]
+            forms[place] = group.shared.form if group.shared else forms[place]
     exact = rank_p_values(profiles)
     adjusted_exact = max_p_values(profiles)
     smallest = 1 / len(members)

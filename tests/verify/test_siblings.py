@@ -28,6 +28,10 @@ def top(outputs, count):
     return torch.zeros_like(p).scatter_(1, kept.indices, kept.values)
 
 
+def declared(outputs, form):
+    return Fingerprint(outputs, {"name": "m", "probe_hash": PROBES, "output_form": form})
+
+
 FORMS = {
     "logits": lambda o: 3 * o,
     "log-probabilities": lambda o: torch.log_softmax(o, 1),
@@ -160,9 +164,10 @@ def test_a_declared_form():
         (torch.randint(0, CLASSES, (N,), generator=torch.Generator().manual_seed(5)), "no better than chance"),
         (torch.ones(N, CLASSES), "the same for all probes"),
         (torch.full((N, CLASSES), torch.nan), "not finite"),
-        (torch.nn.functional.normalize(torch.randn(N, 8, generator=torch.Generator().manual_seed(5))), "embeddings"),
+        (torch.randn(N, 8, generator=torch.Generator().manual_seed(5)), "no better than chance"),
+        (declared(torch.randn(N, 8, generator=torch.Generator().manual_seed(5)), "embeddings"), "embeddings"),
     ],
-    ids=["noise", "random labels", "constant", "NaN", "embeddings beside logits"],
+    ids=["noise", "random labels", "constant", "NaN", "noise of other classes", "embeddings beside logits"],
 )
 def test_what_is_no_evidence_is_inconclusive(outputs, reason):
     source, *siblings = models(20)
@@ -236,8 +241,8 @@ def test_nonsense_is_refused_by_name():
         ({"suspects": {"x": source[:9]}}, ValueError, "x must have 300 rows, got 9"),
         ({"suspects": {"x": "file"}}, TypeError, "x must hold real numbers"),
         ({"suspects": {"x": torch.zeros(N, 2, 2)}}, ValueError, "x must be"),
-        ({"source": source * torch.nan}, ValueError, "source must be finite"),
-        ({"siblings": [*siblings, torch.ones(N, CLASSES)]}, ValueError, "sibling 6 must vary"),
+        ({"source": source * torch.nan}, ValueError, "source must be finite and vary, but its outputs are not finite"),
+        ({"siblings": [*siblings, torch.ones(N, CLASSES)]}, ValueError, "sibling 6 must be finite and vary"),
         ({"score": "best"}, ValueError, "score"),
         ({"output_form": "words"}, ValueError, "output_form"),
         ({"alpha": 1.5}, ValueError, "alpha"),
@@ -263,3 +268,17 @@ def test_fingerprints_that_do_not_belong_together():
     made = prints(m0={"model_hash": two}, m2={"model_hash": two})
     with pytest.raises(FingerprintError, match="m2 must be a model of its own, got the weights of m0"):
         sibling_test(made[0], made[1:], {"x": members[0]})
+
+
+@pytest.mark.parametrize(
+    "form", ["log-probabilities", "probabilities", "3 decimals", "top 2", "one-hot", "class numbers"]
+)
+def test_members_of_every_form(form):
+    source, *siblings = models(20)
+    # siblings in one form, the source in another
+    result = sibling_test(
+        source, [FORMS[form](o) for o in siblings], {"copy": 3 * source, "honest": models(1, seed=9)[0]}
+    )
+    assert result.verdict == {"copy": "derived", "honest": "not distinguished"}
+    expected = {"3 decimals": "probabilities", "top 2": "top-k", "one-hot": "labels", "class numbers": "labels"}
+    assert result.output_form["copy"] == expected.get(form, form)
