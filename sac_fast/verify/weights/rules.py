@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ...formats.weights import WeightArray
@@ -102,6 +102,7 @@ _COMPILED = tuple((re.compile(pattern), use) for pattern, use in _RULES)
 _RECURRENT = re.compile(r"(.*)weight_(ih|hh)(_l\d+(?:_reverse)?)?$")
 _BLOCK = re.compile(r"(.*(?:^|\.)layer\d+\.\d+\.)conv(\d)\.weight$")
 _FLIPPED = {"": "io", "oi": "io", "io": "oi"}
+_HEAD = re.compile(r"(^|.*\.)(fc|head|heads|classifier|logits|outc?|final|score|predictor)(?:\.(\d{1,3}))?\.weight$")
 _GATES = {"lstm": 4, "gru": 3}
 _OPERATORS = {"embedding": EMBEDDING, "constant": FIXED, "norm": ONE_NUMBER, "bias": ONE_NUMBER}
 
@@ -203,20 +204,31 @@ def _use_recurrent(array: WeightArray, name: str, shape: tuple[int, ...], file: 
 
 
 def _leave_out_outputs(layers: list[Layer]) -> None:
-    """Leave out layers whose units no other array takes, and the last one; in place."""
+    """Leave out layers whose units no other array takes, the last one, and what is named a head; in place."""
     tall = [number for number, layer in enumerate(layers) if len(layer.array.shape) >= 2 and layer.use.left_out is None]
     taken = {layer.shape[1] for layer in layers if len(layer.shape) >= 2}
     depthwise = {layer.shape[0] for layer in layers if len(layer.shape) >= 3 and layer.shape[1] == 1}
     dense = {layer.shape[1] for layer in layers if len(layer.shape) == 2}
+    named = {layer.name.lower(): number for number, layer in enumerate(layers)}
+    heads = {number for name, number in named.items() if _is_head(name, named)}
     for number in tall:
         layer = layers[number]
         if layer.use.side == "columns" or layer.use.gates > 1 or layer.use.blocks > 1 or layer.array.output is False:
             continue
         flattened = len(layer.shape) > 2 and any(inputs % layer.shape[0] == 0 for inputs in dense)
         consumed = layer.shape[0] in taken | depthwise or flattened
-        last = number == tall[-1] and layer.array.output is None
+        last = (number == tall[-1] or number in heads) and layer.array.output is None
         if layer.array.output or last or not consumed:
             layers[number] = replace(layer, use=Use(OUTPUT))
+
+
+def _is_head(name: str, names: Collection[str]) -> bool:
+    """Whether an array is named as the last of a head, as ``fc.weight`` and ``classifier.6.weight`` are."""
+    found = _HEAD.search(name)
+    if found is None or found[3] is None:
+        return found is not None
+    later = range(int(found[3]) + 1, int(found[3]) + 6)
+    return not any(f"{found[1]}{found[2]}.{number}.weight" in names for number in later)
 
 
 def _check_size(layer: Layer) -> Layer:
