@@ -88,7 +88,7 @@ class SourcesSize:
         thefts: number and students of each attack, see ``THEFTS``.
         honest: largest number of honest models of a kind; None: all.
         pretrained: whether sources, and most others, are fine-tuned from the public model of their architecture.
-        backbone_images: that the training of a public model sees; as many patches of each cell as that takes once.
+        backbone_images: that the training of a public model sees.
     """
 
     images: int
