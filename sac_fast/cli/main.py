@@ -32,6 +32,7 @@ from . import (
     store,
     testbed,
     verify,
+    weights,
 )
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ app.command()(demo.demo)
 app.add_typer(probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command()(fingerprint.fingerprint)
 app.command()(verify.verify)
+app.command()(weights.weights)
 app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
 app.command(cls=scan.ScanCommand)(scan.scan)
 app.command()(relatives.relatives)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 COMMANDS = {
-    *("info", "demo", "fingerprint", "verify", "scan", "relatives"),
+    *("info", "demo", "fingerprint", "verify", "weights", "scan", "relatives"),
     *("siblings", "simulate", "evaluate", "bench", "probes", "store", "testbed"),
 }
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 from support import labelled_zoos
 from support.labelled_zoos import make_zoo
@@ -16,7 +15,7 @@ from sac_fast.evaluation.methods import score_method
 from sac_fast.evaluation.query_time import seconds_per_probe
 from sac_fast.evaluation.resampled import resampled_distances
 from sac_fast.evaluation.run import evaluate
-from sac_fast.evaluation.summary import split_checks, summarise
+from sac_fast.evaluation.summary import summarise
 from sac_fast.evaluation.tables import markdown
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import Preprocessing, save_weights
@@ -126,19 +125,6 @@ def test_a_zoo_of_adaptive_thefts_alone(tmp_path, small_grid):
     assert row.count("–") == 6
     pytest.importorskip("matplotlib")
     assert [path.stem for path in write_figures(found, loaded, tmp_path)] == ["distances", "heatmap"]
-
-
-def test_rates_hold_on_held_out_independents():
-    rng = np.random.default_rng(5)
-    one, five, ten = split_checks(rng.normal(size=120), seed=1)
-    # 99 nulls can give p = 0.01; halves have 60
-    assert (one.null_count, five.null_count, ten.null_count) == (99, 60, 60)
-    assert one.holds
-    assert five.holds
-    assert ten.holds
-    # 3 independents can say nothing at these rates
-    assert [check.holds for check in split_checks(np.array([1.0, 2.0, 3.0]))] == [None, None, None]
-    assert split_checks(np.array([1.0])) == []
 
 
 def test_intervals_over_probes(loaded):

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ...verdict.checks import check_rate
-from .arrays import OpenWeights, Weights, open_any
+from .arrays import NamedWeights, Weights, open_any
 from .combine import MIN_LAYERS, partial_conjunction
+from .explain import judge_ancestor, judge_reordered
 from .facts import EQUAL, Facts
 from .fixed_points import Array
 from .layers import Layer
 from .matching import Comparison, compare_layers
 from .result import WeightsLayer, WeightsResult
 from .rules import describe_layers
+from .same_start import Architecture, find_same_start
 
 NO_PARTNER = "no layer of its shape in the other file"
 _MAX_FACT_BYTES = 1 << 28  # of an array that is read for the facts alone
 _READ_BYTES = 4  # of a value
 
 
-def weights_test(a: Weights, b: Weights, *, ancestor: Weights | None = None, alpha: float = 1e-3) -> WeightsResult:
+def weights_test(
+    a: Weights,
+    b: Weights,
+    *,
+    ancestor: Weights | None = None,
+    independents: Sequence[Weights] = (),
+    architecture: Architecture | None = None,
+    alpha: float = 1e-3,
+) -> WeightsResult:
     """Test whether two files' weights were made independently, from the weights alone.
 
     A layer's statistic is N, the number of hidden units whose best match in the other file (largest |cosine| of the
@@ -29,8 +41,14 @@ def weights_test(a: Weights, b: Weights, *, ancestor: Weights | None = None, alp
     every model, such as output layers and embeddings, are left out.
 
     Args:
-        a, b: a path of safetensors or of a state dict, a mapping of names to arrays or tensors, or a module.
-        ancestor: a model from which both may come, such as a public backbone: what it explains is judged apart.
+        a, b: a path of any format that `open_weights` reads, a mapping of names to arrays or tensors, or a module.
+        ancestor: a model from which both may come, such as a public backbone: what it explains is judged apart, in
+            `WeightsResult.ancestor`.
+        independents: models made without a, as b would be if it were honest (from the ancestor, where there is one).
+            They calibrate what has no exact p-value: hidden units that were permuted or rescaled
+            (`WeightsResult.reordered`), and what is shared beyond the ancestor.
+        architecture: makes the untrained network, a callable or ``"package.module:callable"``: a start that both share
+            by a usual seed is then named (`WeightsResult.same_start`). A module given as a or b serves too.
         alpha: α, bound on the probability that independent weights are called related.
 
     Returns:
@@ -54,17 +72,35 @@ def weights_test(a: Weights, b: Weights, *, ancestor: Weights | None = None, alp
     """
     check_rate("alpha", alpha)
     with open_any(a, "a") as ours, open_any(b, "b") as theirs:
-        return _judge(ours, theirs, alpha)
+        result = _judge(ours, theirs, alpha)
+        found: dict[str, Any] = {}
+        if result.verdict == "weights related":
+            found["same_start"] = find_same_start(ours, theirs, architecture)
+        if ancestor is not None:
+            with open_any(ancestor, "ancestor") as origin:
+                log10_p = (_judge(ours, origin, alpha).log10_p, _judge(theirs, origin, alpha).log10_p)
+                found["ancestor"] = judge_ancestor(ours, theirs, origin, log10_p, independents, alpha)
+        elif independents:
+            found["reordered"] = judge_reordered(ours, theirs, independents, alpha)
+        return dataclasses.replace(result, **found, warnings=_warn(found))
 
 
-def _judge(ours: OpenWeights, theirs: OpenWeights, alpha: float) -> WeightsResult:
+def _warn(found: dict[str, Any]) -> tuple[str, ...]:
+    start = found.get("same_start")
+    if not start or not start["seeds"]:
+        return ()
+    seeds = ", ".join(map(str, start["seeds"]))
+    return (f"same initialisation: both models begin with what seed {seeds} draws, which proves no copying.",)
+
+
+def _judge(ours: NamedWeights, theirs: NamedWeights, alpha: float) -> WeightsResult:
     left, right = describe_layers(ours.arrays), describe_layers(theirs.arrays)
     facts = Facts()
     seen: set[int] = set()
 
     def watch(a: Layer, b: Layer, x: Array, y: Array) -> None:
         seen.update((id(a.array), id(b.array)))
-        facts.add(x, y, (str(a.array.dtype), str(b.array.dtype)))
+        facts.add(x, y, (a.array.dtype, b.array.dtype))
 
     left_in, right_in = ([layer for layer in side if layer.use.left_out is None] for side in (left, right))
     compared = compare_layers(left_in, right_in, watch)
@@ -111,18 +147,18 @@ def _decide(
     return "not distinguished", f"Fewer than {half} of {count} comparable layers show it at α = {alpha:g}."
 
 
-def _compare_rest(ours: OpenWeights, theirs: OpenWeights, facts: Facts, seen: set[int]) -> int:
+def _compare_rest(ours: NamedWeights, theirs: NamedWeights, facts: Facts, seen: set[int]) -> int:
     """Count the facts of the other arrays of one name and shape; how many of them were too large to be read."""
     named = {array.name: array for array in theirs.arrays}
     unread = 0
     for array in ours.arrays:
         other = named.get(array.name)
-        if other is None or {id(array), id(other)} & seen or tuple(other.shape) != tuple(array.shape):
+        if other is None or {id(array), id(other)} & seen or other.shape != array.shape:
             continue
         if math.prod(array.shape) * _READ_BYTES > _MAX_FACT_BYTES:
             unread += 1
             continue
-        facts.add(array.read(), other.read(), (str(array.dtype), str(other.dtype)))
+        facts.add(array.read(), other.read(), (array.dtype, other.dtype))
     return unread
 
 
