@@ -131,11 +131,10 @@ def _train_all(
     source = ZooMember("source", "source", "source", network.spec, network.arguments)
     files = {member.name: fingerprint_file(member) for member in members}
     zoo = DemoZoo(out, {}, PREPROCESSING.to_dict(), (source,), ("probes",), files)
-    kinds = {member.name: member.kind for member in members}
     trained = {}
     # Whatever needs no other model keeps the cores busy meanwhile.
     run = run_jobs(
-        members, DemoTrainer(zoo, tasks, size, kinds), workers=workers, description="training", progress=progress,
+        members, DemoTrainer(zoo, tasks, size), workers=workers, description="training", progress=progress,
         after=lambda member: member.after,
     )  # fmt: skip
     with closing(run) as pairs:

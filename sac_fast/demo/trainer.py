@@ -31,13 +31,12 @@ class DemoTrainer(Trainer[Member]):
         zoo: see `Trainer`.
         tasks: the photographs to recognise, and those of the public backbone.
         size: of the demo.
-        kinds: of the members, by name.
     """
 
-    def __init__(self, zoo: LabelledZoo, tasks: tuple[Task, Task], size: Size, kinds: dict[str, str | None]) -> None:
+    def __init__(self, zoo: LabelledZoo, tasks: tuple[Task, Task], size: Size) -> None:
         super().__init__(zoo, PREPROCESSING)
         self.task, self.public = tasks
-        self.size, self.kinds = size, kinds
+        self.size = size
 
     def make(self, job: Member | ZooMember) -> ZooMember:
         if isinstance(job, Member) and job.behind is not None:
@@ -80,7 +79,7 @@ class DemoTrainer(Trainer[Member]):
     def run(self, member: ZooMember, model: Model, probes: ProbeSet) -> Fingerprint:
         made = super().run(member, model, probes)
         # Declared: the logits of a model that has learnt little may lie in -1 … 1, as similarities do.
-        about = {"kind": self.kinds[member.name], "output_form": "logits", "output_form_declared": True}
+        about = {"output_form": "logits", "output_form_declared": True}
         return Fingerprint(made.outputs, {**made.provenance, **about})
 
     def _classes(self, planned: Member) -> int:
