@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 import time
 from pathlib import Path
@@ -15,14 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
-from weights_copies import COPIES, KERNELS
+from weights_copies import COPIES, KERNELS, add_noise, reorder
 from weights_training import FAMILIES, Task, build, train
 
 import sac_fast
 from sac_fast.bench.results import start_result, write_json
+from sac_fast.verify.weights.arrays import open_any
+from sac_fast.verify.weights.reordered import measure_agreement
+from sac_fast.verify.weights.rules import describe_layers
 
 RATES = (0.05, 0.01, 0.001)
 UNTRAINED = 24
+REORDERED = 16
 COPIED = 8  # models of a family of which copies are made
 STEPS = 60
 FINE_TUNING = 20  # steps
@@ -54,7 +59,8 @@ def trained_models(family, count, steps, folder):
         for path, state in zip(paths, states, strict=True):
             save_file(to_numpy(state), path)
         print(f"{family}: trained, mean loss {np.mean(losses):.3f}", file=sys.stderr)
-    return [load_file(path) for path in paths]
+    names = list(build(family, 0).state_dict())
+    return [{name: loaded[name] for name in names} for loaded in map(load_file, paths)]
 
 
 def test_pairs(states):
@@ -129,29 +135,66 @@ def test_copies(family, states):
     return found
 
 
+def test_reordered(family, states):
+    """Hidden units permuted and rescaled: how far they agree, beside all honest pairs of the family's first models."""
+    comparable = [layers_of(state) for state in states[:REORDERED]]
+    honest = [
+        measure_agreement(ours, theirs).share
+        for (i, ours), (j, theirs) in itertools.product(enumerate(comparable), enumerate(comparable))
+        if i != j
+    ]
+    rng = np.random.default_rng(1)
+    copies = [reorder(family, state, rng) for state in states[:REORDERED]]
+    if copies[0] is None:
+        return None
+    noisy = [{name: add_noise(value, rng) for name, value in copy.items()} for copy in copies]
+    shares = {}
+    for name, made in (("permuted and rescaled", copies), ("and 5 % noise", noisy)):
+        shares[name] = [measure_agreement(a, layers_of(copy)).share for a, copy in zip(comparable, made, strict=True)]
+    threshold = float(np.quantile(honest, 0.99, method="higher"))
+    plain = [sac_fast.weights_test(state, copy).log10_p for state, copy in zip(states, copies, strict=False)]
+    return {
+        "honest_pairs": len(honest),
+        "honest_quantiles": {f"{q:g}": float(np.quantile(honest, q)) for q in (0.5, 0.9, 0.99, 1)},
+        "copies": {
+            name: {"cases": len(found), "found_at_1_percent": sum(share > threshold for share in found),
+                   "smallest": min(found)}
+            for name, found in shares.items()
+        },
+        "found_by_plain_test": sum(log10_p <= -6 for log10_p in plain),
+    }  # fmt: skip
+
+
+def layers_of(state):
+    with open_any(state, "state") as opened:
+        return [layer for layer in describe_layers(opened.arrays) if layer.use.left_out is None]
+
+
 def simulate(families, count, steps, folder):
-    """The figures of some families."""
+    """The figures of some families; what the folder has already is taken from there."""
     figures = {}
     for family in families:
-        states = trained_models(family, count, steps, folder)
-        started = time.process_time()
-        untrained = [to_numpy(build(family, 20_000 + number).state_dict()) for number in range(min(count, UNTRAINED))]
-        figures[family] = {
-            "models": count,
-            "trained": test_pairs(states),
-            "untrained": test_pairs(untrained),
-            "copies": test_copies(family, states),
-        }
-        print(f"{family}: tested in {time.process_time() - started:.0f} s of processor time", file=sys.stderr)
+        path = folder / f"{family}.json"
+        if not path.exists():
+            states = trained_models(family, count, steps, folder)
+            started = time.process_time()
+            untrained = [
+                to_numpy(build(family, 20_000 + number).state_dict()) for number in range(min(count, UNTRAINED))
+            ]
+            found = {"models": count, "steps": steps, "trained": test_pairs(states), "untrained": test_pairs(untrained)}
+            found |= {"copies": test_copies(family, states), "reordered": test_reordered(family, states)}
+            path.write_text(json.dumps(found | {"processor_seconds": round(time.process_time() - started)}))
+            print(f"{family}: tested", file=sys.stderr)
+        figures[family] = json.loads(path.read_text())
     return figures
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
-    parser.add_argument("--count", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--models", type=Path, required=True, help="folder in which trained models are kept")
+    parser.add_argument("--count", type=int, default=64, help="models of a family")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training")
+    parser.add_argument("--models", type=Path, required=True, help="folder of trained models and figures, resumed")
     parser.add_argument("--train-only", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()

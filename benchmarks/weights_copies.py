@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 KERNELS = 3  # dimensions from which an array is a kernel
@@ -66,3 +68,41 @@ COPIES = {
     "kernels turned": each(lambda array, rng: array[:, :, ::-1, ::-1], lambda name, array: array.ndim == 4),
     "layers reordered": rename,
 }
+
+
+def hidden_groups(family, names):
+    """Groups of hidden units: names of the arrays whose rows they are, and of those whose columns."""
+    weights = [name for name in names if name.endswith("weight")]
+    if family == "Plain":
+        return [([a], [b]) for a, b in itertools.pairwise(weights)]
+    if family == "ResNet":
+        return [([n], [n.replace("conv1", "conv2")]) for n in weights if ".conv1" in n]
+    if family in ("Llama", "Qwen", "Mistral"):
+        gates = [n for n in weights if "gate_proj" in n]
+        return [([n, n.replace("gate", "up")], [n.replace("gate", "down")]) for n in gates]
+    pairs = {"ViT": ("mlp.fc1", "mlp.fc2"), "ConvNeXt": ("pwconv1", "pwconv2"), "BERT": ("intermediate.", "output.")}
+    if family not in pairs:
+        return []
+    first, second = pairs[family]
+    return [([n], [n.replace(first, second)]) for n in weights if first in n]
+
+
+def reorder(family, state, rng):
+    """Hidden units permuted and rescaled (by scale alone, which ReLU and batch norm undo); None: family without."""
+    groups = hidden_groups(family, list(state))
+    if not groups:
+        return None
+    made = {name: value.copy() for name, value in state.items()}
+    for rows, columns in groups:
+        units = len(state[rows[0]])
+        order = rng.permutation(units)
+        scale = rng.uniform(0.3, 3, units).astype(np.float32)
+        for name in rows:
+            made[name] = (made[name] * by_row(made[name], scale))[order]
+            bias = name.removesuffix("weight") + "bias"
+            if bias in made:
+                made[bias] = (made[bias] * scale)[order]
+        for name in columns:
+            split = made[name].reshape(len(made[name]), units, -1) / scale[None, :, None]
+            made[name] = split[:, order].reshape(made[name].shape)
+    return made

@@ -36,6 +36,7 @@ PHOTOGRAPHS: Mapping[str, tuple[str, ...]] = {
     "unrelated": ("astronaut", "clock_motion", "page"),
 }
 _SALT = 0xBACB02E
+_MAX_EACH = 60
 _OUTPUTS = 2  # of the head in the file, which nobody uses: every task puts its own there
 
 
@@ -54,12 +55,12 @@ class Backbone:
         return f"{self.photographs}-{self.label}"
 
 
-def exemplars(photographs: Sequence[str], each: int, size: int, *, gray: bool, seed: int = 0) -> Images:
+def exemplars(photographs: Sequence[str], count: int, size: int, *, gray: bool, seed: int = 0) -> Images:
     """Patches of every cell, which is their label.
 
     Args:
         photographs: names.
-        each: number of patches a cell.
+        count: of patches in all, about: 2 … 60 a cell.
         size: height and width.
         gray: with the three channels alike.
         seed: of the patches.
@@ -71,11 +72,13 @@ def exemplars(photographs: Sequence[str], each: int, size: int, *, gray: bool, s
         ProbeError: a photograph is missing.
     """
     generator = np.random.default_rng([seed, _SALT])
-    by_class = []
-    for name in photographs:
-        photograph = read_photograph(name)
-        cells = np.argwhere(assign_cells(photograph.shape[0], photograph.shape[1], generator) >= 0)
-        by_class += [scale(cut(photograph, cell[None], each, generator, change=0.2), size) for cell in cells]
+    cells = [
+        (photograph, cell[None])
+        for photograph in map(read_photograph, photographs)
+        for cell in np.argwhere(assign_cells(photograph.shape[0], photograph.shape[1], generator) >= 0)
+    ]
+    each = min(max(count // len(cells), 2), _MAX_EACH)
+    by_class = [scale(cut(photograph, cell, each, generator, change=0.2), size) for photograph, cell in cells]
     images = Images.shuffled(by_class, generator)
     if not gray:
         return images

@@ -170,7 +170,7 @@ def _backbones(
         {each.photographs for each in planned if not (out / BACKBONES / f"{each.name}.safetensors").exists()}
     ):
         gray = bool((task.defender.pixels[..., :1] == task.defender.pixels).all())
-        images[name] = exemplars(PHOTOGRAPHS[name], 60, task.size[0], gray=gray)
+        images[name] = exemplars(PHOTOGRAPHS[name], size.backbone_images, task.size[0], gray=gray)
     rows = max((len(each) for each in images.values()), default=1)
     config = TrainingConfig(epochs(size.backbone_images, rows))
     train_backbones(out / BACKBONES, planned, images, preprocessing=task.preprocessing, config=config, workers=workers)

@@ -62,8 +62,8 @@ def _share_files(zoo: LabelledZoo, shared: ZooMember, other: LabelledZoo, member
     _link(other.weights_file(member), zoo.weights_file(shared))
     for name in zoo.probes:
         known = other.load_fingerprint(name, member)
-        provenance = {**known.provenance, "name": shared.name, "kind": shared.origin}
-        Fingerprint(known.outputs, provenance).save(zoo.fingerprint_file(name, shared))
+        renamed = Fingerprint(known.outputs, {**known.provenance, "name": shared.name})
+        renamed.with_kind(shared.origin).save(zoo.fingerprint_file(name, shared))
 
 
 def _link(file: Path, target: Path) -> None:

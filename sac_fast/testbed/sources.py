@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ..attacks import TrainingConfig
 from ..attacks.attack import Attack
@@ -72,6 +73,8 @@ _SHARED: Mapping[Kind, tuple[str, ...]] = {
     "other-classes": ("vgg", "resnet", "mobilenet"),
     "other-backbone": ("vgg", "resnet", "mobilenet", "vgg", "resnet", "mobilenet"),
 }
+_HONEST_ONLY = ("mixer",)  # needs half as many images more, and imitates badly at this size
+_LAST = ("extract-adversarial", "extract-second-hand", "adaptive-mixture")
 _SAME_BACKBONE = 8  # half of them on the source's data, half on the other's
 
 
@@ -85,7 +88,7 @@ class SourcesSize:
         thefts: number and students of each attack, see ``THEFTS``.
         honest: largest number of honest models of a kind; None: all.
         pretrained: whether sources, and most others, are fine-tuned from the public model of their architecture.
-        backbone_images: that the training of a public model sees; as many patches of each cell as that takes once.
+        backbone_images: that the training of a public model sees.
     """
 
     images: int
@@ -131,7 +134,7 @@ def plan_source(
     """
     require(source.architecture in architectures, "architectures must hold the source's", source.architecture)
     start = architectures.index(source.architecture)
-    ring = [*architectures[start:], *architectures[:start]]
+    ring = [name for name in (*architectures[start:], *architectures[:start]) if name not in _HONEST_ONLY]
 
     def most(count: int) -> int:
         return count if size.honest is None else min(count, size.honest)
@@ -152,8 +155,20 @@ def plan_source(
     }
     of_source = dataclasses.replace(size.of_source(), independents=independents, stolen=stolen)
     models = plan(of_source, names=ring, attacks=attacks)
-    placed = [_placed(model, size.pretrained, attacks) for model in models]
+    placed = _in_order([_placed(model, size.pretrained, attacks) for model in models])
     return [dataclasses.replace(model, seed=seed_of(model.name)) for model in placed]
+
+
+def _in_order(models: Sequence[Planned]) -> list[Planned]:
+    """The source, then siblings and others by turns, thefts that train two models last.
+
+    So all siblings are there once half of the models are, and what is left out of a stopped run matters least.
+    """
+    source, *rest = models
+    siblings = [model for model in rest if model.role == "sibling"]
+    others = sorted((model for model in rest if model.role != "sibling"), key=lambda model: model.origin in _LAST)
+    turns = [model for pair in zip_longest(siblings, others) for model in pair if model is not None]
+    return [source, *turns]
 
 
 def _placed(model: Planned, pretrained: bool, attacks: Mapping[str, Attack]) -> Planned:

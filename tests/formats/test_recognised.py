@@ -44,7 +44,7 @@ def test_formats_that_are_recognised_and_not_read(tmp_path: Path, format: str, c
 
 
 def test_folders_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(ModelRefusedError, match="must hold one of model.safetensors.index.json") as caught:
+    with pytest.raises(ModelRefusedError, match="must hold one of ") as caught:
         sac_fast.open_weights(tmp_path)
     assert caught.value.reason == "not-a-regular-file"
     (tmp_path / "saved_model.pb").write_bytes(b"x")

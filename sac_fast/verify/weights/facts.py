@@ -84,9 +84,8 @@ def find_relation(a: Array, b: Array, dtypes: tuple[str, str] = ("", "")) -> str
     if a.ndim < 2 or not (a.any() and b.any()):
         return None
     rows = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    first = rows[0][:16], rows[1][:16]
     for relation, holds in ((SCALED, _is_scaled), (QUANTISED, _is_quantised), (PRUNED, _is_pruned)):
-        if holds(*first) and holds(*rows):
+        if all(holds(rows[0][:count], rows[1][:count]) for count in (1, 16, len(a))):
             return relation
     return None
 

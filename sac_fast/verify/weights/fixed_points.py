@@ -88,6 +88,31 @@ def count_fixed_points(a: Array, b: Array, blocks: int = 1) -> int:
     return matches
 
 
+def count_all_fixed_points(a: Array, b: Array, blocks: int = 1) -> Array:
+    """`count_fixed_points` of every pair of a and b at once, for small layers.
+
+    Args:
+        a, b: (p, m, d) and (q, m, d), each row as from `unit_rows`.
+        blocks: of the m units.
+
+    Returns:
+        (p, q) counts.
+    """
+    p, m, _ = a.shape
+    block = m // blocks
+    counts = np.zeros((p, len(b)), dtype=np.int64)
+    places = np.arange(block)
+    step = max(1, _CHUNK_VALUES // (len(b) * block * block))
+    for first in range(0, m, block):
+        theirs = b[None, :, first : first + block].swapaxes(2, 3)
+        for start in range(0, p, step):
+            cosines = np.abs(a[start : start + step, None, first : first + block] @ theirs)
+            same = cosines[:, :, places, places]
+            cosines[:, :, places, places] = 0
+            counts[start : start + step] += (same > cosines.max(axis=3) + TIE).sum(axis=2)
+    return counts
+
+
 def same_cosines(a: Array, b: Array) -> Array:
     """|cosine| of units of the same number: (m,)."""
     cosines: Array = np.abs(np.einsum("ij,ij->i", a, b))

@@ -6,6 +6,7 @@ name are tried first, and a part of the units tells which of the others deserve 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .fixed_points import Array, count_fixed_points, log10_bound, same_cosines, unit_rows
+from .fixed_points import Array, count_all_fixed_points, count_fixed_points, log10_bound, same_cosines, unit_rows
 from .layers import Layer, Use, join_uses
 from .variants import PLAIN, Variant, make_variants
 
@@ -91,7 +92,6 @@ class _Group:
         self.watch = watch
         self.partners = max(len(left), len(right))
         self.forms: dict[tuple[object, ...], tuple[list[Variant], int]] = {}
-        self.sketches: dict[tuple[object, ...], list[tuple[str, Array]]] = {}
 
     def compare(self) -> list[Comparison]:
         found = [self._first_look(a, b) for a, b in self._by_name()]
@@ -144,34 +144,43 @@ class _Group:
         known = {(id(pair.a), id(pair.b), pair.variant): pair for pair in tried}
         counts = np.full((len(left), len(right)), -1)
         forms: dict[tuple[int, int], str] = {}
-        for i, a in enumerate(left):
-            sketches: dict[Use, Array] = {}
-            values = a.read()
-            for j, b in enumerate(right):
-                use = join_uses(a.use, b.use)
-                if use not in sketches:
-                    sketches[use] = _sketch(use, values)
-                for name, theirs in self._forms_of(a, b, use):
-                    matches = count_fixed_points(sketches[use], theirs, _sketched_blocks(use, a.shape))
-                    if matches > counts[i, j]:
-                        counts[i, j], forms[i, j] = matches, name
-        found = []
+        for rows, columns, use in _of_one_use(left, right):
+            ours = np.stack([_sketch(use, left[i].read()) for i in rows])
+            shape = left[rows[0]].shape
+            by_form = [self._sketch_forms(left[rows[0]], right[j], use) for j in columns]
+            names = [name for name, _ in by_form[0]]
+            theirs = np.stack([sketch for sketches in by_form for _, sketch in sketches])
+            found = count_all_fixed_points(ours, theirs, _sketched_blocks(use, shape))
+            found = found.reshape(len(rows), len(columns), len(names))
+            for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
+                best = int(found[i, j].argmax())
+                counts[row, column], forms[row, column] = found[i, j, best], names[best]
+        chosen = []
         for i, j in zip(*linear_sum_assignment(-counts), strict=True):
             a, b, name = left[i], right[j], forms[i, j]
-            found.append(known.get((id(a), id(b), name)) or self._whole(a, b, name))
-        return found
+            chosen.append(known.get((id(a), id(b), name)) or self._whole(a, b, name))
+        return chosen
 
-    def _forms_of(self, a: Layer, b: Layer, use: Use) -> list[tuple[str, Array]]:
+    def _sketch_forms(self, a: Layer, b: Layer, use: Use) -> list[tuple[str, Array]]:
         """The first units of b in each form."""
-        key = (id(b), a.shape, use)
-        if key not in self.sketches:
-            values = b.read()
-            self.sketches[key] = [(name, _sketch(use, change(values))) for name, change in self._variants(a, b)[0]]
-        return self.sketches[key]
+        values = b.read()
+        return [(name, _sketch(use, change(values))) for name, change in self._variants(a, b)[0]]
 
     def _whole(self, a: Layer, b: Layer, variant: str) -> Comparison:
         change = dict(self._variants(a, b)[0])[variant]
         return self._test(a, b, a.read(), change(b.read()), variant)
+
+
+def _of_one_use(left: list[Layer], right: list[Layer]) -> Iterator[tuple[list[int], list[int], Use]]:
+    """Numbers of the layers that share shape and use, on both sides, with the use of their pairs."""
+    sides = []
+    for layers in (left, right):
+        found: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for number, layer in enumerate(layers):
+            found[layer.shape, layer.use, layer.array.gates].append(number)
+        sides.append(list(found.values()))
+    for rows, columns in itertools.product(*sides):
+        yield rows, columns, join_uses(left[rows[0]].use, right[columns[0]].use)
 
 
 def _sketched_blocks(use: Use, shape: tuple[int, ...]) -> int:

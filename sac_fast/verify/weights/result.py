@@ -74,8 +74,9 @@ class WeightsResult:
         layers: compared ones first, in a's order, then those left out.
         coverage: share of each file's values that was compared, by ``"a"`` and ``"b"``.
         facts: what needs no statistic, such as the share of equal arrays; see `sac_fast.verify.weights.facts`.
-        same_start: seeds that draw both files' first values; None: not looked for.
+        same_start: seeds that draw both models' first values; None: not looked for.
         ancestor: what a common ancestor explains; None: none was given.
+        reordered: how far units agree after matching, beside independents; None: none were given.
         hypothesis: what p is the p-value of.
         conditions: under which it holds.
         warnings: remarks for the reader.
@@ -103,6 +104,7 @@ class WeightsResult:
     facts: dict[str, Any]
     same_start: dict[str, Any] | None = None
     ancestor: dict[str, Any] | None = None
+    reordered: dict[str, Any] | None = None
     hypothesis: str = HYPOTHESIS
     conditions: tuple[str, ...] = CONDITIONS
     warnings: tuple[str, ...] = ()

@@ -5,11 +5,13 @@ The first rule that fits decides. A name is a claim: a false one leaves an array
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...formats.weights import WeightArray
 from .layers import MIN_NUMBERS, MIN_UNITS, Layer, Use, ordered_shape
@@ -102,19 +104,45 @@ _COMPILED = tuple((re.compile(pattern), use) for pattern, use in _RULES)
 _RECURRENT = re.compile(r"(.*)weight_(ih|hh)(_l\d+(?:_reverse)?)?$")
 _BLOCK = re.compile(r"(.*(?:^|\.)layer\d+\.\d+\.)conv(\d)\.weight$")
 _FLIPPED = {"": "io", "oi": "io", "io": "oi"}
+_HEAD = re.compile(r"(^|.*\.)(fc|head|heads|classifier|logits|outc?|final|score|predictor)(?:\.(\d{1,3}))?\.weight$")
 _GATES = {"lstm": 4, "gru": 3}
 _OPERATORS = {"embedding": EMBEDDING, "constant": FIXED, "norm": ONE_NUMBER, "bias": ONE_NUMBER}
+
+
+class _Array(NamedTuple):
+    """What the rules look at."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    axes: str
+    operator: str
+    output: bool | None
+
+
+class _Described(NamedTuple):
+    array: _Array
+    use: Use
+    axes: str
+    shape: tuple[int, ...]
 
 
 def describe_layers(arrays: Sequence[WeightArray]) -> list[Layer]:
     """Say of every array how its units may be permuted, or why it is left out.
 
     Args:
-        arrays: with `name`, `shape`, `dtype`, `axes`, `operator` and `output`, in the order of the file.
+        arrays: in the order of the file.
 
     Returns:
         A layer an array.
     """
+    seen = tuple(_Array(a.name.lower(), a.shape, a.dtype, a.axes, a.operator, a.output) for a in arrays)
+    described = zip(arrays, _describe(seen), strict=True)
+    return [Layer(array, found.use, found.axes, found.shape) for array, found in described]
+
+
+@functools.lru_cache(maxsize=16)  # many models of one architecture are compared in a row
+def _describe(arrays: tuple[_Array, ...]) -> tuple[_Described, ...]:
     file = _read_file(arrays)
     ordered = [_ordered(array) for array in arrays]
     flipped = _follow_transposed(shape for _, shape in ordered if len(shape) == 2)
@@ -122,12 +150,12 @@ def describe_layers(arrays: Sequence[WeightArray]) -> list[Layer]:
     for array, (axes, shape) in zip(arrays, ordered, strict=True):
         if flipped and len(array.shape) == 2 and axes in _FLIPPED:
             axes, shape = _FLIPPED[axes], shape[::-1]
-        layers.append(Layer(array, _use(array, array.name.lower(), shape, file), axes, shape))
+        layers.append(_Described(array, _use(array, shape, file), axes, shape))
     _leave_out_outputs(layers)
-    return [_check_size(layer) for layer in layers]
+    return tuple(_check_size(layer) for layer in layers)
 
 
-def _ordered(array: WeightArray) -> tuple[str, tuple[int, ...]]:
+def _ordered(array: _Array) -> tuple[str, tuple[int, ...]]:
     """Letters of the axes, "" where they are not known, and the shape with output units first."""
     axes = array.axes if len(array.axes) == len(array.shape) and "o" in array.axes else ""
     return axes, ordered_shape(array.shape, axes)
@@ -139,8 +167,8 @@ def _follow_transposed(shapes: Iterable[tuple[int, ...]]) -> bool:
     return sum(a[1] == b[0] for a, b in pairs) > sum(a[0] == b[1] for a, b in pairs)
 
 
-def _read_file(arrays: Sequence[WeightArray]) -> _File:
-    shapes = {array.name.lower(): array.shape for array in arrays}
+def _read_file(arrays: Sequence[_Array]) -> _File:
+    shapes = {array.name: array.shape for array in arrays}
     names = "\n".join(shapes)
     kernels = any(len(shape) >= 4 for shape in shapes.values())
     convnext = re.search(r"pwconv1|layer_?scale", names) is not None
@@ -153,7 +181,8 @@ def _read_file(arrays: Sequence[WeightArray]) -> _File:
     )
 
 
-def _use(array: WeightArray, name: str, shape: tuple[int, ...], file: _File) -> Use:
+def _use(array: _Array, shape: tuple[int, ...], file: _File) -> Use:
+    name = array.name
     if not _has_weights(array.dtype):
         return Use(NO_WEIGHTS)
     if len(shape) < 2:
@@ -184,7 +213,7 @@ def _use_kernel(name: str, shape: tuple[int, ...], file: _File) -> Use:
     return Use(STREAM) if square and blocks > 1 else Use(blocks=blocks, both_sides=square)
 
 
-def _use_recurrent(array: WeightArray, name: str, shape: tuple[int, ...], file: _File) -> Use | None:
+def _use_recurrent(array: _Array, name: str, shape: tuple[int, ...], file: _File) -> Use | None:
     kind, _, side = array.operator.partition("-")
     if kind in _GATES:
         return Use(gates=_GATES[kind], both_sides=side == "hidden", known=True)
@@ -202,24 +231,35 @@ def _use_recurrent(array: WeightArray, name: str, shape: tuple[int, ...], file: 
     return Use(gates=hidden[0] // hidden[1], both_sides=found[2] == "hh", known=True)
 
 
-def _leave_out_outputs(layers: list[Layer]) -> None:
-    """Leave out layers whose units no other array takes, and the last one; in place."""
+def _leave_out_outputs(layers: list[_Described]) -> None:
+    """Leave out layers whose units no other array takes, the last one, and what is named a head; in place."""
     tall = [number for number, layer in enumerate(layers) if len(layer.array.shape) >= 2 and layer.use.left_out is None]
     taken = {layer.shape[1] for layer in layers if len(layer.shape) >= 2}
     depthwise = {layer.shape[0] for layer in layers if len(layer.shape) >= 3 and layer.shape[1] == 1}
     dense = {layer.shape[1] for layer in layers if len(layer.shape) == 2}
+    named = {layer.array.name: number for number, layer in enumerate(layers)}
+    heads = {number for name, number in named.items() if _is_head(name, named)}
     for number in tall:
         layer = layers[number]
         if layer.use.side == "columns" or layer.use.gates > 1 or layer.use.blocks > 1 or layer.array.output is False:
             continue
         flattened = len(layer.shape) > 2 and any(inputs % layer.shape[0] == 0 for inputs in dense)
         consumed = layer.shape[0] in taken | depthwise or flattened
-        last = number == tall[-1] and layer.array.output is None
+        last = (number == tall[-1] or number in heads) and layer.array.output is None
         if layer.array.output or last or not consumed:
-            layers[number] = replace(layer, use=Use(OUTPUT))
+            layers[number] = layer._replace(use=Use(OUTPUT))
 
 
-def _check_size(layer: Layer) -> Layer:
+def _is_head(name: str, names: Collection[str]) -> bool:
+    """Whether an array is named as the last of a head, as ``fc.weight`` and ``classifier.6.weight`` are."""
+    found = _HEAD.search(name)
+    if found is None or found[3] is None:
+        return found is not None
+    later = range(int(found[3]) + 1, int(found[3]) + 6)
+    return not any(f"{found[1]}{found[2]}.{number}.weight" in names for number in later)
+
+
+def _check_size(layer: _Described) -> _Described:
     use, shape = layer.use, layer.shape
     if use.left_out is not None:
         return layer
@@ -230,7 +270,7 @@ def _check_size(layer: Layer) -> Layer:
         reason = FEW_UNITS
     elif math.prod(shape) // use.units(shape) < MIN_NUMBERS:
         reason = ONE_NUMBER if math.prod(shape) == use.units(shape) else FEW_NUMBERS
-    return layer if reason is None else replace(layer, use=Use(reason))
+    return layer if reason is None else layer._replace(use=Use(reason))
 
 
 def _has_weights(dtype: str) -> bool:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ...verdict.checks import check_rate
 from .arrays import NamedWeights, Weights, open_any
 from .combine import MIN_LAYERS, partial_conjunction
+from .explain import judge_ancestor, judge_reordered
 from .facts import EQUAL, Facts
 from .fixed_points import Array
 from .layers import Layer
 from .matching import Comparison, compare_layers
 from .result import WeightsLayer, WeightsResult
 from .rules import describe_layers
+from .same_start import Architecture, find_same_start
 
 NO_PARTNER = "no layer of its shape in the other file"
 _MAX_FACT_BYTES = 1 << 28  # of an array that is read for the facts alone
 _READ_BYTES = 4  # of a value
 
 
-def weights_test(a: Weights, b: Weights, *, ancestor: Weights | None = None, alpha: float = 1e-3) -> WeightsResult:
+def weights_test(
+    a: Weights,
+    b: Weights,
+    *,
+    ancestor: Weights | None = None,
+    independents: Sequence[Weights] = (),
+    architecture: Architecture | None = None,
+    alpha: float = 1e-3,
+) -> WeightsResult:
     """Test whether two files' weights were made independently, from the weights alone.
 
     A layer's statistic is N, the number of hidden units whose best match in the other file (largest |cosine| of the
@@ -29,8 +41,14 @@ def weights_test(a: Weights, b: Weights, *, ancestor: Weights | None = None, alp
     every model, such as output layers and embeddings, are left out.
 
     Args:
-        a, b: a path of safetensors or of a state dict, a mapping of names to arrays or tensors, or a module.
-        ancestor: a model from which both may come, such as a public backbone: what it explains is judged apart.
+        a, b: a path of any format that `open_weights` reads, a mapping of names to arrays or tensors, or a module.
+        ancestor: a model from which both may come, such as a public backbone: what it explains is judged apart, in
+            `WeightsResult.ancestor`.
+        independents: models made without a, as b would be if it were honest (from the ancestor, where there is one).
+            They calibrate what has no exact p-value: hidden units that were permuted or rescaled
+            (`WeightsResult.reordered`), and what is shared beyond the ancestor.
+        architecture: makes the untrained network, a callable or ``"package.module:callable"``: a start that both share
+            by a usual seed is then named (`WeightsResult.same_start`). A module given as a or b serves too.
         alpha: α, bound on the probability that independent weights are called related.
 
     Returns:
@@ -54,7 +72,25 @@ def weights_test(a: Weights, b: Weights, *, ancestor: Weights | None = None, alp
     """
     check_rate("alpha", alpha)
     with open_any(a, "a") as ours, open_any(b, "b") as theirs:
-        return _judge(ours, theirs, alpha)
+        result = _judge(ours, theirs, alpha)
+        found: dict[str, Any] = {}
+        if result.verdict == "weights related":
+            found["same_start"] = find_same_start(ours, theirs, architecture)
+        if ancestor is not None:
+            with open_any(ancestor, "ancestor") as origin:
+                log10_p = (_judge(ours, origin, alpha).log10_p, _judge(theirs, origin, alpha).log10_p)
+                found["ancestor"] = judge_ancestor(ours, theirs, origin, log10_p, independents, alpha)
+        elif independents:
+            found["reordered"] = judge_reordered(ours, theirs, independents, alpha)
+        return dataclasses.replace(result, **found, warnings=_warn(found))
+
+
+def _warn(found: dict[str, Any]) -> tuple[str, ...]:
+    start = found.get("same_start")
+    if not start or not start["seeds"]:
+        return ()
+    seeds = ", ".join(map(str, start["seeds"]))
+    return (f"same initialisation: both models begin with what seed {seeds} draws, which proves no copying.",)
 
 
 def _judge(ours: NamedWeights, theirs: NamedWeights, alpha: float) -> WeightsResult:
