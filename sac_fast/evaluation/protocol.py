@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from ..errors import FileFormatError
 from ..io.files import StrPath, atomic_write
 from ..io.progress import track
-from ..scores import PRESETS
 from .accusation_matrix import is_below
 from .judging import Judged, judge_source
 from .merits import BUDGETS, Measured, choices, measure_all, summarise_statistics
@@ -108,14 +107,17 @@ def evaluate_sources(
         for source in track(sources, "judging", enabled=progress)
     ]
     measured: list[Measured] = []
+    complete: list[Measured] = []
     not_evaluated: dict[str, dict[str, str]] = {}
-    for source in track(sources, "measuring", enabled=progress):
-        full, reasons = measure_all(source)
+    for one in track(judged, "measuring", enabled=progress):
+        source = one.source
+        full, reasons = measure_all(source, one.rulings)
+        full += one.presets
+        complete += full
         measured += full
         for budget in (count for count in asked.budgets if count < source.count):
-            measured += measure_all(source, budget)[0]
-        not_evaluated[source.key] = reasons
-    complete = [m for m in measured if m.queries == m.source.count or m.statistic in PRESETS]
+            measured += measure_all(source, one.rulings, budget)[0]
+        not_evaluated[source.key] = reasons | one.not_evaluated
     by_key = {source.key: source for source in sources}
     results: dict[str, Any] = {
         "kind": KIND,

@@ -19,12 +19,12 @@ MAX_LOSS = 0.05
 #: Attacks that begin with one of these names belong together, in this order of names.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "adaptive": ("adaptive-",),
+    "second-hand extraction": ("extract-second-hand", "prune-distill"),
     "copy": ("quantize", "weight-noise", "int8", "fp16", "bf16", "noise-", "onnx"),
     "fine-tuning": ("finetune", "n-finetune", "p-finetune"),
     "pruning": ("prune", "fine-prune"),
     "transfer": ("transfer",),
     "adversarial training": ("adversarial", "extract-adversarial"),
-    "second-hand extraction": ("extract-twice", "second-hand", "chain"),
     "extraction": ("extract", "distil", "knockoff", "jagielski"),
 }
 
