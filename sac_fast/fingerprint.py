@@ -173,9 +173,9 @@ class Fingerprint:
         try:
             return common_form([self.formed, suspect.formed])
         except ValueError as error:
+            names = f"{suspect.name!r} ({suspect.output_form}) cannot be compared with {self.name!r}"
             raise FingerprintError(
-                f"suspect {suspect.name!r} ({suspect.output_form}) must have outputs that can be compared with those "
-                f"of {self.name!r} ({self.output_form}): {error}; output_form declares a form that was not recognised"
+                f"{names} ({self.output_form}): {error}; output_form declares another form"
             ) from error
 
     def check_same_probes(self, suspect: Fingerprint) -> None:
@@ -280,11 +280,12 @@ def fingerprint(
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
+    n, height, width, _ = probes.images.shape
     provenance = {
         "name": name or _default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
-        "probes": _summary(probes),
+        "probes": {"count": n, "size": [height, width], **without_image_lists(probes.provenance)},
         "preprocessing": preprocessing.to_dict(),
         "preprocessing_hash": preprocessing.hash,
         "output": output,
@@ -308,8 +309,3 @@ def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
 def _default_name(model: object) -> str:
     is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
     return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
-
-
-def _summary(probes: ProbeSet) -> dict[str, Any]:
-    """Provenance of the probes without the lists of images, which are in the probe file."""
-    return {"count": len(probes), "size": list(probes.images.shape[1:3]), **without_image_lists(probes.provenance)}

@@ -21,8 +21,11 @@ from .adversarial import EPSILON, extract_adversarial
 from .attack import Attack, AttackContext, Job
 from .extract import extract_distilled, extract_labels, extract_probabilities
 from .finetune import finetune_all, finetune_last
+from .mixture import adaptive_siblings, extract_mixture
 from .prune import prune_magnitude
 from .prune_filters import fine_prune, prune_taylor
+from .semi_supervised import extract_semi_supervised
+from .stages import prune_distill, second_hand
 from .transfer import transfer_all, transfer_last
 from .weights import quantize_int8, weight_noise
 
@@ -121,6 +124,20 @@ _ALL = (
         "extract-adversarial", "student on the source's labels, then adversarial training", _extract_adversarial,
         starts_from="student", defaults={"epsilon": EPSILON, "steps": 2},
     ),
+    Attack(
+        "extract-jagielski", "student on few outputs and its own guesses", _extraction(extract_semi_supervised),
+        starts_from="student", defaults={"share": 0.25, "temperature": 0.5, "mix": 0.75},
+        variants=({}, {"share": 0.1}),
+    ),
+    Attack(
+        "extract-second-hand", "student of a student on its outputs", second_hand,
+        starts_from="student", defaults={"answers": "soft"}, variants=({}, {"answers": "hard"}),
+    ),
+    Attack(
+        "prune-distill", "pruned by magnitude, then distilled into a student", prune_distill,
+        starts_from="student", needs_labels=True, defaults={"ratio": 0.5, "rounds": 2, "temperature": 4.0},
+        variants=({}, {"ratio": 0.7}),
+    ),
     Attack("transfer-all", "new head, all layers on another task", _transfer(transfer_all, tuned=True), defaults=_HEAD),
     Attack("transfer-last", "new head alone on another task", _transfer(transfer_last, tuned=False), defaults=_HEAD),
     Attack(
@@ -142,6 +159,15 @@ _ALL = (
         adaptive=True,
         defaults={"weight": 1.0, "temperature": 4.0, "alpha": 0.3, "inner_steps": 10},
         variants=({}, {"weight": 3.0}, {"alpha": 0.5}, {"weight": 0.3}),
+    ),
+    Attack(
+        "adaptive-siblings", "fine-tuned towards siblings of the thief's making", adaptive_siblings,
+        adaptive=True, needs_labels=True, defaults={"share": 0.5, "count": 1}, variants=({}, {"share": 0.25}),
+    ),
+    Attack(
+        "adaptive-mixture", "student on the source's outputs mixed with those of own models", extract_mixture,
+        adaptive=True, starts_from="student", needs_labels=True, defaults={"share": 0.5, "count": 1},
+        variants=({}, {"share": 0.7}),
     ),
 )  # fmt: skip
 #: Every attack by its origin, in the order of the tables.

@@ -201,12 +201,13 @@ def _make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> t
     return torch.optim.AdamW(parameters, rate, weight_decay=decay)
 
 
-def split_progress(progress: Progress, configs: Sequence[TrainingConfig], rows: int) -> list[Progress]:
-    """One progress for each of several trainings in sequence; together they count every step once."""
+def split_progress(progress: Progress, configs: Sequence[TrainingConfig], rows: int | Sequence[int]) -> list[Progress]:
+    """One progress for each of several trainings in sequence, of so many images; together they count each step once."""
     if not callable(progress):
         return [progress] * len(configs)
     report = progress
-    counts = [config.epochs * (rows // min(config.batch_size, rows)) for config in configs]
+    images = [rows] * len(configs) if isinstance(rows, int) else rows
+    counts = [c.epochs * (n // min(c.batch_size, n)) for c, n in zip(configs, images, strict=True)]
 
     def part(start: int) -> Callable[[int, int], None]:
         return lambda done, _: report(start + done, sum(counts))

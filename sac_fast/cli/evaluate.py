@@ -1,4 +1,4 @@
-"""`sac-fast evaluate`: evaluate scores on a labelled zoo."""
+"""`sac-fast evaluate`: evaluate scores on a labelled zoo, or verdicts on the zoos of several sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ..evaluation.run import ZooEvaluation
     from ..scores import Calibration
 
-Zoo = Annotated[Path | None, Argument(file_okay=False, help="Folder with zoo.json; optional with --quick.")]
+Zoos = Annotated[
+    list[Path] | None,
+    Argument(file_okay=False, help="Folder with zoo.json (optional with --quick), or folders of several sources."),
+]
 Out = Annotated[Path, Option(help="Folder for results.json, results.csv, results.md and figures.")]
 Quick = Annotated[
     bool, Option("--quick", help="Without ZOO: train the quick test bed first (minutes). Fewer resamples.")
@@ -57,31 +60,53 @@ class FitOptions:
             check_output_path(self.fit, force, "--fit")
 
 
+@dataclass(frozen=True)
+class SourcesOptions:
+    """What is evaluated on several sources."""
+
+    probes: Annotated[str | None, Option(help="Several sources: probe set on which verdicts are given.")] = None
+    rotate: Annotated[
+        bool, Option("--rotate/--no-rotate", help="Several sources: also judge with each sibling as the source.")
+    ] = True
+
+
 @expand_option_groups
 def evaluate(
     *,
-    zoo: Zoo = None,
+    zoos: Zoos = None,
     out: Out = Path("sac-fast-evaluation"),
     methods: MethodOptions,
     fit: FitOptions,
+    several: SourcesOptions,
     quick: Quick = False,
     alpha: Alpha = 0.05,
     seed: Seed = 0,
     figures: Figures = True,
     prints: PrintOptions,
 ) -> None:
-    """Evaluate scores on a labelled zoo of stolen and independent models: tables, figures, and a calibration."""
+    """Evaluate scores on a labelled zoo of stolen and independent models: tables, figures, and a calibration.
+
+    With several folders, or a folder of labelled zoos (TASK/SOURCE/zoo.json), the verdicts are evaluated on all
+    sources: honest models accused by kind, thefts found by attack, number of siblings and queries.
+    """
     from ..evaluation.fitting import fit_calibration
     from ..evaluation.run import RESULTS_FILE
     from ..evaluation.run import evaluate as evaluate_zoo
-    from ..labelled_zoo.folder import LabelledZoo
+    from ..labelled_zoo.folder import INDEX, LabelledZoo
     from ..scores import PRESETS
 
-    refuse_if(zoo is None and not quick, "ZOO", "must be given, or --quick to train a small one")
+    refuse_if(not zoos and not quick, "ZOO", "must be given, or --quick to train a small one")
     fit.check(prints.force)
     check_output_path(out / RESULTS_FILE if out.is_dir() else out, prints.force)
-    out.mkdir(exist_ok=True)
     progress = not prints.quiet
+    if zoos and (len(zoos) > 1 or not (zoos[0] / INDEX).is_file()):
+        refuse_if(methods != MethodOptions(), "--preset", "and other choices of scores are for one zoo")
+        refuse_if(fit.fit is not None, "--fit", "is for one zoo")
+        out.mkdir(exist_ok=True)
+        _evaluate_sources(zoos, out, several, figures, prints)
+        return
+    out.mkdir(exist_ok=True)
+    zoo = zoos[0] if zoos else None
     folder = _train_quick(out / "testbed", seed, progress) if zoo is None else zoo
     # The fit takes seconds, the evaluation minutes: fit first, to find out early whether the zoo is large enough.
     fitted = None
@@ -102,6 +127,33 @@ def evaluate(
     )
     _write(evaluation, out, fit.fit, fitted, figures)
     _print(evaluation, prints.as_json)
+
+
+def _evaluate_sources(
+    folders: list[Path], out: Path, several: SourcesOptions, figures: bool, prints: PrintOptions
+) -> None:
+    from ..evaluation.figures import FigureError
+    from ..evaluation.protocol import Protocol, evaluate_sources
+    from ..evaluation.protocol_figures import write_protocol_figures
+    from ..evaluation.protocol_tables import protocol_markdown
+    from ..io.console import print_json
+
+    evaluation = evaluate_sources(
+        folders, probes=several.probes, protocol=Protocol(rotate=several.rotate), progress=not prints.quiet
+    )
+    results = evaluation.results
+    results["command"] = shlex.join(["sac-fast", *sys.argv[1:]])
+    evaluation.save(out)
+    if figures:
+        try:
+            results["figures"] = [path.name for path in write_protocol_figures(results, out)]
+        except FigureError as error:
+            print(f"sac-fast: no figures: {error}", file=sys.stderr)
+        evaluation.save(out)  # again, with the figures listed
+    if prints.as_json:
+        print_json(results)
+    else:
+        print(protocol_markdown(results), end="")
 
 
 def _train_quick(folder: Path, seed: int, progress: bool) -> Path:

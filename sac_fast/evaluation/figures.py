@@ -41,13 +41,6 @@ def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -
     Raises:
         FigureError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise FigureError(
-            f"the figures need matplotlib (pip install 'sac-fast[plots]'), which is not there: {error}"
-        ) from error
     panels: dict[str, tuple[tuple[float, float], Callable[[Any], bool]]] = {
         "roc": ((6.0, 5.2), lambda figure: _roc(figure, results)),
         "distances": ((10.0, 5.6), lambda figure: _distances(figure, results)),
@@ -59,6 +52,29 @@ def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -
         "heatmap": ((10.0, 3.9), lambda figure: draw_heatmap(figure, loaded)),
         "time": ((7.0, 5.6), lambda figure: _time(figure, results)),
     }
+    return draw_figures(panels, folder)
+
+
+def draw_figures(panels: Mapping[str, tuple[tuple[float, float], Callable[[Any], bool]]], folder: Path) -> list[Path]:
+    """Draw figures by name and write those that have something to show.
+
+    Args:
+        panels: by name: size in inches, and a function that draws on a figure and says whether it did.
+        folder: existing folder for the PNG files.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FigureError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise FigureError(
+            f"the figures need matplotlib (pip install 'sac-fast[plots]'), which is not there: {error}"
+        ) from error
     written = []
     for name, (size, draw) in panels.items():
         # No window, and no state shared with the plots of the caller.

@@ -92,8 +92,13 @@ class LoadedZoo:
 
     @property
     def suspects(self) -> tuple[ZooMember, ...]:
-        """All members but the source."""
-        return tuple(m for m in self.members if m.role != "source")
+        """The stolen and the independent members, in the order of the zoo."""
+        return tuple(m for m in self.members if m.role in ("stolen", "independent"))
+
+    @property
+    def siblings(self) -> tuple[ZooMember, ...]:
+        """The source's siblings: they judge, and are not judged."""
+        return tuple(m for m in self.members if m.role == "sibling")
 
     def attacks(self) -> Iterator[tuple[str, list[ZooMember]]]:
         """Each attack with its members, in the order of the zoo; adaptive ones last."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labelled_zoo.folder import ZooMember
-from ..verdict import SplitCheck, auc, evaluate_distances, nulls_needed, random_split_check, tpr_at_fpr
+from ..verdict import auc, evaluate_distances, tpr_at_fpr
+from .accusation_matrix import accusation_matrix
 from .loaded_zoo import is_adaptive
 
 #: False positive rates in every table.
 RATES = (0.01, 0.05)
-SPLIT_RATES = (0.01, 0.05, 0.1)
-SPLITS = 1000
+MATRIX_RATES = (0.05, 0.1)
 # AUC at chance, for attacks whose models a method cannot compare.
 _CHANCE = 0.5
 
@@ -101,8 +100,9 @@ def summarise(
 
     Returns:
         ``non_adaptive`` and ``adaptive``: `Evaluation.to_dict` of those attacks, None without such attacks;
-        ``random_splits``: see `split_checks`; ``not_comparable``: attacks that the method cannot compare; ``mean_auc``
-        and ``mean_tpr`` (by rate) over the non-adaptive attacks, see the functions of these names; None if undefined.
+        ``accusation_matrix``: cells of `accusation_matrix`, rate by rate; ``not_comparable``: attacks that the method
+        cannot compare; ``mean_auc`` and ``mean_tpr`` (by rate) over the non-adaptive attacks, see the functions of
+        these names; None if undefined.
     """
     independents = _by_origin(distances, suspects, "independent")
     stolen = _by_origin(distances, suspects, "stolen")
@@ -127,32 +127,16 @@ def summarise(
             if not cells:
                 del evaluated["cells"], evaluated["p_values"], evaluated["transfer"]
             result[key] = evaluated
-    far = np.concatenate(list(independents.values()))
-    result["random_splits"] = [dataclasses.asdict(split) for split in split_checks(far, seed)]
+    honest = [m for m in suspects if m.role == "independent"]
+    result["accusation_matrix"] = [
+        {"alpha": rate, "nulls": nulls, "judged": kind, "accused": accused, "models": models}
+        for rate in MATRIX_RATES
+        for (nulls, kind), (accused, models) in accusation_matrix(distances, honest, rate).items()
+    ]
     result["mean_auc"] = nan_to_none(mean_auc(distances, suspects))
     result["mean_auc_by_kind"] = {kind: nan_to_none(mean_auc(distances, suspects, [kind])) for kind in independents}
     result["mean_tpr"] = {f"{rate:g}": nan_to_none(mean_tpr(distances, suspects, rate)) for rate in RATES}
     return result
-
-
-def split_checks(far: NDArray[np.float64], seed: int = 0) -> list[SplitCheck]:
-    """Check the false-accusation rate by random splits into halves, or with as many nulls as the rate needs.
-
-    Args:
-        far: (m,) distances of the independents.
-        seed: seed of the splits.
-
-    Returns:
-        A check for each of 1, 5 and 10 %; empty for fewer than two independents.
-    """
-    checks = []
-    for rate in SPLIT_RATES:
-        needed = nulls_needed(rate)
-        spare = len(far) - needed
-        held_out = 0.5 if len(far) - round(0.5 * len(far)) >= needed or spare < 1 else spare / len(far)
-        if len(far) > 1:
-            checks.append(random_split_check(far, rate, splits=SPLITS, held_out=held_out, seed=seed))
-    return checks
 
 
 def _by_origin(distances: Mapping[str, float], suspects: Sequence[ZooMember], role: str) -> dict[str, list[float]]:

@@ -26,7 +26,7 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
         lines += [f"Made by `{command}` in {results['seconds']:.0f} s.", ""]
     lines += [*_zoo(results["zoo"]), "", "## Methods", ""]
     head = ["method", "probes", "s a suspect", "mean AUC", *kinds, "TPR at 1 % FPR", "TPR at 5 % FPR"]
-    lines += _table(head, [_method_cells(method, kinds) for method in methods])
+    lines += format_rows(head, [_method_cells(method, kinds) for method in methods])
     lines += ["", "Means over the non-adaptive attacks, each attack alike, against all independents (columns by kind: "
               "against that kind alone). In brackets: 95 % intervals over other models of the same kinds."]  # fmt: skip
     lines += ["", "Time of a suspect: its comparison, and its outputs where both were timed (peers run the models "
@@ -36,12 +36,8 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
                   "(–)."]  # fmt: skip
     lines += ["", "## AUC, attack × method", ""]
     rows = [[attack, str(count), *(_attack(m, attack) for m in methods)] for attack, count in _attacks(results)]
-    lines += _table(["attack", "models", *(m["name"] for m in methods)], rows)
-    lines += ["", "## Does the false-accusation rate hold?", ""]
-    rows = [[method["name"], *(_split(split) for split in method["random_splits"])] for method in methods]
-    lines += _table(["method", *(f"α = {rate:g} %" for rate in (1, 5, 10))], rows)
-    lines += ["", "Share of held-out independents accused, over random splits of the independents into nulls and "
-              "held-out ones."]  # fmt: skip
+    lines += format_rows(["attack", "models", *(m["name"] for m in methods)], rows)
+    lines += ["", "## Accusation matrix: independents of one kind judged by nulls of another", "", *_matrix(methods)]
     for name, reason in results["not_evaluated"].items():
         lines += ["", f"Not evaluated: {name}: {reason}"]
     for method in methods:
@@ -51,7 +47,7 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
         figures = ("mean_auc", "mean_auc_same_data", "mean_tpr_5")
         rows = [[row["score"], *(_number(row[key]) for key in figures)] for row in results["grid"][:20]]
         lines += ["", "## The best fixed scores of the grid", ""]
-        lines += _table(["score", "mean AUC", "same-data independents", "TPR at 5 % FPR"], rows)
+        lines += format_rows(["score", "mean AUC", "same-data independents", "TPR at 5 % FPR"], rows)
     return "\n".join(lines) + "\n"
 
 
@@ -68,7 +64,7 @@ def csv_rows(results: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def format_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     rule = ["---", *["---:"] * (len(head) - 1)]
     return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
 
@@ -84,7 +80,7 @@ def _zoo(zoo: Mapping[str, Any]) -> list[str]:
         name = group["origin"] if group["role"] == "source" else f"{group['role']}: {group['origin']}"
         rows.append([name, str(group["count"]), *shares])
     lines = [f"Source: {source['architecture']}{accuracy}. Probes: {probes}.", ""]
-    lines += _table(["models", "number", "accuracy, lowest", "median", "highest"], rows)
+    lines += format_rows(["models", "number", "accuracy, lowest", "median", "highest"], rows)
     if zoo["skipped"]:
         lines += ["", f"Left out, without outputs to all probes: {len(zoo['skipped'])} models."]
     return lines
@@ -134,8 +130,15 @@ def _seconds(method: Mapping[str, Any]) -> str:
     return f"{sum(known):.3g}" if known else "–"
 
 
-def _split(split: Mapping[str, Any]) -> str:
-    if split["holds"] is None:
-        return "too few"
-    shares = f"{split['share']:.1%} ± {split['standard_error']:.1%} {'✓' if split['holds'] else '✗'}"
-    return f"{shares} ({split['null_count']} nulls)"
+def _matrix(methods: Sequence[Mapping[str, Any]]) -> list[str]:
+    cells = [(method["name"], cell) for method in methods for cell in method["accusation_matrix"]]
+    if not cells:
+        return ["No kind has enough nulls."]
+    judged = list(dict.fromkeys(cell["judged"] for _, cell in cells))
+    rows = []
+    for name, alpha, nulls in dict.fromkeys((name, cell["alpha"], cell["nulls"]) for name, cell in cells):
+        at = {cell["judged"]: f"{cell['accused']}/{cell['models']}" for of, cell in cells
+              if (of, cell["alpha"], cell["nulls"]) == (name, alpha, nulls)}  # fmt: skip
+        rows.append([name, f"{alpha:.0%}", nulls, *(at.get(kind, "–") for kind in judged)])
+    lines = format_rows(["method", "α", "nulls ↓, judged →", *judged], rows)
+    return [*lines, "", "Accused of judged models; those of the nulls' own kind are judged by the others of it."]

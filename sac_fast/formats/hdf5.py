@@ -58,18 +58,32 @@ def _find(file: Any, key: str | None, name: str, limits: Limits) -> str:
     return "/".join(parts)
 
 
-def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) -> torch.Tensor:
+def check_dataset(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int, itemsize: int) -> int:
+    """Refuse a dataset whose values do not all lie in the file, or that is too large.
+
+    Args:
+        dataset: of h5py.
+        key: its path, for messages.
+        name: what messages call the file.
+        limits: on its size.
+        file_bytes: of the whole file.
+        itemsize: bytes of one value in memory.
+
+    Returns:
+        Its bytes in memory.
+
+    Raises:
+        ModelRefusedError: other files, filters that need plug-ins, values that are declared but not stored, a limit.
+    """
     if dataset.is_virtual or dataset.external:
         refuse("external-link", f"{name} must store {key!r} itself, got a dataset whose values lie in other files")
-    target = output_dtype(dataset.dtype, name, key)
-    shape = check_output_shape(dataset.shape or (), name, key)
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= _FILTERS:
         wanted = "no filters but gzip, shuffle and fletcher32"
         refuse("filter", f"{name} must use {wanted} at {key!r}, got {sorted(filters)}")
     declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    needed = math.prod(dataset.shape) * target.itemsize
+    needed: int = math.prod(dataset.shape) * itemsize
     limits.check_tensor(name, key, needed, needed)
     limits.check_expansion(name, key, needed, file_bytes)
     if dataset.chunks:
@@ -82,8 +96,15 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
         complete = stored == declared
     if not complete:
         refuse("expanded", f"{name} must store every value of {key!r}, got {stored:,} bytes stored of {declared:,}")
-    result = torch.empty(shape, dtype=target)
-    rows = max(1, _PIECE_BYTES // max(1, shape[1] * dataset.dtype.itemsize))
-    for start in range(0, shape[0], rows):
-        result[start : start + rows].numpy()[...] = dataset[start : start + rows].reshape(-1, shape[1])
+    return needed
+
+
+def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) -> torch.Tensor:
+    target = output_dtype(dataset.dtype, name, key)
+    check_output_shape(dataset.shape or (), name, key)
+    check_dataset(dataset, key, name, limits, file_bytes, target.itemsize)
+    result = torch.empty(dataset.shape, dtype=target)
+    rows = max(1, _PIECE_BYTES // max(1, dataset.shape[1] * dataset.dtype.itemsize))
+    for start in range(0, dataset.shape[0], rows):
+        result[start : start + rows].numpy()[...] = dataset[start : start + rows]
     return result

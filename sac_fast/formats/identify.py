@@ -14,6 +14,7 @@ from . import magic
 from .csv_table import looks_like_csv
 from .limits import Limits, refuse
 from .onnx_wire import looks_like_onnx
+from .recognised import not_read_kind
 from .safetensors import looks_like_safetensors, read_header
 from .torch_file import zip_kind
 from .torch_pickle import looks_like_pickle
@@ -29,8 +30,10 @@ def identify(path: StrPath, *, limits: Limits | None = None) -> str:
 
     Returns:
         ``"safetensors"``, ``"torch"``, ``"torch-legacy"``, ``"onnx"``, ``"npy"``, ``"npz"``, ``"csv"``, ``"hdf5"``,
-        ``"fingerprint"`` or ``"probes"`` (containers of sac_fast), and of what is refused ``"pickle"``,
-        ``"torchscript"``, ``"pt2"``, ``"zip"`` or ``"unknown"``.
+        ``"fingerprint"`` or ``"probes"`` (containers of sac_fast); of weights alone ``"sharded"`` (an index),
+        ``"torchscript"``, ``"keras"``, ``"tfjs"`` or ``"tflite"``; of what is not read ``"pickle"``, ``"pt2"``,
+        ``"gguf"``, ``"ggml"``, ``"coreml"``, ``"paddle"``, ``"savedmodel"``, ``"openvino"``, ``"ncnn"``,
+        ``"git-lfs"`` (a pointer), ``"zip"`` or ``"unknown"``.
 
     Raises:
         ModelRefusedError: no regular file, an empty one, or one whose directory or header is damaged.
@@ -60,9 +63,23 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
         return _container_kind(read_header(handle, name, limits).metadata) or "safetensors"
     if looks_like_pickle(head):
         return "pickle"
+    if head[4:8] == magic.TFLITE:
+        return "tflite"
     if looks_like_onnx(handle):
         return "onnx"
+    if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
+        return found
     return "csv" if looks_like_csv(head) else "unknown"
+
+
+def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:
+    """What a JSON file describes: the parts of a checkpoint, or a model of TensorFlow.js."""
+    if not head.lstrip().startswith(b"{"):
+        return None
+    handle.seek(0)
+    text = handle.read(limits.max_header_bytes)
+    found = {"sharded": b'"weight_map"', "tfjs": b'"weightsManifest"'}
+    return next((kind for kind, key in found.items() if key in text), None)
 
 
 def _container_kind(metadata: dict[str, str]) -> str | None:

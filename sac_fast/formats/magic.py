@@ -9,4 +9,12 @@ ZIP_END_64, ZIP_LOCATOR_64 = b"PK\x06\x06", b"PK\x06\x07"
 TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 #: Formats that their first bytes alone tell from all others.
 FORMATS = {"hdf5": HDF5, "npy": b"\x93NUMPY", "torch-legacy": TORCH_LEGACY}
+#: First bytes of formats that are recognised and not read.
+NOT_READ = {
+    "git-lfs": (b"version https://git-lfs",),
+    "gguf": (b"GGUF", b"FUGG"),
+    "ggml": (b"lmgg", b"fmgg", b"tjgg", b"algg"),
+    "ncnn": (b"7767517\n",),
+}
+TFLITE = b"TFL3"  # after the first four bytes
 PICKLE = b"\x80"  # of protocols 2 and later; the protocol's number follows

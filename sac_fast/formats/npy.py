@@ -36,11 +36,7 @@ def read_npy(
         ModelRefusedError: not such an array, or not as long as its header says.
     """
     start = handle.tell()
-    with refuse_errors(f"{name} must hold an .npy array at {key!r}"):  # a damaged literal raises almost anything
-        version = np.lib.format.read_magic(handle)
-        if version not in _HEADER_READERS:
-            refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got {version}")
-        shape, fortran, dtype = _HEADER_READERS[version](handle)
+    shape, fortran, dtype = read_npy_header(handle, name, key)
     target = output_dtype(dtype, name, key)
     shape = check_output_shape(shape, name, key)
     declared, stored = math.prod(shape) * dtype.itemsize, size - (handle.tell() - start)
@@ -54,6 +50,20 @@ def read_npy(
     result = torch.empty(tuple(shape[::-1] if fortran else shape), dtype=target)
     fill(result, handle, dtype, name)
     return result.T.contiguous() if fortran else result
+
+
+def read_npy_header(handle: BinaryIO, name: str, key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and dtype; ``handle`` is left where the values begin.
+
+    Raises:
+        ModelRefusedError: a damaged header, or one of another version than 1 and 2.
+    """
+    with refuse_errors(f"{name} must hold an .npy array at {key!r}"):  # a damaged literal raises almost anything
+        version = np.lib.format.read_magic(handle)
+        if version not in _HEADER_READERS:
+            refuse("malformed", f"{name} must hold an .npy array of version 1 or 2 at {key!r}, got {version}")
+        shape, fortran, dtype = _HEADER_READERS[version](handle)
+    return shape, fortran, dtype
 
 
 def output_dtype(dtype: np.dtype[Any], name: str, key: str) -> torch.dtype:

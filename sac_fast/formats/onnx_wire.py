@@ -23,22 +23,30 @@ _PACKED = "packed"
 
 def looks_like_onnx(handle: BinaryIO) -> bool:
     """Whether the whole file is a sequence of ModelProto's fields with exactly one graph among them."""
+    fields = top_fields(handle)
+    return sum(number == _GRAPH for number, _ in fields) == 1 and all(
+        _MODEL_FIELDS.get(number) == wire for number, wire in fields
+    )
+
+
+def top_fields(handle: BinaryIO) -> list[tuple[int, int]]:
+    """Numbers and wire types of the fields that a whole file is a sequence of; empty where it is no protobuf message.
+
+    Only numbers and bytes are followed, and few fields: models have no others at their top.
+    """
     size = file_size(handle)
-    position, graphs = 0, 0
-    for _ in range(MAX_ONNX_FIELDS):
-        if position == size:
-            return graphs == 1
+    position = 0
+    fields: list[tuple[int, int]] = []
+    while position < size and len(fields) < MAX_ONNX_FIELDS:
         handle.seek(position)
         head = handle.read(20)
         tag, used = read_varint(head)
         value, more = read_varint(head[used:])
-        if not used or not more or _MODEL_FIELDS.get(tag >> 3) != tag & 7:
-            return False
-        graphs += tag >> 3 == _GRAPH
+        if not used or not more or tag & 7 not in (0, 2):
+            return []
+        fields.append((tag >> 3, tag & 7))
         position += used + more + (value if tag & 7 == 2 else 0)
-        if position > size:
-            return False
-    return False
+    return fields if position == size else []
 
 
 def read_varint(data: bytes) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from ..io.hashing import is_hash
 from .csv_table import read_csv
 from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
 from .npy import choose_array, read_npy
+from .recognised import refuse_format
 from .safetensors import read_header
 from .zip_layout import read_entries
 
@@ -65,11 +66,8 @@ def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key:
         return read_fingerprint(handle, name, limits)
     if format == "probes":
         refuse("not-a-model", f"{name} must hold a model, got a probe set")
-    refuse(
-        "unknown-format",
-        f"{name} must be safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint, "
-        f"got {'another zip archive' if format == 'zip' else 'something else'}",
-    )
+    wanted = "safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint"
+    refuse_format(format, name, wanted)
 
 
 def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:

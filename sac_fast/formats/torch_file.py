@@ -29,7 +29,7 @@ _PROGRAMS = {
 
 
 def zip_kind(entries: Mapping[str, ZipEntry]) -> str:
-    """What an archive is by its entries: ``"torch"``, ``"torchscript"``, ``"pt2"``, ``"npz"`` or ``"zip"``."""
+    """What an archive is by its entries: torch, torchscript, pt2, keras, npz or (another) zip."""
     parts = {name: name.split("/") for name in entries}
     inside = {"/".join(part[1:]) for part in parts.values()}
     if {"archive_format", "serialized_exported_program.json"} & (inside | set(entries)) or any(
@@ -40,6 +40,8 @@ def zip_kind(entries: Mapping[str, ZipEntry]) -> str:
         return "torchscript"
     if "data.pkl" in inside:
         return "torch"
+    if "config.json" in entries and "model.weights.h5" in entries:
+        return "keras"
     if entries and all(name.endswith(".npy") for name in entries):
         return "npz"
     return "zip"

@@ -127,7 +127,8 @@ def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
         FileFormatError: as `open_regular`, or a larger file.
     """
     with open_regular(path) as handle:
-        content = handle.read(max_bytes + 1)
+        # No more than the file has: read() allocates what it is asked for at once.
+        content = handle.read(min(max_bytes, file_size(handle)) + 1)
     if len(content) > max_bytes:
         limit = f"{max_bytes:,} bytes, {what}" if what else f"{max_bytes:,} bytes"
         raise FileFormatError(f"{os.fspath(path)!r} must have at most {limit}, got more")

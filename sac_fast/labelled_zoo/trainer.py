@@ -113,9 +113,10 @@ class Trainer(ABC, Generic[P]):
 
     def run(self, member: ZooMember, model: Model, probes: ProbeSet) -> Fingerprint:
         """The fingerprint of a member on a probe set."""
+        kind = member.origin if member.role in ("sibling", "independent") else None
         return fingerprint(
-            model, probes, preprocessing=self.preprocessing, batch_size=BATCH_SIZE, name=member.name
-        )  # fmt: skip
+            model, probes, preprocessing=self.preprocessing, batch_size=BATCH_SIZE, name=member.name, kind=kind
+        )
 
     def probes(self, name: str) -> ProbeSet:
         """A probe set of the folder, kept for the next model."""

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .output_form import CLASSIFIER_FORMS, MAX_ONE_HOT, OUTPUT_FORMS, decimals_of, score_rows, to_form, weakest_form
+from .output_form import (
+    CLASSIFIER_FORMS,
+    MAX_ONE_HOT,
+    OUTPUT_FORMS,
+    decimals_of,
+    detect_output_form,
+    score_rows,
+    to_form,
+    weakest_form,
+)
 
 #: Forms that small logits are taken for. Where the other model is a classifier, they are logits unless declared.
 _LOOK_LIKE_LOGITS = ("similarities", "embeddings")
@@ -26,6 +35,11 @@ class FormedOutputs:
     outputs: Tensor
     form: str
     declared: bool = False
+
+
+def formed(outputs: Tensor) -> FormedOutputs:
+    """Outputs with the form that they have by their values."""
+    return FormedOutputs(outputs, detect_output_form(outputs))
 
 
 @dataclass(frozen=True)
@@ -61,25 +75,27 @@ class CommonForm:
             return form in CLASSIFIER_FORMS and OUTPUT_FORMS.index(form) <= OUTPUT_FORMS.index(self.form)
         return form == self.form
 
-    def rows(self, given: FormedOutputs) -> Tensor:
-        """The rows that scores take, see `score_rows`; the outputs themselves where nothing needs to be done.
+    def convert(self, given: FormedOutputs) -> Tensor:
+        """Outputs in this form, see `to_form`; the outputs themselves where nothing needs to be done.
 
         Raises:
             ValueError: a form that cannot be brought to this one.
         """
         form = self._read(given)
-        plain = form == self.form and form in ("logits", *_LOOK_LIKE_LOGITS)
-        if plain and given.outputs.ndim == 2 and (form != "logits" or given.outputs.shape[1] > 1):
+        columns = given.outputs.shape[1] if given.outputs.ndim == 2 else 0
+        if form == self.form and (form in _LOOK_LIKE_LOGITS or (form == "logits" and columns > 1)) and columns:
             return given.outputs
-        made = to_form(
-            given.outputs,
-            self.form,
-            current=form,
-            classes=self.classes,
-            **({} if self.top is None else {"top": self.top}),
-            decimals=self.decimals,
-        )
-        return score_rows(made, self.form, decimals=self.decimals)
+        top = {} if self.top is None else {"top": self.top}
+        return to_form(given.outputs, self.form, current=form, classes=self.classes, decimals=self.decimals, **top)
+
+    def rows(self, given: FormedOutputs) -> Tensor:
+        """The rows that scores take: `score_rows` of `convert`."""
+        return score_rows(self.convert(given), self.form, decimals=self.decimals)
+
+    def describe(self) -> str:
+        """The form in a few words."""
+        decimals = "" if self.decimals is None else f" of {self.decimals} decimals"
+        return f"top-{self.top}{decimals}" if self.form == "top-k" else f"{self.form}{decimals}"
 
     def _read(self, given: FormedOutputs) -> str:
         if given.declared or given.form not in _LOOK_LIKE_LOGITS:

@@ -57,6 +57,8 @@ class Counts:
     change: float = 0.11
 
 
+#: For several sources, on either half of the data: the cells of the sides are as many.
+HALVES = Counts(test=150, pool=320, surrogate=240, shares=(0.32, 0.32, 0.36))
 QUICK_COUNTS = Counts(attacker=260, test=100, pool=700, surrogate=100, transfer=100, transfer_test=60)
 
 
@@ -140,10 +142,13 @@ def make_patches(
     )
     order = ("defender", "attacker", "test", "pool", "surrogate", "transfer", "transfer_test")
     patches: dict[str, list[NDArray[np.uint8]]] = {side: [] for side in order}
+    cells_of: list[tuple[NDArray[np.uint8], NDArray[np.int64]]] = []
     for names, shares, owner_of, seen, squares in parts:
         for name in names:
             photograph = read_photograph(name)
             owners = assign_cells(photograph.shape[0], photograph.shape[1], generator, shares)
+            if names is classes:
+                cells_of.append((photograph, owners))
             for side, owner in owner_of.items():
                 cells, count = np.argwhere(owners == owner), getattr(counts, side)
                 patches[side].append(cut(photograph, cells, count, generator, change=counts.change))
@@ -152,6 +157,13 @@ def make_patches(
                 cut(photograph, cells, counts.surrogate, generator, change=change, sides=squares)
             )
     sides: dict[str, Any] = {side: Images.shuffled(by_class, generator) for side, by_class in patches.items()}
+    other_half: dict[str, Any] = {}
+    for side, owner in (("defender", 1), ("attacker", 0)):
+        by_class = [
+            cut(photograph, np.argwhere(owners == owner), getattr(counts, side), generator, change=counts.change)
+            for photograph, owners in cells_of
+        ]
+        other_half[side] = Images.shuffled(by_class, generator)
     return Task(
         name="patches",
         classes=tuple(classes),
@@ -159,4 +171,5 @@ def make_patches(
         transfer_classes=tuple(transfer_classes),
         preprocessing=PREPROCESSING,
         facts={"seed": seed},
+        other_half=other_half,
     )

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..attacks import TrainingConfig
+from ..attacks import SCRATCH, TrainingConfig
 from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
-from ..labelled_zoo.folder import NULL_KINDS, NullKind, Role
+from ..labelled_zoo.folder import Role
 from ..labelled_zoo.plan import PlannedModel
+from ..models.kinds import KINDS, Kind
 from . import architectures as networks
+from .probes import NAMES
 
 #: The first one is the source's.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -35,17 +37,23 @@ class Size:
     Attributes:
         images: that one training from the start sees, all epochs together.
         tuning: that fine-tuning sees, likewise; so does every round of pruning, half as many.
-        independents: number of each kind, and the architectures they go round.
+        independents: number of each kind, siblings too, and the architectures they go round.
         stolen: number for each attack and the students' architectures they go round (the source's where the attack
             starts from its weights).
         probes: largest number in every probe set.
+        jpeg_probes: largest number in the compressed ones; None: as many.
+        probe_sets: their names, of those of `sac_fast.testbed.probes`.
+        config: of a training from the start but for its number of epochs.
     """
 
     images: int
     tuning: int
-    independents: Mapping[NullKind, tuple[int, tuple[str, ...]]]
+    independents: Mapping[Kind, tuple[int, tuple[str, ...]]]
     stolen: Mapping[str, tuple[int, tuple[str, ...]]]
     probes: int
+    jpeg_probes: int | None = None
+    probe_sets: tuple[str, ...] = NAMES
+    config: TrainingConfig = SCRATCH
 
 
 FULL = Size(
@@ -68,12 +76,17 @@ FULL = Size(
         "extract-soft-t4": (6, ("resnet", "vgg", "densenet", "mobilenet", "mixer")),
         "extract-soft-t1": (8, ("vgg", "resnet", "densenet", "mobilenet", "mixer")),
         "extract-adversarial": (4, ("vgg", "resnet", "densenet")),
+        "extract-jagielski": (4, ("vgg", "resnet", "densenet")),
+        "extract-second-hand": (4, ("resnet", "vgg", "densenet")),
+        "prune-distill": (4, ("resnet", "vgg", "densenet")),
         "transfer-all": (5, ("vgg",)),
         "transfer-last": (4, ("vgg",)),
         "quantize-int8": (3, ("vgg",)),
         "weight-noise": (4, ("vgg",)),
         "adaptive-correlation": (5, ("vgg",)),
         "adaptive-removalnet": (4, ("vgg",)),
+        "adaptive-siblings": (4, ("vgg",)),
+        "adaptive-mixture": (4, ("resnet", "vgg", "densenet")),
     },
     probes=2000,
 )
@@ -93,9 +106,18 @@ QUICK = Size(
 
 @dataclass(frozen=True, kw_only=True)
 class Planned(PlannedModel):
-    """A `PlannedModel` of a test bed; ``architecture`` is a key of ``ARCHITECTURES``."""
+    """A `PlannedModel` of a test bed.
+
+    Attributes:
+        architecture: key of ``ARCHITECTURES``.
+        data: side of the task on which a source, sibling or independent is trained; None: as its origin says.
+        backbone: name of the public model (`sac_fast.testbed.backbones`) from which it, or the thief's student, is
+            fine-tuned; None: it is trained from new weights.
+    """
 
     architecture: str
+    data: str | None = None
+    backbone: str | None = None
 
 
 def model_spec(architecture: str) -> str:
@@ -108,22 +130,25 @@ def epochs(images: float, rows: int) -> int:
     return max(1, round(images / rows))
 
 
-def training_config(architecture: str, images: int, rows: int) -> TrainingConfig:
+def training_config(architecture: str, images: int, rows: int, base: TrainingConfig = SCRATCH) -> TrainingConfig:
     """How a network of this kind is trained from the start.
 
     Args:
         architecture: key of ``ARCHITECTURES``.
         images: to be seen, all epochs together.
         rows: of the training set.
+        base: what else is said of the training; the optimizer of some architectures is another one.
     """
     if architecture in _ADAMW:
-        return TrainingConfig(epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05)
-    return TrainingConfig(epochs(images, rows))
+        return dataclasses.replace(
+            base, epochs=epochs(1.5 * images, rows), optimizer="adamw", learning_rate=3e-3, weight_decay=0.05
+        )
+    return dataclasses.replace(base, epochs=epochs(images, rows))
 
 
-def tuning_config(architecture: str, images: int, rows: int) -> TrainingConfig:
+def tuning_config(architecture: str, images: int, rows: int, base: TrainingConfig = SCRATCH) -> TrainingConfig:
     """How such a network is trained on from weights that are there: at a fifth of the learning rate."""
-    full = training_config(architecture, images, rows)
+    full = training_config(architecture, images, rows, base)
     return dataclasses.replace(full, learning_rate=full.learning_rate / 5)
 
 
@@ -144,9 +169,10 @@ def plan(
         The models, in the order of training.
     """
     groups: list[list[Planned]] = []
-    for kind in NULL_KINDS:
+    for kind in KINDS:
         count, architectures = size.independents.get(kind, (0, ()))
-        groups.append([_planned(kind, "independent", i, architectures, {}) for i in range(count)])
+        role: Role = "sibling" if kind == "sibling" else "independent"
+        groups.append([_planned(kind, role, i, architectures, {}) for i in range(count)])
     for origin, attack in attacks.items():
         count, architectures = size.stolen.get(origin, (0, ()))
         if attack.starts_from == "source":

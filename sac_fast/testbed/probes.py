@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,13 +37,22 @@ def candidates(task: Task, count: int) -> ProbeSet:
     )
 
 
-def make_probes(task: Task, count: int, outputs: Fingerprint | None) -> dict[str, ProbeSet]:
-    """All probe sets.
+def make_probes(
+    task: Task,
+    count: int,
+    outputs: Fingerprint | None,
+    names: Collection[str] = NAMES,
+    *,
+    jpeg_count: int | None = None,
+) -> dict[str, ProbeSet]:
+    """The probe sets.
 
     Args:
         task: its pool is used.
         count: largest number of probes a set; "misclassified" has those on which the source errs, up to it.
-        outputs: of the source on the ``candidates``; None: without labels, so there are no misclassified probes.
+        outputs: of the source on the ``candidates``; None: there are no misclassified probes.
+        names: of the sets wanted, out of ``NAMES``.
+        jpeg_count: largest number in the compressed sets; None: ``count``.
 
     Returns:
         Probe sets by name, in the order of ``NAMES``.
@@ -52,11 +63,15 @@ def make_probes(task: Task, count: int, outputs: Fingerprint | None) -> dict[str
     plain = ProbeSet.from_arrays(
         task.pool.pixels[:count], task.pool.labels[:count], layout="NHWC", name=f"{task.name}, pool"
     )
-    sets = {name: plain.jpeg(quality=quality) for name, quality in zip(JPEG_SETS, JPEG_SEVERITY.values(), strict=True)}
+    first = plain
+    if jpeg_count is not None and jpeg_count < len(plain):
+        first = plain.subset(np.arange(jpeg_count), how={"kind": "first", "count": jpeg_count, "of": len(plain)})
+    qualities = zip(JPEG_SETS, JPEG_SEVERITY.values(), strict=True)
+    sets = {name: first.jpeg(quality=quality) for name, quality in qualities if name in names}
     sets = {"plain": plain, **sets}
     if outputs is not None:
         wrong = misclassified(candidates(task, count), outputs)
         if len(wrong) > count:
             wrong = wrong.subset(np.arange(count), how={"kind": "first", "count": count, "of": len(wrong)})
         sets["misclassified"] = wrong
-    return {**sets, "cutmix": cutmix(plain)}
+    return {**sets, "cutmix": cutmix(plain)} if "cutmix" in names else sets

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,24 +64,58 @@ def run_testbed(
         ModelError: a training failed, or a process died.
     """
     check_seed(seed)
+    planned = plan(size, seed, names=tuple(architectures), attacks=attacks_on(task))
+    return train_planned(
+        out, task, planned, size=size, settings={"seed": seed}, workers=workers, device=device,
+        architectures=architectures, progress=progress,
+    )  # fmt: skip
+
+
+def train_planned(
+    out: StrPath,
+    task: Task,
+    planned: Sequence[Planned],
+    *,
+    size: Size,
+    settings: Mapping[str, Any],
+    workers: int | None,
+    device: str | None,
+    architectures: Mapping[str, Mapping[str, Any]],
+    progress: bool,
+    backbones: Path | None = None,
+    finish: Callable[[LabelledZoo], LabelledZoo] = lambda zoo: zoo,
+) -> LabelledZoo:
+    """Train the planned models, the source first, as `run_testbed` says.
+
+    Args:
+        out, task, size, workers, device, architectures, progress: see `run_testbed`.
+        planned: the source, then the others.
+        settings: what two runs into one folder must agree on, beside the size.
+        backbones: folder of the public models.
+        finish: called at the end with the zoo, its folder still locked; returns the zoo as it then is.
+
+    Raises:
+        ValueError, OutputFolderError, ModelError: see `run_testbed`.
+    """
     check_workers(workers)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = Path(out)
-    source, *others = plan(size, seed, names=tuple(architectures), attacks=attacks_on(task))
-    # What two runs into one folder must agree on; the number of models may grow.
+    source, *others = planned
+    # The number of models may grow.
     settings = {
-        "seed": seed,
+        **settings,
         "images": size.images,
         "tuning": size.tuning,
         "probes": size.probes,
+        "config": {**asdict(size.config), "epochs": None},
         "architectures": {name: dict(arguments) for name, arguments in architectures.items()},
     }
     about = {**task.describe(), "testbed": settings}
     # The pool of probe images stays here: workers read the probe files.
-    sent = dataclasses.replace(task, pool=task.pool.take(np.zeros(1, np.int64)))
+    sent = dataclasses.replace(task, pool=task.pool.take(np.zeros(1, np.int64)), other_half=None)
 
     def trainer(zoo: LabelledZoo) -> TestbedTrainer:
-        return TestbedTrainer(zoo, sent, size, architectures, device)
+        return TestbedTrainer(zoo, sent, size, architectures, device, backbones)
 
     _resume(out, about)  # refuses what is not this test bed before anything is made in it
     with lock_folder(out):
@@ -88,12 +123,10 @@ def run_testbed(
         if not zoo.probes:
             zoo = _with_probes(zoo, task, size)
         outcome = train_missing(zoo, others, trainer, workers=workers, progress=progress)
-    if outcome.failed:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items())
-        raise ModelError(
-            f"{len(outcome.failed)} of {len(others) + 1} models failed, the others are in {out}: {reasons}"
-        )
-    return outcome.zoo
+        if not outcome.failed:
+            return finish(outcome.zoo)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items())
+    raise ModelError(f"{len(outcome.failed)} of {len(others) + 1} models failed, the others are in {out}: {reasons}")
 
 
 def _train_source(
@@ -122,14 +155,14 @@ def _with_probes(zoo: LabelledZoo, task: Task, size: Size) -> LabelledZoo:
     outputs = None
     if task.references is not None:
         references(task.references).save(zoo.probes_file(REFERENCES))
-    else:
+    elif "misclassified" in size.probe_sets:
         source = zoo.source
         model = load_model(source.architecture, weights=zoo.weights_file(source), kwargs=source.architecture_args)
         with one_thread():
             outputs = fingerprint(
                 model, candidates(task, size.probes), preprocessing=task.preprocessing, batch_size=256, name=source.name
             )
-    made = make_probes(task, size.probes, outputs)
+    made = make_probes(task, size.probes, outputs, size.probe_sets, jpeg_count=size.jpeg_probes)
     zoo = dataclasses.replace(zoo, probes=tuple(made))
     for name, probes in made.items():
         probes.save(zoo.probes_file(name))

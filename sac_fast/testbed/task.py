@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ProbeError
+from ..errors import ProbeError, require
 from ..labelled_zoo.images import Images
 from ..models import Preprocessing
 
@@ -36,6 +38,8 @@ class Task:
             (FRI), and it is measured by pairs of ``test``. The attacker's people are then the classes of
             ``transfer``, on which independents of the kind "other-data" are trained too, and the labels of
             ``attacker`` mean nothing.
+        other_half: what defender, attacker and others are where the source is trained on the other half of the data,
+            see `on_half`; None: defender and attacker change places.
 
     Raises:
         ProbeError: labels that are no class, or images of different sizes.
@@ -54,6 +58,7 @@ class Task:
     preprocessing: Preprocessing
     facts: dict[str, Any] = field(default_factory=dict)
     references: NDArray[np.uint8] | None = None
+    other_half: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         size = self.size
@@ -77,6 +82,20 @@ class Task:
         """Height and width of all images."""
         height, width = self.defender.pixels.shape[1:3]
         return int(height), int(width)
+
+    def on_half(self, half: str) -> Task:
+        """The task of a source that is trained on half ``"a"`` (this one) or ``"b"``: the same probes and test images.
+
+        Raises:
+            ValueError: another half.
+            ProbeError: a task of verification, whose people cannot be exchanged.
+        """
+        require(half in ("a", "b"), "half must be 'a' or 'b'", half)
+        if half == "b" and self.references is not None:
+            raise ProbeError("half of a task of verification must be 'a', got 'b'")
+        changes = self.other_half or {"defender": self.attacker, "attacker": self.defender}
+        facts = {**self.facts, "half": half}
+        return dataclasses.replace(self, facts=facts, other_half=None, **(changes if half == "b" else {}))
 
     def describe(self) -> dict[str, Any]:
         """What zoo.json says of the task; the hash is of every pixel and label."""

@@ -3,15 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..attacks import TrainingConfig
+from ..errors import ProbeError
 from .disk import disk_architectures, disk_size, disk_task
 from .faces import FACES, QUICK_FACES, QUICK_VIEWS, make_faces
-from .patches import QUICK_COUNTS, Counts, make_patches
+from .fashion import ARCHITECTURES as FASHION_ARCHITECTURES
+from .fashion import FOLDER, QUICK_FASHION, make_fashion
+from .patches import HALVES, QUICK_COUNTS, Counts, make_patches
 from .plan import ARCHITECTURES, FULL, QUICK, Size
+from .sources import SourcesSize
 from .task import Task
 
+_BACKBONE = 0xBB  # added to the seed of the task backbone
 Architectures = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class SourcesTask:
+    """A task for several sources, its size and its architectures."""
+
+    task: Task
+    size: SourcesSize
+    architectures: Architectures
+
+
+_FASHION = TrainingConfig(batch_size=64, weight_decay=1e-4, flips=False)
+_SOURCES_SIZES: Mapping[str, SourcesSize] = {
+    "fashion": SourcesSize(images=48_000, tuning=16_000, probes=8000, config=_FASHION),
+    "patches": SourcesSize(images=36_000, tuning=16_000, probes=4160),
+    "backbone": SourcesSize(images=24_000, tuning=12_000, probes=4160, pretrained=True),
+}
+
+
+def _quick(size: SourcesSize) -> SourcesSize:
+    """For a first look: minutes for one source."""
+    return replace(size, siblings=4, images=12_000, tuning=4000, honest=1, backbone_images=12_000)
+
+
+def make_sources_task(name: str, *, quick: bool = False, seed: int = 0, **disk: Any) -> SourcesTask:
+    """Make a task for test beds with several sources.
+
+    Args:
+        name: ``"fashion"`` or ``"fashion:FOLDER"``, ``"patches"``, ``"backbone"``, or a path, see `make_task`.
+        quick: a small one.
+        seed: of the task.
+        disk: ``image_size`` and ``per_class``, see `disk_task`.
+
+    Raises:
+        ProbeError, FileFormatError, ValueError: see `make_task`; also for faces, which have one source.
+    """
+    what, _, folder = name.partition(":")
+    architectures: Architectures = ARCHITECTURES
+    if what == "faces":
+        raise ProbeError("task must be one of recognition for several sources, got faces")
+    if what == "backbone":
+        # Cells and cuts of its own, and few images: most is learned from the public model.
+        task = make_patches(seed + _BACKBONE, replace(HALVES, defender=60))
+    elif what == "patches":
+        task = make_patches(seed, HALVES)
+    elif what == "fashion":
+        task = make_fashion(seed, QUICK_FASHION if quick else None, folder or FOLDER)
+        architectures = FASHION_ARCHITECTURES
+    else:
+        task, one, architectures = make_task(name, quick=quick, seed=seed, **disk)
+        size = SourcesSize(images=one.images, tuning=one.tuning, probes=one.probes)
+        return SourcesTask(task, _quick(size) if quick else size, architectures)
+    size = _SOURCES_SIZES[what]
+    return SourcesTask(task, _quick(size) if quick else size, architectures)
 
 
 def make_task(
@@ -20,7 +81,8 @@ def make_task(
     """Make a task by name.
 
     Args:
-        name: ``"patches"``, ``"faces"``, or the path of a file or folder of images (`sac_fast.testbed.images`).
+        name: ``"patches"``, ``"faces"``, ``"fashion"`` or ``"fashion:FOLDER"``, or the path of a file or folder of
+            images (`sac_fast.testbed.images`).
         quick: a small one.
         seed: of the task.
         image_size, per_class: of images from disk, see `disk_task`.
@@ -35,6 +97,11 @@ def make_task(
     size = QUICK if quick else FULL
     if name == "patches":
         return make_patches(seed, QUICK_COUNTS if quick else Counts()), size, ARCHITECTURES
+    if name.partition(":")[0] == "fashion":
+        folder = name.partition(":")[2] or FOLDER
+        task = make_fashion(seed, QUICK_FASHION if quick else None, folder)
+        config = _SOURCES_SIZES["fashion"].config
+        return task, replace(size, config=config), FASHION_ARCHITECTURES
     if name == "faces":
         return make_faces(seed, QUICK_VIEWS if quick else None), QUICK_FACES if quick else FACES, ARCHITECTURES
     task = disk_task(name, seed=seed, size=image_size, per_class=per_class)

@@ -101,6 +101,7 @@ def judge_by_kind(pools: Sequence[KindPool], alpha: float = 0.05, *, required: S
         realised_rate=max(largest_count(rate, 1 + count) / (1 + count) for count in counts.values()),
         reason=reason,
         by_kind=by_kind,
+        null_counts=counts,
     )
 
 

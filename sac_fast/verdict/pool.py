@@ -159,7 +159,8 @@ class Verdict:
         realised_rate: ⌊α(1 + m)⌋ / (1 + m): how often pools of this size call an independent derived, on average; at
             most α, and 0 where the nulls are too few for α.
         reason: one sentence that explains the verdict.
-        by_kind: p-value against each kind of nulls, where kinds were told apart (`judge_by_kind`).
+        by_kind, null_counts: p-value against each kind of nulls, and their number, where kinds were told apart
+            (`judge_by_kind`).
 
     Example::
 
@@ -179,6 +180,7 @@ class Verdict:
     realised_rate: float
     reason: str
     by_kind: dict[str, float] = field(default_factory=dict)
+    null_counts: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, all of them JSON values."""

@@ -1,78 +1,25 @@
-"""Verdict on one suspect by a null pool."""
+"""Verdict on one suspect by a null pool, from fingerprints."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from ..fingerprint import Fingerprint
-from ..scores.weights import Floats
-from ..verdict import Verdict
-from .kinds import (
-    NullModels,
-    check_distinct_models,
-    collect_nulls,
-    describe_conditions,
-    describe_hypothesis,
-    describe_nearness,
-    judge_by_score,
-)
+from ..ops import correlation_distance
+from ..ops.arguments import COMPARISONS, METRICS, check_choice
+from ..scores import FIXED
+from .comparable import ComparableOutputs
+from .contrast import MIN_COHORT, contrast_distances, given_cohort_distances
+from .pool import Measure, PoolTest, Verification
 
+__all__ = ["POOL_SCORES", "Verification", "pool_test", "verify_fingerprints"]
 
-@dataclass(frozen=True)
-class Verification:
-    """A verdict by a null pool, and the values it follows from.
-
-    Attributes:
-        verdict: see `sac_fast.verdict.Verdict`; its ``by_kind`` has the p-value against each kind of nulls.
-        source, suspect: names of the two models.
-        probe_hash: hash of the probes of all fingerprints.
-        score: what the distances are.
-        null_distances: distances of the independent models to the source, by name.
-        null_kinds: their kinds, by name.
-        ratio: the suspect's correlation distance to the source as a multiple of the nearest null's; None without nulls.
-        hypothesis: what a verdict *derived* rejects.
-        conditions: what has to be true for its rate to hold, and of what it says nothing.
-        warnings: remarks for the reader, such as different preprocessing.
-        ground: ``"null pool"``.
-
-    Example::
-
-        >>> import torch
-        >>> outputs = torch.randn(12, 50, 10, generator=torch.Generator().manual_seed(0))
-        >>> provenance = {"probe_hash": "sha256:" + "0" * 64}
-        >>> source, *nulls = [
-        ...     sac_fast.Fingerprint(o, {**provenance, "name": f"model {i}"}) for i, o in enumerate(outputs[:11])
-        ... ]
-        >>> suspect = sac_fast.Fingerprint(outputs[11], {**provenance, "name": "suspect"})
-        >>> result = sac_fast.verify_fingerprints(source, suspect, nulls, alpha=0.1)
-        >>> result.suspect, len(result.null_distances), result.to_dict()["verdict"]
-        ('suspect', 10, 'not distinguished')
-    """
-
-    verdict: Verdict
-    source: str
-    suspect: str
-    probe_hash: str
-    score: str
-    null_distances: dict[str, float]
-    null_kinds: dict[str, str]
-    ratio: float | None
-    hypothesis: str
-    conditions: tuple[str, ...]
-    warnings: tuple[str, ...]
-    ground: str = "null pool"
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON values, those of the verdict at the top level."""
-        fields = dataclasses.asdict(self)
-        verdict = fields.pop("verdict")
-        lists = {name: list(fields[name]) for name in ("conditions", "warnings")}
-        return {"source": self.source, "suspect": self.suspect, **verdict, **fields, **lists}
+#: Scores of a null pool. "distance": `correlation_distance` by metric and comparison. "default": the contrast where
+#: there are siblings, else the distance.
+POOL_SCORES = ("default", "contrast", "given-cohort", "distance", *FIXED)
 
 
 def verify_fingerprints(
@@ -80,35 +27,44 @@ def verify_fingerprints(
     suspect: Fingerprint,
     nulls: Sequence[Fingerprint],
     *,
+    siblings: Sequence[Fingerprint] = (),
+    score: str = "default",
     alpha: float = 0.05,
     metric: str = "cosine",
     comparison: str = "l1",
     kinds: Sequence[str] | None = None,
+    thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
     backend: str = "auto",
 ) -> Verification:
-    """Judge a suspect by its distance to the source, compared with the distances of independent models.
+    """Judge a suspect by a score, compared with the scores of independent models.
 
     Nulls declare what they have in common with the source (`Fingerprint.kind`). The p-value is the largest over kinds:
     an independent suspect of any of them is called derived with probability at most α. Nulls that declare nothing are
-    one pool, and the verdict says so.
+    one pool, and the verdict says so. Source and suspect are compared in the weaker of their two output forms, and the
+    nulls in the same (`sac_fast.verify.comparable`); outputs that hardly vary are *inconclusive*.
 
     Args:
         source: fingerprint of your model.
         suspect: fingerprint of the suspect, on the same probes.
         nulls: fingerprints of models known to be independent of the source, on the same probes. With too few (or no)
             nulls of a kind the verdict is *inconclusive*. Nulls that are nearly one model count once.
+        siblings: fingerprints of models of the source's recipe with other seeds, for the score "contrast". With 4 or
+            more `sac_fast.sibling_test` needs no nulls.
+        score: one of `POOL_SCORES`.
         alpha: α, bound on the probability that an independent model is called derived.
-        metric, comparison, backend: see `sac_fast.correlation_distance`.
+        metric, comparison, backend: of the score "distance", see `sac_fast.correlation_distance`.
         kinds: kinds, of `sac_fast.fingerprint.KINDS`, that the suspect may be of if it is independent. Default: those
             of the nulls, and "same-data-same-architecture" where nulls declare any kind.
+        thefts: fingerprints of simulated thefts of the source, by attack, for p-values against each.
 
     Returns:
         The verdict, with the distances it is based on.
 
     Raises:
-        FingerprintError: fingerprints of different probe sets, or a null with the weights (by hash) of the source, the
-            suspect or another null.
-        ValueError: an unknown name, or a rate outside (0, 1).
+        FingerprintError: fingerprints of different probe sets or of forms that cannot be compared, a source whose
+            outputs are no evidence, or a null with the weights (by hash) of the source, a sibling, the suspect or
+            another null.
+        ValueError: an unknown name, a score without what it needs, or a rate outside (0, 1).
 
     Example::
 
@@ -124,67 +80,73 @@ def verify_fingerprints(
         >>> result.verdict.verdict, result.verdict.p_value
         ('derived', 0.1)
     """
-    pool = collect_nulls(source, nulls)
-    check_distinct_models(source, nulls, suspect)
     options = {"metric": metric, "comparison": comparison, "backend": backend}
-    found = np.array([source.distance(fp, **options) for fp in (suspect, *nulls)])
-    return verify_by_score(source, suspect, pool, fixed_distances(found), f"{metric}, {comparison}", alpha, kinds)
-
-
-def fixed_distances(found: Floats) -> Callable[[Sequence[int]], Floats]:
-    """Distances of a score that looks at each model alone, as `judge_by_score` takes them.
-
-    Args:
-        found: (1 + m,) distances of the suspect and of all nulls.
-    """
-    return lambda rows: found[[0, *(1 + i for i in rows)]]
-
-
-def verify_by_score(
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: NullModels,
-    distances: Callable[[Sequence[int]], Floats],
-    score: str,
-    alpha: float,
-    kinds: Sequence[str] | None = None,
-    warnings: Sequence[str] = (),
-) -> Verification:
-    """Verdict by any score.
-
-    Args:
-        source, suspect: fingerprints of the two models.
-        nulls: see `collect_nulls`.
-        distances, alpha, kinds: see `judge_by_score`.
-        score: its name, for the report.
-        warnings: remarks for the report, besides those on preprocessing and on the nulls.
-    """
-    verdict, of_nulls = judge_by_score(distances, nulls, alpha, kinds)
-    nearness, ratio = describe_nearness(source, suspect, nulls)
-    return Verification(
-        verdict=verdict,
-        source=source.name,
-        suspect=suspect.name,
-        probe_hash=source.probe_hash,
-        score=score,
-        null_distances=dict(zip(nulls.names, of_nulls.tolist(), strict=True)),
-        null_kinds=dict(zip(nulls.names, nulls.kinds, strict=True)),
-        ratio=ratio,
-        hypothesis=describe_hypothesis(nulls, kinds),
-        conditions=describe_conditions(nulls, kinds),
-        warnings=(
-            *preprocessing_warnings(source, [suspect, *nulls.fingerprints]),
-            *([nearness] if nearness else []),
-            *nulls.warnings,
-            *warnings,
-        ),
+    test = pool_test(
+        source, nulls, siblings=siblings, score=score, alpha=alpha, kinds=kinds, thefts=thefts or {}, **options
     )
+    return test.judge(suspect)
 
 
-def preprocessing_warnings(source: Fingerprint, others: Sequence[Fingerprint]) -> tuple[str, ...]:
-    """A warning that names the models with another preprocessing than the source, if there are any."""
-    key = "preprocessing_hash"
-    differ = [fp.name for fp in others if fp.provenance.get(key) != source.provenance.get(key)]
-    if not differ:
-        return ()
-    return (f"preprocessing differs from the source's (correct if each model was trained so): {', '.join(differ)}",)
+def pool_test(
+    source: Fingerprint,
+    nulls: Sequence[Fingerprint],
+    *,
+    siblings: Sequence[Fingerprint] = (),
+    score: str = "default",
+    alpha: float = 0.05,
+    metric: str = "cosine",
+    comparison: str = "l1",
+    kinds: Sequence[str] | None = None,
+    thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
+    backend: str = "auto",
+) -> PoolTest:
+    """The test of `verify_fingerprints` for any number of suspects; arguments and errors as there."""
+    check_choice("score", score, POOL_SCORES)
+    check_choice("metric", metric, METRICS)
+    check_choice("comparison", comparison, COMPARISONS)
+    if score == "default":
+        score = "contrast" if siblings else "distance"
+    if score == "contrast" and not siblings:
+        raise ValueError("siblings must hold at least one fingerprint for the score 'contrast', got none")
+    if score == "given-cohort" and len(nulls) < MIN_COHORT:
+        raise ValueError(f"nulls must be at least {MIN_COHORT} for the score 'given-cohort', got {len(nulls)}")
+    warnings: list[str] = []
+    name = score
+    of_correlations: str | None = None
+    if score == "contrast":
+        name = f"contrast with {len(siblings)} sibling" + ("s" if len(siblings) > 1 else "")
+    elif score == "distance":
+        name, of_correlations = f"{metric}, {comparison}", metric
+    elif score in FIXED:
+        name, of_correlations = FIXED[score].name, FIXED[score].metric
+        wanted = "jpeg" if FIXED[score].probes.startswith("jpeg") else FIXED[score].probes
+        if (kind := _probe_kind(source)) != wanted:
+            warnings.append(f"the preset {score} is meant for probes of the kind {wanted}, got {kind}")
+    distance = partial(correlation_distance, metric=metric, comparison=comparison, backend=backend)
+
+    def make_measure(compared: ComparableOutputs) -> Measure:
+        own, form = compared.source.outputs, compared.form
+        if score == "contrast":
+            members = [form.rows(fp.formed) for fp in siblings]
+            return lambda models: contrast_distances(own, members, models, form.form)
+        if score == "given-cohort":
+            return lambda models: given_cohort_distances(own, models, form.form)
+        if score in FIXED:
+            return lambda models: FIXED[score].distances(own, models)
+        return lambda models: np.array([float(distance(own, rows)) for rows in models])
+
+    for fp in siblings:
+        source.check_same_probes(fp)
+    return PoolTest(source, nulls, name, make_measure, siblings, of_correlations, alpha, kinds, thefts or {}, warnings)
+
+
+def _probe_kind(fp: Fingerprint) -> str:
+    """Kind of the probes as recorded in the fingerprint, as far as presets depend on it."""
+    summary = fp.provenance.get("probes")
+    if not isinstance(summary, dict):
+        return "unknown"
+    chosen = summary.get("selection")
+    steps = chosen if isinstance(chosen, list) else []
+    if any(isinstance(step, dict) and step.get("kind") == "misclassified" for step in steps):
+        return "misclassified"
+    return str(summary.get("kind", "unknown"))

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath
+from ..models.common_form import CommonForm, formed
 from ..ops.arguments import check_choice
 from ..scores import FIXED, Calibration
 from ..scores.weights import Floats
-from .fingerprints import Verification, fixed_distances, verify_by_score
-from .kinds import UNDECLARED, check_distinct_models, collect_nulls
-from .names import unique_name
+from .comparable import ComparableOutputs
+from .fingerprints import verify_fingerprints
+from .nulls import check_outside
+from .pool import Measure, PoolTest, Verification
+
+_SCORE = "calibrated, −log P"
 
 
 def verify_fixed(
@@ -38,7 +44,8 @@ def verify_fixed(
         The verdict.
 
     Raises:
-        FingerprintError: fingerprints of different probes, or a null that is the source, the suspect or another null.
+        FingerprintError: fingerprints of different probes or of forms that cannot be compared, a source whose outputs
+            are no evidence, or a null that is the source, the suspect or another null.
         ValueError: an unknown preset, or a rate outside (0, 1).
 
     Example::
@@ -53,14 +60,8 @@ def verify_fixed(
         >>> result.verdict.verdict, result.score
         ('derived', 'raw/cosine/l1@jpeg-q15')
     """
-    score = FIXED[check_choice("preset", preset, tuple(FIXED))]
-    pool = collect_nulls(source, nulls)
-    check_distinct_models(source, nulls, suspect)
-    source.check_same_probes(suspect)
-    found = score.distances(source.outputs, [suspect.outputs, *(fp.outputs for fp in nulls)])
-    kind, wanted = _probe_kind(source), "jpeg" if score.probes.startswith("jpeg") else score.probes
-    warnings = [] if kind == wanted else [f"the preset {preset} is meant for probes of the kind {wanted}, got {kind}"]
-    return verify_by_score(source, suspect, pool, fixed_distances(found), score.name, alpha, kinds, warnings)
+    check_choice("preset", preset, tuple(FIXED))
+    return verify_fingerprints(source, suspect, nulls, score=preset, alpha=alpha, kinds=kinds)
 
 
 def verify_calibrated(
@@ -87,78 +88,69 @@ def verify_calibrated(
         FileFormatError: not a calibration.
         FingerprintError: fingerprints of other probes, another source, or a source, suspect or null that is one of
             the calibration's cohort, stolen models or nulls.
-        ValueError: a rate outside (0, 1).
+        ValueError: a rate outside (0, 1), or a calibration of the first form for a suspect that does not give logits.
     """
+    return calibrated_test(calibration, source, nulls, alpha, kinds).judge(suspect)
+
+
+def calibrated_test(
+    calibration: StrPath,
+    source: Fingerprint,
+    nulls: Sequence[Fingerprint] = (),
+    alpha: float = 0.05,
+    kinds: Sequence[str] | None = None,
+) -> PoolTest:
+    """The test of `verify_calibrated` for any number of suspects; arguments and errors as there."""
     fitted = Calibration.load(calibration)
-    check_distinct_models(source, nulls, suspect)
     probes, wanted = next(iter(fitted.probe_hashes.items()))
-    for fp in (source, suspect, *nulls):
+    for fp in (source, *nulls):
         if fp.probe_hash != wanted:
             raise FingerprintError(f"{fp.name!r} must be of the calibration's probes {wanted}, got {fp.probe_hash}")
     if not torch.equal(source.outputs, fitted.source[probes]):
         raise FingerprintError(f"the calibration must be of the source {source.name!r}, got one of another model")
-    inside = {**fitted.used_hashes, **fitted.null_hashes}
-    # With the source among the nulls of a file, no suspect could be the nearest model.
-    for role, group in (("the source", [source]), ("a null", nulls), ("the suspect", [suspect])):
-        for fp in group:
-            if fp.model_hash in inside:
-                raise FingerprintError(
-                    f"{role} must be no model that the calibration holds, got {fp.name!r} "
-                    f"(there: {inside[str(fp.model_hash)]!r})"
-                )
-    score = "calibrated, −log P"
-    if not fitted.thefts:
-        return _verify_first_form(fitted, source, suspect, nulls, score, alpha, kinds)
-    names = {name: model_hash for model_hash, name in fitted.used_hashes.items()}
+    hashes = {name: model_hash for model_hash, name in fitted.used_hashes.items()}
+    about = {"probe_hash": wanted, "preprocessing_hash": source.provenance.get("preprocessing_hash")}
     own = [
-        Fingerprint(
-            outputs,
-            {
-                **{"name": name, "probe_hash": wanted, "model_hash": names.get(name), "kind": fitted.kinds.get(name)},
-                "preprocessing_hash": source.provenance.get("preprocessing_hash"),
-            },
-        )
-        for name, outputs in fitted.cohort[probes].items()
+        Fingerprint(outputs, {**about, "name": name, "model_hash": hashes.get(name), "kind": fitted.kinds.get(name)})
+        for name, outputs in (fitted.cohort[probes].items() if fitted.thefts else ())
     ]
-    pool = collect_nulls(source, [*own, *nulls])
+    held = {**fitted.used_hashes, **fitted.null_hashes}
+    # With the source among the nulls of a file, no suspect could be the nearest model.
+    for role, group in (("the source", [source]), ("a null", nulls)):
+        for fp in group:
+            check_outside(fp, held, role)
 
-    def distances(rows: Sequence[int]) -> Floats:
-        chosen = {pool.names[i]: {probes: pool.fingerprints[i].outputs} for i in rows}
-        return fitted.conformal_distances({probes: suspect.outputs}, chosen)
+    def make_measure(compared: ComparableOutputs) -> Measure:
+        if not fitted.thefts:
+            return partial(_first_form_distances, fitted, compared.form)
+        alike = _converted(fitted, compared)
 
-    return verify_by_score(source, suspect, pool, distances, score, alpha, kinds)
+        def measure(models: Sequence[Tensor]) -> Floats:
+            suspect, *others = ({probes: rows} for rows in models)
+            return alike.conformal_distances(suspect, {str(i): rows for i, rows in enumerate(others)})
+
+        return measure
+
+    metric = fitted.statistics[0].metric
+    return PoolTest(
+        source, [*own, *nulls], _SCORE, make_measure, (), metric, alpha, kinds, known=fitted.null, held=held
+    )
 
 
-def _verify_first_form(
-    fitted: Calibration,
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: Sequence[Fingerprint],
-    score: str,
-    alpha: float,
-    kinds: Sequence[str] | None,
-) -> Verification:
-    """By a file of the first form, which has the distances of nulls and not their outputs."""
+def _converted(fitted: Calibration, compared: ComparableOutputs) -> Calibration:
+    """The same calibration with its source and its stolen models as they are compared."""
     probes = next(iter(fitted.probe_hashes))
-    outputs = {str(i): {probes: fp.outputs} for i, fp in enumerate((suspect, *nulls))}
-    found = np.array(list(fitted.distances(outputs).values()))
-    pool = collect_nulls(source, nulls)
-    known: list[str] = []
-    for name in fitted.null:
-        known.append(unique_name(name, [*pool.names, *known]))
-    kinds_of_all = (*pool.kinds, *([UNDECLARED] * len(known)))
-    extended = dataclasses.replace(pool, names=(*pool.names, *known), kinds=kinds_of_all)
-    everything = np.concatenate([found, list(fitted.null.values())])
-    return verify_by_score(source, suspect, extended, fixed_distances(everything), score, alpha, kinds)
+    try:
+        thefts = {name: compared.form.rows(formed(outputs)) for name, outputs in fitted.thefts[probes].items()}
+    except ValueError as error:
+        form = compared.form.form
+        raise FingerprintError(f"the stolen models cannot be compared as {form}: {error}") from error
+    return dataclasses.replace(fitted, source={probes: compared.source.outputs}, thefts={probes: thefts})
 
 
-def _probe_kind(fp: Fingerprint) -> str:
-    """Kind of the probes as recorded in the fingerprint, as far as presets depend on it."""
-    summary = fp.provenance.get("probes")
-    if not isinstance(summary, dict):
-        return "unknown"
-    chosen = summary.get("selection")
-    steps = chosen if isinstance(chosen, list) else []
-    if any(isinstance(step, dict) and step.get("kind") == "misclassified" for step in steps):
-        return "misclassified"
-    return str(summary.get("kind", "unknown"))
+def _first_form_distances(fitted: Calibration, form: CommonForm, models: Sequence[Tensor]) -> Floats:
+    """By a file of the first form, which has the distances of nulls and not their outputs: its weights are kept."""
+    if form.form != "logits":
+        raise ValueError(f"a calibration of the first form must be fitted anew for suspects that give {form.form}")
+    probes = next(iter(fitted.probe_hashes))
+    return np.array(list(fitted.distances({str(i): {probes: rows} for i, rows in enumerate(models)}).values()))

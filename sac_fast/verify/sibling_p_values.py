@@ -115,7 +115,7 @@ def student_p_values(channels: Sequence[Floats], *, over_suspects: bool) -> Floa
     Args:
         channels: (S, J) standardised similarities each.
         over_suspects: compare with the largest value of all suspects at each sibling, as max-T does. For it the rows
-            are first centred (below 9 siblings) or scaled by median and interquartile range (from 9 on).
+            are first centred on their mean and, from 9 siblings on, divided by their deviation.
 
     Returns:
         (S,) float64 in 0.001 … 1; NaN gives 1.
@@ -131,7 +131,10 @@ def student_p_values(channels: Sequence[Floats], *, over_suspects: bool) -> Floa
         rows = values
         others = values[:, 1:]
         if over_suspects:
-            rows = scaled_profiles(values) if count >= MIN_STANDARDISED else values - values.mean(axis=1, keepdims=True)
+            rows = values - values.mean(axis=1, keepdims=True)
+            if count >= MIN_STANDARDISED:
+                # not the interquartile range, which of few values is so uncertain that maxima have heavy tails
+                rows = rows / values.std(axis=1, keepdims=True)
             others = np.broadcast_to(_largest(rows)[None, 1:], (len(rows), count))
         deviation = others.std(axis=1, ddof=1) * np.sqrt(1 + 1 / count)
         with np.errstate(invalid="ignore", divide="ignore"):

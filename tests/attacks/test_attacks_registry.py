@@ -66,16 +66,23 @@ def test_names_are_those_of_the_tables():
         "extract-soft-t4",
         "extract-soft-t1",
         "extract-adversarial",
+        "extract-jagielski",
+        "extract-second-hand",
+        "prune-distill",
         "transfer-all",
         "transfer-last",
         "quantize-int8",
         "weight-noise",
         "adaptive-correlation",
         "adaptive-removalnet",
+        "adaptive-siblings",
+        "adaptive-mixture",
     ]
     assert [name for name, attack in ATTACKS.items() if attack.adaptive] == [
         "adaptive-correlation",
         "adaptive-removalnet",
+        "adaptive-siblings",
+        "adaptive-mixture",
     ]
     for name, attack in ATTACKS.items():
         assert attack.origin == name

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 from support import labelled_zoos
 from support.labelled_zoos import make_zoo
@@ -16,7 +15,7 @@ from sac_fast.evaluation.methods import score_method
 from sac_fast.evaluation.query_time import seconds_per_probe
 from sac_fast.evaluation.resampled import resampled_distances
 from sac_fast.evaluation.run import evaluate
-from sac_fast.evaluation.summary import split_checks, summarise
+from sac_fast.evaluation.summary import summarise
 from sac_fast.evaluation.tables import markdown
 from sac_fast.labelled_zoo.folder import LabelledZoo
 from sac_fast.models import Preprocessing, save_weights
@@ -67,28 +66,20 @@ def test_a_preset_that_cannot_be_is_named(tmp_path):
 
 
 def test_a_zoo_of_many_classes(tmp_path, monkeypatch, small_grid):
-    """A regression on 30 outputs needs 32 probes: the curve of `robust` starts there, the grid names none of fewer."""
+    """A regression needs no more probes than outputs, but states no interval over so few of them."""
     monkeypatch.setattr(labelled_zoos, "CLASSES", 30)
-    many, few = (make_zoo(tmp_path / str(n), n=n, independents=4, thieves=1) for n in (32, 31))
+    many = make_zoo(tmp_path / "zoo", n=32, independents=4, thieves=1)
     presets = ["sac-jc", "robust"]
-    found, loaded = evaluate(many.folder, presets=presets, scores=["raw/regression@plain:31"], with_grid=True,
-                              resamples=10)  # fmt: skip
-    assert [m["name"] for m in found["methods"]] == presets
-    assert "at least 32 rows" in found["not_evaluated"]["raw/regression@plain:31"]
-    assert "Not evaluated: raw/regression@plain:31" in markdown(found)
+    scores = ["raw/regression@plain:20"]
+    found, loaded = evaluate(many.folder, presets=presets, scores=scores, with_grid=True, resamples=10)
+    assert [m["name"] for m in found["methods"]] == [*presets, *scores]
+    assert found["not_evaluated"] == {}
     assert {name: [n for n, _ in curve] for name, curve in found["auc_by_count"].items()} == {
-        "sac-jc": [25, 32], "robust": [32]
+        "sac-jc": [25, 32], "robust": [25, 32]
     }  # fmt: skip
     assert [quality for quality, _ in found["auc_by_quality"]["robust's measure"]] == [7, 15]
     assert sum("regression" in row["score"] for row in found["grid"]) == 4
-    # resamples of 32 probes hold fewer than 32 different ones, which would explain everything
     assert resampled_distances(loaded, Score.parse("raw/regression@plain"), resamples=5) is None
-
-    found, loaded = evaluate(few.folder, presets=presets, with_grid=True, resamples=10)
-    assert list(found["not_evaluated"]) == ["robust"]
-    assert list(found["auc_by_quality"]) == ["sac-jc's measure"]
-    assert len(found["grid"]) == 4 * (4 + 3)
-    assert not any("regression" in row["score"] for row in found["grid"])
     json.dumps(found, allow_nan=False)
 
 
@@ -128,30 +119,18 @@ def test_a_zoo_of_adaptive_thefts_alone(tmp_path, small_grid):
     assert [path.stem for path in write_figures(found, loaded, tmp_path)] == ["distances", "heatmap"]
 
 
-def test_rates_hold_on_held_out_independents():
-    rng = np.random.default_rng(5)
-    one, five, ten = split_checks(rng.normal(size=120), seed=1)
-    # 99 nulls can give p = 0.01; halves have 60
-    assert (one.null_count, five.null_count, ten.null_count) == (99, 60, 60)
-    assert one.holds
-    assert five.holds
-    assert ten.holds
-    # 3 independents can say nothing at these rates
-    assert [check.holds for check in split_checks(np.array([1.0, 2.0, 3.0]))] == [None, None, None]
-    assert split_checks(np.array([1.0])) == []
-
-
-def test_intervals_over_probes(loaded):
-    drawn = resampled_distances(loaded, Score.parse("raw/cosine/l1@plain"), resamples=30)
+def test_intervals_over_probes(tmp_path):
+    loaded = LoadedZoo.load(make_zoo(tmp_path / "zoo", n=130).folder)
+    drawn = resampled_distances(loaded, Score.parse("raw/cosine/l1@plain:40"), resamples=30)
     assert set(drawn) == {m.name for m in loaded.suspects}
-    regression = resampled_distances(loaded, Score.parse("raw/regression@plain:60"), resamples=30)
-    point = score_method(loaded, Score.parse("raw/regression@plain:60")).distances
-    # a resample of 60 rows of which some count twice explains a little more than the rows themselves
+    assert resampled_distances(loaded, Score.parse("raw/regression@plain:99"), resamples=30) is None
+    regression = resampled_distances(loaded, Score.parse("raw/regression@plain:120"), resamples=30)
+    point = score_method(loaded, Score.parse("raw/regression@plain:120")).distances
     for name, values in regression.items():
         assert values.shape == (30,)
         assert abs(values.mean() - point[name]) < 0.1
     assert resampled_distances(loaded, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
-    cosine = score_method(loaded, Score.parse("raw/cosine/l1@plain")).distances
+    cosine = score_method(loaded, Score.parse("raw/cosine/l1@plain:40")).distances
     auc = summarise(cosine, loaded.suspects, resamples=20, resampled=drawn)["non_adaptive"]["mean_over_attacks"]["auc"]
     assert auc["over_probes"]["low"] < auc["value"] < auc["over_probes"]["high"]
     # the regression separates all of them whatever the probes, which says nothing of how sure that is

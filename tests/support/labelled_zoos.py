@@ -13,9 +13,10 @@ PROBES = ("plain", "jpeg-q15", "jpeg-q7", "misclassified")
 CLASSES = 5
 
 
-def members(independents=15, thieves=3):
-    """Source; independents of three kinds and three architectures; thieves of four attacks."""
+def members(independents=15, thieves=3, siblings=0):
+    """Source and siblings; independents of three kinds and three architectures; thieves of four attacks."""
     made = [ZooMember("source", "source", "source", "nets:a", {}, 0, 0.9)]
+    made += [ZooMember(f"sibling-{i}", "sibling", "sibling", "nets:a", {}, 100 + i, 0.9) for i in range(siblings)]
     kinds = ("same-data-same-architecture", "same-data", "other-data")
     for i in range(independents):
         kind = kinds[i % 3]
@@ -38,16 +39,16 @@ def answers(member, truth, own_share, generator, source):
     if member.role == "source":
         return source
     alone = own_share * generator.normal(size=(n, CLASSES))
-    if member.role == "independent":
+    if member.role in ("independent", "sibling"):
         return task + alone
     mixed = task + 0.8 * (source - task) + 0.4 * alone
     return np.maximum(mixed[:, :3], mixed[:, 2:5]) if member.origin == "transfer-all" else mixed
 
 
-def make_zoo(folder, n=80, seed=0, **sizes):
+def make_zoo(folder, n=80, seed=0, task="invented", **sizes):
     """Write the zoo; its fingerprints and probes are there, models are not."""
     generator = np.random.default_rng(seed)
-    zoo = LabelledZoo(folder, {"name": "invented", "classes": CLASSES}, {"mean": [0.5]}, members(**sizes), PROBES)
+    zoo = LabelledZoo(folder, {"name": task, "classes": CLASSES}, {"mean": [0.5]}, members(**sizes), PROBES)
     zoo.save()
     for name in PROBES:
         truth = generator.integers(CLASSES, size=n)

@@ -265,11 +265,11 @@ def test_summary_counts_and_names_what_is_below(made):
     assert found["models"] == len(made.members) == 6
     assert [(g["role"], g["origin"], g["count"]) for g in found["groups"]] == [
         ("source", "source", 1),
-        ("independent", "other-data", 1),
-        ("independent", "same-data-same-architecture", 1),
         ("stolen", "extract-labels", 1),
         ("stolen", "finetune-all", 1),
         ("stolen", "transfer-last", 1),
+        ("independent", "other-data", 1),
+        ("independent", "same-data-same-architecture", 1),
     ]
     low = {m.name for m in made.members if m.accuracy < (0.8 if m.role == "stolen" else 0.85)}
     assert {row["name"] for row in found["below"]} == low

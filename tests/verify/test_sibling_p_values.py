@@ -7,7 +7,6 @@ from sac_fast.verify.sibling_p_values import (
     combined_profiles,
     max_p_values,
     rank_p_values,
-    scaled_profiles,
     standardise,
     student_p_values,
 )
@@ -89,7 +88,7 @@ def test_student_over_suspects(members):
     values = made(4, members).suspects
     alone = student_p_values([values[:1]], over_suspects=True)
     assert alone == pytest.approx(student_p_values([values[:1]], over_suspects=False))
-    rows = scaled_profiles(values) if members > 9 else values - values.mean(axis=1, keepdims=True)
+    rows = stats.zscore(values, axis=1) if members > 9 else values - values.mean(axis=1, keepdims=True)
     largest = rows.max(axis=0)[1:]
     found = student_p_values([values], over_suspects=True)
     for b in range(4):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sac_fast import Fingerprint, FingerprintError, verify_fingerprints
-from sac_fast.verify.kinds import collect_nulls
+from sac_fast.verify.nulls import collect_nulls
 
 PROBES = "sha256:" + "a" * 64
 N, K = 40, 4
@@ -106,10 +106,10 @@ def test_nulls_that_are_no_evidence_are_warned_of():
     derived = made(SOURCE.outputs + 0.01 * noise(1), "too near", NEAREST)
     worse = made(noise(2), "worse", NEAREST)
     other = made(noise(3, K + 2), "other task", NEAREST)
-    warnings = collect_nulls(SOURCE, [*pool, derived, worse, other]).warnings
-    assert [w.rpartition(": ")[2] for w in warnings] == ["too near; derived?", "worse", "other task"]
-    assert collect_nulls(SOURCE, pool).warnings == ()
-    assert collect_nulls(SOURCE, [*pool, other.with_kind("other-classes")]).warnings == ()
+    warnings = collect_nulls(SOURCE, [*pool, derived, worse, other], "logits").warnings
+    assert [w.rpartition(": ")[2] for w in warnings] == ["too near", "worse", "other task"]
+    assert collect_nulls(SOURCE, pool, "logits").warnings == ()
+    assert collect_nulls(SOURCE, [*pool, other.with_kind("other-classes")], "logits").warnings == ()
 
 
 def test_a_null_with_the_weights_of_another_model_is_refused():

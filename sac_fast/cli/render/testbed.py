@@ -43,5 +43,20 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         screen.print(Text(f"below {row['goal']:.0%}: {row['name']}, {row['accuracy']:.1%}"))
 
 
+def show_zoos(summaries: dict[str, dict[str, Any]], as_json: bool) -> None:
+    """Print the summaries of several sources' zoos.
+
+    Args:
+        summaries: of `sac_fast.labelled_zoo.summary.summarise`, by the source's name.
+        as_json: one JSON document instead of the tables.
+    """
+    if as_json:
+        print_json(summaries)
+        return
+    for name, summary in summaries.items():
+        console().print(Text(escape_text(f"source {name}")))
+        show_zoo(summary, as_json=False)
+
+
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"

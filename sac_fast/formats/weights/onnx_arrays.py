@@ -14,18 +14,15 @@ import numpy.typing as npt
 
 from ..limits import Limits
 from .arrays import Graph, WeightArray
+from .flat_graph import FINAL, WEIGHTED, FlatGraph, final_nodes
 from .names import uses_of
-from .onnx_flat import FlatGraph, Flattener
+from .onnx_flat import Flattener
 from .onnx_messages import OnnxParser
 from .onnx_tensors import TensorReader
 from .onnx_uses import Found, Scale, Use, UseFinder, scale_shape
 from .ranges import FileRanges
 from .state_dict import StoredArray, reshaped
 
-_WEIGHTED = {"conv", "depthwise", "dense", "embedding", "lstm-input", "lstm-hidden", "gru-input", "gru-hidden"}
-_FINAL = {"conv", "depthwise", "dense"}
-_NO_VALUES = {"Shape", "Size"}
-_CONTROLS = {"If": 1, "Loop": 2}  # inputs
 # Sizes, indices and texts: what graphs compute shapes from.
 _NO_WEIGHTS = {"int64", "int32", "bool"}
 
@@ -54,13 +51,14 @@ def onnx_arrays(
     flat = Flattener(TensorReader(ranges, path, limits, resources), name).flatten(model.graph)
     found = UseFinder(flat).find()
     _name_cells(flat, found)
-    final = _final_nodes(flat, found)
+    weighted = {node for used in found.values() if used.uses[0].operator in WEIGHTED for node in used.nodes}
+    final = final_nodes(flat, weighted)
     arrays: list[WeightArray] = []
     for key, stored in flat.arrays.items():
         used = found.get(key, Found([Use("", "unknown" if stored.shape else "constant")]))
         if used.uses[0].operator in ("unknown", "constant") and (stored.dtype in _NO_WEIGHTS or not stored.shape):
             continue
-        output = bool(final & set(used.nodes)) if used.uses[0].operator in _FINAL else None
+        output = bool(final & set(used.nodes)) if used.uses[0].operator in FINAL else None
         read = _dequantised(flat, stored, used.scale) if used.scale is not None else stored.read
         arrays += [_array(key, stored, use, read, output) for use in used.uses]
     return tuple(arrays), model.metadata, flat.graph()
@@ -86,26 +84,6 @@ def _name_cells(flat: FlatGraph, found: dict[str, Found]) -> None:
         use = uses[name]
         if use.gates and used.uses[0].operator == "dense" and used.uses[0].axes == "oi":
             used.uses = [Use(use.axes, use.operator, use.gates, use.shape)]
-
-
-def _final_nodes(flat: FlatGraph, found: dict[str, Found]) -> set[int]:
-    """Weighted nodes from which a way leads to an output of the graph past no other weighted node."""
-    weighted = {node for used in found.values() if used.uses[0].operator in _WEIGHTED for node in used.nodes}
-    final: set[int] = set()
-    seen: set[str] = set()
-    stack = list(flat.outputs)
-    while stack:
-        value = stack.pop()
-        index = flat.producers.get(value)
-        if value in seen or index is None:
-            continue
-        seen.add(value)
-        if index in weighted:
-            final.add(index)
-        elif flat.nodes[index].op not in _NO_VALUES:
-            # Which branch of an If is taken, and how often a Loop runs, is no value of the output.
-            stack += flat.nodes[index].inputs[_CONTROLS.get(flat.nodes[index].op, 0) :]
-    return final
 
 
 def _dequantised(flat: FlatGraph, stored: StoredArray, scale: Scale) -> Callable[[], npt.NDArray[np.float32]]:

@@ -5,41 +5,11 @@ A name that an inner graph defines is its own; both branches of an If may use th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ..limits import refuse
-from .arrays import Graph, GraphNode
+from .arrays import GraphNode
+from .flat_graph import FlatGraph
 from .onnx_messages import Messages, Node, Tensor
 from .onnx_tensors import TensorReader
-from .state_dict import StoredArray
-
-
-@dataclass
-class FlatGraph:
-    """All nodes and arrays of a file.
-
-    Attributes:
-        nodes: of all graphs, outer ones after the inner ones that they hold.
-        arrays: initializers and constants of all graphs by their unique names.
-        producers: the node that gives a value, by the value's name.
-        inputs: of the outer graph, arrays left out.
-        outputs: of the outer graph.
-    """
-
-    nodes: list[GraphNode] = field(default_factory=list)
-    arrays: dict[str, StoredArray] = field(default_factory=dict)
-    producers: dict[str, int] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-
-    def graph(self) -> Graph:
-        """Without the arrays."""
-        return Graph(tuple(self.nodes), self.inputs, self.outputs)
-
-    def producer(self, value: str) -> GraphNode | None:
-        """The node that gives a value."""
-        index = self.producers.get(value)
-        return None if index is None else self.nodes[index]
 
 
 class Flattener:

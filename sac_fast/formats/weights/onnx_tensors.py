@@ -18,6 +18,7 @@ from ..identify import open_model_file
 from ..limits import Limits, refuse
 from ..onnx_graph import external_place
 from ..onnx_wire import decode_varints
+from .nibbles import unpack_nibbles
 from .onnx_messages import Tensor
 from .ranges import WITHOUT_NUMPY, FileRanges, item_size, stored_array
 from .state_dict import StoredArray
@@ -113,7 +114,7 @@ class TensorReader:
 
 def _read_raw(file: FileRanges, start: int, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     if dtype.endswith("int4"):
-        return _nibbles(np.frombuffer(file.read(start, (math.prod(shape) + 1) // 2), np.uint8), dtype, shape)
+        return unpack_nibbles(np.frombuffer(file.read(start, (math.prod(shape) + 1) // 2), np.uint8), dtype, shape)
     return file.array(start, dtype, shape)
 
 
@@ -124,17 +125,9 @@ def _read_varints(
     if values is None or len(values) != numbers:
         refuse("malformed", f"{file.name} must store {numbers:,} numbers in a list, got another number of them")
     if dtype.endswith("int4"):
-        return _nibbles(values.astype(np.uint8), dtype, shape)
+        return unpack_nibbles(values.astype(np.uint8), dtype, shape)
     if dtype == "bool":
         return np.asarray(values != 0).reshape(shape)
     width = item_size(dtype)
     raw = values.astype(f"u{width}").view(np.uint8)  # the low bytes: two's complement, and the bits of small floats
     return stored_array(raw, dtype, shape)
-
-
-def _nibbles(packed: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Two values a byte, the lower half first."""
-    values = np.stack([packed & 15, packed >> 4], 1).reshape(-1)[: math.prod(shape)]
-    if dtype == "int4":
-        return np.where(values > 7, values.astype(np.int8) - 16, values).astype(np.int8).reshape(shape)
-    return values.reshape(shape)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .arrays import GraphNode
-from .onnx_flat import FlatGraph
+from .flat_graph import FlatGraph
 
 _MAX_STEPS = 64  # from an operator back to its array
 _MAX_PIECES = 1024  # values that one is put together from

@@ -5,18 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ...io.files import StrPath
 from ..identify import identify_open, open_model_file
 from ..limits import Limits, refuse
+from ..recognised import refuse_format
 from .arrays import Graph, OpenedWeights, WeightArray
+from .npz_arrays import npz_arrays
 from .onnx_arrays import onnx_arrays
 from .safetensors_arrays import safetensors_arrays
+from .sharded import sharded_arrays
 from .state_dict import named_arrays
+from .tfjs_arrays import tfjs_arrays
+from .tflite_arrays import tflite_arrays
 from .torch_arrays import torch_arrays
 
-_Read = tuple[tuple[WeightArray, ...], dict[str, Any], Graph | None]
+_Read = tuple[tuple[WeightArray, ...], dict[str, str], Graph | None]
+# What a folder's weights are called, an index before its parts.
+_USUAL = (
+    *("model.safetensors.index.json", "pytorch_model.bin.index.json", "model.safetensors", "pytorch_model.bin"),
+    *("diffusion_pytorch_model.safetensors", "adapter_model.safetensors", "model.json", "model.onnx"),
+)
 
 
 def open_weights(path: StrPath, *, limits: Limits | None = None) -> OpenedWeights:
@@ -26,7 +36,9 @@ def open_weights(path: StrPath, *, limits: Limits | None = None) -> OpenedWeight
     asked for.
 
     Args:
-        path: safetensors, a checkpoint of ``torch.save`` (nested mappings too), a TorchScript archive or ONNX.
+        path: safetensors, a checkpoint of ``torch.save`` (nested mappings too), a TorchScript archive, ONNX, Keras
+            (``.h5``, ``.keras``), ``model.json`` of TensorFlow.js, TFLite, ``.npz``, an index of several files
+            (``model.safetensors.index.json``), or a folder that holds one of them by its usual name.
         limits: on sizes and counts.
 
     Returns:
@@ -45,11 +57,14 @@ def open_weights(path: StrPath, *, limits: Limits | None = None) -> OpenedWeight
     """
     limits = limits or Limits()
     name = repr(os.fspath(path))
+    if os.path.isdir(path):
+        path = _file_in(Path(path), name)
+        name = repr(os.fspath(path))
     with contextlib.ExitStack() as stack:
         handle = stack.enter_context(open_model_file(path, limits))
         format = identify_open(handle, name, limits)
-        arrays, claims, graph = _read(format, handle, Path(path), name, limits, stack)
-        return OpenedWeights(arrays, format, claims, graph, stack.pop_all())
+        arrays, metadata, graph = _read(format, handle, Path(path), name, limits, stack)
+        return OpenedWeights(arrays, format, {"metadata": metadata}, graph, stack.pop_all())
     raise AssertionError("nothing suppresses an exception here")
 
 
@@ -58,10 +73,34 @@ def _read(
 ) -> _Read:
     if format == "safetensors":
         stored, metadata = safetensors_arrays(handle, name, limits)
-        return named_arrays(stored), {"metadata": metadata}, None
+        return named_arrays(stored), metadata, None
+    if format == "onnx":
+        return onnx_arrays(handle, path, name, limits, resources)
+    if format == "tflite":
+        return tflite_arrays(handle, name, limits)
+    if format == "tfjs":
+        return tfjs_arrays(handle, path, name, limits, resources), {}, None
     if format in ("torch", "torch-legacy", "torchscript"):
         return named_arrays(torch_arrays(handle, name, limits)), {}, None
-    if format == "onnx":
-        arrays, metadata, graph = onnx_arrays(handle, path, name, limits, resources)
-        return arrays, {"metadata": metadata}, graph
-    refuse("unknown-format", f"{name} must be a file of weights, got {format}")
+    if format == "sharded":
+        return named_arrays(sharded_arrays(handle, path, name, limits, resources)), {}, None
+    if format in ("hdf5", "keras"):
+        from .hdf5_arrays import hdf5_arrays  # h5py is slow to import
+
+        archive = format == "keras"
+        return named_arrays(hdf5_arrays(handle, name, limits, resources, archive=archive), keras=True), {}, None
+    if format == "npz":
+        return named_arrays(npz_arrays(handle, name, limits, resources)), {}, None
+    refuse_format(format, name, "a file of weights")
+
+
+def _file_in(folder: Path, name: str) -> Path:
+    """The file of weights in a folder: an index, or a file by one of the usual names."""
+    if (folder / "saved_model.pb").exists():
+        refuse_format("savedmodel", name, "a file of weights")
+    if (folder / "Manifest.json").exists() and folder.suffix == ".mlpackage":
+        refuse_format("coreml", name, "a file of weights")
+    for usual in _USUAL:
+        if (folder / usual).exists():
+            return folder / usual
+    refuse("not-a-regular-file", f"{name} must hold one of {', '.join(_USUAL)}, got a folder without them")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .arrays import WeightArray
+from .keras_names import NAMES, keras_uses, last_part
 from .names import uses_of
 
 
@@ -21,13 +22,15 @@ class StoredArray:
     read: Callable[[], npt.NDArray[Any]]
 
 
-def named_arrays(stored: Mapping[str, StoredArray]) -> tuple[WeightArray, ...]:
-    """Arrays with their uses, see `uses_of`.
+def named_arrays(stored: Mapping[str, StoredArray], *, keras: bool = False) -> tuple[WeightArray, ...]:
+    """Arrays with their uses, see `uses_of` and `keras_uses`.
 
     Args:
         stored: by name, in the file's order.
+        keras: whether Keras gave the names; else they say so themselves.
     """
-    uses = uses_of({name: array.shape for name, array in stored.items()})
+    shapes = {name: array.shape for name, array in stored.items()}
+    uses = keras_uses(shapes) if keras or NAMES & set(map(last_part, shapes)) else uses_of(shapes)
     return tuple(
         WeightArray(
             name,

@@ -118,18 +118,23 @@ def join_uses(a: Use, b: Use) -> Use:
 
 
 def ordered_shape(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
-    """The shape as (output units, inputs, places …); gates count among the output units."""
-    if not axes:
-        return shape
-    side = dict(zip(axes, shape, strict=True))
-    rest = tuple(length for letter, length in side.items() if letter not in "goi")
-    return (side.get("g", 1) * side["o"], side.get("i", 1), *rest)
+    """The shape as (output units, inputs, places …); gates count among the output units.
+
+    A kernel that is one place wide is one of a convolution along one axis, however many axes it is stored with.
+    """
+    if axes:
+        side = dict(zip(axes, shape, strict=True))
+        rest = tuple(length for letter, length in side.items() if letter not in "goi")
+        shape = (side.get("g", 1) * side["o"], side.get("i", 1), *rest)
+    if len(shape) == 4 and min(shape[2:]) == 1 < max(shape[2:]):
+        return (*shape[:2], max(shape[2:]))
+    return shape
 
 
 def order_axes(array: Array, axes: str) -> Array:
     """The array as (output units, inputs, places …)."""
     if not axes:
-        return array
+        return array.reshape(ordered_shape(array.shape, axes))
     order = [axes.index(letter) for letter in "goi" if letter in axes]
     order += [place for place, letter in enumerate(axes) if letter not in "goi"]
     return array.transpose(order).reshape(ordered_shape(array.shape, axes))

@@ -1,0 +1,1 @@
+"""Published ImageNet networks and working copies of them, compared on photographs."""

@@ -1,0 +1,49 @@
+"""JSON files from others: their parts are counted before anything is made of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, BinaryIO
+
+from ..io.files import file_size
+from .limits import MAX_JSON_VALUES, Limits, refuse, refuse_errors
+
+
+def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
+    """Read a file that is one JSON object.
+
+    Args:
+        handle: the open file.
+        name: what messages call it.
+        limits: on its size.
+
+    Raises:
+        ModelRefusedError: no JSON object, a key twice in one object, or more than the limits.
+    """
+    limits.check_header(name, file_size(handle), "JSON")
+    handle.seek(0)
+    return parse_json(handle.read(limits.max_header_bytes), name)
+
+
+def parse_json(text: bytes, name: str) -> dict[str, Any]:
+    """A JSON object, see `read_json`."""
+    # Two bytes can be a list of a hundred.
+    if sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+        refuse("too-large", f"{name} must hold at most {MAX_JSON_VALUES:,} values, got more")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            refuse("duplicate-keys", f"{name} must name every key of an object once, got one twice")
+        return found
+
+    with refuse_errors(f"{name} must be sound JSON"):
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    if not isinstance(found, dict):
+        refuse("malformed", f"{name} must be a JSON object, got {type(found).__name__}")
+    return found
+
+
+def is_natural(value: Any, most: int = 1 << 48) -> bool:
+    """Whether a value of a JSON file is a whole number of a size that arrays have."""
+    return type(value) is int and 0 <= value < most
