@@ -1,5 +1,7 @@
 """What stands beside the p-value: reordered units, a common ancestor, a shared start."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -80,10 +82,13 @@ def test_an_ancestor_of_neither_explains_nothing():
     assert result.ancestor["log10_p"] == {"a": 0.0, "b": 0.0}
 
 
+def dense(*sizes):
+    layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in itertools.pairwise(sizes)]
+    return nn.Sequential(*layers)
+
+
 def build():
-    return nn.Sequential(
-        nn.Linear(27, 32), nn.ReLU(), nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 32), nn.Linear(32, 5)
-    )
+    return dense(27, 32, 24, 32, 5)
 
 
 @pytest.mark.parametrize(("seeds", "both"), [((42, 42), [42]), ((42, 77_777), []), ((77_777, 77_777), [])])
@@ -109,9 +114,7 @@ def test_a_usual_seed_that_both_began_with_is_named(seeds, both):
 def test_a_graph_of_a_module_is_asked():
     """Two square layers: the graph shows that their rows are not their columns, so that every unit counts."""
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, 16)
-    )
+    model = dense(16, 16, 16, 16, 16)
     other = {name: value + 0.01 for name, value in model.state_dict().items()}
     known = sac_fast.weights_test(model, other)
     guessed = sac_fast.weights_test(model.state_dict(), other)

@@ -63,12 +63,7 @@ def test_output_layers_are_left_out():
     assert [found[name].left_out for name in CHAIN] == [None, None, None, rules.OUTPUT]
     assert left_out({"a.weight": (32, 27), "boxes.weight": (18, 32), **CHAIN}, "boxes.weight") == rules.OUTPUT
     # ten classes, and ten inputs elsewhere
-    sorted_names = {
-        "classifier.weight": (10, 48),
-        **dict(list(CHAIN.items())[:3]),
-        "x.weight": (32, 10),
-        "y.weight": (9, 32),
-    }
+    sorted_names = {"classifier.weight": (10, 48), **CHAIN, "x.weight": (32, 10), "y.weight": (9, 32)}
     assert left_out(sorted_names, "classifier.weight") == rules.OUTPUT
     vgg = {"classifier.0.weight": (64, 32), "classifier.3.weight": (64, 64), "classifier.6.weight": (64, 64), **CHAIN}
     assert [uses(vgg)[f"classifier.{i}.weight"].left_out for i in (0, 3, 6)] == [None, None, rules.OUTPUT]
@@ -80,7 +75,7 @@ def test_dense_layers_stored_with_inputs_first_are_seen_by_what_follows():
 
 
 def test_square_arrays_may_lie_within_a_residual_stream():
-    assert uses({"a.weight": (32, 32, 3, 3), **CHAIN})["a.weight"] == Use(both_sides=True)
+    assert uses({"x.weight": (32, 32, 3, 3), **CHAIN})["x.weight"] == Use(both_sides=True)
 
 
 def test_recurrent_matrices_count_units_and_are_permuted_on_both_sides():
@@ -149,12 +144,8 @@ def test_the_hidden_units_of_a_residual_block_are_columns_of_its_last_convolutio
 
 def test_group_normalisation_makes_blocks():
     """Norms without running statistics beside kernels: up to 32 groups."""
-    shapes = {
-        "c1.weight": (64, 3, 3, 3),
-        "norm1.weight": (64,),
-        "c2.weight": (96, 64, 3, 3),
-        "c3.weight": (4, 96, 1, 1),
-    }
+    kernels = {"c1.weight": (64, 3, 3, 3), "c2.weight": (96, 64, 3, 3), "c3.weight": (4, 96, 1, 1)}
+    shapes = {**kernels, "norm1.weight": (64,)}
     assert uses(shapes)["c1.weight"].blocks == 32
     assert uses({**shapes, "norm1.running_mean": (64,)})["c1.weight"].blocks == 1
 
