@@ -126,6 +126,7 @@ def test_changed_bytes(contents: dict[str, tuple[Path, bytes]], format: str, dat
 
 def test_hostile_files_of_other_readers(tmp_path: Path) -> None:
     """The files that attack who runs a model: none runs anything here either."""
+    (tmp_path / ".hidden").mkdir()
     names = [name for table in (torch_files(tmp_path), onnx_files(), hdf5_files()) for name in _make(table, tmp_path)]
     found = {name: open_and_read(tmp_path / name) for name in names}
     assert set(found.values()) <= {*REASONS, "opened"}
