@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,7 @@ def _verdicts(judged: Sequence[Judged], sources: Mapping[str, SourceZoo]) -> dic
         "matrix": _matrix(judged),
         "rotated": _rotated(judged),
         "family_wise": _family_wise(judged),
-        "weights": [row for one in judged for row in one.weights],
+        "weights": _weights(judged),
         "rulings": [_keep(ruling) for ruling in rulings if ruling.probes == sources[ruling.source].count],
     }
 
@@ -212,6 +213,18 @@ def _rotated(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     return [
         {"siblings": count, "alpha": alpha, "of": kind, **Share(tuple(pairs)).to_dict()}
         for (count, alpha, kind), pairs in cells.items()
+    ]
+
+
+def _weights(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Verdicts of the weights test by task, role and origin."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in judged:
+        for row in one.weights:
+            groups.setdefault((one.source.task, row["role"], row["origin"]), []).append(row["verdict"])
+    return [
+        {"task": task, "role": role, "origin": origin, "models": len(verdicts), "verdicts": dict(Counter(verdicts))}
+        for (task, role, origin), verdicts in sorted(groups.items())
     ]
 
 

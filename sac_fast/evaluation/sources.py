@@ -109,10 +109,11 @@ def load_sources(
     sources: list[SourceZoo] = []
     left_out: dict[str, str] = {}
     for folder in find_zoos(folders):
+        named = f"{folder.parent.name}/{folder.name}"
         try:
             zoo = LoadedZoo.load(folder, probes=None if probes is None else [probes], progress=progress)
         except (FileFormatError, ValueError) as error:
-            left_out[str(folder)] = str(error)
+            left_out[named] = str(error).replace(str(folder), named)
             continue
         chosen = probes or ("plain" if "plain" in zoo.outputs else next(iter(zoo.outputs)))
         task = zoo.zoo.task.get("name")
