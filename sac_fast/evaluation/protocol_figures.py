@@ -19,12 +19,13 @@ _COLOURS, _DASHES, _MARKERS = (*COLOURS, "#882255"), (*DASHES, (0, (2, 4))), MAR
 Rows = list[Mapping[str, Any]]
 
 
-def write_protocol_figures(results: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_protocol_figures(results: Mapping[str, Any], folder: Path, *, prefix: str = "") -> list[Path]:
     """Draw all figures of `evaluate_sources`.
 
     Args:
         results: its results.
         folder: existing folder for the PNG files.
+        prefix: of their names.
 
     Returns:
         The files written.
@@ -38,7 +39,7 @@ def write_protocol_figures(results: Mapping[str, Any], folder: Path) -> list[Pat
         "accusations": ((8.0, 5.2), lambda figure: _accusations(figure, results)),
         "roc": ((8.0, 4.4), lambda figure: _roc(figure, results)),
     }
-    return draw_figures(panels, folder)
+    return draw_figures({prefix + name: panel for name, panel in panels.items()}, folder)
 
 
 def _against(figure: Any, results: Mapping[str, Any], quantity: str, called: str) -> bool:

@@ -23,7 +23,17 @@ def protocol_markdown(results: Mapping[str, Any], command: str | None = None) ->
     if command:
         lines += [f"Made by `{command}` in {results['seconds']:.0f} s from recorded outputs.", ""]
     lines += [*_sources(results), "", *_accusations(results), "", *_matrix(results), "", *_found(results), ""]
-    lines += [*_by_count(results), "", *_statistics(results), "", *_choices(results), "", *_cost(results)]
+    lines += [
+        *_weights(results),
+        "",
+        *_by_count(results),
+        "",
+        *_statistics(results),
+        "",
+        *_choices(results),
+        "",
+        *_cost(results),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -116,6 +126,19 @@ def _found(results: Mapping[str, Any]) -> list[str]:
     table = [[_ground(*ground), *(_share(totals.get((*ground, alpha))) for alpha in alphas)] for ground in grounds]
     lines += format_rows(["ground", *(f"α = {alpha:.0%}" for alpha in alphas)], table)
     return lines
+
+
+def _weights(results: Mapping[str, Any]) -> list[str]:
+    lines = ["## Weights test against the source's file, α = 0.1 %", ""]
+    if not results["weights"]:
+        return [*lines, "No weights are kept."]
+    verdicts = sorted({name for row in results["weights"] for name in row["verdicts"]})
+    table = [
+        [row["task"], row["role"], row["origin"], *(str(row["verdicts"].get(name, 0)) for name in verdicts)]
+        for row in results["weights"]
+    ]
+    lines += format_rows(["task", "role", "origin", *verdicts], table)
+    return [*lines, "", "Models of one public backbone, siblings included, have related weights without any theft."]
 
 
 def _by_count(results: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..verify.contrast import contrast_channels, largest_channel
 from ..verify.siblings import sibling_test
 from .accusation_matrix import p_by_kind
 from .sources import SourceZoo, disputed_order, limited
@@ -18,7 +19,8 @@ EXACT, STUDENT = "siblings, exact", "siblings, Student's t"
 POOL = "null pool by kind"
 #: Numbers of siblings and of probes for which verdicts are computed, as far as a zoo has them.
 SIBLING_COUNTS = (4, 9, 19, 39)
-MIN_SIBLINGS = 4
+#: Of the outputs that zoos keep; other forms follow from it.
+FORM = "logits"
 PROBE_COUNTS = (50, 100, 200, 400, 1000, 2000, 5000, 10000)
 #: Siblings that are not asked to judge are suspects of this kind.
 KIN = "sibling"
@@ -76,6 +78,7 @@ def rule_by_siblings(
         [outputs[name] for name in judges],
         {name: outputs[name] for name in suspects},
         score=score,
+        output_form=FORM,
     )
     seconds = (time.perf_counter() - start) / max(1, len(suspects))
     asked = len(outputs[source.loaded.source])
@@ -110,3 +113,26 @@ def rule_by_pool(
         by_kind = p_by_kind(member, distances, source.loaded.independents)
         p_values[member.name] = max(by_kind.values(), default=1.0)
     return Ruling(source.key, f"{POOL}, {statistic}", 0, probes, p_values, seconds=seconds)
+
+
+def rule_by_contrast(source: SourceZoo, count: int) -> Ruling:
+    """The null pool by kind with the contrast to some siblings: each suspect is standardised with the nulls alone.
+
+    Args:
+        source: with at least ``count`` siblings.
+        count: of siblings, the first ones.
+    """
+    outputs, loaded = source.outputs, source.loaded
+    names = [member.name for member in loaded.suspects]
+    siblings = [outputs[member.name] for member in loaded.siblings[:count]]
+    start = time.perf_counter()
+    channels = contrast_channels(outputs[loaded.source], siblings, [outputs[name] for name in names], FORM)
+    at = {name: i for i, name in enumerate(names)}
+    p_values = {}
+    for name, member in zip(names, loaded.suspects, strict=True):
+        pool = [name, *(m.name for m in loaded.independents if m.name != name)]
+        rows = [at[each] for each in pool]
+        distances = dict(zip(pool, largest_channel([values[rows] for values in channels]).tolist(), strict=True))
+        p_values[name] = max(p_by_kind(member, distances, loaded.independents).values(), default=1.0)
+    seconds = (time.perf_counter() - start) / max(1, len(names))
+    return Ruling(source.key, f"{POOL}, contrast", count, source.count, p_values, seconds=seconds)

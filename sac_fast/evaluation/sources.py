@@ -19,12 +19,12 @@ MAX_LOSS = 0.05
 #: Attacks that begin with one of these names belong together, in this order of names.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "adaptive": ("adaptive-",),
+    "second-hand extraction": ("extract-second-hand", "prune-distill"),
     "copy": ("quantize", "weight-noise", "int8", "fp16", "bf16", "noise-", "onnx"),
     "fine-tuning": ("finetune", "n-finetune", "p-finetune"),
     "pruning": ("prune", "fine-prune"),
     "transfer": ("transfer",),
     "adversarial training": ("adversarial", "extract-adversarial"),
-    "second-hand extraction": ("extract-twice", "second-hand", "chain"),
     "extraction": ("extract", "distil", "knockoff", "jagielski"),
 }
 
@@ -109,10 +109,11 @@ def load_sources(
     sources: list[SourceZoo] = []
     left_out: dict[str, str] = {}
     for folder in find_zoos(folders):
+        named = f"{folder.parent.name}/{folder.name}"
         try:
             zoo = LoadedZoo.load(folder, probes=None if probes is None else [probes], progress=progress)
         except (FileFormatError, ValueError) as error:
-            left_out[str(folder)] = str(error)
+            left_out[named] = str(error).replace(str(folder), named)
             continue
         chosen = probes or ("plain" if "plain" in zoo.outputs else next(iter(zoo.outputs)))
         task = zoo.zoo.task.get("name")
