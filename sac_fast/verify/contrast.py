@@ -82,7 +82,7 @@ def contrast_channels(source: Tensor, siblings: Sequence[Tensor], models: Sequen
 
     No other model has a part in a model's values.
     """
-    members = [source, *siblings]
+    members, models = ([model.double() for model in some] for some in ((source, *siblings), models))
     order = _disputed(members, form)
     few = torch.from_numpy(np.sort(order[:_FEW]))
     near = [model[few] for model in models]
@@ -121,7 +121,7 @@ def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) 
     """
     if len(models) <= MIN_COHORT:
         raise ValueError(f"models must be a suspect and at least {MIN_COHORT} nulls, got {len(models)} models")
-    everyone = [source, *models]
+    everyone = [model.double() for model in (source, *models)]
     order = _disputed(everyone, form)
     rows = list(range(1, len(everyone)))
     if not _same_classes(everyone, form):
@@ -144,7 +144,8 @@ def largest_channel(channels: Sequence[Floats]) -> Floats:
         deviation = values.std()
         is_constant = deviation <= 1e-9 * np.abs(values).max()
         standardised.append(np.zeros_like(values) if is_constant else (values - values.mean()) / deviation)
-    return np.asarray(-np.max(standardised, axis=0))
+    # Rounded, so that models which are equally near by definition tie: rounding errors would order them.
+    return np.asarray(-np.max(standardised, axis=0).round(9))
 
 
 def _same_classes(models: Sequence[Tensor], form: str) -> bool:
