@@ -7,6 +7,7 @@ them are honest. Untrained ones and copies of many kinds are tested beside them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import sys
@@ -24,13 +25,14 @@ from sac_fast.bench.results import start_result, write_json
 from sac_fast.verify.weights.arrays import open_any
 from sac_fast.verify.weights.reordered import measure_agreement
 from sac_fast.verify.weights.rules import describe_layers
+from sac_fast.verify.weights.run import judge_weights
 
 RATES = (0.05, 0.01, 0.001)
-UNTRAINED = 24
+UNTRAINED = 16
 REORDERED = 16
-COPIED = 8  # models of a family of which copies are made
+COPIED = 4  # models of a family of which copies are made
 STEPS = 60
-FINE_TUNING = 20  # steps
+FINE_TUNING = 12  # steps
 RESULT = Path(__file__).parent / "results" / "weights_simulation.json"
 HEADS = (
     "head",
@@ -66,8 +68,10 @@ def trained_models(family, count, steps, folder):
 def test_pairs(states):
     """All pairs of independent models: how often layers and verdicts reject."""
     layers, verdicts, inconclusive, by_model = [], [], 0, np.zeros(len(states), dtype=int)
+    with contextlib.ExitStack() as stack:
+        models = [stack.enter_context(open_any(state, "state")) for state in states]
     for i, j in itertools.combinations(range(len(states)), 2):
-        result = sac_fast.weights_test(states[i], states[j])
+        result = judge_weights(models[i], models[j], min(RATES))  # what weights_test does once both are open
         inconclusive += result.verdict == "inconclusive"
         verdicts.append(result.log10_p)
         layers += [layer.log10_p for layer in result.compared]

@@ -97,4 +97,4 @@ def _cosine(found: Divergence | None) -> float:
 
 
 def _comparable(weights: NamedWeights) -> list[Layer]:
-    return [layer for layer in describe_layers(weights.arrays) if layer.use.left_out is None]
+    return [layer for layer in describe_layers(weights.arrays, weights.uses) if layer.use.left_out is None]
