@@ -13,6 +13,7 @@ from .merits import MAX_PROBES, Measured, measure_preset
 from .rates import ALL, RATES
 from .rulings import FORM, Ruling, rule_by_contrast, rule_by_pool, rule_by_siblings
 from .sources import SourceZoo
+from .weights_rows import weights_rows
 
 #: (number of siblings, rate, kind) -> (accused, judged)
 Rotated = dict[tuple[int, float, str], tuple[int, int]]
@@ -83,7 +84,7 @@ def judge_source(
             not_evaluated[preset] = str(error)
             continue
         presets.append(measured)
-        rulings.append(rule_by_pool(source, preset, measured.distances, measured.queries, measured.seconds))
+        rulings.extend(rule_by_pool(source, preset, measured.distances, measured.queries, measured.seconds))
         for alpha in RATES:
             matrix[preset, alpha] = accusation_matrix(measured.distances, source.loaded.independents, alpha)
     return Judged(
@@ -94,7 +95,7 @@ def judge_source(
         matrix,
         rotated_accusations(source, counts) if rotate else {},
         smallest_adjusted(source, usual) if usual else None,
-        [],
+        weights_rows(source) if weights else [],
     )
 
 

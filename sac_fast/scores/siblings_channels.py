@@ -6,7 +6,7 @@ power, answered in `docs/verdicts.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..ops import correlation_distances
 from ..ops.arguments import check_choice
 from .siblings_products import (
+    Models,
     correlation_disagreement,
     correlation_products,
     label_disagreement,
@@ -33,7 +34,7 @@ _PSEUDO_COUNT = 0.5
 
 
 def sibling_similarities(
-    members: Sequence[Tensor], suspects: Sequence[Tensor], form: str, score: str, *, disputed: int = MOST_DISPUTED
+    members: Models, suspects: Models, form: str, score: str, *, disputed: int = MOST_DISPUTED
 ) -> dict[str, Similarities]:
     """Similarities of suspects to members, and of members to each other, by channel.
 
@@ -58,7 +59,7 @@ def sibling_similarities(
         ValueError: an unknown score, or one that needs labels for outputs that have none, or the same classes.
     """
     check_choice("score", score, SIBLING_SCORES)
-    same = len({model.shape[1] for model in (*members, *suspects)}) == 1
+    same = len(_widths(members) | _widths(suspects)) == 1
     if score == "sac-jc":
         return {score: _published(members, suspects)}
     if score == "correlations" or (score == "default" and (form == "embeddings" or not same)):
@@ -71,40 +72,37 @@ def sibling_similarities(
         raise ValueError(f"score {score!r} needs outputs with classes, got {form}")
     if score == "default" and form != "labels":
         return _soft(members, suspects, disputed)
-    channels: dict[str, Callable[[Sequence[Tensor], Sequence[Tensor]], Similarities]] = {
+    channels: dict[str, Callable[[Models, Models], Similarities]] = {
         "label-cohort": _label_cohort,
         "weighted-agreement": label_agreement,
     }
     return {name: make(members, suspects) for name, make in channels.items() if score in ("default", name)}
 
 
-def _soft(members: Sequence[Tensor], suspects: Sequence[Tensor], most: int) -> dict[str, Similarities]:
+def _soft(members: Models, suspects: Models, most: int) -> dict[str, Similarities]:
     disputed = torch.from_numpy(_disputed(members, most))
-    few_members, few_suspects = ([model[disputed] for model in models] for models in (members, suspects))
+    few_members, few_suspects = _take(members, disputed), _take(suspects, disputed)
     return {
         "softmax(1)": similarities_given_members(output_products(members, suspects, _softmax)),
         "log-softmax(4)": similarities_given_members(output_products(few_members, few_suspects, _log_softmax)),
     }
 
 
-def _correlations(members: Sequence[Tensor], suspects: Sequence[Tensor], form: str, most: int) -> Similarities:
+def _correlations(members: Models, suspects: Models, form: str, most: int) -> Similarities:
     metric = "cosine" if form in ("embeddings", "labels") else "pearson"
     if form in ("embeddings", "similarities"):
         chosen = most_disputed(correlation_disagreement(members, metric), most)
     else:
         chosen = _disputed(members, most)
     at = torch.from_numpy(chosen)
-    return similarities_given_members(
-        correlation_products([model[at] for model in members], [model[at] for model in suspects], metric)
-    )
+    return similarities_given_members(correlation_products(_take(members, at), _take(suspects, at), metric))
 
 
-def _label_cohort(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> Similarities:
-    hot_members, hot_suspects = ([_one_hot(model) for model in models] for models in (members, suspects))
-    return similarities_given_members(output_products(hot_members, hot_suspects, _raw))
+def _label_cohort(members: Models, suspects: Models) -> Similarities:
+    return similarities_given_members(output_products(_one_hot(members), _one_hot(suspects), _raw))
 
 
-def label_agreement(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> Similarities:
+def label_agreement(members: Models, suspects: Models) -> Similarities:
     """Weighted agreement of labels: agreement counts more, the fewer of the other members give the label.
 
     With l_ji the label of member j at probe i and c_i(y, j) the number of members other than j that give label y,
@@ -120,8 +118,7 @@ def label_agreement(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> Si
     Returns:
         (S, J) and (J, J), float64.
     """
-    labels = np.stack([_labels(model) for model in members])
-    theirs = np.array([_labels(model) for model in suspects], dtype=np.int64).reshape(len(suspects), -1)
+    labels, theirs = _labels(members), _labels(suspects)
     count, n = labels.shape
     votes = np.zeros((n, members[0].shape[1]))
     for row in labels:
@@ -135,7 +132,7 @@ def label_agreement(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> Si
     return Similarities(crossed, among)
 
 
-def _published(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> Similarities:
+def _published(members: Models, suspects: Models) -> Similarities:
     everyone = [*members, *suspects]
     columns = [-correlation_distances(member, everyone, metric="pearson").double().numpy() for member in members]
     distances = np.stack(columns, axis=1)
@@ -144,17 +141,31 @@ def _published(members: Sequence[Tensor], suspects: Sequence[Tensor]) -> Similar
     return Similarities(distances[len(members) :], among)
 
 
-def _disputed(members: Sequence[Tensor], most: int) -> NDArray[np.int64]:
-    labels = np.stack([_labels(model) for model in members])
+def _disputed(members: Models, most: int) -> NDArray[np.int64]:
+    labels = _labels(members)
     return most_disputed(label_disagreement(labels, members[0].shape[1]), most)
 
 
-def _labels(model: Tensor) -> NDArray[np.int64]:
-    return np.asarray(model.argmax(dim=1).numpy())
+def _widths(models: Models) -> set[int]:
+    return {models.shape[2]} if isinstance(models, Tensor) else {model.shape[1] for model in models}
 
 
-def _one_hot(model: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(model.argmax(dim=1), model.shape[1])
+def _take(models: Models, rows: Tensor) -> Models:
+    return models[:, rows] if isinstance(models, Tensor) else [model[rows] for model in models]
+
+
+def _labels(models: Models) -> NDArray[np.int64]:
+    """(models, n) int64."""
+    if isinstance(models, Tensor):
+        return np.asarray(models.argmax(dim=2).numpy())
+    found = [model.argmax(dim=1).numpy() for model in models]
+    return np.stack(found) if found else np.zeros((0, 0), np.int64)
+
+
+def _one_hot(models: Models) -> Models:
+    if isinstance(models, Tensor):
+        return torch.nn.functional.one_hot(models.argmax(dim=2), models.shape[2])
+    return [torch.nn.functional.one_hot(model.argmax(dim=1), model.shape[1]) for model in models]
 
 
 def _raw(rows: Tensor) -> Tensor:

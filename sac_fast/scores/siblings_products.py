@@ -5,6 +5,7 @@ Which probes count is decided by all members alike: the verdict is exact only if
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from .siblings_similarity import Products
 from .weights import Floats
 
 Transform = Callable[[Tensor], Tensor]
+#: Outputs of several models: (n, k) each, or (models, n, k) in one tensor, quicker for thousands of small ones.
+Models = Sequence[Tensor] | Tensor
 # Elements of one block of transformed outputs: 4M float64 are 32 MiB.
 _MAX_ELEMENTS = 1 << 22
 #: Probes by which correlations of embeddings are judged as disputed.
@@ -47,7 +50,7 @@ def label_disagreement(labels: NDArray[np.int64], count: int) -> Floats:
     return np.asarray(-(votes * np.log(np.maximum(votes, 1e-9))).sum(axis=1))
 
 
-def correlation_disagreement(members: Sequence[Tensor], metric: str) -> Floats:
+def correlation_disagreement(members: Models, metric: str) -> Floats:
     """Variance over the members of each probe's correlations with up to 128 evenly spaced probes.
 
     Args:
@@ -82,7 +85,7 @@ def evenly_spaced_rows(count: int, most: int) -> Tensor:
     return torch.linspace(0, count - 1, min(count, most), dtype=torch.float64).round().long()
 
 
-def output_products(members: Sequence[Tensor], suspects: Sequence[Tensor], transform: Transform) -> Products:
+def output_products(members: Models, suspects: Models, transform: Transform) -> Products:
     """Cosines of the transformed outputs as vectors, centred on the means of their columns.
 
     Args:
@@ -95,26 +98,27 @@ def output_products(members: Sequence[Tensor], suspects: Sequence[Tensor], trans
     """
     n, k = members[0].shape
     step = max(1, _MAX_ELEMENTS // (k * len(members)))
-    everyone = [*members, *suspects]
-    products = np.zeros((len(everyone), len(members)))
-    squares = np.zeros(len(everyone))
-    sums = np.zeros((len(everyone), k))
+    count = len(members)
+    products = np.zeros((count + len(suspects), count))
+    squares = np.zeros(len(products))
+    sums = np.zeros((len(products), k))
     for start in range(0, n, step):
-        head = _block(members, slice(start, start + step), transform)
+        part = slice(start, start + step)
+        head = _block(members, part, transform)
         block = max(1, _MAX_ELEMENTS // (k * min(step, n)))
-        for first in range(0, len(everyone), block):
-            rows = _block(everyone[first : first + block], slice(start, start + step), transform)
+        others = ((count + i, _block(suspects[i : i + block], part, transform)) for i in range(0, len(suspects), block))
+        for first, rows in itertools.chain([(0, head)], others):
             at = slice(first, first + len(rows))
             flat = rows.reshape(len(rows), -1)
-            products[at] += flat @ head.reshape(len(head), -1).T
+            products[at] += flat @ head.reshape(count, -1).T
             squares[at] += np.einsum("si,si->s", flat, flat)
             sums[at] += rows.sum(axis=2)
-    products -= sums @ sums[: len(members)].T / n
+    products -= sums @ sums[:count].T / n
     centred = squares - np.einsum("sk,sk->s", sums, sums) / n
-    return _normalised(products, np.where(centred > _CONSTANT * squares, centred, 0.0), len(members))
+    return _normalised(products, np.where(centred > _CONSTANT * squares, centred, 0.0), count)
 
 
-def correlation_products(members: Sequence[Tensor], suspects: Sequence[Tensor], metric: str) -> Products:
+def correlation_products(members: Models, suspects: Models, metric: str) -> Products:
     """Cosines of the centred correlation matrices, ``<HC^aH, HC^bH> / (|HC^aH| |HC^bH|)``; k may differ.
 
     Args:
@@ -140,9 +144,10 @@ def correlation_products(members: Sequence[Tensor], suspects: Sequence[Tensor], 
     return _normalised(products, np.where(squares > _CONSTANT, squares, 0.0), len(members))
 
 
-def _block(models: Sequence[Tensor], rows: slice, transform: Transform) -> Floats:
+def _block(models: Models, rows: slice, transform: Transform) -> Floats:
     """(models, k, rows) float64, transformed: with k before rows softmax runs along contiguous values."""
-    return np.asarray(transform(torch.stack([model[rows].T.double() for model in models])).numpy())
+    stacked = models[:, rows] if isinstance(models, Tensor) else torch.stack([model[rows] for model in models])
+    return np.asarray(transform(stacked.transpose(1, 2).double().contiguous()).numpy())
 
 
 def _centred_rows(outputs: Tensor, metric: str) -> Floats:

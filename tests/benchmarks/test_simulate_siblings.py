@@ -39,7 +39,7 @@ def test_a_rate_above_its_level_is_told(monkeypatch):
     # the source shares something with all suspects that its siblings do not have
     def leaking(cell, suspects, generator):
         members, others = make_models(cell, suspects, generator)
-        shared = torch.randn(members.shape[1:], generator=generator, dtype=torch.float64)
+        shared = torch.randn(members.shape[1:], generator=generator)
         members[0] += shared
         return members, others + shared
 

@@ -119,22 +119,22 @@ def test_a_zoo_of_adaptive_thefts_alone(tmp_path, small_grid):
     assert [path.stem for path in write_figures(found, loaded, tmp_path)] == ["distances", "heatmap"]
 
 
-def test_intervals_over_probes(tmp_path):
-    loaded = LoadedZoo.load(make_zoo(tmp_path / "zoo", n=130).folder)
-    drawn = resampled_distances(loaded, Score.parse("raw/cosine/l1@plain:40"), resamples=30)
+def test_intervals_over_probes(loaded, tmp_path):
+    drawn = resampled_distances(loaded, Score.parse("raw/cosine/l1@plain"), resamples=30)
     assert set(drawn) == {m.name for m in loaded.suspects}
-    assert resampled_distances(loaded, Score.parse("raw/regression@plain:99"), resamples=30) is None
-    regression = resampled_distances(loaded, Score.parse("raw/regression@plain:120"), resamples=30)
-    point = score_method(loaded, Score.parse("raw/regression@plain:120")).distances
+    assert resampled_distances(loaded, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
+    assert resampled_distances(loaded, Score.parse("raw/regression@plain"), resamples=3) is None  # 80 probes
+    cosine = score_method(loaded, Score.parse("raw/cosine/l1@plain")).distances
+    auc = summarise(cosine, loaded.suspects, resamples=20, resampled=drawn)["non_adaptive"]["mean_over_attacks"]["auc"]
+    assert auc["over_probes"]["low"] < auc["value"] < auc["over_probes"]["high"]
+    more = LoadedZoo.load(make_zoo(tmp_path / "zoo", n=120, independents=4, thieves=1).folder)
+    regression = resampled_distances(more, Score.parse("raw/regression@plain"), resamples=30)
+    point = score_method(more, Score.parse("raw/regression@plain")).distances
     for name, values in regression.items():
         assert values.shape == (30,)
         assert abs(values.mean() - point[name]) < 0.1
-    assert resampled_distances(loaded, Score.parse("raw/cosine/rsa@plain"), resamples=3) is None
-    cosine = score_method(loaded, Score.parse("raw/cosine/l1@plain:40")).distances
-    auc = summarise(cosine, loaded.suspects, resamples=20, resampled=drawn)["non_adaptive"]["mean_over_attacks"]["auc"]
-    assert auc["over_probes"]["low"] < auc["value"] < auc["over_probes"]["high"]
     # the regression separates all of them whatever the probes, which says nothing of how sure that is
-    auc = summarise(point, loaded.suspects, resamples=20, resampled=regression)["non_adaptive"]["mean_over_attacks"][
+    auc = summarise(point, more.suspects, resamples=20, resampled=regression)["non_adaptive"]["mean_over_attacks"][
         "auc"
     ]
     assert (auc["value"], auc["over_probes"]) == (1.0, None)

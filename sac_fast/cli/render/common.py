@@ -16,9 +16,9 @@ from ...io.text import escape_text
 if TYPE_CHECKING:
     from ...fingerprint import Fingerprint
     from ...probes import EngineDifference, ProbeSet, ProbeVerification
-    from ...verify.fingerprints import Verification
 
-_STYLES = {"derived": "bold red", "not distinguished": "green", "inconclusive": "yellow"}
+#: Colours of verdicts.
+STYLES = {"derived": "bold red", "derived (approximate)": "red", "not distinguished": "green", "inconclusive": "yellow"}
 
 
 def make_table(folded: Iterable[str], numbers: Iterable[str] = ()) -> Table:
@@ -135,32 +135,3 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "probe_hash": fingerprint.probe_hash,
     }
     print_result(result, as_json)
-
-
-def show_verification(result: Verification, as_json: bool) -> None:
-    """Print a verdict and its ground."""
-    if as_json:
-        print_json(result.to_dict())
-        return
-    verdict = result.verdict
-    out = console()
-    out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
-    out.print(Text(escape_text(verdict.reason)))
-    nulls = sorted(result.null_distances.values())
-    print_pairs(
-        {
-            "source": result.source,
-            "suspect": result.suspect,
-            "distance": f"{verdict.distance:.6g} ({result.score})",
-            "p-value": f"{verdict.p_value:.4g} (smallest attainable: {verdict.attainable_p_value:.4g})",
-            "false-accusation rate": f"{verdict.alpha:g}",
-            "p by kind": ", ".join(f"{kind} {p:.4g}" for kind, p in verdict.by_kind.items()),
-            "nearest null": "none" if result.ratio is None else f"the suspect is at {result.ratio:.3g} of its distance",
-            "hypothesis": result.hypothesis,
-            "nulls": f"{len(nulls)}, distances {nulls[0]:.6g} … {nulls[-1]:.6g}" if nulls else "none",
-        }
-    )
-    for condition in result.conditions:
-        out.print(Text(escape_text(f"condition: {condition}")))
-    for warning in result.warnings:
-        out.print(Text(escape_text(f"note: {warning}"), style="yellow"))

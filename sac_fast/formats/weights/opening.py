@@ -12,6 +12,7 @@ from ..identify import identify_open, open_model_file
 from ..limits import Limits, refuse
 from ..recognised import refuse_format
 from .arrays import Graph, OpenedWeights, WeightArray
+from .claims import read_claims
 from .npz_arrays import npz_arrays
 from .onnx_arrays import onnx_arrays
 from .safetensors_arrays import safetensors_arrays
@@ -64,7 +65,7 @@ def open_weights(path: StrPath, *, limits: Limits | None = None) -> OpenedWeight
         handle = stack.enter_context(open_model_file(path, limits))
         format = identify_open(handle, name, limits)
         arrays, metadata, graph = _read(format, handle, Path(path), name, limits, stack)
-        return OpenedWeights(arrays, format, {"metadata": metadata}, graph, stack.pop_all())
+        return OpenedWeights(arrays, format, read_claims(Path(path), metadata), graph, stack.pop_all())
     raise AssertionError("nothing suppresses an exception here")
 
 
