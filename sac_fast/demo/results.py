@@ -46,10 +46,11 @@ def judge(
     source = next(member for member in members if member.method == "source")
     siblings = [member for member in members if member.method == "sibling"]
     suspects = [member for member in members if member.is_suspect]
-    tested = sibling_test(
-        prints[source.name], [prints[member.name] for member in siblings],
-        {member.name: prints[member.name] for member in suspects}, alpha=size.alpha,
-    )  # fmt: skip
+    ours = prints[source.name], [prints[member.name] for member in siblings]
+    tested = {member.name: prints[member.name] for member in suspects}
+    # Each is a question of its own, as `verify` would ask it; `p_adjusted` is for all of them at once.
+    alone = {name: sibling_test(*ours, {name: suspect}, alpha=size.alpha) for name, suspect in tested.items()}
+    together = sibling_test(*ours, tested, alpha=size.alpha)
     distances = {member.name: _distance(source, member, prints, metric, comparison) for member in suspects}
     nulls = {member.name: distances[member.name] for member in suspects if member.truth == "independent"}
     rows = []
@@ -67,12 +68,12 @@ def judge(
                 "architecture": member.architecture,
                 "accuracy": accuracy,
                 "output_form": member.form,
-                "p_exact": tested.p_exact[name],
-                "p_adjusted": tested.adjusted[name],
-                "p_student": tested.p_student[name],
-                "verdict": tested.verdict[name],
-                "reason": tested.reason[name],
-                "correct": is_correct(member.truth, tested.verdict[name]),
+                "p_exact": alone[name].p_exact[name],
+                "p_adjusted": together.adjusted[name],
+                "p_student": alone[name].p_student[name],
+                "verdict": alone[name].verdict[name],
+                "reason": alone[name].reason[name],
+                "correct": is_correct(member.truth, alone[name].verdict[name]),
                 "weights": _compare_weights(out, source, member),
                 "distance": distances[name],
                 "null_p_value": null.p_value,
@@ -83,11 +84,11 @@ def judge(
         "source": _describe(source, trained),
         "siblings": [_describe(member, trained) for member in siblings],
         "alpha": size.alpha,
-        "exact": tested.exact,
-        "smallest_p": tested.smallest_p,
-        "hypothesis": tested.hypothesis,
-        "conditions": list(tested.conditions),
-        "warnings": list(tested.warnings),
+        "exact": together.exact,
+        "smallest_p": together.smallest_p,
+        "hypothesis": together.hypothesis,
+        "conditions": list(together.conditions),
+        "warnings": list(together.warnings),
         "models": rows,
         "summary": {key: _count(rows, key) for key in ("verdict", "null_verdict")},
         "null_pool": {

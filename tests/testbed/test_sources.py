@@ -190,9 +190,9 @@ def test_one_complete_zoo_a_source(made):
 def test_honest_models_are_shared_by_their_kind(made):
     zoos = made[1]
     theirs = {m.name: m for m in zoos["resnet-b"].members if "from" in m.details}
-    assert {m.origin for m in zoos["vgg-a"].of_role("independent") if "from" not in m.details} == {
-        m.origin for m in zoos["vgg-a"].of_role("independent")
-    }
+    back = {m.name: m.origin for m in zoos["vgg-a"].members if "from" in m.details}
+    assert back["resnet-b.source"] == back["resnet-b.sibling-02-resnet"] == "other-data"
+    assert back["resnet-b.same-data-same-architecture-01-resnet"] == "other-data"
     assert theirs["vgg-a.source"].origin == "other-data"
     assert theirs["vgg-a.sibling-01-vgg"].origin == "other-data"
     assert theirs["vgg-a.other-classes-01-vgg"].origin == "other-classes"
@@ -212,10 +212,16 @@ def test_honest_models_are_shared_by_their_kind(made):
 def test_a_finished_run_trains_nothing_again(made, task, monkeypatch):
     out, zoos = made
     before = {path: path.stat().st_mtime_ns for path in out.rglob("models/*.safetensors")}
-    monkeypatch.setattr(
-        "sac_fast.labelled_zoo.engine.in_processes", lambda jobs, *rest, **options: iter(list(jobs)[:0])
-    )
-    assert train(out, task) == zoos
+
+    def nothing_left(jobs, *rest, **options):
+        assert not list(jobs)
+        yield from ()
+
+    monkeypatch.setattr(engine, "in_processes", nothing_left)
+    monkeypatch.setattr(backbones, "in_processes", nothing_left)
+    again = train(out, task)
+    for name, zoo in zoos.items():
+        assert {m.name: m for m in again[name].members} == {m.name: m for m in zoo.members}
     assert {path: path.stat().st_mtime_ns for path in out.rglob("models/*.safetensors")} == before
 
 

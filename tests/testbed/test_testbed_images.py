@@ -39,7 +39,7 @@ def write_binary(path, pixels, labels):
 def cifar_folder(root, kind):
     folder = root / f"cifar-10-batches-{kind}"
     folder.mkdir(parents=True)
-    for seed, name in enumerate((*cifar.TRAIN, *cifar.TEST)):
+    for seed, name in enumerate((*cifar.CIFAR10.train, *cifar.CIFAR10.test)):
         if kind == "py":
             write_pickled(folder / name, *batch(10, seed))
         else:
@@ -101,7 +101,7 @@ class Evil:
 def test_no_code_of_a_pickle_is_run(tmp_path):
     pixels, labels = batch()
     write_pickled(tmp_path / "evil", pixels, labels, **{"extra": Evil(tmp_path / "made")})
-    with pytest.raises(FileFormatError, match=r"names (posix|nt)\.mkdir, which no CIFAR-10 file needs"):
+    with pytest.raises(FileFormatError, match=r"names (posix|nt)\.mkdir, which no CIFAR file needs"):
         cifar.read_pickled_batch(tmp_path / "evil")
     assert not (tmp_path / "made").exists()
 
@@ -149,6 +149,26 @@ def test_binary_batches_that_are_none_are_refused(tmp_path, content):
     (tmp_path / "data_batch_1.bin").write_bytes(content)
     with pytest.raises(FileFormatError, match="must h"):
         cifar.read_binary_batch(tmp_path / "data_batch_1.bin")
+
+
+@pytest.mark.parametrize("kind", ["python", "binary"])
+def test_cifar_100_is_read_by_its_fine_labels(tmp_path, kind):
+    folder = tmp_path / f"cifar-100-{kind}"
+    folder.mkdir()
+    fine, coarse = [99, 0, 57], [1, 2, 3]
+    for seed, name in enumerate(("train", "test")):
+        pixels, _ = batch(3, seed)
+        if kind == "python":
+            content = {b"data": pixels, b"fine_labels": fine, b"coarse_labels": coarse, b"filenames": [b"x"] * 3}
+            (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+        else:
+            rows = zip(coarse, fine, pixels, strict=True)
+            (folder / f"{name}.bin").write_bytes(b"".join(bytes([c, f]) + row.tobytes() for c, f, row in rows))
+    found = images.read_images(tmp_path, 32)
+    assert (found.name, len(found.classes)) == ("cifar100", 100)
+    for seed, name in enumerate(("train", "test")):
+        assert found.sides[name].labels.tolist() == fine
+        assert np.array_equal(found.sides[name].pixels.transpose(0, 3, 1, 2).reshape(3, -1), batch(3, seed)[0])
 
 
 # ---- image folders

@@ -48,10 +48,10 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
             "right" if row["correct"] else "wrong",
         )
     screen.print(table)
-    rank = "the exact rank, adjusted for all suspects" if results["exact"] else "Student's t, approximate"
+    rank = "the exact rank" if results["exact"] else "Student's t, approximate"
     pool = results["null_pool"]
     screen.print(
-        f"siblings, α = {results['alpha']:.0%}, verdicts by {rank} (p ≥ {results['smallest_p']:.2f}): "
+        f"siblings, α = {results['alpha']:.0%} for each suspect, verdicts by {rank} (p ≥ {results['smallest_p']:.2f}): "
         f"{_count(results['summary']['verdict'])}\n"
         f"null pool of the {pool['count']} honest models, one score ({pool['metric']}, {pool['comparison']}), "
         f"α = {pool['alpha']:.0%} (p ≥ {pool['smallest_p']:.2f}): {_count(results['summary']['null_verdict'])}\n"
