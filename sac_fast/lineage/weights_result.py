@@ -64,6 +64,16 @@ class WeightsRelatives:
         hypothesis: of each pair.
         conditions: under which that holds.
         warnings: remarks for the reader.
+
+    Example::
+
+        >>> rng = np.random.default_rng(0)
+        >>> sizes = [(16, 27), (32, 16), (32, 32), (10, 32)]
+        >>> a = {f"{i}.weight": rng.normal(size=size) for i, size in enumerate(sizes)}
+        >>> pruned = {name: np.where(abs(array) > 1, array, 0) for name, array in a.items()}
+        >>> found = sac_fast.weights_relatives({"a": a, "b": dict(a), "pruned": pruned})
+        >>> found.duplicates, found.groups, found.pairs[0].leaf
+        ((('a', 'b'),), (('a', 'b', 'pruned'),), 'pruned')
     """
 
     models: int
