@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         probe_bootstrap,
     )
     from .verify.fingerprints import Verification, verify_fingerprints
+    from .verify.grounds import verify_suspects
     from .verify.sibling_result import SiblingResult
     from .verify.siblings import sibling_test
     from .verify.weights import WeightsResult, weights_test
@@ -122,6 +123,7 @@ __all__ = [
     "sibling_test",
     "simulate",
     "verify_fingerprints",
+    "verify_suspects",
     "weights_hash",
     "weights_test",
 ]
@@ -153,6 +155,7 @@ _MODULES = {
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",
     "verify.fingerprints": "Verification verify_fingerprints",
+    "verify.grounds": "verify_suspects",
     "verify.sibling_result": "SiblingResult",
     "verify.siblings": "sibling_test",
     "verify.weights": "WeightsResult weights_test",

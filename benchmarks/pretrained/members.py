@@ -20,21 +20,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from sac_fast import Fingerprint, fingerprint
 from sac_fast.attacks import weight_noise
 from sac_fast.io.files import atomic_write
-from sac_fast.models import ModelEntry, open_model, save_weights
+from sac_fast.models import ModelEntry, OpenedModel, open_model, save_weights, weights_hash
 from sac_fast.probes import ProbeSet
 
 from . import copies, thefts
-from .networks import PREPROCESSING, SOURCES, export, load_source, to_inputs
+from .networks import HEAD, PREPROCESSING, SOURCES, export, load_source, to_inputs, without_head
 from .photographs import SIDES, Side, fetch, make_sides
 
 PLAIN, JPEG = "plain", "jpeg-q15"
-HELD_OUT = "held-out"
+HELD_OUT, TRAINING = "held-out", "training"
 SERVED, WEIGHTS = "model.onnx", "weights.safetensors"
 _CALIBRATION = 64  # images
 _NORM_IMAGES = 192
@@ -47,7 +48,7 @@ EXPORT = "onnx"
 CHEAP = (EXPORT, *copies.INT8, *_NOISE, *_ROUNDED, *_PRUNED)
 CHANGES = (*CHEAP, *thefts.THEFTS)
 #: These are made for all sources before the others are made, which begin with the smallest source.
-_FIRST = (EXPORT, "int8-static-qdq", "finetune-head", "transfer-head")
+_FIRST = (*thefts.HEADS, "int8-static-qdq", EXPORT)
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,6 @@ class Workshop:
     def __init__(self, folder: Path, photographs: Path, seed: int = 0) -> None:
         self.folder, self.photographs, self.seed = folder, photographs, seed
         self._networks: dict[str, nn.Module] = {}
-        self._features: dict[str, Tensor] = {}
 
     @cached_property
     def sides(self) -> dict[str, Side]:
@@ -114,7 +114,7 @@ class Workshop:
             kept.mkdir(parents=True, exist_ok=True)
             for side, made in make_sides(self.photographs, self.seed).items():
                 with atomic_write(kept / f"{side}.npz") as handle:
-                    np.savez_compressed(handle, images=made.images, kinds=made.kinds, names=np.array(made.kind_names))
+                    np.savez(handle, images=made.images, kinds=made.kinds, names=np.array(made.kind_names))
         sides = {}
         for side in SIDES:
             with np.load(kept / f"{side}.npz", allow_pickle=False) as arrays:
@@ -126,12 +126,13 @@ class Workshop:
         """The probe sets and the held-out photographs."""
         plain = ProbeSet.from_arrays(self.sides["probes"].images, layout="NHWC", name="photographs")
         held_out = ProbeSet.from_arrays(self.sides[HELD_OUT].images, layout="NHWC", name="held-out photographs")
-        return {PLAIN: plain, JPEG: plain.jpeg(quality=15), HELD_OUT: held_out}
+        training = ProbeSet.from_arrays(self.sides[TRAINING].images, layout="NHWC", name="the thief's photographs")
+        return {PLAIN: plain, JPEG: plain.jpeg(quality=15), HELD_OUT: held_out, TRAINING: training}
 
     @cached_property
     def inputs(self) -> Tensor:
         """The thief's photographs as the networks see them."""
-        return to_inputs(self.sides["training"].images)
+        return to_inputs(self.sides[TRAINING].images)
 
     def network(self, source: str) -> nn.Module:
         """A published network; it must not be changed."""
@@ -168,20 +169,10 @@ class Workshop:
         kept.mkdir(parents=True, exist_ok=True)
         facts = self.about(member) if (kept / "about.json").is_file() else None
         start = time.process_time()
-        if facts is None:
-            self._build(member, kept)
-            made = time.process_time() - start
+        changed = self._build(member, kept) if facts is None else None
+        made = time.process_time() - start
         start = time.process_time()
-        # The source as it is in PyTorch, copies as they are served.
-        opened = open_model(ModelEntry(member.name, kept / SERVED)) if member.change else None
-        for name in missing:
-            model = opened or self.network(member.source)
-            found = fingerprint(
-                model, self.probes[name], preprocessing=PREPROCESSING, batch_size=_BATCH, name=member.name
-            )
-            found.save(kept / f"{name}.safetensors")
-        if opened is not None:
-            opened.close()
+        self._run(member, missing, changed)
         run = time.process_time() - start
         if facts is None:
             about = {"source": member.source, "change": member.change, "start": member.start}
@@ -189,6 +180,38 @@ class Workshop:
             with atomic_write(kept / "about.json") as handle:
                 handle.write(json.dumps(facts, indent=1).encode() + b"\n")
         return True
+
+    def _run(self, member: Member, probes: Sequence[str], changed: nn.Module | None) -> None:
+        kept = self.place(member)
+        if member.change and member.change not in thefts.HEADS:
+            with open_model(ModelEntry(member.name, kept / SERVED)) as opened:
+                for name in probes:
+                    self._fingerprint(opened, name, member.name).save(kept / f"{name}.safetensors")
+            return
+        # The same body for all of them: its features are computed once, and the last layer is what differs.
+        state = safetensors.torch.load_file(kept / WEIGHTS) if changed is None else changed.state_dict()
+        weight, bias = state[f"{HEAD}.weight"], state[f"{HEAD}.bias"]
+        for name in probes:
+            features = self.features(member.source, name)
+            with torch.inference_mode():
+                logits = torch.nn.functional.linear(features.outputs, weight, bias).clone()
+            about = features.provenance | {"name": member.name, "model_hash": weights_hash(state)}
+            Fingerprint(logits, about).save(kept / f"{name}.safetensors")
+
+    def _fingerprint(self, model: OpenedModel, probes: str, name: str) -> Fingerprint:
+        return fingerprint(model, self.probes[probes], preprocessing=PREPROCESSING, batch_size=_BATCH, name=name)
+
+    def features(self, source: str, probes: str) -> Fingerprint:
+        """What the last layer of a source sees, computed once by onnxruntime."""
+        folder = self.folder / "features"
+        graph, kept = folder / f"{source}.onnx", folder / f"{source}-{probes}.safetensors"
+        if not kept.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            if not graph.is_file():
+                export(without_head(self.network(source)), graph)
+            with open_model(ModelEntry(source, graph)) as opened:
+                self._fingerprint(opened, probes, source).save(kept)
+        return Fingerprint.load(kept)
 
     def _measure(self, member: Member) -> dict[str, float | None]:
         logits = self.load(member, HELD_OUT).outputs
@@ -201,19 +224,28 @@ class Workshop:
             "accuracy_of_kinds": None,
         }
 
-    def _build(self, member: Member, kept: Path) -> None:
+    def _build(self, member: Member, kept: Path) -> nn.Module | None:
         """Write the model: its weights where it is a network in PyTorch, and as it is served."""
         network, served = self.network(member.source), kept / SERVED
-        if not member.change:
-            save_weights(kept / WEIGHTS, network)
-        elif member.change in copies.INT8:
-            exported = self.folder / "members" / f"{member.source}-{EXPORT}" / SERVED
-            copies.quantize(exported, served, member.change, self.inputs[:_CALIBRATION].contiguous().numpy())
-        else:
-            changed = self._change(member, network)
-            if member.change != EXPORT:
-                save_weights(kept / WEIGHTS, changed)
+        if member.change in copies.INT8:
+            images = self.inputs[:_CALIBRATION].contiguous().numpy()
+            copies.quantize(self._exported(member.source), served, member.change, images)
+            return None
+        if member.change == EXPORT:
+            link(self._exported(member.source), served)
+            return None
+        changed = self._change(member, network)
+        save_weights(kept / WEIGHTS, changed)
+        if member.change and member.change not in thefts.HEADS:
             export(changed, served)
+        return changed
+
+    def _exported(self, source: str) -> Path:
+        path = self.folder / "features" / f"{source}-logits.onnx"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            export(self.network(source), path)
+        return path
 
     def _change(self, member: Member, network: nn.Module) -> nn.Module:
         change = member.change
@@ -224,23 +256,13 @@ class Workshop:
         if change in _PRUNED:
             return copies.pruned(network, _PRUNED[change], self.inputs[:_NORM_IMAGES])
         if change in thefts.THEFTS:
-            return thefts.THEFTS[change](self._thief(member.source), self._features_of(member.source))
+            return thefts.THEFTS[change](self._thief(member.source), self.features(member.source, TRAINING).outputs)
         return network
 
     def _thief(self, source: str) -> thefts.Thief:
-        training = self.sides["training"]
+        training = self.sides[TRAINING]
         kinds = torch.as_tensor(training.kinds)
         return thefts.Thief(self.network(source), source, self.inputs, kinds, len(training.kind_names), self.seed)
-
-    def _features_of(self, source: str) -> Tensor:
-        if source not in self._features:
-            path = self.folder / "images" / f"features-{source}.npy"
-            if not path.is_file():
-                features = self._thief(source).features().numpy()
-                with atomic_write(path) as handle:
-                    np.save(handle, features)
-            self._features[source] = torch.from_numpy(np.load(path))
-        return self._features[source]
 
 
 def make_all(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sac_fast.attacks.copies import copied
 from sac_fast.errors import SacFastError
 from sac_fast.models import Preprocessing
 
@@ -64,11 +65,11 @@ def to_inputs(images: Any) -> Tensor:
     return PREPROCESSING(torch.as_tensor(images)).contiguous(memory_format=torch.channels_last)
 
 
-def compute_features(network: nn.Module, inputs: Tensor, batch_size: int = 16) -> Tensor:
-    """What the last layer sees: (n, 1280)."""
-    with torch.inference_mode():
-        pieces = [network.extract_features(batch).mean(dim=(2, 3)) for batch in inputs.split(batch_size)]  # type: ignore[operator]
-    return torch.cat(pieces).clone()
+def without_head(network: nn.Module) -> nn.Module:
+    """A copy that gives what the last layer sees: (n, 1280)."""
+    copy = copied(network)
+    setattr(copy, HEAD, nn.Identity())
+    return copy
 
 
 def export(network: nn.Module, path: Path) -> None:

@@ -31,7 +31,7 @@ _STAMPS_FOLDER = "usr/share/tuxpaint/stamps"
 _DRAWN = ("symbols", "people", "cartoon", "alphabets")
 SIDES = ("probes", "held-out", "training")
 _SHARES = (0.35, 0.15, 0.5)
-COUNTS = {"probes": 500, "held-out": 128, "training": 640}
+COUNTS = {"probes": 500, "held-out": 128, "training": 384}
 # Of the opaque pixels of a photograph at least this share have colours of their own; drawings have few colours.
 _MIN_COLOURS = 0.2
 _MIN_STAMP = 60  # pixels

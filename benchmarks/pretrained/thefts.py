@@ -15,7 +15,7 @@ from sac_fast.attacks.copies import copied
 from sac_fast.attacks.transfer import replace_head
 
 from .copies import reestimate_norms
-from .networks import FEATURES, HEAD, compute_features, load_source
+from .networks import FEATURES, HEAD, load_source
 
 #: Steps of 16 images; the learning rates are those of fine-tuning with fixed batch-norm statistics.
 _HEAD = TrainingConfig(epochs=10, batch_size=64, learning_rate=0.2, flips=False)
@@ -47,10 +47,6 @@ class Thief:
     kinds: Tensor
     classes: int
     seed: int = 0
-
-    def features(self) -> Tensor:
-        """(n, 1280) of all photographs."""
-        return compute_features(self.source, self.inputs)
 
 
 def finetune_head(thief: Thief, features: Tensor) -> nn.Module:
@@ -98,6 +94,8 @@ def distil(thief: Thief, features: Tensor) -> nn.Module:
     return extract_probabilities(thief.source, student, thief.inputs, temperature=2.0, config=_DISTIL, seed=thief.seed)
 
 
+#: Changes of the last layer alone.
+HEADS = ("finetune-head", "transfer-head")
 #: Change -> how it is made; cheap ones first.
 THEFTS = {
     "finetune-head": finetune_head,

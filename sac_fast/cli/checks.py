@@ -49,6 +49,15 @@ def check_seed_option(seed: int) -> int:
     return seed
 
 
+def check_output_form_option(form: str | None) -> str | None:
+    """Refuse a form that is none."""
+    from ..models.output_form import OUTPUT_FORMS
+
+    wrong = form not in (None, *OUTPUT_FORMS)
+    refuse_if(wrong, "--output-form", f"must be one of {', '.join(OUTPUT_FORMS)}, got {form!r}")
+    return form
+
+
 def parse_numbers(text: str, option: str) -> tuple[float, ...]:
     """Read "0.5,0.4,0.3"."""
     try:

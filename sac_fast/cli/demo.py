@@ -13,16 +13,16 @@ from .options import Comparison, Json, Metric, Quiet, Seed, Workers
 def demo(
     out: Annotated[Path, Option(help="Folder for everything the demo makes.")] = Path("sac-fast-demo"),
     seed: Seed = 0,
-    quick: Annotated[bool, Option("--quick", help="Fewer models, 20 % false-accusation rate.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Fewer models and probes, approximate verdicts.")] = False,
     metric: Metric = "pearson",
     comparison: Comparison = "l1",
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model on photographs, steal it in four ways, and find the thieves."""
+    """Train a model on photographs and its siblings, steal it in several ways, and find the thieves."""
     from ..demo import run_demo
-    from .render.common import show_demo
+    from .render.demo import show_demo
 
     results = run_demo(
         out, seed=seed, quick=quick, metric=metric, comparison=comparison, workers=workers, progress=not quiet

@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from .checks import check_output_path, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, PrintOptions, ProbeFile, Weights
+from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -60,9 +60,7 @@ def fingerprint(
     kind: Annotated[
         str | None, Option(help="What the model has in common with your source, for a null: one of its kinds.")
     ] = None,
-    output_form: Annotated[
-        str | None, Option(help="logits, probabilities, labels, embeddings, …; default: by the values.")
-    ] = None,
+    output_form: OutputForm = None,
     inputs: InputOptions,
     how: RunOptions,
     prints: PrintOptions,
@@ -72,13 +70,10 @@ def fingerprint(
     from ..fingerprint import WRONG_FORM
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.kinds import KINDS
-    from ..models.output_form import OUTPUT_FORMS
     from ..probes import ProbeSet
     from .render.common import show_fingerprint
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
-    wrong = output_form not in (None, *OUTPUT_FORMS)
-    refuse_if(wrong, "--output-form", f"must be one of {', '.join(OUTPUT_FORMS)}, got {output_form!r}")
     preprocessing = inputs.parse("fingerprint")
     arguments = _check_model(model, options)
     check_output_path(out, prints.force)

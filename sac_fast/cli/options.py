@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from .checks import Layout, check_alpha, check_seed_option, parse_preprocessing
+from .checks import Layout, check_alpha, check_output_form_option, check_seed_option, parse_preprocessing
 
 if TYPE_CHECKING:
     from ..models import Preprocessing
@@ -29,6 +29,13 @@ Mean = Annotated[str, Option(help="Mean to subtract, pixels in 0..1: one number 
 Metric = Annotated[Literal["cosine", "pearson", "spearman", "rbf"], Option(help="Correlation of two probes' outputs.")]
 ModelArgs = Annotated[str | None, Option(help="Arguments of the model's callable, a JSON object.")]
 ModelLayout = Annotated[Layout, Option(help="Layout of the model's input.")]
+OutputForm = Annotated[
+    str | None,
+    Option(
+        callback=check_output_form_option,
+        help="logits, probabilities, labels, embeddings, …; default: by the values.",
+    ),
+]
 ProbeFile = Annotated[Path, file_option("Probe file.", "--probes")]
 ProbeFiles = Annotated[
     list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.", "--probes")

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from .checks import name_probe_files, parse_json_object, refuse_if
 from .fingerprint import RunOptions
 from .option_groups import expand_option_groups
-from .options import InputOptions, Json, ModelArgs, ProbeFiles, Quiet, Workers, file_option
+from .options import InputOptions, Json, ModelArgs, OutputForm, ProbeFiles, Quiet, Workers, file_option
 
 if TYPE_CHECKING:
     from ..labelled_zoo.plan import Architecture
@@ -77,6 +77,7 @@ def make_command(
     network: NetworkOptions,
     inputs: InputOptions,
     how: RunOptions,
+    output_form: OutputForm = None,
     probes: ProbeFiles = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -100,7 +101,8 @@ def make_command(
     made = make_siblings(
         making.train, out,
         count=making.count, fork=making.fork, owned=owned, probes=sets, preprocessing=preprocessing, model=model,
-        output=how.which, batch_size=how.batch_size, device=how.device or "cpu", workers=workers, progress=not quiet,
+        output=how.which, output_form=output_form, batch_size=how.batch_size, device=how.device or "cpu",
+        workers=workers, progress=not quiet,
     )  # fmt: skip
     show_siblings(made, as_json)
     if made["failed"]:

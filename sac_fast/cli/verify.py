@@ -1,86 +1,161 @@
-"""`sac-fast verify`: judge a suspect."""
+"""`sac-fast verify`: judge suspects."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
 from .checks import refuse_if
+from .option_groups import expand_option_groups
 from .options import Alpha, Comparison, Json, Metric, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
-    from ..verify.fingerprints import Verification
-
-Preset = Annotated[
-    str | None, Option(help="sac-jc, robust or calibrated: a named score instead of metric and comparison.")
-]
-CalibrationFile = Annotated[Path | None, file_option("File written by `evaluate --fit`, for --preset calibrated.")]
+    from ..verify.weights import WeightsResult
 
 
+@dataclass(frozen=True)
+class EvidenceOptions:
+    """What suspects are compared with."""
+
+    null: Annotated[
+        list[str] | None,
+        Option(
+            metavar="[KIND=]PATH",
+            help="Fingerprints of independent models: files or folders, with what they have in common with the source "
+            "(kinds of `fingerprint --kind`); repeatable.",
+        ),
+    ] = None
+    siblings: Annotated[
+        Path | None,
+        Option(exists=True, file_okay=False, help="Folder of `siblings make`, or of fingerprints of siblings."),
+    ] = None
+    zoo: Annotated[
+        Path | None,
+        Option(exists=True, file_okay=False, help="Labelled zoo of your model: siblings, nulls and simulated thefts."),
+    ] = None
+    calibration: Annotated[Path | None, file_option("File written by `evaluate --fit`, for --preset calibrated.")] = (
+        None
+    )
+
+    def load(self, source: Fingerprint) -> dict[str, Any]:
+        """The fingerprints, as `verify_suspects` takes them."""
+        from .fingerprint_files import load_nulls, load_siblings, load_zoo
+
+        of_zoo = ([], [], {}) if self.zoo is None else load_zoo(self.zoo, source)
+        siblings, nulls, thefts = of_zoo
+        if self.siblings is not None:
+            siblings = [*siblings, *load_siblings(self.siblings, source)]
+        nulls = [*nulls, *load_nulls(self.null or [])]
+        return {"siblings": siblings, "nulls": nulls, "thefts": thefts, "calibration": self.calibration}
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How suspects are compared."""
+
+    ground: Annotated[
+        Literal["auto", "siblings", "null-pool", "both"],
+        Option(help="What decides; auto: 4 or more siblings, else nulls; both: each at α / 2."),
+    ] = "auto"
+    preset: Annotated[
+        str | None, Option(help="sac-jc, robust, contrast, given-cohort or calibrated: a named score.")
+    ] = None
+    metric: Metric = "cosine"
+    comparison: Comparison = "l1"
+    kind: Annotated[
+        list[str] | None,
+        Option(help="Kind that the suspects may be of if they are independent; repeatable; default: all of the nulls."),
+    ] = None
+
+    def parse(self, context: typer.Context, calibration: Path | None) -> dict[str, Any]:
+        """The options, as `verify_suspects` takes them."""
+        from ..models.kinds import KINDS
+        from ..scores import PRESETS
+
+        allowed = (*PRESETS, "contrast", "given-cohort")
+        given = [name for name in ("metric", "comparison") if _is_given(context, name)]
+        wrong = f"must be one of {', '.join(allowed)}, got {self.preset!r}"
+        refuse_if(self.preset not in (None, *allowed), "--preset", wrong)
+        both = f"goes without --preset, which has its own, got --preset {self.preset}"
+        refuse_if(self.preset is not None and bool(given), f"--{(given or ['metric'])[0]}", both)
+        unused = calibration is not None and self.preset is None
+        refuse_if(unused, "--calibration", "goes with --preset calibrated, got no --preset")
+        alone = (self.preset == "calibrated") != (calibration is not None)
+        refuse_if(alone, "--calibration", "goes with --preset calibrated, and that with it")
+        unknown = [kind for kind in self.kind or [] if kind not in KINDS]
+        refuse_if(bool(unknown), "--kind", f"must be one of {', '.join(KINDS)}, got {unknown}")
+        score = "distance" if given else self.preset if self.preset not in (None, "calibrated") else "default"
+        return {
+            "ground": self.ground.replace("-", " "),
+            "score": score,
+            "metric": self.metric,
+            "comparison": self.comparison,
+            "kinds": self.kind,
+        }
+
+
+@dataclass(frozen=True)
+class WeightsOptions:
+    """Weights files, which are compared beside the verdicts."""
+
+    source_weights: Annotated[Path | None, Option(exists=True, help="Weights of your model.")] = None
+    suspect_weights: Annotated[
+        list[Path] | None, Option(exists=True, help="Weights of the suspects, in their order; repeatable.")
+    ] = None
+    ancestor: Annotated[Path | None, file_option("Model from which both may come, such as a public backbone.")] = None
+
+    def compare(self, names: list[str]) -> dict[str, WeightsResult]:
+        """Weights tests by suspect."""
+        from ..verify.weights import weights_test
+
+        files = self.suspect_weights or []
+        together = (self.source_weights is None) == (not files)
+        refuse_if(not together, "--source-weights", "goes with --suspect-weights, and that with it")
+        refuse_if(self.ancestor is not None and not files, "--ancestor", "goes with --source-weights")
+        wrong = bool(files) and len(files) != len(names)
+        refuse_if(wrong, "--suspect-weights", f"must be given once for each of {len(names)} suspects, got {len(files)}")
+        if self.source_weights is None:
+            return {}
+        source, ancestor = self.source_weights, self.ancestor
+        return {name: weights_test(source, file, ancestor=ancestor) for name, file in zip(names, files, strict=True)}
+
+
+@expand_option_groups
 def verify(
+    *,
     context: typer.Context,
     source: Annotated[Path, Argument(exists=True, dir_okay=False, help="Fingerprint of your model.")],
-    suspect: Annotated[Path, Argument(exists=True, dir_okay=False, help="Fingerprint of the suspect.")],
-    null: Annotated[
-        list[Path] | None, Option(exists=True, help="Fingerprints of independent models: files or folders; repeatable.")
-    ] = None,
+    suspects: Annotated[
+        list[Path], Argument(metavar="SUSPECT...", exists=True, dir_okay=False, help="Fingerprints of the suspects.")
+    ],
+    evidence: EvidenceOptions,
+    how: ScoreOptions,
+    files: WeightsOptions,
     alpha: Alpha = 0.05,
-    metric: Metric = "cosine",
-    comparison: Comparison = "l1",
-    preset: Preset = None,
-    calibration: CalibrationFile = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a suspect by its distance to your model, beside those of independent models."""
+    """Judge suspects by the strongest ground that is available: siblings of your model, else independent models."""
     from ..fingerprint import Fingerprint
-    from ..verify.fingerprints import verify_fingerprints
-    from .render.common import show_verification
+    from ..verify.grounds import verify_suspects
+    from ..verify.names import unique_name
+    from .render.verify import show_verdicts
 
-    unused = calibration is not None and preset is None
-    refuse_if(unused, "--calibration", "goes with --preset calibrated, got no --preset")
-    for option in ("metric", "comparison"):
-        origin = context.get_parameter_source(option)
-        both = preset is not None and origin is not None and origin.name == "COMMANDLINE"
-        refuse_if(both, f"--{option}", f"goes without --preset, which has its own, got --preset {preset}")
-    nulls = [Fingerprint.load(file) for file in _files(null or [])]
-    ours, theirs = Fingerprint.load(source), Fingerprint.load(suspect)
-    if preset is not None:
-        result = _verify_preset(preset, calibration, ours, theirs, nulls, alpha)
-    else:
-        result = verify_fingerprints(ours, theirs, nulls, alpha=alpha, metric=metric, comparison=comparison)
-    show_verification(result, as_json)
+    options = how.parse(context, evidence.calibration)
+    ours = Fingerprint.load(source)
+    theirs: dict[str, Fingerprint] = {}
+    for file in suspects:
+        fp = Fingerprint.load(file)
+        theirs[unique_name(fp.name, theirs)] = fp
+    weights = files.compare(list(theirs))
+    found = verify_suspects(ours, theirs, alpha=alpha, weights=weights, **options, **evidence.load(ours))
+    show_verdicts(found, as_json)
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    """The fingerprint files of --null."""
-    files: list[Path] = []
-    for path in paths:
-        inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-        if not inside:
-            raise FileNotFoundError(f"--null folder {str(path)!r} must hold *.safetensors files, got none")
-        files += inside
-    return files
-
-
-def _verify_preset(
-    preset: str,
-    calibration: Path | None,
-    source: Fingerprint,
-    suspect: Fingerprint,
-    nulls: list[Fingerprint],
-    alpha: float,
-) -> Verification:
-    """Check --preset and --calibration, and judge by that preset."""
-    from ..scores import PRESETS
-    from ..verify.preset import verify_calibrated, verify_fixed
-
-    refuse_if(preset not in PRESETS, "--preset", f"must be one of {', '.join(PRESETS)}, got {preset!r}")
-    alone = (preset == "calibrated") != (calibration is not None)
-    refuse_if(alone, "--calibration", "goes with --preset calibrated, and that with it")
-    if calibration is None:
-        return verify_fixed(preset, source, suspect, nulls, alpha)
-    return verify_calibrated(calibration, source, suspect, nulls, alpha)
+def _is_given(context: typer.Context, option: str) -> bool:
+    origin = context.get_parameter_source(option)
+    return origin is not None and origin.name == "COMMANDLINE"

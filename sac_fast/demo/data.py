@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..labelled_zoo.images import Images
 from ..labelled_zoo.photographs import CELL, assign_cells, read_photograph
+from ..labelled_zoo.photographs import PHOTOGRAPHS as ALL
 
 # The classes. Left out are photographs of which many patches say nothing (black corners, flat paper: astronaut,
 # page) or look like another photograph's (street scenes, coats, coins): the task is about theft and must be
@@ -21,6 +22,9 @@ from ..labelled_zoo.photographs import CELL, assign_cells, read_photograph
 PHOTOGRAPHS = (
     "coffee", "hubble_deep_field", "ihc", "retina", "rocket", "brick", "gravel", "moon", "grass", "flower",
 )  # fmt: skip
+
+#: Other photographs, on which the public backbone is trained.
+PUBLIC = tuple(name for name in ALL if name not in PHOTOGRAPHS)
 
 PATCH = 32
 _STEP = 4  # patches of one cell start on this grid: 25 a cell

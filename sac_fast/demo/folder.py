@@ -22,7 +22,9 @@ RESULTS = "results.json"
 PROBES = "probes.safetensors"
 MANIFEST = "zoo.csv"
 # Only files of such names are ever removed, whatever a results.json says.
-_OURS = re.compile(r"zoo\.csv|(probes|(models|fingerprints|fingerprints/null)/[a-z0-9-]+)\.safetensors")
+_OURS = re.compile(
+    r"zoo\.csv|(probes|(models|fingerprints|fingerprints/(null|siblings|independents))/[a-z0-9-]+)\.safetensors"
+)
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,20 @@ def weights_file(member: Member) -> str:
 
 
 def fingerprint_file(member: Member) -> str:
-    """Where the fingerprint goes; the nulls have a folder of their own, so that one word names the pool."""
-    return f"fingerprints/{'null/' if member.role == 'null' else ''}{member.name}.safetensors"
+    """Where the fingerprint goes; siblings and independents have folders of their own, so that one word names them."""
+    folder = {"sibling": "siblings/", "independent": "independents/"}.get(member.method, "")
+    return f"fingerprints/{folder}{member.name}.safetensors"
+
+
+def model_file(member: Member) -> str:
+    """What stands for the model in a scan: its weights, or the recorded outputs of an API."""
+    return weights_file(member) if member.behind is None else fingerprint_file(member)
 
 
 def planned_files(members: Sequence[Member]) -> list[str]:
     """Every file of a demo but results.json, relative to the output folder."""
-    return [PROBES, MANIFEST, *map(weights_file, members), *map(fingerprint_file, members)]
+    files = [*map(model_file, members), *map(fingerprint_file, members)]
+    return [PROBES, MANIFEST, *dict.fromkeys(files)]
 
 
 def prepare(out: Path, members: Sequence[Member]) -> None:
@@ -75,7 +84,7 @@ def prepare(out: Path, members: Sequence[Member]) -> None:
         raise OutputFolderError(f"out must not hold files that are not the demo's, got {out / taken[0]}")
     for name in earlier:
         (out / name).unlink(missing_ok=True)
-    for folder in ("models", "fingerprints/null"):
+    for folder in ("models", "fingerprints/siblings", "fingerprints/independents"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     # From now on the folder is known as a demo's: one that was interrupted can be run again.
     write_results(out, {"kind": KIND, "finished": False, "files": planned_files(members)})

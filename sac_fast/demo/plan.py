@@ -7,20 +7,38 @@ from typing import Literal
 
 from ..labelled_zoo.plan import Architecture
 from ..models import Preprocessing
+from ..probes.committed_draw import derived_integer
 from . import architectures
 
-Method = Literal["source", "finetune-all", "finetune-last", "extract-labels", "extract-probabilities", "independent"]
-Role = Literal["source", "suspect", "null", "held-out"]
+Method = Literal[
+    "backbone",
+    "source",
+    "sibling",
+    "independent",
+    "finetune-all",
+    "finetune-last",
+    "prune-magnitude",
+    "extract-distill",
+    "extract-soft-t4",
+    "extract-labels",
+    "api",
+]
+Truth = Literal["derived", "independent"]
+Form = Literal["logits", "probabilities", "labels"]
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-TEMPERATURE = 4.0
-#: How a stolen model comes about, and in words.
+#: How a stolen model comes about, in words.
 THEFTS: dict[Method, str] = {
     "finetune-all": "fine-tuned, all layers",
     "finetune-last": "fine-tuned, last layer",
+    "prune-magnitude": "half of the weights pruned, fine-tuned",
+    "extract-distill": "distilled (90 % labels, 10 % outputs at T = 20)",
+    "extract-soft-t4": "extracted by probabilities (T = 4)",
     "extract-labels": "extracted by labels",
-    "extract-probabilities": f"extracted by probabilities (T = {TEMPERATURE:g})",
 }
-_MAX_SEEDS = 1000  # of the models of one demo; those of other demos differ
+DECIMALS = 3  # of the probabilities that an API gives
+#: What an API gives, in words.
+ANSWERS: dict[Form, str] = {"probabilities": f"probabilities to {DECIMALS} decimals", "labels": "labels alone"}
+BACKBONE = "backbone"
 
 
 @dataclass(frozen=True)
@@ -29,25 +47,41 @@ class Size:
 
     Attributes:
         patches, test_patches: per photograph, see `make_task`.
-        epochs: of every training from the start; fine-tuning takes half.
-        null, held_out: numbers of independents to calibrate on and to be judged.
-        finetuned: number of models per kind of fine-tuning; extraction makes one per architecture.
-        rate: false-accusation rate.
-        architectures: names in `sac_fast.demo.architectures`; the first is the source's.
+        epochs: of every training from new weights; those from other weights take half.
+        siblings: of the source.
+        students: architectures of the extracted models, one model each.
+        independents: architecture, side and whether it starts from the backbone, of the honest models.
+        alpha: α of the siblings' test.
+        null_alpha: α of the null pool.
     """
 
     patches: int
     test_patches: int
     epochs: int
-    null: int
-    held_out: int
-    finetuned: int
-    rate: float
-    architectures: tuple[str, ...] = ("plain", "residual", "inception")
+    siblings: int
+    students: tuple[str, ...]
+    independents: tuple[tuple[str, Literal["defender", "attacker"], bool], ...]
+    alpha: float = 0.05
+    null_alpha: float = 0.1
 
 
-FULL = Size(patches=400, test_patches=100, epochs=8, null=10, held_out=8, finetuned=2, rate=0.1)
-QUICK = Size(patches=300, test_patches=60, epochs=8, null=5, held_out=5, finetuned=1, rate=0.2)
+FULL = Size(
+    patches=400, test_patches=600, epochs=8, siblings=19, students=("plain", "residual", "inception"),
+    independents=(
+        ("plain", "defender", False), ("plain", "defender", False),
+        ("residual", "defender", False), ("inception", "defender", False),
+        ("plain", "attacker", False), ("residual", "attacker", False), ("inception", "attacker", False),
+        ("plain", "attacker", True), ("plain", "attacker", True), ("plain", "attacker", True),
+    ),
+)  # fmt: skip
+QUICK = Size(
+    patches=300, test_patches=200, epochs=6, siblings=9, students=("residual",),
+    independents=(
+        ("plain", "defender", False), ("residual", "defender", False), ("inception", "attacker", False),
+        ("plain", "attacker", True),
+    ),
+    null_alpha=0.2,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,53 +93,97 @@ class Member:
         method: how it comes about.
         architecture: name in `sac_fast.demo.architectures`.
         side: whose patches it is trained on.
-        role: what it is for.
         seed: of its initialisation and training.
+        from_backbone: whether it starts from the public backbone's weights instead of new ones.
+        form: what it answers.
+        behind: of an API: name of the model behind it, which answers for it.
     """
 
     name: str
     method: Method
     architecture: str
-    side: Literal["defender", "attacker"]
-    role: Role
+    side: Literal["defender", "attacker", "public"]
     seed: int
+    from_backbone: bool = False
+    form: Form = "logits"
+    behind: str | None = None
+
+    @property
+    def truth(self) -> Truth:
+        """What a verdict on it should say."""
+        return "derived" if self.method in THEFTS or self.method == "api" else "independent"
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is judged."""
+        return self.method not in ("backbone", "source", "sibling")
+
+    @property
+    def after(self) -> str | None:
+        """Name of the model from which it is made."""
+        if self.method in THEFTS:
+            return "source"
+        if self.behind is not None:
+            return self.behind
+        return BACKBONE if self.from_backbone else None
+
+    @property
+    def kind(self) -> str | None:
+        """What an honest model has in common with the source, see `sac_fast.fingerprint.KINDS`."""
+        if self.method in ("sibling", "backbone"):
+            return "sibling" if self.method == "sibling" else "other-classes"
+        if self.method != "independent":
+            return None
+        if self.from_backbone:
+            return "same-backbone"
+        if self.side == "attacker":
+            return "other-data"
+        return "same-data-same-architecture" if self.architecture == "plain" else "same-data"
 
     @property
     def origin(self) -> str:
         """How the model came about, in words."""
-        return THEFTS.get(self.method, f"{self.method}, {self.side}'s patches")
+        if self.method == "api":
+            return f"a copy behind an API that gives {ANSWERS[self.form]}"
+        network = "" if self.architecture == "plain" else f", {self.architecture} network"
+        if self.method in THEFTS:
+            return f"{THEFTS[self.method]}{network}"
+        if self.method != "independent":
+            return {"backbone": "public backbone", "source": "source", "sibling": "sibling"}[self.method]
+        data = "same data" if self.side == "defender" else "other data"
+        return f"honest: {data}{', same backbone' if self.from_backbone else network or ', same network'}"
 
 
 def plan(size: Size, seed: int) -> list[Member]:
-    """List the models of a demo, the source first.
-
-    Independents run through all pairs of architecture and side, so that the null pool and the held-out
-    ones are of the same kinds.
+    """List the models of a demo, in the order of training.
 
     Args:
         size: how many.
         seed: of the demo; every model gets a seed of its own.
 
     Returns:
-        Source, independents (null, then held-out), stolen models: in the order of training.
+        Backbone, source, siblings, independents, stolen models, and the APIs, which need no training.
     """
-    kinds = size.architectures
-    members: list[tuple[str, Method, str, Literal["defender", "attacker"], Role]] = [
-        ("source", "source", kinds[0], "defender", "source")
-    ]
-    for i in range(size.null + size.held_out):
-        side: Literal["defender", "attacker"] = "defender" if i % 2 == 0 else "attacker"
-        kind = kinds[i % len(kinds)]
-        role: Role = "null" if i < size.null else "held-out"
-        members.append((f"independent-{i + 1:02}-{kind}-{side}", "independent", kind, side, role))
+
+    def member(name: str, method: Method, architecture: str, side: Literal["defender", "attacker", "public"],
+               from_backbone: bool = False, **more: str) -> Member:  # fmt: skip
+        # Not 0 or 42: whoever runs the same code with such a seed shares the source's start.
+        own = derived_integer("sac_fast demo", seed, name) % 2**32
+        return Member(name, method, architecture, side, own, from_backbone, **more)  # type: ignore[arg-type]
+
+    members = [member(BACKBONE, "backbone", "plain", "public"), member("source", "source", "plain", "defender", True)]
+    members += [member(f"sibling-{i + 1:02}", "sibling", "plain", "defender", True) for i in range(size.siblings)]
+    for i, (kind, side, shared) in enumerate(size.independents, 1):
+        members.append(member(f"independent-{i:02}", "independent", kind, side, shared))
     for method in THEFTS:
-        finetuned = method.startswith("finetune")
-        for i, kind in enumerate([kinds[0]] * size.finetuned if finetuned else kinds):
-            name = f"{method}-{i + 1}" if finetuned else f"{method}-{kind}"
-            members.append((name, method, kind, "attacker", "suspect"))
-    return [Member(*fields, seed=seed * _MAX_SEEDS + i) for i, fields in enumerate(members)]
+        for kind in size.students if method.startswith("extract") else ("plain",):
+            name = f"{method}-{kind}" if method.startswith("extract") else method
+            members.append(member(name, method, kind, "attacker"))
+    for form in ANSWERS:
+        members.append(member(f"api-{form}", "api", "plain", "attacker", form=form, behind="source"))
+    return members
 
 
-def architecture_of(member: Member, classes: int) -> Architecture:
-    """The architecture as the command line names it, and its arguments."""
-    return Architecture(f"{architectures.__name__}:{member.architecture}", {"classes": classes})
+def architecture(name: str, classes: int) -> Architecture:
+    """An architecture of the demo as the command line names it, and its arguments."""
+    return Architecture(f"{architectures.__name__}:{name}", {"classes": classes})

@@ -1,4 +1,4 @@
-"""The demo: train a source, steal it, fingerprint all models, judge."""
+"""The demo: train a source and its siblings, steal it, fingerprint all models, judge."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..labelled_zoo.trainer import Failure
 from ..labelled_zoo.training_pool import check_seed, check_workers, one_thread
 from ..ops import correlation_distance
 from ..probes import ProbeSet
-from .data import Task, make_task
+from .data import PUBLIC, Task, make_task
 from .folder import (
     KIND,
     PROBES,
@@ -34,8 +34,8 @@ from .folder import (
     write_manifest,
     write_results,
 )
-from .plan import FULL, PREPROCESSING, QUICK, Member, Size, architecture_of, plan
-from .results import WHY, judge, manifest_rows, reproduce, settings
+from .plan import FULL, PREPROCESSING, QUICK, Member, Size, architecture, plan
+from .results import judge, manifest_rows, reproduce, settings
 from .trainer import DemoTrainer
 
 SEVERITY = 1
@@ -51,7 +51,7 @@ def run_demo(
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Train a source, steal it in four ways, train independents, fingerprint all and judge.
+    """Train a source and its siblings, steal the source in several ways, train honest models, and judge all suspects.
 
     Models are trained in worker processes (start method spawn: a script that calls this needs the usual
     ``if __name__ == "__main__":``), one thread each and every model under a seed of its own, so that two
@@ -61,8 +61,8 @@ def run_demo(
         out: the folder to write to: probes.safetensors, zoo.csv, fingerprints/, models/, results.json. It may be
             missing, empty, or hold an earlier demo, whose files are then replaced.
         seed: 0 … 2⁴⁸ − 1; of the patches and of all models.
-        quick: fewer models and a false-accusation rate of 20 % instead of 10 %.
-        metric, comparison: as `correlation_distance` takes them.
+        quick: fewer models and probes; 9 siblings instead of 19, so that verdicts are approximate.
+        metric, comparison: of the null pool, as `correlation_distance` takes them.
         workers: number of processes, ≥ 1; None: one a core, at most 8.
         progress: bars on stderr.
 
@@ -89,6 +89,7 @@ def _run(
     earlier_files(out)  # refuses what is no demo before anything is made in it
     start = time.perf_counter()
     task = make_task(seed, patches=size.patches, test_patches=size.test_patches)
+    public = make_task(seed, patches=size.patches, test_patches=size.test_patches, photographs=PUBLIC)
     members = plan(size, seed)
     with lock_folder(out):
         prepare(out, members)
@@ -96,21 +97,18 @@ def _run(
         test = ProbeSet.from_arrays(task.test.pixels, task.test.labels, layout="NHWC", name=name)
         probes = test.jpeg(severity=SEVERITY)
         probes.save(out / PROBES)
-        trained = _train_all(members, task, size, out, workers, progress)
-        write_manifest(out, manifest_rows(members, len(task.classes)))
+        trained = _train_all(members, (task, public), size, out, workers, progress)
+        write_manifest(out, manifest_rows(members, len(task.classes), len(public.classes)))
         training_seconds = time.perf_counter() - start
         prints = {member.name: Fingerprint.load(out / fingerprint_file(member)) for member in members}
         with one_thread():
-            judged = judge(members, trained, prints, size.rate, metric, comparison)
+            judged = judge(out, members, trained, prints, size, metric, comparison)
         results = {
             "kind": KIND,
             "finished": True,
             "seed": seed,
-            "metric": metric,
-            "comparison": comparison,
-            "why": WHY.get(metric, ""),
             **judged,
-            "reproduce": reproduce(members, out, len(task.classes), metric, comparison, size.rate),
+            "reproduce": reproduce(members, out, len(task.classes), size.alpha),
             "settings": settings(size, task, probes, SEVERITY),
             "versions": {
                 "sac_fast": package_version(),
@@ -127,17 +125,17 @@ def _run(
 
 
 def _train_all(
-    members: Sequence[Member], task: Task, size: Size, out: Path, workers: int | None, progress: bool
+    members: Sequence[Member], tasks: tuple[Task, Task], size: Size, out: Path, workers: int | None, progress: bool
 ) -> dict[str, ZooMember]:
-    architecture = architecture_of(members[0], len(task.classes))
-    source = ZooMember("source", "source", "source", architecture.spec, architecture.arguments)
+    network = architecture("plain", len(tasks[0].classes))
+    source = ZooMember("source", "source", "source", network.spec, network.arguments)
     files = {member.name: fingerprint_file(member) for member in members}
     zoo = DemoZoo(out, {}, PREPROCESSING.to_dict(), (source,), ("probes",), files)
     trained = {}
-    # The stolen models wait for the source; the independents meanwhile keep the cores busy.
+    # Whatever needs no other model keeps the cores busy meanwhile.
     run = run_jobs(
-        members, DemoTrainer(zoo, task, size), workers=workers, description="training", progress=progress,
-        after=lambda member: members[0].name if member.role == "suspect" else None,
+        members, DemoTrainer(zoo, tasks, size), workers=workers, description="training", progress=progress,
+        after=lambda member: member.after,
     )  # fmt: skip
     with closing(run) as pairs:
         for member, made in pairs:

@@ -12,7 +12,7 @@ from typing import Any
 from ..io.progress import track
 from ..scores import CALIBRATED, FIXED, CohortStatistic, Score
 from .loaded_zoo import LoadedZoo
-from .methods import calibrated_method, is_defined, score_method
+from .methods import calibrated_method, score_method
 from .summary import attack_aucs, mean_auc, mean_tpr, nan_to_none
 
 COUNTS = (25, 50, 100, 200, 400, 800, 1600, 2000)
@@ -37,7 +37,7 @@ def auc_by_count(
 ) -> dict[str, list[tuple[int, float | None]]]:
     """Mean AUC over the non-adaptive attacks against the total number of probes, for each preset.
 
-    Numbers of probes that are too small for a regression are left out. The AUC is None without non-adaptive attacks.
+    The AUC is None without non-adaptive attacks.
     """
     curves: dict[str, list[tuple[int, float | None]]] = {}
     jobs = [(preset, count) for preset in presets for count in COUNTS]
@@ -45,10 +45,7 @@ def auc_by_count(
         if preset == "calibrated":
             method = calibrated_method(loaded, limited(CALIBRATED, count, loaded))
         else:
-            score = dataclasses.replace(FIXED[preset], count=count)
-            if not is_defined(loaded, score):
-                continue
-            method = score_method(loaded, score)
+            method = score_method(loaded, dataclasses.replace(FIXED[preset], count=count))
         curve = curves.setdefault(preset, [])
         # Beyond the size of the probe sets nothing changes.
         if not curve or method.queries > curve[-1][0]:
@@ -69,13 +66,12 @@ def auc_by_quality(
     """Mean AUC of the fixed presets' measures on JPEG probes of every quality in the zoo."""
     qualities = sorted((int(match[1]), name) for name in loaded.outputs if (match := _QUALITY.fullmatch(name)))
     curves: dict[str, list[tuple[int, float | None]]] = {}
-    scores = [
+    jobs = [
         (preset, quality, dataclasses.replace(FIXED[preset], probes=name))
         for preset in dict.fromkeys(presets)
         if preset in FIXED
         for quality, name in qualities
     ]
-    jobs = [job for job in scores if is_defined(loaded, job[2])]
     for preset, quality, score in track(jobs, "JPEG qualities", enabled=progress):
         found_auc = mean_auc(score_method(loaded, score).distances, loaded.suspects)
         curves.setdefault(f"{preset}'s measure", []).append((quality, nan_to_none(found_auc)))
@@ -87,8 +83,8 @@ def grid(loaded: LoadedZoo, *, progress: bool = False) -> list[dict[str, Any]]:
 
     Returns:
         One row per score, the best first: ``score``, ``mean_auc`` (non-adaptive attacks, all independents),
-        ``mean_auc_same_data`` (independents trained on the source's data), ``mean_tpr_5`` and ``attacks``. Regressions
-        with too few probes are left out. Undefined figures are None; their rows come last.
+        ``mean_auc_same_data`` (independents trained on the source's data), ``mean_tpr_5`` and ``attacks``. Undefined
+        figures are None; their rows come last.
     """
     measures: list[tuple[str, str | None, str | None]] = [
         *itertools.product(GRID_TRANSFORMS, GRID_METRICS, GRID_COMPARISONS),
@@ -98,7 +94,6 @@ def grid(loaded: LoadedZoo, *, progress: bool = False) -> list[dict[str, Any]]:
     ]
     scores = [Score(*measure, probes) for probes in loaded.outputs for measure in measures]
     scores += [Score("shared-errors", None, None, p) for p, labels in loaded.labels.items() if labels is not None]
-    scores = [score for score in scores if is_defined(loaded, score)]
     rows: list[dict[str, Any]] = []
     kinds = sorted({m.origin for m in loaded.independents} - {"other-data"})
     for score in track(scores, "grid of scores", enabled=progress):

@@ -9,10 +9,11 @@ from typing import Any
 from ..scores import PRESETS
 from ..verify.siblings import sibling_test
 from .accusation_matrix import accusation_matrix, is_below
-from .merits import measure_preset
+from .merits import MAX_PROBES, Measured, measure_preset
 from .rates import ALL, RATES
-from .rulings import Ruling, rule_by_pool, rule_by_siblings
+from .rulings import FORM, Ruling, rule_by_contrast, rule_by_pool, rule_by_siblings
 from .sources import SourceZoo
+from .weights_rows import weights_rows
 
 #: (number of siblings, rate, kind) -> (accused, judged)
 Rotated = dict[tuple[int, float, str], tuple[int, int]]
@@ -25,6 +26,8 @@ class Judged:
     Attributes:
         source: the zoo.
         rulings: p-values by ground.
+        presets: their distances.
+        not_evaluated: presets that cannot be evaluated here, with the reason.
         matrix: by preset and rate, see `accusation_matrix`.
         rotated: honest models accused with each of the members in the role of the source.
         smallest_adjusted: over all honest models, the smallest p-value adjusted for all of them (max-T).
@@ -33,6 +36,8 @@ class Judged:
 
     source: SourceZoo
     rulings: list[Ruling]
+    presets: list[Measured] = field(default_factory=list)
+    not_evaluated: dict[str, str] = field(default_factory=dict)
     matrix: dict[tuple[str, float], dict[tuple[str, str], tuple[int, int]]] = field(default_factory=dict)
     rotated: Rotated = field(default_factory=dict)
     smallest_adjusted: float | None = None
@@ -64,25 +69,33 @@ def judge_source(
     usual = max((count for count in counts if count <= 19), default=0)
     if usual:
         for score in ("sac-jc", "correlations"):
-            rulings += rule_by_siblings(source, usual, score=score)
+            rulings += rule_by_siblings(source, usual, MAX_PROBES, score=score)
+        for count in sorted({2, usual}):
+            rulings.append(rule_by_contrast(source, count))
         for probes in (count for count in probe_counts if count < source.count):
             rulings += rule_by_siblings(source, usual, probes)
     matrix = {}
+    presets: list[Measured] = []
+    not_evaluated = {}
     for preset in PRESETS:
         try:
             measured = measure_preset(source, preset)
-        except ValueError:
+        except ValueError as error:
+            not_evaluated[preset] = str(error)
             continue
-        rulings.append(rule_by_pool(source, preset, measured.distances, measured.queries, measured.seconds))
+        presets.append(measured)
+        rulings.extend(rule_by_pool(source, preset, measured.distances, measured.queries, measured.seconds))
         for alpha in RATES:
             matrix[preset, alpha] = accusation_matrix(measured.distances, source.loaded.independents, alpha)
     return Judged(
         source,
         rulings,
+        presets,
+        not_evaluated,
         matrix,
         rotated_accusations(source, counts) if rotate else {},
         smallest_adjusted(source, usual) if usual else None,
-        [],
+        weights_rows(source) if weights else [],
     )
 
 
@@ -103,7 +116,9 @@ def rotated_accusations(source: SourceZoo, counts: Sequence[int]) -> Rotated:
     for count in counts:
         for at, name in enumerate(names):
             judges = [names[(at + step) % len(names)] for step in range(1, count + 1)]
-            result = sibling_test(source.outputs[name], [source.outputs[judge] for judge in judges], suspects)
+            result = sibling_test(
+                source.outputs[name], [source.outputs[judge] for judge in judges], suspects, output_form=FORM
+            )
             for suspect, kind in honest.items():
                 for alpha in RATES:
                     for group in (ALL, kind):
@@ -117,5 +132,7 @@ def smallest_adjusted(source: SourceZoo, count: int) -> float:
     """The smallest max-T p-value of all honest models, judged together."""
     names = [m.name for m in source.loaded.siblings[:count]]
     suspects = {m.name: source.outputs[m.name] for m in source.loaded.independents}
-    result = sibling_test(source.outputs[source.loaded.source], [source.outputs[name] for name in names], suspects)
+    result = sibling_test(
+        source.outputs[source.loaded.source], [source.outputs[name] for name in names], suspects, output_form=FORM
+    )
     return min(result.adjusted.values())

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..scores import FIXED, PRESETS, Score
+from ..scores import CALIBRATED, FIXED, Score, preset_probes
 from ..verdict import auc, roc_curve, tpr_at_fpr
+from ..verify.contrast import contrast_channels, largest_channel
 from .choice import Figures, nested_choices
-from .methods import preset_method, score_method
-from .rulings import MIN_SIBLINGS, rule_by_siblings
+from .methods import calibrated_method, preset_method, score_method
+from .rulings import EXACT, FORM, Ruling
 from .sources import SourceZoo, disputed_order, family, limited
 
 #: Fixed statistics among which one is chosen; each is a score without its probe set.
@@ -24,11 +25,18 @@ FIXED_STATISTICS = (
     "raw/cosine/l1", "raw/pearson/l1", "softmax(1)/pearson/l1", "softmax(1)/pearson/rsa", "log-softmax(4)/pearson/rsa",
     "log-softmax(4)/regression", "agreement", "likelihood",
 )  # fmt: skip
-#: Statistics of the sibling test, by the name of its score.
-SIBLING_STATISTICS = {"siblings": "default", "siblings, correlations": "correlations", "siblings, sac-jc": "sac-jc"}
-CONTRAST = "contrast, pearson"
+#: Statistics of the sibling test, with the ground that has them.
+SIBLINGS = "siblings"
+SIBLING_STATISTICS = {
+    SIBLINGS: EXACT,
+    "siblings, correlations": f"{EXACT}, correlations",
+    "siblings, sac-jc": f"{EXACT}, sac-jc",
+}
+CONTRAST = "contrast"
+#: Statistics that take all pairs of probes are computed on so many at most.
+MAX_PROBES = 2000
 #: Numbers of queries at which statistics are compared.
-BUDGETS = (100, 200, 400, 2000)
+BUDGETS = (100, 200, 400)
 #: False positive rates of the ROC curves.
 ROC_RATES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -102,7 +110,7 @@ def measure_fixed(source: SourceZoo, statistic: str, queries: int | None = None)
 
 
 def measure_preset(source: SourceZoo, preset: str) -> Measured:
-    """A preset on its own probe set; a fixed one on the source's where the zoo lacks that.
+    """A preset on its own probe sets; on the source's where the zoo lacks one.
 
     Raises:
         ValueError: it cannot be computed on this zoo.
@@ -110,57 +118,54 @@ def measure_preset(source: SourceZoo, preset: str) -> Measured:
     if preset in FIXED and FIXED[preset].probes not in source.loaded.outputs:
         score = dataclasses.replace(FIXED[preset], probes=source.probes)
         method = score_method(source.loaded, score, preset)
+    elif preset == "calibrated" and not set(preset_probes(preset)) <= set(source.loaded.outputs):
+        statistics = tuple(dataclasses.replace(each, probes=source.probes, count=None) for each in CALIBRATED)
+        method = calibrated_method(source.loaded, statistics)
     else:
         method = preset_method(source.loaded, preset)
     return Measured(source, preset, method.distances, method.queries, method.compare_seconds or 0.0)
 
 
-def measure_siblings(source: SourceZoo, statistic: str, count: int, queries: int | None = None) -> Measured:
-    """The statistic of the sibling test, negative: small for similar models."""
-    exact, _ = rule_by_siblings(source, count, queries, score=SIBLING_STATISTICS[statistic])
-    distances = {m.name: -exact.statistics.get(m.name, float("nan")) for m in source.loaded.suspects}
-    return Measured(source, statistic, distances, exact.probes, exact.seconds)
+def of_ruling(source: SourceZoo, statistic: str, ruling: Ruling) -> Measured:
+    """The statistic of a sibling test that was done, negative: small for similar models."""
+    distances = {m.name: -ruling.statistics.get(m.name, float("nan")) for m in source.loaded.suspects}
+    return Measured(source, statistic, distances, ruling.probes, ruling.seconds)
 
 
 def measure_contrast(source: SourceZoo, count: int, queries: int | None = None) -> Measured:
-    """Pearson distance to the source less the mean distance to its siblings, on disputed probes."""
+    """The contrast with siblings (`contrast_distances`), all suspects standardised together."""
     names = [source.loaded.source, *(m.name for m in source.loaded.siblings[:count])]
     outputs = source.outputs
     if queries is not None and queries < source.count:
         order = disputed_order([outputs[name] for name in names])
         outputs = limited(outputs, torch.sort(order[:queries]).values)
-    score = Score("raw", "pearson", "l1", source.probes)
     suspects = [m.name for m in source.loaded.suspects]
     start = time.perf_counter()
-    rows = np.log(np.maximum([score.distances(outputs[name], [outputs[s] for s in suspects]) for name in names], 1e-12))
-    contrast = rows[0] - rows[1:].mean(axis=0)
-    seconds = (time.perf_counter() - start) / max(1, len(suspects))
-    return Measured(
-        source,
-        CONTRAST,
-        dict(zip(suspects, contrast.tolist(), strict=True)),
-        len(outputs[names[0]]),
-        seconds,
+    channels = contrast_channels(
+        outputs[names[0]], [outputs[name] for name in names[1:]], [outputs[name] for name in suspects], FORM
     )
+    distances = largest_channel(channels)
+    seconds = (time.perf_counter() - start) / max(1, len(suspects))
+    by_name = dict(zip(suspects, distances.tolist(), strict=True))
+    return Measured(source, CONTRAST, by_name, len(outputs[names[0]]), seconds)
 
 
-def measure_all(source: SourceZoo, queries: int | None = None) -> tuple[list[Measured], dict[str, str]]:
-    """Every statistic that the source's zoo allows, and the reasons for the others.
+def measure_all(
+    source: SourceZoo, rulings: Sequence[Ruling], queries: int | None = None
+) -> tuple[list[Measured], dict[str, str]]:
+    """Every fixed statistic that the source's zoo allows, and the reasons for the others.
 
     Args:
         source: the zoo.
-        queries: number of probes. None: all, and the presets on their own probe sets as well.
+        rulings: sibling tests that were done, of which those with so many probes and the most siblings up to 19 count.
+        queries: number of probes. None: all.
     """
-    count = len(source.loaded.siblings)
+    most = min(source.count, MAX_PROBES) if queries is None else queries
     jobs: list[tuple[str, Callable[[], Measured]]] = [
-        (name, partial(measure_fixed, source, name, queries)) for name in FIXED_STATISTICS
+        (name, partial(measure_fixed, source, name, most)) for name in FIXED_STATISTICS
     ]
-    if count >= MIN_SIBLINGS:
-        few = min(count, 19)
-        jobs += [(name, partial(measure_siblings, source, name, few, queries)) for name in SIBLING_STATISTICS]
-        jobs += [(CONTRAST, partial(measure_contrast, source, few, queries))]
-    if queries is None:
-        jobs += [(name, partial(measure_preset, source, name)) for name in PRESETS]
+    if source.loaded.siblings:
+        jobs.append((CONTRAST, partial(measure_contrast, source, min(len(source.loaded.siblings), 19), most)))
     found: list[Measured] = []
     reasons: dict[str, str] = {}
     for name, measure in jobs:
@@ -168,14 +173,24 @@ def measure_all(source: SourceZoo, queries: int | None = None) -> tuple[list[Mea
             found.append(measure())
         except ValueError as error:
             reasons[name] = str(error)
+    count = max((r.siblings for r in rulings if r.siblings <= 19), default=0)
+    for name, ground in SIBLING_STATISTICS.items():
+        of = [r for r in rulings if (r.ground, r.siblings) == (ground, count)]
+        wanted = queries or max((r.probes for r in of), default=0)
+        found += [of_ruling(source, name, r) for r in of if r.probes == wanted]
     return found, reasons
 
 
-def summarise_statistics(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """AUC and TPR of each statistic by attack, as means over sources, with the spread over sources."""
+def summarise_statistics(measured: Sequence[Measured], queries: int | None = None) -> list[dict[str, Any]]:
+    """AUC and TPR of each statistic by attack, as means over sources, with the spread over sources.
+
+    Args:
+        measured: one for each source and statistic.
+        queries: how many each suspect was sent; None: all probes that the statistic takes, which differ by source.
+    """
     rows = []
-    for statistic, queries in dict.fromkeys((m.statistic, m.queries) for m in measured):
-        of = [m for m in measured if (m.statistic, m.queries) == (statistic, queries)]
+    for statistic in dict.fromkeys(m.statistic for m in measured):
+        of = [m for m in measured if m.statistic == statistic]
         aucs, tprs = [m.aucs() for m in of], [m.tpr(0.05) for m in of]
         by_source = [_mean_usual(values) for values in aucs]
         curves = [curve for m in of if (curve := m.roc())]
@@ -183,6 +198,7 @@ def summarise_statistics(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             {
                 "statistic": statistic,
                 "queries": queries,
+                "most_queries": max(m.queries for m in of),
                 "sources": len(of),
                 "mean_auc": _mean(by_source),
                 "mean_auc_by_source": {m.source.key: value for m, value in zip(of, by_source, strict=True)},

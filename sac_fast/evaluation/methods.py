@@ -16,8 +16,6 @@ from ..errors import FileFormatError
 from ..io.files import StrPath, open_regular
 from ..labelled_zoo.folder import ZooMember
 from ..scores import CALIBRATED, DESCRIPTIONS, FIXED, REGULARISATION, CohortFeatures, CohortStatistic, Score
-from ..scores.regression import min_probes
-from ..scores.score import REGRESSION
 from .crossfit import cross_fit
 from .loaded_zoo import LoadedZoo
 
@@ -55,12 +53,6 @@ class Method:
         """Time per suspect from images to distance."""
         known = [s for s in (self.compare_seconds, self.query_seconds) if s is not None]
         return sum(known) if known else None
-
-
-def is_defined(loaded: LoadedZoo, score: Score) -> bool:
-    """Whether the zoo has enough probes for the score; only a regression needs more than two."""
-    outputs = loaded.outputs[score.probes][loaded.source].shape[1]
-    return score.comparison != REGRESSION or loaded.count(score.probes, score.count) >= min_probes(outputs)
 
 
 def check_probe_set(loaded: LoadedZoo, score: Score) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 from ..errors import FileFormatError
 from ..io.files import StrPath, atomic_write
 from ..io.progress import track
-from ..scores import PRESETS
 from .accusation_matrix import is_below
 from .judging import Judged, judge_source
 from .merits import BUDGETS, Measured, choices, measure_all, summarise_statistics
@@ -107,15 +107,15 @@ def evaluate_sources(
         judge_source(source, asked.sibling_counts, asked.probe_counts, rotate=asked.rotate, weights=asked.weights)
         for source in track(sources, "judging", enabled=progress)
     ]
-    measured: list[Measured] = []
+    complete: list[Measured] = []
+    by_budget: dict[int, list[Measured]] = {}
     not_evaluated: dict[str, dict[str, str]] = {}
-    for source in track(sources, "measuring", enabled=progress):
-        full, reasons = measure_all(source)
-        measured += full
-        for budget in (count for count in asked.budgets if count < source.count):
-            measured += measure_all(source, budget)[0]
-        not_evaluated[source.key] = reasons
-    complete = [m for m in measured if m.queries == m.source.count or m.statistic in PRESETS]
+    for one in track(judged, "measuring", enabled=progress):
+        full, reasons = measure_all(one.source, one.rulings)
+        complete += [*full, *one.presets]
+        for budget in (count for count in asked.budgets if count < one.source.count):
+            by_budget.setdefault(budget, []).extend(measure_all(one.source, one.rulings, budget)[0])
+        not_evaluated[one.source.key] = reasons | one.not_evaluated
     by_key = {source.key: source for source in sources}
     results: dict[str, Any] = {
         "kind": KIND,
@@ -125,7 +125,10 @@ def evaluate_sources(
         "left_out": left_out,
         "not_evaluated": not_evaluated,
         **_verdicts(judged, by_key),
-        "statistics": summarise_statistics(measured),
+        "statistics": [
+            *summarise_statistics(complete),
+            *(row for budget, of in by_budget.items() for row in summarise_statistics(of, budget)),
+        ],
         "choices": choices(complete),
         "seconds": round(time.perf_counter() - start, 2),
     }
@@ -155,7 +158,7 @@ def _verdicts(judged: Sequence[Judged], sources: Mapping[str, SourceZoo]) -> dic
         "matrix": _matrix(judged),
         "rotated": _rotated(judged),
         "family_wise": _family_wise(judged),
-        "weights": [row for one in judged for row in one.weights],
+        "weights": _weights(judged),
         "rulings": [_keep(ruling) for ruling in rulings if ruling.probes == sources[ruling.source].count],
     }
 
@@ -210,6 +213,18 @@ def _rotated(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     return [
         {"siblings": count, "alpha": alpha, "of": kind, **Share(tuple(pairs)).to_dict()}
         for (count, alpha, kind), pairs in cells.items()
+    ]
+
+
+def _weights(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Verdicts of the weights test by task, role and origin."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in judged:
+        for row in one.weights:
+            groups.setdefault((one.source.task, row["role"], row["origin"]), []).append(row["verdict"])
+    return [
+        {"task": task, "role": role, "origin": origin, "models": len(verdicts), "verdicts": dict(Counter(verdicts))}
+        for (task, role, origin), verdicts in sorted(groups.items())
     ]
 
 

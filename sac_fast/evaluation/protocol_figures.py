@@ -19,12 +19,13 @@ _COLOURS, _DASHES, _MARKERS = (*COLOURS, "#882255"), (*DASHES, (0, (2, 4))), MAR
 Rows = list[Mapping[str, Any]]
 
 
-def write_protocol_figures(results: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_protocol_figures(results: Mapping[str, Any], folder: Path, *, prefix: str = "") -> list[Path]:
     """Draw all figures of `evaluate_sources`.
 
     Args:
         results: its results.
         folder: existing folder for the PNG files.
+        prefix: of their names.
 
     Returns:
         The files written.
@@ -38,7 +39,7 @@ def write_protocol_figures(results: Mapping[str, Any], folder: Path) -> list[Pat
         "accusations": ((8.0, 5.2), lambda figure: _accusations(figure, results)),
         "roc": ((8.0, 4.4), lambda figure: _roc(figure, results)),
     }
-    return draw_figures(panels, folder)
+    return draw_figures({prefix + name: panel for name, panel in panels.items()}, folder)
 
 
 def _against(figure: Any, results: Mapping[str, Any], quantity: str, called: str) -> bool:
@@ -151,10 +152,7 @@ def _accusations(figure: Any, results: Mapping[str, Any]) -> bool:
 
 def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
     """ROC curves averaged over sources, the whole and the part of low false positive rates."""
-    most: dict[str, Mapping[str, Any]] = {}
-    for row in results["statistics"]:
-        if row["roc"] and row["queries"] >= most.get(row["statistic"], {"queries": 0})["queries"]:
-            most[row["statistic"]] = row
+    most = {row["statistic"]: row for row in results["statistics"] if row["queries"] is None and row["roc"]}
     drawn = [most[name] for name in _CURVES if name in most and most[name]["mean_auc"] is not None]
     if not drawn:
         return False

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..scores import Score, evenly_spaced, transform_rows, unexplained_shares_weighted
-from ..scores.regression import min_probes
+from ..scores import Score, evenly_spaced, resampled_shares, transform_rows
+from ..scores.regression import supports_intervals
 from ..scores.score import REGRESSION
 from ..verdict.probes import probe_bootstrap, probe_counts
 from .loaded_zoo import LoadedZoo
@@ -27,7 +27,7 @@ def resampled_distances(
         seed: seed of the resamples.
 
     Returns:
-        By member (R,); None for other scores, or if a resample has too few different probes for a regression.
+        By member (R,); None for other scores, and for a regression with too few probes (`supports_intervals`).
     """
     if score.comparison not in ("l1", REGRESSION):
         return None
@@ -39,8 +39,8 @@ def resampled_distances(
     if score.metric is not None:
         drawn = probe_bootstrap(mine, transformed, metric=score.metric, resamples=resamples, seed=seed)
         return dict(zip(names, drawn.replicates, strict=True))
-    counts = torch.from_numpy(probe_counts(len(rows), resamples, seed))
-    if int((counts > 0).sum(dim=1).min()) < min_probes(mine.shape[1]):
+    if not supports_intervals(mine):
         return None
-    shares = unexplained_shares_weighted(mine, list(transformed.values()), counts).numpy()
+    counts = torch.from_numpy(probe_counts(len(rows), resamples, seed))
+    shares = resampled_shares(mine, list(transformed.values()), counts).numpy()
     return dict(zip(names, shares, strict=True))

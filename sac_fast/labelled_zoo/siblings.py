@@ -15,6 +15,8 @@ from ..errors import ModelError, require
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
 from ..models import ModelEntry, Preprocessing
+from ..models.output_form import OUTPUT_FORMS
+from ..ops.arguments import check_choice
 from ..probes import ProbeSet
 from .engine import OutputFolderError, lock_folder, open_folder, train_missing
 from .plan import Architecture, PlannedModel
@@ -38,6 +40,7 @@ def make_siblings(
     preprocessing: Preprocessing | None = None,
     model: Architecture | None = None,
     output: int | str | None = None,
+    output_form: str | None = None,
     batch_size: int = 64,
     device: str = "cpu",
     workers: int | None = None,
@@ -66,7 +69,7 @@ def make_siblings(
         probes: probe sets by name, on which every sibling is fingerprinted.
         preprocessing: of all siblings; None: pixels in 0 … 1.
         model: builds the network, so that weights can be loaded again for probes of later runs.
-        output, batch_size: see `fingerprint`.
+        output, output_form, batch_size: see `fingerprint`.
         device: torch device of trainings and fingerprints; but for the CPU, ``train`` must take ``device``.
         workers: number of processes, ≥ 1; None: one a core, at most 8, and one alone on another device.
         progress: a bar on stderr.
@@ -97,6 +100,8 @@ def make_siblings(
         (['sibling-01', 'sibling-02'], {}, [])
     """
     _check_arguments(train, count, fork, owned, model, device)
+    if output_form is not None:
+        check_choice("output_form", output_form, OUTPUT_FORMS)
     check_workers(workers)
     if workers is None and torch.device(device).type != "cpu":
         workers = 1
@@ -106,7 +111,8 @@ def make_siblings(
     if train is not None:
         training = {**describe_training(train), "fork": None if checkpoint is None else _file_hash(checkpoint)}
     options = SiblingOptions(
-        train=train, checkpoint=checkpoint, model=model, output=output, batch_size=batch_size, training=training
+        train=train, checkpoint=checkpoint, model=model, output=output, output_form=output_form,
+        batch_size=batch_size, training=training,
     )  # fmt: skip
     open_folder(out, SiblingFolder)  # refuses anything else before a file is written
     with lock_folder(out):

@@ -75,7 +75,8 @@ def draw_source(folder: StrPath, *, choice: Choice = "committed") -> dict[str, A
             for probes in zoo.probes:
                 file = zoo.fingerprint_file(probes, drawn)
                 made = Fingerprint.load(file)
-                Fingerprint(made.outputs, {**made.provenance, "kind": None}).save(file)
+                choice_made = {"by": choice, "of": len(hashes)}
+                Fingerprint(made.outputs, {**made.provenance, "kind": None, "choice": choice_made}).save(file)
             record = {
                 **zoo.draw,
                 "choice": choice,

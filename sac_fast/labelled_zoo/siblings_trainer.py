@@ -56,7 +56,7 @@ class SiblingOptions:
         train: see `make_siblings`; None: nothing is trained.
         checkpoint: file from which the last phase is trained again; None: trained from the start.
         model: builds the network, so that weights can be loaded again; None: not known.
-        output, batch_size: see `sac_fast.models.run_model`.
+        output, batch_size, output_form: see `fingerprint`.
         training: `describe_training` of the code.
     """
 
@@ -64,6 +64,7 @@ class SiblingOptions:
     checkpoint: Path | None = None
     model: Architecture | None = None
     output: int | str | None = None
+    output_form: str | None = None
     batch_size: int = 64
     training: dict[str, Any] | None = None
 
@@ -164,7 +165,7 @@ class SiblingTrainer(Trainer[PlannedModel]):
         made = fingerprint(
             model, probes,
             preprocessing=self.preprocessing, batch_size=self.options.batch_size, device=self.device,
-            output=self.options.output, name=member.name,
+            output=self.options.output, output_form=self.options.output_form, name=member.name,
         )  # fmt: skip
         return self._describe(member, made)
 

@@ -5,6 +5,7 @@ Everything here takes the outputs of the models; `sac_fast.store.stored.stored_o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from ..ops import pairwise_correlation_distances
-from ..ops.arguments import METRICS, check_choice
 from ..verdict import attainable_p_value, calibrated_threshold, conformal_p_value, holm, nulls_needed
+from .checks import check_search
 from .forest import FIRST_NEIGHBOURS, Floats, Rows, groups_of, nearest_in_blocks, related_pairs, spanning_forest
+from .forms import Evidence, FormGroup, group_by_form
 
 # Fewer models are compared exactly, others by an 8-bit sweep with exact ranking.
 _MIN_SWEEP_MODELS = 2_000
@@ -105,6 +107,9 @@ def find_relatives(
     related where their distance lies below the α quantile of the distances between independents (pairs of one pool
     depend on each other, so α is approximate). Groups: average linkage, cut at that threshold.
 
+    A model is compared in the form in which it answers: candidates and independents of a weaker form are left out.
+    Groups and forest are of the most frequent form. Outputs that are no evidence (`check_informative`) get no p-value.
+
     Args:
         names: m different names, m ≥ 2.
         outputs: m tensors (n, k_i), n the same for all.
@@ -138,13 +143,57 @@ def find_relatives(
         (('mine', 'suspect'),)
     """
     names, outputs = tuple(names), list(outputs)
-    _check(names, outputs, independents, models, among, top, alpha, metric)
+    check_search(names, outputs, independents, models, among, top, alpha, metric)
+    groups = group_by_form(outputs)
+    found = []
+    for group in groups:
+        inside = [names[row] for row in group.members]
+        own = {names[row] for row in group.own}
+        some = _Search(
+            names=tuple(inside),
+            group=group,
+            independents=[name for name in independents if name in set(inside)],
+            models=None if models is None and len(own) == len(names) else [n for n in models or names if n in own],
+            among=None if among is None else [name for name in among if name in set(inside)],
+        )
+        found.append(_find(some, top, alpha, metric, progress, with_groups=group is groups[0]))
+    notes = [note for one in found for note in one.notes]
+    if len(groups) > 1:
+        listed = ", ".join(f"{group.form.describe()} {len(group.own)}" for group in groups)
+        notes.append(
+            f"models answer in different forms ({listed}): each is compared in its own, with those of no weaker form; "
+            f"groups and forest are of the {len(groups[0].members)} models that can be compared as "
+            f"{groups[0].form.describe()}"
+        )
+    relatives = {name: of for one in found for name, of in one.relatives.items()}
+    wanted = {name: relatives[name] for name in (names if models is None else models)}
+    return dataclasses.replace(found[0], names=names, relatives=wanted, notes=tuple(dict.fromkeys(notes)))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The models of one form, whose relatives are wanted, among which, and which are independent."""
+
+    names: tuple[str, ...]
+    group: FormGroup
+    independents: Sequence[str]
+    models: Sequence[str] | None
+    among: Sequence[str] | None
+
+
+def _find(search_for: _Search, top: int, alpha: float, metric: str, progress: bool, *, with_groups: bool) -> Lineage:
+    """The relatives of models of one form."""
+    names, outputs = search_for.names, list(search_for.group.outputs)
+    models, among, evidence = search_for.models, search_for.among, Evidence(search_for.group, metric)
     row_of = {name: row for row, name in enumerate(names)}
+    notes: list[str] = []
+    independents = [name for name in search_for.independents if not evidence.is_empty(row_of[name])]
+    if left := len(search_for.independents) - len(independents):
+        notes.append(f"{left} independents are left out: their outputs are no evidence, being nearly constant or tied")
     known = np.array([row_of[name] for name in independents], np.int64)
     queries = range(len(names)) if models is None else [row_of[name] for name in models]
-    notes: list[str] = []
     null: dict[int, tuple[Floats, Rows]] = {}
-    if len(known):
+    if len(known) and len(queries):
         search = (outputs, queries, known, len(known), metric, "none", "distances to independents", progress)
         null = dict(zip(queries, zip(*_neighbours(*search), strict=True), strict=True))
     relatives: dict[str, tuple[Relative, ...]] = {}
@@ -159,12 +208,17 @@ def find_relatives(
     if is_everything:  # the search for pairs continues from these neighbours
         count = min(max(count, FIRST_NEIGHBOURS), len(candidates))
     search = (outputs, queries, candidates, count, metric, first_pass, "nearest models", progress)
-    values, others = _neighbours(*search)
+    none = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
+    values, others = _neighbours(*search) if len(queries) and count else none
     for row, distances, near in zip(queries, values, others, strict=True):
         keep = np.flatnonzero(near != row)[:top]
         tests = len(candidates) - int(is_candidate[row])
-        relatives[names[row]] = _with_p_values(names, row, distances[keep], near[keep], tests, null.get(row))
-    threshold = _threshold(outputs, known, alpha, metric, notes)
+        nulls = None if evidence.is_empty(row) else null.get(row)
+        empty = [evidence.is_empty(int(other)) for other in near[keep]] if nulls is not None else []
+        relatives[names[row]] = _with_p_values(names, row, distances[keep], near[keep], tests, nulls, empty)
+    if empty_names := [names[row] for row in evidence.empty() if names[row] not in search_for.independents]:
+        notes.append(f"no p-values for models whose outputs are no evidence: {', '.join(empty_names[:10])}")
+    threshold = _threshold(outputs, known, alpha, metric, notes) if with_groups else None
     groups: list[list[int]] = []
     forest: list[tuple[int, int, float]] = []
     if threshold is not None:
@@ -184,35 +238,6 @@ def find_relatives(
         metric,
         tuple(notes),
     )
-
-
-def _check(
-    names: tuple[str, ...],
-    outputs: list[Tensor],
-    independents: Sequence[str],
-    models: Sequence[str] | None,
-    among: Sequence[str] | None,
-    top: int,
-    alpha: float,
-    metric: str,
-) -> None:
-    check_choice("metric", metric, METRICS)
-    if len(names) != len(outputs) or len(names) < 2:
-        raise ValueError(f"names and outputs must be of the same two or more models, got {len(names)}, {len(outputs)}")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"names must be different, got {twice!r} twice")
-    for argument, given in (("independents", independents), ("models", models or ()), ("among", among or ())):
-        if unknown := sorted(set(given) - set(names)):
-            raise ValueError(f"{argument} must be among the {len(names)} models, got {unknown[0]!r}")
-        if len(set(given)) != len(given):
-            raise ValueError(f"{argument} must be different, got {sorted(given)}")
-    if among is not None and not among:
-        raise ValueError("among must name at least one model, got none")
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise ValueError(f"top must be an integer of at least 1, got {top!r}")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
 
 
 def _first_pass(models: int) -> str:
@@ -247,8 +272,12 @@ def _with_p_values(
     others: Rows,
     tests: int,
     null: tuple[Floats, Rows] | None,
+    empty: Sequence[bool],
 ) -> tuple[Relative, ...]:
-    """The relatives of a model with their p-values; `tests` is the number of all candidates."""
+    """The relatives of a model with their p-values; `tests` is the number of all candidates.
+
+    Those that `empty` marks get none.
+    """
     p_values: list[Any] = [None] * len(others)
     adjusted = p_values
     if null is not None and len(others):
@@ -258,5 +287,10 @@ def _with_p_values(
             for distance, pool in zip(distances.tolist(), pools, strict=True)
         ]
         adjusted = holm(p_values, tests=tests).tolist()
+    if null is not None:
+        p_values, adjusted = (
+            [None if is_empty else p for p, is_empty in zip(values, empty, strict=True)]
+            for values in (p_values, adjusted)
+        )
     found = zip(others.tolist(), distances.tolist(), p_values, adjusted, strict=True)
     return tuple(Relative(names[other], distance, p, p_holm) for other, distance, p, p_holm in found)

@@ -16,6 +16,7 @@ from ..errors import StoreError
 from ..fingerprint import Fingerprint
 from ..models import Preprocessing
 from ..models.architectures import split_architecture
+from ..models.common_form import CommonForm, common_form, formed
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
@@ -100,15 +101,27 @@ class SourceComparison:
     metric: str
     comparison: str
 
-    def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
-        """The distance of each model to a source; the same bits for any number of models in a call."""
+    def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
+        """The distance of each model to a source, in the weaker of their output forms; None for forms that cannot be
+        compared. The same bits for any number of models in a call.
+        """
+        found: list[float | None] = [None] * len(outputs)
+        groups: dict[CommonForm, list[int]] = {}
+        for index, one in enumerate(outputs):
+            with contextlib.suppress(ValueError):
+                groups.setdefault(common_form([source.formed, formed(one)]), []).append(index)
+        for form, indices in groups.items():
+            mine, theirs = form.rows(source.formed), [form.rows(formed(outputs[index])) for index in indices]
+            for index, distance in zip(indices, self._of_rows(mine, theirs), strict=True):
+                found[index] = distance
+        return found
+
+    def _of_rows(self, mine: torch.Tensor, theirs: list[torch.Tensor]) -> list[float]:
         if self.comparison == "l1":
-            found: list[float] = correlation_distances(source.outputs, list(outputs), metric=self.metric).tolist()
+            found: list[float] = correlation_distances(mine, theirs, metric=self.metric).tolist()
             return found
-        return [
-            float(correlation_distance(source.outputs, one, metric=self.metric, comparison=self.comparison))
-            for one in outputs
-        ]
+        metric, comparison = self.metric, self.comparison
+        return [float(correlation_distance(mine, one, metric=metric, comparison=comparison)) for one in theirs]
 
 
 @dataclass
@@ -182,7 +195,8 @@ class ResultWriter:
         for source in self._compared.sources if keys else ():
             distances = self._distances(source, [outputs for _, _, outputs in batch.results])
             for event, distance in zip(events, distances, strict=True):
-                event.setdefault("distances", {})[source.name] = distance
+                if distance is not None:
+                    event.setdefault("distances", {})[source.name] = distance
             computed.append((source, distances))
         with self._timed("store"), self._store.writing(), self._store.transaction():  # one commit for all
             if batch.results:
@@ -193,7 +207,7 @@ class ResultWriter:
                 self._add_distances(source, keys, distances)
         return events + [model_event(record) for record in batch.failures]
 
-    def _distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float]:
+    def _distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         with self._timed("correlate"):
             return self._compared.distances(source, outputs)
 
@@ -203,8 +217,8 @@ class ResultWriter:
         yield
         self.seconds[phase] += time.perf_counter() - start
 
-    def _add_distances(self, source: Fingerprint, keys: Sequence[ResultKey], distances: Sequence[float]) -> None:
-        pairs = zip(keys, distances, strict=True)
+    def _add_distances(self, source: Fingerprint, keys: Sequence[ResultKey], distances: Sequence[float | None]) -> None:
+        pairs = ((key, distance) for key, distance in zip(keys, distances, strict=True) if distance is not None)
         self._store.add_distances(source, self._compared.metric, self._compared.comparison, pairs)
 
     def add_missing_distances(self, names: Container[str], probe_hash: str) -> None:

@@ -8,7 +8,7 @@ from .calibration import Calibration
 from .cohort import inner_products, similarity_given_cohort
 from .outputs import OUTPUT_SCORES, output_distance
 from .presets import CALIBRATED, DESCRIPTIONS, FIXED, PRESETS, REGULARISATION, preset_probes
-from .regression import unexplained_share, unexplained_shares_weighted
+from .regression import SourceRegression, resampled_shares, unexplained_share
 from .score import Score, evenly_spaced
 from .statistic import CohortFeatures, CohortStatistic
 from .transforms import parse_transform, transform_rows
@@ -25,6 +25,7 @@ __all__ = [
     "CohortFeatures",
     "CohortStatistic",
     "Score",
+    "SourceRegression",
     "Weights",
     "evenly_spaced",
     "fit_weights",
@@ -32,8 +33,8 @@ __all__ = [
     "output_distance",
     "parse_transform",
     "preset_probes",
+    "resampled_shares",
     "similarity_given_cohort",
     "transform_rows",
     "unexplained_share",
-    "unexplained_shares_weighted",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..ops import correlation_distance, correlation_distances
 from ..ops.arguments import COMPARISONS, METRICS, check_choice, outputs_list, outputs_tensor
 from .outputs import NEED_LABELS, OUTPUT_SCORES, output_distance
-from .regression import unexplained_share
+from .regression import SourceRegression
 from .transforms import parse_transform, transform_rows
 from .weights import Floats
 
@@ -127,7 +127,8 @@ class Score:
             return np.array([output_distance(self.measure, source[rows], model[rows], truth) for model in models])
         mine, *theirs = (transform_rows(model[rows], self.measure) for model in (source, *models))
         if self.metric is None:
-            return np.array([unexplained_share(mine, other) for other in theirs])
+            regression = SourceRegression(mine)
+            return np.array([regression.predict(other).share for other in theirs])
         if self.comparison == "l1":
             found = correlation_distances(mine, theirs, metric=self.metric, backend=backend)
             return found.double().cpu().numpy()

@@ -74,14 +74,22 @@ def contrast_distances(source: Tensor, siblings: Sequence[Tensor], models: Seque
     if not siblings or any(sibling.shape != source.shape for sibling in siblings):
         shapes = [tuple(sibling.shape) for sibling in siblings]
         raise ValueError(f"siblings must have outputs like the source's {tuple(source.shape)}, got {shapes}")
-    members = [source, *siblings]
+    return largest_channel(contrast_channels(source, siblings, models, form))
+
+
+def contrast_channels(source: Tensor, siblings: Sequence[Tensor], models: Sequence[Tensor], form: str) -> list[Floats]:
+    """The channels of `contrast_distances`, each (number of models,) and not yet standardised.
+
+    No other model has a part in a model's values.
+    """
+    members, models = ([model.double() for model in some] for some in ((source, *siblings), models))
     order = _disputed(members, form)
     few = torch.from_numpy(np.sort(order[:_FEW]))
     near = [model[few] for model in models]
     published = [correlation_distances(member[few], near, metric="pearson").double().numpy() for member in members]
     channels = [-np.log(np.maximum(np.stack(published, axis=1), 1e-12))]
     channels += [np.arctanh(cosines.clip(-1 + 1e-7, 1 - 1e-7)) for cosines in _cosines(members, models, form, order)]
-    return _largest([values[:, 0] - values[:, 1:].mean(axis=1) for values in channels])
+    return [values[:, 0] - values[:, 1:].mean(axis=1) for values in channels]
 
 
 def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) -> Floats:
@@ -113,7 +121,7 @@ def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) 
     """
     if len(models) <= MIN_COHORT:
         raise ValueError(f"models must be a suspect and at least {MIN_COHORT} nulls, got {len(models)} models")
-    everyone = [source, *models]
+    everyone = [model.double() for model in (source, *models)]
     order = _disputed(everyone, form)
     rows = list(range(1, len(everyone)))
     if not _same_classes(everyone, form):
@@ -126,17 +134,18 @@ def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) 
         for transform, is_disputed in transforms:
             chosen = torch.from_numpy(np.sort(order[:_MANY] if is_disputed else order))
             products.append(inner_products([model[chosen] for model in everyone], "outputs", transform))
-    return _largest([similarity_given_cohort(found, 0, rows, rows, _SHRINKAGE) for found in products])
+    return largest_channel([similarity_given_cohort(found, 0, rows, rows, _SHRINKAGE) for found in products])
 
 
-def _largest(channels: Sequence[Floats]) -> Floats:
+def largest_channel(channels: Sequence[Floats]) -> Floats:
     """Minus the largest channel of each model, standardised over all models; a channel without spread says nothing."""
     standardised = []
     for values in channels:
         deviation = values.std()
         is_constant = deviation <= 1e-9 * np.abs(values).max()
         standardised.append(np.zeros_like(values) if is_constant else (values - values.mean()) / deviation)
-    return np.asarray(-np.max(standardised, axis=0))
+    # Rounded, so that models which are equally near by definition tie: rounding errors would order them.
+    return np.asarray(-np.max(standardised, axis=0).round(9))
 
 
 def _same_classes(models: Sequence[Tensor], form: str) -> bool:

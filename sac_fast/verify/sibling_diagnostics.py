@@ -87,11 +87,33 @@ def sibling_warnings(members: Sequence[Member], diagnostics: Sequence[Diagnostic
     equal = [m.name for m in siblings if torch.equal(m.outputs, source.outputs)]
     if equal:
         found.append(f"Outputs equal the source's: {', '.join(equal)}. Siblings must be trainings of their own.")
+    found += _training_warnings(members)
     seed = source.provenance.get("seed")
     if seed in USUAL_SEEDS:
         found.append(
             f"The source was made with the usual seed {seed}: whoever ran the same recipe with it shares its start, "
             "and is not exchangeable with the siblings."
+        )
+    return found
+
+
+def _training_warnings(members: Sequence[Member]) -> list[str]:
+    """What fingerprints of `make_siblings` say of how the models were made, and how the source was picked."""
+    found = []
+    choice = members[0].provenance.get("choice")
+    if isinstance(choice, dict) and choice.get("by") == "best":
+        found.append(
+            f"The source was chosen as the most accurate of {choice.get('of')} trainings: where the statistic depends "
+            "on accuracy, p-values are not exact."
+        )
+    trainings = [member.provenance.get("training") for member in members]
+    for key, called in (("code_hash", "training code"), ("versions", "library versions"), ("fork", "checkpoint")):
+        if len({str(training.get(key)) for training in trainings if isinstance(training, dict)}) > 1:
+            found.append(f"Source and siblings were trained with different {called}: they are not of one recipe.")
+    if any(isinstance(training, dict) and training.get("fork") for training in trainings):
+        found.append(
+            "The siblings were trained again from a checkpoint of the source: they find what was extracted from the "
+            "source's answers, not what was fine-tuned from its weights."
         )
     return found
 

@@ -18,13 +18,15 @@ def test_from_images_to_a_verdict(made, run):
     code, out, _ = run("verify", "0.safetensors", "1.safetensors", "--null", "null", "--alpha", "0.2", "--json")
     result = json.loads(out)
     assert code == 0
-    assert result["verdict"] == "derived"
-    assert result["p_value"] == pytest.approx(1 / 6)
-    assert result["attainable_p_value"] == pytest.approx(1 / 6)
+    assert (result["ground"], result["verdict"]) == ("null pool", {"1": "derived"})
+    assert result["p_value"]["1"] == result["smallest_p"] == pytest.approx(1 / 6)
+    assert result["tried"] == {"1": [{"ground": "null pool", "score": "cosine, l1", "p_value": 1 / 6}]}
+    assert "declare no kind" in result["conditions"][1]
+    pool = result["pool"]["1"]
     source, suspect = (sac_fast.Fingerprint.load(made / f"{i}.safetensors") for i in (0, 1))
-    assert result["distance"] == pytest.approx(sac_fast.correlation_distance(source.outputs, suspect.outputs).item())
-    assert sorted(result["null_distances"]) == ["2", "3", "4", "5", "6"]
-    assert min(result["null_distances"].values()) > result["distance"]
+    assert pool["distance"] == pytest.approx(sac_fast.correlation_distance(source.outputs, suspect.outputs).item())
+    assert sorted(pool["null_distances"]) == ["2", "3", "4", "5", "6"]
+    assert min(pool["null_distances"].values()) > pool["distance"]
 
     code, out, _ = run("verify", "0.safetensors", "null/2.safetensors", "--null", "1.safetensors", "--alpha", "0.5")
     assert code == 0
@@ -34,6 +36,61 @@ def test_from_images_to_a_verdict(made, run):
         sac_fast.load_model("cli_models:Net", weights="weights0.safetensors")
     )
     assert source.provenance["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
+
+
+def test_kinds_of_nulls_and_several_suspects(made, run):
+    nulls = ("--null", "same-data-same-architecture=null", "--alpha", "0.2")
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", "probes2.safetensors", *nulls)
+    assert code == 2  # no such file
+    twin = sac_fast.Fingerprint.load("null/6.safetensors")
+    (made / "null/6.safetensors").unlink()
+    twin.save("6.safetensors")
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", "6.safetensors", *nulls, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["pool"]["1"]["by_kind"] == {"same-data-same-architecture": 0.2}
+    # Holm: two suspects cannot be accused by a pool of four nulls
+    assert result["adjusted"]["1"] == 0.4
+    assert result["verdict"] == {"1": "inconclusive", "6": "not distinguished"}
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", "--null", "other-data=null", "--alpha", "0.2")
+    assert "too few of the kinds: same-data-same-architecture (0)" in " ".join(out.split())
+    for kind in ([], ["--kind", "other-data"]):
+        code, out, _ = run("verify", "0.safetensors", "1.safetensors", "6.safetensors", *nulls, *kind)
+        assert code == 0
+    code, _, err = run("verify", "0.safetensors", "1.safetensors", "--null", "twin=null")
+    assert (code, "must be PATH or KIND=PATH" in " ".join(err.split())) == (2, True)
+
+
+def test_siblings_are_the_stronger_ground(made, run):
+    """Five siblings are few: Student's t; the contrast where there are fewer than four; both by Bonferroni."""
+    (made / "siblings").mkdir()
+    for i in range(2, 7):
+        (made / f"null/{i}.safetensors").rename(made / f"siblings/{i}.safetensors")
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", "--siblings", "siblings")
+    assert code == 0
+    assert "ground" in out
+    assert "siblings (5 siblings are the strongest ground, though few)" in " ".join(out.split())
+    code, out, _ = run(
+        "verify", "0.safetensors", "1.safetensors", "--siblings", "siblings", "--preset", "sac-jc", "--json"
+    )
+    assert json.loads(out)["tried"]["1"][0]["score"] == "sac-jc"
+    for i in range(2, 5):
+        (made / f"siblings/{i}.safetensors").rename(made / f"null/{i}.safetensors")
+    nulls = ("--siblings", "siblings", "--null", "null", "--alpha", "0.25")
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", *nulls, "--json")
+    assert json.loads(out)["tried"]["1"][0]["score"] == "contrast with 2 siblings"
+    assert json.loads(out)["verdict"] == {"1": "derived"}
+
+
+def test_weights_are_reported_beside_the_verdict(made, run):
+    files = ("--source-weights", "weights0.safetensors", "--suspect-weights", "weights1.safetensors")
+    code, out, _ = run("verify", "0.safetensors", "1.safetensors", "--null", "null", *files)
+    assert code == 0
+    assert "no part of the verdict" in out
+    code, _, err = run("verify", "0.safetensors", "1.safetensors", *files[:2])
+    assert (code, "goes with --suspect-weights" in err) == (2, True)
+    code, _, err = run("verify", "0.safetensors", "1.safetensors", "2.safetensors", *files)
+    assert code == 2
 
 
 @pytest.mark.parametrize("nulls", [[], ["--null", "null/2.safetensors"]])

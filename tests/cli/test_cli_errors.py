@@ -13,8 +13,9 @@ import sac_fast
 from sac_fast.cli import info
 from sac_fast.cli import main as cli
 from sac_fast.cli.render import common
+from sac_fast.cli.render.verify import show_verdicts
 from sac_fast.probes import ImageCheck, ProbeVerification
-from sac_fast.verify.fingerprints import verify_fingerprints
+from sac_fast.verify.grounds import verify_suspects
 
 FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
 
@@ -125,8 +126,8 @@ def test_untrusted_text_cannot_write_the_report(tmp_path, capsys):
     outputs = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
     names = ["mine", STRANGE, *(f"null{i}" for i in range(3))]
     made = [sac_fast.fingerprint(lambda x, i=i: outputs + i * outputs**2, probes, name=n) for i, n in enumerate(names)]
-    result = verify_fingerprints(made[0], made[1], made[2:], metric="pearson")
-    common.show_verification(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
+    result = verify_suspects(made[0], made[1:2], nulls=made[2:], score="distance", metric="pearson")
+    show_verdicts(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
     common.show_fingerprint(made[1], tmp_path / "f.safetensors", False)
     of_recipe = ProbeVerification(
         [ImageCheck(STRANGE, False, STRANGE), ImageCheck(STRANGE, True)], [STRANGE], [STRANGE]

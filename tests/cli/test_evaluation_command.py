@@ -56,13 +56,19 @@ def test_from_a_zoo_to_tables_and_a_verdict(tmp_path, zoo, run):
     files = [zoo.fingerprint_file("misclassified", name) for name in ("source", "adaptive-correlation-0")]
     code, text, err = run("verify", *files, "--preset", "calibrated", "--calibration", fit, "--alpha", "0.2", "--json")
     assert (code, err) == (0, "")
-    assert json.loads(text)["score"] == "calibrated, −log P"
-    assert json.loads(text)["null_count"] == 15
+    (found,) = json.loads(text)["pool"].values()
+    assert (found["score"], found["null_count"]) == ("calibrated, −log P", 15)
     nulls = [x for i in range(9) for x in ("--null", zoo.fingerprint_file("misclassified", f"independent-{i}"))]
     code, text, _ = run("verify", *files, *nulls, "--preset", "robust", "--alpha", "0.2", "--json")
     assert code == 0
-    assert json.loads(text)["verdict"] == "derived"
-    assert json.loads(text)["score"] == "log-softmax(4)/regression@misclassified"
+    (found,) = json.loads(text)["pool"].values()
+    assert (found["verdict"], found["score"]) == ("derived", "log-softmax(4)/regression@misclassified")
+    # with all that a labelled zoo holds: nulls with their kinds, and thefts
+    code, text, _ = run("verify", *files, "--zoo", zoo.folder, "--alpha", "0.2", "--json")
+    assert code == 0
+    assert set(json.loads(text)["thefts"]["adaptive-correlation-0"]) == {
+        *("finetune-all", "extract-labels", "transfer-all", "adaptive-correlation"),
+    }
 
 
 def test_one_json_document(tmp_path, zoo, run):
@@ -87,7 +93,8 @@ def test_without_matplotlib_the_results_are_written(tmp_path, zoo, run, no_matpl
     ("arguments", "code", "message"),
     [
         ((), 2, "--quick to train a small one"),
-        (("nowhere",), 1, "cannot read"),
+        (("nowhere",), 1, "must hold labelled zoos (zoo.json), got none"),
+        (("ZOO", "ZOO", "--preset", "robust"), 2, "--preset"),
         (("ZOO", "--alpha", "1"), 2, "must be between 0 and 1"),
         (("ZOO", "--preset", "best"), 1, "preset must be one of sac-jc, robust, calibrated, got 'best'"),
         (("ZOO", "--score", "best"), 1, "score must be TRANSFORM"),

@@ -3,25 +3,27 @@
 import json
 import multiprocessing
 import shlex
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import sac_fast
 from sac_fast.demo import data, folder, plan, run_demo
 from sac_fast.demo import run as demo_run
 from sac_fast.errors import ModelError
 from sac_fast.fingerprint import Fingerprint, fingerprint
 from sac_fast.labelled_zoo import engine
 from sac_fast.labelled_zoo.engine import OutputFolderError
+from sac_fast.labelled_zoo.siblings_folder import sibling_fingerprints
 from sac_fast.models import Preprocessing, list_entries, load_model, open_model
 from sac_fast.probes import ProbeSet
 
 TINY = plan.Size(
-    patches=16, test_patches=6, epochs=1, null=4, held_out=4, finetuned=1, rate=0.2,
-    architectures=("plain", "residual"),
+    patches=16, test_patches=20, epochs=1, siblings=4, students=("residual",),
+    independents=(("plain", "defender", False), ("residual", "attacker", False), ("plain", "attacker", True)),
+    null_alpha=0.25,
 )  # fmt: skip
 
 
@@ -49,139 +51,178 @@ def test_files_are_those_listed_and_no_others(demo):
     out, results = demo
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert written == {*results["files"], "results.json"}
-    assert len(results["files"]) == 2 + 2 * (1 + len(results["models"]))
+    # backbone, source, 4 siblings and 9 suspects with weights and fingerprints, two APIs with fingerprints
+    assert len(results["files"]) == 2 + 2 * (6 + 9) + 2
+    names = sorted(path.name for path in (out / "fingerprints" / "siblings").iterdir())
+    assert names == [f"sibling-0{i}.safetensors" for i in range(1, 5)]
 
 
 def test_manifest_says_how_to_run_every_model(demo):
     """What a scan of it stores is what the demo's fingerprints hold."""
     out, results = demo
     entries = list_entries(out / "zoo.csv")
-    assert [entry.name for entry in entries] == ["source", *(row["name"] for row in results["models"])]
+    others = ["backbone", "source", *(f"sibling-0{i}" for i in range(1, 5))]
+    assert [entry.name for entry in entries] == [*others, *(row["name"] for row in results["models"])]
+    tags = [entry.tags for entry in entries]
+    assert tags == [
+        *(("backbone",), ("source",)), *[("sibling",)] * 4, *[("independent",)] * 3, *[("suspect",)] * 8,
+    ]  # fmt: skip
     probes = ProbeSet.load(out / "probes.safetensors")
-    for entry, row in zip(entries, [None, *results["models"]], strict=True):
-        role = "source" if row is None else row["role"]
-        assert entry.tags == ("independent" if role in ("null", "held-out") else role,)
+    folders = {"sibling": "siblings/", "independent": "independents/"}
+    for entry in entries:
         with open_model(entry) as model:
             answers = model.run(entry.preprocessing(torch.from_numpy(probes.images.copy())))
-        place = "null/" if role == "null" else ""
-        kept = Fingerprint.load(out / f"fingerprints/{place}{entry.name}.safetensors").outputs
-        assert torch.allclose(answers, kept, rtol=0, atol=1e-5)
+            assert model.recorded == entry.name.startswith("api-")
+        kept = Fingerprint.load(out / f"fingerprints/{folders.get(entry.tags[0], '')}{entry.name}.safetensors")
+        assert torch.allclose(answers, kept.outputs, rtol=0, atol=1e-5)
+        assert kept.output_form == {"api-labels": "labels", "api-probabilities": "probabilities"}.get(
+            entry.name, "logits"
+        )
 
 
 def test_table_has_every_column(demo):
     _, results = demo
-    assert len(results["models"]) == 4 + 4 + 2 * 1 + 2 * 2
     for row in results["models"]:
         assert list(row) == [
-            "name", "origin", "truth", "role", "architecture", "accuracy", "distance",
-            "p_value", "verdict", "correct", "reason",
+            "name", "origin", "truth", "kind", "architecture", "accuracy", "output_form", "p_exact", "p_adjusted",
+            "p_student", "verdict", "reason", "correct", "weights", "distance", "null_p_value", "null_verdict",
         ]  # fmt: skip
         assert 0 <= row["accuracy"] <= 1
-        assert 0 < row["distance"] <= 2
-        assert row["truth"] == ("derived" if row["role"] == "suspect" else "independent")
-    origins = {row["origin"] for row in results["models"]}
-    assert origins == {
-        "fine-tuned, all layers",
-        "fine-tuned, last layer",
-        "extracted by labels",
-        "extracted by probabilities (T = 4)",
-        "independent, defender's patches",
-        "independent, attacker's patches",
-    }
-    assert results["source"]["origin"] == "source, defender's patches"
-    assert "constant" in results["why"]
+        assert 0 <= row["distance"] <= 2
+        assert (row["kind"] is None) == (row["truth"] == "derived")
+        assert (row["weights"] is None) == row["name"].startswith("api-")
+    assert [(row["origin"], row["kind"]) for row in results["models"]] == [
+        ("honest: same data, same network", "same-data-same-architecture"),
+        ("honest: other data, residual network", "other-data"),
+        ("honest: other data, same backbone", "same-backbone"),
+        ("fine-tuned, all layers", None),
+        ("fine-tuned, last layer", None),
+        ("half of the weights pruned, fine-tuned", None),
+        ("distilled (90 % labels, 10 % outputs at T = 20), residual network", None),
+        ("extracted by probabilities (T = 4), residual network", None),
+        ("extracted by labels, residual network", None),
+        ("a copy behind an API that gives probabilities to 3 decimals", None),
+        ("a copy behind an API that gives labels alone", None),
+    ]
+    assert [member["name"] for member in results["siblings"]] == [f"sibling-0{i}" for i in range(1, 5)]
+    assert results["source"]["origin"] == "source"
+
+
+def test_siblings_judge_as_the_api_does(demo):
+    """The public function on the fingerprint files; four siblings: Student's t, no exact verdict."""
+    out, results = demo
+    prints = {path.stem: Fingerprint.load(path) for path in (out / "fingerprints").rglob("*.safetensors")}
+    siblings = [prints[f"sibling-0{i}"] for i in range(1, 5)]
+    suspects = {row["name"]: prints[row["name"]] for row in results["models"]}
+    together = sac_fast.sibling_test(prints["source"], siblings, suspects, alpha=0.05)
+    assert {row["name"]: row["p_adjusted"] for row in results["models"]} == together.adjusted
+    assert (results["exact"], results["smallest_p"], results["alpha"]) == (False, 0.2, 0.05)
+    for row in results["models"]:
+        name = row["name"]
+        assert row["p_exact"] == together.p_exact[name]
+        if name in ("finetune-last", "extract-labels-residual", "independent-02", "api-labels"):
+            alone = sac_fast.sibling_test(prints["source"], siblings, {name: suspects[name]}, alpha=0.05)
+            found = [row[key] for key in ("p_student", "verdict", "reason")]
+            assert found == [alone.p_student[name], alone.verdict[name], alone.reason[name]]
+        right = {"derived": ("derived", "derived (approximate)"), "independent": ("not distinguished",)}
+        assert row["correct"] is (row["verdict"] in right[row["truth"]])
+
+
+def test_weights_of_thieves_by_fine_tuning_and_of_the_same_backbone_are_related(demo):
+    _, results = demo
+    by_name = {row["name"]: row["weights"] and row["weights"]["verdict"] for row in results["models"]}
+    related = {name for name, verdict in by_name.items() if verdict == "weights related"}
+    assert related == {"finetune-all", "finetune-last", "prune-magnitude", "independent-03"}
 
 
 def test_distances_are_those_of_the_files(demo):
     """Recomputed in float64 from the fingerprint files: rows centred, correlated, mean absolute difference."""
     out, results = demo
 
-    def matrix(name):
-        outputs = Fingerprint.load(out / name).outputs.double().numpy()
-        return np.corrcoef(outputs)
+    def read(name):
+        return Fingerprint.load(out / "fingerprints" / name).outputs.double().numpy()
 
-    source = matrix("fingerprints/source.safetensors")
+    def matrix(outputs):
+        centred = outputs - outputs.mean(1, keepdims=True)
+        return np.corrcoef(centred)
+
+    source = read("source.safetensors")
+    softmax = np.exp(source) / np.exp(source).sum(1, keepdims=True)
     for row in results["models"]:
-        place = "null/" if row["role"] == "null" else ""
-        mine = matrix(f"fingerprints/{place}{row['name']}.safetensors")
-        assert row["distance"] == pytest.approx(np.abs(source - mine).mean(), abs=1e-6)
+        ours, theirs = source, read(f"{'independents/' if row['kind'] else ''}{row['name']}.safetensors")
+        if row["output_form"] == "labels":
+            ours = np.eye(10)[source.argmax(1)]
+        if row["output_form"] == "probabilities":
+            ours, theirs = (np.log(np.maximum(p, 5e-4)) for p in (softmax.round(3), theirs))
+        assert row["distance"] == pytest.approx(np.abs(matrix(ours) - matrix(theirs)).mean(), abs=1e-4)
 
 
-def test_verdicts_follow_from_the_distances(demo):
+def test_null_pool_is_of_the_other_honest_models(demo):
     _, results = demo
-    rows = results["models"]
-    null = [row["distance"] for row in rows if row["role"] == "null"]
-    assert results["null_count"] == len(null) == 4
-    assert results["attainable_p_value"] == 0.2
-    assert results["threshold"] == min(null)
-    assert results["upper_bound"] == sorted(null)[1]
-    for row in rows:
-        if row["role"] == "null":
-            assert [row[key] for key in ("p_value", "verdict", "correct", "reason")] == [None] * 4
-            continue
-        below = sum(distance <= row["distance"] for distance in null)
-        assert row["p_value"] == (1 + below) / 5
-        assert row["verdict"] == ["derived", "inconclusive", *["not distinguished"] * 3][below]
-        right = {"derived": "derived", "independent": "not distinguished"}
-        assert row["correct"] is (row["verdict"] == right[row["truth"]])
+    null = {row["name"]: row["distance"] for row in results["models"] if row["truth"] == "independent"}
+    assert results["null_pool"] == {
+        "count": 3, "alpha": 0.25, "metric": "pearson", "comparison": "l1", "smallest_p": 0.25,
+    }  # fmt: skip
+    for row in results["models"]:
+        others = [distance for name, distance in null.items() if name != row["name"]]
+        below = sum(distance <= row["distance"] for distance in others)
+        assert row["null_p_value"] == (1 + below) / (1 + len(others))
+        if row["truth"] == "derived":
+            assert row["null_verdict"] == ["derived", "inconclusive", *["not distinguished"] * 2][below]
+        else:  # two others are too few for α = 25 %
+            assert row["null_verdict"] == "inconclusive"
 
 
-def test_auc_counts_pairs_of_derived_and_held_out(demo):
+def test_summary_counts_the_table(demo):
     _, results = demo
-
-    def area(rows):
-        far = [row["distance"] for row in results["models"] if row["role"] == "held-out"]
-        pairs = [(near["distance"] < other) + 0.5 * (near["distance"] == other) for near in rows for other in far]
-        return pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
-
-    derived = [row for row in results["models"] if row["truth"] == "derived"]
-    assert results["auc"] == area(derived)
-    assert results["auc_by_metric"]["pearson"] == results["auc"]
-    assert set(results["auc_by_metric"]) == {"cosine", "pearson", "spearman", "rbf"}
-    assert set(results["auc_by_theft"]) == set(plan.THEFTS)
-    assert results["auc_by_theft"]["extract-labels"] == area(
-        [row for row in derived if row["origin"] == "extracted by labels"]
-    )
+    for key in ("verdict", "null_verdict"):
+        called = [(row["truth"], row[key] in ("derived", "derived (approximate)")) for row in results["models"]]
+        assert results["summary"][key] == {
+            "thefts": 8, "found": called.count(("derived", True)),
+            "honest": 3, "accused": called.count(("independent", True)),
+        }  # fmt: skip
 
 
 def test_probes_are_the_compressed_test_patches(demo):
     out, results = demo
     probes = ProbeSet.load(out / "probes.safetensors")
-    test = data.make_task(0, patches=16, test_patches=6).test
+    test = data.make_task(0, patches=16, test_patches=20).test
     expected = ProbeSet.from_arrays(test.pixels, test.labels, layout="NHWC").jpeg(
         severity=results["settings"]["jpeg_severity"]
     )
     assert np.array_equal(probes.images, expected.images)
     assert np.array_equal(probes.labels, test.labels)
     assert results["settings"]["jpeg_quality"] == 25
-    assert results["settings"]["probes"] == len(probes) == 60
+    assert results["settings"]["probes"] == len(probes) == 200
 
 
-def test_printed_commands_reproduce_a_row(demo, tmp_path):
-    """What the two commands say, done with the API: the same distance as in the table."""
-    out, results = demo
+def test_printed_commands_reproduce_a_row(demo):
+    """What the two commands say, done with the API: the same p-values as in the table."""
+    _, results = demo
     first, second = (shlex.split(command) for command in results["reproduce"])
     assert first[:2] == ["sac-fast", "fingerprint"]
     assert second[:2] == ["sac-fast", "verify"]
     said = dict(zip(first[3::2], first[4::2], strict=True))
     model = load_model(first[2], weights=said["--weights"], kwargs=json.loads(said["--model-args"]))
     mean, std = (tuple(map(float, said[key].split(","))) for key in ("--mean", "--std"))
-    again = fingerprint(model, ProbeSet.load(said["--probes"]), preprocessing=Preprocessing(mean=mean, std=std))
-    source = Fingerprint.load(second[2])
+    probes = ProbeSet.load(said["--probes"])
+    preprocessing = Preprocessing(mean=mean, std=std)
+    again = fingerprint(model, probes, preprocessing=preprocessing, output_form=said["--output-form"])
     assert second[3] == said["--out"]
-    row = next(row for row in results["models"] if f"{row['name']}.safetensors" == said["--out"])
     judged = dict(zip(second[4::2], second[5::2], strict=True))
-    assert source.distance(again, metric=judged["--metric"]) == pytest.approx(row["distance"], abs=1e-9)
-    assert float(judged["--alpha"]) == 0.2
-    null = sorted(path.stem for path in (out / "fingerprints" / "null").iterdir())
-    assert judged["--null"] == str(out / "fingerprints" / "null")
-    assert null == sorted(row["name"] for row in results["models"] if row["role"] == "null")
+    siblings = sibling_fingerprints(judged["--siblings"], probes.content_hash)
+    source, alpha = Fingerprint.load(second[2]), float(judged["--alpha"])
+    name = said["--out"].removesuffix(".safetensors")
+    found = sac_fast.sibling_test(source, siblings, {name: again}, alpha=alpha)
+    row = next(row for row in results["models"] if row["name"] == name)
+    assert found.p_exact[name] == row["p_exact"]
+    assert found.p_student[name] == pytest.approx(row["p_student"], abs=1e-4)
 
 
 def test_two_workers_give_the_same_table_and_the_same_weights(demo, tmp_path):
     out, results = demo
     again = run_tiny(tmp_path, 2)
-    for key in ("models", "source", "auc", "auc_by_theft", "auc_by_metric", "threshold", "settings"):
+    for key in ("models", "source", "siblings", "summary", "settings"):
         assert again[key] == results[key]
     for path in (out / "models").iterdir():
         one, other = load_file(path), load_file(tmp_path / "models" / path.name)
@@ -220,81 +261,15 @@ def test_dead_worker_is_an_error_and_not_a_wait(monkeypatch, tmp_path):
     assert multiprocessing.active_children() == []
 
 
-# ---- the output folder
-
-
-def test_foreign_folder_is_refused_and_left_as_it_was(tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputFolderError, match="out must be a new or empty folder"):
-        run_demo(tmp_path, quick=True)
-    (tmp_path / "results.json").write_text('{"kind": "something else"}')
-    with pytest.raises(OutputFolderError, match="which holds something else"):
-        run_demo(tmp_path, quick=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "thesis.txt"]
-    with pytest.raises(OutputFolderError, match="out must be a folder, got the file"):
-        run_demo(tmp_path / "thesis.txt", quick=True)
-
-
-def test_earlier_demo_is_replaced_and_the_users_files_stay(tmp_path):
-    larger, smaller = plan.plan(replace(TINY, null=6), 0), plan.plan(TINY, 0)
-    folder.prepare(tmp_path, larger)
-    for name in folder.planned_files(larger):
-        (tmp_path / name).write_text("old")
-    (tmp_path / "models" / "mine.safetensors").write_text("mine")
-    (tmp_path / "notes.txt").write_text("mine")
-    folder.prepare(tmp_path, smaller)
-    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["models/mine.safetensors", "notes.txt", "results.json"]
-
-
-def test_users_file_under_a_name_of_the_demo_is_not_overwritten(tmp_path):
-    folder.write_results(tmp_path, {"kind": folder.KIND, "files": []})
-    (tmp_path / "probes.safetensors").write_text("mine")
-    with pytest.raises(OutputFolderError, match=r"out must not hold files .*probes\.safetensors"):
-        folder.prepare(tmp_path, plan.plan(TINY, 0))
-    assert (tmp_path / "probes.safetensors").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../precious.safetensors", "models/../../precious.safetensors", "notes.txt", "models/a.safetensors\n", 7],
-)
-def test_results_json_of_a_stranger_removes_nothing_else(tmp_path, name):
-    out = tmp_path / "out"
-    (out / "models").mkdir(parents=True)
-    for path in (tmp_path / "precious.safetensors", out / "notes.txt", out / "models" / "a.safetensors"):
-        path.write_text("precious")
-    folder.write_results(out, {"kind": folder.KIND, "files": [name]})
-    folder.prepare(out, plan.plan(TINY, 0))
-    for path in (tmp_path / "precious.safetensors", out / "notes.txt", out / "models" / "a.safetensors"):
-        assert path.read_text() == "precious"
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"seed": -1}, "seed must be an integer in 0…281474976710655, got -1"),
-        ({"seed": 0.5}, "seed must be an integer in 0…281474976710655, got 0.5"),
-        ({"seed": 2**48}, "seed must be an integer in 0…281474976710655, got 281474976710656"),
-        ({"workers": 0}, "workers must be an integer of at least 1, got 0"),
-        ({"metric": "pearsn"}, "metric must .*pearsn"),
-        ({"comparison": "l3"}, "comparison must .*l3"),
-    ],
-)
-def test_wrong_arguments_cost_no_training(tmp_path, options, words):
-    with pytest.raises(ValueError, match=words):
-        run_demo(tmp_path / "out", quick=True, **options)
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.slow
 def test_quick_demo_shows_what_it_must(tmp_path):
-    """Accuracy ≥ 90 %; every fine-tuned and distilled model is nearer than every independent; in time."""
+    """Accuracy; every fine-tuned, pruned and softly extracted model and every API is found, no honest one accused."""
     results = run_demo(tmp_path, quick=True, progress=False)
-    independents = [row for row in results["models"] if row["truth"] == "independent"]
-    sure = [row for row in results["models"] if row["origin"].startswith(("fine-tuned", "extracted by probabilities"))]
-    assert results["source"]["accuracy"] >= 0.9
-    assert min(row["accuracy"] for row in independents) >= 0.9
-    assert len(sure) == 5
-    assert max(row["distance"] for row in sure) < min(row["distance"] for row in independents)
-    assert all(row["verdict"] == "derived" for row in sure)
+    assert results["source"]["accuracy"] >= 0.85
+    rows = {row["name"]: row for row in results["models"]}
+    assert min(row["accuracy"] for row in rows.values()) >= 0.8
+    sure = {"finetune-all", "finetune-last", "extract-soft-t4-residual", "api-probabilities", "api-labels"}
+    assert {name for name in sure if not rows[name]["correct"]} == set()
+    assert results["summary"]["verdict"]["accused"] == 0
+    related = {name for name, row in rows.items() if row["weights"] and row["weights"]["verdict"] == "weights related"}
+    assert related == {"finetune-all", "finetune-last", "prune-magnitude", "independent-04"}

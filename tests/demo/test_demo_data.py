@@ -10,12 +10,9 @@ from PIL import Image
 from sac_fast.demo import architectures, data, plan
 from sac_fast.errors import ProbeError
 from sac_fast.labelled_zoo import photographs
+from sac_fast.labelled_zoo.siblings_folder import is_usual_seed
 from sac_fast.models import load_model
 
-TINY = plan.Size(
-    patches=16, test_patches=6, epochs=1, null=4, held_out=4, finetuned=1, rate=0.2,
-    architectures=("plain", "residual"),
-)  # fmt: skip
 KINDS = ["plain", "residual", "inception"]
 
 
@@ -109,29 +106,44 @@ def test_architectures_are_of_different_kinds():
     assert not {"_Residual", "_Branches"} & set(layers["plain"])
 
 
-@pytest.mark.parametrize("size", [plan.FULL, plan.QUICK, TINY], ids=["full", "quick", "tiny"])
+@pytest.mark.parametrize("size", [plan.FULL, plan.QUICK], ids=["full", "quick"])
 def test_plan(size):
     members = plan.plan(size, 4)
-    assert (members[0].name, members[0].role, members[0].side) == ("source", "source", "defender")
+    assert [member.name for member in members[:2]] == ["backbone", "source"]
     assert len({member.name for member in members}) == len(members)
     assert len({member.seed for member in members}) == len(members)
     assert not {m.seed for m in members} & {m.seed for m in plan.plan(size, 5)}
-    null = [member for member in members if member.role == "null"]
-    held_out = [member for member in members if member.role == "held-out"]
-    assert len(null) >= round(1 / size.rate) - 1
-    assert len(held_out) >= 4
-    for pool in (null, held_out):
-        assert {(member.method, member.side) for member in pool} == {
-            ("independent", "defender"),
-            ("independent", "attacker"),
-        }
-    suspects = [member for member in members if member.role == "suspect"]
-    assert {member.method for member in suspects} == set(plan.THEFTS)
-    assert {member.side for member in suspects} == {"attacker"}
-    for method in ("extract-labels", "extract-probabilities"):
-        assert [m.architecture for m in suspects if m.method == method] == list(size.architectures)
-    assert len(null) + len(held_out) + len(suspects) + 1 == len(members)
+    assert not any(is_usual_seed(member.seed) for member in members)
+    source, *siblings = (member for member in members if member.method in ("source", "sibling"))
+    assert len(siblings) == size.siblings
+    for sibling in siblings:  # alike but for the seed
+        assert (sibling.architecture, sibling.side, sibling.from_backbone) == ("plain", "defender", True)
+        assert (source.architecture, source.side, source.from_backbone) == ("plain", "defender", True)
+    suspects = [member for member in members if member.is_suspect]
+    assert {member.method for member in suspects} == {*plan.THEFTS, "independent", "api"}
+    assert {member.side for member in suspects if member.truth == "derived"} == {"attacker"}
+    for method in ("extract-labels", "extract-soft-t4", "extract-distill"):
+        assert [m.architecture for m in suspects if m.method == method] == list(size.students)
+    kinds = {member.kind for member in suspects if member.truth == "independent"}
+    assert kinds == {"same-data-same-architecture", "same-data", "other-data", "same-backbone"}
+    assert {member.form for member in suspects if member.method == "api"} == {"probabilities", "labels"}
+    names = [member.name for member in members]
+    waiting = {member.name: member.after for member in members if member.after}
+    assert all(names.index(other) < names.index(name) for name, other in waiting.items())
+    assert waiting["source"] == waiting["sibling-01"] == "backbone"
+    assert waiting["finetune-all"] == waiting["api-labels"] == "source"
 
 
-def test_false_accusation_rates():
-    assert (plan.FULL.rate, plan.QUICK.rate) == (0.1, 0.2)
+def test_sizes():
+    """19 siblings make verdicts exact at 5 %; label theft needs thousands of probes."""
+    assert (plan.FULL.siblings, plan.FULL.alpha) == (19, 0.05)
+    # 525 patches a class is what the smallest photographs have
+    assert len(data.make_task(0, patches=1, test_patches=plan.FULL.test_patches).test) >= 4000
+    for size in (plan.FULL, plan.QUICK):
+        assert len(size.independents) >= round(1 / size.null_alpha) - 1
+
+
+def test_the_backbone_learns_from_other_photographs():
+    assert len(data.PUBLIC) == 9
+    assert set(data.PUBLIC) | set(data.PHOTOGRAPHS) == set(photographs.PHOTOGRAPHS)
+    assert not set(data.PUBLIC) & set(data.PHOTOGRAPHS)

@@ -15,6 +15,7 @@ from sac_fast.labelled_zoo.siblings import make_siblings
 from sac_fast.labelled_zoo.siblings_draw import DrawError, draw_source, verify_draw
 from sac_fast.labelled_zoo.siblings_folder import SiblingFolder, sibling_fingerprints
 from sac_fast.models import save_weights
+from sac_fast.verify.siblings import sibling_test
 
 pytestmark = pytest.mark.usefixtures("one_process")
 PROBES = make_probes(0)
@@ -140,6 +141,38 @@ def test_the_best_is_the_most_accurate_and_not_called_exact(tmp_path):
     assert "picked as the best one" in verify_draw(tmp_path)["problems"][0]
     with pytest.raises(DrawError, match=r"choice must be 'best', .*got 'committed'"):
         draw_source(tmp_path)
+
+
+def result_against(folder):
+    """A sibling test of a copy of the source, as the folder's files have the models."""
+    zoo = SiblingFolder.load(folder)
+    source = zoo.load_fingerprint("p", zoo.source)
+    return sibling_test(source, sibling_fingerprints(folder, PROBES.content_hash), {"copy": source.outputs})
+
+
+def test_every_result_says_that_the_source_was_the_best(tmp_path):
+    make(tmp_path / "best")
+    draw_source(tmp_path / "best", choice="best")
+    assert [w for w in result_against(tmp_path / "best").warnings if "chosen" in w] == [
+        "The source was chosen as the most accurate of 5 trainings: where the statistic depends on accuracy, "
+        "p-values are not exact."
+    ]
+    make(tmp_path / "drawn")
+    draw_source(tmp_path / "drawn")
+    assert not [w for w in result_against(tmp_path / "drawn").warnings if "chosen" in w or "trained" in w]
+
+
+def test_every_result_says_that_siblings_are_of_other_code_or_from_a_checkpoint(tmp_path, monkeypatch):
+    save_weights(tmp_path / "half.safetensors", network())
+    make(tmp_path / "out", train=lambda seed, checkpoint: accurate(seed), fork=tmp_path / "half.safetensors")
+    monkeypatch.setattr("sac_fast.labelled_zoo.siblings_trainer.package_version", lambda: "9.9")
+    make(tmp_path / "out", train=lambda seed, checkpoint: accurate(seed), fork=tmp_path / "half.safetensors", count=6)
+    draw_source(tmp_path / "out")
+    assert [w for w in result_against(tmp_path / "out").warnings if "trained" in w] == [
+        "Source and siblings were trained with different library versions: they are not of one recipe.",
+        "The siblings were trained again from a checkpoint of the source: they find what was extracted from the "
+        "source's answers, not what was fine-tuned from its weights.",
+    ]
 
 
 def test_nothing_is_drawn_from_what_is_unfinished(tmp_path):

@@ -111,6 +111,7 @@ def test_fingerprints_of_siblings_are_found_in_three_kinds_of_folders(tmp_path):
         ({"train": "nowhere:train"}, ModelError, "cannot import 'nowhere'"),
         ({"count": 0}, ValueError, "count must be an integer in 1…10000, got 0"),
         ({"workers": 0}, ValueError, "workers must be an integer of at least 1, got 0"),
+        ({"output_form": "logit"}, ValueError, "output_form must be one of .* got 'logit'"),
         ({"device": "gpu"}, ValueError, "device must be a torch device, got 'gpu'"),
         ({"model": "nets:a"}, TypeError, "model must be of type Architecture, got 'str'"),
         ({"owned": ["a.pt"]}, TypeError, "owned must be a sequence of ModelEntry, got 'str'"),

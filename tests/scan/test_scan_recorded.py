@@ -58,3 +58,16 @@ def test_recorded_outputs_of_other_rows_than_the_sources_fail_alone(folder, stor
     assert {row.name for row in store.distances()} == {"a.npy", "b.npy"}
     with pytest.raises(ScanError, match=r"same number of probes, got \[5, 6\]"):
         scan(entries, digits, store, sources=["a.npy", "known.npy"], workers=1, settings=SETTINGS)
+
+
+def test_recorded_outputs_in_another_form_than_the_sources(folder, store):
+    logits = 3 * torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    np.save(folder / "source.npy", logits.numpy())
+    np.save(folder / "probabilities.npy", logits.softmax(1).numpy())
+    np.save(folder / "labels.npy", logits.argmax(1).numpy())
+    np.save(folder / "other.npy", logits.flip(0).numpy())
+    scan(list_entries(folder), "sha256:" + "0" * 64, store, sources=["source.npy"], workers=1, settings=SETTINGS)
+    found = {row.name: row.distance for row in store.distances()}
+    assert found["source.npy"] == found["labels.npy"] == 0.0
+    assert found["probabilities.npy"] == pytest.approx(0.0, abs=1e-6)
+    assert found["other.npy"] > 0.1

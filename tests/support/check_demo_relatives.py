@@ -13,15 +13,18 @@ from pathlib import Path
 
 def main(folder: str, store: str) -> None:
     results = json.loads((Path(folder) / "results.json").read_text())
-    derived = [row["name"] for row in results["models"] if row["verdict"] == "derived" and row["truth"] == "derived"]
-    others = ["source", *(row["name"] for row in results["models"] if row["truth"] == "independent")]
-    command = ["sac-fast", "relatives", store, "--metric", results["metric"], "--top", "1", "--json", "--quiet"]
+    rows, metric = results["models"], results["null_pool"]["metric"]
+    # An API gives no logits: its nearest relatives are not told by the logits' correlations.
+    found = [row for row in rows if row["verdict"].startswith("derived") and row["output_form"] == "logits"]
+    derived = [row["name"] for row in found if row["truth"] == "derived"]
+    others = ["source", *(row["name"] for row in rows if row["truth"] == "independent")]
+    command = ["sac-fast", "relatives", store, "--metric", metric, "--top", "1", "--json", "--quiet"]
     for name in derived:
         command += ["--name", name]
     for name in others:
         command += ["--among", name]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["relatives"]
-    nearest = {name: found[name][0]["name"] for name in derived}
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["relatives"]
+    nearest = {name: answer[name][0]["name"] for name in derived}
     print(
         f"{list(nearest.values()).count('source')} of {len(nearest)} models called derived: the source is the nearest"
     )

@@ -16,9 +16,9 @@ from ...io.text import escape_text
 if TYPE_CHECKING:
     from ...fingerprint import Fingerprint
     from ...probes import EngineDifference, ProbeSet, ProbeVerification
-    from ...verify.fingerprints import Verification
 
-_STYLES = {"derived": "bold red", "not distinguished": "green", "inconclusive": "yellow"}
+#: Colours of verdicts.
+STYLES = {"derived": "bold red", "derived (approximate)": "red", "not distinguished": "green", "inconclusive": "yellow"}
 
 
 def make_table(folded: Iterable[str], numbers: Iterable[str] = ()) -> Table:
@@ -135,77 +135,3 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "probe_hash": fingerprint.probe_hash,
     }
     print_result(result, as_json)
-
-
-def show_verification(result: Verification, as_json: bool) -> None:
-    """Print a verdict and its ground."""
-    if as_json:
-        print_json(result.to_dict())
-        return
-    verdict = result.verdict
-    out = console()
-    out.print(Text.assemble("verdict: ", (verdict.verdict, _STYLES[verdict.verdict])))
-    out.print(Text(escape_text(verdict.reason)))
-    nulls = sorted(result.null_distances.values())
-    print_pairs(
-        {
-            "source": result.source,
-            "suspect": result.suspect,
-            "distance": f"{verdict.distance:.6g} ({result.score})",
-            "p-value": f"{verdict.p_value:.4g} (smallest attainable: {verdict.attainable_p_value:.4g})",
-            "false-accusation rate": f"{verdict.alpha:g}",
-            "p by kind": ", ".join(f"{kind} {p:.4g}" for kind, p in verdict.by_kind.items()),
-            "nearest null": "none" if result.ratio is None else f"the suspect is at {result.ratio:.3g} of its distance",
-            "hypothesis": result.hypothesis,
-            "nulls": f"{len(nulls)}, distances {nulls[0]:.6g} … {nulls[-1]:.6g}" if nulls else "none",
-        }
-    )
-    for condition in result.conditions:
-        out.print(Text(escape_text(f"condition: {condition}")))
-    for warning in result.warnings:
-        out.print(Text(escape_text(f"note: {warning}"), style="yellow"))
-
-
-def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
-    """Print the demo's table, its summary and the commands that reproduce a row."""
-    if as_json:
-        print_json(results)
-        return
-    shown = console()
-    source = results["source"]
-    shown.print(
-        f"source: {source['architecture']}, {source['accuracy']:.1%} of the test patches right; "
-        f"{results['metric']} correlation, {results['comparison']} comparison"
-    )
-    if results["why"]:
-        shown.print(f"why {results['metric']}: {results['why']}.")
-    table = make_table(("model", "origin", "architecture"), ("accuracy", "distance", "p"))
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("right?", no_wrap=True)
-    for row in sorted(results["models"], key=lambda row: row["distance"]):
-        judged = row["verdict"] is not None
-        table.add_row(
-            Text(row["name"]),
-            Text(row["origin"]),
-            Text(row["architecture"]),
-            f"{row['accuracy']:.1%}",
-            f"{row['distance']:.4f}",
-            f"{row['p_value']:.3f}" if judged else "",
-            Text(row["verdict"], style=_STYLES[row["verdict"]]) if judged else Text("calibration", style="dim"),
-            ("right" if row["correct"] else "wrong") if judged else "",
-        )
-    shown.print(table)
-    by_theft, by_metric = (
-        ", ".join(f"{name} {value:.2f}" for name, value in results[key].items())
-        for key in ("auc_by_theft", "auc_by_metric")
-    )
-    held_out = sum(row["role"] == "held-out" for row in results["models"])
-    shown.print(
-        f"AUC, all derived against {held_out} held-out independents: {results['auc']:.3f} ({by_theft})\n"
-        f"the same under other correlations: {by_metric}\n"
-        f"{results['null_count']} independents calibrate; false-accusation rate "
-        f"{results['alpha']:.0%}; everything is in {out} (results.json)\n"
-        f"one row again, by hand:"
-    )
-    for command in results["reproduce"]:
-        print("  " + command)

@@ -90,8 +90,8 @@ class OpenedWeights:
     Attributes:
         arrays: all arrays, in the file's order.
         format: as `sac_fast.identify` names it; ``"sharded"`` for an index with its shards.
-        claims: what the file and what lies beside it say of its origin, see `sac_fast.formats.weights.claims`; nothing
-            of it is checked.
+        claims: what the file and what lies beside it say of its origin: ``names``, ``base_models``, ``metadata``, see
+            `sac_fast.formats.weights.claims.read_claims`; nothing of it is checked.
         graph: the operators, where the format has them.
     """
 

@@ -12,6 +12,7 @@ from ..identify import identify_open, open_model_file
 from ..limits import Limits, refuse
 from ..recognised import refuse_format
 from .arrays import Graph, OpenedWeights, WeightArray
+from .claims import read_claims
 from .npz_arrays import npz_arrays
 from .onnx_arrays import onnx_arrays
 from .safetensors_arrays import safetensors_arrays
@@ -19,7 +20,7 @@ from .sharded import sharded_arrays
 from .state_dict import named_arrays
 from .tfjs_arrays import tfjs_arrays
 from .tflite_arrays import tflite_arrays
-from .torch_arrays import torch_arrays
+from .torch_arrays import pickle_arrays, torch_arrays
 
 _Read = tuple[tuple[WeightArray, ...], dict[str, str], Graph | None]
 # What a folder's weights are called, an index before its parts.
@@ -37,7 +38,8 @@ def open_weights(path: StrPath, *, limits: Limits | None = None) -> OpenedWeight
 
     Args:
         path: safetensors, a checkpoint of ``torch.save`` (nested mappings too), a TorchScript archive, ONNX, Keras
-            (``.h5``, ``.keras``), ``model.json`` of TensorFlow.js, TFLite, ``.npz``, an index of several files
+            (``.h5``, ``.keras``), ``model.json`` of TensorFlow.js, TFLite, ``.npz``, a pickle of NumPy arrays (as data:
+            nothing of it is run), an index of several files
             (``model.safetensors.index.json``), or a folder that holds one of them by its usual name.
         limits: on sizes and counts.
 
@@ -64,7 +66,7 @@ def open_weights(path: StrPath, *, limits: Limits | None = None) -> OpenedWeight
         handle = stack.enter_context(open_model_file(path, limits))
         format = identify_open(handle, name, limits)
         arrays, metadata, graph = _read(format, handle, Path(path), name, limits, stack)
-        return OpenedWeights(arrays, format, {"metadata": metadata}, graph, stack.pop_all())
+        return OpenedWeights(arrays, format, read_claims(Path(path), metadata), graph, stack.pop_all())
     raise AssertionError("nothing suppresses an exception here")
 
 
@@ -82,6 +84,8 @@ def _read(
         return tfjs_arrays(handle, path, name, limits, resources), {}, None
     if format in ("torch", "torch-legacy", "torchscript"):
         return named_arrays(torch_arrays(handle, name, limits)), {}, None
+    if format == "pickle":
+        return named_arrays(pickle_arrays(handle, name, limits)), {}, None
     if format == "sharded":
         return named_arrays(sharded_arrays(handle, path, name, limits, resources)), {}, None
     if format in ("hdf5", "keras"):

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from ...formats.weights import WeightArray, open_weights
 from ...formats.weights.state_dict import StoredArray, named_arrays
 from ...io.files import StrPath
 from .fixed_points import Array
+from .graph_groups import find_uses
+from .layers import Use
 
 Weights = StrPath | Mapping[str, Any] | nn.Module
 
@@ -31,11 +33,13 @@ class NamedWeights:
         name: what messages and results call it.
         arrays: in the order of the file.
         module: where the caller gave one.
+        uses: what the module's graph tells of its layers.
     """
 
     name: str
     arrays: tuple[WeightArray, ...]
     module: nn.Module | None = None
+    uses: Mapping[str, Use] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -55,7 +59,8 @@ def open_any(weights: Weights, argument: str) -> Iterator[NamedWeights]:
         with open_weights(weights) as opened:
             yield NamedWeights(os.fspath(weights), opened.arrays)
     elif isinstance(weights, nn.Module):
-        yield NamedWeights(type(weights).__name__, _from_mapping(weights.state_dict(), argument), weights)
+        arrays = _from_mapping(weights.state_dict(), argument)
+        yield NamedWeights(type(weights).__name__, arrays, weights, find_uses(weights))
     else:
         expected = f"{argument} must be a path, a mapping or a module"
         require(isinstance(weights, Mapping), expected, type(weights), TypeError)

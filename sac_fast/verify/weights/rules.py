@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,22 +127,24 @@ class _Described(NamedTuple):
     shape: tuple[int, ...]
 
 
-def describe_layers(arrays: Sequence[WeightArray]) -> list[Layer]:
+def describe_layers(arrays: Sequence[WeightArray], graph: Mapping[str, Use] | None = None) -> list[Layer]:
     """Say of every array how its units may be permuted, or why it is left out.
 
     Args:
         arrays: in the order of the file.
+        graph: uses by name from a graph, which know better than names; see `graph_groups`.
 
     Returns:
         A layer an array.
     """
     seen = tuple(_Array(a.name.lower(), a.shape, a.dtype, a.axes, a.operator, a.output) for a in arrays)
-    described = zip(arrays, _describe(seen), strict=True)
+    described = zip(arrays, _describe(seen, tuple((graph or {}).items())), strict=True)
     return [Layer(array, found.use, found.axes, found.shape) for array, found in described]
 
 
 @functools.lru_cache(maxsize=16)  # many models of one architecture are compared in a row
-def _describe(arrays: tuple[_Array, ...]) -> tuple[_Described, ...]:
+def _describe(arrays: tuple[_Array, ...], graph: tuple[tuple[str, Use], ...]) -> tuple[_Described, ...]:
+    shown = {name.lower(): use for name, use in graph}
     file = _read_file(arrays)
     ordered = [_ordered(array) for array in arrays]
     flipped = _follow_transposed(shape for _, shape in ordered if len(shape) == 2)
@@ -150,8 +152,9 @@ def _describe(arrays: tuple[_Array, ...]) -> tuple[_Described, ...]:
     for array, (axes, shape) in zip(arrays, ordered, strict=True):
         if flipped and len(array.shape) == 2 and axes in _FLIPPED:
             axes, shape = _FLIPPED[axes], shape[::-1]
-        layers.append(_Described(array, _use(array, shape, file), axes, shape))
-    _leave_out_outputs(layers)
+        use = shown.get(array.name) or _use(array, shape, file)
+        layers.append(_Described(array, use, axes, shape))
+    _leave_out_outputs(layers, shown)
     return tuple(_check_size(layer) for layer in layers)
 
 
@@ -231,8 +234,8 @@ def _use_recurrent(array: _Array, name: str, shape: tuple[int, ...], file: _File
     return Use(gates=hidden[0] // hidden[1], both_sides=found[2] == "hh", known=True)
 
 
-def _leave_out_outputs(layers: list[_Described]) -> None:
-    """Leave out layers whose units no other array takes, the last one, and what is named a head; in place."""
+def _leave_out_outputs(layers: list[_Described], shown: Collection[str]) -> None:
+    """Leave out layers whose units no other array takes, and what is named a head, else the last one; in place."""
     tall = [number for number, layer in enumerate(layers) if len(layer.array.shape) >= 2 and layer.use.left_out is None]
     taken = {layer.shape[1] for layer in layers if len(layer.shape) >= 2}
     depthwise = {layer.shape[0] for layer in layers if len(layer.shape) >= 3 and layer.shape[1] == 1}
@@ -241,11 +244,14 @@ def _leave_out_outputs(layers: list[_Described]) -> None:
     heads = {number for name, number in named.items() if _is_head(name, named)}
     for number in tall:
         layer = layers[number]
-        if layer.use.side == "columns" or layer.use.gates > 1 or layer.use.blocks > 1 or layer.array.output is False:
+        use = layer.use
+        if layer.array.name in shown or layer.array.output is False:
+            continue
+        if use.side == "columns" or use.gates > 1 or use.blocks > 1:
             continue
         flattened = len(layer.shape) > 2 and any(inputs % layer.shape[0] == 0 for inputs in dense)
         consumed = layer.shape[0] in taken | depthwise or flattened
-        last = (number == tall[-1] or number in heads) and layer.array.output is None
+        last = (number in heads or (number == tall[-1] and not heads)) and layer.array.output is None
         if layer.array.output or last or not consumed:
             layers[number] = layer._replace(use=Use(OUTPUT))
 

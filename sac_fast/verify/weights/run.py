@@ -72,13 +72,13 @@ def weights_test(
     """
     check_rate("alpha", alpha)
     with open_any(a, "a") as ours, open_any(b, "b") as theirs:
-        result = _judge(ours, theirs, alpha)
+        result = judge_weights(ours, theirs, alpha)
         found: dict[str, Any] = {}
         if result.verdict == "weights related":
             found["same_start"] = find_same_start(ours, theirs, architecture)
         if ancestor is not None:
             with open_any(ancestor, "ancestor") as origin:
-                log10_p = (_judge(ours, origin, alpha).log10_p, _judge(theirs, origin, alpha).log10_p)
+                log10_p = (judge_weights(ours, origin, alpha).log10_p, judge_weights(theirs, origin, alpha).log10_p)
                 found["ancestor"] = judge_ancestor(ours, theirs, origin, log10_p, independents, alpha)
         elif independents:
             found["reordered"] = judge_reordered(ours, theirs, independents, alpha)
@@ -93,8 +93,9 @@ def _warn(found: dict[str, Any]) -> tuple[str, ...]:
     return (f"same initialisation: both models begin with what seed {seeds} draws, which proves no copying.",)
 
 
-def _judge(ours: NamedWeights, theirs: NamedWeights, alpha: float) -> WeightsResult:
-    left, right = describe_layers(ours.arrays), describe_layers(theirs.arrays)
+def judge_weights(ours: NamedWeights, theirs: NamedWeights, alpha: float) -> WeightsResult:
+    """`weights_test` of two models that are open, without what stands beside the p-value."""
+    left, right = describe_layers(ours.arrays, ours.uses), describe_layers(theirs.arrays, theirs.uses)
     facts = Facts()
     seen: set[int] = set()
 

@@ -1,0 +1,71 @@
+"""The evaluation of several sources and tasks, from the recorded outputs of their labelled zoos.
+
+    sac-fast testbed sources --task fashion --out zoos/fashion     # and so on for each task: trains the zoos (hours)
+    python benchmarks/bench_evaluation.py zoos
+
+writes evaluation.json, evaluation.md and the figures evaluation_*.png to benchmarks/results/. The zoos' outputs are
+made again by the first command; they are not part of the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sac_fast.bench.results import start_result, write_json
+from sac_fast.errors import SacFastError
+from sac_fast.evaluation.protocol import Protocol, evaluate_sources
+from sac_fast.evaluation.protocol_figures import write_protocol_figures
+from sac_fast.evaluation.protocol_tables import protocol_markdown
+from sac_fast.io.files import atomic_write
+
+KIND = "sac_fast evaluation of several sources"
+RESULTS = Path(__file__).resolve().parent / "results"
+NAME = "evaluation"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench_evaluation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", type=Path, nargs="+", help="labelled zoos, or folders of them (TASK/SOURCE)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results (default: beside this file)")
+    parser.add_argument("--probes", help="name of the probe set (default: plain)")
+    parser.add_argument("--no-rotate", action="store_true", help="leave out the tests with siblings as the source")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    asked = parser.parse_args(arguments)
+    if not asked.out.is_dir():
+        parser.error(f"the folder of --out must exist, got {str(asked.out)!r}")
+    return asked
+
+
+def run(asked: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate and write JSON, Markdown and figures."""
+    start = time.perf_counter()
+    result = start_result(KIND, torch.get_num_threads())
+    protocol = Protocol(rotate=not asked.no_rotate)
+    found = evaluate_sources(asked.folders, probes=asked.probes, protocol=protocol, progress=not asked.quiet).results
+    results = found | result | {"seconds": round(time.perf_counter() - start, 1)}
+    write_json(results, asked.out / f"{NAME}.json")
+    with atomic_write(asked.out / f"{NAME}.md") as handle:
+        handle.write(protocol_markdown(results, f"python benchmarks/{results['command']}").encode())
+    write_protocol_figures(results, asked.out, prefix=f"{NAME}_")
+    return results
+
+
+def main() -> None:
+    asked = parse()
+    try:
+        run(asked)
+    except (SacFastError, ValueError, RuntimeError, OSError) as error:
+        print(f"bench_evaluation: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
