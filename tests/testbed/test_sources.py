@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from sac_fast.attacks.registry import ATTACKS
+from sac_fast.cli.render.testbed import show_zoos
 from sac_fast.errors import FileFormatError, ProbeError
 from sac_fast.labelled_zoo import engine, trainer
 from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
+from sac_fast.labelled_zoo.summary import summarise
 from sac_fast.testbed import backbones, patches, plan, run_sources, sources, tasks
 from sac_fast.testbed.sources import SOURCES, Source, SourcesSize
 
@@ -68,7 +70,8 @@ def test_sources_of_the_task_backbone_start_from_the_public_model():
     assert Counter((m.backbone, m.data) for m in honest) == {("public", "defender"): 4, ("public", "attacker"): 4}
     assert {m.backbone for m in models if m.origin == "same-data-same-architecture"} == {None}
     students = {m.backbone for m in models if m.role == "stolen" and ATTACKS[m.origin].starts_from == "student"}
-    assert students == {"public", None}
+    assert students == {"public"}
+    assert {m.architecture for m in models if m.role == "stolen"} == {"vgg", "resnet", "mobilenet"}
 
 
 VGG_A, VGG_B, RESNET_A = Source("vgg", "a"), Source("vgg", "b"), Source("resnet", "a")
@@ -236,3 +239,22 @@ def test_refusals(task, tmp_path):
         train(tmp_path / "file", task)
     with pytest.raises(ProbeError, match="task must be one of recognition for several sources, got faces"):
         tasks.make_sources_task("faces")
+
+
+def test_command_line_refuses_nonsense(tmp_path, run):
+    for options in (["--task", "nonsense"], ["--task", "faces"], ["--task", "patches", "--only", "vgg-b", "--quick"]):
+        code, _, err = run("testbed", "sources", "--out", tmp_path / "x", *options, "--quiet")
+        assert code == 1
+        assert "must" in err
+        assert not (tmp_path / "x").exists()
+
+
+def test_summaries_of_all_sources_are_shown(made, capsys):
+    summaries = {name: summarise(zoo) for name, zoo in made[1].items()}
+    show_zoos(summaries, as_json=True)
+    assert json.loads(capsys.readouterr().out) == summaries
+    show_zoos(summaries, as_json=False)
+    out = capsys.readouterr().out
+    assert "source vgg-a" in out
+    assert "source resnet-b" in out
+    assert out.count("sibling      sibling") == 2

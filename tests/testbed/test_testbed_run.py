@@ -305,11 +305,6 @@ def test_command_line_shows_a_zoo_and_refuses_nonsense(made, tmp_path, run):
     code, _, err = run("testbed", "train", "--out", tmp_path / "x", "--task", "nonsense", "--quiet")
     assert code == 1
     assert "task must be patches" in err
-    for options in (["--task", "nonsense"], ["--task", "faces"], ["--task", "patches", "--only", "vgg-b", "--quick"]):
-        code, _, err = run("testbed", "sources", "--out", tmp_path / "x", *options, "--quiet")
-        assert code == 1
-        assert "must" in err
-        assert not (tmp_path / "x").exists()
     code, _, err = run("testbed", "show", tmp_path)
     assert code == 1
     assert "cannot read" in err
