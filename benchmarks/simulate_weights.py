@@ -22,6 +22,7 @@ from weights_training import FAMILIES, Task, build, train
 
 import sac_fast
 from sac_fast.bench.results import start_result, write_json
+from sac_fast.verify.weights.ancestor import measure_divergence
 from sac_fast.verify.weights.arrays import open_any
 from sac_fast.verify.weights.reordered import measure_agreement
 from sac_fast.verify.weights.rules import describe_layers
@@ -30,6 +31,7 @@ from sac_fast.verify.weights.run import judge_weights
 RATES = (0.05, 0.01, 0.001)
 UNTRAINED = 16
 REORDERED = 16
+SIBLINGS = 12
 COPIED = 4  # models of a family of which copies are made
 STEPS = 60
 FINE_TUNING = 12  # steps
@@ -169,6 +171,33 @@ def test_reordered(family, states):
     }  # fmt: skip
 
 
+def test_ancestor(family, states):
+    """Models fine-tuned from one ancestor, each alone, and models fine-tuned from those: how much way they share."""
+    base, task = states[0], Task.make(FAMILIES[family][1])
+    model = build(family, 0)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in base.items()})
+    siblings = train([model] * SIBLINGS, task, FINE_TUNING, seed=6, rate=1e-3)[0]
+    parents = [build(family, number) for number in range(SIBLINGS)]
+    for parent, state in zip(parents, siblings, strict=True):
+        parent.load_state_dict(state)
+    children = train(parents, task, FINE_TUNING, seed=7, rate=1e-3)[0]
+    first, second = ([named_layers(to_numpy(state)) for state in made] for made in (siblings, children))
+    ancestor = named_layers(base)
+    honest = [measure_divergence(a, b, ancestor) for a, b in itertools.permutations(first, 2)]
+    copied = [measure_divergence(a, b, ancestor) for a, b in zip(first, second, strict=True)]
+    return {
+        "siblings": SIBLINGS,
+        "honest_pairs": len(honest),
+        "honest_cosine": {f"{q:g}": float(np.quantile([pair.cosine for pair in honest], q)) for q in (0, 0.5, 0.99, 1)},
+        "copied_cosine": [min(pair.cosine for pair in copied), max(pair.cosine for pair in copied)],
+        "direction_right": sum(pair.part_of_a > pair.part_of_b for pair in copied),
+    }
+
+
+def named_layers(state):
+    return {layer.name: layer for layer in layers_of(state)}
+
+
 def layers_of(state):
     with open_any(state, "state") as opened:
         return [layer for layer in describe_layers(opened.arrays) if layer.use.left_out is None]
@@ -187,6 +216,7 @@ def simulate(families, count, steps, folder):
             ]
             found = {"models": count, "steps": steps, "trained": test_pairs(states), "untrained": test_pairs(untrained)}
             found |= {"copies": test_copies(family, states), "reordered": test_reordered(family, states)}
+            found["ancestor"] = test_ancestor(family, states)
             path.write_text(json.dumps(found | {"processor_seconds": round(time.process_time() - started)}))
             print(f"{family}: tested", file=sys.stderr)
         figures[family] = json.loads(path.read_text())

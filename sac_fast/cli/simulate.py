@@ -33,6 +33,10 @@ class ModelOptions:
         ),
     ] = None
     independents: Annotated[int, Option(min=0, help="Independent models of each kind.")] = 0
+    own_independents: Annotated[
+        list[str] | None,
+        Option(help="Fingerprints of independents that you have, to compare the simulated ones with; repeatable."),
+    ] = None
     seed: Seed = 0
 
     def parse(self) -> SimulationModels:
@@ -145,6 +149,7 @@ def simulate(
     from ..models.code_path import allow_code_in
     from ..probes import ProbeSet
     from ..simulation import simulate as run
+    from .fingerprint_files import load_nulls
     from .render.simulate import show_simulation
 
     preprocessing = inputs.parse("simulate")
@@ -153,10 +158,11 @@ def simulate(
     which, probe_files = models.parse(), name_probe_files(files.probes)
     images = files.read(data, models.seed, not quiet)
     probes = {name: ProbeSet.load(file) for name, file in probe_files.items()}
+    own = load_nulls(models.own_independents or [])
     allow_code_in(os.getcwd())
     summary = run(
         out, Architecture(model, arguments), weights, images,
-        models=which, preprocessing=preprocessing, probes=probes, progress=not quiet, **trainings,
+        models=which, preprocessing=preprocessing, probes=probes, progress=not quiet, own_independents=own, **trainings,
     )  # fmt: skip
     show_simulation(summary, as_json)
     if summary["failed"]:

@@ -17,6 +17,13 @@ def weights(
     ancestor: Annotated[
         Path | None, file_option("Model from which both may come: what it explains is judged apart.")
     ] = None,
+    independent: Annotated[
+        list[Path] | None,
+        Option(exists=True, help="Models made without A, to calibrate reordered units and ancestors; repeatable."),
+    ] = None,
+    architecture: Annotated[
+        str | None, Option(help="package.module:callable of the network: usual seeds that both began with are named.")
+    ] = None,
     alpha: Alpha = 1e-3,
     plot: Annotated[Path | None, Option(help="Draw the layers: a PNG file.")] = None,
     force: Force = False,
@@ -29,7 +36,8 @@ def weights(
     if plot is not None:
         refuse_if(plot.suffix != ".png", "--plot", f"must end in .png, got {str(plot)!r}")
         check_output_path(plot, force, "--plot")
-    result = weights_test(a, b, ancestor=ancestor, alpha=alpha)
+    independents = independent or []
+    result = weights_test(a, b, ancestor=ancestor, independents=independents, architecture=architecture, alpha=alpha)
     # Print first, so that a plot that cannot be drawn does not lose the table.
     show_weights(result, as_json)
     if plot is not None:

@@ -84,7 +84,7 @@ def judge_source(
             not_evaluated[preset] = str(error)
             continue
         presets.append(measured)
-        rulings.append(rule_by_pool(source, preset, measured.distances, measured.queries, measured.seconds))
+        rulings.extend(rule_by_pool(source, preset, measured.distances, measured.queries, measured.seconds))
         for alpha in RATES:
             matrix[preset, alpha] = accusation_matrix(measured.distances, source.loaded.independents, alpha)
     return Judged(

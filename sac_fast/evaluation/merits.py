@@ -181,11 +181,16 @@ def measure_all(
     return found, reasons
 
 
-def summarise_statistics(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """AUC and TPR of each statistic by attack, as means over sources, with the spread over sources."""
+def summarise_statistics(measured: Sequence[Measured], queries: int | None = None) -> list[dict[str, Any]]:
+    """AUC and TPR of each statistic by attack, as means over sources, with the spread over sources.
+
+    Args:
+        measured: one for each source and statistic.
+        queries: how many each suspect was sent; None: all probes that the statistic takes, which differ by source.
+    """
     rows = []
-    for statistic, queries in dict.fromkeys((m.statistic, m.queries) for m in measured):
-        of = [m for m in measured if (m.statistic, m.queries) == (statistic, queries)]
+    for statistic in dict.fromkeys(m.statistic for m in measured):
+        of = [m for m in measured if m.statistic == statistic]
         aucs, tprs = [m.aucs() for m in of], [m.tpr(0.05) for m in of]
         by_source = [_mean_usual(values) for values in aucs]
         curves = [curve for m in of if (curve := m.roc())]
@@ -193,6 +198,7 @@ def summarise_statistics(measured: Sequence[Measured]) -> list[dict[str, Any]]:
             {
                 "statistic": statistic,
                 "queries": queries,
+                "most_queries": max(m.queries for m in of),
                 "sources": len(of),
                 "mean_auc": _mean(by_source),
                 "mean_auc_by_source": {m.source.key: value for m, value in zip(of, by_source, strict=True)},

@@ -107,18 +107,15 @@ def evaluate_sources(
         judge_source(source, asked.sibling_counts, asked.probe_counts, rotate=asked.rotate, weights=asked.weights)
         for source in track(sources, "judging", enabled=progress)
     ]
-    measured: list[Measured] = []
     complete: list[Measured] = []
+    by_budget: dict[int, list[Measured]] = {}
     not_evaluated: dict[str, dict[str, str]] = {}
     for one in track(judged, "measuring", enabled=progress):
-        source = one.source
-        full, reasons = measure_all(source, one.rulings)
-        full += one.presets
-        complete += full
-        measured += full
-        for budget in (count for count in asked.budgets if count < source.count):
-            measured += measure_all(source, one.rulings, budget)[0]
-        not_evaluated[source.key] = reasons | one.not_evaluated
+        full, reasons = measure_all(one.source, one.rulings)
+        complete += [*full, *one.presets]
+        for budget in (count for count in asked.budgets if count < one.source.count):
+            by_budget.setdefault(budget, []).extend(measure_all(one.source, one.rulings, budget)[0])
+        not_evaluated[one.source.key] = reasons | one.not_evaluated
     by_key = {source.key: source for source in sources}
     results: dict[str, Any] = {
         "kind": KIND,
@@ -128,7 +125,10 @@ def evaluate_sources(
         "left_out": left_out,
         "not_evaluated": not_evaluated,
         **_verdicts(judged, by_key),
-        "statistics": summarise_statistics(measured),
+        "statistics": [
+            *summarise_statistics(complete),
+            *(row for budget, of in by_budget.items() for row in summarise_statistics(of, budget)),
+        ],
         "choices": choices(complete),
         "seconds": round(time.perf_counter() - start, 2),
     }

@@ -152,10 +152,7 @@ def _accusations(figure: Any, results: Mapping[str, Any]) -> bool:
 
 def _roc(figure: Any, results: Mapping[str, Any]) -> bool:
     """ROC curves averaged over sources, the whole and the part of low false positive rates."""
-    most: dict[str, Mapping[str, Any]] = {}
-    for row in results["statistics"]:
-        if row["roc"] and row["queries"] >= most.get(row["statistic"], {"queries": 0})["queries"]:
-            most[row["statistic"]] = row
+    most = {row["statistic"]: row for row in results["statistics"] if row["queries"] is None and row["roc"]}
     drawn = [most[name] for name in _CURVES if name in most and most[name]["mean_auc"] is not None]
     if not drawn:
         return False

@@ -120,6 +120,8 @@ def _found(results: Mapping[str, Any]) -> list[str]:
         "",
         *(f"Of those that stole little, {_ground(row['ground'], row['siblings'])}: {_count(row)}." for row in little),
     ]
+    lines += ["", "The exact sibling test has no p below 1/(K + 1), and a null pool accuses nobody where a kind has "
+              "fewer than 1/α − 1 nulls: the verdict is then inconclusive."]  # fmt: skip
     lines += ["", "All thefts, by rate:", ""]
     totals = {(row["ground"], row["siblings"], row["alpha"]): row for row in rows if row["level"] == "all"}
     alphas = sorted({alpha for *_, alpha in totals})
@@ -161,10 +163,12 @@ def _by_count(results: Mapping[str, Any]) -> list[str]:
 
 def _statistics(results: Mapping[str, Any]) -> list[str]:
     rows = []
-    for row in sorted(results["statistics"], key=lambda row: (row["queries"], -(row["mean_auc"] or 0.0))):
+    ordered = sorted(results["statistics"], key=lambda row: (row["queries"] or 1 << 40, -(row["mean_auc"] or 0.0)))
+    for row in ordered:
         values = [v for v in row["mean_auc_by_source"].values() if v is not None]
         spread = f"{min(values):.3f} … {max(values):.3f}" if values else "–"
-        cells = [row["statistic"], str(row["queries"]), str(row["sources"]), _number(row["mean_auc"]), spread]
+        queries = str(row["queries"] or f"all, up to {row['most_queries']}")
+        cells = [row["statistic"], queries, str(row["sources"]), _number(row["mean_auc"]), spread]
         rows.append([*cells, _number(row["mean_tpr_5"], 2), f"{1e3 * row['seconds']:.2g}"])
     head = ["statistic", "queries", "sources", "mean AUC", "over sources", "TPR at 5 % FPR", "ms a suspect"]
     return ["## Statistics: mean over attacks and sources (adaptive ones apart)", "", *format_rows(head, rows)]

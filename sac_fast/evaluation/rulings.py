@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..labelled_zoo.folder import NULL_KINDS as HONEST
 from ..verify.contrast import contrast_channels, largest_channel
 from ..verify.siblings import sibling_test
 from .accusation_matrix import p_by_kind
 from .sources import SourceZoo, disputed_order, limited
 
 EXACT, STUDENT = "siblings, exact", "siblings, Student's t"
-POOL = "null pool by kind"
+POOL, MIXED_POOL = "null pool by kind", "null pool, kinds mixed"
 #: Numbers of siblings and of probes for which verdicts are computed, as far as a zoo has them.
 SIBLING_COUNTS = (4, 9, 19, 39)
 #: Of the outputs that zoos keep; other forms follow from it.
@@ -96,8 +98,10 @@ def rule_by_siblings(
 
 def rule_by_pool(
     source: SourceZoo, statistic: str, distances: Mapping[str, float], probes: int, seconds: float = 0.0
-) -> Ruling:
-    """The null pool by kind: the largest p-value over kinds; an honest model is judged by the others.
+) -> tuple[Ruling, Ruling]:
+    """The null pool by kind, and one pool of all kinds together; an honest model is judged by the others.
+
+    By kind the largest p-value over kinds counts.
 
     A kind with too few nulls for α has only p-values above α, so that nobody is accused: the verdict is inconclusive.
 
@@ -108,11 +112,13 @@ def rule_by_pool(
         probes: that were asked.
         seconds: of one comparison.
     """
-    p_values = {}
-    for member in source.loaded.suspects:
-        by_kind = p_by_kind(member, distances, source.loaded.independents)
-        p_values[member.name] = max(by_kind.values(), default=1.0)
-    return Ruling(source.key, f"{POOL}, {statistic}", 0, probes, p_values, seconds=seconds)
+    honest = source.loaded.independents
+    together = [dataclasses.replace(m, origin=HONEST[0]) for m in honest]
+    rulings = []
+    for ground, nulls in ((POOL, honest), (MIXED_POOL, together)):
+        p_values = {m.name: max(p_by_kind(m, distances, nulls).values(), default=1.0) for m in source.loaded.suspects}
+        rulings.append(Ruling(source.key, f"{ground}, {statistic}", 0, probes, p_values, seconds=seconds))
+    return rulings[0], rulings[1]
 
 
 def rule_by_contrast(source: SourceZoo, count: int) -> Ruling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..io.files import StrPath
 from ..labelled_zoo.folder import INDEX, ZooMember
 from .loaded_zoo import LoadedZoo
 
+MISCLASSIFIED = "misclassified"
 #: A thief that loses more accuracy than this stole little: such thefts are listed, not counted.
 MAX_LOSS = 0.05
 #: Attacks that begin with one of these names belong together, in this order of names.
@@ -117,8 +119,25 @@ def load_sources(
             continue
         chosen = probes or ("plain" if "plain" in zoo.outputs else next(iter(zoo.outputs)))
         task = zoo.zoo.task.get("name")
-        sources.append(SourceZoo(task if isinstance(task, str) else folder.parent.name, folder.name, zoo, chosen))
+        name = task if isinstance(task, str) else folder.parent.name
+        sources.append(SourceZoo(name, folder.name, with_misclassified(zoo, chosen), chosen))
     return sorted(sources, key=lambda source: source.key), left_out
+
+
+def with_misclassified(loaded: LoadedZoo, probes: str) -> LoadedZoo:
+    """The zoo with "misclassified" probes, which presets ask for: those of a set on which its source errs.
+
+    Unchanged where the zoo has such a set, where the true labels are not known, and where the source errs on fewer than
+    two.
+    """
+    labels = loaded.labels[probes]
+    if MISCLASSIFIED in loaded.outputs or labels is None:
+        return loaded
+    wrong = torch.nonzero(loaded.outputs[probes][loaded.source].argmax(dim=1) != labels)[:, 0]
+    if len(wrong) < 2:
+        return loaded
+    outputs = {**loaded.outputs, MISCLASSIFIED: limited(loaded.outputs[probes], wrong)}
+    return dataclasses.replace(loaded, outputs=outputs, labels={**loaded.labels, MISCLASSIFIED: labels[wrong]})
 
 
 def limited(outputs: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:

@@ -74,10 +74,12 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
 
 def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:
     """What a JSON file describes: the parts of a checkpoint, or a model of TensorFlow.js."""
-    if not head.lstrip().startswith(b"{"):
+    if not head.lstrip().startswith((b"{", b"[")):
         return None
     handle.seek(0)
     text = handle.read(limits.max_header_bytes)
+    if text.lstrip().startswith(b"["):  # a manifest alone
+        return "tfjs" if b'"paths"' in text and b'"weights"' in text else None
     found = {"sharded": b'"weight_map"', "tfjs": b'"weightsManifest"'}
     return next((kind for kind, key in found.items() if key in text), None)
 

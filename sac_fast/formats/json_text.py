@@ -10,7 +10,7 @@ from .limits import MAX_JSON_VALUES, Limits, refuse, refuse_errors
 
 
 def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
-    """Read a file that is one JSON object.
+    """Read a file that is one JSON object, or a list: ``{"": list}``.
 
     Args:
         handle: the open file.
@@ -18,7 +18,7 @@ def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
         limits: on its size.
 
     Raises:
-        ModelRefusedError: no JSON object, a key twice in one object, or more than the limits.
+        ModelRefusedError: no JSON object or list, a key twice in one object, or more than the limits.
     """
     limits.check_header(name, file_size(handle), "JSON")
     handle.seek(0)
@@ -26,7 +26,7 @@ def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
 
 
 def parse_json(text: bytes, name: str) -> dict[str, Any]:
-    """A JSON object, see `read_json`."""
+    """A JSON object, see `read_json`; a list stands for an object with it under ``""``."""
     # Two bytes can be a list of a hundred.
     if sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         refuse("too-large", f"{name} must hold at most {MAX_JSON_VALUES:,} values, got more")
@@ -39,8 +39,10 @@ def parse_json(text: bytes, name: str) -> dict[str, Any]:
 
     with refuse_errors(f"{name} must be sound JSON"):
         found = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    if isinstance(found, list):
+        return {"": found}
     if not isinstance(found, dict):
-        refuse("malformed", f"{name} must be a JSON object, got {type(found).__name__}")
+        refuse("malformed", f"{name} must be a JSON object or list, got {type(found).__name__}")
     return found
 
 

@@ -19,7 +19,6 @@ NOT_READ = {
     "coreml": ("a Core ML model", "give the model that it was converted from"),
     "openvino": ("a model of OpenVINO", "give the model that it was converted from"),
     "ncnn": ("a model of ncnn", "give the model that it was converted from"),
-    "pickle": ("a plain pickle, which runs code when it is loaded", "save its arrays as safetensors"),
     "pt2": ("an exported PyTorch program (.pt2)", "load it with torch.export.load and save its state_dict"),
     "npy": ("one array without a name", "save the arrays as .npz or safetensors"),
     "csv": ("a table of text", "give a file of weights"),
@@ -30,6 +29,7 @@ NOT_READ = {
 #: Formats whose weights `open_weights` reads, and that hold no model that can be run here.
 WEIGHTS_ONLY = {
     **{"sharded": "an index of a checkpoint in several files", "keras": "a Keras archive"},
+    "pickle": "a plain pickle, which runs code when it is loaded",
     **{"tfjs": "a model of TensorFlow.js", "tflite": "a TFLite model"},
 }
 

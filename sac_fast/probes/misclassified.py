@@ -25,8 +25,8 @@ class ModelOutputs(Protocol):
 def misclassified(probes: ProbeSet, fingerprints: Sequence[ModelOutputs] | ModelOutputs) -> ProbeSet:
     """The probes that the source, or more than half of the given surrogates, misclassifies.
 
-    Misclassified: ``argmax_j O_ij != label_i`` (the first of equal largest outputs). With m surrogates, more than m / 2
-    must misclassify.
+    Misclassified: ``argmax_j O_ij != label_i`` (the first of equal largest outputs), or another class number. With m
+    surrogates, more than m / 2 must misclassify.
 
     Args:
         probes: probes with labels.
@@ -67,6 +67,9 @@ def misclassified(probes: ProbeSet, fingerprints: Sequence[ModelOutputs] | Model
         outputs = to_numpy(model.outputs, f"outputs of {name!r}")
         if outputs.ndim != 2 or len(outputs) != len(probes):
             raise ProbeError(f"outputs of {name!r} must have shape ({len(probes)}, outputs), got {outputs.shape}")
+        if outputs.shape[1] == 1 and getattr(model, "output_form", None) == "labels":  # class numbers
+            wrong += outputs[:, 0] != probes.labels
+            continue
         if probes.labels.min() < 0 or probes.labels.max() >= outputs.shape[1]:
             raise ProbeError(
                 f"labels must be in 0..{outputs.shape[1] - 1}, the outputs of {name!r}, "

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..attacks.registry import ATTACKS
 from ..attacks.training import SCRATCH, TUNING, TrainingConfig, compute_logits
+from ..fingerprint import Fingerprint
 from ..io.files import StrPath
 from ..labelled_zoo.engine import OutputFolderError, file_weights_hash, lock_folder, open_folder, train_missing
 from ..labelled_zoo.folder import LabelledZoo, ZooMember
@@ -22,6 +23,7 @@ from ..labelled_zoo.training_pool import check_workers
 from ..models import Preprocessing, load_model, save_weights, weights_hash
 from ..models.runner import evaluating
 from ..probes import ProbeSet
+from .independents import independent_warnings
 from .plan import Images, Planned, Setting, obstacle, plan
 from .trainer import SimulationTrainer
 
@@ -75,6 +77,7 @@ def simulate(
     config: TrainingConfig = SCRATCH,
     tuning: TrainingConfig = TUNING,
     probes: Mapping[str, ProbeSet] | None = None,
+    own_independents: Sequence[Fingerprint] = (),
     device: str = "cpu",
     workers: int | None = None,
     progress: bool = True,
@@ -92,12 +95,14 @@ def simulate(
         config: of trainings from new weights.
         tuning: of trainings that start from stolen weights.
         probes: probe sets by name, on which every model is fingerprinted.
+        own_independents: fingerprints, on one of the probe sets, of independents that were not simulated.
         device: torch device of the trainings.
         workers: number of processes, ≥ 1; None: one a core, at most 8.
         progress: a bar on stderr.
 
     Returns:
-        As `run_plan`, and ``left_out``: attack to reason, of the attacks that the images do not allow.
+        As `run_plan`, and ``left_out``: attack to reason, of the attacks that the images do not allow; and
+        ``warnings``: of independents that are no fair nulls, see `independent_warnings`.
 
     Raises:
         TypeError, ValueError: a wrong argument, or a named attack that the images do not allow.
@@ -151,7 +156,8 @@ def simulate(
         students=models.students, copies=models.copies, independents=models.independents, seed=seed,
     )  # fmt: skip
     summary = run_plan(Path(out), model, setting, planned, probes=probes, workers=workers, progress=progress)
-    return {**summary, "left_out": left_out}
+    warnings = independent_warnings(LabelledZoo.load(out), own_independents)
+    return {**summary, "left_out": left_out, "warnings": warnings}
 
 
 def run_plan(

@@ -1,10 +1,11 @@
-"""CIFAR-10 from disk, in the layout of torchvision and of its authors: no code of the file is run.
+"""CIFAR-10 and CIFAR-100 from disk, as torchvision and their authors lay them out: no code of the file is run.
 
-The files that most people have (``cifar-10-batches-py``, what torchvision unpacks) are Python pickles, and a pickle can
-run anything. They are read all the same, since that is where the images are, by an unpickler that knows the names of
-an array's parts only, and even for these builds passive stand-ins: NumPy's own unpickling is not called on
-untrusted bytes, and the pixels are taken from the stand-in once its shape and type are checked. The binary
-version (``cifar-10-batches-bin``) is preferred where both are there.
+The files that most people have (``cifar-10-batches-py``, ``cifar-100-python``, what torchvision unpacks) are Python
+pickles, and a pickle can run anything. They are read all the same, since that is where the images are, by an unpickler
+that knows the names of an array's parts only, and even for these builds passive stand-ins: NumPy's own unpickling is
+not called on untrusted bytes, and the pixels are taken from the stand-in once its shape and type are checked. The
+binary version (``cifar-10-batches-bin``, ``cifar-100-binary``) is preferred where both are there. Of CIFAR-100 the
+fine labels are read.
 
 Source: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009, and the page of the data set.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,45 @@ from ..errors import FileFormatError
 from ..io.files import read_regular
 from ..labelled_zoo.images import Images
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PIXELS = 3 * 32 * 32
-MAX_BYTES = 100_000_000  # a batch has 31 MB
-TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
-TEST = ("test_batch",)
+MAX_BYTES = 200_000_000  # the training images of CIFAR-100 have 154 MB
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """One of the two data sets.
+
+    Attributes:
+        name: for messages.
+        classes: names in the order of the labels.
+        folders: of the binary and of the pickled version.
+        train, test: files, without the ``.bin`` of the binary version.
+        labels: the key of the labels in a pickle.
+        skipped: bytes before the label in a binary record (the coarse label).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    folders: tuple[str, str]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    labels: str
+    skipped: int
+
+
+CIFAR10 = Cifar(
+    "CIFAR-10",
+    ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ("cifar-10-batches-bin", "cifar-10-batches-py"),
+    tuple(f"data_batch_{number}" for number in range(1, 6)),
+    ("test_batch",),
+    "labels",
+    0,
+)
+CIFAR100 = Cifar(
+    "CIFAR-100", tuple(str(label) for label in range(100)), ("cifar-100-binary", "cifar-100-python"), ("train",),
+    ("test",), "fine_labels", 1,
+)  # fmt: skip
 
 
 class _Stand:
@@ -69,7 +105,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no CIFAR-10 file needs")
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no CIFAR file needs")
         return _KNOWN[module, name]
 
 
@@ -90,91 +126,98 @@ def _pixels(stand: Any) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8).reshape(sides)
 
 
-def read_pickled_batch(path: Path) -> Images:
-    """Read one file of ``cifar-10-batches-py``.
+def read_pickled_batch(path: Path, data: Cifar = CIFAR10) -> Images:
+    """Read one file of the pickled version.
 
     Args:
         path: the file.
+        data: which of the two data sets.
 
     Returns:
         Its images, (n, 32, 32, 3).
 
     Raises:
-        FileFormatError: it cannot be read, is no batch of CIFAR-10, or names code.
+        FileFormatError: it cannot be read, is no batch of the data set, or names code.
     """
-    content = read_regular(path, MAX_BYTES, "as a batch of CIFAR-10")
+    content = read_regular(path, MAX_BYTES, f"as a batch of {data.name}")
     try:
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         if not isinstance(batch, dict):
             raise ValueError(f"it holds a {type(batch).__name__}")
         # Files written by Python 3 have text for keys.
         named = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
-        pixels, labels = _pixels(named["data"]), named["labels"]
+        pixels, labels = _pixels(named["data"]), named[data.labels]
         if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-            raise ValueError("b'labels' is no list of integers")
+            raise ValueError(f"b'{data.labels}' is no list of integers")
     except Exception as error:  # unpickling a damaged file raises almost anything
         raise FileFormatError(
-            f"{str(path)!r} must be a batch of CIFAR-10, got {type(error).__name__}: {error}"
+            f"{str(path)!r} must be a batch of {data.name}, got {type(error).__name__}: {error}"
         ) from error
-    return _images(pixels, np.array(labels, dtype=np.int64), path)
+    return _images(pixels, np.array(labels, dtype=np.int64), path, data)
 
 
-def read_binary_batch(path: Path) -> Images:
-    """Read one file of ``cifar-10-batches-bin``: a byte for the label, 3,072 for the pixels, again and again.
+def read_binary_batch(path: Path, data: Cifar = CIFAR10) -> Images:
+    """Read one file of the binary version: a byte for the label, 3,072 for the pixels, again and again.
+
+    A record of CIFAR-100 begins with the coarse label, which is not used.
 
     Args:
         path: the file.
+        data: which of the two data sets.
 
     Returns:
         Its images, (n, 32, 32, 3).
 
     Raises:
-        FileFormatError: it cannot be read or is no batch of CIFAR-10.
+        FileFormatError: it cannot be read or is no batch of the data set.
     """
-    content = read_regular(path, MAX_BYTES, "as a batch of CIFAR-10")
-    if not content or len(content) % (_PIXELS + 1):
+    content, record = read_regular(path, MAX_BYTES, f"as a batch of {data.name}"), data.skipped + 1 + _PIXELS
+    if not content or len(content) % record:
         raise FileFormatError(
-            f"{str(path)!r} must hold records of {_PIXELS + 1} bytes, as a batch of CIFAR-10, got {len(content)} bytes"
+            f"{str(path)!r} must hold records of {record} bytes, as a batch of {data.name}, got {len(content)} bytes"
         )
-    rows = np.frombuffer(content, np.uint8).reshape(-1, _PIXELS + 1)
-    return _images(rows[:, 1:], rows[:, 0].astype(np.int64), path)
+    rows = np.frombuffer(content, np.uint8).reshape(-1, record)[:, data.skipped :]
+    return _images(rows[:, 1:], rows[:, 0].astype(np.int64), path, data)
 
 
-def _images(pixels: NDArray[np.uint8], labels: NDArray[np.int64], path: Path) -> Images:
-    if len(pixels) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= len(CLASSES):
+def _images(pixels: NDArray[np.uint8], labels: NDArray[np.int64], path: Path, data: Cifar) -> Images:
+    count = len(data.classes)
+    if len(pixels) != len(labels) or not len(labels) or labels.min() < 0 or labels.max() >= count:
         raise FileFormatError(
-            f"{str(path)!r} must have a label 0…{len(CLASSES) - 1} for each of its images, got {len(labels)} labels "
+            f"{str(path)!r} must have a label 0…{count - 1} for each of its images, got {len(labels)} labels "
             f"for {len(pixels)} images"
         )
     return Images(np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels)
 
 
-def find_cifar10(folder: Path) -> Path | None:
-    """The folder with the batches: the given one, or one of the two usual ones in it; None: it is not CIFAR-10."""
-    for inside, ending in (("cifar-10-batches-bin", ".bin"), ("cifar-10-batches-py", "")):
-        for place in (folder, folder / inside):
-            if all((place / f"{name}{ending}").is_file() for name in (*TRAIN, *TEST)):
-                return place
+def find_cifar(folder: Path) -> tuple[Cifar, Path] | None:
+    """Which of the two is in the given folder or in one of their usual ones in it, and where; None: neither."""
+    for data in (CIFAR10, CIFAR100):
+        for inside, ending in zip(data.folders, (".bin", ""), strict=True):
+            for place in (folder, folder / inside):
+                if all((place / f"{name}{ending}").is_file() for name in (*data.train, *data.test)):
+                    return data, place
     return None
 
 
-def read_cifar10(folder: Path) -> tuple[Images, Images]:
-    """Read CIFAR-10.
+def read_cifar(data: Cifar, folder: Path) -> tuple[Images, Images]:
+    """Read one of them.
 
     Args:
-        folder: of `find_cifar10`.
+        data, folder: of `find_cifar`.
 
     Returns:
         Training and test images.
 
     Raises:
-        FileFormatError: a file that is no batch of CIFAR-10.
+        FileFormatError: a file that is no batch of the data set.
     """
-    binary = (folder / f"{TEST[0]}.bin").is_file()
+    binary = (folder / f"{data.test[0]}.bin").is_file()
     sides = []
-    for names in (TRAIN, TEST):
+    for names in (data.train, data.test):
         parts = [
-            read_binary_batch(folder / f"{name}.bin") if binary else read_pickled_batch(folder / name) for name in names
+            read_binary_batch(folder / f"{name}.bin", data) if binary else read_pickled_batch(folder / name, data)
+            for name in names
         ]
         sides.append(Images(np.concatenate([p.pixels for p in parts]), np.concatenate([p.labels for p in parts])))
     return sides[0], sides[1]

@@ -1,6 +1,7 @@
 """Labelled images from disk: as a task of a test bed.
 
-* a folder with ``cifar-10-batches-bin`` or ``cifar-10-batches-py``: CIFAR-10, training and test images
+* a folder with ``cifar-10-batches-bin``, ``cifar-10-batches-py``, ``cifar-100-binary`` or ``cifar-100-python``:
+  CIFAR-10 or CIFAR-100, training and test images
 * a folder with ``dataset_defend.h5``, ``dataset_attack.h5`` and ``dataset_test.h5``, or in its ``data``: the reference
   scripts' sides
 * ``*.h5`` with ``/data`` and ``/label``: images to be shared out
@@ -25,8 +26,7 @@ from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, read_regular
 from ..labelled_zoo.images import Images
 from ..probes import ProbeSet
-from .cifar import CLASSES as CIFAR_CLASSES
-from .cifar import find_cifar10, read_cifar10
+from .cifar import find_cifar, read_cifar
 
 SCRIPT_FILES = ("dataset_defend.h5", "dataset_attack.h5", "dataset_test.h5")
 # Session, gender and number of the person, emotion, angle; the data set's own naming (Lundqvist et al., 1998).
@@ -71,11 +71,14 @@ def read_images(path: StrPath, size: int) -> Found:
         images = _hdf5(path, size)
         return Found("hdf5", _numbered(images.labels), {"all": images})
     if not path.is_dir():
-        raise ProbeError(f"task must be patches, faces, or an existing file or folder of images, got {str(path)!r}")
-    if (batches := find_cifar10(path)) is not None:
-        train, test = read_cifar10(batches)
+        known = "patches, faces, fashion, backbone (of several sources), or an existing file or folder of images"
+        raise ProbeError(f"task must be {known}, got {str(path)!r}")
+    if (found := find_cifar(path)) is not None:
+        data, batches = found
+        train, test = read_cifar(data, batches)
         sides = {"train": train, "test": test}
-        return Found("cifar10", CIFAR_CLASSES, {side: scaled(images, size) for side, images in sides.items()})
+        name = data.name.replace("-", "").lower()
+        return Found(name, data.classes, {side: scaled(images, size) for side, images in sides.items()})
     for place in (path, path / "data"):
         if all((place / name).is_file() for name in SCRIPT_FILES):
             read = [_hdf5(place / name, size) for name in SCRIPT_FILES]

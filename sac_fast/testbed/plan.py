@@ -37,6 +37,7 @@ class Size:
     Attributes:
         images: that one training from the start sees, all epochs together.
         tuning: that fine-tuning sees, likewise; so does every round of pruning, half as many.
+        extraction: a thief's student sees so many times ``images``: to imitate takes longer than to learn.
         independents: number of each kind, siblings too, and the architectures they go round.
         stolen: number for each attack and the students' architectures they go round (the source's where the attack
             starts from its weights).
@@ -51,6 +52,7 @@ class Size:
     independents: Mapping[Kind, tuple[int, tuple[str, ...]]]
     stolen: Mapping[str, tuple[int, tuple[str, ...]]]
     probes: int
+    extraction: float = 1.0
     jpeg_probes: int | None = None
     probe_sets: tuple[str, ...] = NAMES
     config: TrainingConfig = SCRATCH
@@ -130,7 +132,7 @@ def epochs(images: float, rows: int) -> int:
     return max(1, round(images / rows))
 
 
-def training_config(architecture: str, images: int, rows: int, base: TrainingConfig = SCRATCH) -> TrainingConfig:
+def training_config(architecture: str, images: float, rows: int, base: TrainingConfig = SCRATCH) -> TrainingConfig:
     """How a network of this kind is trained from the start.
 
     Args:
@@ -146,7 +148,7 @@ def training_config(architecture: str, images: int, rows: int, base: TrainingCon
     return dataclasses.replace(base, epochs=epochs(images, rows))
 
 
-def tuning_config(architecture: str, images: int, rows: int, base: TrainingConfig = SCRATCH) -> TrainingConfig:
+def tuning_config(architecture: str, images: float, rows: int, base: TrainingConfig = SCRATCH) -> TrainingConfig:
     """How such a network is trained on from weights that are there: at a fifth of the learning rate."""
     full = training_config(architecture, images, rows, base)
     return dataclasses.replace(full, learning_rate=full.learning_rate / 5)

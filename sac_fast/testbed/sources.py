@@ -83,7 +83,7 @@ class SourcesSize:
     """How large the test beds of one task are.
 
     Attributes:
-        images, tuning, probes, jpeg_probes, config: as in `Size`.
+        images, tuning, probes, extraction, jpeg_probes, config: as in `Size`.
         siblings: of each source.
         thefts: number and students of each attack, see ``THEFTS``.
         honest: largest number of honest models of a kind; None: all.
@@ -94,6 +94,7 @@ class SourcesSize:
     images: int
     tuning: int
     probes: int
+    extraction: float = 1.0
     siblings: int = 19
     jpeg_probes: int = 1000
     config: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
@@ -104,7 +105,9 @@ class SourcesSize:
 
     def of_source(self) -> Size:
         """What one source's test bed has but for its models."""
-        return Size(self.images, self.tuning, {}, {}, self.probes, self.jpeg_probes, PROBE_SETS, config=self.config)
+        return Size(
+            self.images, self.tuning, {}, {}, self.probes, self.extraction, self.jpeg_probes, PROBE_SETS, self.config
+        )
 
 
 def plan_source(
@@ -135,6 +138,8 @@ def plan_source(
     require(source.architecture in architectures, "architectures must hold the source's", source.architecture)
     start = architectures.index(source.architecture)
     ring = [name for name in (*architectures[start:], *architectures[:start]) if name not in _HONEST_ONLY]
+    if size.pretrained:  # a thief from new weights learns too little from so few images
+        ring = [name for name in ring if name in PRETRAINED]
 
     def most(count: int) -> int:
         return count if size.honest is None else min(count, size.honest)
@@ -175,11 +180,10 @@ def _placed(model: Planned, pretrained: bool, attacks: Mapping[str, Attack]) -> 
     """The model with its side of the data and the public model from which it is fine-tuned."""
     if model.origin == "other-backbone":
         return dataclasses.replace(model, data="defender", backbone="unrelated")
-    number = 1 if model.role == "source" else int(model.name.split("-")[-2])
     if model.origin == "same-backbone":
+        number = int(model.name.split("-")[-2])
         return dataclasses.replace(model, data=("defender", "attacker")[(number + 1) % 2], backbone="public")
-    # Of several thieves by one attack every second trains a student from new weights.
-    student = model.role == "stolen" and attacks[model.origin].starts_from == "student" and number % 2 == 1
+    student = model.role == "stolen" and attacks[model.origin].starts_from == "student"
     public = student or model.role in ("source", "sibling")
     if pretrained and public and model.architecture in PRETRAINED:
         return dataclasses.replace(model, backbone="public")

@@ -33,8 +33,8 @@ class SourcesTask:
 _FASHION = TrainingConfig(batch_size=64, weight_decay=1e-4, flips=False)
 _SOURCES_SIZES: Mapping[str, SourcesSize] = {
     "fashion": SourcesSize(images=48_000, tuning=16_000, probes=8000, config=_FASHION),
-    "patches": SourcesSize(images=36_000, tuning=16_000, probes=4160),
-    "backbone": SourcesSize(images=24_000, tuning=12_000, probes=4160, pretrained=True),
+    "patches": SourcesSize(images=36_000, tuning=16_000, probes=4160, extraction=1.5),
+    "backbone": SourcesSize(images=24_000, tuning=12_000, probes=4160, extraction=1.5, pretrained=True),
 }
 
 

@@ -119,9 +119,10 @@ class TestbedTrainer(Trainer[Planned]):
         sides = {"extract-knockoff": len(task.surrogate), "transfer-all": len(task.transfer),
                  "transfer-last": len(task.transfer)}  # fmt: skip
         rows = sides.get(planned.origin, len(task.attacker))
+        started = attacks_on(task)[planned.origin].starts_from
         pruning = planned.origin in ("fine-prune", "prune-taylor", "prune-magnitude", "prune-distill")
         return AttackContext(
-            config=self._config(planned, rows),
+            config=self._config(planned, rows, size.extraction if started == "student" else 1.0),
             tuning=tuning_config(kind, size.tuning // 2 if pruning else size.tuning, rows, size.config),
             surrogate=self._images("surrogate") if planned.origin == "extract-knockoff" else None,
             transfer=(self._images("transfer"), torch.from_numpy(task.transfer.labels)),
@@ -129,10 +130,10 @@ class TestbedTrainer(Trainer[Planned]):
             options=planned.options,
         )
 
-    def _config(self, planned: Planned, rows: int) -> TrainingConfig:
-        """Of a training that starts from new weights or from a backbone's."""
+    def _config(self, planned: Planned, rows: int, times: float = 1.0) -> TrainingConfig:
+        """Of a training that starts from new weights or from a backbone's, and sees so many times the usual images."""
         make = training_config if planned.backbone is None else tuning_config
-        return make(planned.architecture, self.size.images, rows, self.size.config)
+        return make(planned.architecture, times * self.size.images, rows, self.size.config)
 
     def _architecture(self, name: str, classes: int | None = None) -> Architecture:
         arguments = {"classes": len(self.task.classes), **self.arguments[name]}

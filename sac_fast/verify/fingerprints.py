@@ -54,7 +54,7 @@ def verify_fingerprints(
         alpha: α, bound on the probability that an independent model is called derived.
         metric, comparison, backend: of the score "distance", see `sac_fast.correlation_distance`.
         kinds: kinds, of `sac_fast.fingerprint.KINDS`, that the suspect may be of if it is independent. Default: those
-            of the nulls, and "same-data-same-architecture" where nulls declare any kind.
+            of the nulls, and the three of models trained from new weights where nulls declare any kind.
         thefts: fingerprints of simulated thefts of the source, by attack, for p-values against each.
 
     Returns:

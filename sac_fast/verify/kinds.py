@@ -17,9 +17,9 @@ from .comparable import ComparableOutputs
 from .names import list_names
 from .nulls import MAX_PROBES, UNDECLARED, NullModels, choose_metric
 
-#: What a suspect of undeclared kind is always compared with, where nulls declare their kinds: the nearest that a model
-#: trained from new weights can be.
-REQUIRED = ("same-data-same-architecture",)
+#: What a suspect of undeclared kind is always compared with, where nulls declare their kinds: all that a model trained
+#: from new weights can be. No kind stands for another one: which is nearest depends on score and task.
+REQUIRED = ("same-data-same-architecture", "same-data", "other-data")
 
 
 def judge_by_score(
@@ -102,8 +102,10 @@ def describe_conditions(nulls: NullModels, kinds: Sequence[str] | None) -> tuple
         found.append(f"If made without the source, the suspect is of the kind that was declared: {', '.join(kinds)}.")
     if others:
         found.append(f"Nothing is said of the kinds {', '.join(others)}.")
-    if "same-backbone" in others:
-        found.append("If the source was fine-tuned from a public model, nulls of the kind same-backbone are needed.")
+    if untested := [kind for kind in ("same-backbone", "other-backbone") if kind in others and not kinds]:
+        found.append(
+            f"Where a suspect may be fine-tuned from a public model, nulls are needed of: {', '.join(untested)}."
+        )
     return tuple(found)
 
 

@@ -93,7 +93,8 @@ def test_without_matplotlib_the_results_are_written(tmp_path, zoo, run, no_matpl
     ("arguments", "code", "message"),
     [
         ((), 2, "--quick to train a small one"),
-        (("nowhere",), 1, "cannot read"),
+        (("nowhere",), 1, "must hold labelled zoos (zoo.json), got none"),
+        (("ZOO", "ZOO", "--preset", "robust"), 2, "--preset"),
         (("ZOO", "--alpha", "1"), 2, "must be between 0 and 1"),
         (("ZOO", "--preset", "best"), 1, "preset must be one of sac-jc, robust, calibrated, got 'best'"),
         (("ZOO", "--score", "best"), 1, "score must be TRANSFORM"),

@@ -208,6 +208,13 @@ def test_misclassified_by_the_source_or_by_most_surrogates() -> None:
         misclassified(probes, [answered(probes, [0, 1, 2, 0], "right"), others[0]])  # one of two is no majority
 
 
+def test_misclassified_takes_class_numbers() -> None:
+    probes = ProbeSet.from_arrays(noise(4, 8, 8, 3), labels=[0, 5, 2, 1])
+    about = {"name": "labels only", "probe_hash": probes.content_hash}
+    source = sac_fast.Fingerprint(torch.tensor([[0.0], [4.0], [2.0], [9.0]]), about)
+    assert misclassified(probes, source).labels.tolist() == [5, 1]
+
+
 def test_misclassified_checks() -> None:
     probes = ProbeSet.from_arrays(noise(4, 4, 4, 3), [0, 1, 2, 0])
     other = ProbeSet.from_arrays(noise(4, 4, 4, 3, seed=1), [0, 1, 2, 0])

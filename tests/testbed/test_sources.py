@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from sac_fast.attacks.registry import ATTACKS
+from sac_fast.cli.render.testbed import show_zoos
 from sac_fast.errors import FileFormatError, ProbeError
 from sac_fast.labelled_zoo import engine, trainer
 from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
+from sac_fast.labelled_zoo.summary import summarise
 from sac_fast.testbed import backbones, patches, plan, run_sources, sources, tasks
 from sac_fast.testbed.sources import SOURCES, Source, SourcesSize
 
@@ -68,7 +70,8 @@ def test_sources_of_the_task_backbone_start_from_the_public_model():
     assert Counter((m.backbone, m.data) for m in honest) == {("public", "defender"): 4, ("public", "attacker"): 4}
     assert {m.backbone for m in models if m.origin == "same-data-same-architecture"} == {None}
     students = {m.backbone for m in models if m.role == "stolen" and ATTACKS[m.origin].starts_from == "student"}
-    assert students == {"public", None}
+    assert students == {"public"}
+    assert {m.architecture for m in models if m.role == "stolen"} == {"vgg", "resnet", "mobilenet"}
 
 
 VGG_A, VGG_B, RESNET_A = Source("vgg", "a"), Source("vgg", "b"), Source("resnet", "a")
@@ -190,9 +193,9 @@ def test_one_complete_zoo_a_source(made):
 def test_honest_models_are_shared_by_their_kind(made):
     zoos = made[1]
     theirs = {m.name: m for m in zoos["resnet-b"].members if "from" in m.details}
-    assert {m.origin for m in zoos["vgg-a"].of_role("independent") if "from" not in m.details} == {
-        m.origin for m in zoos["vgg-a"].of_role("independent")
-    }
+    back = {m.name: m.origin for m in zoos["vgg-a"].members if "from" in m.details}
+    assert back["resnet-b.source"] == back["resnet-b.sibling-02-resnet"] == "other-data"
+    assert back["resnet-b.same-data-same-architecture-01-resnet"] == "other-data"
     assert theirs["vgg-a.source"].origin == "other-data"
     assert theirs["vgg-a.sibling-01-vgg"].origin == "other-data"
     assert theirs["vgg-a.other-classes-01-vgg"].origin == "other-classes"
@@ -212,10 +215,16 @@ def test_honest_models_are_shared_by_their_kind(made):
 def test_a_finished_run_trains_nothing_again(made, task, monkeypatch):
     out, zoos = made
     before = {path: path.stat().st_mtime_ns for path in out.rglob("models/*.safetensors")}
-    monkeypatch.setattr(
-        "sac_fast.labelled_zoo.engine.in_processes", lambda jobs, *rest, **options: iter(list(jobs)[:0])
-    )
-    assert train(out, task) == zoos
+
+    def nothing_left(jobs, *rest, **options):
+        assert not list(jobs)
+        yield from ()
+
+    monkeypatch.setattr(engine, "in_processes", nothing_left)
+    monkeypatch.setattr(backbones, "in_processes", nothing_left)
+    again = train(out, task)
+    for name, zoo in zoos.items():
+        assert {m.name: m for m in again[name].members} == {m.name: m for m in zoo.members}
     assert {path: path.stat().st_mtime_ns for path in out.rglob("models/*.safetensors")} == before
 
 
@@ -230,3 +239,22 @@ def test_refusals(task, tmp_path):
         train(tmp_path / "file", task)
     with pytest.raises(ProbeError, match="task must be one of recognition for several sources, got faces"):
         tasks.make_sources_task("faces")
+
+
+def test_command_line_refuses_nonsense(tmp_path, run):
+    for options in (["--task", "nonsense"], ["--task", "faces"], ["--task", "patches", "--only", "vgg-b", "--quick"]):
+        code, _, err = run("testbed", "sources", "--out", tmp_path / "x", *options, "--quiet")
+        assert code == 1
+        assert "must" in err
+        assert not (tmp_path / "x").exists()
+
+
+def test_summaries_of_all_sources_are_shown(made, capsys):
+    summaries = {name: summarise(zoo) for name, zoo in made[1].items()}
+    show_zoos(summaries, as_json=True)
+    assert json.loads(capsys.readouterr().out) == summaries
+    show_zoos(summaries, as_json=False)
+    out = capsys.readouterr().out
+    assert "source vgg-a" in out
+    assert "source resnet-b" in out
+    assert out.count("sibling      sibling") == 2

@@ -44,11 +44,11 @@ def test_a_kind_nearer_to_the_source_than_the_others_decides():
     assert any("Nothing is said of the kinds same-data, other-classes" in condition for condition in right.conditions)
 
 
-def test_the_nearest_kind_is_required_where_kinds_are_declared():
+def test_kinds_of_models_trained_from_new_weights_are_required():
     copy, far = made(SOURCE.outputs, "copy"), nulls_of("other-data", 9, 200)
     result = verify_fingerprints(SOURCE, copy, far, alpha=0.1)
     assert result.verdict.verdict == "inconclusive"
-    assert f"too few of the kinds: {NEAREST} (0)" in result.verdict.reason
+    assert f"too few of the kinds: {NEAREST} (0), same-data (0)." in result.verdict.reason
     # unless the suspect's own kind is declared
     result = verify_fingerprints(SOURCE, copy, far, alpha=0.1, kinds=["other-data"])
     assert result.verdict.verdict == "derived"

@@ -34,6 +34,8 @@ def show_simulation(summary: dict[str, Any], as_json: bool) -> None:
     )
     for name, reason in {**summary["left_out"], **summary["failed"]}.items():
         print(f"sac-fast: {escape_text(f'{name}: {reason}')}", file=sys.stderr)
+    for warning in summary["warnings"]:
+        print(f"sac-fast: note: {escape_text(warning)}", file=sys.stderr)
 
 
 def _range(members: list[dict[str, Any]], key: str, digits: int) -> str:

@@ -66,6 +66,14 @@ def _summary(result: WeightsResult) -> dict[str, str]:
     }
     if reasons:
         rows["left out of a"] = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+    if result.reordered is not None:
+        found = result.reordered
+        rows["units in another order"] = (
+            f"{found['verdict']}: {found['share']:.0%} agree once they are matched, p = {found['p_value']:.3g} beside "
+            f"{len(found['independents'])} independents (smallest attainable: {found['attainable_p_value']:.3g})"
+        )
+    if result.ancestor is not None:
+        rows["ancestor"] = f"{result.ancestor['name']}: {result.ancestor['statement']} Approximate."
     pairs = result.facts["pairs_of_arrays"]
     for name, fact in facts.items():
         rows[name] = f"{fact['arrays']} of {pairs} arrays, {fact['values']:.1%} of their values"

@@ -29,6 +29,9 @@ _NUMBERED = {
 }
 _NORM = {"gamma", "beta", "moving_mean", "moving_variance", "scale", "mean", "var"}
 _KERNEL_AXES = {3: "wio", 4: "hwio", 5: "dhwio"}
+# What TensorFlow's users call kernels beside Keras's own name.
+_KERNELS = {"kernel", "pointwise_kernel", "filters", "filter", "pointwise_filter", "weights", "w"}
+_DEPTHWISE = {"depthwise_kernel", "depthwise_filter", "depthwise_weights"}
 _TRANSPOSED = re.compile(r"conv\d?d?_?transpose|deconv", re.IGNORECASE)
 
 
@@ -56,12 +59,12 @@ def _use(name: str, shape: Shape, shapes: Mapping[str, Shape]) -> Use:
         return Use(shape, "o" if len(shape) == 1 else "", "bias")
     if last == "embeddings" and len(shape) == 2:
         return Use(shape, "vo", "embedding")
-    if last == "depthwise_kernel" and len(shape) in (3, 4):
+    if last in _DEPTHWISE and len(shape) in (3, 4):
         # (places, channels, kernels a channel): its outputs are all of them.
         return Use((*shape[:-2], 1, shape[-2] * shape[-1]), _KERNEL_AXES[len(shape)], "depthwise")
-    if last in ("kernel", "recurrent_kernel") and len(shape) == 2:
+    if last in _KERNELS | {"recurrent_kernel"} and len(shape) == 2:
         return _matrix(name, last, shape, shapes)
-    if last in ("kernel", "pointwise_kernel") and len(shape) in _KERNEL_AXES:
+    if last in _KERNELS and len(shape) in _KERNEL_AXES:
         axes = _KERNEL_AXES[len(shape)]
         return Use(shape, axes[:-2] + "oi" if _TRANSPOSED.search(name) else axes, "conv")
     return Use(shape, "", "unknown" if shape else "constant")

@@ -20,7 +20,7 @@ from .sharded import sharded_arrays
 from .state_dict import named_arrays
 from .tfjs_arrays import tfjs_arrays
 from .tflite_arrays import tflite_arrays
-from .torch_arrays import torch_arrays
+from .torch_arrays import pickle_arrays, torch_arrays
 
 _Read = tuple[tuple[WeightArray, ...], dict[str, str], Graph | None]
 # What a folder's weights are called, an index before its parts.
@@ -38,7 +38,8 @@ def open_weights(path: StrPath, *, limits: Limits | None = None) -> OpenedWeight
 
     Args:
         path: safetensors, a checkpoint of ``torch.save`` (nested mappings too), a TorchScript archive, ONNX, Keras
-            (``.h5``, ``.keras``), ``model.json`` of TensorFlow.js, TFLite, ``.npz``, an index of several files
+            (``.h5``, ``.keras``), ``model.json`` of TensorFlow.js, TFLite, ``.npz``, a pickle of NumPy arrays (as data:
+            nothing of it is run), an index of several files
             (``model.safetensors.index.json``), or a folder that holds one of them by its usual name.
         limits: on sizes and counts.
 
@@ -83,6 +84,8 @@ def _read(
         return tfjs_arrays(handle, path, name, limits, resources), {}, None
     if format in ("torch", "torch-legacy", "torchscript"):
         return named_arrays(torch_arrays(handle, name, limits)), {}, None
+    if format == "pickle":
+        return named_arrays(pickle_arrays(handle, name, limits)), {}, None
     if format == "sharded":
         return named_arrays(sharded_arrays(handle, path, name, limits, resources)), {}, None
     if format in ("hdf5", "keras"):

@@ -76,7 +76,7 @@ def tfjs_arrays(
     """The arrays of a model.
 
     Args:
-        handle: the open ``model.json``.
+        handle: the open ``model.json``, or a manifest alone.
         path: where it is; the shards lie in the same folder.
         name: what messages call it.
         limits: on files, number and sizes.
@@ -90,7 +90,7 @@ def tfjs_arrays(
         ModelRefusedError: shards outside of the folder, missing, or not as long as the manifest says.
     """
     said = read_json(handle, name, limits)
-    groups = said.get("weightsManifest")
+    groups = said.get("weightsManifest", said.get(""))  # some keep the manifest in a file of its own
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
         refuse("malformed", f"{name} must list its weights in weightsManifest, got another model.json")
     arrays: dict[str, StoredArray] = {}

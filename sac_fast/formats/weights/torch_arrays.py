@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
@@ -12,8 +13,9 @@ import numpy.typing as npt
 
 from ..limits import Limits, refuse
 from ..torch_file import Pickled, read_pickled
-from ..torch_pickle import REBUILD, Inert, InertObject
+from ..torch_pickle import REBUILD, Inert, InertObject, read_pickle
 from ..torch_tensors import PickledTensor, check_sizes, describe_tensor
+from .pickled_numpy import is_pickled_array, pickled_array
 from .ranges import FileRanges, item_size
 from .state_dict import StoredArray
 
@@ -45,12 +47,35 @@ def torch_arrays(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Store
         ModelRefusedError: no sound checkpoint, or one without arrays.
     """
     pickled = read_pickled(handle, name, limits, as_data=True)
-    reader = _Reader(FileRanges(handle, name), pickled, limits)
+    return _arrays_of(pickled, FileRanges(handle, name), limits)
+
+
+def pickle_arrays(handle: BinaryIO, name: str, limits: Limits, start: int = 0) -> dict[str, StoredArray]:
+    """All NumPy arrays of a plain pickle, see `torch_arrays`.
+
+    Args:
+        handle: the open file.
+        name: what messages call it.
+        limits: on pickle, number and sizes.
+        start: where the pickle begins.
+    """
+    ranges = FileRanges(handle, name)
+    limits.check_header(name, ranges.size - start, "a pickle")
+    value, _ = read_pickle(io.BytesIO(ranges.read(start, ranges.size - start)), name, any_class=True)
+    return _arrays_of(Pickled(value, {}), ranges, limits)
+
+
+def _arrays_of(pickled: Pickled, ranges: FileRanges, limits: Limits) -> dict[str, StoredArray]:
+    name = ranges.name
+    reader = _Reader(ranges, pickled, limits)
     arrays: dict[str, StoredArray] = {}
     for key, entry in _walk(pickled.value, name):
+        found = pickled_array(entry, key, name, limits) if isinstance(entry, InertObject) else reader.array(entry, key)
+        if found is None:
+            continue
         if key in arrays:
             refuse("duplicate-keys", f"{name} must name every tensor once, got {key!r} twice")
-        arrays[key] = reader.array(entry, key)
+        arrays[key] = found
         limits.check_count(name, len(arrays))
     if not arrays:
         refuse("no-state-dict", f"{name} must hold tensors under names, got none")
@@ -63,7 +88,7 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Inert]]:
     steps = 0
     while stack:
         key, found, depth = stack.pop()
-        if isinstance(found, Inert) and found.name in _TENSORS and found.arguments:
+        if is_pickled_array(found) or (isinstance(found, Inert) and found.name in _TENSORS and found.arguments):
             yield key, found
             continue
         children = _children(found)

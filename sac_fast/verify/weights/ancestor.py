@@ -68,26 +68,38 @@ def measure_divergence(
     return Divergence(len(rows), cosine, part_a, part_b, (moved_a, moved_b))
 
 
-def describe_divergence(found: Divergence | None, related: Sequence[bool]) -> str:
+def describe_divergence(
+    found: Divergence | None, related: Sequence[bool], p_value: float | None = None, alpha: float = 0.0
+) -> str:
     """One sentence on what the ancestor explains.
 
     Args:
         found: of `measure_divergence`.
         related: whether a, and b, are related to the ancestor.
+        p_value: of the cosine beside independents from the same ancestor; None: there are none.
+        alpha: α.
     """
     if not all(related):
         names = " and ".join(name for name, fits in zip("ab", related, strict=True) if not fits)
         return f"{names} and the ancestor are not distinguished from independent models: it explains nothing."
     if found is None:
         return "No layer was changed by both: the ancestor explains what they share."
-    if max(found.part_of_a, found.part_of_b) < _OWN_WAY:
-        return "a and b went ways of their own: the ancestor explains what they share."
-    if found.part_of_a >= _WHOLE_WAY > found.part_of_b:
-        return "b went a's way from the ancestor and further: it looks derived from a (calibrate with independents)."
-    if found.part_of_b >= _WHOLE_WAY > found.part_of_a:
-        return "a went b's way from the ancestor and further: it looks derived from b (calibrate with independents)."
-    return "a and b share more than the ancestor; the direction is not decided (calibrate with independents)."
+    if p_value is None:
+        if found.cosine < _OWN_WAY:
+            return "a and b went ways of their own: the ancestor explains what they share."
+        return (
+            f"a and b share part of their way from the ancestor (cosine {found.cosine:.2f}), which independents of one "
+            "task do too: not decided without independents that come from the ancestor."
+        )
+    if p_value > alpha:
+        return "a and b share no more of their way from the ancestor than the independents do."
+    further, nearer = ("b", "a") if found.part_of_a > found.part_of_b else ("a", "b")
+    return (
+        f"a and b share more of their way from the ancestor than the independents do; {further} lies further along it, "
+        f"so that it looks derived from {nearer}."
+    )
 
 
-#: Parts of the way; `benchmarks/simulate_weights.py` has those of honest siblings and of copies.
-_OWN_WAY, _WHOLE_WAY = 0.5, 0.85
+#: A cosine that a copy has only if it went ten times as far again; `benchmarks/simulate_weights.py` has those of honest
+#: siblings of one task, 0.1 to 0.9.
+_OWN_WAY = 0.1

@@ -73,23 +73,21 @@ def judge_ancestor(
     base, ours, theirs = ({layer.name: layer for layer in _comparable(side)} for side in (ancestor, a, b))
     found = measure_divergence(ours, theirs, base)
     related = [p <= math.log10(alpha) for p in log10_p]
-    shown: dict[str, Any] = {
+    cosines = []
+    for number, weights in enumerate(independents if found is not None else ()):
+        with open_any(weights, f"independents[{number}]") as opened:
+            cosines.append(_cosine(measure_divergence(ours, {x.name: x for x in _comparable(opened)}, base)))
+    p = conformal_p_value(-_cosine(found), [-cosine for cosine in cosines]) if cosines else None
+    return {
         "name": ancestor.name,
         "log10_p": {"a": log10_p[0], "b": log10_p[1]},
-        "statement": describe_divergence(found, related),
+        "statement": describe_divergence(found, related, p, alpha),
         "approximate": True,
+        "p_value": p,
+        "attainable_p_value": attainable_p_value(len(cosines)) if cosines else None,
+        "independents": cosines,
         **({} if found is None else dataclasses.asdict(found)),
     }
-    if independents and found is not None:
-        cosines = []
-        for number, weights in enumerate(independents):
-            with open_any(weights, f"independents[{number}]") as opened:
-                other = measure_divergence(ours, {layer.name: layer for layer in _comparable(opened)}, base)
-                cosines.append(_cosine(other))
-        shown["independents"] = cosines
-        shown["p_value"] = conformal_p_value(-found.cosine, [-cosine for cosine in cosines])
-        shown["attainable_p_value"] = attainable_p_value(len(cosines))
-    return shown
 
 
 def _cosine(found: Divergence | None) -> float:

@@ -91,7 +91,13 @@ def find_relation(a: Array, b: Array, dtypes: tuple[str, str] = ("", "")) -> str
 
 
 def _same(a: Array, b: Array) -> bool:
-    return bool(np.array_equal(a, b)) or (a.dtype == b.dtype and a.dtype.kind == "f" and a.tobytes() == b.tobytes())
+    """Equal values, or equal bits where some are NaN."""
+    if np.array_equal(a, b):
+        return True
+    if a.dtype != b.dtype or a.dtype.kind != "f" or a.shape != b.shape:
+        return False
+    bits = f"u{a.dtype.itemsize}"
+    return bool(np.array_equal(a.view(bits), b.view(bits)))
 
 
 def _is_near(a: Array, b: Array) -> bool:

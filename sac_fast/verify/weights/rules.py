@@ -235,7 +235,7 @@ def _use_recurrent(array: _Array, name: str, shape: tuple[int, ...], file: _File
 
 
 def _leave_out_outputs(layers: list[_Described], shown: Collection[str]) -> None:
-    """Leave out layers whose units no other array takes, the last one, and what is named a head; in place."""
+    """Leave out layers whose units no other array takes, and what is named a head, else the last one; in place."""
     tall = [number for number, layer in enumerate(layers) if len(layer.array.shape) >= 2 and layer.use.left_out is None]
     taken = {layer.shape[1] for layer in layers if len(layer.shape) >= 2}
     depthwise = {layer.shape[0] for layer in layers if len(layer.shape) >= 3 and layer.shape[1] == 1}
@@ -251,7 +251,7 @@ def _leave_out_outputs(layers: list[_Described], shown: Collection[str]) -> None
             continue
         flattened = len(layer.shape) > 2 and any(inputs % layer.shape[0] == 0 for inputs in dense)
         consumed = layer.shape[0] in taken | depthwise or flattened
-        last = (number == tall[-1] or number in heads) and layer.array.output is None
+        last = (number in heads or (number == tall[-1] and not heads)) and layer.array.output is None
         if layer.array.output or last or not consumed:
             layers[number] = layer._replace(use=Use(OUTPUT))
 

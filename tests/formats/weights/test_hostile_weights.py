@@ -28,6 +28,10 @@ from sac_fast.formats.onnx_wire import decode_varints
 STATE = {"conv.weight": torch.arange(72.0).reshape(2, 4, 3, 3), "lin.weight": torch.ones(4, 6, dtype=torch.bfloat16)}
 
 
+# A second each, and refused by code that both readers share.
+SLOW = {"steps.pth", "onnx-swarm.onnx"}
+
+
 def keras_bytes(folder: Path) -> bytes:
     with h5py.File(folder / "h5", "w") as file:
         file.create_dataset("a/kernel:0", data=np.ones((4, 6), np.float32), compression="gzip")
@@ -127,7 +131,8 @@ def test_changed_bytes(contents: dict[str, tuple[Path, bytes]], format: str, dat
 def test_hostile_files_of_other_readers(tmp_path: Path) -> None:
     """The files that attack who runs a model: none runs anything here either."""
     (tmp_path / ".hidden").mkdir()
-    names = [name for table in (torch_files(tmp_path), onnx_files(), hdf5_files()) for name in _make(table, tmp_path)]
+    tables = (torch_files(tmp_path), onnx_files(), hdf5_files())
+    names = [name for table in tables for name in _make(table, tmp_path)]
     found = {name: open_and_read(tmp_path / name) for name in names}
     assert set(found.values()) <= {*REASONS, "opened"}
     assert not marker(tmp_path).exists()
@@ -135,8 +140,9 @@ def test_hostile_files_of_other_readers(tmp_path: Path) -> None:
 
 def _make(table: Mapping[str, tuple[str, Maker]], folder: Path) -> list[str]:
     for name, (_, make) in table.items():
-        make(folder / name)
-    return list(table)
+        if name not in SLOW:
+            make(folder / name)
+    return [name for name in table if name not in SLOW]
 
 
 @settings(max_examples=50, deadline=None)

@@ -240,6 +240,16 @@ def test_graph_models_of_tensorflow_js(tmp_path: Path) -> None:
     assert found["b"].shape == (3, 3, 1, 16)
 
 
+def test_a_manifest_of_its_own(tmp_path: Path) -> None:
+    entry = {"name": "conv0/filters", "shape": [1, 1, 2, 3], "dtype": "float32"}
+    (tmp_path / "weights-shard1").write_bytes(np.arange(6, dtype=np.float32).tobytes())
+    (tmp_path / "manifest.json").write_text(json.dumps([{"weights": [entry], "paths": ["weights-shard1"]}]))
+    assert sac_fast.identify(tmp_path / "manifest.json") == "tfjs"
+    found, read_values = read(tmp_path / "manifest.json")
+    assert uses(found) == {"conv0/filters": ("conv", "hwio", "")}
+    assert read_values["conv0/filters"].reshape(-1).tolist() == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [

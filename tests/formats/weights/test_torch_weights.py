@@ -194,7 +194,8 @@ def test_a_closed_file_is_not_read(tmp_path: Path) -> None:
         opened.arrays[0].read()
 
 
-def test_what_is_no_mapping_of_tensors_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_mapping_of_tensors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sac_fast.formats.weights.torch_arrays.MAX_STEPS", 10_000)
     loop: dict[str, Any] = {"t": 1}
     loop["self"] = loop
     shared: list[Any] = []

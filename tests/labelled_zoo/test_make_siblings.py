@@ -87,7 +87,7 @@ def test_a_training_that_fails_is_reported_and_trained_again_with_its_seed(tmp_p
     assert made["made"] == ["sibling-02"]
     line = sometimes.__code__.co_firstlineno + 2
     assert made["failed"] == {
-        "sibling-01": f"ModelError: train failed at test_siblings.py:{line}: ArithmeticError: diverged"
+        "sibling-01": f"ModelError: train failed at test_make_siblings.py:{line}: ArithmeticError: diverged"
     }
     seed = failing.pop()
     made = make(tmp_path, train=sometimes, count=2)
