@@ -7,6 +7,7 @@ one shape are added, so that their order does not matter. A sketch decides nothi
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import Counter
@@ -110,7 +111,7 @@ def sketch_layer(layer: Layer, ordered: Array) -> Array | None:
     found = _magnitudes(layer, ordered)
     axis = 0 if layer.use.side == "columns" else 1  # that the numbers of one unit lie along
     largest = found.max(axis=axis, keepdims=True, initial=0)
-    if found.size < _MIN_VALUES or not np.isfinite(largest).all():
+    if found.size < _MIN_VALUES:
         return None
     found = found / np.where(largest > 0, largest, 1)
     length = np.sqrt((found**2).sum(axis=axis, keepdims=True))
@@ -119,7 +120,7 @@ def sketch_layer(layer: Layer, ordered: Array) -> Array | None:
     if layer.is_dense and layer.shape[0] > layer.shape[1]:
         found = found.T  # it may be stored transposed elsewhere
     elif layer.is_dense and layer.shape[0] == layer.shape[1]:
-        found = found + found.T
+        found = (found + found.T)[np.triu_indices(len(found))]
     norm = math.sqrt(float((found**2).sum()))
     return found.reshape(-1) / norm if norm > 1e-6 else None
 
@@ -128,33 +129,49 @@ def _magnitudes(layer: Layer, ordered: Array) -> Array:
     """Root mean squares over what a copy may turn: (units, inputs), or (units, inputs · places) of few inputs."""
     gates = layer.use.gates
     units, inputs, *places = len(ordered) // gates, *ordered.shape[1:]
+    apart = inputs < _MIN_INPUTS and bool(places)
     if layer.is_dense:
         first, second = _counts(*sorted((units, inputs)))
         first, second = (second, first) if units > inputs else (first, second)
     else:
-        first, second = _counts(units, inputs if inputs >= _MIN_INPUTS else inputs * math.prod(places))
+        first, second = _counts(units, inputs * _sums(tuple(places)) if apart else inputs)
     rows = np.concatenate([gate * units + _spread(units, first) for gate in range(gates)])
-    if inputs >= _MIN_INPUTS or not places:
-        kept = ordered[rows][:, _spread(inputs, second)].astype(np.float64)
-    else:
-        kept = _turn(ordered[rows].astype(np.float64))
-        kept = kept.reshape(len(rows), -1)[:, _spread(inputs * math.prod(places), second)]
-    largest = np.abs(kept).max(initial=0)  # squares of 1e-200 do not fit
-    kept = (kept / (largest if largest > 0 else 1)) ** 2
+    kept = ordered[rows] if apart else ordered[rows][:, _spread(inputs, second)]
+    kept = np.abs(kept.astype(np.float64))
+    largest = kept.max(initial=0)
+    if not np.isfinite(largest):
+        return np.zeros((first, second))
+    kept = kept / (largest if largest > 0 else 1)  # squares of 1e200 do not fit
+    if apart:
+        turned = _turn(kept).reshape(len(rows), -1)
+        kept = turned[:, _spread(turned.shape[1], second)]
+    kept = kept**2
     summed: Array = np.sqrt(kept.reshape(gates, first, second, -1).sum(axis=(0, 3)))
     return summed
 
 
 def _turn(kernels: Array) -> Array:
-    """Magnitudes of kernels (units, inputs, places …), equal for one that is turned or lies on its side."""
-    squares = np.abs(kernels)
-    if squares.ndim == 4 and squares.shape[2] > squares.shape[3]:
-        squares = np.swapaxes(squares, 2, 3)
-    for axis in range(2, squares.ndim):
-        squares = squares + np.flip(squares, axis)
-    if squares.ndim == 4 and squares.shape[2] == squares.shape[3]:
-        squares = squares + np.swapaxes(squares, 2, 3)
-    return squares
+    """Sums over magnitudes of kernels (units, inputs, places …), equal for one that is turned or lies on its side.
+
+    Returns:
+        (units, inputs, sums), each sum once.
+    """
+    if kernels.ndim == 4 and kernels.shape[2] > kernels.shape[3]:
+        kernels = np.swapaxes(kernels, 2, 3)
+    places = kernels.shape[2:]
+    numbers = np.arange(math.prod(places)).reshape(places)
+    for axis in range(len(places)):
+        kernels = kernels + np.flip(kernels, axis + 2)
+        numbers = np.minimum(numbers, np.flip(numbers, axis))
+    if len(places) == 2 and places[0] == places[1]:
+        kernels, numbers = kernels + np.swapaxes(kernels, 2, 3), np.minimum(numbers, numbers.T)
+    return kernels.reshape(*kernels.shape[:2], -1)[:, :, np.unique(numbers)]
+
+
+@functools.lru_cache(maxsize=256)
+def _sums(places: tuple[int, ...]) -> int:
+    """Number of sums that `_turn` gives of one kernel."""
+    return _turn(np.zeros((1, 1, *places))).shape[2]
 
 
 def _counts(units: int, inputs: int) -> tuple[int, int]:
