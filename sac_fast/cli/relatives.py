@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -15,6 +15,10 @@ from .option_groups import expand_option_groups
 from .options import Alpha, Metric, PrintOptions
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..fingerprint import Fingerprint
+    from ..store.records import FileStamp
     from ..store.stored import StoredOutputs
 
 
@@ -33,10 +37,63 @@ class SearchOptions:
     probe_hash: Annotated[
         str | None, Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several.")
     ] = None
-    independent: Annotated[str, Option(help="Tag of the models that are known to be independent: the null.")] = (
-        "independent"
-    )
     alpha: Alpha = 0.01
+
+
+@dataclass(frozen=True)
+class RelativesEvidence:
+    """What speaks for a relation."""
+
+    independent: Annotated[
+        str,
+        Option(help="Tag of the models that are known to be independent: the null. Their kind is a tag too."),
+    ] = "independent"
+    siblings: Annotated[
+        Path | None,
+        Option(exists=True, file_okay=False, help="Siblings of --source; default: the models tagged 'sibling'."),
+    ] = None
+    source: Annotated[
+        list[str] | None,
+        Option(help="Your model: the siblings' source, and root of its tree in the drawing. Repeatable there."),
+    ] = None
+    no_weights: Annotated[bool, Option("--no-weights", help="Do not compare the files of near pairs.")] = False
+    max_weights: Annotated[int, Option(min=1, help="Largest number of pairs whose files are compared.")] = 50
+
+    def collect(self, stored: StoredOutputs) -> dict[str, Any]:
+        """The evidence, as `find_relatives` takes it."""
+        from ..models.kinds import KINDS
+
+        independents = {
+            record.name: next((tag for tag in record.tags if tag in KINDS), None)
+            for record in stored.records
+            if self.independent in record.tags
+        }
+        # The hash of recorded answers is none of weights: good models may give the same labels.
+        hashes = {one.name: one.model_hash for one in stored.records if one.model_hash and one.preprocessing_hash}
+        found: dict[str, Any] = {"independents": independents, "hashes": hashes}
+        if not self.no_weights:
+            found |= {"files": _weights_files(stored), "max_weights": self.max_weights}
+        return found | self._siblings(stored)
+
+    def _siblings(self, stored: StoredOutputs) -> dict[str, Any]:
+        """The source and its siblings; nothing where there are none."""
+        from ..fingerprint import Fingerprint
+        from .fingerprint_files import load_siblings
+
+        sources = self.source or [record.name for record in stored.records if "source" in record.tags]
+        tagged = [row for row, record in enumerate(stored.records) if "sibling" in record.tags]
+        wrong = f"needs --source once, with the name of its source in the store, got {len(sources)} sources"
+        refuse_if(self.siblings is not None and len(sources) != 1, "--siblings", wrong)
+        if len(sources) != 1 or (self.siblings is None and not tagged):
+            return {}
+        row = stored.names.index(sources[0])
+        about = {"name": sources[0], "probe_hash": stored.probe_hash, "model_hash": stored.records[row].model_hash}
+        siblings: list[Fingerprint | Tensor]
+        if self.siblings is not None:
+            siblings = [*load_siblings(self.siblings, Fingerprint(stored.outputs[row], about))]
+        else:
+            siblings = [stored.outputs[row] for row in tagged]
+        return {"source": sources[0], "siblings": siblings}
 
 
 @dataclass(frozen=True)
@@ -44,9 +101,8 @@ class GraphOptions:
     """The drawing of the forest."""
 
     graph: Annotated[
-        list[Path] | None, Option(help="Write the minimum spanning forest: .graphml, .dot, .json or .svg. Repeatable.")
+        list[Path] | None, Option(help="Write the spanning forest: .graphml, .dot, .json or .svg. Repeatable.")
     ] = None
-    source: Annotated[list[str] | None, Option(help="Root of its tree in the drawing. Repeatable.")] = None
 
 
 @expand_option_groups
@@ -59,12 +115,15 @@ def relatives(
         ),
     ],
     search: SearchOptions,
+    evidence: RelativesEvidence,
     drawing: GraphOptions,
     prints: PrintOptions,
 ) -> None:
-    """Nearest relatives of the models of a store with p-values, groups of relatives, and their spanning forest.
+    """Nearest relatives of the models of a store and what speaks for each, groups, and their spanning forest.
 
-    In groups, --alpha is the share of unrelated pairs that may lie below the threshold.
+    Weights of near pairs are compared where the files are there, the row of --source with its siblings, and p-values
+    are by independents; without any of these it is a ranking. In groups by distance, --alpha is the share of unrelated
+    pairs that may lie below the threshold.
     """
     from ..lineage.graph import save_graph
     from ..lineage.relatives import find_relatives
@@ -76,26 +135,29 @@ def relatives(
     _check_graphs(graphs, prints.force)
     with ModelStore.open(folder, write=False) as store:
         stored = stored_outputs(store, search.probe_hash, progress=not prints.quiet)
-    for option, given in (("--name", search.names), ("--among", search.among), ("--source", drawing.source)):
+    for option, given in (("--name", search.names), ("--among", search.among), ("--source", evidence.source)):
         if unknown := sorted(set(given or []) - set(stored.names)):
             raise typer.BadParameter(
                 f"must name models with outputs in {str(folder)!r}, got {unknown[0]!r}", param_hint=option
             )
+    collected = evidence.collect(stored)
+    if graphs and not collected.get("files") and "siblings" not in collected:
+        _check_enough(stored, evidence.independent, search.alpha)
     found = find_relatives(
         stored.names,
         stored.outputs,
-        independents=_independents(stored, search, bool(graphs)),
         models=search.names,
         among=search.among,
         top=search.top,
         alpha=search.alpha,
         metric=search.metric,
         progress=not prints.quiet,
+        **collected,
     )
     # Print first, so that a graph that cannot be written does not lose the table.
     show_relatives(found, stored.probe_hash, stored.notes, prints.as_json)
     for path in graphs:
-        save_graph(path, found, sources=drawing.source or ())
+        save_graph(path, found, sources=evidence.source or ())
 
 
 def _check_graphs(paths: Sequence[Path], force: bool) -> None:
@@ -108,16 +170,20 @@ def _check_graphs(paths: Sequence[Path], force: bool) -> None:
         check_output_path(path, force, "--graph")
 
 
-def _independents(stored: StoredOutputs, search: SearchOptions, has_graph: bool) -> list[str]:
-    """The models with the tag; a graph needs as many as a threshold does."""
+def _weights_files(stored: StoredOutputs) -> dict[str, FileStamp | str]:
+    """The files of weights, by model; recorded answers are none."""
+    return {record.name: record.file or record.path for record in stored.records if record.preprocessing_hash}
+
+
+def _check_enough(stored: StoredOutputs, tag: str, alpha: float) -> None:
+    """Refuse a graph where nothing but distances can relate models, and there are too few for a threshold."""
     from ..verdict import nulls_needed
 
-    names = [name for name, tags in zip(stored.names, stored.tags, strict=True) if search.independent in tags]
-    pairs, minimum = len(names) * (len(names) - 1) // 2, nulls_needed(search.alpha)
+    count = sum(tag in record.tags for record in stored.records)
+    pairs, minimum = count * (count - 1) // 2, nulls_needed(alpha)
     refuse_if(
-        has_graph and pairs < minimum,
+        pairs < minimum,
         "--graph",
-        f"needs models tagged {search.independent!r} (zoo.csv, zoo.toml) with at least {minimum} distances between "
-        f"them at α = {search.alpha:g}, got {len(names)} models with {pairs}",
+        f"needs models tagged {tag!r} (zoo.csv, zoo.toml) with at least {minimum} distances between "
+        f"them at α = {alpha:g}, got {count} models with {pairs}",
     )
-    return names

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from ..models.kinds import KINDS
 from ..ops.arguments import METRICS, check_choice
 
 
 def check_search(
     names: tuple[str, ...],
     outputs: list[Tensor],
-    independents: Sequence[str],
+    independents: Mapping[str, str | None],
     models: Sequence[str] | None,
     among: Sequence[str] | None,
     top: int,
     alpha: float,
     metric: str,
+    max_weights: int,
+    source: str | None,
+    siblings: int,
 ) -> None:
     """Raise a ValueError for arguments that `find_relatives` does not take."""
     check_choice("metric", metric, METRICS)
@@ -26,7 +30,7 @@ def check_search(
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"names must be different, got {twice!r} twice")
-    for argument, given in (("independents", independents), ("models", models or ()), ("among", among or ())):
+    for argument, given in (("independents", list(independents)), ("models", models or ()), ("among", among or ())):
         if unknown := sorted(set(given) - set(names)):
             raise ValueError(f"{argument} must be among the {len(names)} models, got {unknown[0]!r}")
         if len(set(given)) != len(given):
@@ -35,5 +39,13 @@ def check_search(
         raise ValueError("among must name at least one model, got none")
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise ValueError(f"top must be an integer of at least 1, got {top!r}")
+    for kind in independents.values():
+        check_choice("a kind of independents", kind or KINDS[0], KINDS)
+    if max_weights < 0:
+        raise ValueError(f"max_weights must be at least 0, got {max_weights}")
+    if source is not None and source not in names:
+        raise ValueError(f"source must be among the {len(names)} models, got {source!r}")
+    if siblings and source is None:
+        raise ValueError(f"source must name the model of which the {siblings} siblings are siblings, got None")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")

@@ -1,4 +1,4 @@
-"""Write the minimum spanning forest as GraphML, DOT, JSON or an SVG drawing, by the file's ending."""
+"""Write the spanning forest as GraphML, DOT, JSON or an SVG drawing, by the file's ending."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..io.files import StrPath, atomic_write
 from ..io.text import escape_text
-from .relatives import Lineage
+from .result import Lineage
 
 ENDINGS = (".graphml", ".dot", ".json", ".svg")
 _ROW, _INDENT, _MARGIN, _LETTER = 20, 26, 24, 7.3  # pixels; the last: the width of a letter at 12 px
@@ -38,19 +38,20 @@ def save_graph(path: StrPath, lineage: Lineage, *, sources: Collection[str] = ()
     """Write the forest, all or nothing.
 
     Nodes are all models that have a relative, with attributes ``group`` (number, −1: none), ``independent`` and
-    ``source``; edges have ``distance``.
+    ``source``; edges have ``distance``, ``ground`` (see `Lineage.forest`) and ``leaf`` (see `PairWeights`; "": not
+    known).
 
     Args:
         path: ends in ``.graphml``, ``.dot``, ``.json`` or ``.svg``.
-        lineage: with a threshold.
+        lineage: with related models, or a threshold.
         sources: names of models that are the roots of their trees in the drawing.
 
     Raises:
-        ValueError: another ending, or a lineage without a threshold.
+        ValueError: another ending, or a lineage without related models and threshold.
         OSError: the folder cannot be written to.
     """
     writer = {".graphml": _graphml, ".dot": _dot, ".json": _json, ".svg": _svg}[check_ending(path)]
-    if lineage.threshold is None:
+    if lineage.threshold is None and not lineage.forest:
         raise ValueError(f"graph needs a threshold, got none: {'; '.join(lineage.notes)}")
     text = writer(lineage, _graph(lineage, sources))
     with atomic_write(path) as handle:
@@ -61,15 +62,17 @@ def _graph(lineage: Lineage, sources: Collection[str]) -> Any:
     import networkx as nx
 
     group_of = {name: number for number, group in enumerate(lineage.groups) for name in group}
-    members = dict.fromkeys([*group_of, *(end for a, b, _ in lineage.forest for end in (a, b))])
+    members = dict.fromkeys([*group_of, *(end for edge in lineage.forest for end in (edge.a, edge.b))])
     label_of = _labels(members)
     graph = nx.Graph()
     independents = set(lineage.independents)
     for name in sorted(members):
         declared = {"independent": name in independents, "source": name in sources}
         graph.add_node(label_of[name], group=group_of.get(name, -1), **declared)
-    for a, b, distance in lineage.forest:
-        graph.add_edge(label_of[a], label_of[b], distance=distance)
+    leaf_of = {frozenset((pair.a, pair.b)): label_of.get(pair.leaf or "", "") for pair in lineage.weights}
+    for a, b, distance, ground in lineage.forest:
+        leaf = leaf_of.get(frozenset((a, b)), "")
+        graph.add_edge(label_of[a], label_of[b], distance=distance, ground=ground, leaf=leaf)
     return graph
 
 
@@ -110,10 +113,14 @@ def _dot(lineage: Lineage, graph: Any) -> str:
         style = ", style=bold" if data["source"] else ", style=dashed" if data["independent"] else ""
         lines.append(f"  {quoted(name)} [group={data['group']}{style}];")
     lines += [
-        f'  {quoted(a)} -- {quoted(b)} [len={data["distance"]:.6g}, label="{data["distance"]:.4f}"];'
+        f'  {quoted(a)} -- {quoted(b)} [len={data["distance"]:.6g}, label="{_describe(data)}"];'
         for a, b, data in graph.edges(data=True)
     ]
     return "\n".join([*lines, "}", ""])
+
+
+def _describe(edge: dict[str, Any]) -> str:
+    return f"{edge['distance']:.4f}" + ("" if edge["ground"] == "distance" else f" {edge['ground']}")
 
 
 def _svg(lineage: Lineage, graph: Any) -> str:
@@ -124,10 +131,11 @@ def _svg(lineage: Lineage, graph: Any) -> str:
     roots = {label for label, data in graph.nodes(data=True) if data["source"]}
     parts: list[str] = []
     y, width = _MARGIN + 8, 640.0
-    title = (
-        f"{len(lineage.names)} models, {lineage.metric}; pairs nearer than {lineage.threshold:.4g} "
-        f"(α = {lineage.alpha:g} of the distances between {len(lineage.independents)} independents)"
-    )
+    near = "" if lineage.threshold is None else (
+        f"; pairs nearer than {lineage.threshold:.4g} (α = {lineage.alpha:g} of the distances between "
+        f"{len(lineage.independents)} independents)"
+    )  # fmt: skip
+    title = f"{len(lineage.names)} models, {lineage.metric}{near}"
     parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{escape(title)}</text>')
     y += 2 * _ROW
     trees = sorted(map(sorted, nx.connected_components(graph)), key=lambda tree: (-len(tree), tree[0]))
@@ -140,11 +148,11 @@ def _svg(lineage: Lineage, graph: Any) -> str:
             if parent is not None:
                 start = place[parent]
                 parts.append(f'<path d="M{start[0]:g} {start[1]:g}V{y:g}H{x:g}"/>')
-                shown = f"{graph.edges[parent, name]['distance']:.4f}"
+                shown = _describe(graph.edges[parent, name])
             kind = "s" if name in roots else "i" if name in independents else ""
             parts.append(f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="4"/>')
             parts.append(f'<text x="{x + 10:g}" y="{y + 4:g}">{escape(name)} <tspan class="d">{shown}</tspan></text>')
-            width = max(width, x + 10 + _LETTER * (len(name) + 9) + _MARGIN)
+            width = max(width, x + 10 + _LETTER * (len(name) + 1 + len(shown)) + _MARGIN)
             y += _ROW
         y += _ROW // 2
     alone = len(lineage.names) - graph.number_of_nodes()

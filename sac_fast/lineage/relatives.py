@@ -1,4 +1,4 @@
-"""The nearest relatives of every model with p-values, groups of related models, and their forest.
+"""The nearest relatives of every model, why they are called related, groups of related models, and their forest.
 
 Everything here takes the outputs of the models; `sac_fast.store.stored.stored_outputs` reads them from a store.
 """
@@ -6,120 +6,79 @@ Everything here takes the outputs of the models; `sac_fast.store.stored.stored_o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 from torch import Tensor
 
-from ..ops import pairwise_correlation_distances
-from ..verdict import attainable_p_value, calibrated_threshold, conformal_p_value, holm, nulls_needed
+from ..fingerprint import Fingerprint
+from ..io.files import StrPath
+from ..ops import correlation_distance
+from ..store.records import FileStamp
+from ..verify.sibling_p_values import MIN_SIBLINGS
+from ..verify.sibling_result import SiblingResult
+from ..verify.siblings import sibling_test
 from .checks import check_search
-from .forest import FIRST_NEIGHBOURS, Floats, Rows, groups_of, nearest_in_blocks, related_pairs, spanning_forest
-from .forms import Evidence, FormGroup, group_by_form
+from .duplicates import find_duplicates
+from .forms import FormGroup, group_by_form
+from .pair_weights import MAX_PAIRS, compare_pairs, near_pairs
+from .related import NearPairs, join
+from .result import Edge, Lineage, PairWeights, Relative
+from .search import Found, Search, search_form
 
-# Fewer models are compared exactly, others by an 8-bit sweep with exact ranking.
-_MIN_SWEEP_MODELS = 2_000
-
-
-@dataclass(frozen=True)
-class Relative:
-    """One of the nearest models of a model.
-
-    Attributes:
-        name: of the relative.
-        distance: to it.
-        p_value: conformal, from the distances of the model to the declared independents (neither of the two
-            among them); None where there are none.
-        p_holm: Holm's adjusted p-value over all candidates of this model; None likewise.
-    """
-
-    name: str
-    distance: float
-    p_value: float | None
-    p_holm: float | None
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """The result of `find_relatives`.
-
-    Attributes:
-        names: of the m models.
-        relatives: the nearest of each queried model, by its name.
-        threshold: two models are related below it: the α quantile of the distances between independents; None where
-            there are too few of these.
-        alpha: α.
-        independents: names of the models that served as null.
-        attainable_p_value: the smallest p-value that they allow; None without independents.
-        groups: names of related models, two or more each, the largest group first; empty without a threshold.
-        forest: the minimum spanning forest of the pairs below the threshold: (name, name, distance).
-        metric: of the distances.
-        notes: remarks for people.
-    """
-
-    names: tuple[str, ...]
-    relatives: dict[str, tuple[Relative, ...]]
-    threshold: float | None
-    alpha: float
-    independents: tuple[str, ...]
-    attainable_p_value: float | None
-    groups: tuple[tuple[str, ...], ...]
-    forest: tuple[tuple[str, str, float], ...]
-    metric: str
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return {
-            "models": len(self.names),
-            "metric": self.metric,
-            "alpha": self.alpha,
-            "threshold": self.threshold,
-            "independents": list(self.independents),
-            "attainable_p_value": self.attainable_p_value,
-            "relatives": {
-                name: [vars(relative) for relative in relatives] for name, relatives in self.relatives.items()
-            },
-            "groups": [list(group) for group in self.groups],
-            "forest": [{"a": a, "b": b, "distance": distance} for a, b, distance in self.forest],
-            "notes": list(self.notes),
-        }
+__all__ = ["Edge", "Lineage", "PairWeights", "Relative", "find_relatives"]
 
 
 def find_relatives(
     names: Sequence[str],
     outputs: Sequence[Tensor],
     *,
-    independents: Sequence[str] = (),
+    independents: Sequence[str] | Mapping[str, str | None] = (),
     models: Sequence[str] | None = None,
     among: Sequence[str] | None = None,
     top: int = 10,
     alpha: float = 0.01,
     metric: str = "cosine",
+    hashes: Mapping[str, str] | None = None,
+    files: Mapping[str, StrPath | FileStamp] | None = None,
+    max_weights: int = MAX_PAIRS,
+    source: str | None = None,
+    siblings: Sequence[Tensor | Fingerprint] = (),
     progress: bool = False,
 ) -> Lineage:
-    """Nearest relatives with p-values, groups and a minimum spanning forest, without m×m distances in memory.
+    """Nearest relatives, what speaks for each, groups and a spanning forest, without m×m distances in memory.
 
-    For a model a and a candidate b: ``p = (1 + #{i : d(a, i) ≤ d(a, b)}) / (1 + #independents)`` over the declared
-    independents i other than a and b, and Holm's correction over all candidates but a itself. Two models are
-    related where their distance lies below the α quantile of the distances between independents (pairs of one pool
-    depend on each other, so α is approximate). Groups: average linkage, cut at that threshold.
+    Models with the same hash or outputs are one row and one null. For a model a and a candidate b there may be
+
+    * the weights test of their files, for the nearest pairs, by Holm's method at 0.001 over these;
+    * in the row of the source the sibling test, adjusted for all suspects (max-T);
+    * where independents are declared, ``p = (1 + #{i : d(a, i) ≤ d(a, b)}) / (1 + #independents)`` over those other
+      than a and b, the largest over their kinds, as `sac_fast.verify_fingerprints` gives it for outputs of one form;
+      and Holm's correction over all candidates but a itself.
+
+    Without any of them it is a ranking by distance, which accuses nobody. Two models are related by equal content, by
+    weights, by siblings, or by distance: below the α quantile of the distances between independents, and in one group
+    by average linkage (pairs of one pool depend on each other, so α is approximate).
 
     A model is compared in the form in which it answers: candidates and independents of a weaker form are left out.
-    Groups and forest are of the most frequent form. Outputs that are no evidence (`check_informative`) get no p-value.
+    Groups by distance are of the most frequent form. Outputs that are no evidence (`check_informative`) get no p-value.
 
     Args:
         names: m different names, m ≥ 2.
         outputs: m tensors (n, k_i), n the same for all.
-        independents: names of models known to be independent of each other and of all others.
+        independents: names of models known to be independent of each other and of all others; with their kinds (see
+            `sac_fast.fingerprint.KINDS`, what they have in common with the models in question) in a mapping.
         models: names of the models whose relatives are wanted; None: all.
         among: names of the candidates, for example of your own models that may have been stolen; None: all. Stolen
             copies of one source are often nearer to each other than to the source.
         top: number of relatives; all candidates where there are fewer.
-        alpha: α, strictly between 0 and 1: the share of unrelated pairs that may lie below the threshold.
+        alpha: α, strictly between 0 and 1: the share of unrelated pairs that may lie below the threshold, and the rate
+            of the sibling test.
         metric: see `sac_fast.correlation_distance`.
+        hashes: of the weights, by name, where they are known.
+        files: of the weights, by name; None: no weights tests.
+        max_weights: largest number of pairs whose weights are tested, the nearest first.
+        source: name of the model of which `siblings` are siblings.
+        siblings: outputs or fingerprints on the same probes of 4 or more models of the source's recipe.
         progress: bars on stderr.
 
     Returns:
@@ -142,155 +101,170 @@ def find_relatives(
         >>> found.groups
         (('mine', 'suspect'),)
     """
-    names, outputs = tuple(names), list(outputs)
-    check_search(names, outputs, independents, models, among, top, alpha, metric)
-    groups = group_by_form(outputs)
-    found = []
-    for group in groups:
-        inside = [names[row] for row in group.members]
-        own = {names[row] for row in group.own}
-        some = _Search(
-            names=tuple(inside),
-            group=group,
-            independents=[name for name in independents if name in set(inside)],
-            models=None if models is None and len(own) == len(names) else [n for n in models or names if n in own],
-            among=None if among is None else [name for name in among if name in set(inside)],
-        )
-        found.append(_find(some, top, alpha, metric, progress, with_groups=group is groups[0]))
-    notes = [note for one in found for note in one.notes]
-    if len(groups) > 1:
-        listed = ", ".join(f"{group.form.describe()} {len(group.own)}" for group in groups)
-        notes.append(
-            f"models answer in different forms ({listed}): each is compared in its own, with those of no weaker form; "
-            f"groups and forest are of the {len(groups[0].members)} models that can be compared as "
-            f"{groups[0].form.describe()}"
-        )
+    everyone, kinds = tuple(names), _with_kinds(independents)
+    check_search(everyone, list(outputs), kinds, models, among, top, alpha, metric, max_weights, source, len(siblings))
+    wanted = [*(models or ()), *([] if source is None else [source]), *(among or ())]
+    duplicates = find_duplicates(everyone, outputs, hashes or {}, wanted, metric)
+    shown_as = {name: shown for shown, others in duplicates.items() for name in (shown, *others)}
+    own = [name for name in everyone if shown_as.get(name, name) == name]
+
+    def shown(some: Sequence[str] | None) -> list[str] | None:
+        return None if some is None else list(dict.fromkeys(shown_as.get(name, name) for name in some))
+
+    kinds = {shown_as.get(name, name): kind for name, kind in reversed(kinds.items())}
+    outputs_of = {name: rows for name, rows in zip(everyone, outputs, strict=True) if name in set(own)}
+    kinds = {name: kinds[name] for name in own if name in kinds}
+    groups = group_by_form(list(outputs_of.values()))
+    found = _search(own, groups, kinds, shown(models), shown(among), top, alpha, metric, progress)
+    first = found[0]
+    notes = [note for one in found for note in one.notes] + _describe_forms(groups)
     relatives = {name: of for one in found for name, of in one.relatives.items()}
-    wanted = {name: relatives[name] for name in (names if models is None else models)}
-    return dataclasses.replace(found[0], names=names, relatives=wanted, notes=tuple(dict.fromkeys(notes)))
-
-
-@dataclass(frozen=True)
-class _Search:
-    """The models of one form, whose relatives are wanted, among which, and which are independent."""
-
-    names: tuple[str, ...]
-    group: FormGroup
-    independents: Sequence[str]
-    models: Sequence[str] | None
-    among: Sequence[str] | None
-
-
-def _find(search_for: _Search, top: int, alpha: float, metric: str, progress: bool, *, with_groups: bool) -> Lineage:
-    """The relatives of models of one form."""
-    names, outputs = search_for.names, list(search_for.group.outputs)
-    models, among, evidence = search_for.models, search_for.among, Evidence(search_for.group, metric)
-    row_of = {name: row for row, name in enumerate(names)}
-    notes: list[str] = []
-    independents = [name for name in search_for.independents if not evidence.is_empty(row_of[name])]
-    if left := len(search_for.independents) - len(independents):
-        notes.append(f"{left} independents are left out: their outputs are no evidence, being nearly constant or tied")
-    known = np.array([row_of[name] for name in independents], np.int64)
-    queries = range(len(names)) if models is None else [row_of[name] for name in models]
-    null: dict[int, tuple[Floats, Rows]] = {}
-    if len(known) and len(queries):
-        search = (outputs, queries, known, len(known), metric, "none", "distances to independents", progress)
-        null = dict(zip(queries, zip(*_neighbours(*search), strict=True), strict=True))
-    relatives: dict[str, tuple[Relative, ...]] = {}
-    candidates = np.arange(len(names)) if among is None else np.array([row_of[name] for name in among], np.int64)
-    is_candidate = np.isin(np.arange(len(names)), candidates)
-    first_pass = _first_pass(len(candidates))
-    if first_pass == "uint8":
-        notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
-    # One more than `top`, since the model itself may be a candidate, and a copy of it may be ranked before it.
-    count = min(top + 1, len(candidates))
-    is_everything = models is None and among is None
-    if is_everything:  # the search for pairs continues from these neighbours
-        count = min(max(count, FIRST_NEIGHBOURS), len(candidates))
-    search = (outputs, queries, candidates, count, metric, first_pass, "nearest models", progress)
-    none = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
-    values, others = _neighbours(*search) if len(queries) and count else none
-    for row, distances, near in zip(queries, values, others, strict=True):
-        keep = np.flatnonzero(near != row)[:top]
-        tests = len(candidates) - int(is_candidate[row])
-        nulls = None if evidence.is_empty(row) else null.get(row)
-        empty = [evidence.is_empty(int(other)) for other in near[keep]] if nulls is not None else []
-        relatives[names[row]] = _with_p_values(names, row, distances[keep], near[keep], tests, nulls, empty)
-    if empty_names := [names[row] for row in evidence.empty() if names[row] not in search_for.independents]:
-        notes.append(f"no p-values for models whose outputs are no evidence: {', '.join(empty_names[:10])}")
-    threshold = _threshold(outputs, known, alpha, metric, notes) if with_groups else None
-    groups: list[list[int]] = []
-    forest: list[tuple[int, int, float]] = []
-    if threshold is not None:
-        nearest = (values, others) if is_everything else None
-        pairs = related_pairs(outputs, threshold, metric, _first_pass(len(names)), progress, nearest)
-        forest = spanning_forest(len(names), pairs)
-        groups = groups_of(outputs, pairs, threshold, metric, notes)
+    relatives = {name: relatives[name] for name in (shown(models) or own)}
+    weights = compare_pairs(near_pairs(relatives, max_weights), files, progress=progress) if files is not None else ()
+    tested = None
+    if siblings and source is not None:
+        tested = _test_siblings(source, siblings, outputs_of, kinds, alpha, notes)
+    edges = [Edge(shown, name, 0.0, "equal") for shown, others in duplicates.items() for name in others]
+    edges += [Edge(pair.a, pair.b, pair.distance, "weights") for pair in weights if pair.is_related]
+    edges += _sibling_edges(tested, source, own, groups, metric)
+    edges += [] if first.near is None else first.near.edges
+    grouped, forest = join(everyone, edges)
     return Lineage(
-        names,
-        relatives,
-        threshold,
-        alpha,
-        tuple(independents),
-        attainable_p_value(len(known)) if len(known) else None,
-        tuple(tuple(names[row] for row in group) for group in groups),
-        tuple((names[a], names[b], distance) for a, b, distance in forest),
-        metric,
-        tuple(notes),
+        names=everyone,
+        relatives=_add_evidence(relatives, weights, tested, source, first.near),
+        threshold=None if first.near is None else first.near.threshold,
+        alpha=alpha,
+        independents=first.independents,
+        attainable_p_value=first.attainable_p_value,
+        groups=grouped,
+        forest=forest,
+        metric=metric,
+        notes=tuple(dict.fromkeys(notes)),
+        duplicates=duplicates,
+        weights=weights,
+        siblings=tested,
+        hypothesis=first.hypothesis,
+        conditions=first.conditions,
     )
 
 
-def _first_pass(models: int) -> str:
-    return "none" if models < _MIN_SWEEP_MODELS else "uint8"
+def _with_kinds(independents: Sequence[str] | Mapping[str, str | None]) -> dict[str, str | None]:
+    if isinstance(independents, Mapping):
+        return dict(independents)
+    if len(set(independents)) != len(independents):
+        raise ValueError(f"independents must be different, got {sorted(independents)}")
+    return dict.fromkeys(independents)
 
 
-def _threshold(outputs: list[Tensor], known: Rows, alpha: float, metric: str, notes: list[str]) -> float | None:
-    """The α quantile of the distances between independents; None, and a note, where there are too few."""
-    distances: Floats = np.empty(0)
-    if len(known) >= 2:
-        between = pairwise_correlation_distances([outputs[row] for row in known], metric=metric).double().numpy()
-        distances = between[np.triu_indices(len(known), 1)]
-    threshold = calibrated_threshold(distances, alpha) if len(distances) else None
-    if threshold is None:
-        notes.append(
-            f"no groups: {len(known)} independents give {len(distances)} distances between them; α = {alpha:g} needs "
-            f"{nulls_needed(alpha)}"
+def _search(
+    names: Sequence[str],
+    groups: Sequence[FormGroup],
+    kinds: Mapping[str, str | None],
+    models: Sequence[str] | None,
+    among: Sequence[str] | None,
+    top: int,
+    alpha: float,
+    metric: str,
+    progress: bool,
+) -> list[Found]:
+    """The relatives form by form."""
+    found = []
+    for group in groups:
+        inside = tuple(names[row] for row in group.members)
+        own, members = {names[row] for row in group.own}, set(inside)
+        some = Search(
+            names=inside,
+            group=group,
+            independents={name: kind for name, kind in kinds.items() if name in members},
+            models=None if models is None and len(own) == len(names) else [n for n in models or names if n in own],
+            among=None if among is None else [name for name in among if name in members],
         )
-    return threshold
+        found.append(search_form(some, top, alpha, metric, progress, with_groups=group is groups[0]))
+    return found
 
 
-def _neighbours(*search: Any) -> tuple[Floats, Rows]:
-    """The results of `nearest_in_blocks` for all rows at once."""
-    values, others = zip(*((values, others) for _, values, others in nearest_in_blocks(*search)), strict=True)
-    return np.concatenate(values), np.concatenate(others)
+def _describe_forms(groups: Sequence[FormGroup]) -> list[str]:
+    if len(groups) == 1:
+        return []
+    listed = ", ".join(f"{group.form.describe()} {len(group.own)}" for group in groups)
+    return [
+        f"models answer in different forms ({listed}): each is compared in its own, with those of no weaker form; "
+        f"groups by distance are of the {len(groups[0].members)} models that can be compared as "
+        f"{groups[0].form.describe()}"
+    ]
 
 
-def _with_p_values(
-    names: tuple[str, ...],
-    row: int,
-    distances: Floats,
-    others: Rows,
-    tests: int,
-    null: tuple[Floats, Rows] | None,
-    empty: Sequence[bool],
-) -> tuple[Relative, ...]:
-    """The relatives of a model with their p-values; `tests` is the number of all candidates.
+def _test_siblings(
+    source: str,
+    siblings: Sequence[Tensor | Fingerprint],
+    outputs: Mapping[str, Tensor],
+    independents: Mapping[str, str | None],
+    alpha: float,
+    notes: list[str],
+) -> SiblingResult | None:
+    """The sibling test of all models that are neither source nor sibling nor declared independent."""
+    if len(siblings) < MIN_SIBLINGS:
+        notes.append(f"no sibling test: it needs {MIN_SIBLINGS} siblings, got {len(siblings)}")
+        return None
+    given = [one.outputs if isinstance(one, Fingerprint) else one for one in siblings]
+    suspects = {
+        name: rows
+        for name, rows in outputs.items()
+        if name != source and name not in independents and not any(_is_same(rows, one) for one in given)
+    }
+    if not suspects:
+        notes.append("no sibling test: no model is a suspect")
+        return None
+    found = sibling_test(outputs[source], given, suspects, alpha=alpha)
+    return dataclasses.replace(found, source=source)
 
-    Those that `empty` marks get none.
-    """
-    p_values: list[Any] = [None] * len(others)
-    adjusted = p_values
-    if null is not None and len(others):
-        pools = [null[0][(null[1] != row) & (null[1] != other)] for other in others]
-        p_values = [
-            conformal_p_value(distance, pool) if len(pool) else 1.0
-            for distance, pool in zip(distances.tolist(), pools, strict=True)
-        ]
-        adjusted = holm(p_values, tests=tests).tolist()
-    if null is not None:
-        p_values, adjusted = (
-            [None if is_empty else p for p, is_empty in zip(values, empty, strict=True)]
-            for values in (p_values, adjusted)
-        )
-    found = zip(others.tolist(), distances.tolist(), p_values, adjusted, strict=True)
-    return tuple(Relative(names[other], distance, p, p_holm) for other, distance, p, p_holm in found)
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool((a == b).all())
+
+
+def _sibling_edges(
+    tested: SiblingResult | None,
+    source: str | None,
+    names: Sequence[str],
+    groups: Sequence[FormGroup],
+    metric: str,
+) -> list[Edge]:
+    """The source and what was derived from it, with distances in the form in which the suspect answers."""
+    edges = []
+    row_of = {name: row for row, name in enumerate(names)}
+    derived = [] if tested is None else [name for name, word in tested.verdict.items() if word.startswith("derived")]
+    for name in derived:
+        group = next(group for group in groups if row_of[name] in group.own)
+        if source is not None and row_of[source] in group.members:
+            a, b = (group.outputs[group.members.index(row_of[end])] for end in (source, name))
+            edges.append(Edge(source, name, float(correlation_distance(a, b, metric=metric)), "siblings"))
+    return edges
+
+
+def _add_evidence(
+    relatives: Mapping[str, Sequence[Relative]],
+    weights: Sequence[PairWeights],
+    tested: SiblingResult | None,
+    source: str | None,
+    near: NearPairs | None,
+) -> dict[str, tuple[Relative, ...]]:
+    """The relatives with what weights, siblings and distances say of each pair."""
+    of_pair = {frozenset((pair.a, pair.b)): pair for pair in weights}
+    adjusted = {} if tested is None else tested.adjusted if tested.exact else tested.adjusted_student
+
+    def add(name: str, relative: Relative) -> Relative:
+        grounds, p_siblings = [], None
+        pair = of_pair.get(frozenset((name, relative.name)))
+        if pair is not None and pair.is_related:
+            grounds.append("weights")
+        suspect = relative.name if name == source else name if relative.name == source else None
+        if tested is not None and suspect in adjusted:
+            p_siblings = adjusted[suspect]
+            grounds += ["siblings"] if tested.verdict[suspect].startswith("derived") else []
+        if near is not None and near.includes(name, relative.name, relative.distance):
+            grounds.append("distance")
+        verdict = None if pair is None else pair.verdict
+        return dataclasses.replace(relative, weights=verdict, p_siblings=p_siblings, grounds=tuple(grounds))
+
+    return {name: tuple(add(name, relative) for relative in found) for name, found in relatives.items()}

@@ -138,7 +138,7 @@ def _labelled(text: str) -> list[dict[str, Any]]:
             "architecture": member["architecture"],
             "kwargs": member["architecture_args"],
             "preprocessing": index["preprocessing"] or None,
-            "tags": [member["role"]],
+            "tags": [member["role"], *([member["origin"]] if member["role"] == "independent" else [])],
         }
         for member in index["members"]
     ]

@@ -8,17 +8,18 @@ from torch import Tensor
 
 from ..errors import StoreError
 from ..io.progress import track
+from .records import ModelRecord
 from .store import ModelStore
 
 
 @dataclass(frozen=True)
 class StoredOutputs:
-    """The result of `stored_outputs`: names, outputs (n, k_i) and tags of each; notes for people."""
+    """The result of `stored_outputs`: names, outputs (n, k_i) and record of each; notes for people."""
 
     probe_hash: str
     names: tuple[str, ...]
     outputs: tuple[Tensor, ...]
-    tags: tuple[tuple[str, ...], ...]
+    records: tuple[ModelRecord, ...]
     notes: tuple[str, ...]
 
 
@@ -31,7 +32,7 @@ def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress
         progress: a bar on stderr.
 
     Returns:
-        Names, outputs and tags; failed models are counted in the notes.
+        Names, outputs and records; failed models are counted in the notes.
 
     Raises:
         StoreError: no or several such probe sets, fewer than two models, or damaged outputs.
@@ -47,6 +48,4 @@ def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress
     outputs = tuple(store.outputs(record) for record in track(done, "reading outputs", enabled=progress))
     left = len(records) - len(done)
     notes = (f"{left} models without outputs (failed or to be redone) are left out",) if left else ()
-    return StoredOutputs(
-        probe_hash, tuple(record.name for record in done), outputs, tuple(record.tags for record in done), notes
-    )
+    return StoredOutputs(probe_hash, tuple(record.name for record in done), outputs, tuple(done), notes)

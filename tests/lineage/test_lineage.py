@@ -13,7 +13,7 @@ from support.definition import distance as defined_distance
 
 from sac_fast.lineage.forest import groups_of, related_pairs, spanning_forest
 from sac_fast.lineage.graph import save_graph
-from sac_fast.lineage.relatives import find_relatives
+from sac_fast.lineage.relatives import Edge, find_relatives
 
 N, K = 24, 5
 ALPHA = 0.02  # of 66 distances between 12 independents: the threshold is the smallest of them
@@ -74,8 +74,8 @@ def test_families_are_the_groups_and_the_forest_spans_them(zoo):
     assert found.groups[1] == tuple(f"second/{i}" for i in range(3))
     below = np.where(table < found.threshold - 1e-6, table, 0)  # the threshold is one of the distances
     expected = minimum_spanning_tree(np.triu(below, 1)).toarray()
-    assert sum(distance for *_, distance in found.forest) == pytest.approx(expected.sum(), abs=1e-5)
-    assert {(names.index(a), names.index(b)) for a, b, _ in found.forest} == set(
+    assert sum(edge.distance for edge in found.forest) == pytest.approx(expected.sum(), abs=1e-5)
+    assert {(names.index(edge.a), names.index(edge.b)) for edge in found.forest} == set(
         zip(*np.nonzero(expected), strict=True)
     )
 
@@ -122,15 +122,15 @@ def test_without_independents_there_are_distances_only(zoo):
     assert "α = 0.01 needs 99" in found.notes[0]
 
 
-def test_a_copy_is_a_relative_at_distance_0():
+def test_a_copy_is_no_row_of_its_own():
     rng = np.random.default_rng(1)
     outputs = [torch.from_numpy(rng.standard_normal((N, K))) for _ in range(30)]
     outputs.append(outputs[3].clone())
     names = [f"m{i}" for i in range(31)]
     found = find_relatives(names, outputs, independents=names[8:28], top=1, alpha=0.01)
-    assert found.relatives["m3"][0].name == "m30"
-    assert found.relatives["m3"][0].distance == 0.0
-    assert ("m3", "m30", 0.0) in found.forest
+    assert found.duplicates == {"m3": ("m30",)}
+    assert "m30" not in found.relatives
+    assert ("m3", "m30", 0.0, "equal") in found.forest
     assert ("m3", "m30") in found.groups
 
 
@@ -185,6 +185,10 @@ def test_the_forest_of_no_pairs_is_empty():
         ({"among": []}, "among must name at least one"),
         ({"top": 0}, "top must be"),
         ({"top": True}, "top must be"),
+        ({"independents": {"a": "cousin"}}, "a kind of independents must be one of same-data-same-architecture, "),
+        ({"max_weights": -1}, "max_weights must be at least 0, got -1"),
+        ({"source": "c"}, "source must be among the 2 models, got 'c'"),
+        ({"siblings": [torch.randn(4, 2)]}, "source must name the model of which the 1 siblings are"),
         ({"alpha": 1.0}, "alpha must lie"),
         ({"metric": "euclid"}, "metric must be"),
     ],
@@ -209,8 +213,9 @@ def test_graphml_holds_nodes_edges_and_distances(drawn, tmp_path):
     save_graph(tmp_path / "g.graphml", drawn, sources=["first/0"])
     graph = nx.read_graphml(tmp_path / "g.graphml")
     assert graph.number_of_edges() == len(drawn.forest)
-    a, b, distance = drawn.forest[0]
-    assert graph.edges[a, b]["distance"] == pytest.approx(distance)
+    a, b, distance, ground = drawn.forest[0]
+    assert graph.edges[a, b] == {"distance": pytest.approx(distance), "ground": "distance", "leaf": ""}
+    assert ground == "distance"
     assert graph.nodes["first/0"] == {"group": 0, "independent": False, "source": True}
 
 
@@ -229,7 +234,7 @@ def test_svg_is_xml_with_every_model_of_the_forest(drawn, tmp_path):
     words = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
     assert any(word.startswith('loner/<b>&"]]>\\ \\x1b[31m\\u202e') for word in words)
     assert sum(word.startswith("first/") for word in words) == 5
-    ends = {end for a, b, _ in drawn.forest for end in (a, b)}
+    ends = {end for edge in drawn.forest for end in (edge.a, edge.b)}
     assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) == len(ends)
 
 
@@ -239,7 +244,11 @@ def test_names_that_print_alike_stay_nodes_of_their_own(drawn, tmp_path, ending)
         drawn,
         independents=("e\x01",),
         groups=(("a\x01", "b"), ("e\x01", "c"), (r"a\x01", r"e\x01")),
-        forest=(("a\x01", "b", 0.1), ("e\x01", "c", 0.2), (r"a\x01", r"e\x01", 0.3)),
+        forest=(
+            Edge("a\x01", "b", 0.1, "distance"),
+            Edge("e\x01", "c", 0.2, "weights"),
+            Edge(r"a\x01", r"e\x01", 0.3, "equal"),
+        ),
     )
     path = tmp_path / f"g.{ending}"
     save_graph(path, strange, sources=["a\x01"])

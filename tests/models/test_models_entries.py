@@ -229,6 +229,6 @@ def test_a_labelled_zoo(tmp_path: Path) -> None:
     entries = list_entries(tmp_path)
     assert [(entry.name, entry.tags, entry.preprocessing) for entry in entries] == [
         ("mine", ("source",), HALF),
-        ("other", ("independent",), HALF),
+        ("other", ("independent", "other-data"), HALF),
     ]
     assert [open_model(entry).kwargs for entry in entries] == [arguments, arguments]

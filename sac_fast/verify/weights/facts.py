@@ -32,6 +32,7 @@ class Facts:
         self.values = 0
         self.counts: Counter[str] = Counter()
         self.counted_values: Counter[str] = Counter()
+        self.coarser: Counter[str] = Counter()
         self.zeros = np.zeros(2, dtype=np.int64)
 
     def add(self, a: Array, b: Array, dtypes: tuple[str, str]) -> None:
@@ -48,15 +49,25 @@ class Facts:
         if relation is not None:
             self.counts[relation] += 1
             self.counted_values[relation] += a.size
+            self.coarser.update(find_coarser(a, b, relation) or ())
 
     def to_dict(self) -> dict[str, Any]:
-        """Counts as JSON values: arrays and share of the values for each relation, zeros on both sides."""
+        """Counts as JSON values.
+
+        Arrays and share of the values for each relation, arrays in which a side is the coarser one, zeros on both
+        sides.
+        """
         relations = {
             relation: {"arrays": self.counts[relation], "values": self.counted_values[relation] / max(1, self.values)}
             for relation in RELATIONS
         }
         zeros = [int(count) / max(1, self.values) for count in self.zeros]
-        return {"pairs_of_arrays": self.pairs, **relations, "zeros": {"a": zeros[0], "b": zeros[1]}}
+        return {
+            "pairs_of_arrays": self.pairs,
+            **relations,
+            "coarser": {"a": self.coarser["a"], "b": self.coarser["b"]},
+            "zeros": {"a": zeros[0], "b": zeros[1]},
+        }
 
 
 def find_relation(a: Array, b: Array, dtypes: tuple[str, str] = ("", "")) -> str | None:
@@ -87,6 +98,28 @@ def find_relation(a: Array, b: Array, dtypes: tuple[str, str] = ("", "")) -> str
     for relation, holds in ((SCALED, _is_scaled), (QUANTISED, _is_quantised), (PRUNED, _is_pruned)):
         if all(holds(rows[0][:count], rows[1][:count]) for count in (1, 16, len(a))):
             return relation
+    return None
+
+
+def find_coarser(a: Array, b: Array, relation: str) -> str | None:
+    """The side that lost values which the other one has, by rounding, quantisation or pruning.
+
+    Args:
+        a, b: of one shape.
+        relation: theirs, see `find_relation`.
+
+    Returns:
+        ``"a"`` or ``"b"``; None: neither, or it cannot be told.
+    """
+    if relation == DTYPE and not _same(a, b):
+        return "b" if any(_same(_cast(a, low), b) for low in ("float16", "bfloat16")) else "a"
+    if relation == PRUNED:
+        zeros = np.count_nonzero(a == 0), np.count_nonzero(b == 0)
+        return None if zeros[0] == zeros[1] else "a" if zeros[0] > zeros[1] else "b"
+    if relation == QUANTISED:
+        rows = a.reshape(len(a), -1), b.reshape(len(b), -1)
+        found = _is_rounding_of(*rows), _is_rounding_of(*rows[::-1])
+        return None if all(found) else "a" if found[0] else "b"
     return None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sac_fast.verify.weights.facts import DTYPE, EQUAL, PRUNED, QUANTISED, SCALED, Facts, find_relation
+from sac_fast.verify.weights.facts import DTYPE, EQUAL, PRUNED, QUANTISED, SCALED, Facts, find_coarser, find_relation
 
 ARRAY = np.random.default_rng(0).normal(size=(24, 40)).astype(np.float32)
 STEP = np.abs(ARRAY).max(1, keepdims=True) / 127
@@ -50,4 +50,25 @@ def test_facts_count_arrays_and_values():
     assert shown["pairs_of_arrays"] == 3
     assert shown[EQUAL] == {"arrays": 1, "values": 960 / 1202}
     assert shown[SCALED] == {"arrays": 1, "values": 240 / 1202}
+    assert shown["coarser"] == {"a": 0, "b": 0}
     assert shown["zeros"] == {"a": 1 / 1202, "b": 1 / 1202}
+
+
+@pytest.mark.parametrize(
+    ("other", "coarser"),
+    [
+        (ARRAY.astype(np.float16).astype(np.float32), "b"),
+        (torch.from_numpy(ARRAY).bfloat16().float().numpy(), "b"),
+        ((np.round(ARRAY / STEP) * STEP).astype(np.float32), "b"),
+        (np.where(np.abs(ARRAY) > 1, ARRAY, 0), "b"),
+        (-ARRAY, None),
+        (ARRAY.astype(np.float64), None),
+    ],
+)
+def test_the_coarser_side_lost_values(other, coarser):
+    relation = find_relation(ARRAY, other)
+    assert find_coarser(ARRAY, other, relation) == coarser
+    assert find_coarser(other, ARRAY, relation) == {"b": "a", None: None}[coarser]
+    facts = Facts()
+    facts.add(ARRAY, other, ("float32", "float32"))
+    assert facts.to_dict()["coarser"] == {"a": 0, "b": int(coarser == "b")}
