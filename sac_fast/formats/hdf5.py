@@ -104,7 +104,7 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
     check_output_shape(dataset.shape or (), name, key)
     check_dataset(dataset, key, name, limits, file_bytes, target.itemsize)
     result = torch.empty(dataset.shape, dtype=target)
-    rows = max(1, _PIECE_BYTES // max(1, dataset.shape[1] * dataset.dtype.itemsize))
+    rows = max(1, _PIECE_BYTES // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
     for start in range(0, dataset.shape[0], rows):
         result[start : start + rows].numpy()[...] = dataset[start : start + rows]
-    return result
+    return result if result.ndim > 1 else result[:, None]

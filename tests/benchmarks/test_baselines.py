@@ -151,7 +151,7 @@ def test_summary_by_hand():
     line = {"title": "T", "queries": 7, "prepare_cpu_seconds": 1.25, "median_suspect_cpu_seconds": 0.0125, "auc": got}
     head, _, row = table([line]).splitlines()
     assert head.split(" | ")[-3:] == ["adaptive-b", "attack-a", "transfer-c |"]
-    assert row == "| T | 7 | 1.2 | 12 | 1 | 0.50 | 0.75 | 0.67 | 0.33 | 0.00 | 0.75 | – |"
+    assert row == "| T | 7 | 1.2 | 12 | 1 | 0.50 | 0.75 | 0.33 | 0.67 | 0.00 | 0.75 | – |"
 
 
 # --- the command -----------------------------------------------------------------------------------------
