@@ -10,6 +10,7 @@ made again by the first command; they are not part of the repository.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -33,7 +34,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench_evaluation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folders", type=Path, nargs="+", help="labelled zoos, or folders of them (TASK/SOURCE)")
+    parser.add_argument("folders", type=Path, nargs="*", help="labelled zoos, or folders of them (TASK/SOURCE)")
+    parser.add_argument("--tables-only", action="store_true", help="only write Markdown and figures of the JSON again")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results (default: beside this file)")
     parser.add_argument("--probes", help="name of the probe set (default: plain)")
     parser.add_argument("--no-rotate", action="store_true", help="leave out the tests with siblings as the source")
@@ -41,20 +43,29 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     if not asked.out.is_dir():
         parser.error(f"the folder of --out must exist, got {str(asked.out)!r}")
+    if bool(asked.folders) == asked.tables_only:
+        parser.error("folders must be given, or --tables-only and none")
     return asked
 
 
 def run(asked: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and write JSON, Markdown and figures."""
+    if asked.tables_only:
+        return write_tables(json.loads((asked.out / f"{NAME}.json").read_text()), asked.out)
     start = time.perf_counter()
     result = start_result(KIND, torch.get_num_threads())
     protocol = Protocol(rotate=not asked.no_rotate)
     found = evaluate_sources(asked.folders, probes=asked.probes, protocol=protocol, progress=not asked.quiet).results
     results = found | result | {"seconds": round(time.perf_counter() - start, 1)}
     write_json(results, asked.out / f"{NAME}.json")
-    with atomic_write(asked.out / f"{NAME}.md") as handle:
+    return write_tables(results, asked.out)
+
+
+def write_tables(results: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write Markdown and figures of results, which are given back."""
+    with atomic_write(folder / f"{NAME}.md") as handle:
         handle.write(protocol_markdown(results, f"python benchmarks/{results['command']}").encode())
-    write_protocol_figures(results, asked.out, prefix=f"{NAME}_")
+    write_protocol_figures(results, folder, prefix=f"{NAME}_")
     return results
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .formats.weights import open_weights
     from .labelled_zoo.siblings import make_siblings
     from .lineage.relatives import find_relatives
+    from .lineage.weights_relatives import weights_relatives
+    from .lineage.weights_result import WeightsRelatives
     from .models import (
         ModelEntry,
         OpenedModel,
@@ -93,6 +95,7 @@ __all__ = [
     "StoreLockedError",
     "Verdict",
     "Verification",
+    "WeightsRelatives",
     "WeightsResult",
     "auc",
     "calibrated_threshold",
@@ -125,6 +128,7 @@ __all__ = [
     "verify_fingerprints",
     "verify_suspects",
     "weights_hash",
+    "weights_relatives",
     "weights_test",
 ]
 
@@ -139,6 +143,8 @@ _MODULES = {
     "formats.weights": "open_weights",
     "labelled_zoo.siblings": "make_siblings",
     "lineage.relatives": "find_relatives",
+    "lineage.weights_relatives": "weights_relatives",
+    "lineage.weights_result": "WeightsRelatives",
     "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
     "weights_hash",
     "ops.capabilities": "capabilities",

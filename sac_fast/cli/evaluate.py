@@ -64,7 +64,9 @@ class FitOptions:
 class SourcesOptions:
     """What is evaluated on several sources."""
 
-    probes: Annotated[str | None, Option(help="Several sources: probe set on which verdicts are given.")] = None
+    probes: Annotated[
+        str | None, Option("--probe-set", help="Several sources: probe set on which verdicts are given.")
+    ] = None
     rotate: Annotated[
         bool, Option("--rotate/--no-rotate", help="Several sources: also judge with each sibling as the source.")
     ] = True

@@ -33,19 +33,9 @@ def load_siblings(folder: Path, source: Fingerprint) -> list[Fingerprint]:
 
     A sibling with the source's weights is the source, and left out.
     """
-    from ..fingerprint import Fingerprint
-    from ..labelled_zoo.folder import LabelledZoo
+    from ..labelled_zoo.siblings_folder import sibling_fingerprints
 
-    if (folder / "zoo.json").exists():
-        zoo = LabelledZoo.load(folder)
-        siblings = [Fingerprint.load(file) for file in _of_role(zoo, source, "sibling").values()]
-    else:
-        inside = sorted((folder / "fingerprints").glob("*/*.safetensors"))
-        loaded = [Fingerprint.load(file) for file in inside or _files(folder, "--siblings")]
-        siblings = [fp for fp in loaded if fp.probe_hash == source.probe_hash]
-        refuse_if(
-            not siblings, "--siblings", f"must hold fingerprints on the source's probes {source.probe_hash}, got none"
-        )
+    siblings = sibling_fingerprints(folder, source.probe_hash)
     return [fp for fp in siblings if fp.model_hash is None or fp.model_hash != source.model_hash]
 
 

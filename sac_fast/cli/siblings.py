@@ -33,6 +33,9 @@ class MakingOptions:
         ),
     ] = None
     count: Annotated[int, Option(min=1, help="Siblings to train; one more where the source is to be drawn.")] = 19
+    source: Annotated[
+        Path | None, file_option("Weights of your released model; with --model, usual seeds are warned of.")
+    ] = None
     fork: Annotated[
         Path | None,
         file_option(
@@ -93,6 +96,7 @@ def make_command(
     from .render.siblings import show_siblings
 
     making.check()
+    refuse_if(making.source is not None and network.model is None, "--source", "goes with --model")
     preprocessing, model = inputs.parse("siblings make"), network.parse()
     sets = {name: ProbeSet.load(file) for name, file in name_probe_files(probes).items()}
     if making.train is not None or model is not None:
@@ -100,9 +104,9 @@ def make_command(
     owned = [] if making.from_ is None else _owned(making.from_, model, preprocessing, how.which)
     made = make_siblings(
         making.train, out,
-        count=making.count, fork=making.fork, owned=owned, probes=sets, preprocessing=preprocessing, model=model,
-        output=how.which, output_form=output_form, batch_size=how.batch_size, device=how.device or "cpu",
-        workers=workers, progress=not quiet,
+        count=making.count, source=making.source, fork=making.fork, owned=owned, probes=sets,
+        preprocessing=preprocessing, model=model, output=how.which, output_form=output_form, batch_size=how.batch_size,
+        device=how.device or "cpu", workers=workers, progress=not quiet,
     )  # fmt: skip
     show_siblings(made, as_json)
     if made["failed"]:

@@ -100,8 +100,8 @@ def sources_command(
 ) -> None:
     """Train several sources of one task, for each its siblings, thefts and honest models of every kind.
 
-    Every model's seed is drawn from the system's entropy and kept in OUT/seeds.json. Three sources are some 220
-    models: on two cores with AVX-512 about 25 minutes for fashion, 20 for patches, 15 for backbone.
+    Every model's seed is drawn from the system's entropy and kept in OUT/seeds.json. Three sources are some 210
+    models: on two busy cores with AVX-512 about 35 minutes for fashion, 30 for patches, 20 for backbone.
     """
     from ..labelled_zoo.summary import summarise
     from ..testbed.run_sources import run_sources

@@ -1,4 +1,4 @@
-"""`sac-fast weights`: are two files' weights related."""
+"""`sac-fast weights`: are two files' weights related, and which of a folder's are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 from typer import Argument, Option
 
 from .checks import check_output_path, refuse_if
-from .options import Alpha, Force, Json, file_option
+from .options import Alpha, Force, Json, Quiet, file_option
 
 
 def weights(
-    a: Annotated[Path, Argument(exists=True, help="Weights of one model.")],
-    b: Annotated[Path, Argument(exists=True, help="Weights of the other.")],
+    a: Annotated[Path, Argument(exists=True, help="Weights of one model; a folder of many, if it stands alone.")],
+    b: Annotated[Path | None, Argument(exists=True, help="Weights of the other.")] = None,
     ancestor: Annotated[
         Path | None, file_option("Model from which both may come: what it explains is judged apart.")
     ] = None,
@@ -26,13 +26,24 @@ def weights(
     ] = None,
     alpha: Alpha = 1e-3,
     plot: Annotated[Path | None, Option(help="Draw the layers: a PNG file.")] = None,
+    cache: Annotated[
+        Path | None, Option(dir_okay=False, help="Of a folder: file that keeps what was done, to go on from there.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Test whether two files' weights were made independently, layer by layer, from the files alone."""
+    """Test whether two files' weights were made independently, from the files alone; or all pairs of a folder."""
     from ..verify.weights import weights_test
     from .render.weights import show_weights
 
+    if b is None:
+        given = {"--ancestor": ancestor, "--independent": independent, "--architecture": architecture, "--plot": plot}
+        for option, value in given.items():
+            refuse_if(bool(value), option, "needs two files of weights, got one argument")
+        _search(a, alpha, cache, as_json, quiet)
+        return
+    refuse_if(cache is not None, "--cache", "goes with a folder alone, got two files of weights")
     if plot is not None:
         refuse_if(plot.suffix != ".png", "--plot", f"must end in .png, got {str(plot)!r}")
         check_output_path(plot, force, "--plot")
@@ -42,3 +53,13 @@ def weights(
     show_weights(result, as_json)
     if plot is not None:
         result.plot(plot)
+
+
+def _search(folder: Path, alpha: float, cache: Path | None, as_json: bool, quiet: bool) -> None:
+    """All pairs of a folder."""
+    from ..lineage.weights_relatives import weights_relatives
+    from .render.weights_relatives import show_weights_relatives
+
+    refuse_if(not folder.is_dir(), "A", f"must be a folder where no B is given, got the file {str(folder)!r}")
+    found = weights_relatives(folder, alpha=alpha, cache=cache, progress=not quiet)
+    show_weights_relatives(found, as_json)

@@ -260,7 +260,7 @@ def _describe(source: SourceZoo) -> dict[str, Any]:
         "siblings": len(siblings),
         "sibling_seconds": sum(m.seconds or 0.0 for m in siblings),
         "stole_little": sorted(m.name for m in stolen if not source.works(m)),
-        **{key: value for key, value in describe_zoo(source.loaded).items() if key != "source"},
+        **{key: value for key, value in describe_zoo(source.loaded).items() if key not in ("source", "task")},
         "architecture": source.loaded.zoo.source.architecture,
         "accuracy": source.loaded.zoo.source.accuracy,
         "models": len(source.loaded.members),

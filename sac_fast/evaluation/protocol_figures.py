@@ -78,7 +78,7 @@ def _against(figure: Any, results: Mapping[str, Any], quantity: str, called: str
     if not drawn:
         return False
     right.axhline(_ALPHA, color="0.4", linewidth=1.0, linestyle=":")
-    right.text(0.97, _ALPHA, "α", transform=right.get_yaxis_transform(), va="bottom", fontsize=9)
+    right.text(0.92, _ALPHA, "α", transform=right.get_yaxis_transform(), va="bottom", fontsize=9)
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_xticks(sorted(ticks), [f"{tick:,}" for tick in sorted(ticks)], fontsize=8, rotation=45)
@@ -87,7 +87,7 @@ def _against(figure: Any, results: Mapping[str, Any], quantity: str, called: str
         axes.grid(alpha=0.3)
     left.set(ylim=(-0.02, 1.02), ylabel="share of the thefts found")
     left.set_title(f"found by the sibling test, Student's t, α = {_ALPHA:.0%}", fontsize=10)
-    right.set(ylim=(0, max(0.2, right.get_ylim()[1])), ylabel="share accused")
+    right.set(ylim=(0, max(0.2, 1.3 * right.get_ylim()[1])), ylabel="share accused")
     right.yaxis.set_major_formatter("{x:.0%}")
     left.yaxis.set_major_formatter("{x:.0%}")
     right.set_title("honest models accused", fontsize=10)
@@ -108,8 +108,10 @@ def _points(rows: Rows, by_siblings: bool, most: int) -> list[tuple[int, Mapping
     few = [row for row in rows if row["probes"] is not None]
     if not few:
         return []
-    usual = few[0]["siblings"]
-    points = [(row["probes"] or most, row) for row in rows if row["siblings"] == usual]
+    usual, sources = few[0]["siblings"], max(row["sources"] for row in rows)
+    # Numbers of probes that some sources do not have are left out: their points would be of other models.
+    rows = [row for row in rows if row["siblings"] == usual and row["sources"] == sources]
+    points = [(row["probes"] or most, row) for row in rows]
     return sorted(points, key=lambda point: point[0])
 
 

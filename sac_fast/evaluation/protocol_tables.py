@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .rates import ALL
-from .rulings import EXACT, KIN, POOL, STUDENT
+from .rulings import EXACT, KIN, MIXED_POOL, POOL, STUDENT
+from .sources import PAPER
 from .tables import format_rows
 
 _ALPHA = 0.05
@@ -112,8 +113,15 @@ def _found(results: Mapping[str, Any]) -> list[str]:
     at = {(row["ground"], row["siblings"], row["of"]): row for row in rows if row["alpha"] == _ALPHA}
     grounds = list(dict.fromkeys((ground, siblings) for ground, siblings, _ in at))
     attacks = list(dict.fromkeys(row["of"] for row in rows if row["level"] == "attack"))
-    table = [[attack, *(_count(at.get((*ground, attack))) for ground in grounds)] for attack in (*attacks, ALL)]
-    lines += format_rows(["attack", *(_ground(*ground) for ground in grounds)], table)
+    shown = [ground for ground in grounds if ground[0] in (EXACT, STUDENT) or ground[0].startswith(MIXED_POOL)]
+    table = [[attack, *(_count(at.get((*ground, attack))) for ground in shown)] for attack in (*attacks, ALL)]
+    paper = [attack for attack in attacks if attack.startswith(PAPER)]
+    of_paper = [_sum([at.get((*ground, attack)) for attack in paper]) for ground in shown]
+    lines += format_rows(
+        ["attack", *(_ground(*ground) for ground in shown)], [*table, ["the paper's attacks", *of_paper]]
+    )
+    every = {ground: at[*ground, ALL] for ground in shown if (*ground, ALL) in at}
+    lines += ["", *_by_task(every, results["sources"])]
     little = [row for row in results["found"] if row["probes"] is None and not row["working"] and row["of"] == ALL
               and row["alpha"] == _ALPHA]  # fmt: skip
     lines += [
@@ -128,6 +136,22 @@ def _found(results: Mapping[str, Any]) -> list[str]:
     table = [[_ground(*ground), *(_share(totals.get((*ground, alpha))) for alpha in alphas)] for ground in grounds]
     lines += format_rows(["ground", *(f"α = {alpha:.0%}" for alpha in alphas)], table)
     return lines
+
+
+def _by_task(rows: Mapping[tuple[str, int], Mapping[str, Any]], sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    """All thefts, task by task, by the grounds that all sources have."""
+    task_of = [source["key"].split("/")[0] for source in sources]
+    tasks = list(dict.fromkeys(task_of))
+    table = []
+    for ground, row in rows.items():
+        if len(row["by_source"]) != len(sources):
+            continue
+        cells = [_ground(*ground)]
+        for task in tasks:
+            pairs = [pair for of, pair in zip(task_of, row["by_source"], strict=True) if of == task]
+            cells.append(f"{sum(hits for hits, _ in pairs)}/{sum(models for _, models in pairs)}")
+        table.append(cells)
+    return format_rows(["ground, all thefts", *tasks], table)
 
 
 def _weights(results: Mapping[str, Any]) -> list[str]:
@@ -230,6 +254,11 @@ def _share(row: Mapping[str, Any] | None) -> str:
 
 def _count(row: Mapping[str, Any] | None) -> str:
     return "–" if row is None else f"{row['hits']}/{row['models']}"
+
+
+def _sum(rows: Sequence[Mapping[str, Any] | None]) -> str:
+    known = [row for row in rows if row is not None]
+    return f"{sum(row['hits'] for row in known)}/{sum(row['models'] for row in known)}" if known else "–"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -69,6 +69,11 @@ class SourceZoo:
         return member.accuracy >= self.loaded.zoo.source.accuracy - MAX_LOSS
 
 
+#: Attacks of SAC and SAC-JC: fine-tuning, pruning, extraction by labels and by probabilities, transfer.
+PAPER = ("finetune-", "fine-prune", "prune-taylor", "prune-magnitude", "extract-labels", "extract-distill",
+         "extract-soft", "transfer-")  # fmt: skip
+
+
 def family(attack: str) -> str:
     """The family of an attack by its name; the name itself where none fits.
 

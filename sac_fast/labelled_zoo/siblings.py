@@ -20,7 +20,7 @@ from ..ops.arguments import check_choice
 from ..probes import ProbeSet
 from .engine import OutputFolderError, lock_folder, open_folder, train_missing
 from .plan import Architecture, PlannedModel
-from .siblings_checks import check_siblings
+from .siblings_checks import check_equal_source, check_siblings, check_source
 from .siblings_draw import new_draw
 from .siblings_folder import SiblingFolder, draw_seeds
 from .siblings_trainer import OwnedModel, SiblingOptions, SiblingTrainer, TrainFunction, describe_training, takes_device
@@ -34,6 +34,7 @@ def make_siblings(
     out: StrPath,
     *,
     count: int = 19,
+    source: StrPath | None = None,
     fork: StrPath | None = None,
     owned: Sequence[ModelEntry] = (),
     probes: Mapping[str, ProbeSet] | None = None,
@@ -63,6 +64,8 @@ def make_siblings(
             and torch are seeded with it. None: nothing is trained.
         out: the folder: missing, empty, or with siblings of the same code, to be resumed or extended.
         count: how many are trained. One more than the test needs where the source is to be drawn (`draw_source`).
+        source: weights of the model that was released, if it is there already; needs ``model``. Told is whether it
+            began with a seed that others use (0, 42, …), since they share its start.
         fork: checkpoint from which only the last phase is trained again, by ``train(seed, checkpoint)``. Such siblings
             find what was extracted from the source's answers, not what was fine-tuned from its weights.
         owned: models of the same code that are there already, see `list_entries`.
@@ -100,6 +103,7 @@ def make_siblings(
         (['sibling-01', 'sibling-02'], {}, [])
     """
     _check_arguments(train, count, fork, owned, model, device)
+    require(source is None or model is not None, "source must go with model, which builds its network", model)
     if output_form is not None:
         check_choice("output_form", output_form, OUTPUT_FORMS)
     check_workers(workers)
@@ -114,6 +118,7 @@ def make_siblings(
         train=train, checkpoint=checkpoint, model=model, output=output, output_form=output_form,
         batch_size=batch_size, training=training,
     )  # fmt: skip
+    of_source = [] if source is None or model is None else check_source(source, model)
     open_folder(out, SiblingFolder)  # refuses anything else before a file is written
     with lock_folder(out):
         zoo = _open(out, training, count if train is not None else 0, preprocessing, probes, model)
@@ -129,6 +134,7 @@ def make_siblings(
         )  # fmt: skip
     zoo = dataclasses.replace(zoo, members=outcome.zoo.members)
     notes, warnings = check_siblings(zoo)
+    of_source += [] if source is None else check_equal_source(source, zoo.members)
     return {
         "folder": str(out),
         "commitment": zoo.draw["commitment"],
@@ -139,7 +145,7 @@ def make_siblings(
         "probes": list(zoo.probes),
         "members": [dataclasses.asdict(member) for member in zoo.members],
         "notes": notes,
-        "warnings": warnings,
+        "warnings": [*of_source, *warnings],
     }
 
 

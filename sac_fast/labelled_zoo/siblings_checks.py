@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import FileFormatError, ModelError
+from ..io.files import StrPath
 from ..io.hashing import canonical_json
-from ..models.checkpoint import read_weights
+from ..models.checkpoint import read_weights, weights_hash
+from ..verify.usual_seeds import match_usual_seeds
 from .folder import ZooMember
+from .plan import Architecture
 from .siblings_draw import member_hash
 from .siblings_folder import SiblingFolder
 
@@ -41,6 +44,26 @@ def check_siblings(zoo: SiblingFolder) -> tuple[list[str], list[str]]:
     if any(member.details.get("how") == "owned" for member in members):
         notes.append("of models that were there already it is not known by which code and seeds they were made")
     return notes, [*_equal(members), *_reseeded(members), *_differences(members), *_shared_start(zoo)]
+
+
+def check_source(source: StrPath, model: Architecture) -> list[str]:
+    """Warnings of a source that began with a seed that others use.
+
+    Args:
+        source: its weights.
+        model: builds its network, with weights that torch's random state decides.
+
+    Raises:
+        ModelRefusedError: the weights cannot be read safely.
+        ValueError: they do not fit.
+    """
+    return [str(match) for match in match_usual_seeds(read_weights(source), model.spec, arguments=model.arguments)]
+
+
+def check_equal_source(source: StrPath, members: Sequence[ZooMember]) -> list[str]:
+    """Warnings of siblings that are the source itself."""
+    digest = weights_hash(read_weights(source))
+    return [f"{member.name} has the weights of the source" for member in members if member_hash(member) == digest]
 
 
 def _equal(members: Sequence[ZooMember]) -> list[str]:

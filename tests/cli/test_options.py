@@ -61,7 +61,7 @@ def test_an_option_says_the_same_in_every_command(name):
         ("--model", "package.module:callable", {"simulate", "siblings make", "probes make", "testbed adopt"}),
         ("--model-args", "JSON object", {"fingerprint", "simulate", "siblings make", "probes make", "testbed adopt"}),
         ("--size", "the model's input", {"fingerprint", "scan", "siblings make", "simulate"}),
-        ("--alpha", "Stated error rate", {"verify", "relatives", "evaluate"}),
+        ("--alpha", "Stated error rate", {"verify", "relatives", "evaluate", "weights"}),
         ("--seed", "Seed of everything random", {"demo", "simulate", "evaluate", "probes make", "testbed train"}),
         ("--store", "Folder of the store", {"scan"}),
     ],

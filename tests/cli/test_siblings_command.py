@@ -95,6 +95,7 @@ def test_models_that_are_there_and_a_choice_of_the_best(ready, run, monkeypatch)
         (["--train", "a:b", "--model-args", '{"a": 1}'], "goes with --model"),
         (["--train", "a:b", "--mean", "x"], "must be numbers"),
         (["--train", "a:b", "--count", "0"], "--count"),
+        (["--train", "a:b", "--source", "weights0.safetensors"], "goes with --model"),
         (["--train", "a:b", "--output-form", "logit"], "must be one of logits,"),
     ],
 )

@@ -14,6 +14,7 @@ from sac_fast.errors import ModelError
 from sac_fast.fingerprint import Fingerprint, fingerprint
 from sac_fast.labelled_zoo import engine
 from sac_fast.labelled_zoo.engine import OutputFolderError
+from sac_fast.labelled_zoo.plan import Architecture
 from sac_fast.labelled_zoo.siblings import make_siblings
 from sac_fast.labelled_zoo.siblings_folder import sibling_fingerprints
 from sac_fast.models import ModelEntry, Preprocessing, list_entries, load_weights, save_weights
@@ -219,6 +220,18 @@ def test_code_that_does_not_use_its_seed_is_warned_of(tmp_path, code, words):
     warnings = make(tmp_path, train=code)["warnings"]
     assert len(warnings) == len(words)
     assert all(word in warning for word, warning in zip(words, warnings, strict=True))
+
+
+def test_a_source_with_a_usual_seed_or_among_the_siblings_is_warned_of(tmp_path):
+    model = Architecture("support.siblings:network")
+    for name, seed in (("usual", 42), ("own", 711180361)):
+        torch.manual_seed(seed)
+        save_weights(tmp_path / f"{name}.safetensors", network())
+    made = make(tmp_path / "a", count=1, model=model, source=tmp_path / "usual.safetensors")
+    assert ["starts from the usual seed 42" in warning for warning in made["warnings"]] == [True]
+    assert make(tmp_path / "a", count=1, model=model, source=tmp_path / "own.safetensors")["warnings"] == []
+    again = make(tmp_path / "a", count=1, model=model, source=tmp_path / "a" / "models" / "sibling-01.safetensors")
+    assert again["warnings"] == ["sibling-01 has the weights of the source"]
 
 
 def test_other_code_and_other_versions_are_told(tmp_path, monkeypatch):

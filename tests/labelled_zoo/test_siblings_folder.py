@@ -115,6 +115,7 @@ def test_fingerprints_of_siblings_are_found_in_three_kinds_of_folders(tmp_path):
         ({"device": "gpu"}, ValueError, "device must be a torch device, got 'gpu'"),
         ({"model": "nets:a"}, TypeError, "model must be of type Architecture, got 'str'"),
         ({"owned": ["a.pt"]}, TypeError, "owned must be a sequence of ModelEntry, got 'str'"),
+        ({"source": "mine.pt"}, ValueError, "source must go with model, which builds its network, got None"),
         ({"fork": "missing.pt"}, FileFormatError, "cannot read .*missing.pt"),
     ],
 )

@@ -186,7 +186,7 @@ def test_one_complete_zoo_a_source(made):
         own = [m for m in zoo.members if "from" not in m.details]
         assert all(seeds[f"{name}/{m.name}"] == m.seed for m in own)
     assert {path.stem for path in (out / "backbones").iterdir()} == {
-        "public-vgg", "public-resnet", "unrelated-vgg",
+        "public-vgg", "public-resnet", "public-mobilenet", "unrelated-vgg",
     }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ NOT_FINITE = "numbers that are not finite"
 _SEARCHED_PAIRS = 4096  # pairs of layers of one key that are looked through
 _SKETCH_VALUES = 1 << 18
 _MIN_SKETCHED, _MAX_SKETCHED = 16, 128  # units
+_MAX_COUNTED = 512  # units: more make p smaller than 1e-1166, at a cost that grows with their square
 _CLEAR = -6.0  # log10 p from which no other partner and no other form is tried
 
 Watcher = Callable[[Layer, Layer, Array, Array], None]
@@ -34,8 +35,8 @@ class Comparison:
 
     Attributes:
         a, b: the layers.
-        use: of both.
-        units: number of units that the bound counts.
+        units: number of units that the bound counts: the first ones of large layers, whole blocks of them.
+        blocks: equal blocks of these.
         matches: N.
         cosine: median |cosine| of units of the same number.
         variant: the form of b's array that was compared.
@@ -46,8 +47,8 @@ class Comparison:
 
     a: Layer
     b: Layer
-    use: Use
     units: int
+    blocks: int
     matches: int
     cosine: float
     variant: str
@@ -58,7 +59,7 @@ class Comparison:
     @property
     def attainable_log10_p(self) -> float:
         """The layer's p if every unit matched."""
-        return min(0.0, log10_bound(self.units, self.use.blocks) + math.log10(self.candidates))
+        return min(0.0, log10_bound(self.units, self.blocks) + math.log10(self.candidates))
 
 
 def compare_layers(left: Sequence[Layer], right: Sequence[Layer], watch: Watcher | None = None) -> list[Comparison]:
@@ -131,13 +132,13 @@ class _Group:
     def _test(self, a: Layer, b: Layer, ours: Array, theirs: Array, variant: str) -> Comparison:
         use = join_uses(a.use, b.use)
         candidates = self.partners * self._variants(a, b)[1]
-        units = use.units_tested(a.shape)
+        units, blocks = _units_counted(use, a.shape)
         if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-            return Comparison(a, b, use, units, 0, 0.0, variant, candidates, 0.0, NOT_FINITE)
-        x, y = unit_rows(use.describe(ours)), unit_rows(use.describe(theirs))
-        matches, cosine = count_fixed_points(x, y, use.blocks), float(np.median(same_cosines(x, y)))
-        log10_p = min(0.0, log10_bound(matches, use.blocks) + math.log10(candidates))
-        return Comparison(a, b, use, units, matches, cosine, variant, candidates, log10_p)
+            return Comparison(a, b, units, blocks, 0, 0.0, variant, candidates, 0.0, NOT_FINITE)
+        x, y = unit_rows(use.describe(ours)[:units]), unit_rows(use.describe(theirs)[:units])
+        matches, cosine = count_fixed_points(x, y, blocks), float(np.median(same_cosines(x, y)))
+        log10_p = min(0.0, log10_bound(matches, blocks) + math.log10(candidates))
+        return Comparison(a, b, units, blocks, matches, cosine, variant, candidates, log10_p)
 
     def _search(self, left: list[Layer], right: list[Layer], tried: list[Comparison]) -> list[Comparison]:
         """The assignment with the most matches among the first units of each layer."""
@@ -181,6 +182,15 @@ def _of_one_use(left: list[Layer], right: list[Layer]) -> Iterator[tuple[list[in
         sides.append(list(found.values()))
     for rows, columns in itertools.product(*sides):
         yield rows, columns, join_uses(left[rows[0]].use, right[columns[0]].use)
+
+
+def _units_counted(use: Use, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Units that the bound counts and their blocks: to permute the first ones among themselves is a symmetry too."""
+    if use.blocks == 1:
+        return min(use.units_tested(shape), _MAX_COUNTED), 1
+    block = use.units(shape) // use.blocks
+    blocks = max(1, min(use.blocks, _MAX_COUNTED // block))
+    return blocks * block, blocks
 
 
 def _sketched_blocks(use: Use, shape: tuple[int, ...]) -> int:

@@ -224,3 +224,10 @@ def test_wrong_arguments_are_named(a, error, message):
 def test_a_rate_outside_its_range_is_refused():
     with pytest.raises(ValueError, match="alpha must lie strictly between 0 and 1"):
         sac_fast.weights_test(network(0), network(0), alpha=1.0)
+
+
+def test_of_large_layers_the_first_units_are_counted():
+    ours = network(0, [(700, 9), (600, 700), (600, 600), (10, 600)])
+    result = sac_fast.weights_test(ours, changed(ours, noisy(0.01)))
+    assert [layer.units for layer in result.compared] == [512, 512, 450]
+    assert all(layer.matches > 0.9 * layer.units for layer in result.compared)
