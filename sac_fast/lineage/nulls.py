@@ -32,6 +32,9 @@ class Independents:
         self._names, self._outputs, self._form = names, outputs, form
         self.rows, self.kinds = rows, tuple(kinds)
         self._chosen = evenly_spaced(len(outputs[0]), MAX_PROBES)
+        self._place = {row: place for place, row in enumerate(rows.tolist())}
+        self._source: int | None = None  # the pools of the last source are kept
+        self._pools_of_source: dict[frozenset[int], list[Rows]] = {}
         self._between: dict[str, Floats] = {}
         self._groups: dict[tuple[str, frozenset[int]], tuple[tuple[int, ...], ...]] = {}
 
@@ -43,17 +46,23 @@ class Independents:
             distance: between the two.
             to_nulls: (m,) distances of a to the independents.
         """
-        left = [i for i, row in enumerate(self.rows) if row not in (a, b)]
-        nulls = self._without(a, left)
-        pools = [list(range(len(left)))]
-        if nulls.groups:
-            pools.append(nulls.distinct)
-        found = []
-        for chosen in pools:
-            kinds, values = [nulls.kinds[i] for i in chosen], to_nulls[[left[i] for i in chosen]]
-            of = np.array(kinds, dtype=object)
-            found += [conformal_p_value(distance, values[of == kind]) for kind in dict.fromkeys(kinds)]
-        return max(found, default=1.0)
+        pools = self._pools(a, frozenset(self._place[row] for row in (a, b) if row in self._place))
+        return max((conformal_p_value(distance, to_nulls[pool]) for pool in pools), default=1.0)
+
+    def _pools(self, a: int, excluded: frozenset[int]) -> list[Rows]:
+        """Places of the nulls of a, kind by kind: all of them, and the distinct ones where some are one model."""
+        if self._source != a:
+            self._source, self._pools_of_source = a, {}
+        if excluded not in self._pools_of_source:
+            left = [i for i in range(len(self.rows)) if i not in excluded]
+            nulls = self._without(a, left)
+            found = []
+            for chosen in [list(range(len(left)))] + ([nulls.distinct] if nulls.groups else []):
+                kinds, places = [nulls.kinds[i] for i in chosen], np.array([left[i] for i in chosen], np.int64)
+                of = np.array(kinds, dtype=object)
+                found += [places[of == kind] for kind in dict.fromkeys(kinds)]
+            self._pools_of_source[excluded] = found
+        return self._pools_of_source[excluded]
 
     def distinct(self) -> Rows:
         """Rows of one independent for each model."""
