@@ -88,17 +88,15 @@ def demo_table() -> str:
 
 
 def presets_table() -> str:
-    """The presets on the test bed: means over the attacks that do not know the method."""
-    methods = {method["name"]: method for method in read("evaluation.json")["methods"]}
+    """The presets over all sources: means over the attacks that do not know the method, and the range over sources."""
+    found = {row["statistic"]: row for row in read("evaluation.json")["statistics"] if row["queries"] is None}
     rows = []
-    for name, description in PRESETS.items():
-        judged = methods[name]["non_adaptive"]
-        auc, tpr = judged["mean_over_attacks"]["auc"], judged["mean_over_attacks"]["tpr_at_fpr:0.05"]
-        interval = f"[{auc['over_models']['low']:.2f}, {auc['over_models']['high']:.2f}]"
-        labels = judged["attacks"]["extract-labels"]["auc"]["value"]
-        rows.append(
-            [f"`{name}`", description, f"{auc['value']:.2f} {interval}", f"{labels:.2f}", f"{tpr['value']:.2f}"]
-        )
+    for name in (name for name in PRESETS if name in found):
+        judged = found[name]
+        by_source = [value for value in judged["mean_auc_by_source"].values() if value is not None]
+        auc = f"{judged['mean_auc']:.2f} [{min(by_source):.2f}, {max(by_source):.2f}]"
+        labels = judged["auc_by_attack"]["extract-labels"]["mean"]
+        rows.append([f"`{name}`", PRESETS[name], auc, f"{labels:.2f}", f"{judged['mean_tpr_5']:.2f}"])
     return format_table(["preset", "what it is", "mean AUC", "AUC, label extraction", "TPR at 5 % FPR"], rows)
 
 

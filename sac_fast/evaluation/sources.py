@@ -123,9 +123,8 @@ def load_sources(
             left_out[named] = str(error).replace(str(folder), named)
             continue
         chosen = probes or ("plain" if "plain" in zoo.outputs else next(iter(zoo.outputs)))
-        task = zoo.zoo.task.get("name")
-        name = task if isinstance(task, str) else folder.parent.name
-        sources.append(SourceZoo(name, folder.name, with_misclassified(zoo, chosen), chosen))
+        # Two tasks may be cut from the same images, and then have one name in zoo.json.
+        sources.append(SourceZoo(folder.parent.name, folder.name, with_misclassified(zoo, chosen), chosen))
     return sorted(sources, key=lambda source: source.key), left_out
 
 

@@ -22,7 +22,6 @@ RECORDED_BEFORE_SCHEMA = {
     "correlation_distance_weighted.json",
     "demo.json",
     "dropin_epyc_2_cores.json",
-    "evaluation.json",
     "jpeg_cpu.json",
     "jpeg_cpu_avx2.json",
     "pairwise.json",
