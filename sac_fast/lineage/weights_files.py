@@ -41,7 +41,7 @@ def list_weights(folder: StrPath) -> dict[str, Path]:
     }
 
 
-def check_inside(path: Path, folder: StrPath) -> None:
+def check_inside(path: StrPath, folder: StrPath) -> None:
     """Refuse what is no regular file, and a link out of the folder.
 
     Raises:

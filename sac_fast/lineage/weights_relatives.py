@@ -115,16 +115,15 @@ class HubSearch:
                 bar.advance(note=f"{len(self.failures)} failed" if self.failures else "")
 
     def _sketch(self, source: Source) -> Sketch:
-        is_path = isinstance(source, (str, os.PathLike))
-        if is_path:
-            if self.root is not None:
-                check_inside(source, self.root)
-            kept = self.cache.get_sketch(source)
-            if kept is not None:
-                return kept
-        with _open(source) as opened:
-            sketch = sketch_weights(opened)
-        if is_path:
+        if not isinstance(source, (str, os.PathLike)):
+            with _open(source) as opened:
+                return sketch_weights(opened)
+        if self.root is not None:
+            check_inside(source, self.root)
+        sketch = self.cache.get_sketch(source)
+        if sketch is None:
+            with _open(source) as opened:
+                sketch = sketch_weights(opened)
             self.cache.put_sketch(source, sketch)
         return sketch
 

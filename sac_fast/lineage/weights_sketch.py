@@ -131,7 +131,7 @@ def _magnitudes(layer: Layer, ordered: Array) -> Array:
     units, inputs, *places = len(ordered) // gates, *ordered.shape[1:]
     apart = inputs < _MIN_INPUTS and bool(places)
     if layer.is_dense:
-        first, second = _counts(*sorted((units, inputs)))
+        first, second = _counts(min(units, inputs), max(units, inputs))
         first, second = (second, first) if units > inputs else (first, second)
     else:
         first, second = _counts(units, inputs * _sums(tuple(places)) if apart else inputs)
@@ -171,7 +171,7 @@ def _turn(kernels: Array) -> Array:
 @functools.lru_cache(maxsize=256)
 def _sums(places: tuple[int, ...]) -> int:
     """Number of sums that `_turn` gives of one kernel."""
-    return _turn(np.zeros((1, 1, *places))).shape[2]
+    return int(_turn(np.zeros((1, 1, *places))).shape[2])
 
 
 def _counts(units: int, inputs: int) -> tuple[int, int]:
@@ -189,7 +189,7 @@ def _traits(ordered: Array) -> tuple[float, float, float]:
     """Shares of zeros, of different values in a row, and of values that a short float holds."""
     rows = ordered.reshape(len(ordered), -1)[:: max(1, len(ordered) // _TRAITS_ROWS)][:_TRAITS_ROWS]
     full = rows.astype(np.float32)
-    distinct = [len(np.unique(row[row != 0])) / max(1, np.count_nonzero(row)) for row in full]
+    distinct = [len(np.unique(row[row != 0])) / max(1, int(np.count_nonzero(row))) for row in full]
     bits = full[full != 0].view(np.uint32)
     short = float(np.mean(bits & 0x1FFF == 0)) if len(bits) else 0.0
     return float(np.mean(full == 0)), float(np.median(distinct)), short

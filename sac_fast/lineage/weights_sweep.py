@@ -69,10 +69,10 @@ def _agreeing(ours: _Shapes, theirs: _Shapes, size: tuple[int, int]) -> Iterator
         return
     votes, layers = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for key in common:
-        (rows, counts, x), (columns, others, y) = ours[key], theirs[key]
-        threshold = min(_MAX_THRESHOLD, _SPREADS / math.sqrt(x.shape[1]))
+        (rows, counts, left), (columns, others, right) = ours[key], theirs[key]
+        threshold = min(_MAX_THRESHOLD, _SPREADS / math.sqrt(left.shape[1]))
         both = np.minimum.outer(counts, others)
-        agree = _unit(x) @ _unit(y).T > threshold
+        agree = _unit(left) @ _unit(right).T > threshold
         if (len(rows), len(columns)) == size:
             layers += both
             votes += both * agree
@@ -80,7 +80,8 @@ def _agreeing(ours: _Shapes, theirs: _Shapes, size: tuple[int, int]) -> Iterator
             place = np.ix_(rows, columns)
             layers[place] += both
             votes[place] += both * agree
-    yield from np.argwhere((votes > 0) & (votes >= _MIN_SHARE * layers)).tolist()
+    x, y = np.nonzero((votes > 0) & (votes >= _MIN_SHARE * layers))
+    yield from zip(x.tolist(), y.tolist(), strict=True)
 
 
 def _unit(vectors: Array) -> Array:
