@@ -20,7 +20,6 @@ RECORDED_BEFORE_SCHEMA = {
     "correlation_distance.json",
     "correlation_distance_avx2.json",
     "correlation_distance_weighted.json",
-    "demo.json",
     "dropin_epyc_2_cores.json",
     "jpeg_cpu.json",
     "jpeg_cpu_avx2.json",

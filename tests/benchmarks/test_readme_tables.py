@@ -74,3 +74,9 @@ def test_a_table_that_lost_a_mark_is_an_error(tables, mark):
     text = tables.README.read_text()
     with pytest.raises(ValueError, match="must stand once each between their marks"):
         tables.fill(text.replace(mark, ""))
+
+
+def test_a_span_of_p_values_shows_bounds(tables):
+    assert tables.format_span([0.001, 0.001], 0.001) == "< 0.001"
+    assert tables.format_span([0.4512, 0.05, 0.2], 0.0) == "0.05 … 0.45"
+    assert tables.format_span([0.3, 0.001], 0.001) == "< 0.001 … 0.3"
