@@ -153,13 +153,13 @@ def result_against(folder):
 def test_every_result_says_that_the_source_was_the_best(tmp_path):
     make(tmp_path / "best")
     draw_source(tmp_path / "best", choice="best")
-    assert [w for w in result_against(tmp_path / "best").warnings if "chosen" in w] == [
+    assert [w for w in result_against(tmp_path / "best").warnings if "was chosen as" in w] == [
         "The source was chosen as the most accurate of 5 trainings: where the statistic depends on accuracy, "
         "p-values are not exact."
     ]
     make(tmp_path / "drawn")
     draw_source(tmp_path / "drawn")
-    assert not [w for w in result_against(tmp_path / "drawn").warnings if "chosen" in w or "trained" in w]
+    assert not [w for w in result_against(tmp_path / "drawn").warnings if "was chosen as" in w or "trained" in w]
 
 
 def test_every_result_says_that_siblings_are_of_other_code_or_from_a_checkpoint(tmp_path, monkeypatch):
