@@ -12,15 +12,14 @@ not found.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from simulation_arguments import parse_arguments
 from torch import Tensor
 
 from sac_fast import Fingerprint
@@ -124,15 +123,7 @@ def run_cell(form: str, mixed: bool, repetitions: int, seed: int) -> list[dict[s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
-    parser.add_argument("--repetitions", type=int, default=2000, help="sources of each form")
-    parser.add_argument("--seed", type=int, default=40_000, help="of all randomness")
-    asked = parser.parse_args()
-    if not asked.json.parent.is_dir():
-        parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
-    if asked.repetitions < 1:
-        parser.error(f"--repetitions must be at least 1, got {asked.repetitions}")
+    parser, asked = parse_arguments(__doc__, 40_000, "sources of each form")
     result = start_result(KIND, torch.get_num_threads())
     start, rows = time.perf_counter(), []
     for i, (form, mixed) in enumerate([*((form, False) for form in FORMS), ("class numbers", True)]):

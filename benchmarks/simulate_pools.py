@@ -12,18 +12,17 @@ command ends with exit code 1 where one is. What comes of a pool that lacks the 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from simulation_arguments import parse_arguments
 from torch import Tensor
 
 from sac_fast import Fingerprint, correlation_distance
@@ -226,15 +225,7 @@ def violations(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
-    parser.add_argument("--repetitions", type=int, default=2000, help="sources of each setting")
-    parser.add_argument("--seed", type=int, default=30_000, help="of all randomness")
-    asked = parser.parse_args()
-    if not asked.json.parent.is_dir():
-        parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
-    if asked.repetitions < 1:
-        parser.error(f"--repetitions must be at least 1, got {asked.repetitions}")
+    parser, asked = parse_arguments(__doc__, 30_000, "sources of each setting")
     result = start_result(KIND, torch.get_num_threads())
     start = time.perf_counter()
     cells = []

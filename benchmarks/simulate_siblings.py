@@ -13,17 +13,16 @@ the most accurate of its siblings, and siblings of a slightly changed recipe.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from simulation_arguments import parse_arguments
 from torch import Tensor
 
 from sac_fast import sibling_test
@@ -200,17 +199,7 @@ def violations(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
-    parser.add_argument(
-        "--repetitions", type=int, default=2000, help="sources of each setting; a quarter for K = 4 and 99"
-    )
-    parser.add_argument("--seed", type=int, default=20_000, help="of all randomness")
-    asked = parser.parse_args()
-    if not asked.json.parent.is_dir():
-        parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
-    if asked.repetitions < 1:
-        parser.error(f"--repetitions must be at least 1, got {asked.repetitions}")
+    parser, asked = parse_arguments(__doc__, 20_000, "sources of each setting; a quarter for K = 4 and 99")
     result = start_result(KIND, torch.get_num_threads())
     start = time.perf_counter()
     cells = []

@@ -1,0 +1,31 @@
+"""The command line that the simulations of error rates share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def parse_arguments(
+    description: str | None, seed: int, repetitions: str
+) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """Parse --json, --repetitions and --seed; refuse a missing folder before anything is computed.
+
+    Args:
+        description: docstring of the script; its first line is shown.
+        seed: default of --seed.
+        repetitions: what --repetitions counts.
+
+    Returns:
+        The parser, for messages, and what was asked for.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
+    parser.add_argument("--repetitions", type=int, default=2000, help=repetitions)
+    parser.add_argument("--seed", type=int, default=seed, help="of all randomness")
+    asked = parser.parse_args()
+    if not asked.json.parent.is_dir():
+        parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
+    if asked.repetitions < 1:
+        parser.error(f"--repetitions must be at least 1, got {asked.repetitions}")
+    return parser, asked
