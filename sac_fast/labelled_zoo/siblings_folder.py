@@ -17,20 +17,11 @@ from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
 from ..formats.identify import identify
 from ..io.files import StrPath
+from ..verify.usual_seeds import is_usual_seed
 from .folder import INDEX, LabelledZoo
 
 #: What NumPy, too, takes as a seed.
 SEED_BITS = 32
-# Numbers below are what people choose: 0, 1, 42, 1234, years, dates such as 20240131.
-_CHOSEN = 10**8
-_WELL_KNOWN = frozenset(
-    [
-        *(123456789, 987654321, 1234567890, 314159265, 3141592653, 271828182, 2718281828, 161803398, 1618033988),
-        *(2**31 - 1, 2**31, 2**32 - 1, 0xDEADBEEF, 0xCAFEBABE, 0xC0FFEE00, 0x12345678, 0x0BADF00D),
-        *(111111111 * digit for digit in range(1, 10)),
-        *(1111111111 * digit for digit in range(1, 4)),
-    ]
-)
 
 
 class SiblingFolder(LabelledZoo):
@@ -60,19 +51,6 @@ class SiblingFolder(LabelledZoo):
     def draw(self) -> dict[str, Any]:
         """Seed and commitment of the draw; after it also what was drawn."""
         return dict(self.task["draw"])
-
-
-def is_usual_seed(seed: int) -> bool:
-    """Whether a seed is one that people choose, so that others may have trained with it.
-
-    Args:
-        seed: any integer.
-
-    Example:
-        >>> [is_usual_seed(seed) for seed in (0, 42, 20240131, 2718281828, 3023175482)]
-        [True, True, True, True, False]
-    """
-    return seed < _CHOSEN or seed in _WELL_KNOWN
 
 
 def draw_seeds(count: int, taken: Iterable[int] = ()) -> list[int]:

@@ -28,9 +28,9 @@ from ..models import ModelEntry, OpenedModel, Preprocessing, open_model, save_we
 from ..models.architectures import import_callable
 from ..models.runner import Model
 from ..probes import ProbeSet
+from ..verify.usual_seeds import is_usual_seed
 from .folder import LabelledZoo, Role, ZooMember
 from .plan import Architecture, PlannedModel
-from .siblings_folder import is_usual_seed
 from .trainer import Trainer
 
 #: What trains one sibling: a function, or ``"package.module:function"``.

@@ -11,11 +11,34 @@ from torch import Tensor, nn
 
 from ..models.architectures import build_architecture
 
-#: Seeds of tutorials and scripts.
+#: Seeds of tutorials and scripts, few enough to draw an architecture with each.
 USUAL_SEEDS = (*range(11), 42, 100, 123, 1000, 1111, 1234, 1337, 2020, 2021, 2022, 2023, 2024, 2025, 2026, 3407, 12345)
 #: Level of the test, over all seeds and layers together.
 ALPHA = 1e-3
 _MIN_ENTRIES = 64
+# Numbers below are what people choose: 0, 1, 42, 1234, years, dates such as 20240131.
+_CHOSEN = 10**8
+_WELL_KNOWN = frozenset(
+    [
+        *(123456789, 987654321, 1234567890, 314159265, 3141592653, 271828182, 2718281828, 161803398, 1618033988),
+        *(2**31 - 1, 2**31, 2**32 - 1, 0xDEADBEEF, 0xCAFEBABE, 0xC0FFEE00, 0x12345678, 0x0BADF00D),
+        *(111111111 * digit for digit in range(1, 10)),
+        *(1111111111 * digit for digit in range(1, 4)),
+    ]
+)
+
+
+def is_usual_seed(seed: int) -> bool:
+    """Whether a seed is one that people choose, so that others may have trained with it.
+
+    Args:
+        seed: any integer.
+
+    Example:
+        >>> [is_usual_seed(seed) for seed in (0, 42, 20240131, 2718281828, 3023175482)]
+        [True, True, True, True, False]
+    """
+    return seed < _CHOSEN or seed in _WELL_KNOWN
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from PIL import Image
 from sac_fast.demo import architectures, data, plan
 from sac_fast.errors import ProbeError
 from sac_fast.labelled_zoo import photographs
-from sac_fast.labelled_zoo.siblings_folder import is_usual_seed
 from sac_fast.models import load_model
+from sac_fast.verify.usual_seeds import is_usual_seed
 
 KINDS = ["plain", "residual", "inception"]
 

@@ -13,7 +13,8 @@ from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
 from sac_fast.labelled_zoo.plan import Architecture
 from sac_fast.labelled_zoo.siblings import make_siblings
-from sac_fast.labelled_zoo.siblings_folder import SiblingFolder, draw_seeds, is_usual_seed, sibling_fingerprints
+from sac_fast.labelled_zoo.siblings_folder import SiblingFolder, draw_seeds, sibling_fingerprints
+from sac_fast.verify.usual_seeds import is_usual_seed
 
 pytestmark = pytest.mark.usefixtures("one_process")
 PROBES = make_probes(0)
