@@ -13,12 +13,12 @@ verdicts.json is one object:
 * ``kind`` (`VERDICTS_KIND`) and ``format`` (`VERDICTS_FORMAT`);
 * ``name`` of the case, ``protocol_hash``, ``created`` (UTC), ``seconds`` of the run, ``versions``, ``command``;
 * ``models``: for each ``name``, ``role``, ``kind``, ``fingerprint`` (path in the folder), ``fingerprint_sha256``,
-  ``model_hash``, ``path`` and ``file_sha256`` of a model file, ``endpoint`` (host) and ``queries`` of a service; what is
-  not known is null;
-* ``tests``: for each group of suspects that were judged together ``suspects``, ``rows`` (positions in the probe set that
-  they were judged on; null: all of it), ``alpha`` of this look, ``looks`` (one entry a look at a service: ``queries``,
-  ``alpha``, ``p_value``, ``verdict``), and ``verdicts`` (`Verdicts.to_dict`). α bounds the probability of any false
-  accusation of one test;
+  ``model_hash``, ``path`` and ``file_sha256`` of a model file, ``endpoint`` (its address) and ``queries`` of a service;
+  what is not known is null;
+* ``tests``: for each group of suspects that were judged together ``suspects``, ``rows`` (positions in the probe set
+  that they were judged on; null: all of it), ``alpha`` of this look, ``looks`` (one entry a look at services:
+  ``queries``, ``alpha``, ``p_value``, ``verdict``), and ``verdicts`` (`Verdicts.to_dict`). α bounds the probability of
+  any false accusation of one test;
 * ``verdict``, ``p_value``, ``adjusted`` and ``reason`` of all suspects by name, the same as in their tests;
 * ``failed``: suspects that could not be judged, name to reason; ``warnings`` of the case.
 """
@@ -26,6 +26,7 @@ verdicts.json is one object:
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class CaseFolder:
 
 
 def write_verdicts(case: CaseFolder, results: dict[str, Any]) -> None:
-    """Write verdicts.json, all or nothing.
+    """Write verdicts.json, all or nothing; numbers that are not finite become null.
 
     Args:
         case: the folder.
@@ -104,7 +105,7 @@ def write_verdicts(case: CaseFolder, results: dict[str, Any]) -> None:
     """
     if set(results) != set(_FIELDS):
         raise ValueError(f"results must have the fields {', '.join(_FIELDS)}, got {', '.join(results)}")
-    text = json.dumps({"kind": VERDICTS_KIND, "format": VERDICTS_FORMAT, **results}, indent=1, allow_nan=True)
+    text = json.dumps(_finite({"kind": VERDICTS_KIND, "format": VERDICTS_FORMAT, **results}), indent=1, allow_nan=False)
     with atomic_write(case.verdicts) as handle:
         handle.write(text.encode() + b"\n")
 
@@ -132,3 +133,12 @@ def _file_name(name: str) -> str:
     """One file name for each name, on every file system."""
     kept = [c if c.isascii() and (c.isalnum() or c in "-_") else "".join(f"%{b:02X}" for b in c.encode()) for c in name]
     return "".join(kept)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
