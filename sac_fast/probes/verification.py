@@ -23,7 +23,7 @@ from .items import Item, list_items
 from .jpeg import Pixels, engine_versions, pillow_is_exact, require_exact_pillow
 from .probe_set import ProbeSet
 from .provenance import image_entries
-from .redraw import check_draws
+from .redraw import DrawCheck
 
 _CHUNK = 256
 
@@ -56,7 +56,7 @@ class ProbeVerification:
 
     Attributes:
         images: one check per probe.
-        selection: errors in committed draws.
+        selection: findings on committed draws: what is not as committed, or not covered by the commitment.
         notes: remarks for the reader, such as versions that differ from the recorded ones.
 
     Example::
@@ -71,7 +71,7 @@ class ProbeVerification:
 
     @property
     def equal(self) -> bool:
-        """Whether every image is equal and every committed draw is correct."""
+        """Whether every image is equal, and every committed draw correct and all that chose the images."""
         return all(image.equal for image in self.images) and not self.selection
 
 
@@ -79,7 +79,7 @@ def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) 
     """Make every probe again from the source images and compare the pixels.
 
     Exact JPEG engines are interchangeable; an engine that is not exact must be installed itself. A committed draw is
-    drawn again from all images of the folder.
+    drawn again from all images of the folder; what else decided which images there are is a finding.
 
     Args:
         probes: the probes to verify, usually from `ProbeSet.load`.
@@ -121,8 +121,9 @@ def _verify(probes: ProbeSet, place: Path, progress: bool) -> ProbeVerification:
         for entry, made, index in zip(wanted, _replay(provenance, wanted, place, budget), indices, strict=True):
             reason = made if isinstance(made, str) else _difference(probes.images[index], made)
             checks.append(ImageCheck(entry["name"], reason is None, reason))
-    wrong, notes = check_draws(provenance, place, progress)
-    return ProbeVerification(checks, wrong, notes + _notes(provenance))
+    draws = DrawCheck(place, progress)
+    draws.check(provenance, len(probes))
+    return ProbeVerification(checks, draws.findings, draws.notes + _notes(provenance))
 
 
 def _check_provenance(provenance: dict[str, Any], count: int, area: int) -> None:
