@@ -70,6 +70,7 @@ MAX_JSON_VALUES = 1_000_000  # of one JSON file
 MAX_CSV_BYTES = 64 << 20
 MAX_CSV_COLUMNS = 1 << 20
 MAX_HDF5_CHUNK_BYTES = 32 << 20
+MAX_HDF5_CHUNKS = 400_000  # of one dataset; each is an entry in memory while they are read
 
 
 @dataclass(frozen=True)
