@@ -25,6 +25,7 @@ class OpenedModel(ABC):
         output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
+        notes: what was taken for what, where the file left a choice; to be shown and kept with the outputs.
 
     Example::
 
@@ -42,6 +43,7 @@ class OpenedModel(ABC):
     probe_hash: str | None = None
     output_form: str | None = None
     architecture: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
