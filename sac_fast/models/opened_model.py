@@ -82,12 +82,12 @@ class OpenedModel(ABC):
             ModelError: recorded on other probes, or another number of rows.
         """
         if self.probe_hash not in (None, probes.content_hash):
-            raise ModelError(
-                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {self.probe_hash}"
-            )
+            wanted = f"recorded outputs must be of the probes {probes.content_hash}"
+            raise ModelError(f"{wanted}, got a fingerprint of {self.probe_hash}", reason="other-probes")
         outputs = self.run(None)
         if len(outputs) != len(probes):
-            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+            wanted = f"recorded outputs must have {len(probes)} rows like the probes"
+            raise ModelError(f"{wanted}, got {len(outputs)}", reason="wrong-shape")
         return outputs
 
     @abstractmethod
