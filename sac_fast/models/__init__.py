@@ -2,6 +2,7 @@
 
 from ..formats.identify import identify
 from ..formats.limits import REASONS, Limits
+from ..formats.table_format import TableFormat
 from .checkpoint import load_model, load_weights, save_weights, weights_hash
 from .entries import list_entries
 from .entry import ModelEntry
@@ -19,6 +20,7 @@ __all__ = [
     "PairwiseSimilarity",
     "Preprocessing",
     "ReferenceSimilarity",
+    "TableFormat",
     "identify",
     "list_entries",
     "load_model",
