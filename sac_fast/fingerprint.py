@@ -298,6 +298,7 @@ def fingerprint(
         "kind": kind,
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
+        **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
 
