@@ -46,7 +46,7 @@ class ServiceOptions:
         Path | None,
         file_option("Answers to the files of `probes export`, instead of MODEL: CSV, JSON or JSON lines."),
     ] = None
-    labels: Annotated[
+    class_names: Annotated[
         Path | None,
         file_option("Names of the classes in the order of your model's outputs, one a line, for --answers."),
     ] = None
@@ -65,7 +65,7 @@ class ServiceOptions:
     def check(self, model: str | None) -> None:
         """Refuse options that do not go together."""
         refuse_if((model is None) == (self.answers is None), "MODEL", "must be given, or --answers, and not both")
-        refuse_if(self.labels is not None and self.answers is None, "--labels", "goes with --answers")
+        refuse_if(self.class_names is not None and self.answers is None, "--class-names", "goes with --answers")
         given = {"--secret": self.secret, "--ledger": self.ledger, "--budget": self.budget, "--repeats": self.repeats}
         service = is_service(model)
         for option, value in given.items():
@@ -77,7 +77,7 @@ class ServiceOptions:
         from ..models.answers_file import open_answers
 
         assert self.answers is not None
-        labels = [] if self.labels is None else [line for line in self.labels.read_text("utf-8").splitlines() if line]
+        labels = [] if self.class_names is None else [line for line in self.class_names.read_text("utf-8").splitlines() if line]
         model, rows = open_answers(self.answers, probes, labels)
         if len(rows) < len(probes):
             missing = sorted(set(range(len(probes))) - set(rows))[:3]

@@ -31,7 +31,7 @@ def read(run, content, *options, name="answers.csv"):
     pathlib.Path(name).write_text(content)
     pathlib.Path("labels.txt").write_text("dark\nmiddle\nbright\n")
     arguments = ("--answers", name, "--probes", "p.safetensors", "--out", "s.safetensors", "--force")
-    return run("fingerprint", *arguments, "--labels", "labels.txt", *options)
+    return run("fingerprint", *arguments, "--class-names", "labels.txt", *options)
 
 
 EXPECTED = [0, 0, 1, 1, 2, 2]
@@ -153,7 +153,7 @@ def test_a_service_is_asked_once(probes, run, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [("--budget", "3"), ("--secret", "A=b"), ("--repeats", "3"), ("--labels", "labels.txt"), ("--answers", "a")],
+    [("--budget", "3"), ("--secret", "A=b"), ("--repeats", "3"), ("--class-names", "labels.txt"), ("--answers", "a")],
 )
 def test_options_that_do_not_apply_are_refused(probes, run, options):
     for name in ("labels.txt", "a", "m.npy"):
