@@ -300,6 +300,7 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
         "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
+        **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -82,6 +82,28 @@ def verify(
     show_probe_verification(result, as_json)
     if not result.equal:
         raise typer.Exit(FINDING)
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, Argument(exists=True, dir_okay=False, help="Probe file.")],
+    folder: Annotated[Path, Argument(help="Folder to write to, missing or empty.")],
+    image_format: Annotated[
+        Literal["png", "jpeg"], Option("--format", help="png: the very pixels; jpeg: nearly (quality 95).")
+    ] = "png",
+    as_json: Json = False,
+) -> None:
+    """Write the probes as image files, for a service that only a person can use.
+
+    Note its answers down under the files' names, and read them with `sac-fast fingerprint --answers`.
+    """
+    from ..probes import ProbeSet
+    from ..probes.export import export_probes
+    from .render.common import print_result
+
+    written = export_probes(ProbeSet.load(file), folder, image_format=image_format)
+    result = {"folder": str(folder), "images": len(written), "exact": image_format == "png"}
+    print_result(result, as_json, "probes.export")
 
 
 def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str, progress: bool) -> ProbeSet:

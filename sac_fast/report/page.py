@@ -85,7 +85,7 @@ def _test(test: dict[str, Any]) -> dict[str, Any]:
     return {
         **test,
         "text": _GROUNDS.get(test["ground"], ""),
-        "settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
+        "settings": ", ".join(f"{name} {_listed(value)}" for name, value in settings.items()),
         "of": list_names(test["suspects"]),
     }
 
@@ -136,6 +136,10 @@ def _about(report: dict[str, Any]) -> list[tuple[str, str]]:
         "independents": nulls or None,
     }
     return [(name, str(value)) for name, value in rows.items() if value is not None]
+
+
+def _listed(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _number(value: Any) -> str:
