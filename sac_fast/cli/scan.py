@@ -126,6 +126,9 @@ def scan(
     table: TableOptions,
     how: RunOptions,
     retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False,
+    weights: Annotated[
+        bool, Option("--weights", help="Keep sketches of the weights, for `sac-fast relatives --all-weights`.")
+    ] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON line for each model, and one at the end.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -171,8 +174,23 @@ def scan(
         on_event=report.take,
     )
     report.finish(summary, store)
+    if weights and summary.interrupted is None:
+        _sketch_weights(store, not quiet)
     if summary.interrupted is not None:
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
+
+
+def _sketch_weights(folder: Path, progress: bool) -> None:
+    """Read weights once for their sketches, of models that could not be run too; name those that cannot be read."""
+    from ..io.text import escape_text
+    from ..lineage.store_weights import sketch_store_weights
+    from ..store import ModelStore
+
+    with ModelStore.open(folder, write=False) as store:
+        records = [one for one in store.records() if one.preprocessing_hash or one.status != "done"]
+        files = {one.name: one.file or one.path for one in records}  # recorded answers are no weights
+    for name, reason in sketch_store_weights(folder, files, progress=progress).items():
+        typer.echo(escape_text(f"no sketch of {name}: {reason}"), err=True)
 
 
 def _check(inputs: ProbeOptions, how: RunOptions) -> None:
