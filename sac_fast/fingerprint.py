@@ -14,7 +14,7 @@ from .errors import FileFormatError, FingerprintError, ModelError
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
-from .models import OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
+from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form, reason_of_ties
@@ -218,7 +218,7 @@ class Fingerprint:
 
 
 def fingerprint(
-    model: Model | OpenedModel,
+    model: Model | OpenedModel | BlackBox,
     probes: ProbeSet,
     *,
     preprocessing: Preprocessing | None = None,
@@ -268,7 +268,11 @@ def fingerprint(
         model_hash: str | None = weights_hash(model)
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
-    if isinstance(model, OpenedModel) and model.recorded:
+    declared = output_form
+    if isinstance(model, BlackBox):
+        outputs = model.ask(probes, progress=progress)
+        declared = declared or model.form_of(outputs)
+    elif isinstance(model, OpenedModel) and model.recorded:
         outputs = model.recorded_outputs(probes)
     else:
         outputs = run_model(
@@ -281,7 +285,6 @@ def fingerprint(
             output=output,
             progress=progress,
         )
-    declared = output_form
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
@@ -301,6 +304,7 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
         "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
+        **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +16,13 @@ from typer import Argument, Option
 from .checks import check_output_path, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
 from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, TableOptions, Weights
+from .service_options import ServiceOptions, is_service
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models import OpenedModel, TableFormat
+    from ..models import BlackBox, OpenedModel, TableFormat
+    from ..probes import ProbeSet
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,13 @@ class RunOptions:
 @expand_option_groups
 def fingerprint(
     *,
-    model: Annotated[str, Argument(help="package.module:callable, or a model file: ONNX, recorded outputs, weights.")],
+    model: Annotated[
+        str | None,
+        Argument(
+            help="package.module:callable, a model file (ONNX, recorded outputs, weights), or a .toml file that says "
+            "where a service is."
+        ),
+    ] = None,
     probes_file: ProbeFile,
     out: Annotated[Path, Option(help="Fingerprint file to write (safetensors).")],
     options: ModelOptions,
@@ -64,9 +74,10 @@ def fingerprint(
     inputs: InputOptions,
     table: TableOptions,
     how: RunOptions,
+    service: ServiceOptions,
     prints: PrintOptions,
 ) -> None:
-    """Run a model on probes and keep its outputs."""
+    """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
     from ..fingerprint import WRONG_FORM
     from ..fingerprint import fingerprint as make_fingerprint
@@ -76,22 +87,24 @@ def fingerprint(
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     preprocessing = inputs.parse("fingerprint")
-    arguments = _check_model(model, options)
+    service.check(model)
+    arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        made = make_fingerprint(
-            _open(model, options, arguments, how.which, table.parse()),
-            probes,
-            preprocessing=preprocessing,
-            batch_size=how.batch_size,
-            device=how.device,
-            output=how.which,
-            name=name or out.stem,
-            kind=kind,
-            output_form=output_form,
-            progress=not prints.quiet,
-        )
+        with _opening(model, options, arguments, how.which, table.parse(), service, probes, out) as opened:
+            made = make_fingerprint(
+                opened,
+                probes,
+                preprocessing=preprocessing,
+                batch_size=how.batch_size,
+                device=how.device,
+                output=how.which,
+                name=name or out.stem,
+                kind=kind,
+                output_form=output_form,
+                progress=not prints.quiet,
+            )
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
@@ -112,6 +125,28 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
     wrong = architecture and not is_file
     refuse_if(wrong, "--architecture", f"goes with a file of weights as MODEL, got {model!r}")
     return arguments
+
+
+@contextmanager
+def _opening(
+    model: str | None,
+    options: ModelOptions,
+    arguments: dict[str, Any],
+    output: str | int | None,
+    table: TableFormat,
+    service: ServiceOptions,
+    probes: ProbeSet,
+    out: Path,
+) -> Iterator[OpenedModel | torch.nn.Module | BlackBox]:
+    """What `fingerprint` runs, asks or reads."""
+    if model is None:
+        yield service.open_answers(probes)
+    elif is_service(model):
+        box, ledger = service.open_service(Path(model), out)
+        with ledger:
+            yield box
+    else:
+        yield _open(model, options, arguments, output, table)
 
 
 def _open(

@@ -141,4 +141,16 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
+    if (service := fingerprint.provenance.get("service")) is not None:
+        result["service"] = service if as_json else describe_service(service)
     print_result(result, as_json)
+
+
+def describe_service(service: dict[str, Any]) -> str:
+    """How many queries a service took, and whether its answers changed."""
+    queries = service["queries"]
+    more = [f"{queries[state]} {state}" for state in ("repeated", "failed", "in doubt") if queries[state]]
+    text = f"{service['address']}, {queries['asked']} queries" + (f" ({', '.join(more)})" if more else "")
+    if service["repeated"]:
+        text += f"; {service['changed']} of {service['repeated']} answers changed when asked again"
+    return text
