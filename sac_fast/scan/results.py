@@ -17,6 +17,7 @@ from ..fingerprint import Fingerprint
 from ..models import Preprocessing
 from ..models.architectures import split_architecture
 from ..models.common_form import CommonForm, common_form, formed
+from ..models.output_form import reason_of_ties
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
@@ -108,7 +109,7 @@ class SourceComparison:
 
     def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         """The distance of each model to a source, in the weaker of their output forms; None for forms that cannot be
-        compared. The same bits for any number of models in a call.
+        compared and for outputs whose correlations are all equal. The same bits for any number of models in a call.
         """
         found: list[float | None] = [None] * len(outputs)
         groups: dict[CommonForm, list[int]] = {}
@@ -116,8 +117,12 @@ class SourceComparison:
             with contextlib.suppress(ValueError):
                 groups.setdefault(common_form([source.formed, formed(one)]), []).append(index)
         for form, indices in groups.items():
-            mine, theirs = form.rows(source.formed), [form.rows(formed(outputs[index])) for index in indices]
-            for index, distance in zip(indices, self._of_rows(mine, theirs), strict=True):
+            mine = form.rows(source.formed)
+            rows = {index: form.rows(formed(outputs[index])) for index in indices}
+            theirs = {index: own for index, own in rows.items() if not reason_of_ties(own, self.metric)}
+            if not theirs or reason_of_ties(mine, self.metric):
+                continue
+            for index, distance in zip(theirs, self._of_rows(mine, list(theirs.values())), strict=True):
                 found[index] = distance
         return found
 
