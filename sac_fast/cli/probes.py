@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -72,7 +72,7 @@ def verify(
 ) -> None:
     """Remake probes from their recipe and say of each image whether the pixels are equal.
 
-    Exit code 0: every image is equal, and committed draws are as committed; 1: not.
+    Exit code 0: every image is equal, committed draws are as committed, and nothing else chose the images; 1: not.
     """
     from ..probes import ProbeSet, verify_probes
     from .render.common import show_probe_verification
@@ -81,6 +81,27 @@ def verify(
     show_probe_verification(result, as_json)
     if not result.equal:
         raise typer.Exit(1)
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, Argument(exists=True, dir_okay=False, help="Probe file.")],
+    folder: Annotated[Path, Argument(help="Folder to write to, missing or empty.")],
+    image_format: Annotated[
+        Literal["png", "jpeg"], Option("--format", help="png: the very pixels; jpeg: nearly (quality 95).")
+    ] = "png",
+    as_json: Json = False,
+) -> None:
+    """Write the probes as image files, for a service that only a person can use.
+
+    Note its answers down under the files' names, and read them with `sac-fast fingerprint --answers`.
+    """
+    from ..probes import ProbeSet
+    from ..probes.export import export_probes
+    from .render.common import print_result
+
+    written = export_probes(ProbeSet.load(file), folder, image_format=image_format)
+    print_result({"folder": str(folder), "images": len(written), "exact": image_format == "png"}, as_json)
 
 
 def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str, progress: bool) -> ProbeSet:

@@ -69,7 +69,7 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
         return "onnx"
     if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
         return found
-    return "csv" if looks_like_csv(head) else "unknown"
+    return "csv" if looks_like_csv(handle) else "unknown"
 
 
 def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..formats.table_format import TableFormat
 from ..io.files import STORE_DATABASE
 from .entry import ModelEntry
 from .folder_walk import walk_folder
@@ -32,6 +33,7 @@ def list_entries(
     preprocessing: Preprocessing | None = None,
     output: int | str | None = None,
     tags: Sequence[str] = (),
+    table: TableFormat | None = None,
 ) -> list[ModelEntry]:
     """List models without opening them.
 
@@ -42,7 +44,7 @@ def list_entries(
 
     Args:
         source: a folder, a model file or a manifest.
-        architecture, kwargs, preprocessing, output: of entries for which nothing else is said.
+        architecture, kwargs, preprocessing, output, table: of entries for which nothing else is said.
         tags: added to those of every entry.
 
     Returns:
@@ -63,6 +65,7 @@ def list_entries(
     """
     source = Path(source)
     defaults = ModelEntry("default", source, architecture, kwargs or {}, preprocessing, output, tuple(tags))
+    defaults = dataclasses.replace(defaults, table=table or TableFormat())
     candidates = [source / name for name in _MANIFESTS] if source.is_dir() else [source]
     if manifest := next(filter(is_manifest, candidates), None):
         return _unique(read_manifest(manifest, defaults, asked=manifest == source), source)

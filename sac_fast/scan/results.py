@@ -84,6 +84,8 @@ class RecordBuilder:
         if dtype is None or recorded:
             dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
         values: dict[str, Any] = {"format": result.format, "model_hash": result.model_hash or None}
+        if result.notes:
+            values["message"] = "; ".join(result.notes)[:MAX_TEXT]
         values |= {"kwargs": kwargs, "dtype": dtype, "seconds": sum(result.seconds)}
         if recorded:
             return values
@@ -250,4 +252,5 @@ class ResultWriter:
 def model_event(record: ModelRecord) -> Event:
     """The event of a model with outputs, or of one that failed."""
     names = ("reason", "message") if record.status == "failed" else ("format", "model_hash", "n", "k", "seconds")
-    return {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
+    event = {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
+    return event if record.message is None else event | {"message": record.message}

@@ -131,7 +131,7 @@ def scan_models(
         if isinstance(models, (str, os.PathLike)):
             if settings.trusted is None and os.path.isdir(models):
                 settings = dataclasses.replace(settings, trusted=())
-            models = list_entries(Path(models))
+            models = list_entries(Path(models), table=settings.table)
         check_entries(models)
         check_sources(sources)
         devices = device_list(device, workers if isinstance(workers, int) else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,12 @@ def show_probe_verification(result: ProbeVerification, as_json: bool) -> None:
     print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
 
 
+def show_notes(notes: Iterable[str]) -> None:
+    """Print on stderr what was taken for what; the notes may be untrusted."""
+    for note in notes:
+        print(f"sac-fast: {escape_text(note)}", file=sys.stderr)
+
+
 def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None:
     """Print what a fingerprint file holds."""
     n, k = fingerprint.outputs.shape
@@ -134,4 +141,16 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
+    if (service := fingerprint.provenance.get("service")) is not None:
+        result["service"] = service if as_json else describe_service(service)
     print_result(result, as_json)
+
+
+def describe_service(service: dict[str, Any]) -> str:
+    """How many queries a service took, and whether its answers changed."""
+    queries = service["queries"]
+    more = [f"{queries[state]} {state}" for state in ("repeated", "failed", "in doubt") if queries[state]]
+    text = f"{service['address']}, {queries['asked']} queries" + (f" ({', '.join(more)})" if more else "")
+    if service["repeated"]:
+        text += f"; {service['changed']} of {service['repeated']} answers changed when asked again"
+    return text
