@@ -15,6 +15,7 @@ import typer.core
 from typer import Argument, Option
 
 from .checks import refuse_if, usage_errors
+from .exit_codes import FINDING
 from .option_groups import expand_option_groups
 from .options import Comparison, InputOptions, Metric, Quiet, TableOptions, file_option
 
@@ -125,6 +126,9 @@ def scan(
     preprocessing: InputOptions,
     table: TableOptions,
     how: RunOptions,
+    fail_on: Annotated[
+        Literal["failed"] | None, Option(help="Exit code 5 if a model failed, now or before; otherwise 0.")
+    ] = None,
     retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False,
     weights: Annotated[
         bool, Option("--weights", help="Keep sketches of the weights, for `sac-fast relatives --all-weights`.")
@@ -178,6 +182,8 @@ def scan(
         _sketch_weights(store, not quiet)
     if summary.interrupted is not None:
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
+    if fail_on is not None and summary.failed + summary.known_failed:
+        raise typer.Exit(FINDING)
 
 
 def _sketch_weights(folder: Path, progress: bool) -> None:

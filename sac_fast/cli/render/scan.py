@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from ...io.console import console
+from ...io.console import console, schema_id
 from ...io.text import escape_text
 from .common import print_pairs, show_notes
 
@@ -21,7 +21,7 @@ _MAX_SHOWN = 10
 
 def json_line(event: Any) -> None:
     """Print one JSON line and flush, so that the reader of a pipe sees it at once."""
-    sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps({"schema": schema_id("scan"), **event}, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
