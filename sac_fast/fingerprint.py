@@ -36,7 +36,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``. Only ``name`` and ``probe_hash``
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared`` and ``notes``: what was taken for
+            what when the model was opened. Only ``name`` and ``probe_hash``
             are required. A form that the outputs cannot have is refused.
 
     Raises:
@@ -298,6 +299,7 @@ def fingerprint(
         "kind": kind,
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
+        "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)

@@ -15,13 +15,13 @@ from typer import Argument, Option
 
 from .checks import check_output_path, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights
+from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, TableOptions, Weights
 from .service_options import ServiceOptions, is_service
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models import BlackBox, OpenedModel
+    from ..models import BlackBox, OpenedModel, TableFormat
     from ..probes import ProbeSet
 
 
@@ -72,6 +72,7 @@ def fingerprint(
     ] = None,
     output_form: OutputForm = None,
     inputs: InputOptions,
+    table: TableOptions,
     how: RunOptions,
     service: ServiceOptions,
     prints: PrintOptions,
@@ -82,7 +83,7 @@ def fingerprint(
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.kinds import KINDS
     from ..probes import ProbeSet
-    from .render.common import show_fingerprint
+    from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     preprocessing = inputs.parse("fingerprint")
@@ -91,7 +92,7 @@ def fingerprint(
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        with _opening(model, options, arguments, how.which, service, probes, out) as opened:
+        with _opening(model, options, arguments, how.which, table.parse(), service, probes, out) as opened:
             made = make_fingerprint(
                 opened,
                 probes,
@@ -107,6 +108,7 @@ def fingerprint(
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
+    show_notes(made.provenance["notes"])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
 
@@ -131,6 +133,7 @@ def _opening(
     options: ModelOptions,
     arguments: dict[str, Any],
     output: str | int | None,
+    table: TableFormat,
     service: ServiceOptions,
     probes: ProbeSet,
     out: Path,
@@ -143,11 +146,11 @@ def _opening(
         with ledger:
             yield box
     else:
-        yield _open(model, options, arguments, output)
+        yield _open(model, options, arguments, output, table)
 
 
 def _open(
-    model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None
+    model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None, table: TableFormat
 ) -> OpenedModel | torch.nn.Module:
     from ..models import ModelEntry, load_model, open_model
     from ..models.architectures import split_architecture
@@ -163,4 +166,4 @@ def _open(
         architectures = [
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
-    return open_model(ModelEntry(file.name, file, output=output), architectures=architectures)
+    return open_model(ModelEntry(file.name, file, output=output, table=table), architectures=architectures)

@@ -16,7 +16,7 @@ from typer import Argument, Option
 
 from .checks import refuse_if, usage_errors
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet, file_option
+from .options import Comparison, InputOptions, Metric, Quiet, TableOptions, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -123,6 +123,7 @@ def scan(
     ] = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
+    table: TableOptions,
     how: RunOptions,
     retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON line for each model, and one at the end.")] = False,
@@ -143,6 +144,7 @@ def scan(
 
     settings = WorkerSettings(
         preprocessing=preprocessing.parse("scan"),
+        table=table.parse(),
         batch_size=how.batch_size,
         dtype=how.dtype,
         architectures=tuple(architecture or ()),

@@ -69,7 +69,10 @@ class ScoreOptions:
     comparison: Comparison = "l1"
     kind: Annotated[
         list[str] | None,
-        Option(help="Kind that the suspects may be of if they are independent; repeatable; default: all of the nulls."),
+        Option(
+            help="Kind that the suspects may be of if they are independent; repeatable; default: every kind of models "
+            "made without yours."
+        ),
     ] = None
 
     def parse(self, context: typer.Context, calibration: Path | None) -> dict[str, Any]:
@@ -93,8 +96,8 @@ class ScoreOptions:
         return {
             "ground": self.ground.replace("-", " "),
             "score": score,
-            "metric": self.metric,
-            "comparison": self.comparison,
+            "metric": self.metric if given else None,
+            "comparison": self.comparison if given else None,
             "kinds": self.kind,
         }
 

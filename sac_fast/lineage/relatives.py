@@ -52,8 +52,8 @@ def find_relatives(
     * the weights test of their files, for the nearest pairs, by Holm's method at 0.001 over these;
     * in the row of the source the sibling test, adjusted for all suspects (max-T);
     * where independents are declared, ``p = (1 + #{i : d(a, i) ≤ d(a, b)}) / (1 + #independents)`` over those other
-      than a and b, the largest over their kinds, as `sac_fast.verify_fingerprints` gives it for outputs of one form;
-      and Holm's correction over all candidates but a itself.
+      than a and b, the largest over their kinds, as `sac_fast.verify_fingerprints` gives it by the metric for
+      outputs of one form; and Holm's correction over all candidates but a itself.
 
     Without any of them it is a ranking by distance, which accuses nobody. Two models are related by equal content, by
     weights, by siblings, or by distance: below the α quantile of the distances between independents, and in one group

@@ -2,6 +2,7 @@
 
 from ..formats.identify import identify
 from ..formats.limits import REASONS, Limits
+from ..formats.table_format import TableFormat
 from .black_box import BlackBox
 from .checkpoint import load_model, load_weights, save_weights, weights_hash
 from .endpoint import Endpoint
@@ -27,6 +28,7 @@ __all__ = [
     "QueryLedger",
     "ReferenceSimilarity",
     "Secrets",
+    "TableFormat",
     "identify",
     "list_entries",
     "load_model",

@@ -97,7 +97,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
         if format == "onnx":
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
-        return RecordedModel(format, read_recorded(format, handle, name, limits, key), name)
+        return RecordedModel(format, read_recorded(format, handle, name, limits, key, entry.table), name)
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:

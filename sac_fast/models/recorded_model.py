@@ -32,6 +32,7 @@ class RecordedModel(OpenedModel):
         super().__init__(outputs)
         self.format = format
         self.probe_hash, self.output_form = recorded.probe_hash, recorded.output_form
+        self.notes = recorded.notes
         if not bool(torch.isfinite(outputs).all()):
             row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
             refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")

@@ -18,7 +18,7 @@ from ..errors import SacFastError
 from ..fingerprint import Fingerprint
 from ..io.hashing import canonical_json
 from ..io.version import package_version
-from ..models import Limits, ModelEntry, Preprocessing
+from ..models import Limits, ModelEntry, Preprocessing, TableFormat
 from ..models.architectures import split_architecture
 from ..models.code_path import code_folder
 from ..models.manifest import check_lengths
@@ -61,7 +61,9 @@ def request_of(job: Job) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
     preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
     root = None if entry.root is None else str(entry.root)
-    return plain | {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
+    table = {} if entry.table == TableFormat() else {"table": entry.table.to_dict()}  # not in requests of old stores
+    more = {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
+    return plain | more | table
 
 
 def pack_request(job: Job) -> bytes | RunResult:
@@ -88,6 +90,7 @@ class WorkerSettings:
 
     Attributes:
         preprocessing: of models whose entry has none.
+        table: of text tables in a folder or manifest of which nothing else is said.
         batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
@@ -107,6 +110,7 @@ class WorkerSettings:
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
+    table: TableFormat = field(default_factory=TableFormat)
 
     def refusal(self, entry: ModelEntry) -> RunResult | None:
         """The failure of an entry that must not be opened; None: it may be."""
@@ -153,7 +157,8 @@ class WorkerSettings:
     def from_dict(cls, values: Mapping[str, Any]) -> WorkerSettings:
         """The inverse of `to_dict`."""
         preprocessing = Preprocessing.from_dict(values["preprocessing"])
-        return cls(**{**values, "limits": Limits(**values["limits"]), "preprocessing": preprocessing})
+        limits, table = Limits(**values["limits"]), TableFormat(**values["table"])
+        return cls(**{**values, "limits": limits, "preprocessing": preprocessing, "table": table})
 
 
 def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
@@ -164,8 +169,8 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
-    # `preprocessing` is part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
-    for name in ("preprocessing", "timeout", "memory_bytes"):
+    # The first two are part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
+    for name in ("preprocessing", "table", "timeout", "memory_bytes"):
         del common[name]
     try:
         text = canonical_json([values, common, code_version])

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ...io.console import console
 from ...io.text import escape_text
-from .common import print_pairs
+from .common import print_pairs, show_notes
 
 if TYPE_CHECKING:
     from ...scan.progress import ScanSummary
@@ -35,11 +35,16 @@ class ScanReport:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._failures: list[dict[str, Any]] = []
+        self._noted = 0
 
     def take(self, event: dict[str, Any]) -> None:
         """Take one event of `scan_models`."""
         if self._as_json:
             json_line(event)
+        elif event["status"] == "done" and "message" in event:
+            self._noted += 1
+            if self._noted <= _MAX_SHOWN:
+                show_notes([f"{event['name']}: {event['message']}"])
         elif event["status"] == "failed" and len(self._failures) < _MAX_SHOWN:
             self._failures.append(event)
 
@@ -68,5 +73,7 @@ class ScanReport:
             out.print(Text(line, style="red"))
         if failed > len(self._failures):
             out.print(Text(f"and {failed - len(self._failures):,} more (sac-fast store ls lists them)", style="red"))
+        if self._noted > _MAX_SHOWN:
+            show_notes([f"and {self._noted - _MAX_SHOWN:,} more notes (--json prints all)"])
         if summary.interrupted:
             out.print(Text(f"stopped by {summary.interrupted}; the same command goes on from here", style="yellow"))
