@@ -17,7 +17,6 @@ from ..errors import require
 from ..fingerprint import Fingerprint
 from ..models.output_form import score_rows
 from ..ops.arguments import check_choice
-from ..probes import ProbeSet
 from ..scores.siblings_products import label_disagreement
 from ..verdict.checks import check_rate
 from .grounds import verify_suspects
@@ -104,18 +103,14 @@ def query_order(members: Sequence[Fingerprint]) -> NDArray[np.int64]:
     return np.lexsort((np.arange(n), -variance, -entropy))
 
 
-def restrict_fingerprint(fp: Fingerprint, rows: Sequence[int], probe_hash: str) -> Fingerprint:
-    """The fingerprint on some of its probes.
+def restrict_fingerprint(fp: Fingerprint, rows: Sequence[int]) -> Fingerprint:
+    """The fingerprint on some of its probes; it says which, and keeps the hash of the whole probe set.
 
     Args:
         fp: on all of them.
         rows: positions.
-        probe_hash: hash of the probe set with these probes alone.
     """
-    about = {**fp.provenance, "probe_hash": probe_hash, "output_form": None}
-    if fp.formed.declared:
-        about["output_form"] = fp.output_form
-    return Fingerprint(fp.outputs[list(rows)], about)
+    return Fingerprint(fp.outputs[list(rows)], {**fp.provenance, "probe_rows": list(rows)})
 
 
 @dataclass(frozen=True)
@@ -125,7 +120,8 @@ class Look:
     Attributes:
         rows: positions of the probes, rising.
         alpha: the part of α that it spent.
-        verdicts: on all suspects that were looked at, at this α (at the whole α where it spent none).
+        verdicts: at this α, or at the whole α where it spent none: on those that it decides where there are others that
+            are asked more, else on all suspects that were looked at.
         decided: those that this look decides.
     """
 
@@ -136,9 +132,8 @@ class Look:
 
 
 def judge_in_looks(
-    ask: Callable[[ProbeSet, Sequence[int], Sequence[str]], Mapping[str, Fingerprint]],
+    ask: Callable[[Sequence[int], Sequence[str]], Mapping[str, Fingerprint]],
     suspects: Sequence[str],
-    probes: ProbeSet,
     looks: Looks,
     *,
     source: Fingerprint,
@@ -153,10 +148,9 @@ def judge_in_looks(
     when every one of them has p > 1/2, which costs nothing of α, or when all are *derived*.
 
     Args:
-        ask: gets the probes of a look, their positions and the names that are wanted, and returns fingerprints on these
-            probes; a suspect that cannot be asked is left out.
+        ask: gets positions of probes, rising, and the names that are wanted, and returns fingerprints that hold these
+            rows alone (and the hash of the whole probe set); a suspect that cannot be asked is left out.
         suspects: names.
-        probes: all probes.
         looks: see `plan_looks`; a look at more probes than there are looks at all.
         source, siblings, nulls: fingerprints on all probes.
         alpha: α.
@@ -170,23 +164,23 @@ def judge_in_looks(
     waiting = list(suspects)
     for place, (count, share) in enumerate(zip(looks.queries, looks.alphas, strict=True)):
         rows = sorted(order[:count].tolist())
-        chosen = probes.subset(rows)
-        found = dict(ask(chosen, rows, waiting))
+        found = dict(ask(rows, waiting))
         if not found:
             break
-
-        def part(fp: Fingerprint, rows: Sequence[int] = rows, hash: str = chosen.content_hash) -> Fingerprint:
-            return restrict_fingerprint(fp, rows, hash)
-
-        verdicts = verify_suspects(
-            part(source), found, siblings=[part(fp) for fp in siblings], nulls=[part(fp) for fp in nulls],
-            alpha=share or alpha, **options,
-        )  # fmt: skip
+        evidence: dict[str, Any] = {
+            "siblings": [restrict_fingerprint(fp, rows) for fp in siblings],
+            "nulls": [restrict_fingerprint(fp, rows) for fp in nulls],
+            **options,
+        }
+        ours = restrict_fingerprint(source, rows)
+        verdicts = verify_suspects(ours, found, alpha=share or alpha, **evidence)
         waiting = [name for name in waiting if name in found]
         derived = [name for name in waiting if share and verdicts.verdict[name].startswith("derived")]
         rest = [name for name in waiting if name not in derived]
         hopeless = all(verdicts.p_value[name] > FUTILITY for name in rest)
-        last = place == len(looks.queries) - 1 or count >= len(probes) or hopeless
+        last = place == len(looks.queries) - 1 or count >= len(source) or hopeless
+        if derived and not last:  # so that the numbers follow from those that this look decides
+            verdicts = verify_suspects(ours, {name: found[name] for name in derived}, alpha=share, **evidence)
         made.append(Look(tuple(rows), share, verdicts, tuple(waiting if last else derived)))
         waiting = rest
         if last:

@@ -33,12 +33,12 @@ def judged(probes, suspects, looks, seed=0, siblings=SIBLINGS):
     outputs = {name: make(source.outputs, task, generator) for name, make in suspects.items()}
     asked = dict.fromkeys(suspects, 0)
 
-    def ask(chosen, rows, names):
+    def ask(rows, names):
         for name in names:
             asked[name] = len(rows)
-        return {name: of(chosen, name, outputs[name][list(rows)]) for name in names}
+        return {name: of(probes, name, outputs[name][list(rows)]) for name in names}
 
-    made = judge_in_looks(ask, list(suspects), probes, looks, source=source, siblings=rest)
+    made = judge_in_looks(ask, list(suspects), looks, source=source, siblings=rest)
     return made, asked
 
 
@@ -96,9 +96,9 @@ def test_the_order_does_not_know_which_member_is_the_source(probes):
 
 def test_a_fingerprint_is_restricted_to_rows(probes):
     fp = members(probes)[0][0]
-    part = restrict_fingerprint(fp, [3, 1], probes.subset([3, 1]).content_hash)
+    part = restrict_fingerprint(fp, [3, 1])
     assert torch.equal(part.outputs, fp.outputs[[3, 1]])
-    assert (part.name, part.output_form) == (fp.name, "logits")
+    assert (part.name, part.output_form, part.provenance["probe_rows"]) == (fp.name, "logits", [3, 1])
 
 
 def test_a_thief_is_asked_to_the_end_and_derived(probes):
@@ -137,23 +137,30 @@ def test_suspects_stay_together_until_all_are_hopeless_or_derived(probes):
     assert set(made[-1].verdicts.verdict) == set(made[-1].decided)
 
 
+def test_an_early_derived_suspect_is_reported_for_itself(probes):
+    made, asked = judged(probes, {"thief": thief, "honest": honest}, plan_looks((60, 100), 1 / 40), seed=2, siblings=39)
+    assert [look.decided for look in made] == [("thief",), ("honest",)]
+    assert list(made[0].verdicts.verdict) == ["thief"]
+    assert asked == {"thief": 60, "honest": 100}
+
+
 def test_a_suspect_that_cannot_be_asked_is_left_out(probes):
     (source, *rest), _, _ = members(probes)
 
-    def ask(chosen, rows, names):
-        return {"a": of(chosen, "a", source.outputs[list(rows)])}
+    def ask(rows, names):
+        return {"a": of(probes, "a", source.outputs[list(rows)])}
 
-    made = judge_in_looks(ask, ["a", "b"], probes, plan_looks((60, 100), 1 / 20), source=source, siblings=rest)
+    made = judge_in_looks(ask, ["a", "b"], plan_looks((60, 100), 1 / 20), source=source, siblings=rest)
     assert made[-1].decided == ("a",)
-    assert judge_in_looks(lambda *_: {}, ["b"], probes, plan_looks((60,), 0.05), source=source, siblings=rest) == []
+    assert judge_in_looks(lambda *_: {}, ["b"], plan_looks((60,), 0.05), source=source, siblings=rest) == []
 
 
 def test_a_null_pool_is_looked_at_too(probes):
     (source, *_), task, generator = members(probes)
     nulls = [of(probes, f"null {i}", honest(None, task, generator)) for i in range(39)]
 
-    def ask(chosen, rows, names):
-        return {"a": of(chosen, "a", source.outputs[list(rows)])}
+    def ask(rows, names):
+        return {"a": of(probes, "a", source.outputs[list(rows)])}
 
-    made = judge_in_looks(ask, ["a"], probes, plan_looks((60, 100), 1 / 40), source=source, nulls=nulls)
+    made = judge_in_looks(ask, ["a"], plan_looks((60, 100), 1 / 40), source=source, nulls=nulls)
     assert (len(made), made[0].verdicts.ground, made[0].verdicts.verdict["a"]) == (1, "null pool", "derived")
