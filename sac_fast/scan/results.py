@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,8 +28,6 @@ from .protocol import RunResult, failed
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
 _MAX_WAIT_SECONDS = 1.0
-# Reasons of failures before the arguments were used, so that a record need not hold them.
-_NOT_OPENED = (BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE)
 
 Event = dict[str, Any]
 
@@ -52,20 +51,26 @@ class RecordBuilder:
         entry, stamp = job.entry, job.stamp
         if result.format == "onnx" and entry.path.suffix.lower() != ".onnx" and external_files(entry.path) != ():
             stamp = None  # its weights were not stamped before the run: every scan runs it again
+        if result.reason == "no-architecture" and (spec := entry.claims.get("architecture")):
+            message = (
+                f"{result.message}; a manifest inside the folder names {spec!r}, whose code would be run: if you trust "
+                "it, name it with its arguments (--architecture), or name the manifest (--manifest)"
+            )
+            result = failed(UNTRUSTED_ARCHITECTURE, message, result.format)
         rows = None if result.outputs is None else len(result.outputs)
         if rows is not None and self.rows is not None and rows != self.rows:
             message = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
             result = failed("wrong-shape", message, result.format)
         bare = ModelRecord(
             name=entry.name,
-            path=str(entry.path)[:MAX_TEXT],
+            path=os.path.abspath(entry.path)[:MAX_TEXT],
             probe_hash=self.probe_hash,
             tags=entry.tags,
             file=stamp,
             request=job.request,
         )
         try:
-            return dataclasses.replace(bare, path=str(entry.path), **self._values(job, result)), result
+            return dataclasses.replace(bare, path=os.path.abspath(entry.path), **self._values(job, result)), result
         except (TypeError, ValueError) as error:
             return bare, failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
 
@@ -75,7 +80,7 @@ class RecordBuilder:
         architecture, kwargs = entry.architecture, dict(entry.kwargs)
         if result.inferred is not None:
             architecture, kwargs = split_architecture(self.settings.architectures[result.inferred])
-        if recorded or architecture is None or result.reason in _NOT_OPENED:
+        if recorded or architecture is None or result.reason == BAD_ARGUMENTS:
             kwargs = {}
         dtype = self.settings.dtype
         if dtype is None or recorded:

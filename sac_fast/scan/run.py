@@ -21,10 +21,12 @@ from ..fingerprint import Fingerprint
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
-from ..models import ModelEntry, list_entries
+from ..models import ModelEntry
+from ..models.entries import list_models
+from ..models.listing import Listing
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..probes import ProbeSet
-from ..store.records import FileStamp, ModelRecord
+from ..store.records import ModelRecord
 from ..store.store import ModelStore
 from .jobs import (
     Executor,
@@ -39,6 +41,7 @@ from .jobs import (
     probe_count,
     request_hash,
 )
+from .known_names import is_of_file, name_with_path, stamp_of
 from .onnx_external import external_files, names_of, with_external
 from .pool import WorkerPool
 from .progress import ScanSummary, StopSignals
@@ -50,7 +53,7 @@ _LOOKUP_BATCH = 500
 
 
 def scan_models(
-    models: Sequence[ModelEntry] | StrPath,
+    models: Sequence[ModelEntry] | Listing | StrPath,
     probes: ProbeSet | str,
     store: ModelStore | StrPath,
     *,
@@ -61,6 +64,7 @@ def scan_models(
     workers: int | Executor | None = None,
     settings: WorkerSettings | None = None,
     retry_failed: bool = False,
+    replace: bool = False,
     progress: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> ScanSummary:
@@ -73,7 +77,7 @@ def scan_models(
 
     Args:
         models: entries with different names, or what `sac_fast.models.list_entries` takes: a folder, a model file or
-            a manifest. Of the manifest inside a folder only trusted architectures are run.
+            a manifest. Of a manifest inside a folder nothing is believed, see there; name it to have it taken.
         probes: inputs of the models; or only their content hash, ``"sha256:…"``, for recorded outputs.
         store: open for writing; or its folder, which is created if missing.
         sources: models whose distance to all others is wanted: fingerprints, or names of models of the scan or of the
@@ -84,8 +88,12 @@ def scan_models(
             closed at the end.
         settings: preprocessing, limits and batch size of the workers.
         retry_failed: run models again that failed before and did not change.
+        replace: a model of a known name from another file replaces the known one; else both are kept, the new one
+            under a name that holds its path.
         progress: show models per second, time left and failures on stderr.
-        on_event: called with a JSON-able mapping for each model once it is durable or found in the store.
+        on_event: called with a JSON-able mapping for each model once it is durable or found in the store
+            (``"event": "model"``); before that for what was passed over (``"passed-over"``), and for what a manifest
+            inside the folder says of a model (``"claim"``).
 
     Returns:
         The numbers of the scan.
@@ -126,10 +134,9 @@ def scan_models(
         if executor is not None:
             stack.enter_context(contextlib.closing(executor))
         if isinstance(models, (str, os.PathLike)):
-            if settings.trusted is None and os.path.isdir(models):
-                settings = dataclasses.replace(settings, trusted=())
-            models = list_entries(Path(models))
-        check_entries(models)
+            models = list_models(Path(models))
+        listing = models if isinstance(models, Listing) else Listing(list(models))
+        check_entries(listing.entries)
         check_sources(sources)
         devices = device_list(device, workers if isinstance(workers, int) else None)
         if not isinstance(store, ModelStore):
@@ -140,18 +147,22 @@ def scan_models(
             executor = WorkerPool(probes if isinstance(probes, ProbeSet) else None, devices, settings)
             stack.enter_context(contextlib.closing(executor))
         signals = stack.enter_context(StopSignals())
-        bar = stack.enter_context(ProgressBar("scanning", len(models), "models", progress))
+        bar = stack.enter_context(ProgressBar("scanning", len(listing.entries), "models", progress))
         scan = _Scan(
             store=store,
             executor=executor,
             builder=RecordBuilder(probe_hash, settings, code_version(devices[0], settings)),
             retry_failed=retry_failed,
+            replace=replace,
             signals=signals,
             bar=bar,
             on_event=on_event,
-            summary=ScanSummary(len(models)),
+            summary=ScanSummary.of(listing),
         )
-        return scan.run(models, SourceComparison((), metric, comparison), sources)
+        if on_event is not None:
+            for event in listing.events():
+                on_event(event)
+        return scan.run(listing.entries, SourceComparison((), metric, comparison), sources)
 
 
 @dataclass
@@ -162,6 +173,7 @@ class _Scan:
     executor: Executor
     builder: RecordBuilder
     retry_failed: bool
+    replace: bool
     signals: StopSignals
     bar: ProgressBar
     on_event: Callable[[Event], None] | None
@@ -181,13 +193,15 @@ class _Scan:
         """Run the sources among the entries first, then all others with their distances to the sources."""
         named = {source for source in sources if isinstance(source, str)}
         numbers = itertools.count()
-        if first := [entry for entry in entries if entry.name in named]:
+        # A name that the store knows from another file is that of the store's model.
+        if first := [entry for entry in entries if entry.name in named and not self._is_taken(entry)]:
+            named_here = {entry.name for entry in first}
+            entries = [entry for entry in entries if entry.name not in named_here]
             self._run_all(first, numbers, ResultWriter(self.store, compared))
         if not self.signals.received:
             compared = dataclasses.replace(compared, sources=[self._source(source) for source in sources])
             self.builder.rows = probe_count(compared.sources)
-            rest = [entry for entry in entries if entry.name not in named] if named else entries
-            self._run_all(rest, numbers, ResultWriter(self.store, compared), named)
+            self._run_all(entries, numbers, ResultWriter(self.store, compared), named)
         self.summary.interrupted = self.signals.received
         self.summary.seconds = time.perf_counter() - self.begun
         self.summary.phases = {"start": self.starting or 0.0, "load": 0.0, "run": 0.0, **self.phases}
@@ -208,8 +222,6 @@ class _Scan:
                     job = next(jobs, None)
                     if job is None:
                         more = False
-                    elif (refusal := self.settings.refusal(job.entry)) is not None:
-                        writer.add(*self.builder.build(job, refusal))
                     else:
                         self.executor.submit(job)
                 for job, result in self.executor.poll(_POLL_SECONDS):
@@ -239,8 +251,11 @@ class _Scan:
         """The job of a model; None for a known one."""
         if entry.preprocessing is None:
             entry = dataclasses.replace(entry, preprocessing=self.settings.preprocessing)
+        entry = self.settings.believe(entry)
+        stamp, known = stamp_of(entry.path), records.get(entry.name)
+        if not self.replace and known is not None and not is_of_file(known, entry.path, stamp):
+            entry, known = self._rename(entry, known)
         job = Job(next(numbers), entry)
-        stamp, known = _stamp(entry.path), records.get(entry.name)
         request = request_hash(job, self.settings, self.builder.code_version)
         before = with_external(request, entry.path, names_of(known.request)) if known is not None else None
         unchanged = known is not None and stamp is not None and before is not None and known.is_unchanged(stamp, before)
@@ -252,6 +267,17 @@ class _Scan:
             full = with_external(request, entry.path, external_files(entry.path))
             stamp, request = (None, request) if full is None else (stamp, full)
         return dataclasses.replace(job, stamp=stamp, request=request)
+
+    def _is_taken(self, entry: ModelEntry) -> bool:
+        """Whether the store knows a model of this name from another file."""
+        known = None if self.replace else self.store.record_for(entry.name, self.probe_hash)
+        return known is not None and not is_of_file(known, entry.path, stamp_of(entry.path))
+
+    def _rename(self, entry: ModelEntry, known: ModelRecord) -> tuple[ModelEntry, ModelRecord | None]:
+        """An entry under a name that no other file has, and its record."""
+        self.summary.renamed += 1
+        entry = dataclasses.replace(entry, name=name_with_path(entry))
+        return entry, self.store.record_for(entry.name, self.probe_hash)
 
     def _skip(self, known: ModelRecord, tags: tuple[str, ...]) -> None:
         self.summary.known += 1
@@ -302,9 +328,3 @@ class _Scan:
             wanted = f"of the scan's probes {self.probe_hash}"
             raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
         return source
-
-
-def _stamp(path: Path) -> FileStamp | None:
-    with contextlib.suppress(OSError, ValueError):
-        return FileStamp.of(path)
-    return None

@@ -1,0 +1,46 @@
+"""Names of models that a store knows from another file: a second file of that name must not take its place.
+
+Names come from folders of others. One that is called like the owner's own source would replace its outputs, and every
+later verdict would compare the suspects with that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+
+from ..models import ModelEntry
+from ..store.records import MAX_TEXT, FileStamp, ModelRecord
+
+
+def stamp_of(path: Path) -> FileStamp | None:
+    """The stamp of a file by its absolute path; None: there is no such file."""
+    with contextlib.suppress(OSError, ValueError):
+        return FileStamp.of(os.path.abspath(path))
+    return None
+
+
+def is_of_file(known: ModelRecord, path: Path, stamp: FileStamp | None) -> bool:
+    """Whether a record is of this file: by its path, or by a stamp that only the same file has, under another path.
+
+    A record without outputs has nothing to lose.
+    """
+    if known.status == "failed":
+        return True
+    if stamp is not None and known.file is not None and dataclasses.replace(known.file, path=stamp.path) == stamp:
+        return True
+    # A relative path, as earlier versions stored, may have been relative to any folder.
+    here = os.path.abspath(path)
+    return known.path == here or (os.path.isabs(known.path) and os.path.realpath(known.path) == os.path.realpath(here))
+
+
+def name_with_path(entry: ModelEntry) -> str:
+    """A name that holds the file's path; no path below a folder begins with ``./``, so no file is called that."""
+    path = os.fsencode(os.path.abspath(entry.path))
+    name = f"./{entry.name} of {path.decode('utf-8', 'backslashreplace')}"
+    if len(name) <= MAX_TEXT:
+        return name
+    return f"./{entry.name[:1000]} of {hashlib.sha256(path).hexdigest()}"
