@@ -14,7 +14,7 @@ from .errors import FileFormatError, FingerprintError, ModelError
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
-from .models import OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
+from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form
@@ -36,7 +36,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``. Only ``name`` and ``probe_hash``
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared`` and ``notes``: what was taken for
+            what when the model was opened. Only ``name`` and ``probe_hash``
             are required. A form that the outputs cannot have is refused.
 
     Raises:
@@ -213,7 +214,7 @@ class Fingerprint:
 
 
 def fingerprint(
-    model: Model | OpenedModel,
+    model: Model | OpenedModel | BlackBox,
     probes: ProbeSet,
     *,
     preprocessing: Preprocessing | None = None,
@@ -263,7 +264,11 @@ def fingerprint(
         model_hash: str | None = weights_hash(model)
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
-    if isinstance(model, OpenedModel) and model.recorded:
+    declared = output_form
+    if isinstance(model, BlackBox):
+        outputs = model.ask(probes, progress=progress)
+        declared = declared or model.form_of(outputs)
+    elif isinstance(model, OpenedModel) and model.recorded:
         outputs = model.recorded_outputs(probes)
     else:
         outputs = run_model(
@@ -276,7 +281,6 @@ def fingerprint(
             output=output,
             progress=progress,
         )
-    declared = output_form
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
@@ -295,6 +299,7 @@ def fingerprint(
         "kind": kind,
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
+        "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
     }
     return Fingerprint(outputs, provenance)
 

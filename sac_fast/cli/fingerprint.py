@@ -13,12 +13,12 @@ from typer import Argument, Option
 
 from .checks import check_output_path, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights
+from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, TableOptions, Weights
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models import OpenedModel
+    from ..models import OpenedModel, TableFormat
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def fingerprint(
     ] = None,
     output_form: OutputForm = None,
     inputs: InputOptions,
+    table: TableOptions,
     how: RunOptions,
     prints: PrintOptions,
 ) -> None:
@@ -71,7 +72,7 @@ def fingerprint(
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.kinds import KINDS
     from ..probes import ProbeSet
-    from .render.common import show_fingerprint
+    from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     preprocessing = inputs.parse("fingerprint")
@@ -80,7 +81,7 @@ def fingerprint(
     probes = ProbeSet.load(probes_file)
     try:
         made = make_fingerprint(
-            _open(model, options, arguments, how.which),
+            _open(model, options, arguments, how.which, table.parse()),
             probes,
             preprocessing=preprocessing,
             batch_size=how.batch_size,
@@ -94,6 +95,7 @@ def fingerprint(
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
+    show_notes(made.provenance["notes"])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
 
@@ -113,7 +115,7 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
 
 
 def _open(
-    model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None
+    model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None, table: TableFormat
 ) -> OpenedModel | torch.nn.Module:
     from ..models import ModelEntry, load_model, open_model
     from ..models.architectures import split_architecture
@@ -129,4 +131,4 @@ def _open(
         architectures = [
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
-    return open_model(ModelEntry(file.name, file, output=output), architectures=architectures)
+    return open_model(ModelEntry(file.name, file, output=output, table=table), architectures=architectures)

@@ -16,7 +16,7 @@ from typer import Argument, Option
 
 from .checks import refuse_if, usage_errors
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet, file_option
+from .options import Comparison, InputOptions, Metric, Quiet, TableOptions, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -127,6 +127,7 @@ def scan(
     ] = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
+    table: TableOptions,
     how: RunOptions,
     retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False,
     replace: Annotated[
@@ -145,7 +146,6 @@ def scan(
     start a new store.
     """
     from ..models.code_path import allow_code_in
-    from ..models.entries import list_models
     from ..models.manifest import is_manifest
     from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
@@ -153,6 +153,7 @@ def scan(
 
     settings = WorkerSettings(
         preprocessing=preprocessing.parse("scan"),
+        table=table.parse(),
         batch_size=how.batch_size,
         dtype=how.dtype,
         architectures=tuple(architecture or ()),
@@ -165,9 +166,10 @@ def scan(
     probes = inputs.load()
     report = ScanReport(as_json)
     summary = scan_models(
-        list_models(source, manifest=manifest),
+        source,
         probes,
         store,
+        manifest=manifest,
         sources=distances.load(),
         metric=distances.metric,
         comparison=distances.comparison,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError
+from ..formats.table_format import TableFormat
 from .entry import ModelEntry
 from .manifest import read_manifest
 
@@ -22,11 +23,11 @@ def read_claims(manifest: Path) -> tuple[dict[Path, dict[str, Any]], str]:
         manifest: in a folder that the user has named, unlike it.
 
     Returns:
-        For each path: name, architecture, kwargs, preprocessing, output and tags, those that are stated, JSON-able;
-        several models of one file have their claims in a list under ``"more"``.
+        For each path: name, architecture, kwargs, preprocessing, output, table and tags, those that are stated and as
+        JSON has them; several models of one file have their claims in a list under ``"more"``.
     """
     try:
-        entries = read_manifest(manifest, ModelEntry("default", manifest))
+        entries = read_manifest(manifest, ModelEntry("default", manifest), asked=False)
     except FileFormatError as error:
         return {}, str(error)
     found: dict[Path, dict[str, Any]] = {}
@@ -42,13 +43,9 @@ def read_claims(manifest: Path) -> tuple[dict[Path, dict[str, Any]], str]:
 def _stated(entry: ModelEntry, folder: Path) -> dict[str, Any]:
     preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
     name = None if entry.name == entry.path.relative_to(folder).as_posix() else entry.name
-    values: dict[str, Any] = {
-        "name": name,
-        "architecture": entry.architecture,
-        "kwargs": dict(entry.kwargs),
-        "output": entry.output,
-    }
-    values |= {"preprocessing": preprocessing, "tags": list(entry.tags)}
+    values: dict[str, Any] = {"name": name, "architecture": entry.architecture, "kwargs": dict(entry.kwargs)}
+    values |= {"preprocessing": preprocessing, "output": entry.output, "tags": list(entry.tags)}
+    values["table"] = None if entry.table == TableFormat() else entry.table.to_dict()
     stated = {key: value for key, value in values.items() if value not in (None, {}, [])}
     # Dates of TOML become texts, and NaN, which JSON has no word for.
     plain: dict[str, Any] = json.loads(json.dumps(stated, default=str), parse_constant=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..formats.table_format import TableFormat
 from ..io.files import is_store
 from .claims import read_claims
 from .entry import ModelEntry
 from .folder_content import STORE_FILES, STORE_FOLDERS, describe_content, is_named_as_model, is_of_store
+from .folder_walk import walk_folder
 from .listing import Listing, PassedOver
-from .manifest import is_manifest, read_manifest
+from .manifest import MAX_TEXT, is_manifest, read_manifest
 from .preprocessing import Preprocessing
 
 _MODELS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".npy", ".npz", ".csv", ".h5", ".hdf5")
@@ -31,6 +34,7 @@ def list_entries(
     preprocessing: Preprocessing | None = None,
     output: int | str | None = None,
     tags: Sequence[str] = (),
+    table: TableFormat | None = None,
 ) -> list[ModelEntry]:
     """List models without opening them.
 
@@ -43,7 +47,7 @@ def list_entries(
     Args:
         source: a folder, a model file or a manifest, which lists its own models only.
         manifest: of a folder: what it says of models is believed; the other models of the folder are listed too.
-        architecture, kwargs, preprocessing, output: of entries for which nothing else is said.
+        architecture, kwargs, preprocessing, output, table: of entries for which nothing else is said.
         tags: added to those of every entry.
 
     Returns:
@@ -63,6 +67,7 @@ def list_entries(
         ['a.safetensors', 'b.safetensors']
     """
     defaults = ModelEntry("default", Path(source), architecture, kwargs or {}, preprocessing, output, tuple(tags))
+    defaults = dataclasses.replace(defaults, table=table or TableFormat())
     return list_models(source, manifest=manifest, defaults=defaults).entries
 
 
@@ -125,8 +130,8 @@ def _search(root: Path, defaults: ModelEntry, manifest: Path | None) -> tuple[li
     passed: list[PassedOver] = []
     stores: dict[Path, Path] = {}  # folders of a store's own files, and where it is
     outputs: Counter[Path] = Counter()
-    for folder, folders, files in os.walk(root, followlinks=False, onerror=_raise):
-        here = Path(folder)
+    unlisted: list[Path] = []
+    for here, folders, files in walk_folder(root, unlisted):
         store = here if is_store(here) else stores.get(here)
         if store is not None:
             stores |= {here / name: store for name in folders if here != store or name in STORE_FOLDERS}
@@ -151,12 +156,9 @@ def _search(root: Path, defaults: ModelEntry, manifest: Path | None) -> tuple[li
                 found.append(_like(defaults, inside, path, root))
             else:
                 passed.append(PassedOver(inside, "a manifest" if path == manifest else what))
+    found += [_like(defaults, path.relative_to(root).as_posix(), path, root) for path in unlisted]
     passed += [PassedOver(path.relative_to(root).as_posix(), "of a store", count) for path, count in outputs.items()]
     return sorted(found, key=lambda entry: entry.name), sorted(passed, key=lambda one: one.name)
-
-
-def _raise(error: OSError) -> None:
-    raise ModelError(f"cannot list {error.filename!r}: {error.strerror}") from error
 
 
 def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:
@@ -165,6 +167,8 @@ def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> Mod
         # Undecodable bytes in a file's name could not be written to a store. No path that was listed begins with "./",
         # so that no other file has the name that is shown instead.
         shown = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    if len(shown) > MAX_TEXT:  # longer than any path that can be opened: refused by this name, but not stored by it
+        shown = f"./{shown[:1000]}…{hashlib.sha256(raw).hexdigest()}"
     return dataclasses.replace(defaults, name=shown, path=path, root=root)
 
 

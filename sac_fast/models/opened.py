@@ -60,6 +60,7 @@ class _Recorded(OpenedModel):
         super().__init__(outputs)
         self.format = format
         self.probe_hash, self.output_form = recorded.probe_hash, recorded.output_form
+        self.notes = recorded.notes
         if not bool(torch.isfinite(outputs).all()):
             row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
             refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
@@ -120,7 +121,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
         if format == "onnx":
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
-        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
+        return _Recorded(format, read_recorded(format, handle, name, limits, key, entry.table), name)
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:

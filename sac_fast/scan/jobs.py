@@ -16,10 +16,13 @@ import torch
 
 from ..errors import SacFastError
 from ..fingerprint import Fingerprint
+from ..io.files import StrPath
 from ..io.hashing import canonical_json
 from ..io.version import package_version
-from ..models import Limits, ModelEntry, Preprocessing
+from ..models import Limits, ModelEntry, Preprocessing, TableFormat
 from ..models.code_path import code_folder
+from ..models.entries import list_models
+from ..models.listing import Listing
 from ..models.manifest import check_lengths
 from ..store.records import FileStamp
 from .named_modules import TRUSTED_ARCHITECTURES
@@ -60,7 +63,9 @@ def request_of(job: Job) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
     preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
     root = None if entry.root is None else str(entry.root)
-    return plain | {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
+    table = {} if entry.table == TableFormat() else {"table": entry.table.to_dict()}  # not in requests of old stores
+    more = {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
+    return plain | more | table
 
 
 def pack_request(job: Job) -> bytes | RunResult:
@@ -77,6 +82,7 @@ class WorkerSettings:
 
     Attributes:
         preprocessing: of models whose entry has none.
+        table: of text tables in a folder or manifest of which nothing else is said.
         batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
@@ -93,6 +99,7 @@ class WorkerSettings:
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
+    table: TableFormat = field(default_factory=TableFormat)
 
     def believe(self, entry: ModelEntry) -> ModelEntry:
         """The entry, built as a manifest inside the folder claims where that can run no code but ours.
@@ -137,7 +144,8 @@ class WorkerSettings:
     def from_dict(cls, values: Mapping[str, Any]) -> WorkerSettings:
         """The inverse of `to_dict`."""
         preprocessing = Preprocessing.from_dict(values["preprocessing"])
-        return cls(**{**values, "limits": Limits(**values["limits"]), "preprocessing": preprocessing})
+        limits, table = Limits(**values["limits"]), TableFormat(**values["table"])
+        return cls(**{**values, "limits": limits, "preprocessing": preprocessing, "table": table})
 
 
 def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
@@ -148,8 +156,8 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
-    # `preprocessing` is part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
-    for name in ("preprocessing", "timeout", "memory_bytes"):
+    # The first two are part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
+    for name in ("preprocessing", "table", "timeout", "memory_bytes"):
         del common[name]
     try:
         text = canonical_json([values, common, code_version])
@@ -199,6 +207,17 @@ def check_entries(entries: Sequence[ModelEntry]) -> None:
             check_lengths(entry.name, entry.tags)
         except ValueError as error:
             raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
+
+
+def listing_of(models: Sequence[ModelEntry] | StrPath, manifest: StrPath | None, settings: WorkerSettings) -> Listing:
+    """The models of a scan, with names that differ and that a store can hold; see `sac_fast.scan_models`."""
+    if isinstance(models, (str, os.PathLike)):
+        defaults = ModelEntry("all", Path(models), table=settings.table)
+        listing = list_models(Path(models), manifest=None if manifest is None else Path(manifest), defaults=defaults)
+    else:
+        listing = Listing(list(models))
+    check_entries(listing.entries)
+    return listing
 
 
 def probe_count(sources: Sequence[Fingerprint]) -> int | None:

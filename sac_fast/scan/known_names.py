@@ -10,10 +10,12 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..models import ModelEntry
 from ..store.records import MAX_TEXT, FileStamp, ModelRecord
+from ..store.store import ModelStore
 
 
 def stamp_of(path: Path) -> FileStamp | None:
@@ -35,6 +37,33 @@ def is_of_file(known: ModelRecord, path: Path, stamp: FileStamp | None) -> bool:
     # A relative path, as earlier versions stored, may have been relative to any folder.
     here = os.path.abspath(path)
     return known.path == here or (os.path.isabs(known.path) and os.path.realpath(known.path) == os.path.realpath(here))
+
+
+@dataclass(frozen=True)
+class KnownNames:
+    """The names that a store knows under one probe set.
+
+    Attributes:
+        store, probe_hash: where they are looked up.
+        replace: whether a second file of a known name replaces the model.
+    """
+
+    store: ModelStore
+    probe_hash: str
+    replace: bool
+
+    def is_of_another(self, known: ModelRecord | None, entry: ModelEntry, stamp: FileStamp | None) -> bool:
+        """Whether the model known by an entry's name is another file's, and to be kept."""
+        return known is not None and not self.replace and not is_of_file(known, entry.path, stamp)
+
+    def is_taken(self, entry: ModelEntry) -> bool:
+        """`is_of_another` of the store's model of that name."""
+        return self.is_of_another(self.store.record_for(entry.name, self.probe_hash), entry, stamp_of(entry.path))
+
+    def rename(self, entry: ModelEntry) -> tuple[ModelEntry, ModelRecord | None]:
+        """An entry under a name that no other file has, and the store's record of that name."""
+        entry = dataclasses.replace(entry, name=name_with_path(entry))
+        return entry, self.store.record_for(entry.name, self.probe_hash)
 
 
 def name_with_path(entry: ModelEntry) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from ..models.common_form import CommonForm, common_form, formed
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
-from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, WorkerSettings
+from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
 from .onnx_external import external_files
 from .protocol import RunResult, failed
 
@@ -49,7 +49,8 @@ class RecordBuilder:
     def build(self, job: Job, result: RunResult) -> tuple[ModelRecord, RunResult]:
         """The record of a result, and the result or the failure that replaces it where no store can hold it."""
         entry, stamp = job.entry, job.stamp
-        if result.format == "onnx" and entry.path.suffix.lower() != ".onnx" and external_files(entry.path) != ():
+        is_late = result.format == "onnx" and entry.path.suffix.lower() != ".onnx"
+        if is_late and external_files(entry.path, root=entry.root, limits=self.settings.limits) != ():
             stamp = None  # its weights were not stamped before the run: every scan runs it again
         if result.reason == "no-architecture" and (spec := entry.claims.get("architecture")):
             message = (
@@ -72,6 +73,8 @@ class RecordBuilder:
         try:
             return dataclasses.replace(bare, path=os.path.abspath(entry.path), **self._values(job, result)), result
         except (TypeError, ValueError) as error:
+            if result.outputs is None:
+                return bare, result
             return bare, failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
 
     def _values(self, job: Job, result: RunResult) -> dict[str, Any]:
@@ -86,6 +89,8 @@ class RecordBuilder:
         if dtype is None or recorded:
             dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
         values: dict[str, Any] = {"format": result.format, "model_hash": result.model_hash or None}
+        if result.notes:
+            values["message"] = "; ".join(result.notes)[:MAX_TEXT]
         values |= {"kwargs": kwargs, "dtype": dtype, "seconds": sum(result.seconds)}
         if recorded:
             return values
@@ -226,13 +231,17 @@ class ResultWriter:
         pairs = ((key, distance) for key, distance in zip(keys, distances, strict=True) if distance is not None)
         self._store.add_distances(source, self._compared.metric, self._compared.comparison, pairs)
 
-    def add_missing_distances(self, names: Container[str], probe_hash: str) -> None:
-        """Add the missing distances of models that were in the store already."""
+    def add_missing_distances(
+        self, names: Container[str], probe_hash: str, stopped: Callable[[], object] = bool
+    ) -> None:
+        """Add the missing distances of models that were in the store already, until all are there or it is stopped."""
         for source in self._compared.sources:
             records = self._store.records(probe_hash, "done")
             keys = (r.key for r in records if r.name in names and r.n == len(source))
             missing = self._store.missing_distances(source, self._compared.metric, self._compared.comparison, keys)
             for start in range(0, len(missing), _MAX_BATCH):
+                if stopped():
+                    return
                 some = missing[start : start + _MAX_BATCH]
                 distances = self._distances(source, [self._store.outputs(self._record(key)) for key in some])
                 with self._timed("store"):
@@ -248,4 +257,24 @@ class ResultWriter:
 def model_event(record: ModelRecord) -> Event:
     """The event of a model with outputs, or of one that failed."""
     names = ("reason", "message") if record.status == "failed" else ("format", "model_hash", "n", "k", "seconds")
-    return {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
+    event = {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
+    return event if record.message is None else event | {"message": record.message}
+
+
+def load_source(store: ModelStore, source: Fingerprint | str, probe_hash: str) -> Fingerprint:
+    """The fingerprint of a source, which may be a name of the store's.
+
+    Raises:
+        ScanError: no such model with outputs, or one of other probes.
+    """
+    if isinstance(source, str):
+        record = store.record_for(source, probe_hash)
+        if record is None or record.status != "done":
+            why = "no model of that name" if record is None else f"{record.status}: {record.reason or ''}"
+            wanted = "a fingerprint or a model with outputs for the probes"
+            raise ScanError(f"source {source!r} must be {wanted}, got {why}")
+        source = store.fingerprint(record)
+    if source.probe_hash != probe_hash:
+        wanted = f"of the scan's probes {probe_hash}"
+        raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
+    return source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,12 @@ def show_probe_verification(result: ProbeVerification, as_json: bool) -> None:
     for line in result.notes:
         print(escape_text(f"note: {line}"))
     print(f"{equal} of {len(result.images)} probes are equal, pixel for pixel")
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Print on stderr what was taken for what; the notes may be untrusted."""
+    for note in notes:
+        print(f"sac-fast: {escape_text(note)}", file=sys.stderr)
 
 
 def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ...io.console import console
 from ...io.text import escape_text
-from .common import print_pairs
+from .common import print_pairs, show_notes
 
 if TYPE_CHECKING:
     from ...scan.progress import ScanSummary
@@ -38,6 +38,7 @@ class ScanReport:
         self._as_json = as_json
         self._failures: list[dict[str, Any]] = []
         self._listed: dict[str, list[dict[str, Any]]] = {"passed-over": [], "claim": []}
+        self._noted = 0
 
     def take(self, event: dict[str, Any]) -> None:
         """Take one event of `scan_models`."""
@@ -45,6 +46,10 @@ class ScanReport:
             json_line(event)
         elif event["event"] != "model":
             self._listed[event["event"]].append(event)
+        elif event["status"] == "done" and "message" in event:
+            self._noted += 1
+            if self._noted <= _MAX_SHOWN:
+                show_notes([f"{event['name']}: {event['message']}"])
         elif event["status"] == "failed" and len(self._failures) < _MAX_SHOWN:
             self._failures.append(event)
 
@@ -82,6 +87,8 @@ class ScanReport:
             out.print(Text(line, style="red"))
         if failed > len(self._failures):
             out.print(Text(f"and {failed - len(self._failures):,} more (sac-fast store ls lists them)", style="red"))
+        if self._noted > _MAX_SHOWN:
+            show_notes([f"and {self._noted - _MAX_SHOWN:,} more notes (--json prints all)"])
         if summary.interrupted:
             out.print(Text(f"stopped by {summary.interrupted}; the same command goes on from here", style="yellow"))
 
