@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, describe_error
 from ..formats.table_format import TableFormat
 from .entry import ModelEntry
 from .manifest import read_manifest
@@ -48,5 +48,8 @@ def _stated(entry: ModelEntry, folder: Path) -> dict[str, Any]:
     values["table"] = None if entry.table == TableFormat() else entry.table.to_dict()
     stated = {key: value for key, value in values.items() if value not in (None, {}, [])}
     # Dates of TOML become texts, and NaN, which JSON has no word for.
-    plain: dict[str, Any] = json.loads(json.dumps(stated, default=str), parse_constant=str)
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(stated, default=str), parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        return {"problem": describe_error(error)}
     return plain

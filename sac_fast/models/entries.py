@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..formats.table_format import TableFormat
-from ..io.files import is_store
+from ..io.files import STORE_DATABASE, is_store
 from .claims import read_claims
 from .entry import ModelEntry
 from .folder_content import STORE_FILES, STORE_FOLDERS, describe_content, is_named_as_model, is_of_store
@@ -101,8 +101,9 @@ def list_models(
 
 def _list_folder(root: Path, defaults: ModelEntry) -> Listing:
     """All models of a folder, with the claims of the manifest that lies in it."""
-    manifest = next(filter(is_manifest, (root / name for name in _MANIFESTS)), None)
-    entries, passed_over = _search(root, defaults, manifest)
+    manifests = list(filter(is_manifest, (root / name for name in _MANIFESTS)))
+    manifest = next(iter(manifests), None)
+    entries, passed_over = _search(root, defaults, manifests)
     claimed, problem = ({}, "") if manifest is None else read_claims(manifest)
     entries = [dataclasses.replace(entry, claims=claimed.pop(entry.path, {})) for entry in entries]
     passed_over += [PassedOver(path.relative_to(root).as_posix(), "named by a manifest, not there") for path in claimed]
@@ -125,18 +126,18 @@ def _believe(
     return believed, rest, listing
 
 
-def _search(root: Path, defaults: ModelEntry, manifest: Path | None) -> tuple[list[ModelEntry], list[PassedOver]]:
+def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tuple[list[ModelEntry], list[PassedOver]]:
     found: list[ModelEntry] = []
     passed: list[PassedOver] = []
     stores: dict[Path, Path] = {}  # folders of a store's own files, and where it is
     outputs: Counter[Path] = Counter()
     unlisted: list[Path] = []
     for here, folders, files in walk_folder(root, unlisted):
-        store = here if is_store(here) else stores.get(here)
+        store = here if STORE_DATABASE in files and is_store(here) else stores.get(here)
         if store is not None:
             stores |= {here / name: store for name in folders if here != store or name in STORE_FOLDERS}
         for name in folders:
-            is_link = (here / name).is_symlink()
+            is_link = os.path.islink(here / name)  # False for paths that are too long
             # A folder with a model's name was meant as one, and a link to a folder is not entered: both are listed.
             if is_link and name.startswith("."):
                 passed.append(PassedOver((here / name).relative_to(root).as_posix(), "a link to a folder"))
@@ -150,12 +151,12 @@ def _search(root: Path, defaults: ModelEntry, manifest: Path | None) -> tuple[li
                 continue
             is_plain = store is None or (here == store and name not in STORE_FILES)
             what = None
-            if path == manifest or not (is_plain and is_named_as_model(inside)):
+            if path in manifests or not (is_plain and is_named_as_model(inside)):
                 what = describe_content(path, root)
             if what is None:
                 found.append(_like(defaults, inside, path, root))
             else:
-                passed.append(PassedOver(inside, "a manifest" if path == manifest else what))
+                passed.append(PassedOver(inside, "a manifest" if path in manifests else what))
     found += [_like(defaults, path.relative_to(root).as_posix(), path, root) for path in unlisted]
     passed += [PassedOver(path.relative_to(root).as_posix(), "of a store", count) for path, count in outputs.items()]
     return sorted(found, key=lambda entry: entry.name), sorted(passed, key=lambda one: one.name)

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -210,14 +210,21 @@ def check_entries(entries: Sequence[ModelEntry]) -> None:
 
 
 def listing_of(models: Sequence[ModelEntry] | StrPath, manifest: StrPath | None, settings: WorkerSettings) -> Listing:
-    """The models of a scan, with names that differ and that a store can hold; see `sac_fast.scan_models`."""
+    """The models of a scan, with absolute paths, and names that differ and that a store can hold.
+
+    Args:
+        models, manifest: of `sac_fast.scan_models`.
+        settings: of the workers.
+    """
     if isinstance(models, (str, os.PathLike)):
         defaults = ModelEntry("all", Path(models), table=settings.table)
         listing = list_models(Path(models), manifest=None if manifest is None else Path(manifest), defaults=defaults)
     else:
         listing = Listing(list(models))
     check_entries(listing.entries)
-    return listing
+    # A relative path would mean another file to a node of a cluster, and to the next scan.
+    entries = [replace(e, path=e.path.absolute(), root=e.root and e.root.absolute()) for e in listing.entries]
+    return replace(listing, entries=entries)
 
 
 def probe_count(sources: Sequence[Fingerprint]) -> int | None:

@@ -19,24 +19,28 @@ from ..store.store import ModelStore
 
 
 def stamp_of(path: Path) -> FileStamp | None:
-    """The stamp of a file by its absolute path; None: there is no such file."""
+    """The stamp of a file; None: there is no such file."""
     with contextlib.suppress(OSError, ValueError):
-        return FileStamp.of(os.path.abspath(path))
+        return FileStamp.of(path)
     return None
 
 
 def is_of_file(known: ModelRecord, path: Path, stamp: FileStamp | None) -> bool:
     """Whether a record is of this file: by its path, or by a stamp that only the same file has, under another path.
 
-    A record without outputs has nothing to lose.
+    Args:
+        known: the record; one of a failure has nothing to lose, and is of any file.
+        path: absolute.
+        stamp: of the file now.
     """
     if known.status == "failed":
         return True
     if stamp is not None and known.file is not None and dataclasses.replace(known.file, path=stamp.path) == stamp:
         return True
     # A relative path, as earlier versions stored, may have been relative to any folder.
-    here = os.path.abspath(path)
-    return known.path == here or (os.path.isabs(known.path) and os.path.realpath(known.path) == os.path.realpath(here))
+    return known.path == str(path) or (
+        os.path.isabs(known.path) and os.path.realpath(known.path) == os.path.realpath(path)
+    )
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class KnownNames:
 
 def name_with_path(entry: ModelEntry) -> str:
     """A name that holds the file's path; no path below a folder begins with ``./``, so no file is called that."""
-    path = os.fsencode(os.path.abspath(entry.path))
+    path = os.fsencode(entry.path)
     name = f"./{entry.name} of {path.decode('utf-8', 'backslashreplace')}"
     if len(name) <= MAX_TEXT:
         return name

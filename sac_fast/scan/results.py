@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,14 +63,14 @@ class RecordBuilder:
             result = failed("wrong-shape", message, result.format)
         bare = ModelRecord(
             name=entry.name,
-            path=os.path.abspath(entry.path)[:MAX_TEXT],
+            path=str(entry.path)[:MAX_TEXT],
             probe_hash=self.probe_hash,
             tags=entry.tags,
             file=stamp,
             request=job.request,
         )
         try:
-            return dataclasses.replace(bare, path=os.path.abspath(entry.path), **self._values(job, result)), result
+            return dataclasses.replace(bare, path=str(entry.path), **self._values(job, result)), result
         except (TypeError, ValueError) as error:
             if result.outputs is None:
                 return bare, result

@@ -205,9 +205,9 @@ def test_names_are_unique(tmp_path: Path) -> None:
 
 
 def test_recorded_outputs_called_zoo_csv_are_no_manifest(tmp_path: Path) -> None:
-    (tmp_path / "zoo.csv").write_text("1,2\n3,4\n")
+    (tmp_path / "zoo.csv").write_text("1.5,2.5\n3,4\n")
     (entry,) = list_entries(tmp_path / "zoo.csv")
-    assert open_model(entry).run(None).tolist() == [[1, 2], [3, 4]]
+    assert open_model(entry).run(None).tolist() == [[1.5, 2.5], [3, 4]]
 
 
 def test_a_labelled_zoo(tmp_path: Path) -> None:

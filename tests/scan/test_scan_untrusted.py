@@ -5,13 +5,14 @@ import datetime
 from pathlib import Path
 
 import pytest
+import torch
 from support import hostile_files, scan_models
 from support.scan_runs import PROBES, SETTINGS, entry, run_scan
 
 from sac_fast.cli.render.scan import ScanReport
 from sac_fast.demo import architectures
 from sac_fast.demo.plan import FULL
-from sac_fast.models import ModelEntry, Preprocessing, list_entries
+from sac_fast.models import ModelEntry, Preprocessing, list_entries, save_weights
 from sac_fast.scan.jobs import WorkerSettings
 from sac_fast.scan.progress import ScanSummary
 from sac_fast.scan.run import scan_models as scan
@@ -27,7 +28,7 @@ def test_architectures_named_inside_a_folder_are_not_run(folder, store, pool, tm
         "mine": (scan_models.SPEC, {"does": "exit while built"}),
     }
     for name in rows:
-        scan_models.weights(folder / f"{name}.safetensors")
+        save_weights(folder / f"{name}.safetensors", torch.nn.Linear(2, 3))  # fit no architecture of the user's
     models = "".join(
         f'[[models]]\npath = "{name}.safetensors"\narchitecture = "{spec}"\nkwargs = {{ '
         + ", ".join(f'{key} = "{value}"' for key, value in kwargs.items())
@@ -35,9 +36,7 @@ def test_architectures_named_inside_a_folder_are_not_run(folder, store, pool, tm
         for name, (spec, kwargs) in rows.items()
     )
     (folder / "zoo.toml").write_text(models)
-    pool.limit(architectures=())
-    settings = dataclasses.replace(SETTINGS, architectures=())
-    summary = scan(str(folder), PROBES, store, workers=pool, settings=settings)
+    summary = scan(str(folder), PROBES, store, workers=pool, settings=SETTINGS)
     assert summary.reasons == {"untrusted-architecture": 4}
     for name, (spec, _) in rows.items():
         message = store.record_for(f"{name}.safetensors").message
@@ -108,14 +107,17 @@ def test_an_entry_that_no_store_can_hold_costs_no_other_model(folder, store, poo
     for known in (0, 6):
         summary = scan(entries, PROBES, store, workers=pool, settings=SETTINGS)
         assert (summary.done + summary.failed, summary.known) == (6 - known, known)
-    assert {name: store.record_for(name).reason for name in bad} == dict.fromkeys(bad, "bad-arguments")
+    reasons = {**dict.fromkeys(bad, "bad-arguments"), "output": "run-failed"}
+    assert {name: store.record_for(name).reason for name in bad} == reasons
     assert all(store.record_for(name).tags == ("t",) for name in bad)
     assert store.record_for("good").status == store.record_for("last").status == "done"
 
 
 def test_names_cannot_give_orders_to_the_terminal(capsys):
     report = ScanReport(as_json=False)
-    report.take({"event": "model", "status": "failed", "name": "\x1b[2Ja\ud800", "reason": "odd", "message": "\u202eno"})
+    report.take(
+        {"event": "model", "status": "failed", "name": "\x1b[2Ja\ud800", "reason": "odd", "message": "\u202eno"}
+    )
     report.finish(ScanSummary(1, failed=1, retagged=2, reasons={"\x1b]0;": 1}), Path("s\x1b[1m"))
     out = capsys.readouterr().out
     assert "\\x1b[2Ja\\ud800: odd: \\u202eno" in out
