@@ -117,6 +117,10 @@ def scan(
         Path, Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
     ],
     store: Annotated[Path, Option(help="Folder of the store; created if it is missing.")],
+    manifest: Annotated[
+        Path | None,
+        file_option("Manifest that lies in the folder and is to be believed: architectures, preprocessing, tags."),
+    ] = None,
     inputs: ProbeOptions,
     architecture: Annotated[
         list[str] | None,
@@ -133,15 +137,20 @@ def scan(
     weights: Annotated[
         bool, Option("--weights", help="Keep sketches of the weights, for `sac-fast relatives --all-weights`.")
     ] = False,
+    replace: Annotated[
+        bool, Option("--replace", help="Replace models of the same name from other files; default: keep both.")
+    ] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON line for each model, and one at the end.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run all models of a folder on the probes; keep their outputs in a store.
 
     Model files are untrusted: they are opened in worker processes with limits, and one that fails is recorded with its
-    reason. Interrupt it at any time; the same command continues. Exit code 130 after Ctrl-C. A model is known, and not
-    run again, while its file and the options stay the same. The code of an architecture is not compared: after editing
-    it, remove the models from the store (`sac-fast store rm`) or start a new store.
+    reason. What is no model by its content is passed over, counted and named. A manifest inside the folder is not
+    believed unless you name it, as SOURCE or with --manifest. Interrupt a scan at any time; the same command continues.
+    Exit code 130 after Ctrl-C. A model is known, and not run again, while its file and the options stay the same. The
+    code of an architecture is not compared: after editing it, remove the models from the store (`sac-fast store rm`) or
+    start a new store.
     """
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
@@ -159,7 +168,7 @@ def scan(
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
     )
     _check(inputs, how)
-    if architecture or is_manifest(source):
+    if architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
     report = ScanReport(as_json)
@@ -167,6 +176,7 @@ def scan(
         source,
         probes,
         store,
+        manifest=manifest,
         sources=distances.load(),
         metric=distances.metric,
         comparison=distances.comparison,
@@ -174,6 +184,7 @@ def scan(
         workers=how.executor(probes, settings),
         settings=settings,
         retry_failed=retry_failed,
+        replace=replace,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
         on_event=report.take,
     )
