@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
+from .formats.recorded import check_provenance
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
@@ -211,6 +212,7 @@ class Fingerprint:
             outputs = arrays.pop("outputs")
             if arrays:
                 raise ValueError(f"other arrays {sorted(arrays)}")
+            check_provenance(metadata["provenance"])
             return cls(torch.from_numpy(outputs), metadata["provenance"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a fingerprint, got {error}") from error
