@@ -31,6 +31,7 @@ ORDER = (
     "models",
     "probes",
     "ops",
+    "neighbours",
     "formats",
     "io",
     "_backend",
