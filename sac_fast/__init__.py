@@ -4,6 +4,8 @@ Importing the package is quick: a public name imports its module when it is firs
 ``torch.ops.sac_fast.*`` as soon as both torch and sac_fast are imported, in either order.
 """
 
+from . import _search_path as _search_path  # isort: skip  # before an import could find the wrong file
+
 import importlib
 import importlib.util
 import sys
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         ModelEntry,
         OpenedModel,
         Preprocessing,
+        TableFormat,
         list_entries,
         load_model,
         load_weights,
@@ -94,6 +97,7 @@ __all__ = [
     "StoreDamagedError",
     "StoreError",
     "StoreLockedError",
+    "TableFormat",
     "Verdict",
     "Verification",
     "WeightsRelatives",
@@ -147,8 +151,8 @@ _MODULES = {
     "lineage.relatives": "find_relatives",
     "lineage.weights_relatives": "weights_relatives",
     "lineage.weights_result": "WeightsRelatives",
-    "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
-    "weights_hash",
+    "models": "ModelEntry OpenedModel Preprocessing TableFormat list_entries load_model load_weights open_model "
+    "save_weights weights_hash",
     "neighbours.within": "neighbours_within",
     "ops.capabilities": "capabilities",
     "ops.correlation_distance": "correlation_distance",

@@ -22,6 +22,7 @@ ORDER = (
     "cli",
     "compat bench demo testbed simulation evaluation audit",
     "labelled_zoo",
+    "report",
     "scan lineage",
     "verify",
     "store",
@@ -35,7 +36,7 @@ ORDER = (
     "formats",
     "io",
     "_backend",
-    "errors _C",
+    "errors _C _search_path",
 )
 RANK = {room: rank for rank, line in enumerate(ORDER) for room in line.split()}
 MAX_LOOSE_MODULES = 4

@@ -11,7 +11,7 @@ from typer import Option
 from .checks import Layout, check_alpha, check_output_form_option, check_seed_option, parse_preprocessing
 
 if TYPE_CHECKING:
-    from ..models import Preprocessing
+    from ..models import Preprocessing, TableFormat
 
 
 def file_option(help: str, *names: str) -> Any:
@@ -61,6 +61,28 @@ class InputOptions:
     def parse(self, command: str) -> Preprocessing:
         """The options as the API takes them."""
         return parse_preprocessing(command, self.mean, self.std, self.size, self.colour_order, self.layout)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How text tables of recorded outputs are written, where their content does not tell."""
+
+    table_header: Annotated[
+        Literal["yes", "no"] | None, Option(help="Whether the first line of a text table holds names.")
+    ] = None
+    table_index: Annotated[
+        Literal["yes", "no"] | None, Option(help="Whether the first column of a text table numbers the rows.")
+    ] = None
+    table_delimiter: Annotated[
+        Literal["comma", "semicolon", "tab", "space"] | None, Option(help="What separates the cells of a text table.")
+    ] = None
+
+    def parse(self) -> TableFormat:
+        """The options as the API takes them."""
+        from ..models import TableFormat
+
+        meaning = {"yes": True, "no": False, None: None}
+        return TableFormat(meaning[self.table_header], meaning[self.table_index], self.table_delimiter)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
         return "onnx"
     if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
         return found
-    return "csv" if looks_like_csv(head) else "unknown"
+    return "csv" if looks_like_csv(handle) else "unknown"
 
 
 def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:
@@ -120,6 +120,7 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
         if root is not None:
             _check_inside(_path_of(handle.fileno(), path), root, name)
         limits.check_file(name, file_size(handle))
+        limits.check_holes(name, handle)
     except BaseException:
         handle.close()
         raise

@@ -16,14 +16,23 @@ from ..errors import FileFormatError
 
 StrPath = str | os.PathLike[str]
 
-#: A store's database, by which every room tells a folder that is a store.
+#: A store's database, by which every room tells a folder that is a store: its name, and what its header says.
 STORE_DATABASE = "zoo.sqlite"
+STORE_APPLICATION_ID = 0x5341435A  # "SACZ"
+#: What the header of a store's file of outputs says that it is.
+STORE_OUTPUTS = "zoo outputs"
 #: What the index of a labelled zoo, zoo.json, says that it is.
 LABELLED_ZOO = "sac_fast labelled zoo"
 
+# Between holes of one file; more are not counted.
+_MAX_EXTENTS = 1 << 16
 _LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
 # Sockets and devices without a driver cannot even be opened.
-_REASONS = {errno.ELOOP: "symlink-loop", errno.ENXIO: "not-a-regular-file", errno.ENODEV: "not-a-regular-file"}
+_REASONS = {
+    errno.ELOOP: "symlink-loop",
+    errno.ENAMETOOLONG: "path-too-long",
+    **dict.fromkeys((errno.ENXIO, errno.ENODEV), "not-a-regular-file"),
+}
 
 
 @contextlib.contextmanager
@@ -96,7 +105,7 @@ def open_regular(path: StrPath) -> BinaryIO:
 
     Raises:
         FileFormatError: it does not exist, cannot be read, or is not a regular file; its ``reason`` is
-            ``"missing"``, ``"symlink-loop"`` or ``"not-a-regular-file"``.
+            ``"missing"``, ``"symlink-loop"``, ``"path-too-long"`` or ``"not-a-regular-file"``.
     """
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to would otherwise block.
@@ -113,6 +122,26 @@ def open_regular(path: StrPath) -> BinaryIO:
 def file_size(handle: BinaryIO) -> int:
     """Bytes of an open file."""
     return os.fstat(handle.fileno()).st_size
+
+
+def stored_bytes(handle: BinaryIO) -> int:
+    """Bytes of an open file that lie on a disk: its size without its holes.
+
+    A file of terabytes can take no place at all. Where the file system does not tell, the whole size counts.
+    """
+    size = file_size(handle)
+    if os.fstat(handle.fileno()).st_blocks * 512 >= size:
+        return size
+    # What was written a moment ago may have no blocks yet, and what is compressed has few: neither has holes.
+    stored = position = 0
+    before = os.lseek(handle.fileno(), 0, os.SEEK_CUR)
+    with contextlib.suppress(OSError):  # no data after this position, or a file system without holes
+        for _ in range(_MAX_EXTENTS):
+            start = os.lseek(handle.fileno(), position, os.SEEK_DATA)
+            position = os.lseek(handle.fileno(), start, os.SEEK_HOLE)
+            stored += position - start
+    os.lseek(handle.fileno(), before, os.SEEK_SET)
+    return stored
 
 
 def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
@@ -133,6 +162,16 @@ def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
         limit = f"{max_bytes:,} bytes, {what}" if what else f"{max_bytes:,} bytes"
         raise FileFormatError(f"{os.fspath(path)!r} must have at most {limit}, got more")
     return content
+
+
+def is_store(folder: StrPath) -> bool:
+    """Whether a folder has a store's database, by its header: a file of that name alone makes no store."""
+    try:
+        with open_regular(os.path.join(folder, STORE_DATABASE)) as handle:
+            head = handle.read(72)
+    except FileFormatError:
+        return False
+    return head.startswith(b"SQLite format 3\0") and head[68:] == STORE_APPLICATION_ID.to_bytes(4, "big")
 
 
 def cannot_read(path: StrPath, error: OSError | ValueError) -> FileFormatError:

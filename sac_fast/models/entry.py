@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..formats.table_format import TableFormat
 from .preprocessing import Preprocessing
 
 
@@ -24,6 +25,8 @@ class ModelEntry:
         output: which of several outputs, see `run_model`; of recorded outputs the array's name.
         tags: ``"independent"`` marks a model known to be independent; others have no meaning here.
         root: a folder that links may not lead out of; None: anywhere.
+        table: what is known of a text table of recorded outputs.
+        claims: what a manifest inside the folder says of it, which the user has not named: to be shown, not believed.
 
     Raises:
         ModelError: an empty name.
@@ -43,6 +46,8 @@ class ModelEntry:
     output: int | str | None = None
     tags: tuple[str, ...] = ()
     root: Path | None = None
+    table: TableFormat = field(default_factory=TableFormat)
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

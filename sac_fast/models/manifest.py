@@ -7,14 +7,15 @@ zoo.toml::
     kwargs = { classes = 10 }
     preprocessing = { mean = [0.5], std = [0.25] }
     output = "logits"
+    table = { header = true }        # of text tables, see TableFormat
     tags = ["independent"]
 
     [[models]]
     path = "a/weights.safetensors"   # relative to the manifest, inside its folder
     name = "a"                       # default: the path
 
-zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), output, tags (with spaces
-between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
+zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), table (JSON), output, tags (with
+spaces between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
 """
 
 from __future__ import annotations
@@ -24,17 +25,22 @@ import csv
 import io
 import json
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import FileFormatError, describe_error
+from ..formats.json_text import parse_json
+from ..formats.table_format import TableFormat
+from ..formats.toml_text import parse_toml
 from ..io.files import LABELLED_ZOO, open_regular, read_regular
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
 MAX_BYTES = 64 << 20
+#: Largest manifest, and most models in it, that is read although the user named only the folder around it.
+MAX_UNASKED_BYTES = 1_000_000
+MAX_UNASKED_MODELS = 50_000
 #: Longest name, path, architecture or output, in characters, and longest tags together: what a store holds.
 MAX_TEXT = 4096
 MAX_TAGS = 1 << 15
@@ -50,6 +56,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "kwargs": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
     "preprocessing": ("a table or JSON object", lambda value: value is None or isinstance(value, Mapping)),
     "output": ("a position or a name", lambda value: value is None or type(value) in (int, str)),
+    "table": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
     "tags": ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value)),
 }
 
@@ -57,6 +64,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 _CELLS: dict[str, Callable[[str], Any]] = {
     "kwargs": json.loads,
     "preprocessing": json.loads,
+    "table": json.loads,
     "output": lambda text: int(text) if text.lstrip("-").isdecimal() else text,
     "tags": str.split,
 }
@@ -76,12 +84,13 @@ def is_manifest(path: Path) -> bool:
     return b"path" in [cell.strip(b' "\r') for cell in cells]
 
 
-def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
+def read_manifest(path: Path, defaults: ModelEntry, *, asked: bool = True) -> list[ModelEntry]:
     """Read zoo.toml, zoo.csv or the zoo.json of a labelled zoo.
 
     Args:
         path: the manifest.
         defaults: what holds where the manifest is silent; its tags are added everywhere.
+        asked: the user named the manifest; False: only the folder that it lies in, so that it may be much smaller.
 
     Returns:
         The entries in the manifest's order; their files may be missing.
@@ -89,7 +98,7 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
     Raises:
         FileFormatError: not such a manifest; the message names the model.
     """
-    raw = read_regular(path, MAX_BYTES)
+    raw = _read(path, asked)
     reader = {".toml": _toml, ".csv": _csv, ".json": _labelled}[path.suffix]
     try:
         rows = reader(raw.decode("utf-8-sig"))
@@ -106,8 +115,19 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
     return entries
 
 
+def _read(path: Path, asked: bool) -> bytes:
+    if asked:
+        return read_regular(path, MAX_BYTES)
+    why = f"as a manifest inside a folder; name it to have up to {MAX_BYTES:,} read"
+    raw = read_regular(path, MAX_UNASKED_BYTES, why)
+    # A line of two bytes is a model that takes a kilobyte.
+    if path.suffix == ".csv" and (lines := len(raw.splitlines())) > MAX_UNASKED_MODELS:
+        raise FileFormatError(f"{str(path)!r} must have at most {MAX_UNASKED_MODELS:,} lines {why}, got {lines:,}")
+    return raw
+
+
 def _toml(text: str) -> list[dict[str, Any]]:
-    content = tomllib.loads(text)
+    content = parse_toml(text)
     if unknown := sorted(set(content) - {"defaults", "models"}):
         raise ValueError(f"tables must be [defaults] and [[models]], got {unknown}")
     shared = dict(content.get("defaults", {}))
@@ -128,7 +148,7 @@ def _csv(text: str) -> list[dict[str, Any]]:
 
 
 def _labelled(text: str) -> list[dict[str, Any]]:
-    index = json.loads(text)
+    index = parse_json(text.encode(), "zoo.json")
     if index["kind"] != LABELLED_ZOO:
         raise ValueError(f"kind must be {LABELLED_ZOO!r}, got {index['kind']!r}")
     return [
@@ -170,6 +190,7 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
         kwargs=row["kwargs"],
         preprocessing=defaults.preprocessing if preprocessing is None else Preprocessing.from_dict(preprocessing),
         output=row["output"],
+        table=TableFormat(**row["table"]) if "table" in row else defaults.table,
         tags=tuple(dict.fromkeys([*row["tags"], *defaults.tags])),
         root=Path(os.path.abspath(folder)),
     )

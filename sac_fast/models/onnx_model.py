@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..formats.limits import Limits, refuse, refuse_errors
+from ..formats.limits import MAX_ONNX_BYTES, Limits, refuse, refuse_errors
+from ..io.files import file_size
 from ..io.hashing import hash_json, sha256_stream
 from .entry import ModelEntry
 from .opened_model import OpenedModel
 from .runner import Model, run_inputs
 
 _INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
+# Earlier ones read their own memory where a file says so (a location of external data, "_ORT_MEM_ADDR_").
+_MIN_VERSION = (1, 24)
 
 
 class OnnxModel(OpenedModel):
@@ -88,6 +91,11 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     except ImportError as error:
         remedy = f"pip install 'sac-fast[onnx]' ({error})"
         refuse("missing-extra", f"{name} is an ONNX file, which needs onnxruntime: {remedy}", error)
+    if _version(onnxruntime.__version__) < _MIN_VERSION:
+        wanted = "onnxruntime >= " + ".".join(map(str, _MIN_VERSION))
+        refuse("missing-extra", f"{name} is an ONNX file, which needs {wanted}, got {onnxruntime.__version__}")
+    if file_size(handle) > MAX_ONNX_BYTES:
+        refuse("too-large", f"{name} must have at most {MAX_ONNX_BYTES:,} bytes, got {file_size(handle):,}")
     handle.seek(0)
     data = handle.read()
     model = parse_graph(data, name, limits)
@@ -116,3 +124,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )  # fmt: skip
     return OnnxModel(session, digest, entry.output, name)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())

@@ -15,13 +15,13 @@ from ..formats.npy import check_output_shape
 from ..formats.recorded import RecordedOutputs, read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.torch_file import read_torch
-from ..io.hashing import content_hash
 from .architectures import build_architecture, infer_architecture
 from .checkpoint import check_weights_hash, fill_module, weights_hash
 from .entry import ModelEntry
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
-from .runner import Model, run_inputs, use_fastest_memory_format
+from .recorded_model import RecordedModel
+from .runner import run_inputs, use_fastest_memory_format
 
 _OUTPUTS = "outputs"
 
@@ -50,29 +50,6 @@ class _Network(OpenedModel):
         self.runnable().to(device=device, dtype=dtype)
         self._memory_format = None
         return self
-
-
-class _Recorded(OpenedModel):
-    recorded = True
-
-    def __init__(self, format: str, recorded: RecordedOutputs, name: str) -> None:
-        outputs = recorded.outputs
-        super().__init__(outputs)
-        self.format = format
-        self.probe_hash, self.output_form = recorded.probe_hash, recorded.output_form
-        if not bool(torch.isfinite(outputs).all()):
-            row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
-            refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
-        self.model_hash = content_hash({_OUTPUTS: outputs.numpy()})
-
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        outputs: Tensor = self.content
-        if inputs is not None and len(inputs) != len(outputs):
-            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(outputs)}")
-        return outputs
-
-    def runnable(self) -> Model:
-        raise ModelError("model must be one that can be run, got recorded outputs")
 
 
 def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures: Sequence[str] = ()) -> OpenedModel:
@@ -112,7 +89,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             recorded = entry.architecture is None and set(header.tensors) == {_OUTPUTS}
             state = read_tensors(handle, name, header)
             if recorded:
-                return _Recorded(format, RecordedOutputs(_outputs(state[_OUTPUTS], name)), name)
+                return RecordedModel(format, RecordedOutputs(_outputs(state[_OUTPUTS], name)), name)
             check_weights_hash(state, header, name)
             return _network(format, state, entry, architectures, name)
         if format in ("torch", "torch-legacy", "pickle", "torchscript", "pt2"):
@@ -120,7 +97,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
         if format == "onnx":
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
-        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
+        return RecordedModel(format, read_recorded(format, handle, name, limits, key, entry.table), name)
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:

@@ -25,6 +25,7 @@ class OpenedModel(ABC):
         output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
+        notes: what was taken for what, where the file left a choice; to be shown and kept with the outputs.
 
     Example::
 
@@ -42,6 +43,7 @@ class OpenedModel(ABC):
     probe_hash: str | None = None
     output_form: str | None = None
     architecture: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
@@ -80,12 +82,12 @@ class OpenedModel(ABC):
             ModelError: recorded on other probes, or another number of rows.
         """
         if self.probe_hash not in (None, probes.content_hash):
-            raise ModelError(
-                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {self.probe_hash}"
-            )
+            wanted = f"recorded outputs must be of the probes {probes.content_hash}"
+            raise ModelError(f"{wanted}, got a fingerprint of {self.probe_hash}", reason="other-probes")
         outputs = self.run(None)
         if len(outputs) != len(probes):
-            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+            wanted = f"recorded outputs must have {len(probes)} rows like the probes"
+            raise ModelError(f"{wanted}, got {len(outputs)}", reason="wrong-shape")
         return outputs
 
     @abstractmethod

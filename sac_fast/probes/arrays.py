@@ -11,17 +11,18 @@ import numpy.typing as npt
 import torch
 
 from ..errors import FileFormatError, ProbeError
+from ..formats.limits import Limits
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
 from .arguments import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
+#: What the provenance says of floats that were rounded towards 0.
+TRUNCATED = "truncate(255 x)"
 _CHANNEL_AXIS: dict[Layout, int] = {"NHWC": 3, "NCHW": 1}
 
-# HDF5 datasets may declare far more than they store (unwritten chunks, extreme compression) and so exhaust the memory.
-_TRUSTED_BYTES = 64 << 20
-_MAX_EXPANSION = 200
+_PIECE_BYTES = 8 << 20
 
 
 def to_numpy(values: object, name: str) -> AnyArray:
@@ -42,25 +43,42 @@ def to_numpy(values: object, name: str) -> AnyArray:
     return array
 
 
-def to_pixels(array: AnyArray, layout: Layout | None, name: str) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+def to_pixels(
+    array: AnyArray, layout: Layout | None, name: str, *, truncate: bool = False
+) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
     """Convert images to uint8 ``(n, H, W, 3)``; also returns the conversion for the provenance.
 
-    Floats must lie in 0..1 and become ``uint8(255 x)``, truncated, as in the reference scripts. The product is in the
-    precision of the array (float16: float32), in which every ``k / 255`` gives ``k`` again. A single channel is
-    repeated three times.
+    Floats must lie in 0..1 and become ``255 x`` rounded to the nearest integer (of halves the even one): every
+    ``k / 255`` in float16, float32 or float64 gives ``k`` again. A single channel is repeated three times.
+
+    Args:
+        array: of `to_numpy`.
+        layout: ``"NHWC"``, ``"NCHW"``, or None: inferred.
+        name: what messages call the array.
+        truncate: round towards 0 instead, as the reference scripts do (`sac_fast.compat`) and probe sets of earlier
+            versions: k / 255 in float16 gives k - 1 for 131 of the 256 values.
+
+    Raises:
+        ProbeError: other shapes, dtypes or values, NaN included.
     """
     layout = _resolve_layout(array.shape, layout, name)
     done: dict[str, Any] = {"layout": layout, "dtype": array.dtype.name}
     if layout == "NCHW":
         array = array.transpose(0, 2, 3, 1)
-    if array.dtype.kind == "f":
-        _check_range(array, name)
-        work = array.astype(np.result_type(array.dtype.newbyteorder("="), np.float32), copy=False)
-        array = (work * work.dtype.type(255)).astype(np.uint8)
-        done["float_conversion"] = "truncate(255 x)"
-    elif array.dtype != np.uint8:
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3))), done
+    if array.dtype.kind != "f":
         raise ProbeError(f"{name} must be uint8 or float in 0..1, got {array.dtype}")
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3))), done
+    result = np.empty((*array.shape[:3], 3), np.uint8)
+    step = max(1, _PIECE_BYTES // array[0].nbytes)  # a product of all floats would take as much memory again
+    for start in range(0, len(array), step):
+        block = array[start : start + step]
+        _check_range(block, name, start)
+        work = block.astype(np.result_type(array.dtype.newbyteorder("="), np.float32), copy=False)
+        scaled = work * work.dtype.type(255)
+        result[start : start + step] = (scaled if truncate else np.rint(scaled)).astype(np.uint8)
+    done["float_conversion"] = TRUNCATED if truncate else "round(255 x)"
+    return result, done
 
 
 def to_labels(values: object, count: int, name: str) -> npt.NDArray[np.int64]:
@@ -95,6 +113,7 @@ def read_hdf5(
     limit = None if limit is None else check_integer("limit", limit, 1)
     name = os.fspath(path)
     with open_regular(path) as handle:
+        Limits().check_holes(repr(name), handle)
         digest = sha256_stream(handle)
     try:
         with h5py.File(path, "r") as file:
@@ -106,7 +125,7 @@ def read_hdf5(
             found = file.id.links.exists(b"label")
             labels = _read_dataset(file, "label", name, None, limit) if found else None
     # h5py raises all of these on damaged files; ProbeError is a ValueError too.
-    except ProbeError:
+    except (ProbeError, FileFormatError):
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileFormatError(f"{name!r} must be a sound HDF5 file, got {error}") from error
@@ -118,6 +137,8 @@ def read_hdf5(
 
 def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: int | None) -> AnyArray:
     import h5py
+
+    from ..formats.hdf5_chunks import check_chunks, fill_values
 
     where = f"/{key} of {name!r}"
     # A link could name any file of this machine, whose content would become /data.
@@ -137,9 +158,13 @@ def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: 
     rows = dataset.shape[0] if limit is None else min(limit, dataset.shape[0])
     declared = rows * int(np.prod(dataset.shape[1:], dtype=object)) * dataset.dtype.itemsize
     stored = dataset.id.get_storage_size()
-    if declared > max(_TRUSTED_BYTES, _MAX_EXPANSION * stored):
-        raise ProbeError(f"{where} must store what it declares, got {declared:,} bytes out of {stored:,} stored")
-    values: AnyArray = dataset[:rows]
+    if declared > 2 * stored + Limits().free_expansion_bytes:
+        found = f"{declared:,} bytes out of {stored:,} stored"
+        raise ProbeError(f"{where} must store what it declares (write it without compression), got {found}")
+    if dataset.chunks:
+        check_chunks(dataset, f"/{key}", repr(name))
+    values: AnyArray = np.empty((rows, *dataset.shape[1:]), dataset.dtype)
+    fill_values(values, dataset, f"/{key}", repr(name))
     return values
 
 
@@ -159,9 +184,9 @@ def _resolve_layout(shape: tuple[int, ...], layout: Layout | None, what: str) ->
     return possible[0]
 
 
-def _check_range(array: AnyArray, name: str) -> None:
+def _check_range(array: AnyArray, name: str, start: int) -> None:
     wrong = ~((array >= 0) & (array <= 1))  # NaN fails both comparisons
     if wrong.any():
         index = int(np.argmax(wrong.any(axis=(1, 2, 3))))
         value = array[index][wrong[index]][0]
-        raise ProbeError(f"{name} must be floats in 0..1, got {value} in image {index}")
+        raise ProbeError(f"{name} must be floats in 0..1, got {value} in image {start + index}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import threading
+import time
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
+
+from ..models.listing import Listing
 
 
 class StopSignals:
@@ -15,6 +19,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._since = math.inf
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -31,6 +36,11 @@ class StopSignals:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
+        self._since = time.monotonic()
+
+    def is_over(self, seconds: float) -> bool:
+        """Whether the first signal came longer ago than this."""
+        return time.monotonic() - self._since > seconds
 
 
 @dataclass
@@ -42,6 +52,10 @@ class ScanSummary:
         done, failed: models that it ran, by outcome.
         known: models that were in the store already, of which `known_failed` as failed.
         retagged: known models whose tags were changed.
+        renamed: models of a name that the store knows from another file, kept under a name with their path.
+        passed_over: number of files that are no models, by what they are.
+        unbelieved: a manifest inside the folder that nobody has named; None: there is none.
+        claimed: number of models of which it says anything.
         reasons: number of failures by reason.
         interrupted: None, or the signal that stopped it (``"SIGINT"``).
         seconds: wall-clock time.
@@ -55,10 +69,21 @@ class ScanSummary:
     known: int = 0
     known_failed: int = 0
     retagged: int = 0
+    renamed: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
+    unbelieved: str | None = None
+    claimed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     interrupted: str | None = None
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, listing: Listing) -> ScanSummary:
+        """The numbers of a scan that begins."""
+        unbelieved = None if listing.unbelieved is None else str(listing.unbelieved)
+        claimed = sum(bool(entry.claims) for entry in listing.entries)
+        return cls(len(listing.entries), passed_over=listing.counts(), unbelieved=unbelieved, claimed=claimed)
 
     @property
     def models_per_second(self) -> float:

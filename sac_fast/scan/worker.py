@@ -13,6 +13,7 @@ import torch
 
 from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
+from ..formats.table_format import TableFormat
 from ..models.architectures import split_architecture
 from ..models.entry import ModelEntry
 from ..models.opened import open_model
@@ -139,6 +140,7 @@ def entry_of(request: Mapping[str, Any]) -> ModelEntry:
         **plain,
         preprocessing=None if preprocessing is None else Preprocessing.from_dict(preprocessing),
         root=None if root is None else Path(root),
+        table=TableFormat(**request.get("table", {})),
     )
 
 
@@ -210,6 +212,7 @@ class ModelRunner:
             model_hash=digest,
             recorded=model.recorded,
             probe_hash=model.probe_hash,
+            notes=model.notes,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )
