@@ -211,8 +211,7 @@ class Fingerprint:
             outputs = arrays.pop("outputs")
             if arrays:
                 raise ValueError(f"other arrays {sorted(arrays)}")
-            # A copy, since torch warns about read-only arrays.
-            return cls(torch.from_numpy(outputs.copy()), metadata["provenance"])
+            return cls(torch.from_numpy(outputs), metadata["provenance"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a fingerprint, got {error}") from error
 

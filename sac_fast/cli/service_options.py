@@ -77,8 +77,11 @@ class ServiceOptions:
         from ..models.answers_file import open_answers
 
         assert self.answers is not None
-        text = "" if self.class_names is None else self.class_names.read_text("utf-8")
-        labels = [line for line in text.splitlines() if line]
+        labels = (
+            []
+            if self.class_names is None
+            else [line for line in self.class_names.read_text("utf-8").splitlines() if line]
+        )
         model, rows = open_answers(self.answers, probes, labels)
         if len(rows) < len(probes):
             missing = sorted(set(range(len(probes))) - set(rows))[:3]

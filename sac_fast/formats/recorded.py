@@ -115,7 +115,7 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> RecordedOut
         refuse("damaged", str(error), error)
     if set(arrays) != {"outputs"}:
         refuse("malformed", f"{name} must stay as it is while it is read, got other arrays than before")
-    outputs = torch.from_numpy(arrays["outputs"].copy())
+    outputs = torch.from_numpy(arrays["outputs"])
     if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
         refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
     provenance = metadata.get("provenance")

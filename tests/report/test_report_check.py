@@ -62,7 +62,12 @@ def test_sha256sum_reads_the_hashes(signed):
 
 
 @pytest.mark.parametrize(
-    "name", ["fingerprints/source.safetensors", "fingerprints/null-0003.safetensors", "report.json"]
+    "name",
+    [
+        "fingerprints/source/0000-model%200.safetensors",
+        "fingerprints/independents/0003-null%203.safetensors",
+        "report.json",
+    ],
 )
 def test_every_changed_byte_is_found(signed, name):
     path = signed[0] / name
@@ -97,8 +102,11 @@ def test_a_number_that_does_not_follow_is_found(tmp_path, field):
     """With all hashes written anew, as a forger would."""
     folder = pool_case(tmp_path)
     content = json.loads((folder / "verdicts.json").read_text())
-    forged = {"suspect": 0.9} if isinstance(content[field], dict) else 0.9
-    (folder / "verdicts.json").write_text(json.dumps({**content, field: forged}, indent=1) + "\n")
+    verdicts = content["tests"][0]["verdicts"]
+    verdicts[field] = {"suspect": 0.9} if isinstance(verdicts[field], dict) else 0.9
+    if field in content:
+        content[field] = verdicts[field]
+    (folder / "verdicts.json").write_text(json.dumps(content, indent=1) + "\n")
     write_report(folder, pdf=False)
     findings = check_report(folder).findings
     assert any(field in finding and "0.9" in finding for finding in findings), findings
@@ -107,7 +115,7 @@ def test_a_number_that_does_not_follow_is_found(tmp_path, field):
 def test_a_value_deep_inside_is_found(tmp_path):
     folder = sibling_case(tmp_path)
     content = json.loads((folder / "verdicts.json").read_text())
-    content["siblings"]["profiles"]["copy"][3] += 1e-4
+    content["tests"][0]["verdicts"]["siblings"]["profiles"]["copy"][3] += 1e-4
     (folder / "verdicts.json").write_text(json.dumps(content, indent=1) + "\n")
     write_report(folder, pdf=False)
     (finding,) = check_report(folder).findings
@@ -116,20 +124,20 @@ def test_a_value_deep_inside_is_found(tmp_path):
 
 def test_other_outputs_do_not_give_the_same_numbers(signed):
     folder, public = signed
-    path = folder / "fingerprints" / "suspect-0000.safetensors"
+    path = folder / "fingerprints" / "suspects" / "0000-suspect.safetensors"
     fp = Fingerprint.load(path)
     Fingerprint(fp.outputs.flip(0), fp.provenance).save(path)
     seal_again(folder)
     findings = check_report(folder, key=public).findings
     assert any("distance is stated as" in finding for finding in findings)
-    assert "fingerprints/suspect-0000.safetensors is not as it was signed" in findings
+    assert "fingerprints/suspects/0000-suspect.safetensors is not as it was signed" in findings
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.json"])
 def test_a_page_that_says_something_else_is_found(signed, name):
     folder, _ = signed
     text = (folder / name).read_text()
-    (folder / name).write_text(text.replace("inconclusive", "derived"))
+    (folder / name).write_text(text.replace("derived", "innocent"))
     seal_again(folder)
     assert any(name in finding for finding in check_report(folder).findings)
 
@@ -145,15 +153,15 @@ def test_another_key_does_not_verify(signed, tmp_path):
 def test_an_added_or_missing_file_is_found(signed):
     folder, public = signed
     lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
-    (folder / "SHA256SUMS").write_text("".join(line for line in lines if "null-0001" not in line))
-    assert any("null-0001.safetensors is not named" in finding for finding in check_report(folder).findings)
+    (folder / "SHA256SUMS").write_text("".join(line for line in lines if "0001-null" not in line))
+    assert any("0001-null%201.safetensors is not named" in finding for finding in check_report(folder).findings)
     outside = folder.parent / "outside"
     outside.write_text("x")
     (folder / "SHA256SUMS").write_text(
         "".join(sorted([*lines, f"{'0' * 64}  ../outside\n"], key=lambda line: line[66:]))
     )
     assert any("../outside lies outside" in finding for finding in check_report(folder).findings)
-    (folder / "fingerprints" / "null-0001.safetensors").unlink()
+    (folder / "fingerprints" / "independents" / "0001-null%201.safetensors").unlink()
     assert not check_report(folder, key=public).sound
 
 
