@@ -19,6 +19,7 @@ from typer import Option
 from ..errors import SacFastError
 from ..io.text import escape_text
 from . import (
+    audit,
     bench,
     demo,
     evaluate,
@@ -49,6 +50,7 @@ app.command()(demo.demo)
 app.add_typer(probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command()(fingerprint.fingerprint)
 app.command()(verify.verify)
+app.command()(audit.audit)
 app.command()(weights.weights)
 app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
 app.command(cls=scan.ScanCommand)(scan.scan)
