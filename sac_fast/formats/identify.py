@@ -57,6 +57,8 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
     for format, start in magic.FORMATS.items():
         if head.startswith(start):
             return format
+    if magic.TORCH_LEGACY.match(head):
+        return "torch-legacy"
     if looks_like_zip(head):
         return zip_kind(read_entries(handle, name, limits))
     if looks_like_safetensors(head[:9], file_size(handle)):

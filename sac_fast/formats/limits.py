@@ -39,6 +39,7 @@ REASONS = {
     "not-finite": "NaN or infinity",
     "wrong-shape": "recorded outputs that are not (n, k)",
     "other-probes": "a fingerprint on other probes",
+    "which-weights": "several state dicts that fit and differ, or none under the key that was named",
     "which-array": "several arrays, none of them named as the one",
     "external-link": "HDF5 data that lie in other files, or links instead of data",
     "filter": "a compression filter that is not allowed",

@@ -2,7 +2,7 @@
 
 from ..formats.identify import identify
 from ..formats.limits import REASONS, Limits
-from .checkpoint import load_model, load_weights, save_weights, weights_hash
+from .checkpoint import load_model, load_weights, save_weights
 from .entries import list_entries
 from .entry import ModelEntry
 from .opened import open_model
@@ -10,6 +10,7 @@ from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
 from .reference_similarity import PairwiseSimilarity, ReferenceSimilarity, similarities
 from .runner import run_inputs, run_model
+from .weights_hash import weights_hash
 
 __all__ = [
     "REASONS",

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..formats.limits import Limits
+from ..formats.weights.sharded import INDEX, shards_of
 from ..io.files import STORE_DATABASE
 from .entry import ModelEntry
 from .manifest import is_manifest, read_manifest
@@ -35,7 +37,8 @@ def list_entries(
 
     A folder with a manifest (zoo.toml, zoo.csv, or the zoo.json of a `LabelledZoo`) means what the manifest says.
     Any other folder is searched with its sub-folders; hidden names, texts, pictures and stores are left out,
-    folders behind links are not entered. What is no regular file but might be taken for a model is listed, to be
+    folders behind links are not entered. A checkpoint in several files is listed by its index
+    (``model.safetensors.index.json``) as one model. What is no regular file but might be taken for a model is listed, to be
     refused by name.
 
     Args:
@@ -82,10 +85,18 @@ def _search(root: Path, defaults: ModelEntry) -> list[ModelEntry]:
         # A folder with a model's name was meant as one, and a link to a folder is not entered: both are listed.
         listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODELS]
         listed += [n for n in files if not n.startswith(".") and Path(n).suffix.lower() not in _NO_MODELS]
+        listed = _with_indexes(here, listed, files)
         for name in listed:
             path = here / name
             found.append(_like(defaults, path.relative_to(root).as_posix(), path, root))
     return sorted(found, key=lambda entry: entry.name)
+
+
+def _with_indexes(folder: Path, listed: list[str], files: list[str]) -> list[str]:
+    """Checkpoints in several files by their index, which is one model, in the place of its parts."""
+    indexes = {n: shards_of(folder / n, Limits()) for n in files if n.endswith(INDEX) and not n.startswith(".")}
+    parts = {part for parts in indexes.values() for part in parts}
+    return [n for n in listed if n not in parts] + [n for n, parts in indexes.items() if parts]
 
 
 def _raise(error: OSError) -> None:

@@ -24,6 +24,7 @@ class ModelEntry:
         output: which of several outputs, see `run_model`; of recorded outputs the array's name.
         tags: ``"independent"`` marks a model known to be independent; others have no meaning here.
         root: a folder that links may not lead out of; None: anywhere.
+        weights_key: which of several state dicts in the file, ``"state_dict_ema"``; None: the only one that fits.
 
     Raises:
         ModelError: an empty name.
@@ -43,6 +44,7 @@ class ModelEntry:
     output: int | str | None = None
     tags: tuple[str, ...] = ()
     root: Path | None = None
+    weights_key: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

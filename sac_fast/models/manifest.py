@@ -13,8 +13,10 @@ zoo.toml::
     path = "a/weights.safetensors"   # relative to the manifest, inside its folder
     name = "a"                       # default: the path
 
-zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), output, tags (with spaces
-between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
+A model may have ``weights_key = "state_dict_ema"``, where its file holds several state dicts.
+
+zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), output, weights_key, tags (with
+spaces between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def _is_text(value: object) -> bool:
 # What each key of a model's row must be, in words and as a check.
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("path", "name", "architecture"), ("a text", _is_text)),
+    "weights_key": ("a text", lambda value: value is None or _is_text(value)),
     "kwargs": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
     "preprocessing": ("a table or JSON object", lambda value: value is None or isinstance(value, Mapping)),
     "output": ("a position or a name", lambda value: value is None or type(value) in (int, str)),
@@ -159,7 +162,7 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
     name = row.get("name", str(path))
     try:
         check_lengths(name, row["tags"])
-        for key in ("path", "architecture", "output"):
+        for key in ("path", "architecture", "output", "weights_key"):
             _check_length(key, row.get(key))
     except ValueError as error:
         raise ValueError(f"{name[:80]!r}: {error}") from None
@@ -172,6 +175,7 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
         output=row["output"],
         tags=tuple(dict.fromkeys([*row["tags"], *defaults.tags])),
         root=Path(os.path.abspath(folder)),
+        weights_key=row.get("weights_key", defaults.weights_key),
     )
 
 

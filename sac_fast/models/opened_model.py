@@ -25,6 +25,8 @@ class OpenedModel(ABC):
         output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
+        weights: which state dict of the file was taken (``"key"``), the prefix that was removed, parametrizations that
+            were undone and entries that were left out, as JSON can hold them; empty for a plain state dict.
 
     Example::
 
@@ -45,6 +47,7 @@ class OpenedModel(ABC):
 
     def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
+        self.weights: dict[str, object] = {}
         self._content: Any = content
 
     @property

@@ -61,6 +61,8 @@ def request_of(job: Job) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
     preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
     root = None if entry.root is None else str(entry.root)
+    if entry.weights_key is not None:  # left out else, so that requests of older stores stay what they are
+        plain["weights_key"] = entry.weights_key
     return plain | {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
 
 

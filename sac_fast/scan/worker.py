@@ -139,6 +139,7 @@ def entry_of(request: Mapping[str, Any]) -> ModelEntry:
         **plain,
         preprocessing=None if preprocessing is None else Preprocessing.from_dict(preprocessing),
         root=None if root is None else Path(root),
+        weights_key=request.get("weights_key"),
     )
 
 
