@@ -120,7 +120,7 @@ def fine_tuned(family, states):
 
 
 def test_copies(family, states):
-    """Changed copies of some models: how many are found at p ≤ 1e-6."""
+    """Changed copies of some models: how many are found at p ≤ 1e-6, or as identical."""
     states = states[:COPIED]
     cases = fine_tuned(family, states)
     rng = np.random.default_rng(0)
@@ -134,7 +134,8 @@ def test_copies(family, states):
         results = [sac_fast.weights_test(state, copy) for state, copy in zip(states, copies, strict=True)]
         found[name] = {
             "cases": len(results),
-            "found": sum(result.log10_p <= -6 for result in results),
+            "found": sum(result.log10_p <= -6 or result.verdict == "identical" for result in results),
+            "identical": sum(result.verdict == "identical" for result in results),
             "largest_log10_p": max(result.log10_p for result in results),
             "fewest_layers": min(len(result.compared) for result in results),
         }

@@ -4,6 +4,8 @@ Importing the package is quick: a public name imports its module when it is firs
 ``torch.ops.sac_fast.*`` as soon as both torch and sac_fast are imported, in either order.
 """
 
+from . import _search_path as _search_path  # isort: skip  # before an import could find the wrong file
+
 import importlib
 import importlib.util
 import sys

@@ -34,7 +34,7 @@ ORDER = (
     "formats",
     "io",
     "_backend",
-    "errors _C",
+    "errors _C _search_path",
 )
 RANK = {room: rank for rank, line in enumerate(ORDER) for room in line.split()}
 MAX_LOOSE_MODULES = 4

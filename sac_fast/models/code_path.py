@@ -2,8 +2,8 @@
 
 A folder with models often is a folder of other people's files: a ``timm.py`` or ``h5py.py`` that lies there must not
 be run because a library of that name is looked for. So the folder is searched only where the user has named code (a
-``module:callable``, or a manifest that names some), after everything that is installed, and never for the libraries
-that sac_fast itself imports.
+``module:callable``, or a manifest that names some), after everything that is installed, never for the libraries that
+sac_fast itself imports, and never on behalf of an installed library, which may try any name that it could make use of.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ LIBRARIES = frozenset(
     ]
 )
 _SAFE_PATH = "PYTHONSAFEPATH"
+_OWN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 class _FolderFinder(MetaPathFinder):
-    """Finds modules in one folder as if it came last on `sys.path`, but none of `LIBRARIES`.
+    """Finds modules in one folder as if it came last on `sys.path`, but none of `LIBRARIES`, and none for a library.
 
     `sys.path` itself stays as it is: it cannot say that one of its folders is not to be searched for some names.
     """
@@ -44,11 +45,29 @@ class _FolderFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if path is not None or fullname in LIBRARIES or PathFinder.find_spec(fullname, [self.folder]) is None:
             return None
+        if _is_library(_importer()):
+            return None
         for finder in sys.meta_path:
             found = None if finder is self else finder.find_spec(fullname, None, target)
             if found is not None and found.origin is not None:  # a folder without __init__.py has no origin
                 return found
         return PathFinder.find_spec(fullname, [*sys.path, self.folder])
+
+
+def _importer() -> str:
+    """The file of the code that imports; ``""`` where it is not known."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    # `importlib.import_module` imports on behalf of its caller.
+    while frame.f_back is not None and frame.f_globals.get("__name__") == "importlib":
+        frame = frame.f_back
+    return frame.f_code.co_filename
+
+
+def _is_library(file: str) -> bool:
+    """Whether a file was installed, and is none of sac_fast's own."""
+    return not file.startswith(_OWN) and not {"site-packages", "dist-packages"}.isdisjoint(file.split(os.sep))
 
 
 def allow_code_in(folder: StrPath | None) -> None:

@@ -1,12 +1,14 @@
 """Where users' code is found: never in the place of a library, last, and only where code was named.
 
-Commands run as the console script does, with ``-P``: ``python -m`` alone puts the current folder first by itself.
+Most commands run as the console script does, with ``-P``; one as ``python -m`` does, which puts the current folder
+first.
 """
 
 import ast
 import importlib
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +25,7 @@ from sac_fast.store import ModelStore
 ROOT = Path(code_path.__file__).parents[2]
 TRAPS = (
     *("PIL", "cv2", "h5py", "matplotlib", "numpy", "nvidia", "onnx", "onnxruntime", "pandas", "pyarrow", "ray"),
-    *("safetensors", "skimage", "timm", "torch", "json", "random"),
+    *("safetensors", "skimage", "timm", "torch", "json", "random", "typing", "typer", "rich"),
 )
 TRAP = "open({!r}, 'a').close()\nraise ImportError('a trap')\n"
 MODELS = """
@@ -43,6 +45,15 @@ def sac_fast(folder, *arguments, code=0):
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
+
+
+def run_as_module(folder, *arguments):
+    """Run ``python -m sac_fast`` in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sac_fast", *map(str, arguments)], cwd=folder, capture_output=True, text=True,
+        timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -80,6 +91,13 @@ def test_a_named_callable_is_found_and_an_absent_library_is_not(folder):
         "--architecture", "beside_models:build", "--architecture", "timm:resnet18", code=1,
     )  # fmt: skip
     assert "No module named 'timm'" in text
+
+
+def test_the_module_run_by_name_is_no_way_round(folder):
+    run_as_module(
+        folder, "fingerprint", "models/a.safetensors", "--probes", "probes.safetensors", "--out", "f.safetensors", "-q",
+        "--architecture", "beside_models:build",
+    )  # fmt: skip
 
 
 def test_a_folder_of_probes(folder):
@@ -144,9 +162,9 @@ def test_no_other_line_changes_the_search_path():
         path.relative_to(ROOT / "sac_fast").as_posix()
         for path in (ROOT / "sac_fast").rglob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
-        if "sys.path.insert" in line or "sys.path.append" in line or "sys.path +=" in line or "sys.path[:]" in line
+        if re.search(r"sys\.path(\.insert|\.append|\.pop| \+=|\[.*\] = )|del sys\.path", line)
     }
-    assert found == {"scan/fork_server.py", "scan/ray.py"}
+    assert found == {"_search_path.py", "scan/fork_server.py", "scan/ray.py"}
 
 
 @pytest.fixture
@@ -183,6 +201,25 @@ def test_libraries_are_never_found_in_the_folder(clean):
     code_path.allow_code_in(clean)
     assert importlib.util.find_spec("timm") is None or "timm.py" not in importlib.util.find_spec("timm").origin
     assert importlib.util.find_spec("torch") is not None
+
+
+def test_an_installed_library_finds_nothing_in_the_folder(clean):
+    """Libraries try to import what they could use: that such a name is not on our list must not matter."""
+    (clean / "here").mkdir()
+    (clean / "here" / "could_be_used.py").write_text("value = 5")
+    (clean / "here" / "users_nets.py").write_text("import could_be_used\nvalue = could_be_used.value")
+    library = clean / "site-packages"
+    library.mkdir()
+    tries = "try:\n    {}\nexcept ImportError:\n    found = False\nelse:\n    found = True\n"
+    (library / "a_library.py").write_text(tries.format("import could_be_used"))
+    by_name = "import importlib; importlib.import_module('could_be_used')"
+    (library / "b_library.py").write_text(tries.format(by_name))
+    sys.path.append(str(library))
+    code_path.allow_code_in(clean / "here")
+    assert not importlib.import_module("a_library").found
+    assert not importlib.import_module("b_library").found
+    assert "could_be_used" not in sys.modules
+    assert importlib.import_module("users_nets").value == 5
 
 
 def test_a_module_beside_the_user_goes_before_a_folder_of_its_name(clean):

@@ -150,7 +150,8 @@ def _describe(arrays: tuple[_Array, ...], graph: tuple[tuple[str, Use], ...]) ->
     flipped = _follow_transposed(shape for _, shape in ordered if len(shape) == 2)
     layers = []
     for array, (axes, shape) in zip(arrays, ordered, strict=True):
-        if flipped and len(array.shape) == 2 and axes in _FLIPPED:
+        recurrent = _RECURRENT.match(array.name) if axes == "" else None
+        if _is_wide(recurrent, shape, file) if recurrent else flipped and len(array.shape) == 2 and axes in _FLIPPED:
             axes, shape = _FLIPPED[axes], shape[::-1]
         use = shown.get(array.name) or _use(array, shape, file)
         layers.append(_Described(array, use, axes, shape))
@@ -223,15 +224,21 @@ def _use_recurrent(array: _Array, name: str, shape: tuple[int, ...], file: _File
     found = _RECURRENT.match(name)
     if found is None or len(shape) != 2:
         return None
-    hidden = file.shapes.get(f"{found[1]}weight_hh{found[3] or ''}")
-    if (
-        hidden is None
-        or len(hidden) != 2
-        or not hidden[1]
-        or hidden[0] not in (hidden[1], 3 * hidden[1], 4 * hidden[1])
-    ):
+    hidden = sorted(_hidden_shape(found, file))
+    if len(hidden) != 2 or not hidden[0] or hidden[1] not in (hidden[0], 3 * hidden[0], 4 * hidden[0]):
         return Use("recurrent layer of an unknown form")
-    return Use(gates=hidden[0] // hidden[1], both_sides=found[2] == "hh", known=True)
+    return Use(gates=hidden[1] // hidden[0], both_sides=found[2] == "hh", known=True)
+
+
+def _hidden_shape(found: re.Match[str], file: _File) -> tuple[int, ...]:
+    """Shape of the hidden matrix of the layer whose name was found; empty: there is none."""
+    return file.shapes.get(f"{found[1]}weight_hh{found[3] or ''}", ())
+
+
+def _is_wide(found: re.Match[str], shape: tuple[int, ...], file: _File) -> bool:
+    """Whether a recurrent layer is stored as (inputs, gates · units), as its hidden matrix shows."""
+    hidden = _hidden_shape(found, file)
+    return len(shape) == len(hidden) == 2 and hidden[0] < hidden[1]
 
 
 def _leave_out_outputs(layers: list[_Described], shown: Collection[str]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from ...formats.weights import WeightArray
 from ...verdict.checks import check_rate
 from .arrays import NamedWeights, Weights, open_any
 from .combine import MIN_LAYERS, partial_conjunction
@@ -18,6 +23,7 @@ from .matching import Comparison, compare_layers
 from .result import WeightsLayer, WeightsResult
 from .rules import describe_layers
 from .same_start import Architecture, find_same_start
+from .variants import PLAIN
 
 NO_PARTNER = "no layer of its shape in the other file"
 _MAX_FACT_BYTES = 1 << 28  # of an array that is read for the facts alone
@@ -100,12 +106,13 @@ def judge_weights(ours: NamedWeights, theirs: NamedWeights, alpha: float) -> Wei
     seen: set[int] = set()
 
     def watch(a: Layer, b: Layer, x: Array, y: Array) -> None:
-        seen.update((id(a.array), id(b.array)))
-        facts.add(x, y, (a.array.dtype, b.array.dtype))
+        if a.name == b.name:
+            seen.update((id(a.array), id(b.array)))
+            facts.add(x, y, (a.array.dtype, b.array.dtype))
 
     left_in, right_in = ([layer for layer in side if layer.use.left_out is None] for side in (left, right))
     compared = compare_layers(left_in, right_in, watch)
-    unread = _compare_rest(ours, theirs, facts, seen)
+    unread = _compare_rest(ours, theirs, facts, seen) + _compare_renamed(ours, theirs, compared, facts, seen)
     identical = facts.counts[EQUAL] == len(ours.arrays) == len(theirs.arrays) > 0
     usable = [pair for pair in compared if pair.refused is None]
     log10_p = partial_conjunction([pair.log10_p for pair in usable])
@@ -159,8 +166,43 @@ def _compare_rest(ours: NamedWeights, theirs: NamedWeights, facts: Facts, seen: 
         if math.prod(array.shape) * _READ_BYTES > _MAX_FACT_BYTES:
             unread += 1
             continue
+        seen.update((id(array), id(other)))
         facts.add(array.read(), other.read(), (array.dtype, other.dtype))
     return unread
+
+
+def _compare_renamed(
+    ours: NamedWeights, theirs: NamedWeights, compared: Sequence[Comparison], facts: Facts, seen: set[int]
+) -> int:
+    """Count the facts of arrays of other names: of equal content, or partners of the test; how many were too large."""
+    rest = [[array for array in side.arrays if id(array) not in seen] for side in (ours, theirs)]
+    forms = set.intersection(*({_form(array) for array in side} for side in rest))
+    rest = [[array for array in side if _form(array) in forms] for side in rest]
+    small = [[array for array in side if math.prod(array.shape) * _READ_BYTES <= _MAX_FACT_BYTES] for side in rest]
+    by_content: dict[object, list[WeightArray]] = defaultdict(list)
+    for array in small[1]:
+        by_content[_content(array)].append(array)
+    for array in small[0]:
+        equal = by_content[_content(array)]
+        if equal:
+            other = equal.pop()
+            seen.update((id(array), id(other)))
+            facts.add(array.read(), other.read().reshape(array.shape), (array.dtype, other.dtype))
+    for pair in compared:
+        apart = pair.refused is None and not {id(pair.a.array), id(pair.b.array)} & seen
+        if apart and pair.a.shape == pair.b.shape and pair.variant == PLAIN:
+            facts.add(pair.a.read(), pair.b.read(), (pair.a.array.dtype, pair.b.array.dtype))
+    return len(rest[0]) - len(small[0])
+
+
+def _form(array: WeightArray) -> object:
+    """Equal for arrays that may hold the same values: gates are an axis of their own where names tell of them."""
+    return math.prod(array.shape), array.dtype
+
+
+def _content(array: WeightArray) -> object:
+    values = np.ascontiguousarray(array.read())
+    return _form(array), hashlib.sha256(values.view(np.uint8).data if values.size else b"").digest()
 
 
 def _list_layers(

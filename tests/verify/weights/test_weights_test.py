@@ -231,3 +231,34 @@ def test_of_large_layers_the_first_units_are_counted():
     result = sac_fast.weights_test(ours, changed(ours, noisy(0.01)))
     assert [layer.units for layer in result.compared] == [512, 512, 450]
     assert all(layer.matches > 0.9 * layer.units for layer in result.compared)
+
+
+def recurrent(seed):
+    """A state dict of two LSTM layers with torch's names."""
+    rng = np.random.default_rng(seed)
+    shapes = {f"rnn.weight_{side}_l{layer}": (96, 24) for layer in range(2) for side in ("ih", "hh")}
+    shapes |= {"rnn.bias_ih_l0": (96,), "head.weight": (10, 24), "head.bias": (10,)}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def test_a_renamed_copy_is_identical_and_a_changed_value_is_seen():
+    ours = recurrent(0)
+    renamed = {f"onnx::{number}": value for number, value in enumerate(reversed(ours.values()))}
+    assert sac_fast.weights_test(ours, renamed).verdict == "identical"
+    renamed["onnx::3"] = renamed["onnx::3"] + 1
+    found = sac_fast.weights_test(ours, renamed)
+    assert found.verdict == "inconclusive"  # without names, recurrent layers cannot be told from others
+    assert found.facts["equal"]["arrays"] == 6
+    assert sac_fast.weights_test(ours, renamed | {"more": renamed["onnx::0"]}).verdict != "identical"
+
+
+def test_recurrent_layers_stored_with_inputs_first_are_compared():
+    ours, other = recurrent(0), recurrent(1)
+    wide = {name: value.T if "weight_" in name else value for name, value in ours.items()}
+    assert sac_fast.weights_test(ours, wide).verdict == "identical"
+    rng = np.random.default_rng(2)
+    wide = {name: value + 0.05 * rng.normal(size=value.shape).astype(np.float32) for name, value in wide.items()}
+    found = sac_fast.weights_test(ours, wide)
+    assert (found.verdict, len(found.compared)) == ("weights related", 4)
+    assert found.p_value < 1e-12
+    assert sac_fast.weights_test(other, wide).verdict == "not distinguished"
