@@ -36,7 +36,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``. Only ``name`` and ``probe_hash``
+            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``; ``weights`` where a file holds
+            more than a plain state dict: what was taken of it. Only ``name`` and ``probe_hash``
             are required. A form that the outputs cannot have is refused.
 
     Raises:
@@ -296,6 +297,8 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
     }
+    if isinstance(model, OpenedModel) and model.weights:
+        provenance["weights"] = model.weights
     return Fingerprint(outputs, provenance)
 
 

@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from .checks import check_output_path, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights
+from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights, WeightsKey
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,7 @@ class ModelOptions:
     """How a model is built."""
 
     weights: Weights = None
+    weights_key: WeightsKey = None
     model_args: ModelArgs = None
     architecture: Annotated[
         list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
@@ -123,10 +124,11 @@ def _open(
     if options.architecture or not file.exists():
         allow_code_in(os.getcwd())
     if not file.exists():
-        return load_model(model, weights=options.weights, kwargs=arguments)
+        return load_model(model, weights=options.weights, kwargs=arguments, weights_key=options.weights_key)
     architectures = options.architecture or []
     if arguments:  # of all of them, beside those that one has of its own
         architectures = [
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
-    return open_model(ModelEntry(file.name, file, output=output), architectures=architectures)
+    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key)
+    return open_model(entry, architectures=architectures)

@@ -44,7 +44,10 @@ Quiet = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
 Seed = Annotated[int, Option(min=0, callback=check_seed_option, help="Seed of everything random.")]
 Size = Annotated[str | None, Option(help="Size of the model's input: probes are resized to N or HxW pixels.")]
 Std = Annotated[str, Option(help="Standard deviation to divide by, likewise.")]
-Weights = Annotated[Path | None, file_option("Weights: safetensors, or a weights_only state dict.")]
+Weights = Annotated[Path | None, file_option("Weights: safetensors, what torch.save wrote, or the index of several files.")]
+WeightsKey = Annotated[
+    str | None, Option(help="Which state dict, where a file holds several that fit: state_dict_ema, say.")
+]
 Workers = Annotated[int | None, Option(min=1, help="Training processes; default: one a core.")]
 
 

@@ -16,7 +16,7 @@ from typer import Argument, Option
 
 from .checks import refuse_if, usage_errors
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet, file_option
+from .options import Comparison, InputOptions, Metric, Quiet, WeightsKey, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -121,6 +121,7 @@ def scan(
         list[str] | None,
         Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
     ] = None,
+    weights_key: WeightsKey = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
     how: RunOptions,
@@ -146,6 +147,7 @@ def scan(
         batch_size=how.batch_size,
         dtype=how.dtype,
         architectures=tuple(architecture or ()),
+        weights_key=weights_key,
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
     )

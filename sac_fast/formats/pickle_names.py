@@ -14,7 +14,7 @@ _STANDARD = {
     "argparse": {"Namespace"},
     "builtins": {
         *("object", "set", "frozenset", "slice", "range", "complex", "bytearray", "bytes", "int", "float", "str"),
-        *("bool", "list", "dict", "tuple"),
+        *("bool", "list", "dict", "tuple", "xrange", "unicode", "long"),
     },
     "_codecs": {"encode"},
     "collections": {"OrderedDict", "Counter", "defaultdict", "deque"},

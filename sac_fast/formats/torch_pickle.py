@@ -28,7 +28,9 @@ DTYPES: dict[str, torch.dtype] = {row.name: getattr(torch, row.name) for row in 
 QUANTISED = {"QInt8Storage": torch.int8, "QUInt8Storage": torch.uint8, "QInt32Storage": torch.int32}
 _STORAGES = {row.storage: DTYPES[row.name] for row in STORED_DTYPES if row.storage}
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"}
-_IN_TORCH = {*_STORAGES, *QUANTISED, *DTYPES, "Size", "device"}
+_LAYOUTS = {"strided", "sparse_coo", "sparse_csr", "channels_last", "contiguous_format", "preserve_format"}
+_SCHEMES = {"per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "qint8", "quint8", "qint32"}
+_IN_TORCH = {*_STORAGES, *QUANTISED, *DTYPES, *_LAYOUTS, *_SCHEMES, "Size", "device"}
 # What a pickle may name, by module; most of it becomes a refusal that says what was found.
 _KNOWN = {
     "torch": _IN_TORCH,

@@ -24,7 +24,13 @@ from .state_views import StateDict, state_views
 from .weights_hash import dense_state, weights_hash
 
 
-def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
+def load_model(
+    spec: str,
+    *,
+    weights: StrPath | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    weights_key: str | None = None,
+) -> nn.Module:
     """Build a model by calling what ``spec`` names, and fill in its weights.
 
     Importing the module runs its code: name only modules you trust. Weight files are only read, never run.
@@ -33,6 +39,7 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
         spec: ``"package.module:callable"``; the callable (a class or a function) returns an `nn.Module`.
         weights: see `load_weights`; None: as the callable leaves them.
         kwargs: keyword arguments of the callable.
+        weights_key: see `load_weights`.
 
     Returns:
         The model, in the mode in which the callable leaves it.
@@ -48,7 +55,7 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
     """
     model = call_spec(spec, kwargs)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, weights_key=weights_key)
     return model
 
 

@@ -1,6 +1,6 @@
-"""The external weight files of an ONNX file, whose own stamp does not change when they do.
+"""The external weight files of an ONNX file, or of an index, whose own stamp does not change when they do.
 
-Their names are searched in the file's bytes, without parsing an untrusted protobuf in the process of the scan: an entry
+An index names them. In ONNX their names are searched in the file's bytes, without parsing an untrusted protobuf in the process of the scan: an entry
 of ``TensorProto.external_data`` is the field 13 with a key, the text "location", and a value.
 Source: https://onnx.ai/onnx/repo-docs/ExternalData.html, onnx.proto, https://protobuf.dev/programming-guides/encoding/
 """
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import FileFormatError
+from ..formats.limits import Limits
+from ..formats.weights.sharded import INDEX, shards_of
 from ..io.files import open_regular
 from ..io.hashing import canonical_json
 from ..store.records import MAX_TEXT
@@ -28,7 +30,7 @@ _KEY = re.compile(rb"[\x08\x00]location")
 
 
 def external_files(path: Path) -> tuple[str, ...] | None:
-    """The names of external files in an ONNX file.
+    """The names of external files in an ONNX file, or of the parts that an index names.
 
     Args:
         path: any file; one that cannot be opened has none.
@@ -36,6 +38,8 @@ def external_files(path: Path) -> tuple[str, ...] | None:
     Returns:
         The names, sorted; None: there may be some, but they cannot be determined.
     """
+    if path.name.endswith(INDEX):
+        return shards_of(path, Limits())
     try:
         with open_regular(path) as handle:
             size = os.fstat(handle.fileno()).st_size

@@ -26,7 +26,7 @@ from ..io.text import escape_text
 MAX_HEADER_BYTES = 1 << 20
 #: Largest outputs of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
 MAX_BODY_BYTES = 1 << 30
-MAX_MESSAGE_CHARACTERS = 500
+MAX_MESSAGE_CHARACTERS = 2000
 
 _LENGTHS = struct.Struct("<IQ")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
@@ -49,7 +49,7 @@ class RunResult:
         inferred: index of the scan's architecture that fits; None: none was inferred.
         seconds: of loading and of running, by the worker's clock.
         reason: short code of a failure; None: success.
-        message: of a failure, one line of printable characters.
+        message: of a failure, one line of printable characters; of a success, what of the file was taken, or ``""``.
         probe_hash: of the probes that recorded outputs name, ``"sha256:…"``; None: they name none.
     """
 
@@ -168,6 +168,7 @@ def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview
         "recorded": result.recorded,
         "probe_hash": result.probe_hash,
         "inferred": result.inferred,
+        "message": result.message,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
     }
@@ -221,7 +222,8 @@ def read_reply(
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
         return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
-    return RunResult(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
+    note = _escape_message(text)
+    return RunResult(outputs, word, digest, recorded, inferred, seconds, message=note, probe_hash=probe_hash)
 
 
 def _check_reply(*checks: tuple[bool, str]) -> None:

@@ -159,6 +159,7 @@ class ResultWriter:
             failure = dataclasses.replace(record, status="failed", reason=result.reason, message=result.message)
             self._batch.failures.append(failure)
         else:
+            record = dataclasses.replace(record, message=result.message or None)
             self._batch.results.append((record.key, record, result.outputs))
             self._batch.bytes += result.outputs.nbytes
 
@@ -243,4 +244,5 @@ class ResultWriter:
 def model_event(record: ModelRecord) -> Event:
     """The event of a model with outputs, or of one that failed."""
     names = ("reason", "message") if record.status == "failed" else ("format", "model_hash", "n", "k", "seconds")
-    return {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
+    event = {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
+    return event if record.status == "failed" or record.message is None else {**event, "message": record.message}

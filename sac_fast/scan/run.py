@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..fingerprint import Fingerprint
+from ..formats.weights.sharded import INDEX
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
@@ -239,6 +240,8 @@ class _Scan:
         """The job of a model; None for a known one."""
         if entry.preprocessing is None:
             entry = dataclasses.replace(entry, preprocessing=self.settings.preprocessing)
+        if entry.weights_key is None:
+            entry = dataclasses.replace(entry, weights_key=self.settings.weights_key)
         job = Job(next(numbers), entry)
         stamp, known = _stamp(entry.path), records.get(entry.name)
         request = request_hash(job, self.settings, self.builder.code_version)
@@ -247,7 +250,7 @@ class _Scan:
         if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
             self._skip(known, entry.tags)
             return None
-        if entry.path.suffix.lower() == ".onnx":
+        if entry.path.suffix.lower() == ".onnx" or entry.path.name.endswith(INDEX):
             # Stamp external weights before the run: the next scan notices a change in between.
             full = with_external(request, entry.path, external_files(entry.path))
             stamp, request = (None, request) if full is None else (stamp, full)

@@ -13,12 +13,13 @@ import torch
 
 from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
+from ..io.hashing import canonical_json
 from ..models.architectures import split_architecture
 from ..models.entry import ModelEntry
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
 from ..models.preprocessing import Preprocessing
-from .protocol import RunResult, failed
+from .protocol import MAX_MESSAGE_CHARACTERS, RunResult, failed
 
 #: Larger prepared probes are not cached but prepared again for each model, a part at a time.
 MAX_CACHED_BYTES = 1 << 30
@@ -211,6 +212,7 @@ class ModelRunner:
             model_hash=digest,
             recorded=model.recorded,
             probe_hash=model.probe_hash,
+            message=canonical_json(model.weights)[:MAX_MESSAGE_CHARACTERS] if model.weights else "",
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )

@@ -66,7 +66,7 @@ def put_record(connection: sqlite3.Connection, record: ModelRecord, digest: str 
 
 def as_done(record: ModelRecord) -> ModelRecord:
     """The record of a model with outputs."""
-    if record.status == "done" and record.reason is None and record.message is None:
+    if record.status == "done" and record.reason is None:
         return record
     return dataclasses.replace(record, status="done", reason=None, message=None)
 
