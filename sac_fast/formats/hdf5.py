@@ -12,8 +12,8 @@ from ..io.files import file_size
 from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse, refuse_errors
 from .npy import check_output_shape, choose_array, output_dtype
 
-# deflate, shuffle, fletcher32: what h5py writes without plug-ins. Others would load a library that the file names.
-_FILTERS = {1, 2, 3}
+# deflate, shuffle, fletcher32 and lzf: what h5py writes without plug-ins. Others would load a library that the file names.
+_FILTERS = {1, 2, 3, h5py.h5z.FILTER_LZF}
 _PIECE_BYTES = 8 << 20
 
 
@@ -80,7 +80,7 @@ def check_dataset(dataset: Any, key: str, name: str, limits: Limits, file_bytes:
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= _FILTERS:
-        wanted = "no filters but gzip, shuffle and fletcher32"
+        wanted = "no filters but gzip, lzf, shuffle and fletcher32"
         refuse("filter", f"{name} must use {wanted} at {key!r}, got {sorted(filters)}")
     declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
     needed: int = math.prod(dataset.shape) * itemsize
