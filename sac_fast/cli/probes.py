@@ -72,7 +72,7 @@ def verify(
 ) -> None:
     """Remake probes from their recipe and say of each image whether the pixels are equal.
 
-    Exit code 0: every image is equal, and committed draws are as committed; 1: not.
+    Exit code 0: every image is equal, committed draws are as committed, and nothing else chose the images; 1: not.
     """
     from ..probes import ProbeSet, verify_probes
     from .render.common import show_probe_verification

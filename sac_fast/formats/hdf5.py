@@ -9,12 +9,9 @@ import h5py
 import torch
 
 from ..io.files import file_size
-from .limits import MAX_HDF5_CHUNK_BYTES, Limits, refuse, refuse_errors
+from .hdf5_chunks import FILTERS, check_chunks, fill_values
+from .limits import Limits, refuse, refuse_errors
 from .npy import check_output_shape, choose_array, output_dtype
-
-# deflate, shuffle, fletcher32 and lzf: what h5py writes without plug-ins. Others would load a library that the file names.
-_FILTERS = {1, 2, 3, h5py.h5z.FILTER_LZF}
-_PIECE_BYTES = 8 << 20
 
 
 def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
@@ -79,7 +76,7 @@ def check_dataset(dataset: Any, key: str, name: str, limits: Limits, file_bytes:
         refuse("external-link", f"{name} must store {key!r} itself, got a dataset whose values lie in other files")
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
-    if not filters <= _FILTERS:
+    if not filters <= FILTERS:
         wanted = "no filters but gzip, lzf, shuffle and fletcher32"
         refuse("filter", f"{name} must use {wanted} at {key!r}, got {sorted(filters)}")
     declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
@@ -87,14 +84,8 @@ def check_dataset(dataset: Any, key: str, name: str, limits: Limits, file_bytes:
     limits.check_tensor(name, key, needed, needed)
     limits.check_expansion(name, key, needed, file_bytes)
     if dataset.chunks:
-        if math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_HDF5_CHUNK_BYTES:
-            wanted = f"chunks of at most {MAX_HDF5_CHUNK_BYTES:,} bytes"
-            refuse("too-large", f"{name} must have {wanted} at {key!r}, got larger")
-        wanted = math.prod(math.ceil(n / c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
-        complete = dataset.id.get_num_chunks() == wanted
-    else:
-        complete = stored == declared
-    if not complete:
+        check_chunks(dataset, key, name)
+    elif stored != declared:
         refuse("expanded", f"{name} must store every value of {key!r}, got {stored:,} bytes stored of {declared:,}")
     return needed
 
@@ -104,7 +95,5 @@ def _read(dataset: Any, key: str, name: str, limits: Limits, file_bytes: int) ->
     check_output_shape(dataset.shape or (), name, key)
     check_dataset(dataset, key, name, limits, file_bytes, target.itemsize)
     result = torch.empty(dataset.shape, dtype=target)
-    rows = max(1, _PIECE_BYTES // max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize))
-    for start in range(0, dataset.shape[0], rows):
-        result[start : start + rows].numpy()[...] = dataset[start : start + rows]
+    fill_values(result.numpy(), dataset, key, name)
     return result if result.ndim > 1 else result[:, None]

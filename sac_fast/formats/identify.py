@@ -135,6 +135,7 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
         if root is not None:
             _check_inside(_path_of(handle.fileno(), path), root, name)
         limits.check_file(name, file_size(handle))
+        limits.check_holes(name, handle)
     except BaseException:
         handle.close()
         raise

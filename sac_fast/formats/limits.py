@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from ..errors import ModelRefusedError
+from ..io.files import file_size, stored_bytes
 
 #: Every `ModelRefusedError.reason`, and what it says.
 REASONS = {
@@ -16,6 +17,7 @@ REASONS = {
     "not-a-regular-file": "a folder, a pipe, a socket or a device",
     "symlink": "a link to a file outside the folder of models",
     "symlink-loop": "links that lead to themselves",
+    "path-too-long": "a path that the system does not take",
     "unknown-format": "no format that is read here",
     "not-a-model": "a file of sac_fast that holds no model (probes, for example)",
     "truncated": "the file ends before its data do",
@@ -59,6 +61,7 @@ MAX_FINGERPRINT_HEADER = 2 << 20  # bytes; parsed as JSON twice, a header costs 
 MAX_PICKLE_STEPS = 1_500_000  # one step makes at most some 100 bytes: an empty dict and its place in the memo
 MAX_PICKLE_CLASSES = 10_000  # that a pickle names; each is a class in memory
 MAX_KEY_PARTS = 30_000  # of a pickle's keys that are neither short numbers nor text, whose hashes cannot be chosen
+MAX_ONNX_BYTES = (1 << 31) - 1  # of a ModelProto; protobuf reads no longer message
 MAX_ONNX_FIELDS = 10_000  # of a ModelProto, at its top
 MAX_ONNX_GRAPH_FIELDS = 1_000_000  # of a ModelProto, all together
 MAX_ONNX_DEPTH = 50  # of messages inside each other
@@ -68,6 +71,7 @@ MAX_JSON_VALUES = 1_000_000  # of one JSON file
 MAX_CSV_BYTES = 64 << 20
 MAX_CSV_COLUMNS = 1 << 20
 MAX_HDF5_CHUNK_BYTES = 32 << 20
+MAX_HDF5_CHUNKS = 400_000  # of one dataset; each is an entry in memory while they are read
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,12 @@ class Limits:
             refuse("empty", f"{name} must hold a model, got an empty file")
         if size > self.max_file_bytes:
             refuse("too-large", f"{name} must have at most {self.max_file_bytes:,} bytes, got {size:,}")
+
+    def check_holes(self, name: str, handle: BinaryIO) -> None:
+        """Refuse a file that is mostly holes, which take no place on the disk."""
+        size = file_size(handle)
+        if size > self.free_expansion_bytes:
+            self.check_expansion(name, "the whole file", size, stored_bytes(handle))
 
     def check_count(self, name: str, count: int, what: str = "tensors") -> None:
         """Refuse more than `max_tensors`."""

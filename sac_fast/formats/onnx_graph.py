@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 with contextlib.suppress(ImportError):  # `onnx_model` names the extra before it calls anything here
     import onnx
 
+from .identify import open_model_file
 from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
 from .onnx_operators import BUILT_IN
 from .onnx_wire import check_fields
@@ -68,7 +69,7 @@ def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]
         if tensor.data_location:
             external.add(external_place(tensor, size, path, name)[0])
     for place in external:
-        limits.check_file(repr(str(place)), place.stat().st_size)
+        open_model_file(place, limits).close()
     _check_values(model, path, name, limits)
     return sorted(external)
 

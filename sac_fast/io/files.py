@@ -21,9 +21,15 @@ STORE_DATABASE = "zoo.sqlite"
 #: What the index of a labelled zoo, zoo.json, says that it is.
 LABELLED_ZOO = "sac_fast labelled zoo"
 
+# Between holes of one file; more are not counted.
+_MAX_EXTENTS = 1 << 16
 _LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
 # Sockets and devices without a driver cannot even be opened.
-_REASONS = {errno.ELOOP: "symlink-loop", errno.ENXIO: "not-a-regular-file", errno.ENODEV: "not-a-regular-file"}
+_REASONS = {
+    errno.ELOOP: "symlink-loop",
+    errno.ENAMETOOLONG: "path-too-long",
+    **dict.fromkeys((errno.ENXIO, errno.ENODEV), "not-a-regular-file"),
+}
 
 
 @contextlib.contextmanager
@@ -96,7 +102,7 @@ def open_regular(path: StrPath) -> BinaryIO:
 
     Raises:
         FileFormatError: it does not exist, cannot be read, or is not a regular file; its ``reason`` is
-            ``"missing"``, ``"symlink-loop"`` or ``"not-a-regular-file"``.
+            ``"missing"``, ``"symlink-loop"``, ``"path-too-long"`` or ``"not-a-regular-file"``.
     """
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to would otherwise block.
@@ -113,6 +119,26 @@ def open_regular(path: StrPath) -> BinaryIO:
 def file_size(handle: BinaryIO) -> int:
     """Bytes of an open file."""
     return os.fstat(handle.fileno()).st_size
+
+
+def stored_bytes(handle: BinaryIO) -> int:
+    """Bytes of an open file that lie on a disk: its size without its holes.
+
+    A file of terabytes can take no place at all. Where the file system does not tell, the whole size counts.
+    """
+    size = file_size(handle)
+    if os.fstat(handle.fileno()).st_blocks * 512 >= size:
+        return size
+    # What was written a moment ago may have no blocks yet, and what is compressed has few: neither has holes.
+    stored = position = 0
+    before = os.lseek(handle.fileno(), 0, os.SEEK_CUR)
+    with contextlib.suppress(OSError):  # no data after this position, or a file system without holes
+        for _ in range(_MAX_EXTENTS):
+            start = os.lseek(handle.fileno(), position, os.SEEK_DATA)
+            position = os.lseek(handle.fileno(), start, os.SEEK_HOLE)
+            stored += position - start
+    os.lseek(handle.fileno(), before, os.SEEK_SET)
+    return stored
 
 
 def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:

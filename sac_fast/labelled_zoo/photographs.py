@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ..errors import ProbeError
+from ..errors import FileFormatError, ProbeError
+from ..io.files import open_regular
+from ..probes.image_file import open_image
 
 _SKIMAGE = (
     "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png",
@@ -64,9 +65,9 @@ def read_photograph(name: str) -> NDArray[np.uint8]:
     """
     path = installed_file(f"photograph {name!r}", *PHOTOGRAPHS[name])
     try:
-        with Image.open(path) as picture:
+        with open_regular(path) as handle, open_image(handle) as picture:
             return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-    except OSError as error:
+    except (FileFormatError, OSError) as error:
         raise ProbeError(f"photograph {name!r} must be readable at {path}, got: {error}") from error
 
 

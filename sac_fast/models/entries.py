@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from ..formats.limits import Limits
 from ..formats.weights.sharded import INDEX, shards_of
 from ..io.files import STORE_DATABASE
 from .entry import ModelEntry
-from .manifest import is_manifest, read_manifest
+from .folder_walk import walk_folder
+from .manifest import MAX_TEXT, is_manifest, read_manifest
 from .preprocessing import Preprocessing
 
 # Texts and pictures that lie beside models; everything else is identified by content when it is opened.
@@ -66,7 +68,7 @@ def list_entries(
     defaults = ModelEntry("default", source, architecture, kwargs or {}, preprocessing, output, tuple(tags))
     candidates = [source / name for name in _MANIFESTS] if source.is_dir() else [source]
     if manifest := next(filter(is_manifest, candidates), None):
-        return _unique(read_manifest(manifest, defaults), source)
+        return _unique(read_manifest(manifest, defaults, asked=manifest == source), source)
     if source.is_dir():
         return _unique(_search(source, defaults), source)
     if not os.path.lexists(source):
@@ -75,21 +77,18 @@ def list_entries(
 
 
 def _search(root: Path, defaults: ModelEntry) -> list[ModelEntry]:
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=False, onerror=_raise):
-        here = Path(folder)
+    found: list[Path] = []
+    for here, folders, files in walk_folder(root, found):
         if STORE_DATABASE in files:  # holds outputs, not models: a scan with its store in here would scan itself
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # A folder with a model's name was meant as one, and a link to a folder is not entered: both are listed.
-        listed = [n for n in folders if (here / n).is_symlink() or Path(n).suffix.lower() in _MODELS]
-        listed += [n for n in files if not n.startswith(".") and Path(n).suffix.lower() not in _NO_MODELS]
-        listed = _with_indexes(here, listed, files)
-        for name in listed:
-            path = here / name
-            found.append(_like(defaults, path.relative_to(root).as_posix(), path, root))
-    return sorted(found, key=lambda entry: entry.name)
+        found += [here / n for n in folders if os.path.islink(here / n) or Path(n).suffix.lower() in _MODELS]
+        listed = [n for n in files if not n.startswith(".") and Path(n).suffix.lower() not in _NO_MODELS]
+        found += [here / n for n in _with_indexes(here, listed, files)]
+    entries = (_like(defaults, path.relative_to(root).as_posix(), path, root) for path in found)
+    return sorted(entries, key=lambda entry: entry.name)
 
 
 def _with_indexes(folder: Path, listed: list[str], files: list[str]) -> list[str]:
@@ -99,16 +98,14 @@ def _with_indexes(folder: Path, listed: list[str], files: list[str]) -> list[str
     return [n for n in listed if n not in parts] + [n for n, parts in indexes.items() if parts]
 
 
-def _raise(error: OSError) -> None:
-    raise ModelError(f"cannot list {error.filename!r}: {error.strerror}") from error
-
-
 def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:
     raw, shown = os.fsencode(name), name
     if raw != name.encode("utf-8", "replace"):
         # Undecodable bytes in a file's name could not be written to a store. No path that was listed begins with "./",
         # so that no other file has the name that is shown instead.
         shown = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    if len(shown) > MAX_TEXT:  # longer than any path that can be opened: refused by this name, but not stored by it
+        shown = f"./{shown[:1000]}…{hashlib.sha256(raw).hexdigest()}"
     return dataclasses.replace(defaults, name=shown, path=path, root=root)
 
 

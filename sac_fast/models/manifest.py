@@ -26,17 +26,21 @@ import csv
 import io
 import json
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import FileFormatError, describe_error
+from ..formats.json_text import parse_json
+from ..formats.toml_text import parse_toml
 from ..io.files import LABELLED_ZOO, open_regular, read_regular
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
 MAX_BYTES = 64 << 20
+#: Largest manifest, and most models in it, that is read although the user named only the folder around it.
+MAX_UNASKED_BYTES = 1_000_000
+MAX_UNASKED_MODELS = 50_000
 #: Longest name, path, architecture or output, in characters, and longest tags together: what a store holds.
 MAX_TEXT = 4096
 MAX_TAGS = 1 << 15
@@ -79,12 +83,13 @@ def is_manifest(path: Path) -> bool:
     return b"path" in [cell.strip(b' "\r') for cell in cells]
 
 
-def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
+def read_manifest(path: Path, defaults: ModelEntry, *, asked: bool = True) -> list[ModelEntry]:
     """Read zoo.toml, zoo.csv or the zoo.json of a labelled zoo.
 
     Args:
         path: the manifest.
         defaults: what holds where the manifest is silent; its tags are added everywhere.
+        asked: the user named the manifest; False: only the folder that it lies in, so that it may be much smaller.
 
     Returns:
         The entries in the manifest's order; their files may be missing.
@@ -92,7 +97,7 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
     Raises:
         FileFormatError: not such a manifest; the message names the model.
     """
-    raw = read_regular(path, MAX_BYTES)
+    raw = _read(path, asked)
     reader = {".toml": _toml, ".csv": _csv, ".json": _labelled}[path.suffix]
     try:
         rows = reader(raw.decode("utf-8-sig"))
@@ -109,8 +114,19 @@ def read_manifest(path: Path, defaults: ModelEntry) -> list[ModelEntry]:
     return entries
 
 
+def _read(path: Path, asked: bool) -> bytes:
+    if asked:
+        return read_regular(path, MAX_BYTES)
+    why = f"as a manifest inside a folder; name it to have up to {MAX_BYTES:,} read"
+    raw = read_regular(path, MAX_UNASKED_BYTES, why)
+    # A line of two bytes is a model that takes a kilobyte.
+    if path.suffix == ".csv" and (lines := len(raw.splitlines())) > MAX_UNASKED_MODELS:
+        raise FileFormatError(f"{str(path)!r} must have at most {MAX_UNASKED_MODELS:,} lines {why}, got {lines:,}")
+    return raw
+
+
 def _toml(text: str) -> list[dict[str, Any]]:
-    content = tomllib.loads(text)
+    content = parse_toml(text)
     if unknown := sorted(set(content) - {"defaults", "models"}):
         raise ValueError(f"tables must be [defaults] and [[models]], got {unknown}")
     shared = dict(content.get("defaults", {}))
@@ -131,7 +147,7 @@ def _csv(text: str) -> list[dict[str, Any]]:
 
 
 def _labelled(text: str) -> list[dict[str, Any]]:
-    index = json.loads(text)
+    index = parse_json(text.encode(), "zoo.json")
     if index["kind"] != LABELLED_ZOO:
         raise ValueError(f"kind must be {LABELLED_ZOO!r}, got {index['kind']!r}")
     return [

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..formats.limits import Limits, refuse, refuse_errors
+from ..formats.limits import MAX_ONNX_BYTES, Limits, refuse, refuse_errors
+from ..io.files import file_size
 from ..io.hashing import hash_json, sha256_stream
 from .entry import ModelEntry
 from .opened_model import OpenedModel
@@ -88,6 +89,8 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     except ImportError as error:
         remedy = f"pip install 'sac-fast[onnx]' ({error})"
         refuse("missing-extra", f"{name} is an ONNX file, which needs onnxruntime: {remedy}", error)
+    if file_size(handle) > MAX_ONNX_BYTES:
+        refuse("too-large", f"{name} must have at most {MAX_ONNX_BYTES:,} bytes, got {file_size(handle):,}")
     handle.seek(0)
     data = handle.read()
     model = parse_graph(data, name, limits)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import FileFormatError, ProbeError
+from ..formats.limits import Limits
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
 from .arguments import check_integer
@@ -19,9 +20,7 @@ AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
 _CHANNEL_AXIS: dict[Layout, int] = {"NHWC": 3, "NCHW": 1}
 
-# HDF5 datasets may declare far more than they store (unwritten chunks, extreme compression) and so exhaust the memory.
-_TRUSTED_BYTES = 64 << 20
-_MAX_EXPANSION = 200
+_PIECE_BYTES = 8 << 20
 
 
 def to_numpy(values: object, name: str) -> AnyArray:
@@ -53,14 +52,19 @@ def to_pixels(array: AnyArray, layout: Layout | None, name: str) -> tuple[npt.ND
     done: dict[str, Any] = {"layout": layout, "dtype": array.dtype.name}
     if layout == "NCHW":
         array = array.transpose(0, 2, 3, 1)
-    if array.dtype.kind == "f":
-        _check_range(array, name)
-        work = array.astype(np.result_type(array.dtype.newbyteorder("="), np.float32), copy=False)
-        array = (work * work.dtype.type(255)).astype(np.uint8)
-        done["float_conversion"] = "truncate(255 x)"
-    elif array.dtype != np.uint8:
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3))), done
+    if array.dtype.kind != "f":
         raise ProbeError(f"{name} must be uint8 or float in 0..1, got {array.dtype}")
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:3], 3))), done
+    result = np.empty((*array.shape[:3], 3), np.uint8)
+    step = max(1, _PIECE_BYTES // array[0].nbytes)  # a product of all floats would take as much memory again
+    for start in range(0, len(array), step):
+        block = array[start : start + step]
+        _check_range(block, name, start)
+        work = block.astype(np.result_type(array.dtype.newbyteorder("="), np.float32), copy=False)
+        result[start : start + step] = (work * work.dtype.type(255)).astype(np.uint8)
+    done["float_conversion"] = "truncate(255 x)"
+    return result, done
 
 
 def to_labels(values: object, count: int, name: str) -> npt.NDArray[np.int64]:
@@ -95,6 +99,7 @@ def read_hdf5(
     limit = None if limit is None else check_integer("limit", limit, 1)
     name = os.fspath(path)
     with open_regular(path) as handle:
+        Limits().check_holes(repr(name), handle)
         digest = sha256_stream(handle)
     try:
         with h5py.File(path, "r") as file:
@@ -106,7 +111,7 @@ def read_hdf5(
             found = file.id.links.exists(b"label")
             labels = _read_dataset(file, "label", name, None, limit) if found else None
     # h5py raises all of these on damaged files; ProbeError is a ValueError too.
-    except ProbeError:
+    except (ProbeError, FileFormatError):
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise FileFormatError(f"{name!r} must be a sound HDF5 file, got {error}") from error
@@ -118,6 +123,8 @@ def read_hdf5(
 
 def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: int | None) -> AnyArray:
     import h5py
+
+    from ..formats.hdf5_chunks import check_chunks, fill_values
 
     where = f"/{key} of {name!r}"
     # A link could name any file of this machine, whose content would become /data.
@@ -137,9 +144,13 @@ def _read_dataset(file: Any, key: str, name: str, layout: Layout | None, limit: 
     rows = dataset.shape[0] if limit is None else min(limit, dataset.shape[0])
     declared = rows * int(np.prod(dataset.shape[1:], dtype=object)) * dataset.dtype.itemsize
     stored = dataset.id.get_storage_size()
-    if declared > max(_TRUSTED_BYTES, _MAX_EXPANSION * stored):
-        raise ProbeError(f"{where} must store what it declares, got {declared:,} bytes out of {stored:,} stored")
-    values: AnyArray = dataset[:rows]
+    if declared > 2 * stored + Limits().free_expansion_bytes:
+        found = f"{declared:,} bytes out of {stored:,} stored"
+        raise ProbeError(f"{where} must store what it declares (write it without compression), got {found}")
+    if dataset.chunks:
+        check_chunks(dataset, f"/{key}", repr(name))
+    values: AnyArray = np.empty((rows, *dataset.shape[1:]), dataset.dtype)
+    fill_values(values, dataset, f"/{key}", repr(name))
     return values
 
 
@@ -159,9 +170,9 @@ def _resolve_layout(shape: tuple[int, ...], layout: Layout | None, what: str) ->
     return possible[0]
 
 
-def _check_range(array: AnyArray, name: str) -> None:
+def _check_range(array: AnyArray, name: str, start: int) -> None:
     wrong = ~((array >= 0) & (array <= 1))  # NaN fails both comparisons
     if wrong.any():
         index = int(np.argmax(wrong.any(axis=(1, 2, 3))))
         value = array[index][wrong[index]][0]
-        raise ProbeError(f"{name} must be floats in 0..1, got {value} in image {index}")
+        raise ProbeError(f"{name} must be floats in 0..1, got {value} in image {start + index}")

@@ -24,6 +24,7 @@ from ..io.files import StrPath
 from ..io.progress import track
 from .arguments import check_integer, import_optional
 from .image import FITS
+from .image_file import ImageBudget, TooMuchError
 from .items import Item, check_header, list_items
 from .jpeg import Pixels, resolve_quality
 
@@ -223,10 +224,13 @@ class DaliLoader:
 
     def _groups(self, items: Iterable[Item]) -> Iterator[Group]:
         group: Group = []
+        budget = ImageBudget(self.type)
         for item in items:
             try:
                 data, digest = item.read()
-                check_header(item, data)
+                check_header(item, data, budget)
+            except TooMuchError:
+                raise
             except ProbeError as error:
                 self._skip_or_raise(item, str(error), error)
                 continue

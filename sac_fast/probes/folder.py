@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
-from ..io.files import StrPath, open_regular
+from ..io.files import StrPath, file_size, open_regular
 from ..io.hashing import sha256_stream
 from ..io.progress import track
 from .arguments import as_integer, check_choice, check_integer
 from .committed_draw import committed_order, committed_record
-from .image import FITS, RESAMPLES, fit_image, image_extensions, image_formats, read_image
+from .image import FITS, RESAMPLES, fit_image, read_image
+from .image_file import ImageBudget, TooMuchError, check_file_size, image_extensions
 
 # Images, labels, source entry of the provenance, and its other entries.
 Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
@@ -171,11 +172,16 @@ def check_class_sizes(sizes: Mapping[Any, int], per_class: int) -> None:
 def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> dict[str, str]:
     """SHA-256 by name of each readable file; without ``skip_bad`` an unreadable file is an error."""
     hashes = {}
+    budget = ImageBudget(str(root))
     for name in track(names, "hashing images", enabled=progress):
         try:
             with open_regular(root / name) as handle:
+                check_file_size(name, size := file_size(handle))
+                budget.add(bytes=size)
                 hashes[name] = sha256_stream(handle)
-        except (FileFormatError, OSError) as error:
+        except TooMuchError:
+            raise
+        except (FileFormatError, ProbeError, OSError) as error:
             if not skip_bad:
                 raise ProbeError(str(error)) from error
     return hashes
@@ -184,14 +190,16 @@ def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> 
 def _decode(
     root: Path, names: list[str], options: FolderOptions
 ) -> tuple[npt.NDArray[np.uint8], dict[str, str], list[dict[str, str]]]:
-    formats = image_formats()
+    budget = ImageBudget(str(root))
     arrays: list[npt.NDArray[np.uint8]] = []
     hashes: dict[str, str] = {}
     skipped: list[dict[str, str]] = []
     sizes: Counter[tuple[int, int]] = Counter()
     for name in track(names, "reading images", enabled=options.progress):
         try:
-            image, digest = read_image(root / name, formats)
+            image, digest = read_image(root / name, budget)
+        except TooMuchError:
+            raise
         except ProbeError as error:
             if not options.skip_bad:
                 raise
@@ -201,6 +209,8 @@ def _decode(
         sizes[image.height, image.width] += 1
         hashes[name] = digest
         # If sizes differ, reading goes on for the error message, which names all sizes.
+        height, width = options.target or (image.height, image.width)
+        budget.add(kept=3 * height * width)
         if options.target is not None:
             arrays.append(np.asarray(fit_image(image, options.target, options.fit, options.resample)))
         elif len(sizes) == 1:

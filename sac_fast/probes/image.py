@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
-from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
 from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, open_regular
 from ..io.hashing import sha256_stream
-
-# EPS and PS run Ghostscript on the file; Pillow can identify but not decode the others.
-_REFUSED_FORMATS = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
-MAX_FILE_BYTES = 1 << 30
+from .image_file import FORMATS, ImageBudget, TooMuchError, check_file_size, open_image
 
 RESAMPLES = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 FITS = ("crop", "stretch", "pad")
 
 
-def image_formats() -> list[str]:
-    """Names of the Pillow formats that are decoded."""
-    Image.init()
-    return sorted(set(Image.OPEN) - _REFUSED_FORMATS)
-
-
-def image_extensions() -> frozenset[str]:
-    """File name extensions (lower case, with the dot) of image files."""
-    formats = set(image_formats())
-    return frozenset(ext for ext, fmt in Image.registered_extensions().items() if fmt in formats)
-
-
-@contextlib.contextmanager
-def strict_pillow() -> Iterator[None]:
-    """Make truncated files and decompression bombs errors, whatever the settings of the process."""
-    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
-
-
-def read_image(path: StrPath, formats: list[str]) -> tuple[Image.Image, str]:
-    """Decode the first frame of an image file to 8-bit RGB.
+def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.Image, str]:
+    """Decode the first frame of an image file to 8-bit RGB; the format is told by its content, one of `FORMATS`.
 
     EXIF orientation is applied. Alpha is dropped, as by ``Image.convert("RGB")``. 16-bit samples keep their high byte.
     Grey, palette, CMYK and YCbCr are converted by Pillow's formulas; colour profiles are not applied.
 
     Args:
         path: the file.
-        formats: Pillow formats to accept, whatever the file name (`image_formats`).
+        budget: what the file is counted in; None: it stands alone.
 
     Returns:
         The RGB image and the SHA-256 of the file, ``"sha256:..."``.
 
     Raises:
-        ProbeError: unreadable, truncated, larger than Pillow's pixel limit or 1 GiB, or of a mode without a defined
-            conversion (float and 32-bit integer samples).
+        ProbeError: unreadable, truncated, of another format, too large (`MAX_PIXELS`, `MAX_FILE_BYTES`), or of a mode
+            without a defined conversion (float and 32-bit integer samples).
+        TooMuchError: too large with those before it, see `ImageBudget`.
     """
     name = os.fspath(path)
     try:
@@ -72,13 +41,16 @@ def read_image(path: StrPath, formats: list[str]) -> tuple[Image.Image, str]:
         raise ProbeError(str(error)) from error
     with handle:
         size = os.fstat(handle.fileno()).st_size
-        if size > MAX_FILE_BYTES:
-            raise ProbeError(f"image {name!r} must be at most {MAX_FILE_BYTES:,} bytes, got {size:,}")
+        check_file_size(name, size)
+        if budget is not None:
+            budget.add(bytes=size)
         digest = sha256_stream(handle)
         handle.seek(0)
         try:
-            with strict_pillow(), Image.open(handle, formats=formats) as image:
+            with open_image(handle, FORMATS, budget) as image:
                 return _to_rgb(ImageOps.exif_transpose(image)), digest
+        except TooMuchError:
+            raise
         # Pillow's decoders raise many types on malformed bytes: struct.error, SyntaxError, IndexError, …
         except Exception as error:
             raise ProbeError(f"image {name!r} cannot be decoded: {type(error).__name__}: {error}") from error

@@ -10,15 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from ..errors import FileFormatError, ProbeError
-from ..io.files import StrPath, open_regular
+from ..io.files import StrPath, open_regular, read_regular
 from .folder import class_names, list_images
-from .image import MAX_FILE_BYTES, image_extensions, strict_pillow
+from .image_file import ImageBudget, TooMuchError, check_file_size, image_extensions, open_image
 
 # Formats for which DALI's CPU decoders give the same pixels as Pillow (tests/probes/test_probes_dali.py).
-DALI_FORMATS = ["JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM"]
+DALI_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
+_MAX_LIST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,7 @@ class Item:
         try:
             with open_regular(self.path) as handle:
                 size = os.fstat(handle.fileno()).st_size if self.size is None else self.size
-                if size > MAX_FILE_BYTES:
-                    raise ProbeError(f"image {self.name!r} must be at most {MAX_FILE_BYTES:,} bytes, got {size:,}")
+                check_file_size(self.name, size)
                 handle.seek(self.offset)
                 data = handle.read(size)
         except (FileFormatError, OSError) as error:
@@ -90,16 +88,20 @@ def list_items(source: StrPath | Sequence[StrPath], labels: str = "none") -> tup
     return kind, found, classes
 
 
-def check_header(item: Item, data: bytes) -> None:
+def check_header(item: Item, data: bytes, budget: ImageBudget) -> None:
     """Refuse images that Pillow and DALI decode differently, before DALI reads them.
 
     Raises:
         ProbeError: not an 8-bit grey or RGB image of one frame in one of `DALI_FORMATS`, or larger than Pillow's
             pixel limit.
+        TooMuchError: too large with those before it, see `ImageBudget`.
     """
+    budget.add(bytes=len(data))
     try:
-        with strict_pillow(), Image.open(io.BytesIO(data), formats=DALI_FORMATS) as image:
+        with open_image(io.BytesIO(data), DALI_FORMATS, budget) as image:
             mode, frames = image.mode, getattr(image, "n_frames", 1)
+    except TooMuchError:
+        raise
     except Exception as error:  # Pillow raises many types on malformed bytes
         raise ProbeError(f"image {item.name!r} cannot be decoded: {type(error).__name__}: {error}") from error
     if mode not in ("L", "RGB") or frames != 1:
@@ -111,12 +113,11 @@ def check_header(item: Item, data: bytes) -> None:
 
 def _listed(path: Path) -> list[Item]:
     try:
-        with open_regular(path) as handle:
-            lines = [line.strip() for line in handle.read().decode().splitlines()]
+        text = read_regular(path, _MAX_LIST_BYTES, "as a list of images").decode()
     except (FileFormatError, UnicodeDecodeError) as error:
         raise ProbeError(f"file list {str(path)!r} cannot be read: {error}") from error
     root = path.parent
-    lines = [line for line in lines if line]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     parts = [line.rsplit(None, 1) for line in lines]
     labelled = [len(part) == 2 and part[1].lstrip("-").isdecimal() for part in parts]
     if any(labelled) and not all(labelled):

@@ -16,6 +16,7 @@ from PIL import Image, features
 from ..errors import ProbeError
 from ..ops.jpeg_arguments import SUBSAMPLINGS
 from .arguments import as_integer, check_choice
+from .image_file import open_image
 
 # Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions", ICLR 2019.
 JPEG_SEVERITY = MappingProxyType({1: 25, 2: 18, 3: 15, 4: 10, 5: 7})
@@ -122,6 +123,6 @@ def jpeg_compress(images: Pixels, quality: int | Sequence[int], subsampling: str
             Image.fromarray(np.ascontiguousarray(image)).save(buffer, "JPEG", quality=level, subsampling=subsampling)
         except (OSError, ValueError) as error:  # larger than the 65,500 pixels a side of libjpeg
             raise ProbeError(f"images[{index}] of size {image.shape[:2]} cannot be JPEG: {error}") from error
-        with Image.open(buffer, formats=["JPEG"]) as decoded:
+        with open_image(buffer, ["JPEG"]) as decoded:
             result[index] = np.asarray(decoded)
     return result

@@ -17,12 +17,13 @@ from .corruptions import apply_corruption
 from .cutmix import paste
 from .dali import DaliLoader
 from .engines import available_engines, compress
-from .image import fit_image, image_formats, read_image
+from .image import fit_image, read_image
+from .image_file import ImageBudget, TooMuchError
 from .items import Item, list_items
 from .jpeg import Pixels, engine_versions, pillow_is_exact, require_exact_pillow
 from .probe_set import ProbeSet
 from .provenance import image_entries
-from .redraw import check_draws
+from .redraw import DrawCheck
 
 _CHUNK = 256
 
@@ -55,7 +56,7 @@ class ProbeVerification:
 
     Attributes:
         images: one check per probe.
-        selection: errors in committed draws.
+        selection: findings on committed draws: what is not as committed, or not covered by the commitment.
         notes: remarks for the reader, such as versions that differ from the recorded ones.
 
     Example::
@@ -70,7 +71,7 @@ class ProbeVerification:
 
     @property
     def equal(self) -> bool:
-        """Whether every image is equal and every committed draw is correct."""
+        """Whether every image is equal, and every committed draw correct and all that chose the images."""
         return all(image.equal for image in self.images) and not self.selection
 
 
@@ -78,7 +79,7 @@ def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) 
     """Make every probe again from the source images and compare the pixels.
 
     Exact JPEG engines are interchangeable; an engine that is not exact must be installed itself. A committed draw is
-    drawn again from all images of the folder.
+    drawn again from all images of the folder; what else decided which images there are is a finding.
 
     Args:
         probes: the probes to verify, usually from `ProbeSet.load`.
@@ -113,14 +114,16 @@ def _verify(probes: ProbeSet, place: Path, progress: bool) -> ProbeVerification:
     provenance = probes.provenance
     _check_provenance(provenance, len(probes), probes.images[0, ..., 0].size)
     checks: list[ImageCheck] = []
+    budget = ImageBudget(str(place))
     for start in track(range(0, len(probes), _CHUNK), "remaking probes", enabled=progress):
         indices = list(range(start, min(start + _CHUNK, len(probes))))
         wanted = image_entries(provenance, len(probes), indices)
-        for entry, made, index in zip(wanted, _replay(provenance, wanted, place), indices, strict=True):
+        for entry, made, index in zip(wanted, _replay(provenance, wanted, place, budget), indices, strict=True):
             reason = made if isinstance(made, str) else _difference(probes.images[index], made)
             checks.append(ImageCheck(entry["name"], reason is None, reason))
-    wrong, notes = check_draws(provenance, place, progress)
-    return ProbeVerification(checks, wrong, notes + _notes(provenance))
+    draws = DrawCheck(place, progress)
+    draws.check(provenance, len(probes))
+    return ProbeVerification(checks, draws.findings, draws.notes + _notes(provenance))
 
 
 def _check_provenance(provenance: dict[str, Any], count: int, area: int) -> None:
@@ -158,15 +161,21 @@ def _difference(old: Pixels, new: Pixels) -> str | None:
     return f"{share:.2%} of the values differ, by at most {largest}" if share else None
 
 
-def _replay(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Path, steps: int | None = None) -> Made:
+def _replay(
+    provenance: dict[str, Any],
+    wanted: list[dict[str, Any]],
+    place: Path,
+    budget: ImageBudget,
+    steps: int | None = None,
+) -> Made:
     """Make the wanted images up to the first ``steps`` steps (None: all)."""
-    made = _sources(provenance, wanted, place)
+    made = _sources(provenance, wanted, place, budget)
     for number, step in enumerate(provenance.get("augmentation", [])[:steps]):
         good = [index for index, image in enumerate(made) if not isinstance(image, str)]
         own = [(wanted[index].get("steps") or [])[number : number + 1] or [None] for index in good]
         partners: Made = []
         if step["kind"] == "cutmix":
-            partners = _replay(provenance, [mine[0]["partner"] for mine in own], place, number)
+            partners = _replay(provenance, [mine[0]["partner"] for mine in own], place, budget, number)
             for index, partner in zip(good, partners, strict=True):
                 if isinstance(partner, str):
                     made[index] = f"its partner: {partner}"
@@ -198,7 +207,7 @@ def _apply(step: dict[str, Any], images: Pixels, each: list[Any], partners: list
     raise ProbeError(f"augmentation must be jpeg, transpose, cutmix or corruption to be remade, got {kind!r}")
 
 
-def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Path) -> Made:
+def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Path, budget: ImageBudget) -> Made:
     source = provenance["source"]
     result: Made = []
     if source["type"] == "mixture":
@@ -208,7 +217,7 @@ def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Pa
             if not mine:
                 continue
             inner = image_entries(part["provenance"], part["count"], [wanted[index]["index"] for index in mine])
-            for index, image in zip(mine, _replay(part["provenance"], inner, place), strict=True):
+            for index, image in zip(mine, _replay(part["provenance"], inner, place, budget), strict=True):
                 result[index] = image
         return result
     if source["type"] == "hdf5":
@@ -216,11 +225,12 @@ def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Pa
     if source.get("decoder", {}).get("engine") == "dali":
         return _from_dali(provenance, wanted, place)
     resize = provenance.get("resize")
-    formats = image_formats()
     for entry in wanted:
         try:
-            picture, digest = read_image(_path_inside(place, entry["name"]), formats)
+            picture, digest = read_image(_path_inside(place, entry["name"]), budget)
             _check_hash(digest, entry)
+        except TooMuchError:
+            raise
         except ProbeError as error:
             result.append(str(error))
             continue

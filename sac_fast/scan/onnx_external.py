@@ -11,13 +11,15 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import FileFormatError
-from ..formats.limits import Limits
+from ..formats.identify import open_model_file
+from ..formats.limits import MAX_ONNX_BYTES, Limits
 from ..formats.weights.sharded import INDEX, shards_of
-from ..io.files import open_regular
+from ..io.files import file_size
 from ..io.hashing import canonical_json
 from ..store.records import MAX_TEXT
 
@@ -29,21 +31,25 @@ _ENTRY = re.compile(rb"\x6a" + _LENGTH + rb"\x0a\x08location\x12" + _LENGTH, re.
 _KEY = re.compile(rb"[\x08\x00]location")
 
 
-def external_files(path: Path) -> tuple[str, ...] | None:
+def external_files(
+    path: Path, *, root: Path | None = None, limits: Limits | None = None, stopped: Callable[[], object] = bool
+) -> tuple[str, ...] | None:
     """The names of external files in an ONNX file, or of the parts that an index names.
 
     Args:
-        path: any file; one that cannot be opened has none.
+        path: any file; one that would not be opened has none.
+        root, limits: of `open_model_file`.
+        stopped: whether to give up.
 
     Returns:
         The names, sorted; None: there may be some, but they cannot be determined.
     """
     if path.name.endswith(INDEX):
-        return shards_of(path, Limits())
+        return _plain(list(shards_of(path, limits or Limits())))
     try:
-        with open_regular(path) as handle:
-            size = os.fstat(handle.fileno()).st_size
-            if not _has_key(handle, size):
+        with open_model_file(path, limits or Limits(), root=root) as handle:
+            size = file_size(handle)
+            if size > MAX_ONNX_BYTES or not _has_key(handle, size, stopped):
                 return ()
             if size > _MAX_BYTES or path.is_symlink():
                 return None
@@ -53,7 +59,7 @@ def external_files(path: Path) -> tuple[str, ...] | None:
         return ()
     except OSError:
         return None
-    names = []
+    names: list[bytes] = []
     for found in _ENTRY.finditer(data):
         whole, length = (_number(text) for text in found.groups())
         if whole == found.end() - found.start(2) + 11 + length:  # 11: the key, and the tag of the value
@@ -61,9 +67,15 @@ def external_files(path: Path) -> tuple[str, ...] | None:
     if len(names) != len(_KEY.findall(data)):
         return None  # an encoding that no exporter uses, or a tensor of this name
     try:
-        return tuple(sorted(name.decode() for name in set(names)))
+        return _plain(sorted(name.decode() for name in set(names)))
     except UnicodeDecodeError:
         return None
+
+
+def _plain(names: list[str]) -> tuple[str, ...] | None:
+    """The names, if a request can hold them and none leads out of the folder."""
+    is_plain = sum(map(len, names)) <= MAX_TEXT and not any(n.startswith("/") or ".." in n.split("/") for n in names)
+    return tuple(names) if is_plain else None
 
 
 def with_external(request: str, path: Path, names: tuple[str, ...] | None) -> str | None:
@@ -88,9 +100,9 @@ def names_of(request: str | None) -> tuple[str, ...]:
         return ()
 
 
-def _has_key(handle: BinaryIO, size: int) -> bool:
+def _has_key(handle: BinaryIO, size: int, stopped: Callable[[], object]) -> bool:
     tail = b""
-    while size > 0 and (piece := handle.read(min(size, _PIECE_BYTES))):
+    while size > 0 and not stopped() and (piece := handle.read(min(size, _PIECE_BYTES))):
         if _KEY.search(tail + piece):
             return True
         tail = piece[-8:]

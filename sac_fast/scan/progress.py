@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import threading
+import time
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -15,6 +17,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._since = math.inf
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -31,6 +34,11 @@ class StopSignals:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
+        self._since = time.monotonic()
+
+    def is_over(self, seconds: float) -> bool:
+        """Whether the first signal came longer ago than this."""
+        return time.monotonic() - self._since > seconds
 
 
 @dataclass

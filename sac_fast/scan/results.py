@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +50,8 @@ class RecordBuilder:
     def build(self, job: Job, result: RunResult) -> tuple[ModelRecord, RunResult]:
         """The record of a result, and the result or the failure that replaces it where no store can hold it."""
         entry, stamp = job.entry, job.stamp
-        if result.format == "onnx" and entry.path.suffix.lower() != ".onnx" and external_files(entry.path) != ():
+        is_late = result.format == "onnx" and entry.path.suffix.lower() != ".onnx"
+        if is_late and external_files(entry.path, root=entry.root, limits=self.settings.limits) != ():
             stamp = None  # its weights were not stamped before the run: every scan runs it again
         rows = None if result.outputs is None else len(result.outputs)
         if rows is not None and self.rows is not None and rows != self.rows:
@@ -67,6 +68,8 @@ class RecordBuilder:
         try:
             return dataclasses.replace(bare, path=str(entry.path), **self._values(job, result)), result
         except (TypeError, ValueError) as error:
+            if result.outputs is None:
+                return bare, result
             return bare, failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
 
     def _values(self, job: Job, result: RunResult) -> dict[str, Any]:
@@ -222,13 +225,17 @@ class ResultWriter:
         pairs = ((key, distance) for key, distance in zip(keys, distances, strict=True) if distance is not None)
         self._store.add_distances(source, self._compared.metric, self._compared.comparison, pairs)
 
-    def add_missing_distances(self, names: Container[str], probe_hash: str) -> None:
-        """Add the missing distances of models that were in the store already."""
+    def add_missing_distances(
+        self, names: Container[str], probe_hash: str, stopped: Callable[[], object] = bool
+    ) -> None:
+        """Add the missing distances of models that were in the store already, until all are there or it is stopped."""
         for source in self._compared.sources:
             records = self._store.records(probe_hash, "done")
             keys = (r.key for r in records if r.name in names and r.n == len(source))
             missing = self._store.missing_distances(source, self._compared.metric, self._compared.comparison, keys)
             for start in range(0, len(missing), _MAX_BATCH):
+                if stopped():
+                    return
                 some = missing[start : start + _MAX_BATCH]
                 distances = self._distances(source, [self._store.outputs(self._record(key)) for key in some])
                 with self._timed("store"):

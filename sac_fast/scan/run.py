@@ -47,6 +47,8 @@ from .protocol import RunResult
 from .results import Event, RecordBuilder, ResultWriter, SourceComparison, model_event
 
 _POLL_SECONDS = 0.1
+# After a signal, for the models that run; the next scan runs those that need longer.
+_GRACE_SECONDS = 2.0
 _LOOKUP_BATCH = 500
 
 
@@ -70,7 +72,8 @@ def scan_models(
     Model files are untrusted: they are opened in worker processes with limits, and one that fails is recorded with its
     reason. On the CPU each model runs on one thread, `CPU_BATCH_SIZE` probes at a time unless the settings say
     otherwise: the stored bytes are the same for any number of workers, and for a scan that was interrupted. The first
-    SIGINT (Ctrl-C) or SIGTERM finishes the models that run, a second one stops at once; both lose no reported result.
+    SIGINT (Ctrl-C) or SIGTERM gives the models that run 2 seconds to end, a second one stops at once; both lose no
+    reported result.
 
     Args:
         models: entries with different names, or what `sac_fast.models.list_entries` takes: a folder, a model file or
@@ -201,7 +204,7 @@ class _Scan:
         jobs = self._jobs(entries, numbers)
         more = True
         with contextlib.closing(writer):
-            while more or self.executor.pending():
+            while (more or self.executor.pending()) and not self.signals.is_over(_GRACE_SECONDS):
                 if self.signals.received and more:
                     more = False
                     self.executor.cancel_queued()
@@ -220,7 +223,7 @@ class _Scan:
             self._report(writer.flush())
             self._write_tags()
             if not self.signals.received:
-                writer.add_missing_distances(self.known.union(compared), self.probe_hash)
+                writer.add_missing_distances(self.known.union(compared), self.probe_hash, lambda: self.signals.received)
             self.phases.update(writer.seconds)
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:
@@ -252,7 +255,10 @@ class _Scan:
             return None
         if entry.path.suffix.lower() == ".onnx" or entry.path.name.endswith(INDEX):
             # Stamp external weights before the run: the next scan notices a change in between.
-            full = with_external(request, entry.path, external_files(entry.path))
+            found = external_files(
+                entry.path, root=entry.root, limits=self.settings.limits, stopped=lambda: self.signals.received
+            )
+            full = with_external(request, entry.path, found)
             stamp, request = (None, request) if full is None else (stamp, full)
         return dataclasses.replace(job, stamp=stamp, request=request)
 

@@ -33,6 +33,14 @@ def npz_bytes(compressed: bool = False, **arrays: Any) -> bytes:
     return buffer.getvalue()
 
 
+def deflated_zeros(megabytes: int) -> bytes:
+    """A zlib stream of zeros, made without compressing all of them."""
+    packer = zlib.compressobj(9)
+    first, more = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    check = zlib.adler32(bytes(megabytes << 20))
+    return first + more * (megabytes - 1) + packer.flush()[:-4] + check.to_bytes(4, "big")
+
+
 def array_files(folder: Path) -> dict[str, tuple[str, Maker]]:
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
     objects = np.array([[Payload(folder), 1]], dtype=object)
@@ -103,6 +111,29 @@ def _gzip_bomb(file: Any, path: Path) -> None:
         dataset.id.write_direct_chunk((start, 0), chunk)
 
 
+def _chunk_bomb(file: Any, path: Path) -> None:
+    """Chunks of a megabyte that inflate to 400."""
+    dataset = file.create_dataset("outputs", (256, 1024), "f8", chunks=(128, 1024), compression="gzip")
+    for start in (0, 128):
+        dataset.id.write_direct_chunk((start, 0), deflated_zeros(400))
+
+
+def _short_chunk(file: Any, path: Path) -> None:
+    dataset = file.create_dataset("outputs", (4, 3), "f8", chunks=(4, 3), compression="gzip")
+    dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(95)))
+
+
+def _wrong_checksum(file: Any, path: Path) -> None:
+    dataset = file.create_dataset("outputs", (4, 3), "f8", chunks=(4, 3), fletcher32=True)
+    dataset.id.write_direct_chunk((0, 0), bytes(range(100)))
+
+
+def _long_chunk(file: Any, path: Path) -> None:
+    """A chunk that is itself a hundred times as large as it may be."""
+    dataset = file.create_dataset("outputs", (4, 3), "f8", chunks=(4, 3), compression="gzip")
+    dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(96)) + bytes(1 << 20))
+
+
 def _external_storage(file: Any, path: Path) -> None:
     file.create_dataset("outputs", (4, 3), "f8", external=[("/etc/passwd", 0, 96)])
 
@@ -129,6 +160,10 @@ def hdf5_files() -> dict[str, tuple[str, Maker]]:
             _h5(lambda f, _: f.create_dataset("outputs", (100, 10), "f8", chunks=(10, 10))),
         ),
         "gzip-bomb.h5": ("expanded", _h5(_gzip_bomb)),
+        "chunk-bomb.h5": ("expanded", _h5(_chunk_bomb)),
+        "short-chunk.h5": ("expanded", _h5(_short_chunk)),
+        "long-chunk.h5": ("expanded", _h5(_long_chunk)),
+        "checksum.h5": ("malformed", _h5(_wrong_checksum)),
         "filter.h5": ("filter", _h5(lambda f, _: f.create_dataset("outputs", data=ones, scaleoffset=2))),
         "text.h5": ("object-array", _h5(lambda f, _: f.create_dataset("outputs", data=[["a", "b"]]))),
         "group.h5": ("which-array", _h5(lambda f, _: f.create_group("outputs"))),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ...io.files import file_size
 from ..hdf5 import check_dataset
+from ..hdf5_chunks import fill_values
 from ..limits import Limits, refuse, refuse_errors
 from ..zip_layout import STORED, read_entries
 from .state_dict import StoredArray
@@ -58,15 +59,17 @@ def hdf5_arrays(
             limits.check_expansion(name, key, total, file_bytes)
             shape = tuple(int(side) for side in dataset.shape)
             dtype = dataset.dtype.newbyteorder("=").name
-            arrays[key] = StoredArray(dtype, shape, functools.partial(_read, dataset, name))
+            arrays[key] = StoredArray(dtype, shape, functools.partial(_read, dataset, key, name))
     if not arrays:
         refuse("no-state-dict", f"{name} must hold arrays of numbers, got none")
     return arrays
 
 
-def _read(dataset: Any, name: str) -> npt.NDArray[Any]:
+def _read(dataset: Any, key: str, name: str) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = np.empty(dataset.shape, dataset.dtype.newbyteorder("="))
     with refuse_errors(f"{name} must be a sound HDF5 file"):
-        return np.asarray(dataset[()], dataset.dtype.newbyteorder("="))
+        fill_values(values, dataset, key, name)
+    return values
 
 
 def _datasets(file: Any, name: str, limits: Limits) -> Iterator[tuple[str, Any]]:
