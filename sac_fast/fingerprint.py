@@ -36,8 +36,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``; ``weights`` where a file holds
-            more than a plain state dict: what was taken of it. Only ``name`` and ``probe_hash``
+            ``created`` (UTC), ``kind``, ``output_form`` and ``output_form_declared``; ``weights`` and
+            ``assumed`` where a file gave a choice, see `OpenedModel`. Only ``name`` and ``probe_hash``
             are required. A form that the outputs cannot have is refused.
 
     Raises:
@@ -267,6 +267,8 @@ def fingerprint(
     if isinstance(model, OpenedModel) and model.recorded:
         outputs = model.recorded_outputs(probes)
     else:
+        if isinstance(model, OpenedModel):
+            preprocessing = model.adapt(preprocessing, *probes.images.shape[1:3])
         outputs = run_model(
             model.runnable() if isinstance(model, OpenedModel) else model,
             probes,
@@ -297,8 +299,8 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
     }
-    if isinstance(model, OpenedModel) and model.weights:
-        provenance["weights"] = model.weights
+    if isinstance(model, OpenedModel):
+        provenance |= model.taken()
     return Fingerprint(outputs, provenance)
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from .checks import check_output_path, parse_json_object, refuse_if
+from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights, WeightsKey
+from .options import FixedInputs, InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights, WeightsKey
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,7 @@ class ModelOptions:
 
     weights: Weights = None
     weights_key: WeightsKey = None
+    fixed_inputs: FixedInputs = None
     model_args: ModelArgs = None
     architecture: Annotated[
         list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
@@ -130,5 +131,6 @@ def _open(
         architectures = [
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
-    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key)
+    fixed = parse_fixed_inputs(options.fixed_inputs)
+    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key, inputs=fixed)
     return open_model(entry, architectures=architectures)

@@ -23,6 +23,10 @@ Alpha = Annotated[float, Option(callback=check_alpha, help="Stated error rate α
 ColourOrder = Annotated[Literal["RGB", "BGR", "GRAY"], Option(help="Channels of the model's input.")]
 Comparison = Annotated[Literal["l1", "l2", "rsa", "cka"], Option(help="Comparison of two correlation matrices.")]
 Force = Annotated[bool, Option("--force", help="Replace the output file if it exists.")]
+FixedInputs = Annotated[
+    list[str] | None,
+    Option("--input", metavar="NAME=VALUE", help="Fixed value of an ONNX model's further input: JSON or zeros; repeatable."),
+]
 ImageSize = Annotated[str | None, Option(help="Resize the images that are read to N or HxW pixels (folders).")]
 Json = Annotated[bool, Option("--json", help="Print the result as one JSON document.")]
 Mean = Annotated[str, Option(help="Mean to subtract, pixels in 0..1: one number or one a channel.")]

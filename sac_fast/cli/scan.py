@@ -14,9 +14,9 @@ import typer
 import typer.core
 from typer import Argument, Option
 
-from .checks import refuse_if, usage_errors
+from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet, WeightsKey, file_option
+from .options import Comparison, FixedInputs, InputOptions, Metric, Quiet, WeightsKey, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -122,6 +122,7 @@ def scan(
         Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
     ] = None,
     weights_key: WeightsKey = None,
+    fixed_inputs: FixedInputs = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
     how: RunOptions,
@@ -148,6 +149,7 @@ def scan(
         dtype=how.dtype,
         architectures=tuple(architecture or ()),
         weights_key=weights_key,
+        inputs=parse_fixed_inputs(fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
     )

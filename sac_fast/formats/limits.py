@@ -47,6 +47,8 @@ REASONS = {
     "filter": "a compression filter that is not allowed",
     "external-data": "ONNX weights in a file that may not be read",
     "custom-domain": "ONNX operators that are not of the standard",
+    "more-inputs": "an ONNX graph with further inputs that need fixed values",
+    "no-images": "a model that takes no images",
     "graph": "an ONNX graph that the checker or the runtime refuses",
     "no-architecture": "weights, and no architecture is given or fits",
     "ambiguous-architecture": "several registered architectures fit",

@@ -19,6 +19,7 @@ with contextlib.suppress(ImportError):  # `onnx_model` names the extra before it
 from .identify import open_model_file
 from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
 from .onnx_operators import BUILT_IN
+from .onnx_order import sort_nodes
 from .onnx_wire import check_fields
 
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
@@ -194,6 +195,7 @@ def external_place(tensor: Any, size: int, path: Path, name: str) -> tuple[Path,
 def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
     """Infer the shapes of all values, and refuse those that no model of this size needs."""
     _take_out_weights(model)
+    sort_nodes(model.graph)
     with refuse_errors(f"{name} must be a graph that onnx accepts", "graph"):
         onnx.checker.check_model(model)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)

@@ -13,10 +13,11 @@ zoo.toml::
     path = "a/weights.safetensors"   # relative to the manifest, inside its folder
     name = "a"                       # default: the path
 
-A model may have ``weights_key = "state_dict_ema"``, where its file holds several state dicts.
+A model may have ``weights_key = "state_dict_ema"``, where its file holds several state dicts, and ``inputs = { state =
+"zeros", sr = 16000 }``: fixed values of an ONNX model's further inputs.
 
-zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), output, weights_key, tags (with
-spaces between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
+zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), output, weights_key, inputs
+(JSON), tags (with spaces between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _is_text(value: object) -> bool:
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("path", "name", "architecture"), ("a text", _is_text)),
     "weights_key": ("a text", lambda value: value is None or _is_text(value)),
-    "kwargs": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
+    **dict.fromkeys(("kwargs", "inputs"), ("a table or JSON object", lambda value: isinstance(value, Mapping))),
     "preprocessing": ("a table or JSON object", lambda value: value is None or isinstance(value, Mapping)),
     "output": ("a position or a name", lambda value: value is None or type(value) in (int, str)),
     "tags": ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value)),
@@ -62,7 +63,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 # How the cells of a zoo.csv are read that are no plain texts.
 _CELLS: dict[str, Callable[[str], Any]] = {
-    "kwargs": json.loads,
+    **dict.fromkeys(("kwargs", "inputs"), json.loads),
     "preprocessing": json.loads,
     "output": lambda text: int(text) if text.lstrip("-").isdecimal() else text,
     "tags": str.split,
@@ -192,6 +193,7 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
         tags=tuple(dict.fromkeys([*row["tags"], *defaults.tags])),
         root=Path(os.path.abspath(folder)),
         weights_key=row.get("weights_key", defaults.weights_key),
+        inputs=row.get("inputs", defaults.inputs),
     )
 
 

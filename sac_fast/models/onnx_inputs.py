@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from ..errors import ModelError
 from ..formats.limits import refuse
+from .preprocessing import Preprocessing
 
 #: What stands for an array of zeros.
 ZEROS = "zeros"
@@ -20,6 +22,7 @@ _TYPES = {
     **{"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"},
     **{name: name for name in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")},
 }
+_CHANNELS = (1, 3)
 _MAX_VALUES = 1 << 26  # of one fixed input
 Side = int | str | None
 
@@ -114,7 +117,7 @@ def fixed_values(
             raise ModelError(f"{text}, got an input that cannot be filled")
         try:
             array = np.zeros((), value.dtype) if said == ZEROS else np.asarray(said)
-            if array.dtype.kind not in "biuf" or (value.is_whole and array.dtype.kind == "f"):
+            if array.dtype.kind not in "biuf" or not np.isfinite(array).all() or (value.is_whole and array.dtype.kind == "f"):
                 raise ValueError("other values")
             if array.ndim == len(wanted):  # sides that are not known are those of the values
                 free = [side is None and size != 1 for side, size in zip(value.shape, array.shape, strict=True)]
@@ -133,3 +136,56 @@ def _side(side: Side, main: OnnxInput, rows: int) -> int:
     if side is None or side == main.shape[0]:
         return rows
     raise ModelError(f"the side {side!r} of an input must be known, got only its name: give lists of numbers")
+
+
+def adapt_to_input(
+    main: OnnxInput, preprocessing: Preprocessing, size: tuple[int, int], name: str, assumed: list[str]
+) -> Preprocessing:
+    """The preprocessing with what the input declares and nobody named: layout, channels, size, pixels as whole numbers.
+
+    Args:
+        main: the input that takes the probes.
+        preprocessing: what is known of it; what differs from the defaults is believed.
+        size: height and width of the probes.
+        name: what messages call the file.
+        assumed: gets a line for each thing that was taken from the declaration.
+
+    Returns:
+        What the probes go through.
+
+    Raises:
+        ModelRefusedError: it takes no images.
+    """
+    if len(main.shape) != 4:
+        remedy = "give inputs of its shape as .npz to --probes, or its outputs"
+        refuse("no-images", f"{name} must take images (n, 3, H, W), got {main}; {remedy}")
+    changes: dict[str, Any] = {}
+    _, *sides = main.shape
+    layout = preprocessing.layout
+    if layout == "NCHW" and sides[2] in _CHANNELS and sides[0] not in _CHANNELS and isinstance(sides[2], int):
+        layout = changes["layout"] = "NHWC"
+    channels, height, width = (sides[2], *sides[:2]) if layout == "NHWC" else sides
+    one_value = len(set(preprocessing.mean)) == len(set(preprocessing.std)) == 1
+    if channels == 1 and preprocessing.colour_order == "RGB" and one_value:
+        changes |= {"colour_order": "GRAY", "mean": preprocessing.mean[:1], "std": preprocessing.std[:1]}
+    elif isinstance(channels, int) and channels not in _CHANNELS:
+        refuse("no-images", f"{name} must take images of 1 or 3 channels, got {main}")
+    if preprocessing.size is None and isinstance(height, int) and isinstance(width, int) and (height, width) != size:
+        if min(height, width) < 1:
+            refuse("no-images", f"{name} must take images with pixels, got {main}")
+        changes["size"] = (height, width)
+    elif preprocessing.size is None and (isinstance(height, int) or isinstance(width, int)):
+        declared = tuple(side if isinstance(side, int) else own for side, own in zip((height, width), size, strict=True))
+        changes |= {"size": declared} if declared != size else {}
+    if main.is_whole and set(preprocessing.mean) == {0.0} and set(preprocessing.std) == {1.0}:
+        changes["std"] = (1 / 255,)
+    adapted = dataclasses.replace(preprocessing, **changes)
+    said = [
+        *([f"layout {adapted.layout}"] if "layout" in changes else []),
+        *(["grey images"] if "colour_order" in changes else []),
+        *(["size {}x{}".format(*changes["size"])] if "size" in changes else []),
+        *([f"pixels as {main.dtype}"] if main.is_whole and "std" in changes else []),
+    ]
+    if said and (line := f"{', '.join(said)} as its input declares ({main})") not in assumed:
+        assumed.append(line)
+    return adapted

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..probes import ProbeSet
+from .preprocessing import Preprocessing
 from .runner import Model
 
 
@@ -27,6 +28,7 @@ class OpenedModel(ABC):
         kwargs: the architecture's keyword arguments.
         weights: which state dict of the file was taken (``"key"``), the prefix that was removed, parametrizations that
             were undone and entries that were left out, as JSON can hold them; empty for a plain state dict.
+        assumed: what nobody named and the file decided, a line each.
 
     Example::
 
@@ -48,6 +50,7 @@ class OpenedModel(ABC):
     def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
         self.weights: dict[str, object] = {}
+        self.assumed: list[str] = []
         self._content: Any = content
 
     @property
@@ -60,6 +63,18 @@ class OpenedModel(ABC):
         if self._content is None:
             raise ModelError("model must be open, got one that was closed")
         return self._content
+
+    def adapt(self, preprocessing: Preprocessing, height: int, width: int) -> Preprocessing:
+        """The preprocessing with what the file declares and nobody named; see `assumed`.
+
+        Args:
+            preprocessing: as it was given.
+            height, width: of the probes.
+
+        Raises:
+            ModelRefusedError: the model takes no images.
+        """
+        return preprocessing
 
     @abstractmethod
     def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
@@ -102,6 +117,10 @@ class OpenedModel(ABC):
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         """Move and convert the model in place, where it is a network; returns itself."""
         return self
+
+    def taken(self) -> dict[str, object]:
+        """`weights` and `assumed` for a fingerprint's provenance, those that are not empty."""
+        return {name: value for name, value in (("weights", self.weights), ("assumed", self.assumed)) if value}
 
     def close(self) -> None:
         """Release weights and sessions; the model cannot be run any more."""

@@ -63,6 +63,8 @@ def request_of(job: Job) -> dict[str, Any]:
     root = None if entry.root is None else str(entry.root)
     if entry.weights_key is not None:  # left out else, so that requests of older stores stay what they are
         plain["weights_key"] = entry.weights_key
+    if entry.inputs:
+        plain["inputs"] = entry.inputs
     return plain | {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
 
 
@@ -93,7 +95,7 @@ class WorkerSettings:
         batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
-        weights_key: of models whose entry has none, see `ModelEntry`.
+        weights_key, inputs: of models whose entry has none, see `ModelEntry`.
         trusted: architectures that entries may name, whose code is run; None: any. Those in `architectures` and
             `TRUSTED_ARCHITECTURES` are always trusted.
         timeout: seconds of wall-clock time for loading and running one model.
@@ -108,6 +110,7 @@ class WorkerSettings:
     trusted: Sequence[str] | None = None
     limits: Limits = field(default_factory=Limits)
     weights_key: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
@@ -168,8 +171,8 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
-    # The first two are part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
-    for name in ("preprocessing", "weights_key", "timeout", "memory_bytes"):
+    # The first three are part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
+    for name in ("preprocessing", "weights_key", "inputs", "timeout", "memory_bytes"):
         del common[name]
     try:
         text = canonical_json([values, common, code_version])

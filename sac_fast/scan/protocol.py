@@ -8,6 +8,7 @@ before memory is allocated, and `read_reply` checks every value.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -22,6 +23,7 @@ import torch
 from ..errors import ModelError
 from ..io.hashing import is_hash
 from ..io.text import escape_text
+from ..models.preprocessing import Preprocessing
 
 MAX_HEADER_BYTES = 1 << 20
 #: Largest outputs of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
@@ -51,6 +53,7 @@ class RunResult:
         reason: short code of a failure; None: success.
         message: of a failure, one line of printable characters; of a success, what of the file was taken, or ``""``.
         probe_hash: of the probes that recorded outputs name, ``"sha256:…"``; None: they name none.
+        preprocessing: `Preprocessing.to_dict` of what the model was run on; None: it was not run.
     """
 
     outputs: torch.Tensor | None
@@ -62,6 +65,7 @@ class RunResult:
     reason: str | None = None
     message: str = ""
     probe_hash: str | None = None
+    preprocessing: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if (self.outputs is None) != (self.reason is not None):
@@ -169,6 +173,7 @@ def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview
         "probe_hash": result.probe_hash,
         "inferred": result.inferred,
         "message": result.message,
+        "preprocessing": result.preprocessing,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
     }
@@ -222,8 +227,18 @@ def read_reply(
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
         return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
-    note = _escape_message(text)
-    return RunResult(outputs, word, digest, recorded, inferred, seconds, message=note, probe_hash=probe_hash)
+    result = RunResult(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
+    return dataclasses.replace(result, message=_escape_message(text), preprocessing=_preprocessing(header))
+
+
+def _preprocessing(header: Mapping[str, Any]) -> dict[str, Any] | None:
+    said = header.get("preprocessing")
+    if said is None:
+        return None
+    try:
+        return Preprocessing.from_dict(said).to_dict()
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WireError(f"a reply must give a preprocessing, got {type(error).__name__}") from error
 
 
 def _check_reply(*checks: tuple[bool, str]) -> None:

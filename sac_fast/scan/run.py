@@ -243,8 +243,8 @@ class _Scan:
         """The job of a model; None for a known one."""
         if entry.preprocessing is None:
             entry = dataclasses.replace(entry, preprocessing=self.settings.preprocessing)
-        if entry.weights_key is None:
-            entry = dataclasses.replace(entry, weights_key=self.settings.weights_key)
+        key, inputs = entry.weights_key or self.settings.weights_key, entry.inputs or self.settings.inputs
+        entry = dataclasses.replace(entry, weights_key=key, inputs=inputs)
         job = Job(next(numbers), entry)
         stamp, known = _stamp(entry.path), records.get(entry.name)
         request = request_hash(job, self.settings, self.builder.code_version)
