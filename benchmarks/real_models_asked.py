@@ -1,4 +1,4 @@
-"""What becomes of 36 published model files that are asked: with nothing but image probes, and with the inputs that they take.
+"""What 36 published model files answer: to image probes alone, and to the inputs that they take.
 
     python benchmarks/real_models_asked.py FOLDER --json benchmarks/results/real_models_asked.json --before OLD.json
 
@@ -63,7 +63,8 @@ def main() -> int:
         print(f"{file.name}: {row['now']}", flush=True)
     wrong = [row["file"] for row in rows if row["now"].get("runtime") == "ran" and not row["now"].get("equal")]
     write_json(
-        {**begun, "seconds": time.perf_counter() - start, "tolerance": TOLERANCE, "files": rows, "wrong": wrong}, asked.json
+        {**begun, "seconds": time.perf_counter() - start, "tolerance": TOLERANCE, "files": rows, "wrong": wrong},
+        asked.json,
     )
     for name in wrong:
         print(f"{parser.prog}: {name} must give the outputs of onnxruntime, got others or none", file=sys.stderr)

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "sac/byte_vectors.h"
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_weighted.h"
 #include "sac/correlation_distances.h"
@@ -149,6 +150,77 @@ void nearest_vectors_cpu(std::uintptr_t vectors, std::int64_t models, std::uintp
   });
 }
 
+void rank_models_cpu(const std::vector<View>& models, const std::vector<View>& queries, const std::string& metric,
+                     double sigma, std::uintptr_t candidates, std::int64_t each, std::int64_t top, int threads,
+                     const std::string& instruction_set, std::uintptr_t distances, std::uintptr_t indices) {
+  const sac::NearestOptions options{top, 0, cpu_options(threads, instruction_set)};
+  const auto views = views_of(models), asked = views_of(queries);
+  const auto kind = metric_of(metric);
+  without_gil([&] {
+    sac::rank_models_cpu(views, asked.empty() ? nullptr : &asked, kind, sigma,
+                         reinterpret_cast<const std::int64_t*>(candidates), each, options,
+                         reinterpret_cast<double*>(distances), reinterpret_cast<std::int64_t*>(indices));
+  });
+}
+
+// Pointer, rows, stride and bytes.
+using Part = std::tuple<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t>;
+
+sac::ByteRows rows_of(const Part& part) {
+  return {reinterpret_cast<const std::uint8_t*>(std::get<0>(part)), std::get<1>(part), std::get<2>(part),
+          std::get<3>(part)};
+}
+
+std::vector<sac::ByteRows> rows_of(const std::vector<Part>& parts) {
+  std::vector<sac::ByteRows> all;
+  all.reserve(parts.size());
+  for (const Part& part : parts) all.push_back(rows_of(part));
+  return all;
+}
+
+void pack_bytes_cpu(const std::vector<View>& models, const std::string& metric, double sigma, std::uintptr_t order,
+                    std::int64_t entries, std::int64_t head_bytes, std::uintptr_t head, std::int64_t head_stride,
+                    std::uintptr_t tail, std::int64_t tail_stride, int threads, const std::string& instruction_set) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto views = views_of(models);
+  const auto kind = metric_of(metric);
+  const sac::BytePlaces places{reinterpret_cast<const std::int32_t*>(order), entries,     head_bytes,
+                               reinterpret_cast<std::uint8_t*>(head),        reinterpret_cast<std::uint8_t*>(tail),
+                               head_stride,                                  tail_stride};
+  without_gil([&] { sac::pack_bytes_cpu(views, kind, sigma, places, options); });
+}
+
+void nearest_bytes_cpu(const Part& models, const std::vector<Part>& queries, std::int64_t first_query,
+                       std::int64_t top, int threads, const std::string& instruction_set, std::uintptr_t keys) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto right = rows_of(models);
+  const auto left = rows_of(queries);
+  without_gil([&] {
+    sac::nearest_bytes_cpu(right, left.empty() ? nullptr : &left[0], first_query, top, options,
+                           reinterpret_cast<std::uint64_t*>(keys));
+  });
+}
+
+void rank_bytes_cpu(const std::vector<Part>& models, const std::vector<Part>& queries, std::uintptr_t candidates,
+                    std::int64_t each, std::int64_t top, int threads, const std::string& instruction_set,
+                    std::uintptr_t keys) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto right = rows_of(models), left = rows_of(queries);
+  without_gil([&] {
+    sac::rank_bytes_cpu(right, left, reinterpret_cast<const std::int64_t*>(candidates), each, top, options,
+                        reinterpret_cast<std::uint64_t*>(keys));
+  });
+}
+
+py::bytes within_bytes_cpu(const std::vector<Part>& models, const std::vector<Part>& queries, std::int64_t first,
+                           std::int64_t last, std::int64_t limit, int threads, const std::string& instruction_set) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto right = rows_of(models), left = rows_of(queries);
+  const auto pairs = without_gil(
+      [&] { return sac::within_bytes_cpu(right, left.empty() ? nullptr : &left, first, last, limit, options); });
+  return {reinterpret_cast<const char*>(pairs.data()), pairs.size() * sizeof(sac::BytePair)};
+}
+
 void jpeg_roundtrip_cpu(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
                         int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling,
                         int threads, const std::string& instruction_set) {
@@ -205,6 +277,23 @@ PYBIND11_MODULE(_C, m) {
         py::arg("asked"), py::arg("dtype"), py::arg("probes"), py::arg("top"), py::arg("candidates"),
         py::arg("threads"), py::arg("instruction_set"), py::arg("distances"), py::arg("indices"),
         "Nearest models by their correlation vectors; see csrc/include/sac/nearest_models.h");
+  m.def("rank_models_cpu", &rank_models_cpu, py::arg("models"), py::arg("queries"), py::arg("metric"),
+        py::arg("sigma"), py::arg("candidates"), py::arg("each"), py::arg("top"), py::arg("threads"),
+        py::arg("instruction_set"), py::arg("distances"), py::arg("indices"),
+        "Nearest candidates by their outputs; see csrc/include/sac/nearest_models.h");
+  m.def("pack_bytes_cpu", &pack_bytes_cpu, py::arg("models"), py::arg("metric"), py::arg("sigma"), py::arg("order"),
+        py::arg("entries"), py::arg("head_bytes"), py::arg("head"), py::arg("head_stride"), py::arg("tail"),
+        py::arg("tail_stride"), py::arg("threads"), py::arg("instruction_set"),
+        "Vectors as bytes, their entries in a given order; see csrc/include/sac/byte_vectors.h");
+  m.def("nearest_bytes_cpu", &nearest_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("first_query"),
+        py::arg("top"), py::arg("threads"), py::arg("instruction_set"), py::arg("keys"),
+        "Nearest rows of bytes, as sum << 32 | row; see csrc/include/sac/byte_vectors.h");
+  m.def("rank_bytes_cpu", &rank_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("candidates"),
+        py::arg("each"), py::arg("top"), py::arg("threads"), py::arg("instruction_set"), py::arg("keys"),
+        "Nearest candidates by all parts of their bytes; see csrc/include/sac/byte_vectors.h");
+  m.def("within_bytes_cpu", &within_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("first"),
+        py::arg("last"), py::arg("limit"), py::arg("threads"), py::arg("instruction_set"),
+        "Pairs (query, model, sum) of int64 with a sum up to the limit; see csrc/include/sac/byte_vectors.h");
   m.def("jpeg_roundtrip_cpu", &jpeg_roundtrip_cpu, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
         py::arg("subsampling"), py::arg("threads"), py::arg("instruction_set"),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ModelEntry,
         OpenedModel,
         Preprocessing,
+        TableFormat,
         list_entries,
         load_model,
         load_weights,
@@ -95,6 +96,7 @@ __all__ = [
     "StoreDamagedError",
     "StoreError",
     "StoreLockedError",
+    "TableFormat",
     "Verdict",
     "Verification",
     "WeightsRelatives",
@@ -147,8 +149,8 @@ _MODULES = {
     "lineage.relatives": "find_relatives",
     "lineage.weights_relatives": "weights_relatives",
     "lineage.weights_result": "WeightsRelatives",
-    "models": "ModelEntry OpenedModel Preprocessing list_entries load_model load_weights open_model save_weights "
-    "weights_hash",
+    "models": "ModelEntry OpenedModel Preprocessing TableFormat list_entries load_model load_weights open_model "
+    "save_weights weights_hash",
     "ops.capabilities": "capabilities",
     "ops.correlation_distance": "correlation_distance",
     "ops.correlation_distance_weighted": "correlation_distance_weighted",

@@ -22,7 +22,7 @@ MODULES = sorted(
 # What no module may need for being imported, by the name that is imported.
 OPTIONAL = {
     *("imagecorruptions", "matplotlib", "nvidia.dali", "onnx", "onnxruntime", "pyarrow", "pykeops", "ray", "skimage"),
-    *("timm", "torchvision"),
+    *("timm", "torchvision", "httpx2", "jmespath"),
 }
 # Optional packages that examples need.
 NEEDED = {

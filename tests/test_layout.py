@@ -22,6 +22,7 @@ ORDER = (
     "cli",
     "compat bench demo testbed simulation evaluation audit",
     "labelled_zoo",
+    "report",
     "scan lineage",
     "verify",
     "store",

@@ -3,9 +3,12 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <type_traits>
 
 #include "cpu/detail/parallel.h"
+#include "cpu/detail/quantise.h"
 #include "cpu/detail/vector_source.h"
+#include "sac/byte_vectors.h"
 #include "sac/nearest_models.h"
 
 namespace sac {
@@ -28,19 +31,36 @@ class QuantisedVectors : public VectorSource<std::uint8_t> {
     parallel_for(models(), options.threads, options, [&](std::int64_t i) {
       AlignedBuffer<T> row(exact.stride());
       exact.load(i, row.data());
-      for (std::int64_t e = 0; e < entries(); ++e) {
-        const T step = row.data()[e] * T(127.5) + T(128);
-        if (!std::isfinite(step)) throw not_finite_vector();
-        data_.data()[i * stride() + e] = step >= T(0) ? static_cast<std::uint8_t>(std::min(step, T(255))) : 0;
-      }
+      for (std::int64_t e = 0; e < entries(); ++e)
+        if (!std::isfinite(row.data()[e])) throw not_finite_vector();
+      std::uint8_t* bytes = data_.data() + i * stride();
+      quantise(row.data(), entries(), bytes);
+      std::fill(bytes + entries(), bytes + stride(), std::uint8_t{0});
     });
   }
+  const std::uint8_t* row_in_place(std::int64_t i) const override { return data_.data() + i * stride(); }
 
  private:
   void fill(std::int64_t i, std::uint8_t* row) const override {
     std::memcpy(row, data_.data() + i * stride(), static_cast<std::size_t>(entries()));
   }
   AlignedBuffer<std::uint8_t> data_;
+};
+
+class SourceOfBytes : public ByteSource {
+ public:
+  explicit SourceOfBytes(const VectorSource<std::uint8_t>& source) : source_(source) {}
+  std::int64_t models() const override { return source_.models(); }
+  std::int64_t bytes() const override { return source_.stride(); }
+  bool in_place() const override { return source_.row_in_place(0) != nullptr; }
+  const std::uint8_t* row(std::int64_t i, std::uint8_t* scratch) const override {
+    if (const std::uint8_t* found = source_.row_in_place(i)) return found;
+    source_.load(i, scratch);
+    return scratch;
+  }
+
+ private:
+  const VectorSource<std::uint8_t>& source_;
 };
 
 // The nearest models so far of each query, sorted by distance, then index.
@@ -66,6 +86,8 @@ class TopK {
     d[place] = distance;
     i[place] = model;
   }
+
+  std::int64_t top() const { return top_; }
 
   void check() const {
     if (not_finite_) throw not_finite_vector();
@@ -136,10 +158,24 @@ void block_distances(const RowBlock<T>& x, const RowBlock<T>& y, std::int64_t st
   });
 }
 
+void sweep_bytes(const VectorSource<std::uint8_t>& models, const VectorSource<std::uint8_t>* queries, double scale,
+                 const CpuOptions& options, TopK& best) {
+  const SourceOfBytes right(models), left(queries ? *queries : models);
+  std::vector<std::uint64_t> keys(static_cast<std::size_t>(left.models() * best.top()));
+  nearest_bytes_cpu(right, queries ? &left : nullptr, -1, best.top(), options, keys.data());
+  for (std::int64_t q = 0; q < left.models(); ++q)
+    for (std::int64_t r = 0; r < best.top(); ++r) {
+      const std::uint64_t key = keys[static_cast<std::size_t>(q * best.top() + r)];
+      best.insert(q, static_cast<std::int64_t>(key & 0xffffffffu), scale * static_cast<double>(key >> 32));
+    }
+}
+
 // All queries against all models, a block of each at a time. Without queries each pair of models is computed once.
 template <typename T>
 void sweep(const VectorSource<T>& models, const VectorSource<T>* queries, double scale, const CpuOptions& options,
            TopK& best) {
+  if constexpr (std::is_same_v<T, std::uint8_t>)
+    if (models.stride() <= kMaxByteEntries) return sweep_bytes(models, queries, scale, options, best);
   const VectorSource<T>& left = queries ? *queries : models;
   const std::int64_t row_bytes = models.stride() * static_cast<std::int64_t>(sizeof(T));
   const std::int64_t size = std::clamp(kBlockBytes / row_bytes / kModelTile * kModelTile, kModelTile, kMaxBlockModels);
@@ -172,41 +208,37 @@ void sweep(const VectorSource<T>& models, const VectorSource<T>* queries, double
   }
 }
 
+// Numbers added in float32 before they join a float64 sum.
+constexpr std::int64_t kExactRun = 1024;
+
 // Ranks the candidates of each query by their exact distances.
 template <typename T>
 void rank_candidates(const VectorSource<T>& models, const VectorSource<T>* queries, double scale,
-                     const std::vector<std::int64_t>& candidates, std::int64_t each, const CpuOptions& options,
-                     TopK& best) {
+                     const std::int64_t* candidates, std::int64_t each, const CpuOptions& options, TopK& best) {
   const VectorSource<T>& left = queries ? *queries : models;
-  const auto all_pairs = all_pairs_of<T>(options.instruction_set);
-  const std::int64_t stride = models.stride();
+  const KernelsOf<T>& kernels = kernels_of<T>(options.instruction_set);
+  const std::int64_t padded = round_up(models.stride(), 128 / static_cast<std::int64_t>(sizeof(T)));
   parallel_for(left.models(), options.threads, options, [&](std::int64_t q) {
-    AlignedBuffer<T> x(kModelTile * stride), y(kModelTile * stride);
-    for (std::int64_t r = 0; r < kModelTile; ++r) left.load(q, x.data() + r * stride);
-    for (std::int64_t c = 0; c < each; c += kModelTile) {
-      const std::int64_t filled = std::min(kModelTile, each - c);
-      for (std::int64_t r = 0; r < kModelTile; ++r)
-        models.load(candidates[static_cast<std::size_t>(q * each + c + std::min(r, filled - 1))],
-                    y.data() + r * stride);
-      double sums[kModelTile * kModelTile] = {};
-      all_pairs(x.data(), kModelTile, y.data(), kModelTile, stride, stride, false, sums, kModelTile);
-      for (std::int64_t r = 0; r < filled; ++r)
-        best.insert(q, candidates[static_cast<std::size_t>(q * each + c + r)], scale * sums[r]);
+    AlignedBuffer<T> x(padded), y(padded);
+    std::fill(x.data() + models.stride(), x.data() + padded, T(0));
+    std::fill(y.data() + models.stride(), y.data() + padded, T(0));
+    left.load(q, x.data());
+    for (std::int64_t c = 0; c < each; ++c) {
+      const std::int64_t model = candidates[q * each + c];
+      models.load(model, y.data());
+      double sum = 0;
+      for (std::int64_t e = 0; e < padded; e += kExactRun)
+        sum += kernels.abs_difference(x.data() + e, y.data() + e, std::min(kExactRun, padded - e));
+      best.insert(q, model, scale * sum);
     }
   });
 }
 
+// The nearest by a sweep over bytes, ranked by their exact distances.
 template <typename T>
-void nearest(const VectorSource<T>& models, const VectorSource<T>* queries, std::int64_t n,
-             const NearestOptions& options, double* distances, std::int64_t* indices) {
+void nearest_of_candidates(const VectorSource<T>& models, const VectorSource<T>* queries, double scale,
+                           const NearestOptions& options, TopK& best) {
   const std::int64_t count = queries ? queries->models() : models.models();
-  const double scale = 2.0 / static_cast<double>(n) / static_cast<double>(n);
-  TopK best(count, options.top, distances, indices);
-  if (options.candidates == 0) {
-    sweep(models, queries, scale, options.cpu, best);
-    best.check();
-    return;
-  }
   const std::int64_t each = std::min(std::max(options.candidates, options.top), models.models() - (queries ? 0 : 1));
   std::vector<double> approximate(static_cast<std::size_t>(count * each));
   std::vector<std::int64_t> candidates(static_cast<std::size_t>(count * each));
@@ -220,7 +252,21 @@ void nearest(const VectorSource<T>& models, const VectorSource<T>* queries, std:
       sweep<std::uint8_t>(models_u8, nullptr, scale, options.cpu, first_pass);
     }
   }
-  rank_candidates(models, queries, scale, candidates, each, options.cpu, best);
+  rank_candidates(models, queries, scale, candidates.data(), each, options.cpu, best);
+}
+
+template <typename T>
+void nearest(const VectorSource<T>& models, const VectorSource<T>* queries, std::int64_t n,
+             const NearestOptions& options, double* distances, std::int64_t* indices) {
+  const double scale = 2.0 / static_cast<double>(n) / static_cast<double>(n);
+  TopK best(queries ? queries->models() : models.models(), options.top, distances, indices);
+  if constexpr (sizeof(T) == 1) {
+    sweep(models, queries, scale, options.cpu, best);  // bytes are ranked as they are
+  } else if (options.candidates == 0) {
+    sweep(models, queries, scale, options.cpu, best);
+  } else {
+    nearest_of_candidates(models, queries, scale, options, best);
+  }
   best.check();
 }
 
@@ -242,14 +288,41 @@ void nearest_of_vectors(const VectorBatch& models, const VectorBatch* queries, c
   nearest<T>(vectors, query_vectors.get(), models.n, options, distances, indices);
 }
 
-}  // namespace
+template <typename T>
+void rank_outputs(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
+                  double sigma, const std::int64_t* candidates, std::int64_t each, const NearestOptions& options,
+                  double* distances, std::int64_t* indices) {
+  const OutputVectors<T> vectors(models, "models", metric, sigma, options.cpu);
+  std::unique_ptr<OutputVectors<T>> asked;
+  if (queries) asked = std::make_unique<OutputVectors<T>>(*queries, "queries", metric, sigma, options.cpu);
+  const double scale = 2.0 / static_cast<double>(models[0].rows) / static_cast<double>(models[0].rows);
+  TopK best(queries ? asked->models() : vectors.models(), options.top, distances, indices);
+  rank_candidates<T>(vectors, asked.get(), scale, candidates, each, options.cpu, best);
+  best.check();
+}
 
-void nearest_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
-                        double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {
+bool any_needs_float64(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
+                       double sigma) {
   bool wide = false;
   for (const auto& model : models) wide = wide || needs_float64(model, metric, sigma);
   if (queries)
     for (const auto& model : *queries) wide = wide || needs_float64(model, metric, sigma);
+  return wide;
+}
+
+}  // namespace
+
+void rank_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
+                     double sigma, const std::int64_t* candidates, std::int64_t each, const NearestOptions& options,
+                     double* distances, std::int64_t* indices) {
+  const bool wide = any_needs_float64(models, queries, metric, sigma);
+  (wide ? rank_outputs<double> : rank_outputs<float>)(models, queries, metric, sigma, candidates, each, options,
+                                                      distances, indices);
+}
+
+void nearest_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
+                        double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {
+  const bool wide = any_needs_float64(models, queries, metric, sigma);
   (wide ? nearest_of_outputs<double> : nearest_of_outputs<float>)(models, queries, metric, sigma, options, distances,
                                                                   indices);
 }
@@ -260,9 +333,7 @@ void nearest_models_cpu(const VectorBatch& models, const VectorBatch* queries, c
     case VectorForm::float32: return nearest_of_vectors<float, float>(models, queries, options, distances, indices);
     case VectorForm::float16: return nearest_of_vectors<float, Float16>(models, queries, options, distances, indices);
     case VectorForm::uint8: {
-      NearestOptions exact = options;
-      exact.candidates = 0;
-      nearest_of_vectors<std::uint8_t, std::uint8_t>(models, queries, exact, distances, indices);
+      nearest_of_vectors<std::uint8_t, std::uint8_t>(models, queries, options, distances, indices);
       const std::int64_t numbers = (queries ? queries->models : models.models) * options.top;
       for (std::int64_t i = 0; i < numbers; ++i) distances[i] /= 127.5;
       return;

@@ -1,5 +1,7 @@
 # The CPU kernels: their sources and how they are compiled, for the module and for the C++ tests.
 set(SAC_CPU_SOURCES
+  csrc/cpu/byte_sweep_cpu.cpp
+  csrc/cpu/byte_vectors_cpu.cpp
   csrc/cpu/correlation_distance_cpu.cpp
   csrc/cpu/correlation_distance_weighted_cpu.cpp
   csrc/cpu/correlation_distances_cpu.cpp
@@ -11,6 +13,7 @@ set(SAC_CPU_SOURCES
   csrc/cpu/nearest_models_cpu.cpp
   csrc/cpu/detail/normalise_row.cpp
   csrc/cpu/detail/packing.cpp
+  csrc/cpu/detail/worker_pool.cpp
   csrc/cpu/pairwise_correlation_distances_cpu.cpp)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -31,7 +34,7 @@ function(sac_cpu_options target root)
     target_compile_definitions(${target} PRIVATE SAC_X86_64)
     set_source_files_properties(${root}csrc/cpu/kernels/correlation_avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
     set_source_files_properties(${root}csrc/cpu/kernels/correlation_avx512.cpp PROPERTIES
-      COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx2;-mfma;-mprefer-vector-width=512")
+      COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx2;-mfma;-mprefer-vector-width=512")
     set_source_files_properties(${root}csrc/cpu/kernels/jpeg_avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2")
     # GCC 12 warns of its own header (PR 105593)
     set_source_files_properties(${root}csrc/cpu/kernels/jpeg_avx512.cpp PROPERTIES COMPILE_OPTIONS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +15,24 @@ from typer import Argument, Option
 
 from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import FixedInputs, InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, Weights, WeightsKey
+from .options import (
+    FixedInputs,
+    InputOptions,
+    ModelArgs,
+    OutputForm,
+    PrintOptions,
+    ProbeFile,
+    TableOptions,
+    Weights,
+    WeightsKey,
+)
+from .service_options import ServiceOptions, is_service
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models import OpenedModel
+    from ..models import BlackBox, OpenedModel, TableFormat
+    from ..probes import ProbeSet
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,13 @@ class RunOptions:
 @expand_option_groups
 def fingerprint(
     *,
-    model: Annotated[str, Argument(help="package.module:callable, or a model file: ONNX, recorded outputs, weights.")],
+    model: Annotated[
+        str | None,
+        Argument(
+            help="package.module:callable, a model file (ONNX, recorded outputs, weights), or a .toml file that says "
+            "where a service is."
+        ),
+    ] = None,
     probes_file: ProbeFile,
     out: Annotated[Path, Option(help="Fingerprint file to write (safetensors).")],
     options: ModelOptions,
@@ -64,38 +84,43 @@ def fingerprint(
     ] = None,
     output_form: OutputForm = None,
     inputs: InputOptions,
+    table: TableOptions,
     how: RunOptions,
+    service: ServiceOptions,
     prints: PrintOptions,
 ) -> None:
-    """Run a model on probes and keep its outputs."""
+    """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
     from ..fingerprint import WRONG_FORM
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.kinds import KINDS
     from ..probes import ProbeSet
-    from .render.common import show_fingerprint
+    from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     preprocessing = inputs.parse("fingerprint")
-    arguments = _check_model(model, options)
+    service.check(model)
+    arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        made = make_fingerprint(
-            _open(model, options, arguments, how.which),
-            probes,
-            preprocessing=preprocessing,
-            batch_size=how.batch_size,
-            device=how.device,
-            output=how.which,
-            name=name or out.stem,
-            kind=kind,
-            output_form=output_form,
-            progress=not prints.quiet,
-        )
+        with _opening(model, options, arguments, how.which, table.parse(), service, probes, out) as opened:
+            made = make_fingerprint(
+                opened,
+                probes,
+                preprocessing=preprocessing,
+                batch_size=how.batch_size,
+                device=how.device,
+                output=how.which,
+                name=name or out.stem,
+                kind=kind,
+                output_form=output_form,
+                progress=not prints.quiet,
+            )
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
+    show_notes(made.provenance["notes"])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
 
@@ -114,8 +139,30 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
     return arguments
 
 
+@contextmanager
+def _opening(
+    model: str | None,
+    options: ModelOptions,
+    arguments: dict[str, Any],
+    output: str | int | None,
+    table: TableFormat,
+    service: ServiceOptions,
+    probes: ProbeSet,
+    out: Path,
+) -> Iterator[OpenedModel | torch.nn.Module | BlackBox]:
+    """What `fingerprint` runs, asks or reads."""
+    if model is None:
+        yield service.open_answers(probes)
+    elif is_service(model):
+        box, ledger = service.open_service(Path(model), out)
+        with ledger:
+            yield box
+    else:
+        yield _open(model, options, arguments, output, table)
+
+
 def _open(
-    model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None
+    model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None, table: TableFormat
 ) -> OpenedModel | torch.nn.Module:
     from ..models import ModelEntry, load_model, open_model
     from ..models.architectures import split_architecture
@@ -132,5 +179,5 @@ def _open(
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
     fixed = parse_fixed_inputs(options.fixed_inputs)
-    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key, inputs=fixed)
+    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key, inputs=fixed, table=table)
     return open_model(entry, architectures=architectures)

@@ -11,7 +11,7 @@ from typer import Option
 from .checks import Layout, check_alpha, check_output_form_option, check_seed_option, parse_preprocessing
 
 if TYPE_CHECKING:
-    from ..models import Preprocessing
+    from ..models import Preprocessing, TableFormat
 
 
 def file_option(help: str, *names: str) -> Any:
@@ -25,7 +25,9 @@ Comparison = Annotated[Literal["l1", "l2", "rsa", "cka"], Option(help="Compariso
 Force = Annotated[bool, Option("--force", help="Replace the output file if it exists.")]
 FixedInputs = Annotated[
     list[str] | None,
-    Option("--input", metavar="NAME=VALUE", help="Fixed value of an ONNX model's further input: JSON or zeros; repeatable."),
+    Option(
+        "--input", metavar="NAME=VALUE", help="Fixed value of an ONNX model's further input, JSON or zeros; repeatable."
+    ),
 ]
 ImageSize = Annotated[str | None, Option(help="Resize the images that are read to N or HxW pixels (folders).")]
 Json = Annotated[bool, Option("--json", help="Print the result as one JSON document.")]
@@ -48,7 +50,7 @@ Quiet = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
 Seed = Annotated[int, Option(min=0, callback=check_seed_option, help="Seed of everything random.")]
 Size = Annotated[str | None, Option(help="Size of the model's input: probes are resized to N or HxW pixels.")]
 Std = Annotated[str, Option(help="Standard deviation to divide by, likewise.")]
-Weights = Annotated[Path | None, file_option("Weights: safetensors, what torch.save wrote, or the index of several files.")]
+Weights = Annotated[Path | None, file_option("Weights: safetensors, what torch.save wrote, or an index of files.")]
 WeightsKey = Annotated[
     str | None, Option(help="Which state dict, where a file holds several that fit: state_dict_ema, say.")
 ]
@@ -68,6 +70,28 @@ class InputOptions:
     def parse(self, command: str) -> Preprocessing:
         """The options as the API takes them."""
         return parse_preprocessing(command, self.mean, self.std, self.size, self.colour_order, self.layout)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How text tables of recorded outputs are written, where their content does not tell."""
+
+    table_header: Annotated[
+        Literal["yes", "no"] | None, Option(help="Whether the first line of a text table holds names.")
+    ] = None
+    table_index: Annotated[
+        Literal["yes", "no"] | None, Option(help="Whether the first column of a text table numbers the rows.")
+    ] = None
+    table_delimiter: Annotated[
+        Literal["comma", "semicolon", "tab", "space"] | None, Option(help="What separates the cells of a text table.")
+    ] = None
+
+    def parse(self) -> TableFormat:
+        """The options as the API takes them."""
+        from ..models import TableFormat
+
+        meaning = {"yes": True, "no": False, None: None}
+        return TableFormat(meaning[self.table_header], meaning[self.table_index], self.table_delimiter)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from .checks import check_output_path, refuse_if
+from .exit_codes import FINDING
 from .options import Force, Json, Quiet
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ def check(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check every file and row of a store; exit code 1 if a defect is left."""
+    """Check every file and row of a store; exit code 5 if a defect is left."""
     from ..store import check_store
     from .render.store import show_check
 
     found = check_store(folder, repair=repair, progress=not quiet)
     show_check(found, as_json)
     if not found.sound:
-        raise typer.Exit(1)
+        raise typer.Exit(FINDING)

@@ -202,7 +202,7 @@ def jpeg_compression(images: Any, iteration: int) -> npt.NDArray[np.float32]:
     severity, flip = _severity_and_flip(iteration)
     values = to_numpy(images, "images")
     _check_floats(values, "images")
-    pixels, _ = to_pixels(values, "NCHW", "images")
+    pixels, _ = to_pixels(values, "NCHW", "images", truncate=True)
     compressed = jpeg_compress(pixels, resolve_quality(None, severity))
     channels_first = compressed.transpose(0, 3, 2, 1) if flip else compressed.transpose(0, 3, 1, 2)
     result: npt.NDArray[np.float32] = np.divide(channels_first, np.float32(255), dtype=np.float32, order="C")
@@ -271,7 +271,7 @@ def _truncated(values: np.ndarray[Any, Any], layout: Layout, name: str) -> npt.N
     for start in range(0, len(values), step):
         block = values[start : start + step]
         try:
-            pixels, _ = to_pixels(block, "NHWC", name)
+            pixels, _ = to_pixels(block, "NHWC", name, truncate=True)
         except ProbeError:
             to_pixels(values, "NHWC", name)  # raises with the index of the image in the file
             raise

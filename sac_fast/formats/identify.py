@@ -73,7 +73,7 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
         return "hdf5"
     if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
         return found
-    return "csv" if looks_like_csv(head) else "unknown"
+    return "csv" if looks_like_csv(handle) else "unknown"
 
 
 def _has_user_block(handle: BinaryIO) -> bool:

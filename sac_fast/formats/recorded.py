@@ -17,6 +17,7 @@ from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
 from .npy import choose_array, read_npy
 from .recognised import refuse_format
 from .safetensors import read_header
+from .table_format import TableFormat
 from .zip_layout import read_entries
 
 
@@ -28,14 +29,18 @@ class RecordedOutputs:
         outputs: float32 or float64 ``(n, k)``; a vector ``(n,)``, of class numbers for example, is one column.
         probe_hash: of the probes, ``"sha256:…"``; None where the file states none.
         output_form: as declared when the outputs were recorded; None where nothing was.
+        notes: what was taken for what, where the file leaves a choice.
     """
 
     outputs: torch.Tensor
     probe_hash: str | None = None
     output_form: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None) -> RecordedOutputs:
+def read_recorded(
+    format: str, handle: BinaryIO, name: str, limits: Limits, key: str | None, table: TableFormat | None = None
+) -> RecordedOutputs:
     """Read recorded outputs of any format but safetensors.
 
     Args:
@@ -44,6 +49,7 @@ def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key:
         name: what messages call it.
         limits: on sizes.
         key: which array, where a file holds several.
+        table: what the user says of a text table.
 
     Returns:
         The outputs, with what the file states of them.
@@ -57,7 +63,8 @@ def read_recorded(format: str, handle: BinaryIO, name: str, limits: Limits, key:
     if format == "npz":
         return RecordedOutputs(_read_npz(handle, name, limits, key))
     if format == "csv":
-        return RecordedOutputs(read_csv(handle, name, limits))
+        outputs, note = read_csv(handle, name, limits, table)
+        return RecordedOutputs(outputs, notes=(note,))
     if format == "hdf5":
         from .hdf5 import read_hdf5_outputs  # h5py is slow to import
 
@@ -108,7 +115,7 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> RecordedOut
         refuse("damaged", str(error), error)
     if set(arrays) != {"outputs"}:
         refuse("malformed", f"{name} must stay as it is while it is read, got other arrays than before")
-    outputs = torch.from_numpy(arrays["outputs"].copy())
+    outputs = torch.from_numpy(arrays["outputs"])
     if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
         refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
     provenance = metadata.get("provenance")

@@ -1,8 +1,8 @@
 """What a torch checkpoint's pickle says, found out without torch and without running what it names.
 
 `torch.load(weights_only=True)` runs no code, but it trusts sizes: a storage that is longer than its record, a tensor
-of stride 0 that is a terabyte once it is copied, indices of sparse tensors. It reads protocol 2 only, and refuses a file
-for a path that lies beside its weights. Here every name becomes an inert record, so that all of it can be checked
+of stride 0 that is a terabyte once it is copied, indices of sparse tensors. It reads protocol 2 only, and refuses a
+file for a path that lies beside its weights. Here every name becomes an inert record, so that all of it can be checked
 against the bytes that are there, and what is no part of tensors is left where it is.
 """
 

@@ -1,4 +1,4 @@
-"""p-values of many pairs by one pool of independents: those that `sac_fast.verify_fingerprints` gives for each pair."""
+"""p-values of many pairs by one pool of independents, as `sac_fast.verify_fingerprints` gives them with a metric."""
 
 from __future__ import annotations
 

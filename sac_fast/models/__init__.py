@@ -2,7 +2,12 @@
 
 from ..formats.identify import identify
 from ..formats.limits import REASONS, Limits
+from ..formats.table_format import TableFormat
+from .black_box import BlackBox
 from .checkpoint import load_model, load_weights, save_weights
+from .endpoint import Endpoint
+from .endpoint_ledger import QueryLedger
+from .endpoint_secrets import Secrets
 from .entries import list_entries
 from .entry import ModelEntry
 from .opened import open_model
@@ -14,12 +19,17 @@ from .weights_hash import weights_hash
 
 __all__ = [
     "REASONS",
+    "BlackBox",
+    "Endpoint",
     "Limits",
     "ModelEntry",
     "OpenedModel",
     "PairwiseSimilarity",
     "Preprocessing",
+    "QueryLedger",
     "ReferenceSimilarity",
+    "Secrets",
+    "TableFormat",
     "identify",
     "list_entries",
     "load_model",

@@ -19,7 +19,17 @@ from ..formats.recognised import refuse_format
 from ..formats.weights.states import HASH_KEY, STATES, StoredState, stored_states
 from ..io.files import StrPath, atomic_write
 from .architectures import call_spec
-from .fitting import ExpectedState, Fit, Misfit, check_digests, choose_fit, fill_module, fit_states, states_under, views_of
+from .fitting import (
+    ExpectedState,
+    Fit,
+    Misfit,
+    check_digests,
+    choose_fit,
+    fill_module,
+    fit_states,
+    states_under,
+    views_of,
+)
 from .state_views import StateDict, state_views
 from .weights_hash import dense_state, weights_hash
 
@@ -60,7 +70,7 @@ def load_model(
 
 
 def load_weights(model: nn.Module, path: StrPath, *, weights_key: str | None = None) -> None:
-    """Load weights as ``model.load_state_dict(..., strict=True)`` does, from whatever a file keeps them in. All or nothing.
+    """Load weights as ``load_state_dict(strict=True)`` does, from whatever a file keeps them in. All or nothing.
 
     The format is identified by content, not by name: safetensors, what ``torch.save`` wrote, or the index of a
     checkpoint in several files (``model.safetensors.index.json``). The only mapping in it whose tensors fit is taken,

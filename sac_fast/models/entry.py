@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..formats.table_format import TableFormat
 from .preprocessing import Preprocessing
 
 
@@ -26,6 +27,8 @@ class ModelEntry:
         root: a folder that links may not lead out of; None: anywhere.
         inputs: fixed values of an ONNX model's further inputs, by name: a number, lists of numbers, or ``"zeros"``.
         weights_key: which of several state dicts in the file, ``"state_dict_ema"``; None: the only one that fits.
+        table: what is known of a text table of recorded outputs.
+        claims: what a manifest inside the folder says of it, which the user has not named: to be shown, not believed.
 
     Raises:
         ModelError: an empty name.
@@ -47,6 +50,8 @@ class ModelEntry:
     root: Path | None = None
     weights_key: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    table: TableFormat = field(default_factory=TableFormat)
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

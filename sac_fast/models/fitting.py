@@ -69,8 +69,24 @@ class Fit:
     def provenance(self) -> dict[str, Any]:
         """What was taken and how, as JSON can hold it; empty for a plain state dict."""
         view = self.view
-        said = {"key": self.key, "prefix": view.prefix, "undone": list(view.undone), "left_out": list(view.state.others)}
+        said = {
+            "key": self.key,
+            "prefix": view.prefix,
+            "undone": list(view.undone),
+            "left_out": list(view.state.others),
+        }
         return {name: value for name, value in said.items() if value}
+
+    def notes(self) -> tuple[str, ...]:
+        """`provenance` as a line; none for a plain state dict."""
+        view = self.view
+        said = [
+            *([f"weights under {self.key!r}"] if self.key else []),
+            *([f"prefix {view.prefix!r} removed"] if view.prefix else []),
+            *([f"{' and '.join(view.undone)} undone"] if view.undone else []),
+            *([f"left out: {', '.join(view.state.others[:_SHOWN])}"] if view.state.others else []),
+        ]
+        return (", ".join(said),) if said else ()
 
 
 @dataclass(frozen=True)
@@ -244,4 +260,3 @@ def fill_module(module: nn.Module, fit: Fit, name: str) -> None:
         module.load_state_dict(fit.view.state_dict(tensors))
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise ModelError(f"weights {name} do not fit {type(module).__name__}: {describe_error(error)}") from error
-

@@ -7,6 +7,7 @@ zoo.toml::
     kwargs = { classes = 10 }
     preprocessing = { mean = [0.5], std = [0.25] }
     output = "logits"
+    table = { header = true }        # of text tables, see TableFormat
     tags = ["independent"]
 
     [[models]]
@@ -16,8 +17,9 @@ zoo.toml::
 A model may have ``weights_key = "state_dict_ema"``, where its file holds several state dicts, and ``inputs = { state =
 "zeros", sr = 16000 }``: fixed values of an ONNX model's further inputs.
 
-zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), output, weights_key, inputs
-(JSON), tags (with spaces between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
+zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), table (JSON), output,
+weights_key, inputs (JSON), tags (with spaces between them), of which only path is needed. zoo.json is that of a
+`LabelledZoo`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from typing import Any
 
 from ..errors import FileFormatError, describe_error
 from ..formats.json_text import parse_json
+from ..formats.table_format import TableFormat
 from ..formats.toml_text import parse_toml
 from ..io.files import LABELLED_ZOO, open_regular, read_regular
 from .entry import ModelEntry
@@ -58,6 +61,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("kwargs", "inputs"), ("a table or JSON object", lambda value: isinstance(value, Mapping))),
     "preprocessing": ("a table or JSON object", lambda value: value is None or isinstance(value, Mapping)),
     "output": ("a position or a name", lambda value: value is None or type(value) in (int, str)),
+    "table": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
     "tags": ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value)),
 }
 
@@ -65,6 +69,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 _CELLS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("kwargs", "inputs"), json.loads),
     "preprocessing": json.loads,
+    "table": json.loads,
     "output": lambda text: int(text) if text.lstrip("-").isdecimal() else text,
     "tags": str.split,
 }
@@ -190,6 +195,7 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
         kwargs=row["kwargs"],
         preprocessing=defaults.preprocessing if preprocessing is None else Preprocessing.from_dict(preprocessing),
         output=row["output"],
+        table=TableFormat(**row["table"]) if "table" in row else defaults.table,
         tags=tuple(dict.fromkeys([*row["tags"], *defaults.tags])),
         root=Path(os.path.abspath(folder)),
         weights_key=row.get("weights_key", defaults.weights_key),

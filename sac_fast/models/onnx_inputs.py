@@ -117,7 +117,11 @@ def fixed_values(
             raise ModelError(f"{text}, got an input that cannot be filled")
         try:
             array = np.zeros((), value.dtype) if said == ZEROS else np.asarray(said)
-            if array.dtype.kind not in "biuf" or not np.isfinite(array).all() or (value.is_whole and array.dtype.kind == "f"):
+            if (
+                array.dtype.kind not in "biuf"
+                or not np.isfinite(array).all()
+                or (value.is_whole and array.dtype.kind == "f")
+            ):
                 raise ValueError("other values")
             if array.ndim == len(wanted):  # sides that are not known are those of the values
                 free = [side is None and size != 1 for side, size in zip(value.shape, array.shape, strict=True)]
@@ -139,8 +143,8 @@ def _side(side: Side, main: OnnxInput, rows: int) -> int:
 
 
 def adapt_to_input(
-    main: OnnxInput, preprocessing: Preprocessing, size: tuple[int, int], name: str, assumed: list[str]
-) -> Preprocessing:
+    main: OnnxInput, preprocessing: Preprocessing, size: tuple[int, int], name: str
+) -> tuple[Preprocessing, str]:
     """The preprocessing with what the input declares and nobody named: layout, channels, size, pixels as whole numbers.
 
     Args:
@@ -148,10 +152,9 @@ def adapt_to_input(
         preprocessing: what is known of it; what differs from the defaults is believed.
         size: height and width of the probes.
         name: what messages call the file.
-        assumed: gets a line for each thing that was taken from the declaration.
 
     Returns:
-        What the probes go through.
+        What the probes go through, and a line that says what was taken from the declaration; "" where nothing was.
 
     Raises:
         ModelRefusedError: it takes no images.
@@ -175,7 +178,9 @@ def adapt_to_input(
             refuse("no-images", f"{name} must take images with pixels, got {main}")
         changes["size"] = (height, width)
     elif preprocessing.size is None and (isinstance(height, int) or isinstance(width, int)):
-        declared = tuple(side if isinstance(side, int) else own for side, own in zip((height, width), size, strict=True))
+        declared = tuple(
+            side if isinstance(side, int) else own for side, own in zip((height, width), size, strict=True)
+        )
         changes |= {"size": declared} if declared != size else {}
     if main.is_whole and set(preprocessing.mean) == {0.0} and set(preprocessing.std) == {1.0}:
         changes["std"] = (1 / 255,)
@@ -186,6 +191,4 @@ def adapt_to_input(
         *(["size {}x{}".format(*changes["size"])] if "size" in changes else []),
         *([f"pixels as {main.dtype}"] if main.is_whole and "std" in changes else []),
     ]
-    if said and (line := f"{', '.join(said)} as its input declares ({main})") not in assumed:
-        assumed.append(line)
-    return adapted
+    return adapted, f"{', '.join(said)} as its input declares ({main})" if said else ""

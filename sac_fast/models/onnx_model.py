@@ -19,7 +19,10 @@ from .onnx_inputs import adapt_to_input, choose_input, describe_inputs, fixed_va
 from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
 from .runner import Model, run_inputs
+
 _ROUNDING = 1e-2  # what float32 may leave of a whole number of 0 to 255
+# Earlier ones read their own memory where a file says so (a location of external data, "_ORT_MEM_ADDR_").
+_MIN_VERSION = (1, 24)
 
 
 class OnnxModel(OpenedModel):
@@ -49,10 +52,13 @@ class OnnxModel(OpenedModel):
         self.model_hash = hash_json([model_hash, self._given]) if self._given else model_hash
         if self._given:
             said = ", ".join(f"{key}={str(value)[:80]}" for key, value in self._given.items())
-            self.assumed.append(f"fixed inputs {said}")
+            self.notes += (f"fixed inputs {said}",)
 
     def adapt(self, preprocessing: Preprocessing, height: int, width: int) -> Preprocessing:
-        return adapt_to_input(self._input, preprocessing, (height, width), self._name, self.assumed)
+        adapted, note = adapt_to_input(self._input, preprocessing, (height, width), self._name)
+        if note and note not in self.notes:
+            self.notes += (note,)
+        return adapted
 
     def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
         model = self.runnable()
@@ -70,7 +76,9 @@ class OnnxModel(OpenedModel):
         parts = [self._run_batch(values[start : start + step]) for start in range(0, len(values), step)]
         outputs = parts[0]
         if len(parts) > 1:
-            outputs = [np.concatenate(some) if getattr(some[0], "ndim", 0) else some[0] for some in zip(*parts, strict=True)]
+            outputs = [
+                np.concatenate(some) if getattr(some[0], "ndim", 0) else some[0] for some in zip(*parts, strict=True)
+            ]
         if isinstance(self.output, int):
             return outputs
         if self.output is None and len(outputs) == 1:
@@ -107,7 +115,9 @@ class OnnxModel(OpenedModel):
         if np.abs(whole - values).max(initial=0) > _ROUNDING or whole.min() < limits.min or whole.max() > limits.max:
             wanted = f"whole numbers from {limits.min} to {limits.max} for {self._input}"
             found = f"values from {values.min():.4g} to {values.max():.4g}"
-            raise ModelError(f"inputs must be {wanted}, got {found}; name --mean and --std that make them of pixels / 255")
+            raise ModelError(
+                f"inputs must be {wanted}, got {found}; name --mean and --std that make them of pixels / 255"
+            )
         return whole.astype(dtype)
 
 
@@ -134,6 +144,9 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     except ImportError as error:
         remedy = f"pip install 'sac-fast[onnx]' ({error})"
         refuse("missing-extra", f"{name} is an ONNX file, which needs onnxruntime: {remedy}", error)
+    if _version(onnxruntime.__version__) < _MIN_VERSION:
+        wanted = "onnxruntime >= " + ".".join(map(str, _MIN_VERSION))
+        refuse("missing-extra", f"{name} is an ONNX file, which needs {wanted}, got {onnxruntime.__version__}")
     if file_size(handle) > MAX_ONNX_BYTES:
         refuse("too-large", f"{name} must have at most {MAX_ONNX_BYTES:,} bytes, got {file_size(handle):,}")
     handle.seek(0)
@@ -164,3 +177,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )  # fmt: skip
     return OnnxModel(session, digest, entry, name)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())

@@ -16,7 +16,6 @@ from ..formats.npy import check_output_shape
 from ..formats.recorded import RecordedOutputs, read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.weights.states import STATES, StoredState, stored_states
-from ..io.hashing import content_hash
 from .architectures import build_architecture, infer_architecture
 from .entry import ModelEntry
 from .fitting import (
@@ -32,7 +31,8 @@ from .fitting import (
 )
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
-from .runner import Model, run_inputs, use_fastest_memory_format
+from .recorded_model import RecordedModel
+from .runner import run_inputs, use_fastest_memory_format
 from .weights_hash import weights_hash
 
 _OUTPUTS = "outputs"
@@ -44,6 +44,7 @@ class _Network(OpenedModel):
     ) -> None:
         super().__init__(module.eval())
         self.weights = fit.provenance()
+        self.notes = fit.notes()
         self.format, self.architecture, self.kwargs = format, spec, kwargs
         self.output = entry.output
         self.model_hash = weights_hash(module)
@@ -65,29 +66,6 @@ class _Network(OpenedModel):
         self.runnable().to(device=device, dtype=dtype)
         self._memory_format = None
         return self
-
-
-class _Recorded(OpenedModel):
-    recorded = True
-
-    def __init__(self, format: str, recorded: RecordedOutputs, name: str) -> None:
-        outputs = recorded.outputs
-        super().__init__(outputs)
-        self.format = format
-        self.probe_hash, self.output_form = recorded.probe_hash, recorded.output_form
-        if not bool(torch.isfinite(outputs).all()):
-            row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
-            refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
-        self.model_hash = content_hash({_OUTPUTS: outputs.numpy()})
-
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        outputs: Tensor = self.content
-        if inputs is not None and len(inputs) != len(outputs):
-            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(outputs)}")
-        return outputs
-
-    def runnable(self) -> Model:
-        raise ModelError("model must be one that can be run, got recorded outputs")
 
 
 def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures: Sequence[str] = ()) -> OpenedModel:
@@ -127,14 +105,14 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             header = read_header(handle, name, limits)
             if set(header.tensors) == {_OUTPUTS}:
                 outputs = read_tensors(handle, name, header)[_OUTPUTS]
-                return _Recorded(format, RecordedOutputs(_outputs(outputs, name)), name)
+                return RecordedModel(format, RecordedOutputs(_outputs(outputs, name)), name)
         if format in STATES:
             states = stored_states(format, handle, entry.path, name, limits, stack, root=entry.root)
             return _network(format, states_under(states, entry.weights_key, name), entry, architectures, name)
         if format == "onnx":
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
-        return _Recorded(format, read_recorded(format, handle, name, limits, key), name)
+        return RecordedModel(format, read_recorded(format, handle, name, limits, key, entry.table), name)
     raise AssertionError("nothing suppresses an exception here")
 
 

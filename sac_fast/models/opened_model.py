@@ -28,7 +28,7 @@ class OpenedModel(ABC):
         kwargs: the architecture's keyword arguments.
         weights: which state dict of the file was taken (``"key"``), the prefix that was removed, parametrizations that
             were undone and entries that were left out, as JSON can hold them; empty for a plain state dict.
-        assumed: what nobody named and the file decided, a line each.
+        notes: what was taken for what, where the file left a choice; to be shown and kept with the outputs.
 
     Example::
 
@@ -46,11 +46,11 @@ class OpenedModel(ABC):
     probe_hash: str | None = None
     output_form: str | None = None
     architecture: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
         self.weights: dict[str, object] = {}
-        self.assumed: list[str] = []
         self._content: Any = content
 
     @property
@@ -65,7 +65,7 @@ class OpenedModel(ABC):
         return self._content
 
     def adapt(self, preprocessing: Preprocessing, height: int, width: int) -> Preprocessing:
-        """The preprocessing with what the file declares and nobody named; see `assumed`.
+        """The preprocessing with what the file declares and nobody named; see `notes`.
 
         Args:
             preprocessing: as it was given.
@@ -98,12 +98,12 @@ class OpenedModel(ABC):
             ModelError: recorded on other probes, or another number of rows.
         """
         if self.probe_hash not in (None, probes.content_hash):
-            raise ModelError(
-                f"recorded outputs must be of the probes {probes.content_hash}, got a fingerprint of {self.probe_hash}"
-            )
+            wanted = f"recorded outputs must be of the probes {probes.content_hash}"
+            raise ModelError(f"{wanted}, got a fingerprint of {self.probe_hash}", reason="other-probes")
         outputs = self.run(None)
         if len(outputs) != len(probes):
-            raise ModelError(f"recorded outputs must have {len(probes)} rows like the probes, got {len(outputs)}")
+            wanted = f"recorded outputs must have {len(probes)} rows like the probes"
+            raise ModelError(f"{wanted}, got {len(outputs)}", reason="wrong-shape")
         return outputs
 
     @abstractmethod
@@ -117,10 +117,6 @@ class OpenedModel(ABC):
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
         """Move and convert the model in place, where it is a network; returns itself."""
         return self
-
-    def taken(self) -> dict[str, object]:
-        """`weights` and `assumed` for a fingerprint's provenance, those that are not empty."""
-        return {name: value for name, value in (("weights", self.weights), ("assumed", self.assumed)) if value}
 
     def close(self) -> None:
         """Release weights and sessions; the model cannot be run any more."""

@@ -188,7 +188,9 @@ def _parametrized(key: str, names: Mapping[str, Any]) -> tuple[tuple[str, ...], 
             ((f"{start}original1", f"{start}original0"), base, "weight norm"),
             ((f"{start}original", f"{start}0._u", f"{start}0._v"), base, "spectral norm"),
         ]
-    return next((found for found in candidates if key in found[0] and all(name in names for name in found[0])), ((), "", ""))
+    return next(
+        (found for found in candidates if key in found[0] and all(name in names for name in found[0])), ((), "", "")
+    )
 
 
 def _made(stored: StateDict, source: Source) -> torch.Tensor:
@@ -214,7 +216,7 @@ def _weight_normed(direction: torch.Tensor, magnitude: torch.Tensor) -> torch.Te
 
 
 def _spectral_normed(original: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """``W / (uᵀ W v)``, as in eval mode; the rows of W are those of its first axis, of transposed kernels the second's."""
+    """``W / (uᵀ W v)``, as in eval mode; the rows of W lie along its first axis, of transposed kernels the second."""
     if original.ndim == 1:
         return F.normalize(original, dim=0)
     axes = [0, 1] if original.ndim > 2 else [0]

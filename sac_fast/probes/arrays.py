@@ -18,6 +18,8 @@ from .arguments import check_integer
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
+#: What the provenance says of floats that were rounded towards 0.
+TRUNCATED = "truncate(255 x)"
 _CHANNEL_AXIS: dict[Layout, int] = {"NHWC": 3, "NCHW": 1}
 
 _PIECE_BYTES = 8 << 20
@@ -41,12 +43,23 @@ def to_numpy(values: object, name: str) -> AnyArray:
     return array
 
 
-def to_pixels(array: AnyArray, layout: Layout | None, name: str) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+def to_pixels(
+    array: AnyArray, layout: Layout | None, name: str, *, truncate: bool = False
+) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
     """Convert images to uint8 ``(n, H, W, 3)``; also returns the conversion for the provenance.
 
-    Floats must lie in 0..1 and become ``uint8(255 x)``, truncated, as in the reference scripts. The product is in the
-    precision of the array (float16: float32), in which every ``k / 255`` gives ``k`` again. A single channel is
-    repeated three times.
+    Floats must lie in 0..1 and become ``255 x`` rounded to the nearest integer (of halves the even one): every
+    ``k / 255`` in float16, float32 or float64 gives ``k`` again. A single channel is repeated three times.
+
+    Args:
+        array: of `to_numpy`.
+        layout: ``"NHWC"``, ``"NCHW"``, or None: inferred.
+        name: what messages call the array.
+        truncate: round towards 0 instead, as the reference scripts do (`sac_fast.compat`) and probe sets of earlier
+            versions: k / 255 in float16 gives k - 1 for 131 of the 256 values.
+
+    Raises:
+        ProbeError: other shapes, dtypes or values, NaN included.
     """
     layout = _resolve_layout(array.shape, layout, name)
     done: dict[str, Any] = {"layout": layout, "dtype": array.dtype.name}
@@ -62,8 +75,9 @@ def to_pixels(array: AnyArray, layout: Layout | None, name: str) -> tuple[npt.ND
         block = array[start : start + step]
         _check_range(block, name, start)
         work = block.astype(np.result_type(array.dtype.newbyteorder("="), np.float32), copy=False)
-        result[start : start + step] = (work * work.dtype.type(255)).astype(np.uint8)
-    done["float_conversion"] = "truncate(255 x)"
+        scaled = work * work.dtype.type(255)
+        result[start : start + step] = (scaled if truncate else np.rint(scaled)).astype(np.uint8)
+    done["float_conversion"] = TRUNCATED if truncate else "round(255 x)"
     return result, done
 
 

@@ -133,7 +133,7 @@ class ProbeSet:
 
         Args:
             images: NumPy array or torch tensor, ``(n, H, W, C)`` or ``(n, C, H, W)``, C = 3 (RGB) or 1 (repeated),
-                uint8, or float in 0..1, which becomes ``uint8(255 x)``, truncated as in the reference scripts.
+                uint8, or float in 0..1, of which every k / 255 becomes k (``255 x`` rounded to the nearest).
             labels: ``(n,)`` integers, or None.
             layout: ``"NHWC"`` or ``"NCHW"``. Default: inferred from the shape, an error if ambiguous.
             name: name of the source in the provenance.

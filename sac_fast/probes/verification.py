@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ProbeError
 from ..io.files import StrPath
 from ..io.progress import track
-from .arrays import read_hdf5, to_pixels
+from .arrays import TRUNCATED, read_hdf5, to_pixels
 from .compare import pixel_difference
 from .corruptions import apply_corruption
 from .cutmix import paste
@@ -259,7 +259,8 @@ def _from_hdf5(source: dict[str, Any], wanted: list[dict[str, Any]], place: Path
     indices = [int(entry["name"]) for entry in wanted]
     if min(indices) < 0 or max(indices) >= len(array):
         raise ProbeError(f"provenance must name images 0..{len(array) - 1}, got {min(indices)}..{max(indices)}")
-    return list(to_pixels(array[indices], source["layout"], "/data")[0])
+    truncate = source.get("float_conversion") == TRUNCATED
+    return list(to_pixels(array[indices], source["layout"], "/data", truncate=truncate)[0])
 
 
 def _from_dali(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Path) -> Made:

@@ -1,7 +1,8 @@
 """The external weight files of an ONNX file, or of an index, whose own stamp does not change when they do.
 
-An index names them. In ONNX their names are searched in the file's bytes, without parsing an untrusted protobuf in the process of the scan: an entry
-of ``TensorProto.external_data`` is the field 13 with a key, the text "location", and a value.
+An index names them. In ONNX their names are searched in the file's bytes, without parsing an untrusted protobuf in
+the process of the scan: an entry of ``TensorProto.external_data`` is the field 13 with a key, the text "location", and
+a value.
 Source: https://onnx.ai/onnx/repo-docs/ExternalData.html, onnx.proto, https://protobuf.dev/programming-guides/encoding/
 """
 

@@ -8,7 +8,6 @@ before memory is allocated, and `read_reply` checks every value.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -29,6 +28,7 @@ MAX_HEADER_BYTES = 1 << 20
 #: Largest outputs of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
 MAX_BODY_BYTES = 1 << 30
 MAX_MESSAGE_CHARACTERS = 2000
+MAX_NOTES = 8  # of one model
 
 _LENGTHS = struct.Struct("<IQ")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
@@ -51,9 +51,10 @@ class RunResult:
         inferred: index of the scan's architecture that fits; None: none was inferred.
         seconds: of loading and of running, by the worker's clock.
         reason: short code of a failure; None: success.
-        message: of a failure, one line of printable characters; of a success, what of the file was taken, or ``""``.
+        message: of a failure, one line of printable characters.
         probe_hash: of the probes that recorded outputs name, ``"sha256:…"``; None: they name none.
         preprocessing: `Preprocessing.to_dict` of what the model was run on; None: it was not run.
+        notes: `OpenedModel.notes`, each one line of printable characters.
     """
 
     outputs: torch.Tensor | None
@@ -66,6 +67,7 @@ class RunResult:
     message: str = ""
     probe_hash: str | None = None
     preprocessing: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.outputs is None) != (self.reason is not None):
@@ -172,10 +174,10 @@ def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview
         "recorded": result.recorded,
         "probe_hash": result.probe_hash,
         "inferred": result.inferred,
-        "message": result.message,
         "preprocessing": result.preprocessing,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
+        "notes": [_escape_message(note) for note in result.notes[:MAX_NOTES]],
     }
     return header, outputs.view(torch.uint8).numpy().reshape(-1).data
 
@@ -210,6 +212,8 @@ def read_reply(
         return RunResult(None, format=word, seconds=seconds, reason=reason, message=_escape_message(text))
     names = ("model_hash", "recorded", "probe_hash", "inferred", "dtype", "shape")
     digest, recorded, probe_hash, inferred, dtype, shape = map(get, names)
+    notes = header.get("notes", [])
+    is_texts = isinstance(notes, list) and len(notes) <= MAX_NOTES and all(isinstance(note, str) for note in notes)
     is_known = inferred is None or (type(inferred) is int and 0 <= inferred < architectures)
     _check_reply(
         (is_hash(digest) and isinstance(recorded, bool), "have a model hash and say whether the outputs were recorded"),
@@ -217,6 +221,7 @@ def read_reply(
         (is_known, "infer one of the architectures"),
         (isinstance(dtype, str) and dtype in _DTYPES, "be float32 or float64"),
         (_is_pair(shape, (int,), 1, MAX_BODY_BYTES), "have two dimensions of at least 1"),
+        (is_texts, f"have at most {MAX_NOTES} notes"),
     )
     if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
         raise WireError(f"a reply of shape {tuple(shape)} must have a body to match, got {len(body)} bytes")
@@ -227,8 +232,11 @@ def read_reply(
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
         return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
-    result = RunResult(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash)
-    return dataclasses.replace(result, message=_escape_message(text), preprocessing=_preprocessing(header))
+    said = tuple(map(_escape_message, notes))
+    used = _preprocessing(header)
+    return RunResult(
+        outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash, preprocessing=used, notes=said
+    )
 
 
 def _preprocessing(header: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,13 +13,13 @@ import torch
 
 from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
-from ..io.hashing import canonical_json
+from ..formats.table_format import TableFormat
 from ..models.architectures import split_architecture
 from ..models.entry import ModelEntry
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
 from ..models.preprocessing import Preprocessing
-from .protocol import MAX_MESSAGE_CHARACTERS, RunResult, failed
+from .protocol import RunResult, failed
 
 #: Larger prepared probes are not cached but prepared again for each model, a part at a time.
 MAX_CACHED_BYTES = 1 << 30
@@ -142,6 +142,7 @@ def entry_of(request: Mapping[str, Any]) -> ModelEntry:
         root=None if root is None else Path(root),
         weights_key=request.get("weights_key"),
         inputs=request.get("inputs", {}),
+        table=TableFormat(**request.get("table", {})),
     )
 
 
@@ -213,8 +214,8 @@ class ModelRunner:
             model_hash=digest,
             recorded=model.recorded,
             probe_hash=model.probe_hash,
-            message=canonical_json(taken)[:MAX_MESSAGE_CHARACTERS] if (taken := model.taken()) else "",
             preprocessing=None if used is None else used.to_dict(),
+            notes=model.notes,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )

@@ -139,7 +139,7 @@ class ModelRecord:
         outputs_file: SHA-256 of the file of the outputs, 64 digits; None unless there are some.
         status: ``"done"``; ``"failed"``, with reason and message; ``"redo"``: was done, the outputs are lost.
         reason: a short code.
-        message: for people; of a model with outputs what of its file was taken, where there was a choice.
+        message: for people: of a failure, or what was taken for what in the file of a model with outputs.
         file: stamp of the model's file; exports leave it out, and the next two.
         request: a text that identifies everything else the result depends on (see `is_unchanged`).
         seconds: of loading and running.

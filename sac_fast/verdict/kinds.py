@@ -18,6 +18,9 @@ from .pool import NullPool, Verdict, VerdictName, largest_count, min_null_count
 
 #: Share of the median distance between nulls of one kind below which two of them count once.
 NEAR_DUPLICATE = 0.25
+#: Correlation distances below it are rounding (float16 makes 2e-5), whatever the median: copies of one model may be all
+#: that a kind has. Trained models of their own are at 0.05 and more.
+SAME_OUTPUTS = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +140,8 @@ def _smallest(bounds: Sequence[float | None]) -> float | None:
 def near_duplicates(distances: ArrayLike, kinds: Sequence[str]) -> list[list[int]]:
     """Groups of nulls that are one model in several guises: conversions, copies, slightly trained further.
 
-    Two nulls of one kind belong together if their distance is 0, or below a quarter of the median distance between
-    nulls of that kind; so do those that are joined by others.
+    Two nulls of one kind belong together if their distance is below 1e-4, or below a quarter of the median distance
+    between nulls of that kind; so do those that are joined by others.
 
     Args:
         distances: (m, m) symmetric distances between nulls.
@@ -166,7 +169,7 @@ def near_duplicates(distances: ArrayLike, kinds: Sequence[str]) -> list[list[int
         between = values[np.ix_(rows, rows)]
         upper = between[np.triu_indices(len(rows), 1)]
         bound = NEAR_DUPLICATE * float(np.median(upper)) if upper.size else 0.0
-        joined[np.ix_(rows, rows)] = (between < bound) | (between == 0)
+        joined[np.ix_(rows, rows)] = between < max(bound, SAME_OUTPUTS)
     count, labels = connected_components(joined, directed=False)
     groups = [np.flatnonzero(labels == label).tolist() for label in range(count)]
     return sorted(group for group in groups if len(group) > 1)

@@ -5,7 +5,9 @@
 * *Given the cohort*, for owners without siblings: similarity to the source beyond what the other models have in common
   with both (`similarity_given_cohort`). Every null is cohort and null at once.
 
-Both have several channels. Each is standardised over suspect and nulls together, and the largest counts.
+Both have several channels. Each is standardised over suspect and nulls together, and the largest counts. Outputs can be
+compared among models with the source's classes alone, correlations among all: a model of other classes is compared by
+these, and takes no channel from the rest.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ def contrast_distances(source: Tensor, siblings: Sequence[Tensor], models: Seque
 
     Channels: −log of the published distance (pearson, l1) on the 1,000 probes that the members dispute most; artanh of
     the cosines of softmax(1) outputs on all probes, and of log-softmax(4) outputs on the 2,000 most disputed. For
-    labels the cosine of one-hot rows, for embeddings and other numbers of outputs that of correlation matrices, in
-    place of the last two.
+    labels the cosine of one-hot rows, for embeddings that of correlation matrices, in place of the last two. Where some
+    models have another number of outputs, all have the channel of correlation matrices, and the rest the others too.
 
     Args:
         source: (n, k) rows.
@@ -80,7 +82,7 @@ def contrast_distances(source: Tensor, siblings: Sequence[Tensor], models: Seque
 def contrast_channels(source: Tensor, siblings: Sequence[Tensor], models: Sequence[Tensor], form: str) -> list[Floats]:
     """The channels of `contrast_distances`, each (number of models,) and not yet standardised.
 
-    No other model has a part in a model's values.
+    No other model has a part in a model's values; NaN where a model does not have the channel.
     """
     members, models = ([model.double() for model in some] for some in ((source, *siblings), models))
     order = _disputed(members, form)
@@ -88,15 +90,18 @@ def contrast_channels(source: Tensor, siblings: Sequence[Tensor], models: Sequen
     near = [model[few] for model in models]
     published = [correlation_distances(member[few], near, metric="pearson").double().numpy() for member in members]
     channels = [-np.log(np.maximum(np.stack(published, axis=1), 1e-12))]
-    channels += [np.arctanh(cosines.clip(-1 + 1e-7, 1 - 1e-7)) for cosines in _cosines(members, models, form, order)]
+    for rows, cosines in _cosines(members, models, form, order):
+        values = np.full((len(models), len(members)), np.nan)
+        values[rows] = np.arctanh(cosines.clip(-1 + 1e-7, 1 - 1e-7))
+        channels.append(values)
     return [values[:, 0] - values[:, 1:].mean(axis=1) for values in channels]
 
 
 def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) -> Floats:
     """Distances by the similarity to the source given all other models: minus the largest standardised channel.
 
-    Channels: the transforms of `contrast_distances`, each `similarity_given_cohort` with all other models as cohort
-    (full conformal: no model is set aside).
+    Channels: the last ones of `contrast_distances`, each `similarity_given_cohort` with all other models that have it
+    as cohort (full conformal: no model is set aside). A channel that fewer than 5 models have is left out.
 
     Args:
         source: (n, k) rows.
@@ -121,61 +126,84 @@ def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) 
     """
     if len(models) <= MIN_COHORT:
         raise ValueError(f"models must be a suspect and at least {MIN_COHORT} nulls, got {len(models)} models")
-    everyone = [model.double() for model in (source, *models)]
-    order = _disputed(everyone, form)
-    rows = list(range(1, len(everyone)))
-    if not _same_classes(everyone, form):
+    same, others = _by_classes(source, models, form)
+    order = _disputed([source, *(models[i] for i in same)], form)
+    channels = []
+    for transform, is_disputed in _transforms(form) if len(same) > MIN_COHORT else ():
+        chosen = torch.from_numpy(np.sort(order[:_MANY] if is_disputed else order))
+        some = [source[chosen], *(models[i][chosen] for i in same)]
+        # in blocks of probes, so that a thousand classes of a hundred nulls are not held at once
+        products = output_products(some, [], partial(transform_rows, name=transform)).members
+        channels.append(_given_cohort(products, same, len(models)))
+    if others or not channels:
         few = torch.from_numpy(np.sort(order[:_MANY]))
-        metric = "cosine" if form == "embeddings" else "pearson"
-        products = [inner_products([model[few] for model in everyone], "correlations", "raw", metric)]
-    else:
-        transforms = (("raw", False),) if form == "labels" else _SOFT
-        products = []
-        for transform, is_disputed in transforms:
-            chosen = torch.from_numpy(np.sort(order[:_MANY] if is_disputed else order))
-            products.append(inner_products([model[chosen] for model in everyone], "outputs", transform))
-    return largest_channel([similarity_given_cohort(found, 0, rows, rows, _SHRINKAGE) for found in products])
+        everyone = [source[few], *(model[few] for model in models)]
+        products = inner_products(everyone, "correlations", "raw", _metric(form))
+        channels.append(_given_cohort(products, range(len(models)), len(models)))
+    return largest_channel(channels)
+
+
+def _given_cohort(products: Floats, models: Sequence[int], count: int) -> Floats:
+    """Similarities of some of all models to the source, given the rest of these; products are of source and these."""
+    rows = list(range(1, 1 + len(models)))
+    values = np.full(count, np.nan)
+    values[list(models)] = similarity_given_cohort(products, 0, rows, rows, _SHRINKAGE)
+    return values
 
 
 def largest_channel(channels: Sequence[Floats]) -> Floats:
-    """Minus the largest channel of each model, standardised over all models; a channel without spread says nothing."""
-    standardised = []
-    for values in channels:
-        deviation = values.std()
-        is_constant = deviation <= 1e-9 * np.abs(values).max()
-        standardised.append(np.zeros_like(values) if is_constant else (values - values.mean()) / deviation)
+    """Minus the largest standardised channel of each model; every model has at least one."""
     # Rounded, so that models which are equally near by definition tie: rounding errors would order them.
-    return np.asarray(-np.max(standardised, axis=0).round(9))
+    return np.asarray(0.0 - np.nanmax([_standardised(values) for values in channels], axis=0).round(9))
 
 
-def _same_classes(models: Sequence[Tensor], form: str) -> bool:
-    return form not in _UNCLASSIFIED and len({model.shape[1] for model in models}) == 1
+def _standardised(values: Floats) -> Floats:
+    """A channel minus its mean, divided by its deviation, over the models that have it; 0 where nothing varies."""
+    known = values[~np.isnan(values)]
+    deviation = known.std() if len(known) else 0.0
+    if deviation <= 1e-9 * np.abs(known).max(initial=0.0):
+        return np.where(np.isnan(values), np.nan, 0.0)
+    return np.asarray((values - known.mean()) / deviation)
 
 
-def _cosines(members: Sequence[Tensor], models: Sequence[Tensor], form: str, order: NDArray[np.int64]) -> list[Floats]:
-    """(models, members) cosines, by channel."""
-    many = torch.from_numpy(np.sort(order[:_MANY]))
-    if not _same_classes([*members, *models], form):
-        metric = "cosine" if form == "embeddings" else "pearson"
-        few, all_few = ([model[many] for model in given] for given in (members, models))
-        return [correlation_products(few, all_few, metric).crossed]
-    if form == "labels":
-        return [output_products(members, models, lambda rows: rows).crossed]
+def _transforms(form: str) -> tuple[tuple[str, bool], ...]:
+    """Channels of outputs, and whether each takes the most disputed probes alone."""
+    return (("raw", False),) if form == "labels" else _SOFT
+
+
+def _by_classes(source: Tensor, models: Sequence[Tensor], form: str) -> tuple[list[int], list[int]]:
+    """Places of the models whose outputs mean what the source's mean, and of the others."""
+    same = [i for i, model in enumerate(models) if form not in _UNCLASSIFIED and model.shape[1] == source.shape[1]]
+    return same, [i for i in range(len(models)) if i not in set(same)]
+
+
+def _cosines(
+    members: Sequence[Tensor], models: Sequence[Tensor], form: str, order: NDArray[np.int64]
+) -> list[tuple[list[int], Floats]]:
+    """By channel: places of the models that have it, and their cosines with the members."""
+    same, others = _by_classes(members[0], models, form)
     found = []
-    for transform, is_disputed in _SOFT:
-        chosen = many if is_disputed else slice(None)
-        few, all_few = ([model[chosen] for model in given] for given in (members, models))
-        found.append(output_products(few, all_few, partial(transform_rows, name=transform)).crossed)
+    for transform, is_disputed in _transforms(form) if same else ():
+        chosen = torch.from_numpy(np.sort(order[:_MANY] if is_disputed else order))
+        few, some = [member[chosen] for member in members], [models[i][chosen] for i in same]
+        found.append((same, output_products(few, some, partial(transform_rows, name=transform)).crossed))
+    if others:
+        chosen = torch.from_numpy(np.sort(order[:_MANY]))
+        few, some = ([model[chosen] for model in given] for given in (members, models))
+        found.append((list(range(len(models))), correlation_products(few, some, _metric(form)).crossed))
     return found
+
+
+def _metric(form: str) -> str:
+    """Of correlations: embeddings have a direction of their own."""
+    return "cosine" if form == "embeddings" else "pearson"
 
 
 def _disputed(models: Sequence[Tensor], form: str) -> NDArray[np.int64]:
     """All probes, those first about which the models disagree most; the models' order does not matter."""
     if form in _UNCLASSIFIED:
-        disagreement = correlation_disagreement(models, "cosine" if form == "embeddings" else "pearson")
+        disagreement = correlation_disagreement(models, _metric(form))
     else:
-        k = models[0].shape[1]
-        voters = [model for model in models if model.shape[1] == k]
-        labels = np.stack([model.argmax(dim=1).numpy() for model in voters])
-        disagreement = label_disagreement(labels, k)
+        labels = np.stack([model.argmax(dim=1).numpy() for model in models])
+        disagreement = label_disagreement(labels, models[0].shape[1])
     return np.argsort(-disagreement.round(9), kind="stable")

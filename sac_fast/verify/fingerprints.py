@@ -6,20 +6,39 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from ..fingerprint import Fingerprint
 from ..ops import correlation_distance
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..scores import FIXED
+from ..scores.weights import Floats
 from .comparable import ComparableOutputs
 from .contrast import MIN_COHORT, contrast_distances, given_cohort_distances
 from .pool import Measure, PoolTest, Verification
 
 __all__ = ["POOL_SCORES", "Verification", "pool_test", "verify_fingerprints"]
 
-#: Scores of a null pool. "distance": `correlation_distance` by metric and comparison. "default": the contrast where
-#: there are siblings, else the distance.
+#: Scores of a null pool. "distance": `correlation_distance` by metric and comparison. "default": the strongest one that
+#: the given models allow, see `strongest_score`.
 POOL_SCORES = ("default", "contrast", "given-cohort", "distance", *FIXED)
+
+
+def strongest_score(siblings: int, nulls: int) -> str:
+    """The score of a null pool that finds most, by the numbers of models alone, so that the choice costs nothing.
+
+    The contrast where there are siblings; else what is left beyond the other nulls (`given_cohort_distances`), which on
+    trained models finds two thirds more of the extracted ones than the published distance; that one with fewer than 4
+    nulls.
+
+    Example::
+
+        >>> [strongest_score(*counts) for counts in ((2, 19), (0, 19), (0, 3))]
+        ['contrast', 'given-cohort', 'distance']
+    """
+    if siblings:
+        return "contrast"
+    return "given-cohort" if nulls >= MIN_COHORT else "distance"
 
 
 def verify_fingerprints(
@@ -30,8 +49,8 @@ def verify_fingerprints(
     siblings: Sequence[Fingerprint] = (),
     score: str = "default",
     alpha: float = 0.05,
-    metric: str = "cosine",
-    comparison: str = "l1",
+    metric: str | None = None,
+    comparison: str | None = None,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
     backend: str = "auto",
@@ -52,9 +71,11 @@ def verify_fingerprints(
             more `sac_fast.sibling_test` needs no nulls.
         score: one of `POOL_SCORES`.
         alpha: α, bound on the probability that an independent model is called derived.
-        metric, comparison, backend: of the score "distance", see `sac_fast.correlation_distance`.
+        metric, comparison, backend: see `sac_fast.correlation_distance`. A metric or comparison that is given asks for
+            the score "distance", whose own are ``"cosine"`` and ``"l1"``.
         kinds: kinds, of `sac_fast.fingerprint.KINDS`, that the suspect may be of if it is independent. Default: those
-            of the nulls, and the three of models trained from new weights where nulls declare any kind.
+            of the nulls and, where nulls declare any kind, all that a model made without the source can be
+            (`sac_fast.verify.kinds.required_kinds`).
         thefts: fingerprints of simulated thefts of the source, by attack, for p-values against each.
 
     Returns:
@@ -80,10 +101,10 @@ def verify_fingerprints(
         >>> result.verdict.verdict, result.verdict.p_value
         ('derived', 0.1)
     """
-    options = {"metric": metric, "comparison": comparison, "backend": backend}
     test = pool_test(
-        source, nulls, siblings=siblings, score=score, alpha=alpha, kinds=kinds, thefts=thefts or {}, **options
-    )
+        source, nulls, siblings=siblings, score=score, alpha=alpha, metric=metric, comparison=comparison,
+        kinds=kinds, thefts=thefts, backend=backend,
+    )  # fmt: skip
     return test.judge(suspect)
 
 
@@ -94,18 +115,20 @@ def pool_test(
     siblings: Sequence[Fingerprint] = (),
     score: str = "default",
     alpha: float = 0.05,
-    metric: str = "cosine",
-    comparison: str = "l1",
+    metric: str | None = None,
+    comparison: str | None = None,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
     backend: str = "auto",
 ) -> PoolTest:
     """The test of `verify_fingerprints` for any number of suspects; arguments and errors as there."""
     check_choice("score", score, POOL_SCORES)
+    if score == "default":
+        is_named = metric is not None or comparison is not None
+        score = "distance" if is_named else strongest_score(len(siblings), len(nulls))
+    metric, comparison = metric or "cosine", comparison or "l1"
     check_choice("metric", metric, METRICS)
     check_choice("comparison", comparison, COMPARISONS)
-    if score == "default":
-        score = "contrast" if siblings else "distance"
     if score == "contrast" and not siblings:
         raise ValueError("siblings must hold at least one fingerprint for the score 'contrast', got none")
     if score == "given-cohort" and len(nulls) < MIN_COHORT:
@@ -115,6 +138,8 @@ def pool_test(
     of_correlations: str | None = None
     if score == "contrast":
         name = f"contrast with {len(siblings)} sibling" + ("s" if len(siblings) > 1 else "")
+    elif score == "given-cohort":
+        name = "similarity given the other nulls"
     elif score == "distance":
         name, of_correlations = f"{metric}, {comparison}", metric
     elif score in FIXED:
@@ -124,16 +149,22 @@ def pool_test(
             warnings.append(f"the preset {score} is meant for probes of the kind {wanted}, got {kind}")
     distance = partial(correlation_distance, metric=metric, comparison=comparison, backend=backend)
 
+    def published(own: Tensor, models: Sequence[Tensor]) -> Floats:
+        return np.array([float(distance(own, rows)) for rows in models])
+
     def make_measure(compared: ComparableOutputs) -> Measure:
         own, form = compared.source.outputs, compared.form
         if score == "contrast":
             members = [form.rows(fp.formed) for fp in siblings]
             return lambda models: contrast_distances(own, members, models, form.form)
         if score == "given-cohort":
-            return lambda models: given_cohort_distances(own, models, form.form)
+            # of a form that few nulls have, or of copies counted once, too few may be left
+            return lambda models: (
+                given_cohort_distances(own, models, form.form) if len(models) > MIN_COHORT else published(own, models)
+            )
         if score in FIXED:
             return lambda models: FIXED[score].distances(own, models)
-        return lambda models: np.array([float(distance(own, rows)) for rows in models])
+        return lambda models: published(own, models)
 
     for fp in siblings:
         source.check_same_probes(fp)

@@ -13,10 +13,11 @@ from ..ops.arguments import check_choice
 from ..scores.siblings_channels import SIBLING_SCORES
 from ..verdict import holm
 from ..verdict.checks import check_rate
+from ..verdict.pool import min_null_count
 from .fingerprints import POOL_SCORES, pool_test
 from .pool import PoolTest, Verification
 from .preset import calibrated_test
-from .sibling_p_values import MIN_SIBLINGS
+from .sibling_p_values import MIN_SIBLINGS, MIN_STUDENT_P
 from .sibling_result import SiblingResult
 from .siblings import sibling_test
 from .verdicts import Verdicts
@@ -54,8 +55,8 @@ def verify_suspects(
     nulls: Sequence[Fingerprint] = (),
     ground: str = "auto",
     score: str = "default",
-    metric: str = "cosine",
-    comparison: str = "l1",
+    metric: str | None = None,
+    comparison: str | None = None,
     alpha: float = 0.05,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
@@ -65,7 +66,8 @@ def verify_suspects(
     """Judge suspects by the strongest ground that is available.
 
     * 4 or more siblings: `sac_fast.sibling_test`, exact from 1/α − 1 siblings on;
-    * else nulls: `sac_fast.verify_fingerprints`, by the contrast where there are 1 to 3 siblings.
+    * else nulls: `sac_fast.verify_fingerprints`, by the contrast where there are 1 to 3 siblings, by the similarity
+      given the other nulls where there are none (`strongest_score`).
 
     With ``ground="both"`` both are tested at α/2 (Bonferroni). Fix ground and score before you look at results.
 
@@ -157,8 +159,11 @@ def choose_ground(
         raise ValueError(f"score {score!r} needs at least {MIN_SIBLINGS} siblings, got {siblings}")
     if enough:
         return "null pool", f"the score {score!r} is one of null pools"
-    have = f"{siblings} siblings, fewer than {MIN_SIBLINGS}" if siblings else "no siblings"
-    return "null pool", f"there are {have}, and {nulls} nulls"
+    some = f"{siblings} sibling{'s' if siblings > 1 else ''}"
+    have = f"{some}, fewer than {MIN_SIBLINGS}" if siblings else "no siblings"
+    if not nulls:
+        have += f": {MIN_SIBLINGS} give a first answer, {min_null_count(alpha)} an exact one"
+    return "null pool", f"{nulls or 'no'} nulls, and {have}"
 
 
 def _by_name(suspects: Sequence[Fingerprint] | Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
@@ -181,8 +186,8 @@ def _siblings_part(found: SiblingResult) -> _Part:
         dict(found.adjusted if found.exact else found.adjusted_student),
         dict(found.verdict),
         dict(found.reason),
-        found.smallest_p,
-        int(found.alpha * count + 1e-9) / count,
+        found.smallest_p if found.exact else MIN_STUDENT_P,
+        int(found.alpha * count + 1e-9) / count if found.exact else found.alpha,
         found.hypothesis,
         found.conditions,
         found.warnings,

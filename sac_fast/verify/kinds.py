@@ -17,9 +17,24 @@ from .comparable import ComparableOutputs
 from .names import list_names
 from .nulls import MAX_PROBES, UNDECLARED, NullModels, choose_metric
 
-#: What a suspect of undeclared kind is always compared with, where nulls declare their kinds: all that a model trained
-#: from new weights can be. No kind stands for another one: which is nearest depends on score and task.
-REQUIRED = ("same-data-same-architecture", "same-data", "other-data")
+#: What a suspect of undeclared kind is always compared with, where nulls declare their kinds: all that a model with
+#: the source's outputs can be without the source. No kind stands for another: which is nearest depends on score and
+#: task.
+REQUIRED = ("same-data-same-architecture", "same-data", "other-data", "same-backbone", "other-backbone")
+# Share by which distances of two models of their own differ.
+_EQUAL = 1e-4
+
+
+def required_kinds(same_outputs: bool) -> tuple[str, ...]:
+    """The kinds without whose nulls a suspect of undeclared kind is never called derived.
+
+    `REQUIRED`, and ``other-classes`` for suspects with another number of outputs than the source. ``sibling`` is not
+    among them: models of the source's own recipe are the members of the sibling test, which is exact for it.
+
+    Args:
+        same_outputs: the suspect has the source's number of outputs.
+    """
+    return REQUIRED if same_outputs else (*REQUIRED, "other-classes")
 
 
 def judge_by_score(
@@ -28,6 +43,7 @@ def judge_by_score(
     alpha: float,
     kinds: Sequence[str] | None = None,
     known: Mapping[str, float] | None = None,
+    required: Sequence[str] = REQUIRED,
 ) -> tuple[Verdict, Floats]:
     """Judge a suspect by a score, kind by kind, near-duplicates among the nulls counted once.
 
@@ -40,8 +56,9 @@ def judge_by_score(
         nulls: the nulls.
         alpha: α.
         kinds: kinds that the suspect may be of if it was made without the source. Default: those of the nulls, and
-            `REQUIRED` where nulls declare any.
-        known: distances of further nulls of undeclared kind, by name.
+            `required` where nulls declare any.
+        known: distances of further nulls of undeclared kind, by name; equal ones count once.
+        required: kinds of a suspect of undeclared kind, see `required_kinds`.
 
     Returns:
         The verdict, and (m,) distances of the nulls.
@@ -53,16 +70,26 @@ def judge_by_score(
         check_choice("kinds", kind, (*KINDS, UNDECLARED))
     further = list((known or {}).values())
     declared = nulls.declared()
-    required = list(kinds) if kinds else list(REQUIRED) if set(declared) - {UNDECLARED} else []
+    needed = list(kinds) if kinds else list(required) if set(declared) - {UNDECLARED} else []
     tested = list(kinds) if kinds else declared
     if not kinds and (further or not declared) and UNDECLARED not in tested:
         tested.append(UNDECLARED)
     everyone = range(len(nulls.names))
     found = distances(everyone)
     pools = _pools(found, nulls, everyone, tested, further)
-    if nulls.groups:
-        pools += _pools(distances(nulls.distinct), nulls, nulls.distinct, tested, further)
-    return judge_by_kind(pools, alpha, required=required), found[1:]
+    apart = _apart(further)
+    if nulls.groups or len(apart) < len(further):
+        pools += _pools(distances(nulls.distinct), nulls, nulls.distinct, tested, apart)
+    return judge_by_kind(pools, alpha, required=needed), found[1:]
+
+
+def _apart(known: Sequence[float]) -> list[float]:
+    """Distances that differ: of nulls without outputs nothing else tells two models from one in two guises."""
+    kept: list[float] = []
+    for value in sorted(known):
+        if not kept or value - kept[-1] > _EQUAL * value:
+            kept.append(value)
+    return kept
 
 
 def _pools(
@@ -86,7 +113,9 @@ def describe_hypothesis(verdict: Verdict, kinds: Sequence[str] | None) -> str:
     return f"The suspect was made without the source and is one more model of {one}: {listed}."
 
 
-def describe_conditions(nulls: NullModels, kinds: Sequence[str] | None) -> tuple[str, ...]:
+def describe_conditions(
+    nulls: NullModels, kinds: Sequence[str] | None, required: Sequence[str] = ()
+) -> tuple[str, ...]:
     """What has to be true for the p-value to be exact, and what it says nothing of."""
     exchangeable = "Suspect and nulls of its kind are exchangeable: no null was chosen by its outputs."
     tested = list(kinds) if kinds else nulls.declared()
@@ -102,9 +131,10 @@ def describe_conditions(nulls: NullModels, kinds: Sequence[str] | None) -> tuple
         found.append(f"If made without the source, the suspect is of the kind that was declared: {', '.join(kinds)}.")
     if others:
         found.append(f"Nothing is said of the kinds {', '.join(others)}.")
-    if untested := [kind for kind in ("same-backbone", "other-backbone") if kind in others and not kinds]:
+    if not kinds and (missing := [kind for kind in required if kind in others]):
         found.append(
-            f"Where a suspect may be fine-tuned from a public model, nulls are needed of: {', '.join(untested)}."
+            f"A suspect of undeclared kind is not called derived without nulls of the kinds {', '.join(missing)}: add "
+            "them, or name the kinds that it can be of (`kinds`, --kind), before you look at results."
         )
     return tuple(found)
 

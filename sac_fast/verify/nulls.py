@@ -25,6 +25,8 @@ UNDECLARED = "undeclared"
 MAX_PROBES = 500
 # Share of the probes by which a null may agree less with the source than the median of its kind.
 _MAX_LOSS = 0.2
+# Cohen's κ of a null's labels with the source's below which it has not learnt the task ("slight agreement").
+_MIN_KAPPA = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ def collect_nulls(source: Fingerprint, nulls: Sequence[Fingerprint], form: str) 
 
     Returns:
         The nulls, with warnings of: nulls that count once; nulls much nearer to the source than others of their kind;
-        nulls worse at the source's task; nulls of another task.
+        nulls worse at the source's task, or that have not learnt it; nulls of another task.
     """
     names: list[str] = []
     for fp in nulls:
@@ -83,7 +85,7 @@ def collect_nulls(source: Fingerprint, nulls: Sequence[Fingerprint], form: str) 
     found = NullModels(tuple(names), tuple(nulls), kinds, groups, between[0, 1:], ())
     warnings = [*_repeated(found), *_near_the_source(found)]
     if form in CLASSIFIER_FORMS:
-        warnings += [*_worse(source, found), *_other_tasks(source, found)]
+        warnings += [*_worse(source, found), *_untrained(source, found), *_other_tasks(source, found)]
     return dataclasses.replace(found, warnings=tuple(warnings))
 
 
@@ -132,18 +134,36 @@ def _near_the_source(nulls: NullModels) -> list[str]:
 
 def _worse(source: Fingerprint, nulls: NullModels) -> list[str]:
     """Nulls of the source's classes that agree with it on fewer probes than others of their kind."""
-    label = source.outputs.argmax(dim=1)
-    agreement = {
-        i: float((fp.outputs.argmax(dim=1) == label).double().mean())
-        for i, fp in enumerate(nulls.fingerprints)
-        if fp.outputs.shape[1] == source.outputs.shape[1]
-    }
+    agreement = {i: shared for i, (shared, _) in _agreement(source, nulls).items()}
     names = []
     for kind in nulls.declared():
         of_kind = {i: share for i, share in agreement.items() if nulls.kinds[i] == kind}
         middle = float(np.median(list(of_kind.values()))) if of_kind else 0.0
         names += [nulls.names[i] for i, share in of_kind.items() if share < middle - _MAX_LOSS]
     return [f"nulls worse at the source's task than others of their kind: {list_names(names)}"] if names else []
+
+
+def _untrained(source: Fingerprint, nulls: NullModels) -> list[str]:
+    """Nulls of the source's classes that hardly agree with it: too far away to say how near an independent comes."""
+    kappa = {i: (shared - chance) / (1 - chance) for i, (shared, chance) in _agreement(source, nulls).items()}
+    names = [nulls.names[i] for i, value in kappa.items() if value < _MIN_KAPPA and nulls.kinds[i] != "other-classes"]
+    what = "nulls that hardly agree with the source's labels are no independents of its task (untrained?)"
+    return [f"{what}: {list_names(names)}"] if names else []
+
+
+def _agreement(source: Fingerprint, nulls: NullModels) -> dict[int, tuple[float, float]]:
+    """Share of the probes with the source's label, and what chance alone would give, of nulls with as many outputs."""
+    k = source.outputs.shape[1]
+    label = source.outputs.argmax(dim=1)
+    shares = label.bincount(minlength=k).double() / len(label)
+    found = {}
+    for i, fp in enumerate(nulls.fingerprints):
+        if fp.outputs.shape[1] == k:
+            theirs = fp.outputs.argmax(dim=1)
+            chance = float(shares @ (theirs.bincount(minlength=k).double() / len(label)))
+            # 1 where both have one and the same label everywhere, which `check_informative` does not let through
+            found[i] = float((theirs == label).double().mean()), min(chance, 1 - 1e-9)
+    return found
 
 
 def _other_tasks(source: Fingerprint, nulls: NullModels) -> list[str]:

@@ -15,7 +15,7 @@ from ..models.common_form import CommonForm
 from ..scores.weights import Floats
 from ..verdict import Verdict
 from .comparable import ComparableOutputs, comparable_outputs
-from .kinds import describe_conditions, describe_hypothesis, describe_nearness, judge_by_score
+from .kinds import describe_conditions, describe_hypothesis, describe_nearness, judge_by_score, required_kinds
 from .names import unique_name
 from .nulls import UNDECLARED, NullModels, check_distinct_models, check_outside, collect_nulls
 
@@ -132,8 +132,14 @@ class PoolTest:
         nulls = self._collected[compared.form]
         measure = self.make_measure(compared)
         rows = [compared.suspect.outputs, *(fp.outputs for fp in nulls.fingerprints)]
+        required = required_kinds(rows[0].shape == compared.source.outputs.shape)
         verdict, of_nulls = judge_by_score(
-            lambda chosen: measure([rows[0], *(rows[1 + i] for i in chosen)]), nulls, self.alpha, self.kinds, self.known
+            lambda chosen: measure([rows[0], *(rows[1 + i] for i in chosen)]),
+            nulls,
+            self.alpha,
+            self.kinds,
+            self.known,
+            required,
         )
         if compared.inconclusive is not None:
             verdict = dataclasses.replace(verdict, verdict="inconclusive", p_value=1.0, reason=compared.inconclusive)
@@ -152,7 +158,7 @@ class PoolTest:
             ratio=ratio,
             thefts=self._against_thefts(compared, measure, rows),
             hypothesis=describe_hypothesis(verdict, self.kinds),
-            conditions=describe_conditions(nulls, self.kinds),
+            conditions=describe_conditions(nulls, self.kinds, required),
             warnings=(
                 *preprocessing_warnings(self.source, [suspect, *nulls.fingerprints]),
                 *([nearness] if nearness else []),

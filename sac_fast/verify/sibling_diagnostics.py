@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ..scores.siblings_products import output_products
 from .sibling_inputs import Member
-from .usual_seeds import USUAL_SEEDS
+from .usual_seeds import is_usual_seed
 
+# Members whose outputs differ by no more than this in 1 − cosine are one model: float16 rounds by some 1e-7.
+_SAME = 1e-6
 # A two-sided rank is at least 2 / (K + 1): this many deviations besides keep the warning rare.
 _FAR = 4.0
 
@@ -68,8 +70,35 @@ def diagnose_siblings(members: Sequence[Tensor], labels: NDArray[np.int64] | Non
     return found
 
 
-def sibling_warnings(members: Sequence[Member], diagnostics: Sequence[Diagnostic]) -> list[str]:
-    """Reasons to doubt that source and siblings were made alike, as sentences."""
+def same_outputs(members: Sequence[Tensor], *, form: str) -> list[tuple[int, int]]:
+    """Pairs of members that are one model by their outputs, whatever their scale.
+
+    Equal labels prove nothing, since good models agree on them.
+
+    Args:
+        members: J of (n, k) outputs in one form; soft ones as logits or log-probabilities.
+        form: of the outputs.
+
+    Returns:
+        Their places, in ascending order.
+    """
+    if form == "labels" or len({member.shape[1] for member in members}) > 1:
+        return []
+    soft = form not in ("similarities", "embeddings")
+    cosines = output_products(members, [], _centred if soft else _unchanged).members
+    return [(int(i), int(j)) for i, j in np.argwhere(np.triu(cosines >= 1 - _SAME, 1))]
+
+
+def sibling_warnings(
+    members: Sequence[Member], diagnostics: Sequence[Diagnostic], same: Sequence[tuple[int, int]] = ()
+) -> list[str]:
+    """Reasons to doubt that source and siblings were made alike, as sentences.
+
+    Args:
+        members: the source first.
+        diagnostics: of `diagnose_siblings`.
+        same: of `same_outputs`.
+    """
     found = [
         f"The source is an outlier among its siblings by {d.name}: {d.source:.4g}, siblings {min(d.siblings):.4g} to "
         f"{max(d.siblings):.4g}. Was it made by the same code, or chosen among several?"
@@ -84,12 +113,12 @@ def sibling_warnings(members: Sequence[Member], diagnostics: Sequence[Diagnostic
         differ = [m.name for m in siblings if m.provenance and m.provenance.get(key) != source.provenance.get(key)]
         if source.provenance and differ:
             found.append(f"The fingerprints' {called} differ from the source's: {', '.join(differ)}.")
-    equal = [m.name for m in siblings if torch.equal(m.outputs, source.outputs)]
+    equal = [members[j].name for i, j in same if i == 0]
     if equal:
         found.append(f"Outputs equal the source's: {', '.join(equal)}. Siblings must be trainings of their own.")
     found += _training_warnings(members)
     seed = source.provenance.get("seed")
-    if seed in USUAL_SEEDS:
+    if isinstance(seed, int) and is_usual_seed(seed):
         found.append(
             f"The source was made with the usual seed {seed}: whoever ran the same recipe with it shares its start, "
             "and is not exchangeable with the siblings."
@@ -137,6 +166,10 @@ def _most_frequent(predicted: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _probabilities(rows: Tensor) -> Tensor:
     return torch.softmax(rows, dim=1)
+
+
+def _centred(rows: Tensor) -> Tensor:
+    return rows - rows.mean(dim=1, keepdim=True)
 
 
 def _unchanged(rows: Tensor) -> Tensor:

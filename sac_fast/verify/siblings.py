@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..errors import FingerprintError
 from ..models.common_form import CommonForm
 from ..models.output_form import OUTPUT_FORMS, check_informative
 from ..ops.arguments import check_choice
 from ..scores.siblings_chance import agreement_with_members, correlation_agreement
 from ..scores.siblings_channels import SIBLING_SCORES, sibling_similarities
 from ..verdict.checks import check_rate
-from .sibling_diagnostics import Diagnostic, diagnose_siblings, sibling_warnings
+from .sibling_diagnostics import Diagnostic, diagnose_siblings, same_outputs, sibling_warnings
 from .sibling_inputs import Member, Outputs, check_together, read_members, read_suspects, representatives, shared_form
 from .sibling_p_values import (
     MIN_STUDENT_P,
@@ -35,6 +36,7 @@ from .sibling_result import APPROXIMATE, CONDITIONS, SiblingResult, SiblingVerdi
 
 # One-sided 0.1 % of the normal distribution.
 _MIN_AGREEMENT = 3.09
+_SILENT_SOURCE = "the source's outputs are equal for all probes in the form that both can be brought to"
 _BY_CHANCE = "its outputs agree with source and siblings no better than chance, so they are no evidence"
 _T = TypeVar("_T")
 
@@ -74,7 +76,7 @@ def sibling_test(
         p-values and verdicts by name, with conditions and diagnostics.
 
     Raises:
-        FingerprintError: fingerprints of different probes, or siblings with the same weights.
+        FingerprintError: fingerprints of different probes, or siblings with the same weights or outputs.
         TypeError, ValueError: fewer than 4 siblings, wrong shapes, NaN in source or siblings, unknown names, or α
             outside (0, 1).
 
@@ -102,8 +104,14 @@ def sibling_test(
         _compare(group, members, tested, score)
     own_form = shared_form(representatives(members), members[0].formed, output_form)
     brought = [own_form.rows(member.formed) for member in members]
+    same = same_outputs(brought, form=own_form.form)
+    for i, j in same:
+        if i > 0:  # a copy of the source counts against the accusation, one of a sibling for it
+            raise FingerprintError(
+                f"{members[j].name} must be a model of its own, got the outputs of {members[i].name}"
+            )
     diagnostics = diagnose_siblings(brought, _check_labels(labels, len(brought[0])), form=own_form.form)
-    return _judge(members, tested, groups, alpha, score, diagnostics)
+    return _judge(members, tested, groups, alpha, score, diagnostics, sibling_warnings(members, diagnostics, same))
 
 
 @dataclass
@@ -161,6 +169,9 @@ def _compare(group: _Group, members: Sequence[Member], tested: Sequence[Member],
         return
     heads = [group.shared.rows(member.formed) for member in members]
     form = group.shared.form
+    if bool((heads[0] == heads[0][0]).all()):
+        group.problems = [problem or _SILENT_SOURCE for problem in group.problems]
+        return
     for i, z in enumerate(_agreement(heads, group.rows, form)):
         if z < _MIN_AGREEMENT:
             formed = tested[group.places[i]].formed
@@ -184,6 +195,7 @@ def _judge(
     alpha: float,
     score: str,
     diagnostics: Sequence[Diagnostic],
+    warnings: Sequence[str],
 ) -> SiblingResult:
     profiles = np.full((len(tested), len(members)), np.nan)
     student, adjusted_student = np.ones(len(tested)), np.ones(len(tested))
@@ -231,7 +243,7 @@ def _judge(
         smallest_p=smallest,
         diagnostics=tuple(diagnostics),
         conditions=CONDITIONS if _is_exact(smallest, alpha) else (*CONDITIONS, APPROXIMATE),
-        warnings=tuple(sibling_warnings(members, diagnostics)),
+        warnings=tuple(warnings),
     )
 
 

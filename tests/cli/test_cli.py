@@ -20,8 +20,15 @@ def test_from_images_to_a_verdict(made, run):
     assert code == 0
     assert (result["ground"], result["verdict"]) == ("null pool", {"1": "derived"})
     assert result["p_value"]["1"] == result["smallest_p"] == pytest.approx(1 / 6)
-    assert result["tried"] == {"1": [{"ground": "null pool", "score": "cosine, l1", "p_value": 1 / 6}]}
+    score = "similarity given the other nulls"
+    assert result["tried"] == {"1": [{"ground": "null pool", "score": score, "p_value": 1 / 6}]}
     assert "declare no kind" in result["conditions"][1]
+    # the published distance is one flag away
+    code, out, _ = run(
+        "verify", "0.safetensors", "1.safetensors", "--null", "null", "--alpha", "0.2", "--metric", "cosine", "--json"
+    )
+    result = json.loads(out)
+    assert result["tried"] == {"1": [{"ground": "null pool", "score": "cosine, l1", "p_value": 1 / 6}]}
     pool = result["pool"]["1"]
     source, suspect = (sac_fast.Fingerprint.load(made / f"{i}.safetensors") for i in (0, 1))
     assert pool["distance"] == pytest.approx(sac_fast.correlation_distance(source.outputs, suspect.outputs).item())
@@ -39,7 +46,7 @@ def test_from_images_to_a_verdict(made, run):
 
 
 def test_kinds_of_nulls_and_several_suspects(made, run):
-    nulls = ("--null", "same-data-same-architecture=null", "--alpha", "0.2")
+    nulls = ("--null", "same-data-same-architecture=null", "--alpha", "0.2", "--metric", "cosine")
     code, out, _ = run("verify", "0.safetensors", "1.safetensors", "probes2.safetensors", *nulls)
     assert code == 2  # no such file
     twin = sac_fast.Fingerprint.load("null/6.safetensors")
@@ -121,7 +128,7 @@ def test_different_probes_name_both_hashes(made, run):
 def test_hdf5_probes(folder, run):
     pixels = np.random.default_rng(1).integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
     with h5py.File("probes.h5", "w") as file:
-        file["data"] = np.minimum((pixels + 0.5) / 255, 1)
+        file["data"] = pixels / 255
         file["label"] = np.arange(4)
     code, out, _ = run("probes", "probes.h5", "--normal", "--out", "p.safetensors", "--json")
     assert code == 0

@@ -51,13 +51,27 @@ def test_p_values_are_those_of_verify(declared, metric):
     assert found.attainable_p_value == pytest.approx(1 / 6 if declared else 1 / 15)
 
 
+def test_copies_with_scaled_outputs_are_one_independent():
+    """No hash says so, and the outputs differ: 19 of them would give p = 0.05."""
+    one = OUTPUTS["far 0"].double()
+    copies = {f"copy {i}": (one * (1 + 1e-6 * i)).float() for i in range(19)}
+    some = copies | {"mine": OUTPUTS["mine"], "tuned": OUTPUTS["tuned"]}
+    for independents in (list(copies), dict.fromkeys(copies, "other-data")):
+        found = find_relatives(list(some), list(some.values()), independents=independents, models=["mine"], top=3)
+        (relative,) = [one for one in found.relatives["mine"] if one.name == "tuned"]
+        assert relative.p_value == 0.5
+        assert found.attainable_p_value == 0.5
+        assert found.threshold is None
+
+
 def test_kinds_that_are_missing_are_named():
     found = find_relatives(list(OUTPUTS), list(OUTPUTS.values()), independents=KINDS, top=2)
     assert found.hypothesis == (
         "The relative was made without the model in whose row it stands, and is one more independent of one of these "
         "kinds: same-data (5), other-data (9)."
     )
-    assert "no independents of the kinds: same-data-same-architecture; p says nothing of them" in found.notes
+    missing = "same-data-same-architecture, same-backbone, other-backbone"
+    assert f"no independents of the kinds: {missing}; p says nothing of them" in found.notes
     assert "1 independents are nearly the same model as another one: they count once" in found.notes
     assert "Nothing is said of the kinds same-data-same-architecture, other-classes" in " ".join(found.conditions)
     assert found.to_dict()["conditions"] == list(found.conditions)

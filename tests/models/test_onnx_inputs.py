@@ -1,4 +1,4 @@
-"""ONNX files as people have them: what onnxruntime's tools write, further inputs, whole numbers, declared sizes and layouts."""
+"""ONNX files as people have them: of onnxruntime's tools, with further inputs, whole numbers, declared sizes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,10 @@ def test_what_the_tools_of_onnxruntime_write(tmp_path: Path, how: str) -> None:
 )
 def test_operators_that_are_not_built_in_are_refused(tmp_path: Path, domain: str, operator: str) -> None:
     model = graph(
-        [helper.make_node(operator, ["x"], ["y"], domain=domain)], {"x": (TensorProto.FLOAT, ["n", 3, 8, 8])}, {}, (domain,)
+        [helper.make_node(operator, ["x"], ["y"], domain=domain)],
+        {"x": (TensorProto.FLOAT, ["n", 3, 8, 8])},
+        {},
+        (domain,),
     )
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(ModelRefusedError, match=f"got '{operator}' of the domain '{domain}'") as caught:
@@ -141,7 +144,7 @@ def test_further_inputs_are_given_fixed_values(tmp_path: Path) -> None:
     assert "(--input state=zeros --input sr=zeros)" in str(caught.value)
     means = PROBES.images.astype(np.float64).mean((1, 2)) / 255
     zeros = agree(tmp_path / "m.onnx", means + 16, inputs={"state": "zeros", "sr": 16000})
-    assert zeros["assumed"] == ["fixed inputs state=zeros, sr=16000"]
+    assert zeros["notes"] == ["fixed inputs state=zeros, sr=16000"]
     state = [[[1.0, 2.0, 3.0]], [[0.5, 0.5, 0.5]]]
     other = agree(tmp_path / "m.onnx", means + 8 + np.array([1.5, 2.5, 3.5]), inputs={"state": state, "sr": 8000})
     assert other["model_hash"] != zeros["model_hash"]
@@ -161,7 +164,7 @@ def test_whole_numbers_are_pixels_as_they_are(tmp_path: Path, kind: str) -> None
     ]
     onnx.save(graph(nodes, {"x": (getattr(TensorProto, kind.upper()), ["n", 3, 8, 8])}, {}), tmp_path / "m.onnx")
     made = agree(tmp_path / "m.onnx", PROBES.images.astype(np.float64).mean((1, 2)))
-    assert made["assumed"] == [f"pixels as {kind} as its input declares (x {kind} (n, 3, 8, 8))"]
+    assert made["notes"] == [f"pixels as {kind} as its input declares (x {kind} (n, 3, 8, 8))"]
     assert made["preprocessing"]["std"] == [1 / 255] * 3
     with pytest.raises(ModelError, match=r"whole numbers .* name --mean and --std"):
         fingerprint(opened(tmp_path / "m.onnx"), PROBES, preprocessing=Preprocessing(std=(0.5,)))
@@ -180,11 +183,15 @@ def test_whole_numbers_are_pixels_as_they_are(tmp_path: Path, kind: str) -> None
 )
 def test_what_an_input_declares_is_taken(tmp_path: Path, shape: list[Any], options: Any, said: str) -> None:
     onnx.save(convolutional(shape), tmp_path / "m.onnx")
-    batches = np.split(np.concatenate([pixels(**options), pixels(**options)[-1:]]), 3) if shape[0] == 2 else [pixels(**options)]
+    batches = (
+        np.split(np.concatenate([pixels(**options), pixels(**options)[-1:]]), 3)
+        if shape[0] == 2
+        else [pixels(**options)]
+    )
     expected = np.concatenate([runtime(tmp_path / "m.onnx", x=batch) for batch in batches])[:5]
     made = agree(tmp_path / "m.onnx", expected)
     assert made["preprocessing"] == Preprocessing(**options).to_dict()
-    assert [line.partition(" as its")[0] for line in made.get("assumed", [])] == ([said] if said else [])
+    assert [line.partition(" as its")[0] for line in made["notes"]] == ([said] if said else [])
 
 
 def test_channels_last_is_taken_from_the_input(tmp_path: Path) -> None:
@@ -203,7 +210,9 @@ def test_what_the_user_names_is_believed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [["n", 192], ["n", 16, 16000], ["n", 6, 8, 8], ["n", 3, 2, 8, 8]])
 def test_files_that_take_no_images_have_a_reason_of_their_own(tmp_path: Path, shape: list[Any]) -> None:
-    onnx.save(graph([helper.make_node("Identity", ["x"], ["y"])], {"x": (TensorProto.FLOAT, shape)}, {}), tmp_path / "m.onnx")
+    onnx.save(
+        graph([helper.make_node("Identity", ["x"], ["y"])], {"x": (TensorProto.FLOAT, shape)}, {}), tmp_path / "m.onnx"
+    )
     with pytest.raises(ModelRefusedError, match="must take images") as caught:
         fingerprint(opened(tmp_path / "m.onnx"), PROBES)
     assert caught.value.reason == "no-images"

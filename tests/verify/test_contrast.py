@@ -129,3 +129,21 @@ def test_too_few_models_are_refused():
         contrast_distances(source, [others[0][:, :3]], others, "logits")
     with pytest.raises(ValueError, match="a suspect and at least 4 nulls, got 4 models"):
         given_cohort_distances(source, others[:4], "logits")
+
+
+def test_models_of_other_classes_do_not_weaken_the_others():
+    """They add the channel of correlations and leave the outputs' channels as they are."""
+    source, sibling, *others = models(9, seed=6)
+    moved = models(2, seed=7, k=K - 2)
+    order = [8, 0, 3, 1, 7, 2, 5, 4, 6]
+    assert len(others) + len(moved) == len(order)
+    everyone = [*others, *moved]
+    for distances in (
+        lambda some: given_cohort_distances(source, some, "logits"),
+        lambda some: contrast_distances(source, [sibling], some, "logits"),
+    ):
+        found, alone = distances(everyone), distances(others)
+        assert np.isfinite(found).all()
+        # one more channel can only bring a model nearer than its standing among those of its own classes
+        assert (found[:7] <= alone + 1e-8).all()
+        np.testing.assert_allclose(distances([everyone[i] for i in order]), found[order], rtol=1e-6)

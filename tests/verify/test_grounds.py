@@ -34,8 +34,9 @@ HONEST = made(TASK + noise(), "honest")
     [
         (19, 0, {}, "siblings", "19 siblings are the strongest ground"),
         (4, 19, {}, "siblings", "4 siblings are the strongest ground, though few"),
-        (3, 19, {}, "null pool", "there are 3 siblings, fewer than 4, and 19 nulls"),
-        (0, 0, {}, "null pool", "there are no siblings, and 0 nulls"),
+        (3, 19, {}, "null pool", "19 nulls, and 3 siblings, fewer than 4"),
+        (0, 0, {}, "null pool", "no nulls, and no siblings: 4 give a first answer, 19 an exact one"),
+        (1, 9, {}, "null pool", "9 nulls, and 1 sibling, fewer than 4"),
         (19, 19, {"score": "sac-jc"}, "siblings", "19 siblings are the strongest ground"),
         (19, 19, {"score": "robust"}, "null pool", "the score 'robust' is one of null pools"),
         (19, 19, {"ground": "null pool"}, "null pool", "it was asked for"),
@@ -87,17 +88,18 @@ def test_siblings_give_the_sibling_test_itself():
 
 
 def test_a_pool_gives_the_p_values_of_the_pool_and_holm_over_suspects():
-    result = verify_suspects(SOURCE, [THIEF, HONEST], siblings=SIBLINGS[:2], nulls=NULLS, alpha=0.1)
-    each = {fp.name: verify_fingerprints(SOURCE, fp, NULLS, siblings=SIBLINGS[:2], alpha=0.1) for fp in (THIEF, HONEST)}
+    options = {"siblings": SIBLINGS[:2], "kinds": NEW_WEIGHTS}
+    result = verify_suspects(SOURCE, [THIEF, HONEST], nulls=NULLS, alpha=0.1, **options)
+    each = {fp.name: verify_fingerprints(SOURCE, fp, NULLS, alpha=0.1, **options) for fp in (THIEF, HONEST)}
     assert result.pool == each
     assert result.p_value == {name: found.verdict.p_value for name, found in each.items()}
     assert (result.p_value["thief"], result.adjusted["thief"]) == (0.05, 0.1)
     assert result.verdict == {"thief": "derived", "honest": "not distinguished"}
     assert result.tried["thief"][0]["score"] == "contrast with 2 siblings"
     # the smaller of two p-values counts twice: 0.1 is more than 0.05
-    alone = verify_suspects(SOURCE, [THIEF], siblings=SIBLINGS[:2], nulls=NULLS)
+    alone = verify_suspects(SOURCE, [THIEF], nulls=NULLS, **options)
     assert (alone.verdict["thief"], alone.adjusted["thief"]) == ("derived", 0.05)
-    both = verify_suspects(SOURCE, [THIEF, HONEST], siblings=SIBLINGS[:2], nulls=NULLS)
+    both = verify_suspects(SOURCE, [THIEF, HONEST], nulls=NULLS, **options)
     assert (both.verdict["thief"], "0.1 adjusted for 2 suspects" in both.reason["thief"]) == ("inconclusive", True)
 
 
@@ -134,3 +136,26 @@ def test_weights_stand_beside_the_verdict():
     result = verify_suspects(SOURCE, [HONEST], siblings=SIBLINGS, weights={"honest": related})
     assert result.verdict["honest"] == "not distinguished"
     assert result.to_dict()["weights"]["honest"]["verdict"] == "weights related"
+
+
+def test_without_siblings_the_strongest_score_of_a_pool_is_taken():
+    """By the numbers of models; the published distance is one flag away."""
+    options = {"nulls": NULLS, "kinds": NEW_WEIGHTS}
+    result = verify_suspects(SOURCE, [THIEF], **options)
+    wanted = verify_fingerprints(SOURCE, THIEF, NULLS, score="given-cohort", kinds=NEW_WEIGHTS)
+    assert result.pool == {"thief": wanted}
+    assert result.tried["thief"] == (
+        {"ground": "null pool", "score": "similarity given the other nulls", "p_value": 0.05},
+    )
+    assert result.verdict == {"thief": "derived"}
+    named = verify_suspects(SOURCE, [THIEF], metric="cosine", **options)
+    assert named.tried["thief"][0]["score"] == "cosine, l1"
+    assert verify_suspects(SOURCE, [THIEF], nulls=NULLS[:3]).tried["thief"][0]["score"] == "cosine, l1"
+    assert verify_suspects(SOURCE, [THIEF], score="sac-jc", **options).tried["thief"][0]["score"].startswith("raw/cos")
+
+
+def test_too_few_siblings_for_a_rank_state_what_students_t_can_say():
+    result = verify_suspects(SOURCE, [THIEF], siblings=SIBLINGS[:4])
+    assert result.verdict == {"thief": "derived (approximate)"}
+    assert (result.smallest_p, result.realised_rate) == (0.001, 0.05)
+    assert result.siblings.p_exact == {"thief": 0.2}

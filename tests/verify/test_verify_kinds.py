@@ -1,9 +1,11 @@
 """Null pools by kind from fingerprints: what is counted, what is required, what is warned of."""
 
+import numpy as np
 import pytest
 import torch
 
-from sac_fast import Fingerprint, FingerprintError, verify_fingerprints
+from sac_fast import Fingerprint, FingerprintError, sibling_test, verify_fingerprints
+from sac_fast.verify.kinds import REQUIRED, judge_by_score, required_kinds
 from sac_fast.verify.nulls import collect_nulls
 
 PROBES = "sha256:" + "a" * 64
@@ -44,11 +46,22 @@ def test_a_kind_nearer_to_the_source_than_the_others_decides():
     assert any("Nothing is said of the kinds same-data, other-classes" in condition for condition in right.conditions)
 
 
-def test_kinds_of_models_trained_from_new_weights_are_required():
+def test_every_kind_that_a_suspect_can_be_of_is_required():
     copy, far = made(SOURCE.outputs, "copy"), nulls_of("other-data", 9, 200)
     result = verify_fingerprints(SOURCE, copy, far, alpha=0.1)
     assert result.verdict.verdict == "inconclusive"
-    assert f"too few of the kinds: {NEAREST} (0), same-data (0)." in result.verdict.reason
+    missing = f"too few of the kinds: {NEAREST} (0), same-data (0), same-backbone (0), other-backbone (0)."
+    assert missing in result.verdict.reason
+    assert any("name the kinds that it can be of (`kinds`, --kind)" in text for text in result.conditions)
+    # a model of other classes can be of that kind too
+    some = [fp for i, kind in enumerate(REQUIRED) for fp in nulls_of(kind, 9, 400 + 10 * i)]
+    assert verify_fingerprints(SOURCE, copy, some, alpha=0.1).verdict.verdict == "derived"
+    moved = made(SOURCE.outputs[:, : K - 1], "moved")
+    assert (
+        "too few of the kinds: other-classes (0)" in verify_fingerprints(SOURCE, moved, some, alpha=0.1).verdict.reason
+    )
+    assert required_kinds(False) == (*required_kinds(True), "other-classes")
+    assert "sibling" not in required_kinds(False)
     # unless the suspect's own kind is declared
     result = verify_fingerprints(SOURCE, copy, far, alpha=0.1, kinds=["other-data"])
     assert result.verdict.verdict == "derived"
@@ -107,7 +120,8 @@ def test_nulls_that_are_no_evidence_are_warned_of():
     worse = made(noise(2), "worse", NEAREST)
     other = made(noise(3, K + 2), "other task", NEAREST)
     warnings = collect_nulls(SOURCE, [*pool, derived, worse, other], "logits").warnings
-    assert [w.rpartition(": ")[2] for w in warnings] == ["too near", "worse", "other task"]
+    assert [w.rpartition(": ")[2] for w in warnings] == ["too near", "worse", "worse", "other task"]
+    assert "untrained" in warnings[2]
     assert collect_nulls(SOURCE, pool, "logits").warnings == ()
     assert collect_nulls(SOURCE, [*pool, other.with_kind("other-classes")], "logits").warnings == ()
 
@@ -117,3 +131,50 @@ def test_a_null_with_the_weights_of_another_model_is_refused():
     suspect, null = made(noise(1), "suspect", model_hash=digest), made(noise(2), "null", model_hash=digest)
     with pytest.raises(FingerprintError, match="got 'null' with the weights of the suspect"):
         verify_fingerprints(SOURCE, suspect, [null])
+
+
+SCALED = [made((noise(2).double() * (1 + 1e-6 * i)).float(), f"copy-{i}") for i in range(19)]
+
+
+@pytest.mark.parametrize("score", ["default", "given-cohort", "distance", "robust", "sac-jc"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_copies_with_scaled_outputs_are_one_null(score, dtype):
+    """Their distances are rounding, and so is the median of these."""
+    source, suspect = made(noise(0), "source"), made(noise(0) + 0.1 * noise(1), "suspect")
+    nulls = [made(fp.outputs.to(dtype).float(), fp.name) for fp in SCALED]
+    for pool, kinds in ((nulls, None), ([fp.with_kind("same-data") for fp in nulls], ["same-data"])):
+        result = verify_fingerprints(source, suspect, pool, score=score, kinds=kinds)
+        assert (result.verdict.p_value, result.verdict.null_count) == (0.5, 1)
+        assert result.verdict.verdict == "inconclusive"
+    siblings = [made(noise(0) + noise(3), "sibling")]
+    result = verify_fingerprints(source, suspect, nulls, score="contrast", siblings=siblings)
+    assert (result.verdict.p_value, result.verdict.null_count) == (0.5, 1)
+
+
+def test_copies_of_one_sibling_are_refused():
+    siblings = [made(fp.outputs, f"sibling-{i}") for i, fp in enumerate(SCALED)]
+    with pytest.raises(FingerprintError, match="sibling-1 must be a model of its own, got the outputs of sibling-0"):
+        sibling_test(SOURCE, siblings, {"suspect": made(noise(1), "suspect")})
+
+
+def test_distances_without_outputs_count_once_where_they_are_equal():
+    """Of nulls in calibrations of the first form nothing else is known."""
+    pool = collect_nulls(SOURCE, [], "logits")
+    known = {f"copy-{i}": 0.3 * (1 + 1e-6 * i) for i in range(19)} | {"another": 0.31}
+    verdict, _ = judge_by_score(lambda rows: np.array([0.1]), pool, 0.05, known=known)
+    assert (verdict.p_value, verdict.null_count) == (1 / 3, 2)
+
+
+def test_untrained_nulls_are_warned_of():
+    """They answer by the brightness of the image: none of them is a model of the task."""
+    truth = torch.arange(N) % K
+    task = 3 * torch.nn.functional.one_hot(truth, K).float()
+    source = made(task + noise(1), "source")
+    brightness = torch.rand(N, 1, generator=torch.Generator().manual_seed(2))
+    untrained = [made(brightness * noise(10 + i)[:1] + 0.01 * noise(40 + i), f"untrained-{i}") for i in range(19)]
+    trained = [made(task + noise(70 + i), f"trained-{i}") for i in range(3)]
+    warnings = collect_nulls(source, [*untrained, *trained], "logits").warnings
+    told = next(text for text in warnings if "(untrained?)" in text)
+    assert "untrained-0" in told
+    assert "and 14 more" in told
+    assert not any("(untrained?)" in text for text in collect_nulls(source, trained, "logits").warnings)

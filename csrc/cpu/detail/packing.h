@@ -103,9 +103,9 @@ class PackedPair {
     view_.norms_a = norms_->data();
     view_.norms_b = norms_->data() + view_.panels * width;
     view_.inverse_bandwidth = static_cast<T>(0.5 / (sigma * sigma));
-    // Below this many numbers, starting a thread takes longer than packing.
+    // Below this many numbers, waking a thread takes longer than packing.
     const double numbers = static_cast<double>(a.rows) * static_cast<double>(a.cols + b.cols);
-    const int useful = numbers < 2e5 ? 1 : threads;
+    const int useful = numbers < 8e3 ? 1 : threads;
     parallel_for(view_.panels, useful, options, [this](std::int64_t p) { pack_panel(p); });
     if (first_bad_ < std::numeric_limits<std::int64_t>::max())
       throw not_finite(first_bad_ % 2 ? "b" : "a", first_bad_ / 2);

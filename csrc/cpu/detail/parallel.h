@@ -1,5 +1,4 @@
-// Runs tasks on threads that end with the call: no thread pool breaks after fork, and no second OpenMP runtime is
-// loaded beside torch's.
+// Runs tasks on the threads of worker_pool.h.
 #pragma once
 
 #include <algorithm>
@@ -7,19 +6,16 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <mutex>
-#include <thread>
-#include <vector>
 
+#include "cpu/detail/worker_pool.h"
 #include "sac/detail/cancelled.h"
 #include "sac/detail/cpu_options.h"
 
 namespace sac {
 
-// Multiplications below which a second thread costs more than it saves (starting one takes about 30 µs, far more on
-// shared cores).
-constexpr double kFlopsPerThread = 7e6;
+// Multiplications below which a second thread costs more than it saves (waking one takes some 10 µs).
+constexpr double kFlopsPerThread = 3e6;
 
 inline int useful_threads(double flops, int threads) {
   return std::max(1, static_cast<int>(std::min<double>(threads, flops / kFlopsPerThread)));
@@ -45,18 +41,11 @@ void parallel_for(std::int64_t tasks, int threads, const CpuOptions& options, co
     }
     return true;
   };
-  std::vector<std::thread> others;
-  const std::int64_t wanted = threads < tasks ? threads : tasks;
-  others.reserve(static_cast<std::size_t>(std::max<std::int64_t>(wanted, 1)));
-  try {
-    for (std::int64_t t = 1; t < wanted; ++t)
-      others.emplace_back([&] {
-        while (run_next()) {
-        }
-      });
-  } catch (const std::exception&) {
-    // The system refuses more threads: those that run, and this one, do all tasks.
-  }
+  using RunNext = decltype(run_next);
+  SharedWork work{[](void* context) { return (*static_cast<RunNext*>(context))(); },
+                  const_cast<void*>(static_cast<const void*>(&run_next))};
+  const auto helpers = static_cast<int>(std::min<std::int64_t>(threads, tasks)) - 1;
+  if (helpers > 0) WorkerPool::instance().offer(work, helpers);
   using Clock = std::chrono::steady_clock;
   auto last_poll = Clock::now();
   bool cancelled = false;
@@ -65,7 +54,7 @@ void parallel_for(std::int64_t tasks, int threads, const CpuOptions& options, co
       if (options.cancelled()) stop.store(cancelled = true);
       last_poll = Clock::now();
     }
-  for (auto& thread : others) thread.join();
+  if (helpers > 0) WorkerPool::instance().withdraw(work);
   if (failed) std::rethrow_exception(failed);
   if (cancelled) throw Cancelled{};
 }

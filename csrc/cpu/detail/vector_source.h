@@ -26,6 +26,8 @@ class VectorSource {
     fill(i, row);
     for (std::int64_t e = entries_; e < stride_; ++e) row[e] = T(0);
   }
+  // Row i as `load` gives it, where the source holds it so; else null.
+  virtual const T* row_in_place(std::int64_t) const { return nullptr; }
 
  private:
   virtual void fill(std::int64_t i, T* row) const = 0;
@@ -56,14 +58,18 @@ class OutputVectors : public VectorSource<T> {
  public:
   OutputVectors(const std::vector<MatrixView>& models, const std::string& name, Metric metric, double sigma,
                 const CpuOptions& options)
-      : VectorSource<T>(static_cast<std::int64_t>(models.size()),
+      : OutputVectors(models, 0, static_cast<std::int64_t>(models.size()), name, metric, sigma, options) {}
+
+  // Of models first … last − 1.
+  OutputVectors(const std::vector<MatrixView>& models, std::int64_t first, std::int64_t last, const std::string& name,
+                Metric metric, double sigma, const CpuOptions& options)
+      : VectorSource<T>(last - first,
                         models[0].rows * (models[0].rows - 1) / 2 + (metric == Metric::rbf ? 0 : models[0].rows)),
         kernels_(kernels_of<T>(options.instruction_set)),
         block_values_(metric == Metric::rbf ? kernels_.block_rbf : kernels_.block_dot),
         n_(models[0].rows),
         diagonal_(metric != Metric::rbf),
-        packed_(pack_models<T>(models, 0, static_cast<std::int64_t>(models.size()), name, metric, sigma, kernels_.width,
-                               options.threads, options)) {}
+        packed_(pack_models<T>(models, first, last, name, metric, sigma, kernels_.width, options.threads, options)) {}
 
  private:
   void fill(std::int64_t i, T* row) const override {

@@ -65,6 +65,19 @@ using AllPairs = void (*)(const T* x, std::int64_t nx, const T* y, std::int64_t 
 
 constexpr std::int64_t kModelTile = 4;
 
+// Bytes of a row at most, so that a sum is below 2³¹.
+constexpr std::int64_t kMaxByteEntries = 1 << 23;
+constexpr int kByteColumns = 8;
+
+// sums[i·kByteColumns + j] (+)= Σ_e |x[i][e] − y[j][e]|, from ≤ e < to, both whole cache lines. Rows lie on 64-byte
+// boundaries. Room for an even number of rows of sums.
+using ByteColumnSums = void (*)(const std::uint8_t* const* x, std::int64_t rows, const std::uint8_t* const* y,
+                                std::int64_t from, std::int64_t to, bool add, std::int32_t* sums);
+
+// Numbers of the rows with a sum ≤ max(row_limits[i], column_limits[j]), and how many there are.
+using ByteRowsWithin = std::int64_t (*)(const std::int32_t* sums, std::int64_t rows, const std::int32_t* row_limits,
+                                        const std::int32_t* column_limits, std::int32_t* found);
+
 template <typename T>
 struct KernelsOf {
   int width;
@@ -85,6 +98,8 @@ struct Kernels {
   KernelsOf<float> f32;
   KernelsOf<double> f64;
   AllPairs<std::uint8_t> all_pairs_u8;  // in units of one step
+  ByteColumnSums byte_columns;
+  ByteRowsWithin rows_within;
 };
 
 extern const Kernels kernels_portable;

@@ -1,6 +1,7 @@
 // The table of one instruction set's kernels.
 #pragma once
 
+#include "cpu/kernels/byte_sweep.h"
 #include "cpu/kernels/correlation_models.h"
 #include "cpu/kernels/correlation_pair.h"
 #include "cpu/kernels/correlation_weighted.h"
@@ -17,7 +18,7 @@ constexpr KernelsOf<T> kernel_table_of() {
 }
 
 constexpr Kernels kernel_table() {
-  return {kernel_table_of<float>(), kernel_table_of<double>(), all_pairs<std::uint8_t>};
+  return {kernel_table_of<float>(), kernel_table_of<double>(), all_pairs<std::uint8_t>, byte_columns, rows_within};
 }
 
 }  // namespace

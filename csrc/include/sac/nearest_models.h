@@ -30,6 +30,12 @@ struct NearestOptions {
 void nearest_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices);
 
+// The `top` nearest of the candidates (queries, each) of each query, by their exact distances; options.candidates is of
+// no effect.
+void rank_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
+                     double sigma, const std::int64_t* candidates, std::int64_t each, const NearestOptions& options,
+                     double* distances, std::int64_t* indices);
+
 // Correlation vectors of many models, one a row, contiguous.
 struct VectorBatch {
   const void* data;

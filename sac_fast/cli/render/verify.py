@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from ...verify.sibling_result import format_student
 from .common import STYLES, make_table, print_pairs
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def show_verdicts(result: Verdicts, as_json: bool) -> None:
     """Print verdicts, their ground, hypothesis and conditions."""
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(), "verify")
         return
     names = list(result.verdict)
     out = console()
@@ -35,6 +36,7 @@ def show_verdicts(result: Verdicts, as_json: bool) -> None:
     pairs = {
         "source": result.source,
         "ground": f"{result.ground} ({result.why})",
+        "score": ", ".join(dict.fromkeys(str(one["score"]) for tried in result.tried.values() for one in tried)),
         "hypothesis": result.hypothesis,
         "false-accusation rate": f"{result.alpha:g}; of this ground {result.realised_rate:.3g} on average",
         "smallest p": f"{result.smallest_p:.4g}",
@@ -58,6 +60,11 @@ def _show_one(result: Verdicts, name: str) -> None:
     out.print(Text.assemble("verdict: ", (result.verdict[name], STYLES[result.verdict[name]])))
     out.print(Text(escape_text(result.reason[name])))
     pairs = {"suspect": name, "p-value": f"{result.p_value[name]:.4g}"}
+    if result.siblings is not None:
+        pairs["siblings"] = (
+            f"exact rank p {result.siblings.p_exact[name]:.4g}, by Student's t "
+            f"{format_student(result.siblings.p_student[name])}"
+        )
     if name in result.pool:
         pairs |= _pool_pairs(result.pool[name])
     print_pairs(pairs)
@@ -65,7 +72,7 @@ def _show_one(result: Verdicts, name: str) -> None:
 
 def _pool_pairs(found: Verification) -> dict[str, str]:
     verdict, nulls = found.verdict, sorted(found.null_distances.values())
-    ratio = "none" if found.ratio is None else f"the suspect is at {found.ratio:.3g} of its distance"
+    ratio = "none" if found.ratio is None else f"the suspect is at {found.ratio:.3g} of its correlation distance"
     return {
         "distance": f"{verdict.distance:.6g} ({found.score})",
         "nulls": f"{len(nulls)}, distances {nulls[0]:.6g} … {nulls[-1]:.6g}" if nulls else "none",

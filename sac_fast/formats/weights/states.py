@@ -1,4 +1,4 @@
-"""State dicts in files: every mapping from names to tensors, described and checked; one of them is read when it is chosen.
+"""State dicts in files: every mapping from names to tensors, checked; the one that is chosen is read.
 
 Source: torch.nn.Module.state_dict and load_state_dict; safetensors.torch.save_model for the metadata of tied tensors.
 """

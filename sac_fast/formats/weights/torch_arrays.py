@@ -27,9 +27,7 @@ MAX_STEPS = 500_000  # values that are looked at; one that is reached twice coun
 STATES_OF_TRAINING = ("optim", "scheduler", "sched", "scaler", "grad_scaler")
 
 
-def torch_arrays(
-    handle: BinaryIO, name: str, limits: Limits, *, as_data: bool = True
-) -> dict[str, StoredArray]:
+def torch_arrays(handle: BinaryIO, name: str, limits: Limits, *, as_data: bool = True) -> dict[str, StoredArray]:
     """All arrays of a checkpoint, with dotted names where mappings or objects hold them.
 
     Args:

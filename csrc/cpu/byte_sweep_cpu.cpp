@@ -1,0 +1,265 @@
+// The sweeps: a block of rows, which stays in the L2 cache, against kByteColumns rows at a time, which stay in the L1.
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/detail/aligned_buffer.h"
+#include "cpu/detail/key_lists.h"
+#include "cpu/detail/parallel.h"
+#include "cpu/kernels/correlation.h"
+#include "sac/byte_vectors.h"
+#include "sac/detail/ceil_div.h"
+#include "sac/detail/triangle.h"
+
+namespace sac {
+namespace {
+
+constexpr std::int64_t kBlockBytes = 384 << 10;
+constexpr std::int64_t kMaxBlockRows = 512;
+constexpr std::int64_t kColumnBlock = 4096;  // models of a task, where the queries are others
+constexpr std::int64_t kStepBytes = 512;     // between two looks at the sums of a radius search
+
+std::int64_t block_rows(std::int64_t bytes) {
+  return std::clamp(kBlockBytes / bytes / kByteColumns * kByteColumns, std::int64_t{kByteColumns}, kMaxBlockRows);
+}
+
+void check_sizes(std::int64_t models, std::int64_t bytes) {
+  if (bytes > kMaxByteEntries)
+    throw std::invalid_argument("a vector must have at most " + std::to_string(kMaxByteEntries) + " entries, got " +
+                                std::to_string(bytes));
+  if (models >= std::int64_t{1} << 32)
+    throw std::invalid_argument("models must be fewer than 2^32, got " + std::to_string(models));
+}
+
+class RowsInPlace : public ByteSource {
+ public:
+  explicit RowsInPlace(const ByteRows& rows) : rows_(rows) {}
+  std::int64_t models() const override { return rows_.rows; }
+  std::int64_t bytes() const override { return rows_.bytes; }
+  const std::uint8_t* row(std::int64_t i, std::uint8_t*) const override { return rows_.row(i); }
+  bool in_place() const override { return true; }
+
+ private:
+  ByteRows rows_;
+};
+
+// Pointers to some rows of a source, with the memory of those that had to be copied.
+class RowPointers {
+ public:
+  RowPointers(const ByteSource& source, std::int64_t capacity)
+      : source_(source), copies_(source.in_place() ? 0 : capacity * source.bytes()), rows_(capacity) {}
+
+  // Those behind the last row repeat it.
+  void load(std::int64_t first, std::int64_t count) {
+    const auto capacity = static_cast<std::int64_t>(rows_.size());
+    for (std::int64_t i = 0; i < capacity; ++i)
+      rows_[i] = i < count ? source_.row(first + i, copies_.data() + i * source_.bytes()) : rows_[count - 1];
+  }
+  const std::uint8_t* const* data() const { return rows_.data(); }
+
+ private:
+  const ByteSource& source_;
+  AlignedBuffer<std::uint8_t> copies_;
+  std::vector<const std::uint8_t*> rows_;
+};
+
+class NearestSweepOfBytes {
+ public:
+  NearestSweepOfBytes(const ByteSource& models, const ByteSource* queries, std::int64_t first_query, std::int64_t top,
+                      const CpuOptions& options)
+      : models_(models),
+        left_(queries ? *queries : models),
+        same_(!queries),
+        first_query_(first_query),
+        options_(options),
+        kernels_(kernels_for(options.instruction_set)),
+        block_(std::min(block_rows(models.bytes()), std::max<std::int64_t>(left_.models(), 1))),
+        column_block_(same_ ? block_ : kColumnBlock),
+        lists_(left_.models(), top) {
+    const std::int64_t blocks = ceil_div(left_.models(), block_);
+    const std::int64_t column_blocks = ceil_div(models.models(), column_block_);
+    parallel_for(same_ ? triangle_size(blocks) : blocks * column_blocks, options.threads, options,
+                 [&](std::int64_t t) {
+                   const TriangleTile tile =
+                       same_ ? triangle_tile(t, blocks) : TriangleTile{t / column_blocks, t % column_blocks};
+                   run(tile.row * block_, tile.col * column_block_);
+                 });
+  }
+
+  void write(std::int64_t top, std::uint64_t* keys) {
+    parallel_for(ceil_div(left_.models(), kMaxBlockRows), options_.threads, options_, [&](std::int64_t b) {
+      const std::int64_t last = std::min(left_.models(), (b + 1) * kMaxBlockRows);
+      for (std::int64_t i = b * kMaxBlockRows; i < last; ++i) lists_.write(i, keys + i * top);
+    });
+  }
+
+ private:
+  void run(std::int64_t first, std::int64_t first_column) {
+    const std::int64_t rows = std::min(block_, left_.models() - first);
+    const std::int64_t last_column = std::min(models_.models(), first_column + column_block_);
+    RowPointers x(left_, rows), y(models_, kByteColumns);
+    std::vector<std::int32_t> sums(static_cast<std::size_t>((rows + 1) * kByteColumns)), limits(rows), found(rows);
+    x.load(first, rows);
+    for (std::int64_t c = first_column; c < last_column; c += kByteColumns) {
+      const std::int64_t columns = std::min<std::int64_t>(kByteColumns, last_column - c);
+      // of a block on the diagonal only the rows above it
+      const std::int64_t needed = same_ ? std::min(rows, c + columns - first) : rows;
+      y.load(c, columns);
+      kernels_.byte_columns(x.data(), needed, y.data(), 0, models_.bytes(), false, sums.data());
+      std::int32_t column_limits[kByteColumns];
+      for (int j = 0; j < kByteColumns; ++j) column_limits[j] = same_ && j < columns ? lists_.limit(c + j) : -1;
+      for (std::int64_t i = 0; i < needed; ++i) limits[i] = lists_.limit(first + i);
+      const std::int64_t count =
+          kernels_.rows_within(sums.data(), needed, limits.data(), column_limits, found.data());
+      for (std::int64_t f = 0; f < count; ++f) add(first, found[f], c, columns, &sums[found[f] * kByteColumns]);
+    }
+  }
+
+  void add(std::int64_t first, std::int64_t row, std::int64_t c, std::int64_t columns, const std::int32_t* sums) {
+    const std::int64_t query = first + row;
+    for (std::int64_t j = 0; j < columns; ++j) {
+      const std::int64_t model = c + j;
+      if (same_ ? query >= model : first_query_ >= 0 && first_query_ + query == model) continue;
+      if (sums[j] <= lists_.limit(query)) lists_.add(query, byte_key(sums[j], model));
+      if (same_ && sums[j] <= lists_.limit(model)) lists_.add(model, byte_key(sums[j], query));
+    }
+  }
+
+  const ByteSource &models_, &left_;
+  const bool same_;
+  const std::int64_t first_query_;
+  const CpuOptions& options_;
+  const Kernels& kernels_;
+  const std::int64_t block_, column_block_;
+  KeyLists lists_;
+};
+
+// A block of queries against kByteColumns models at a time; rows leave as soon as all of their sums are over the limit.
+class RadiusBlock {
+ public:
+  RadiusBlock(const std::vector<ByteRows>& models, const std::vector<ByteRows>& left, std::int64_t first,
+              std::int64_t rows, std::int32_t limit, const Kernels& kernels)
+      : models_(models), left_(left), first_(first), rows_(rows), limits_(rows, limit), kernels_(kernels) {
+    pointers_.resize(rows);
+    alive_.resize(rows);
+    found_.resize(rows);
+    sums_.resize(static_cast<std::size_t>((rows + 1) * kByteColumns));
+  }
+
+  void columns(std::int64_t c, std::int64_t count, bool same, std::vector<BytePair>& pairs) {
+    const std::int32_t limit = limits_[0];
+    std::int64_t left = same ? std::min(rows_, c + count - first_) : rows_;
+    for (std::int64_t i = 0; i < left; ++i) alive_[i] = static_cast<std::int32_t>(i);
+    const std::int32_t no_limits[kByteColumns] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    bool add = false;
+    for (std::size_t part = 0; part < models_.size() && left > 0; ++part) {
+      const std::uint8_t* y[kByteColumns];
+      for (std::int64_t j = 0; j < kByteColumns; ++j) y[j] = models_[part].row(c + std::min(j, count - 1));
+      for (std::int64_t from = 0; from < models_[part].bytes && left > 0; from += kStepBytes) {
+        for (std::int64_t i = 0; i < left; ++i) pointers_[i] = left_[part].row(first_ + alive_[i]);
+        kernels_.byte_columns(pointers_.data(), left, y, from, std::min(models_[part].bytes, from + kStepBytes), add,
+                              sums_.data());
+        add = true;
+        const std::int64_t kept = kernels_.rows_within(sums_.data(), left, limits_.data(), no_limits, found_.data());
+        if (kept < left)
+          for (std::int64_t f = 0; f < kept; ++f) {
+            alive_[f] = alive_[found_[f]];
+            std::copy_n(&sums_[found_[f] * kByteColumns], kByteColumns, &sums_[f * kByteColumns]);
+          }
+        left = kept;
+      }
+    }
+    for (std::int64_t i = 0; i < left; ++i)
+      for (std::int64_t j = 0; j < count; ++j) {
+        const std::int32_t sum = sums_[i * kByteColumns + j];
+        const std::int64_t query = first_ + alive_[i];
+        if (sum <= limit && !(same && query >= c + j)) pairs.push_back({query, c + j, sum});
+      }
+  }
+
+ private:
+  const std::vector<ByteRows>&models_, &left_;
+  const std::int64_t first_, rows_;
+  const std::vector<std::int32_t> limits_;
+  const Kernels& kernels_;
+  std::vector<const std::uint8_t*> pointers_;
+  std::vector<std::int32_t> alive_, found_, sums_;
+};
+
+std::int64_t bytes_of(const std::vector<ByteRows>& parts) {
+  std::int64_t bytes = 0;
+  for (const ByteRows& part : parts) bytes += part.bytes;
+  return bytes;
+}
+
+}  // namespace
+
+void nearest_bytes_cpu(const ByteSource& models, const ByteSource* queries, std::int64_t first_query, std::int64_t top,
+                       const CpuOptions& options, std::uint64_t* keys) {
+  check_sizes(models.models(), models.bytes());
+  NearestSweepOfBytes(models, queries, first_query, top, options).write(top, keys);
+}
+
+void nearest_bytes_cpu(const ByteRows& models, const ByteRows* queries, std::int64_t first_query, std::int64_t top,
+                       const CpuOptions& options, std::uint64_t* keys) {
+  const RowsInPlace right(models), left(queries ? *queries : models);
+  nearest_bytes_cpu(right, queries ? &left : nullptr, first_query, top, options, keys);
+}
+
+void rank_bytes_cpu(const std::vector<ByteRows>& models, const std::vector<ByteRows>& queries,
+                    const std::int64_t* candidates, std::int64_t each, std::int64_t top, const CpuOptions& options,
+                    std::uint64_t* keys) {
+  check_sizes(models[0].rows, bytes_of(models));
+  const Kernels& kernels = kernels_for(options.instruction_set);
+  constexpr std::int64_t block = 64;
+  parallel_for(ceil_div(queries[0].rows, block), options.threads, options, [&](std::int64_t b) {
+    std::vector<std::uint64_t> ranked(each);
+    for (std::int64_t q = b * block; q < std::min(queries[0].rows, (b + 1) * block); ++q) {
+      for (std::int64_t c = 0; c < each; c += kByteColumns) {
+        const std::int64_t* some = candidates + q * each + c;
+        const std::int64_t count = std::min<std::int64_t>(kByteColumns, each - c);
+        std::int32_t sums[2 * kByteColumns] = {};
+        for (std::size_t part = 0; part < models.size(); ++part) {
+          const std::uint8_t *x = queries[part].row(q), *y[kByteColumns];
+          for (std::int64_t j = 0; j < kByteColumns; ++j) y[j] = models[part].row(some[std::min(j, count - 1)]);
+          kernels.byte_columns(&x, 1, y, 0, models[part].bytes, part > 0, sums);
+        }
+        for (std::int64_t j = 0; j < count; ++j) ranked[c + j] = byte_key(sums[j], some[j]);
+      }
+      std::partial_sort_copy(ranked.begin(), ranked.end(), keys + q * top, keys + (q + 1) * top);
+    }
+  });
+}
+
+std::vector<BytePair> within_bytes_cpu(const std::vector<ByteRows>& models, const std::vector<ByteRows>* queries,
+                                       std::int64_t first, std::int64_t last, std::int64_t limit,
+                                       const CpuOptions& options) {
+  const std::int64_t bytes = bytes_of(models), count = models[0].rows;
+  check_sizes(count, bytes);
+  const Kernels& kernels = kernels_for(options.instruction_set);
+  const std::vector<ByteRows>& left = queries ? *queries : models;
+  const std::int64_t block = block_rows(bytes), blocks = ceil_div(last - first, block);
+  const std::int64_t column_blocks = ceil_div(count, kColumnBlock);
+  const auto bound = static_cast<std::int32_t>(std::clamp<std::int64_t>(limit, -1, kMaxByteEntries * 255));
+  std::vector<std::vector<BytePair>> found(static_cast<std::size_t>(blocks * column_blocks));
+  parallel_for(blocks * column_blocks, options.threads, options, [&](std::int64_t t) {
+    const std::int64_t start = first + t / column_blocks * block, rows = std::min(block, last - start);
+    const std::int64_t end = std::min(count, (t % column_blocks + 1) * kColumnBlock);
+    RadiusBlock work(models, left, start, rows, bound, kernels);
+    for (std::int64_t c = t % column_blocks * kColumnBlock; c < end; c += kByteColumns) {
+      const std::int64_t columns = std::min<std::int64_t>(kByteColumns, end - c);
+      if (queries || start < c + columns) work.columns(c, columns, !queries, found[t]);
+    }
+  });
+  std::vector<BytePair> pairs;
+  for (auto& some : found) {
+    pairs.insert(pairs.end(), some.begin(), some.end());
+    std::vector<BytePair>().swap(some);
+  }
+  std::sort(pairs.begin(), pairs.end(), [](const BytePair& a, const BytePair& b) {
+    return a.query < b.query || (a.query == b.query && a.model < b.model);
+  });
+  return pairs;
+}
+
+}  // namespace sac

@@ -1,0 +1,150 @@
+// L1 distances of bytes: a register tile of rows and columns whose sums never leave the registers within a chunk.
+#pragma once
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#include "cpu/kernels/simd.h"
+
+namespace sac {
+namespace {
+
+typedef std::uint8_t ByteRow __attribute__((vector_size(SAC_VECTOR_BYTES)));
+// 64-bit lanes whose upper halves stay zero: counts below kMaxByteEntries
+using ByteSum = Vector<std::int64_t>;
+
+constexpr int kByteLanes = SAC_VECTOR_BYTES / 8;
+constexpr int kByteTileRows = 2;
+// 16 sums beside 8 columns fill the 32 registers of AVX-512; 16 registers hold half of them.
+constexpr int kByteTileColumns = SAC_VECTOR_BYTES == 64 ? kByteColumns : kByteColumns / 2;
+// Bytes of a chunk: kByteColumns of them, and those of the rows that pass by, stay in the L1 cache.
+constexpr std::int64_t kByteChunk = 2560;
+
+inline ByteSum byte_distance(ByteRow a, ByteRow b) {
+#if defined(__AVX512BW__) && SAC_VECTOR_BYTES == 64
+  return (ByteSum)_mm512_sad_epu8((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__) && SAC_VECTOR_BYTES == 32
+  return (ByteSum)_mm256_sad_epu8((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__) && SAC_VECTOR_BYTES == 16
+  return (ByteSum)_mm_sad_epu8((__m128i)a, (__m128i)b);
+#elif defined(__ARM_NEON) && SAC_VECTOR_BYTES == 16
+  const uint8x16_t d = vabdq_u8((uint8x16_t)a, (uint8x16_t)b);
+  return (ByteSum)vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(d)));
+#else
+  const ByteRow d = a > b ? a - b : b - a;
+  ByteSum s{};
+  for (int i = 0; i < SAC_VECTOR_BYTES; ++i) s[i % kByteLanes] += d[i];
+  return s;
+#endif
+}
+
+// For lanes whose bit `Step` is set the second operand's pair of lanes (l, l ^ Step), for the others the first one's.
+template <int Step>
+inline __attribute__((always_inline)) ByteSum add_lane_pairs(ByteSum a, ByteSum b) {
+  ByteSum kept, moved;
+#if SAC_VECTOR_BYTES == 64
+  kept = __builtin_shufflevector(a, b, 0 & Step ? 8 : 0, 1 & Step ? 9 : 1, 2 & Step ? 10 : 2, 3 & Step ? 11 : 3,
+                                 4 & Step ? 12 : 4, 5 & Step ? 13 : 5, 6 & Step ? 14 : 6, 7 & Step ? 15 : 7);
+  moved = __builtin_shufflevector(a, b, (0 ^ Step) + (0 & Step ? 8 : 0), (1 ^ Step) + (1 & Step ? 8 : 0),
+                                  (2 ^ Step) + (2 & Step ? 8 : 0), (3 ^ Step) + (3 & Step ? 8 : 0),
+                                  (4 ^ Step) + (4 & Step ? 8 : 0), (5 ^ Step) + (5 & Step ? 8 : 0),
+                                  (6 ^ Step) + (6 & Step ? 8 : 0), (7 ^ Step) + (7 & Step ? 8 : 0));
+#elif SAC_VECTOR_BYTES == 32
+  kept = __builtin_shufflevector(a, b, 0 & Step ? 4 : 0, 1 & Step ? 5 : 1, 2 & Step ? 6 : 2, 3 & Step ? 7 : 3);
+  moved = __builtin_shufflevector(a, b, (0 ^ Step) + (0 & Step ? 4 : 0), (1 ^ Step) + (1 & Step ? 4 : 0),
+                                  (2 ^ Step) + (2 & Step ? 4 : 0), (3 ^ Step) + (3 & Step ? 4 : 0));
+#else
+  kept = __builtin_shufflevector(a, b, 0, 3);
+  moved = __builtin_shufflevector(a, b, 1, 2);
+#endif
+  return kept + moved;
+}
+
+// The sums of kByteLanes vectors: lane l of the result is that of s[l].
+template <int Count>
+inline __attribute__((always_inline)) ByteSum reduce_lanes(const ByteSum* s) {
+  if constexpr (Count == 1)
+    return s[0];
+  else
+    return add_lane_pairs<Count / 2>(reduce_lanes<Count / 2>(s), reduce_lanes<Count / 2>(s + Count / 2));
+}
+
+template <bool Add>
+inline __attribute__((always_inline)) void byte_tile(const std::uint8_t* const (&x)[kByteTileRows],
+                                                     const std::uint8_t* const* y, std::int64_t from, std::int64_t to,
+                                                     std::int32_t* sums) {
+  constexpr int tile = kByteTileRows * kByteTileColumns;
+  ByteSum acc[kByteTileRows][kByteTileColumns] = {};
+  const std::uint8_t* column[kByteTileColumns];
+#pragma GCC unroll 8
+  for (int j = 0; j < kByteTileColumns; ++j) column[j] = y[j];
+  for (std::int64_t e = from; e < to; e += SAC_VECTOR_BYTES) {
+    ByteRow row[kByteTileRows];
+#pragma GCC unroll 2
+    for (int i = 0; i < kByteTileRows; ++i) row[i] = *reinterpret_cast<const ByteRow*>(x[i] + e);
+#pragma GCC unroll 8
+    for (int j = 0; j < kByteTileColumns; ++j) {
+      const ByteRow b = *reinterpret_cast<const ByteRow*>(column[j] + e);
+#pragma GCC unroll 2
+      for (int i = 0; i < kByteTileRows; ++i) acc[i][j] += byte_distance(row[i], b);
+    }
+  }
+  // Two sums share a 64-bit lane, so that a vector of them lies as the sums do.
+  ByteSum packed[tile / 2];
+#pragma GCC unroll 8
+  for (int s = 0; s < tile / 2; ++s) {
+    const int i = 2 * s / kByteTileColumns, j = 2 * s % kByteTileColumns;
+    packed[s] = acc[i][j] + (acc[i][j + 1] << 32);
+  }
+  alignas(SAC_VECTOR_BYTES) std::int32_t found[tile];
+#pragma GCC unroll 8
+  for (int s = 0; s < tile / 2; s += kByteLanes)
+    *reinterpret_cast<ByteSum*>(found + 2 * s) = reduce_lanes<kByteLanes>(packed + s);
+#pragma GCC unroll 2
+  for (int i = 0; i < kByteTileRows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < kByteTileColumns; ++j) {
+      std::int32_t& sum = sums[i * kByteColumns + j];
+      sum = (Add ? sum : 0) + found[i * kByteTileColumns + j];
+    }
+}
+
+void byte_columns(const std::uint8_t* const* x, std::int64_t rows, const std::uint8_t* const* y, std::int64_t from,
+                  std::int64_t to, bool add, std::int32_t* sums) {
+  const std::int64_t lines = (to - from) / 64, chunks = (to - from + kByteChunk - 1) / kByteChunk;
+  for (std::int64_t c = 0; c < chunks; ++c) {
+    const std::int64_t first = from + lines * c / chunks * 64, last = from + lines * (c + 1) / chunks * 64;
+    for (std::int64_t i = 0; i < rows; i += kByteTileRows) {
+      const std::uint8_t* const tile_rows[kByteTileRows] = {x[i], x[i + 1 < rows ? i + 1 : i]};
+      for (int j = 0; j < kByteColumns; j += kByteTileColumns) {
+        if (add || c > 0)
+          byte_tile<true>(tile_rows, y + j, first, last, sums + i * kByteColumns + j);
+        else
+          byte_tile<false>(tile_rows, y + j, first, last, sums + i * kByteColumns + j);
+      }
+    }
+  }
+}
+
+// Rows with a sum that is not above the limit of its row, or of its column; returns their number.
+std::int64_t rows_within(const std::int32_t* sums, std::int64_t rows, const std::int32_t* row_limits,
+                         const std::int32_t* column_limits, std::int32_t* found) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    std::int32_t any = 0;
+#pragma GCC unroll 8
+    for (int j = 0; j < kByteColumns; ++j) {
+      const std::int32_t limit = row_limits[i] > column_limits[j] ? row_limits[i] : column_limits[j];
+      any |= sums[i * kByteColumns + j] <= limit;
+    }
+    found[count] = static_cast<std::int32_t>(i);
+    count += any;
+  }
+  return count;
+}
+
+}  // namespace
+}  // namespace sac
