@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from .checks import check_output_path, parse_json_object, refuse_if
+from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, TableOptions, Weights
+from .options import (
+    FixedInputs,
+    InputOptions,
+    ModelArgs,
+    OutputForm,
+    PrintOptions,
+    ProbeFile,
+    TableOptions,
+    Weights,
+    WeightsKey,
+)
 from .service_options import ServiceOptions, is_service
 
 if TYPE_CHECKING:
@@ -30,6 +40,8 @@ class ModelOptions:
     """How a model is built."""
 
     weights: Weights = None
+    weights_key: WeightsKey = None
+    fixed_inputs: FixedInputs = None
     model_args: ModelArgs = None
     architecture: Annotated[
         list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
@@ -160,10 +172,12 @@ def _open(
     if options.architecture or not file.exists():
         allow_code_in(os.getcwd())
     if not file.exists():
-        return load_model(model, weights=options.weights, kwargs=arguments)
+        return load_model(model, weights=options.weights, kwargs=arguments, weights_key=options.weights_key)
     architectures = options.architecture or []
     if arguments:  # of all of them, beside those that one has of its own
         architectures = [
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
-    return open_model(ModelEntry(file.name, file, output=output, table=table), architectures=architectures)
+    fixed = parse_fixed_inputs(options.fixed_inputs)
+    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key, inputs=fixed, table=table)
+    return open_model(entry, architectures=architectures)
