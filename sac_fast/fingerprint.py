@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
+from .formats.recorded import check_provenance
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
-from .models.output_form import check_output_form, detect_output_form
+from .models.output_form import check_output_form, detect_output_form, reason_of_ties
 from .models.runner import Model
 from .ops import correlation_distance
 from .ops.arguments import check_choice
@@ -158,11 +159,15 @@ class Fingerprint:
             The distance, 0.0 for identical models.
 
         Raises:
-            FingerprintError: fingerprints of different probe sets, or forms that cannot be compared.
+            FingerprintError: fingerprints of different probe sets, forms that cannot be compared, or outputs whose
+                correlations are all equal.
         """
         self.check_same_probes(suspect)
         shared = self.common_form(suspect)
         mine, theirs = shared.rows(self.formed), shared.rows(suspect.formed)
+        for name, rows in ((self.name, mine), (suspect.name, theirs)):
+            if reason := reason_of_ties(rows, metric):
+                raise FingerprintError(f"outputs of {name!r} ({shared.describe()}) must vary to be compared: {reason}")
         return float(correlation_distance(mine, theirs, metric=metric, comparison=comparison, backend=backend))
 
     def common_form(self, suspect: Fingerprint) -> CommonForm:
@@ -207,8 +212,8 @@ class Fingerprint:
             outputs = arrays.pop("outputs")
             if arrays:
                 raise ValueError(f"other arrays {sorted(arrays)}")
-            # A copy, since torch warns about read-only arrays.
-            return cls(torch.from_numpy(outputs.copy()), metadata["provenance"])
+            check_provenance(metadata["provenance"])
+            return cls(torch.from_numpy(outputs), metadata["provenance"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a fingerprint, got {error}") from error
 

@@ -153,7 +153,7 @@ def _evaluate_sources(
             print(f"sac-fast: no figures: {error}", file=sys.stderr)
         evaluation.save(out)  # again, with the figures listed
     if prints.as_json:
-        print_json(results)
+        print_json(results, "evaluate.sources")
     else:
         print(protocol_markdown(results), end="")
 
@@ -193,6 +193,6 @@ def _print(evaluation: ZooEvaluation, as_json: bool) -> None:
     from ..io.console import print_json
 
     if as_json:
-        print_json(evaluation.results)
+        print_json(evaluation.results, "evaluate")
     else:
         print(markdown(evaluation.results), end="")

@@ -1,7 +1,6 @@
 """The command line: a thin layer over the Python API.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 the job is finished (whatever the verdict),
-1 it failed, 2 it was asked for wrongly.
+Results go to stdout, progress and errors to stderr. Exit codes: `exit_codes.py`.
 
 The modules of the commands import what is slow (torch, NumPy, rich) when a command runs, so that `sac-fast --help` is
 quick.
@@ -27,6 +26,7 @@ from . import (
     info,
     probes,
     relatives,
+    report,
     scan,
     siblings,
     simulate,
@@ -35,6 +35,7 @@ from . import (
     verify,
     weights,
 )
+from .exit_codes import ERROR
 
 app = typer.Typer(
     name="sac-fast",
@@ -50,6 +51,7 @@ app.command()(demo.demo)
 app.add_typer(probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
 app.command()(fingerprint.fingerprint)
 app.command()(verify.verify)
+app.add_typer(report.app, name="report", help="Write the report on a case, or check one.")
 app.command()(audit.audit)
 app.command()(weights.weights)
 app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
@@ -83,4 +85,4 @@ def main() -> None:
         app()
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
         print(f"sac-fast: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(ERROR)

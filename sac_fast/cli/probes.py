@@ -10,6 +10,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 from .checks import Layout, check_output_path, load_image_file, refuse_if
+from .exit_codes import FINDING
 from .option_groups import expand_option_groups
 from .options import Json, PrintOptions, Quiet
 from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions
@@ -72,7 +73,7 @@ def verify(
 ) -> None:
     """Remake probes from their recipe and say of each image whether the pixels are equal.
 
-    Exit code 0: every image is equal, committed draws are as committed, and nothing else chose the images; 1: not.
+    Exit code 0: every image is equal, committed draws are as committed, and nothing else chose the images; 5: not.
     """
     from ..probes import ProbeSet, verify_probes
     from .render.common import show_probe_verification
@@ -80,7 +81,7 @@ def verify(
     result = verify_probes(ProbeSet.load(file), images, progress=not quiet)
     show_probe_verification(result, as_json)
     if not result.equal:
-        raise typer.Exit(1)
+        raise typer.Exit(FINDING)
 
 
 @app.command("export")
@@ -101,7 +102,8 @@ def export(
     from .render.common import print_result
 
     written = export_probes(ProbeSet.load(file), folder, image_format=image_format)
-    print_result({"folder": str(folder), "images": len(written), "exact": image_format == "png"}, as_json)
+    result = {"folder": str(folder), "images": len(written), "exact": image_format == "png"}
+    print_result(result, as_json, "probes.export")
 
 
 def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str, progress: bool) -> ProbeSet:

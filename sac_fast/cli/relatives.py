@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..fingerprint import Fingerprint
-    from ..store.records import FileStamp
+    from ..store.records import FileStamp, ModelRecord
     from ..store.stored import StoredOutputs
 
 
@@ -58,9 +58,18 @@ class RelativesEvidence:
     ] = None
     no_weights: Annotated[bool, Option("--no-weights", help="Do not compare the files of near pairs.")] = False
     max_weights: Annotated[int, Option(min=1, help="Largest number of pairs whose files are compared.")] = 50
+    all_weights: Annotated[
+        bool,
+        Option("--all-weights", help="Compare the files of all pairs by their sketches, which the store keeps."),
+    ] = False
 
-    def collect(self, stored: StoredOutputs) -> dict[str, Any]:
+    def check(self) -> None:
+        """Refuse options that contradict each other."""
+        refuse_if(self.all_weights and self.no_weights, "--all-weights", "does not go with --no-weights")
+
+    def collect(self, stored: StoredOutputs, folder: Path, progress: bool) -> dict[str, Any]:
         """The evidence, as `find_relatives` takes it."""
+        from ..lineage.store_weights import search_store_weights
         from ..models.kinds import KINDS
 
         independents = {
@@ -72,7 +81,9 @@ class RelativesEvidence:
         hashes = {one.name: one.model_hash for one in stored.records if one.model_hash and one.preprocessing_hash}
         found: dict[str, Any] = {"independents": independents, "hashes": hashes}
         if not self.no_weights:
-            found |= {"files": _weights_files(stored), "max_weights": self.max_weights}
+            found |= {"files": weights_files(stored.records), "max_weights": self.max_weights}
+        if self.all_weights:
+            found["searched"] = search_store_weights(folder, found["files"], progress=progress)
         return found | self._siblings(stored)
 
     def _siblings(self, stored: StoredOutputs) -> dict[str, Any]:
@@ -131,6 +142,7 @@ def relatives(
     from ..store.stored import stored_outputs
     from .render.relatives import show_relatives
 
+    evidence.check()
     graphs = drawing.graph or []
     _check_graphs(graphs, prints.force)
     with ModelStore.open(folder, write=False) as store:
@@ -140,7 +152,7 @@ def relatives(
             raise typer.BadParameter(
                 f"must name models with outputs in {str(folder)!r}, got {unknown[0]!r}", param_hint=option
             )
-    collected = evidence.collect(stored)
+    collected = evidence.collect(stored, folder, not prints.quiet)
     if graphs and not collected.get("files") and "siblings" not in collected:
         _check_enough(stored, evidence.independent, search.alpha)
     found = find_relatives(
@@ -170,9 +182,9 @@ def _check_graphs(paths: Sequence[Path], force: bool) -> None:
         check_output_path(path, force, "--graph")
 
 
-def _weights_files(stored: StoredOutputs) -> dict[str, FileStamp | str]:
+def weights_files(records: Iterable[ModelRecord]) -> dict[str, FileStamp | str]:
     """The files of weights, by model; recorded answers are none."""
-    return {record.name: record.file or record.path for record in stored.records if record.preprocessing_hash}
+    return {record.name: record.file or record.path for record in records if record.preprocessing_hash}
 
 
 def _check_enough(stored: StoredOutputs, tag: str, alpha: float) -> None:

@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from .checks import name_probe_files, parse_json_object, refuse_if
+from .exit_codes import ERROR, FINDING
 from .fingerprint import RunOptions
 from .option_groups import expand_option_groups
 from .options import InputOptions, Json, ModelArgs, OutputForm, ProbeFiles, Quiet, Workers, file_option
@@ -110,7 +111,7 @@ def make_command(
     )  # fmt: skip
     show_siblings(made, as_json)
     if made["failed"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ERROR)
 
 
 def _owned(
@@ -139,4 +140,4 @@ def draw_command(
     drawn = verify_draw(folder) if verify else draw_source(folder, choice="best" if best else "committed")
     show_draw(drawn, as_json)
     if drawn.get("problems"):
-        raise typer.Exit(1)
+        raise typer.Exit(FINDING)

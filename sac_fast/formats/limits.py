@@ -47,6 +47,7 @@ REASONS = {
     "filter": "a compression filter that is not allowed",
     "external-data": "ONNX weights in a file that may not be read",
     "custom-domain": "ONNX operators that are not of the standard",
+    "random": "ONNX operators whose outputs differ from run to run",
     "graph": "an ONNX graph that the checker or the runtime refuses",
     "no-architecture": "weights, and no architecture is given or fits",
     "ambiguous-architecture": "several registered architectures fit",

@@ -16,8 +16,11 @@ from ..errors import FileFormatError
 
 StrPath = str | os.PathLike[str]
 
-#: A store's database, by which every room tells a folder that is a store.
+#: A store's database, by which every room tells a folder that is a store: its name, and what its header says.
 STORE_DATABASE = "zoo.sqlite"
+STORE_APPLICATION_ID = 0x5341435A  # "SACZ"
+#: What the header of a store's file of outputs says that it is.
+STORE_OUTPUTS = "zoo outputs"
 #: What the index of a labelled zoo, zoo.json, says that it is.
 LABELLED_ZOO = "sac_fast labelled zoo"
 
@@ -159,6 +162,16 @@ def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
         limit = f"{max_bytes:,} bytes, {what}" if what else f"{max_bytes:,} bytes"
         raise FileFormatError(f"{os.fspath(path)!r} must have at most {limit}, got more")
     return content
+
+
+def is_store(folder: StrPath) -> bool:
+    """Whether a folder has a store's database, by its header: a file of that name alone makes no store."""
+    try:
+        with open_regular(os.path.join(folder, STORE_DATABASE)) as handle:
+            head = handle.read(72)
+    except FileFormatError:
+        return False
+    return head.startswith(b"SQLite format 3\0") and head[68:] == STORE_APPLICATION_ID.to_bytes(4, "big")
 
 
 def cannot_read(path: StrPath, error: OSError | ValueError) -> FileFormatError:

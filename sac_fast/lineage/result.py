@@ -20,8 +20,7 @@ class Relative:
         name: of the relative.
         distance: to it.
         p_value: by the null pool, as `sac_fast.verify_fingerprints` gives it by the metric for the model as source and
-            the relative as suspect (neither of the two among the independents); None where no independents are
-            declared.
+            the relative as suspect (neither of the two among the independents); None where there are none.
         p_holm: Holm's adjusted p-value over all candidates of this model; None likewise.
         weights: verdict of the weights test, or ``"no file"``; None: this pair was not looked at.
         p_siblings: of the sibling test, adjusted for all suspects; None but in the row of the source.

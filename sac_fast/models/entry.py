@@ -26,6 +26,7 @@ class ModelEntry:
         tags: ``"independent"`` marks a model known to be independent; others have no meaning here.
         root: a folder that links may not lead out of; None: anywhere.
         table: what is known of a text table of recorded outputs.
+        claims: what a manifest inside the folder says of it, which the user has not named: to be shown, not believed.
 
     Raises:
         ModelError: an empty name.
@@ -46,6 +47,7 @@ class ModelEntry:
     tags: tuple[str, ...] = ()
     root: Path | None = None
     table: TableFormat = field(default_factory=TableFormat)
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

@@ -18,6 +18,8 @@ from .opened_model import OpenedModel
 from .runner import Model, run_inputs
 
 _INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
+# Earlier ones read their own memory where a file says so (a location of external data, "_ORT_MEM_ADDR_").
+_MIN_VERSION = (1, 24)
 
 
 class OnnxModel(OpenedModel):
@@ -89,6 +91,9 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     except ImportError as error:
         remedy = f"pip install 'sac-fast[onnx]' ({error})"
         refuse("missing-extra", f"{name} is an ONNX file, which needs onnxruntime: {remedy}", error)
+    if _version(onnxruntime.__version__) < _MIN_VERSION:
+        wanted = "onnxruntime >= " + ".".join(map(str, _MIN_VERSION))
+        refuse("missing-extra", f"{name} is an ONNX file, which needs {wanted}, got {onnxruntime.__version__}")
     if file_size(handle) > MAX_ONNX_BYTES:
         refuse("too-large", f"{name} must have at most {MAX_ONNX_BYTES:,} bytes, got {file_size(handle):,}")
     handle.seek(0)
@@ -119,3 +124,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )  # fmt: skip
     return OnnxModel(session, digest, entry.output, name)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())

@@ -1,29 +1,66 @@
-"""A case: verdicts in one folder with the fingerprints from which they follow, so that anyone can repeat them."""
+"""A case: verdicts in one folder with the fingerprints from which they follow, so that anyone can repeat them.
+
+The folder is that of `sac_fast.verify.case_folder`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath, atomic_write, open_regular
-from ..io.version import package_version
+from ..probes.provenance import step_versions
+from ..verify.case_folder import CaseFolder, read_verdicts, write_verdicts
 from ..verify.grounds import verify_suspects
 from ..verify.verdicts import Verdicts
-from .files import read_bytes
+from .files import read_json, sha256_file
 
-VERDICTS_FILE = "verdicts.json"
-CASE_SCHEMA = "sac_fast.case/1"
-FINGERPRINTS = "fingerprints"
-#: Arguments of `verify_suspects` that a case may hold.
-SETTINGS = ("ground", "score", "metric", "comparison", "alpha", "kinds")
-MAX_JSON_BYTES = 256 << 20
-#: Fields of `Verdicts` that do not follow from fingerprints.
-NOT_RECOMPUTED = ("weights",)
+#: Arguments of `verify_suspects` that a test may hold, beside α.
+SETTINGS = ("ground", "score", "metric", "comparison", "kinds")
+SOURCE, SUSPECTS, SIBLINGS, INDEPENDENTS, THEFTS = "source", "suspects", "siblings", "independents", "thefts"
+_ROLES = (SOURCE, SUSPECTS, SIBLINGS, INDEPENDENTS, THEFTS)
+_CALIBRATION = "fingerprints/calibration.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a case.
+
+    Attributes:
+        role: ``"source"``, ``"suspects"``, ``"siblings"``, ``"independents"`` or ``"thefts"``.
+        file: of its fingerprint.
+        about: its entry in verdicts.json.
+    """
+
+    role: str
+    file: Path
+    about: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name in the case."""
+        return str(self.about["name"])
+
+    def load(self, rows: Sequence[int] | None = None) -> Fingerprint:
+        """Its outputs, on some of the probes."""
+        fp = Fingerprint.load(self.file)
+        if self.about.get("kind") is not None:
+            fp = fp.with_kind(self.about["kind"])
+        if rows is None:
+            return fp
+        # a service was asked for some of the probes, which its fingerprint names
+        own = fp.provenance.get("probe_rows")
+        place = {row: i for i, row in enumerate(range(len(fp)) if own is None else own)}
+        if not set(rows) <= set(place):
+            raise FileFormatError(f"{self.file.name} must have the probes {list(rows)[:5]} …, got others")
+        return Fingerprint(fp.outputs[[place[row] for row in rows]], fp.provenance)
 
 
 @dataclass(frozen=True)
@@ -32,51 +69,58 @@ class Case:
 
     Attributes:
         folder: where it lies.
-        verdicts: `Verdicts.to_dict`.
-        settings: arguments of `verify_suspects`.
-        source: file of the source's fingerprint.
-        suspects: files of the suspects' fingerprints, by name.
-        siblings, nulls: files of fingerprints.
-        thefts: files of simulated thefts, by attack.
-        calibration: file of the calibrated score; None: none.
-        about: what else is known, see `save_case`.
+        content: verdicts.json.
+        models: all of its models, in their order.
     """
 
     folder: Path
-    verdicts: dict[str, Any]
-    settings: dict[str, Any]
-    source: Path
-    suspects: dict[str, Path]
-    siblings: tuple[Path, ...]
-    nulls: tuple[Path, ...]
-    thefts: dict[str, tuple[Path, ...]]
-    calibration: Path | None
-    about: dict[str, Any]
+    content: dict[str, Any]
+    models: tuple[Model, ...]
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """Role and file of all evidence."""
-        yield "source", self.source
-        yield from (("suspect", file) for file in self.suspects.values())
-        yield from (("sibling", file) for file in self.siblings)
-        yield from (("null", file) for file in self.nulls)
-        yield from ((f"simulated theft: {attack}", file) for attack, files in self.thefts.items() for file in files)
-        if self.calibration is not None:
-            yield "calibration", self.calibration
+    def of_role(self, role: str) -> list[Model]:
+        """Models of a role."""
+        return [model for model in self.models if model.role == role]
 
-    def judge(self) -> Verdicts:
-        """The verdicts once more, from the fingerprints.
+    @property
+    def source(self) -> Model:
+        """The owner's model."""
+        return self.of_role(SOURCE)[0]
+
+    def files(self) -> Iterator[Path]:
+        """All evidence."""
+        yield from (model.file for model in self.models)
+        files = [self.calibration(test) for test in self.content["tests"]]
+        yield from dict.fromkeys(file for file in files if file is not None)
+
+    def calibration(self, test: Mapping[str, Any]) -> Path | None:
+        """File of the calibrated score of a test; None: it has none."""
+        name = test.get("calibration")
+        return None if name is None else _inside(self.folder, name)
+
+    def judge(self, test: Mapping[str, Any]) -> Verdicts:
+        """The verdicts of one of `content`'s tests once more, from the fingerprints.
 
         Raises:
             FileFormatError, FingerprintError, ValueError: fingerprints that are damaged or cannot be compared.
         """
+        rows = test["rows"]
+        suspects = {model.name: model for model in self.of_role(SUSPECTS)}
+        thefts: dict[str, list[Fingerprint]] = {}
+        for model in self.of_role(THEFTS):
+            thefts.setdefault(str(model.about["attack"]), []).append(model.load(rows))
+        settings = dict(test.get("settings") or {})
+        unknown = sorted(set(settings) - set(SETTINGS))
+        require(not unknown, f"settings must be of {', '.join(SETTINGS)}", unknown, FileFormatError)
         return verify_suspects(
-            Fingerprint.load(self.source),
-            {name: Fingerprint.load(file) for name, file in self.suspects.items()},
-            siblings=[Fingerprint.load(file) for file in self.siblings],
-            nulls=[Fingerprint.load(file) for file in self.nulls],
-            thefts={attack: [Fingerprint.load(file) for file in files] for attack, files in self.thefts.items()},
-            calibration=self.calibration,
-            **self.settings,
+            self.source.load(rows),
+            # a look decides some of the suspects that it compares
+            {name: suspects[name].load(rows) for name in test["verdicts"]["verdict"]},
+            siblings=[model.load(rows) for model in self.of_role(SIBLINGS)],
+            nulls=[model.load(rows) for model in self.of_role(INDEPENDENTS)],
+            thefts=thefts,
+            alpha=test["alpha"],
+            calibration=self.calibration(test),
+            **settings,
         )
 
 
@@ -84,146 +128,133 @@ def save_case(
     folder: StrPath,
     verdicts: Verdicts,
     *,
-    source: Fingerprint | Path,
-    suspects: Mapping[str, Fingerprint | Path],
-    siblings: Sequence[Fingerprint | Path] = (),
-    nulls: Sequence[Fingerprint | Path] = (),
-    thefts: Mapping[str, Sequence[Fingerprint | Path]] | None = None,
+    source: Fingerprint,
+    suspects: Mapping[str, Fingerprint],
+    siblings: Sequence[Fingerprint] = (),
+    nulls: Sequence[Fingerprint] = (),
+    thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
     settings: Mapping[str, Any] | None = None,
     calibration: StrPath | None = None,
-    about: Mapping[str, Any] | None = None,
+    claims: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
+    files: Mapping[str, StrPath] | None = None,
+    command: str | None = None,
+    seconds: float | None = None,
 ) -> Path:
     """Write verdicts and the fingerprints from which they follow.
 
     Args:
-        folder: made if it is missing. Fingerprints go to its `fingerprints/`; a path must lie in the folder already,
-            and is taken as it is.
+        folder: made if it is missing.
         verdicts: of `verify_suspects`.
         source, suspects, siblings, nulls, thefts: what `verify_suspects` was given.
         settings: its other arguments, those of `SETTINGS`.
         calibration: file of the calibrated score; it is copied.
-        about: JSON values, all optional: ``created`` (UTC), ``duration_seconds``, ``command``, ``protocol``
-            (with ``hash``), ``versions``, ``models`` (by name: ``file``, ``sha256``, ``weights_hash``, ``url``,
-            ``revision``), ``claims`` (by suspect: a list of ``verdict``, ``claim``, ``source``, ``reason``), ``facts``
-            (names and values that the report shows, such as numbers of queries).
+        claims: for suspects: claims about their origin, `dataclasses.asdict` of `ClaimResult`.
+        files: weights files by name of a model, to be named by their SHA-256.
+        command: what was typed.
+        seconds: how long it took.
 
     Returns:
         The file verdicts.json.
 
     Raises:
-        ValueError: an unknown setting, or a path outside of the folder.
+        ValueError: an unknown setting.
         OSError: the folder cannot be written to.
     """
-    folder = Path(folder)
-    (folder / FINGERPRINTS).mkdir(parents=True, exist_ok=True)
+    case = CaseFolder(Path(folder))
     unknown = sorted(set(settings or {}) - set(SETTINGS))
     require(not unknown, f"settings must be of {', '.join(SETTINGS)}", unknown)
+    models: list[dict[str, Any]] = []
 
-    def keep(role: str, given: Fingerprint | Path) -> str:
-        if isinstance(given, Fingerprint):
-            # numbers, not names: names are untrusted
-            path = folder / FINGERPRINTS / f"{role}.safetensors"
-            given.save(path)
-            return path.relative_to(folder).as_posix()
-        inside = given.resolve().is_relative_to(folder.resolve())
-        require(inside, f"{role} must be a fingerprint, or a file in {str(folder)!r}", str(given))
-        return given.resolve().relative_to(folder.resolve()).as_posix()
+    def keep(role: str, fp: Fingerprint, name: str, **more: str) -> None:
+        # numbered: two independents may have one name
+        path = case.fingerprint(role, f"{sum(model['role'] == role for model in models):04d}-{name[:40]}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fp.save(path)
+        given = (files or {}).get(name) if role in (SOURCE, SUSPECTS) else None
+        models.append(
+            {
+                "name": name,
+                "role": role,
+                "kind": fp.kind,
+                "fingerprint": path.relative_to(case.folder).as_posix(),
+                "fingerprint_sha256": sha256_file(path),
+                "model_hash": fp.model_hash,
+                "path": None if given is None else Path(given).name,
+                "file_sha256": sha256_file(Path(given)) if given is not None and Path(given).is_file() else None,
+                "endpoint": None,
+                "queries": None,
+                **more,
+            }
+        )
 
-    def keep_all(role: str, given: Sequence[Fingerprint | Path]) -> list[str]:
-        return [keep(f"{role}-{i:04d}", item) for i, item in enumerate(given)]
-
-    evidence: dict[str, Any] = {
-        "source": keep("source", source),
-        "suspects": dict(zip(suspects, keep_all("suspect", list(suspects.values())), strict=True)),
-        "siblings": keep_all("sibling", siblings),
-        "nulls": keep_all("null", nulls),
-        "thefts": {
-            attack: keep_all(f"theft-{number:02d}", some)
-            for number, (attack, some) in enumerate((thefts or {}).items())
-        },
-        "calibration": None,
-    }
+    keep(SOURCE, source, source.name)
+    for name, fp in suspects.items():
+        keep(SUSPECTS, fp, name)
+    for role, group in ((SIBLINGS, siblings), (INDEPENDENTS, nulls)):
+        for fp in group:
+            keep(role, fp, fp.name)
+    for attack, some in (thefts or {}).items():
+        for fp in some:
+            keep(THEFTS, fp, fp.name, attack=attack)
     if calibration is not None:
-        evidence["calibration"] = f"{FINGERPRINTS}/calibration.safetensors"
-        with open_regular(calibration) as before, atomic_write(folder / evidence["calibration"]) as handle:
+        with open_regular(calibration) as before, atomic_write(case.folder / _CALIBRATION) as handle:
             while chunk := before.read(1 << 20):
                 handle.write(chunk)
-    content = {
-        "schema": CASE_SCHEMA,
-        "sac_fast": package_version(),
-        **verdicts.to_dict(),
-        "settings": {"alpha": verdicts.alpha, **(settings or {})},
-        "evidence": evidence,
-        "about": dict(about or {}),
+    test = {
+        "suspects": list(suspects),
+        "rows": None,
+        "alpha": verdicts.alpha,
+        "settings": dict(settings or {}),
+        "calibration": None if calibration is None else _CALIBRATION,
+        "looks": [],
+        "claims": {name: [dict(claim) for claim in some] for name, some in (claims or {}).items()},
+        "verdicts": verdicts.to_dict(),
     }
-    return write_json(folder / VERDICTS_FILE, content)
+    results = {
+        "name": source.name,
+        "protocol_hash": None,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "versions": step_versions(torch=torch.__version__),
+        "command": command,
+        "models": models,
+        "tests": [test],
+        "failed": {},
+        "warnings": [],
+        **{field: getattr(verdicts, field) for field in ("verdict", "p_value", "adjusted", "reason")},
+    }
+    write_verdicts(case, results)
+    return case.verdicts
 
 
 def load_case(folder: StrPath) -> Case:
-    """Read what `save_case` wrote; the folder may be untrusted.
+    """Read a case; the folder may be untrusted.
 
     Raises:
         FileFormatError: verdicts.json is missing or damaged, or names files outside of the folder.
     """
-    folder = Path(folder)
-    path = folder / VERDICTS_FILE
-    content = read_json(path)
+    case = CaseFolder(Path(folder))
+    read_json(case.verdicts)  # no byte but those that sac_fast writes
+    content = read_verdicts(case)
     try:
-        require(content.get("schema") == CASE_SCHEMA, f"schema must be {CASE_SCHEMA!r}", content.get("schema"))
-        evidence, settings, about = (_object(content.pop(key), key) for key in ("evidence", "settings", "about"))
-        unknown = sorted(set(settings) - set(SETTINGS))
-        require(not unknown, f"settings must be of {', '.join(SETTINGS)}", unknown)
-        calibration = evidence["calibration"]
-        return Case(
-            folder,
-            {key: value for key, value in content.items() if key not in ("schema", "sac_fast")},
-            settings,
-            _inside(folder, evidence["source"]),
-            {name: _inside(folder, file) for name, file in _object(evidence["suspects"], "suspects").items()},
-            tuple(_inside(folder, file) for file in evidence["siblings"]),
-            tuple(_inside(folder, file) for file in evidence["nulls"]),
-            {
-                attack: tuple(_inside(folder, file) for file in files)
-                for attack, files in _object(evidence["thefts"], "thefts").items()
-            },
-            None if calibration is None else _inside(folder, calibration),
-            {"sac_fast": content.get("sac_fast"), **about},
+        models = tuple(
+            Model(str(row["role"]), _inside(case.folder, row["fingerprint"]), row) for row in content["models"]
         )
+        roles = [model.role for model in models]
+        require(set(roles) <= set(_ROLES), f"roles must be of {', '.join(_ROLES)}", sorted({*roles} - {*_ROLES}))
+        require(roles.count(SOURCE) == 1, "there must be one source", roles.count(SOURCE))
+        names = [model.name for model in models if model.role == SUSPECTS]
+        require(len(set(names)) == len(names), "suspects must have different names", names)
+        judged = [name for test in content["tests"] for name in test["suspects"]]
+        require(len(judged) == len(set(judged)), "each suspect must be in one test", judged)
+        require(set(judged) <= set(names), "suspects of tests must be models of the case", sorted({*judged} - {*names}))
+        for row in (test["rows"] for test in content["tests"]):
+            require(row is None or all(type(i) is int and i >= 0 for i in row), "rows must be positions", row)
+        found = Case(case.folder, content, models)
+        list(found.files())
+        return found
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileFormatError(f"{str(path)!r} must be the verdicts of a case, got {error}") from error
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write JSON in the one form that `read_json` reads."""
-    with atomic_write(path) as handle:
-        handle.write(to_text(content).encode())
-    return path
-
-
-def to_text(content: Mapping[str, Any]) -> str:
-    """JSON as it stands in files of a case."""
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from an untrusted file.
-
-    Raises:
-        FileFormatError: missing, too large, not as `write_json` writes it, or no object.
-    """
-    raw = read_bytes(path, MAX_JSON_BYTES)
-    try:
-        content = _object(json.loads(raw), "the document")
-        # so that no changed byte goes unseen, not even a space
-        require(to_text(content).encode() == raw, "the bytes must be as sac_fast writes them", "others")
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{str(path)!r} must be JSON of sac_fast, got {error}") from error
-    return content
-
-
-def _object(value: Any, name: str) -> dict[str, Any]:
-    require(isinstance(value, dict), f"{name} must be an object", type(value).__name__)
-    return dict(value)
+        raise FileFormatError(f"{str(case.verdicts)!r} must be the verdicts of a case, got {error}") from error
 
 
 def _inside(folder: Path, name: Any) -> Path:

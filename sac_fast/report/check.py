@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SacFastError
-from ..io.files import StrPath
+from ..io.files import StrPath, read_regular
+from ..io.hashing import hash_json
 from ..io.version import package_version
-from .case import NOT_RECOMPUTED, VERDICTS_FILE, Case, load_case, to_text
+from .case import Case, load_case
 from .document import make_document
-from .files import PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, sha256_file
+from .files import MAX_JSON_BYTES, PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, sha256_file, to_text
 from .page import make_page
 from .signature import check_signature
 
 # Numbers that another processor computes may differ in their last digits.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
+#: Fields of `Verdicts` that do not follow from fingerprints.
+_NOT_RECOMPUTED = ("weights",)
 _SENTENCES = ("why", "reason", "hypothesis", "conditions", "warnings")
 
 
@@ -80,12 +84,12 @@ def check_report(folder: StrPath, *, key: StrPath | None = None) -> ReportCheck:
     numbers = 0
     if not findings:
         try:
-            numbers = sum(1 for _ in _numbers(case.verdicts))
+            numbers = sum(1 for test in case.content["tests"] for _ in _numbers(test["verdicts"]))
             findings += _wrong_numbers(case)
             findings += _wrong_report(case, notes)
         except (SacFastError, OSError, ValueError, TypeError, KeyError) as error:
             findings.append(f"the verdicts cannot be computed again: {error}")
-    if any(case.verdicts.get(name) for name in NOT_RECOMPUTED):
+    if any(test["verdicts"].get(name) for test in case.content["tests"] for name in _NOT_RECOMPUTED):
         notes.append("weights were not compared again: their files are not part of the report")
     signed_by: str | None = None
     if key is not None:
@@ -101,8 +105,8 @@ def check_report(folder: StrPath, *, key: StrPath | None = None) -> ReportCheck:
 
 def _wrong_files(case: Case, sums: dict[str, str]) -> Iterator[str]:
     """Files whose bytes are not those that SHA256SUMS states, and files that it must name and does not."""
-    needed = {VERDICTS_FILE, REPORT_FILE, PAGE_FILE}
-    needed |= {file.relative_to(case.folder).as_posix() for _, file in case.files()}
+    needed = {"verdicts.json", REPORT_FILE, PAGE_FILE}
+    needed |= {file.relative_to(case.folder).as_posix() for file in case.files()}
     yield from (f"{name} is not named in SHA256SUMS" for name in sorted(needed - set(sums)))
     root = case.folder.resolve()
     for name, stated in sums.items():
@@ -121,13 +125,19 @@ def _wrong_files(case: Case, sums: dict[str, str]) -> Iterator[str]:
 
 def _wrong_numbers(case: Case) -> Iterator[str]:
     """Values of verdicts.json that do not follow from the fingerprints."""
-    again = case.judge().to_dict()
-    same_version = case.about.get("sac_fast") == package_version()
-    skipped = {*NOT_RECOMPUTED, *(() if same_version else _SENTENCES)}
-    for name, value in again.items():
-        if name not in skipped:
-            yield from _differences(name, case.verdicts.get(name), value, skipped)
-    yield from (f"{name} is no field of verdicts" for name in sorted(set(case.verdicts) - set(again)))
+    skipped = {*_NOT_RECOMPUTED, *(() if _is_ours(case) else _SENTENCES)}
+    for test in case.content["tests"]:
+        yield from _differences("verdicts", test["verdicts"], case.judge(test).to_dict(), skipped)
+    if (case.folder / "protocol.json").is_file():
+        content = json.loads(read_regular(case.folder / "protocol.json", MAX_JSON_BYTES))
+        found, stated = hash_json(content["protocol"]), case.content["protocol_hash"]
+        if found != stated:
+            yield f"protocol.json has the hash {found}, the verdicts state {stated}"
+
+
+def _is_ours(case: Case) -> bool:
+    """Whether this version of sac_fast judged."""
+    return bool(case.content["versions"].get("sac_fast") == package_version())
 
 
 def _differences(place: str, stated: Any, found: Any, skipped: set[str]) -> Iterator[str]:
@@ -151,8 +161,8 @@ def _wrong_report(case: Case, notes: list[str]) -> Iterator[str]:
     """Whether report.json and report.html say what verdicts.json and the fingerprints say."""
     report = make_document(case)
     if (case.folder / REPORT_FILE).read_text(encoding="utf-8") != to_text(report):
-        yield f"{REPORT_FILE} does not follow from {VERDICTS_FILE} and the fingerprints"
-    if case.about.get("sac_fast") != package_version():
+        yield f"{REPORT_FILE} does not follow from verdicts.json and the fingerprints"
+    if not _is_ours(case):
         notes.append(f"{PAGE_FILE} was made by another version, and was compared by its hash alone")
     elif (case.folder / PAGE_FILE).read_text(encoding="utf-8") != make_page(report):
         yield f"{PAGE_FILE} does not follow from {REPORT_FILE}"
@@ -161,7 +171,7 @@ def _wrong_report(case: Case, notes: list[str]) -> Iterator[str]:
 def _numbers(value: Any) -> Iterator[float]:
     if isinstance(value, dict):
         for name, entry in value.items():
-            if name not in NOT_RECOMPUTED:
+            if name not in _NOT_RECOMPUTED:
                 yield from _numbers(entry)
     elif isinstance(value, list):
         for entry in value:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import FileFormatError
 from ..io.text import escape_text
+from ..verify.names import list_names
 from ..verify.weights.result import format_log10_p
 from .figures import layer_rows, place_strip
 
@@ -38,15 +39,16 @@ def make_page(report: dict[str, Any]) -> str:
     Raises:
         FileFormatError: the report lacks something.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+    from jinja2 import ChainableUndefined, Environment, FileSystemLoader, TemplateError
     from markupsafe import Markup
 
-    environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=ChainableUndefined)
     environment.filters["text"] = escape_text
-    environment.filters["number"] = _number
+    environment.filters |= {"number": _number, "queries": _queries}
     try:
         ordered = sorted(report["suspects"], key=lambda suspect: (suspect["p_value"], suspect["name"]))
-        shown = [_suspect(suspect) for suspect in ordered[:MAX_SUSPECTS]]
+        of_test = {name: test for test in report["tests"] for name in test["suspects"]}
+        shown = [_suspect(suspect, of_test[suspect["name"]]) for suspect in ordered[:MAX_SUSPECTS]]
         return environment.get_template("page.html.jinja").render(
             style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # ours, the only text that is not escaped
             title=_title(report),
@@ -54,19 +56,18 @@ def make_page(report: dict[str, Any]) -> str:
             report=report,
             shown=shown,
             hidden=len(ordered) - len(shown),
-            several=len(ordered) > 1,
-            ground_text=_GROUNDS.get(report["ground"], ""),
+            tests=[_test(test) for test in report["tests"]],
             weights=[_weights(suspect) for suspect in shown if suspect["weights"] is not None],
             claims=[(suspect["name"], claim) for suspect in shown for claim in suspect["claims"]],
             about=_about(report),
-            models=_models(report),
+            models=[row for row in report["evidence"] if row["model"]],
         )
     except (KeyError, TypeError, ValueError, AttributeError, TemplateError) as error:
         raise FileFormatError(f"the report must be one of sac_fast, got {error!r}") from error
 
 
 def _title(report: dict[str, Any]) -> str:
-    source, names = escape_text(report["source"]["name"], 80), [suspect["name"] for suspect in report["suspects"]]
+    source, names = escape_text(report["source"], 80), [suspect["name"] for suspect in report["suspects"]]
     if len(names) == 1:
         return f"Was “{escape_text(names[0], 80)}” made from “{source}”?"
     return f"{len(names)} suspects: which were made from “{source}”?"
@@ -75,13 +76,25 @@ def _title(report: dict[str, Any]) -> str:
 def _summary(report: dict[str, Any]) -> str:
     words = [suspect["verdict"] for suspect in report["suspects"]]
     counts = ", ".join(f"{words.count(word)} {escape_text(word)}" for word in dict.fromkeys(words))
-    date = f"{escape_text(report['created'])}, " if report["created"] else ""
-    return f"{date}sac_fast {escape_text(report['sac_fast'])}, {report['probes']['count']} probes: {counts}"
+    version = escape_text(report["versions"].get("sac_fast"))
+    return f"{escape_text(report['created'])}, sac_fast {version}, {report['probes']['count']} probes: {counts}"
 
 
-def _suspect(suspect: dict[str, Any]) -> dict[str, Any]:
+def _test(test: dict[str, Any]) -> dict[str, Any]:
+    settings = {"α": test["alpha"], **{name: value for name, value in test["settings"].items() if value is not None}}
+    return {
+        **test,
+        "text": _GROUNDS.get(test["ground"], ""),
+        "settings": ", ".join(f"{name} {_listed(value)}" for name, value in settings.items()),
+        "of": list_names(test["suspects"]),
+    }
+
+
+def _suspect(suspect: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
     return {
         **suspect,
+        "several": len(test["suspects"]) > 1,
+        "smallest_p": test["smallest_p"],
         "css": _CSS.get(suspect["verdict"], "open"),
         "meaning": _MEANINGS.get(suspect["verdict"], ""),
         "strips": [place_strip(strip) for strip in suspect["strips"]],
@@ -107,29 +120,36 @@ def _weights(suspect: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about(report: dict[str, Any]) -> list[tuple[str, str]]:
-    probes, protocol, duration = report["probes"], report["protocol"], report["duration_seconds"]
-    versions = {"sac_fast": report["sac_fast"], **report["versions"]}
+    probes, seconds = report["probes"], report["seconds"]
     size = "×".join(map(str, probes["size"] or ()))
     nulls = ", ".join(f"{count} {kind}" for kind, count in report["nulls"].items())
+    roles = [row["role"] for row in report["evidence"]]
     rows = {
+        "case": report["name"],
         "date (a claim)": report["created"],
-        "duration": None if duration is None else f"{duration:.1f} s",
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "duration": None if seconds is None else f"{seconds:.1f} s",
+        "versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
         "probes": f"{probes['count']}, {probes['kind'] or 'unknown kind'}{f', {size} pixels' if size else ''}",
         "hash of the probes": probes["probe_hash"],
-        "hash of the protocol": None if protocol is None else protocol.get("hash"),
-        "settings": ", ".join(f"{name} {value}" for name, value in report["settings"].items() if value is not None),
-        "siblings": None if report["siblings"] is None else str(len(report["siblings"])),
+        "hash of the protocol": report["protocol_hash"],
+        "siblings": str(roles.count("siblings")) if "siblings" in roles else None,
         "independents": nulls or None,
-        **report["facts"],
     }
     return [(name, str(value)) for name, value in rows.items() if value is not None]
 
 
-def _models(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    rows = [(of["name"], of["model"]) for of in (report["source"], *report["suspects"]) if of["model"] is not None]
-    empty = {"file": None, "sha256": None, "url": None, "revision": None}
-    return [(name, empty | model) for name, model in rows]
+def _queries(value: Any) -> str:
+    """A number of queries, or what a service's fingerprint says of them."""
+    if not isinstance(value, dict):
+        return f"{value} queries"
+    counts = value.get("queries")
+    more = [f"{count} {state}" for state, count in counts.items() if count] if isinstance(counts, dict) else []
+    text = f"queries: {', '.join(more)}"
+    return f"{text}; {value.get('changed')} of {value['repeated']} answers changed" if value.get("repeated") else text
+
+
+def _listed(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _number(value: Any) -> str:

@@ -11,8 +11,7 @@ from typing import Any
 
 from ..errors import SacFastError, describe_error, require
 from ..io.files import StrPath, open_regular
-from .case import read_json, write_json
-from .files import SIGNATURE_FILE, SUMS_FILE, read_sums, sha256_file
+from .files import SIGNATURE_FILE, SUMS_FILE, read_json, read_sums, sha256_file, write_json
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -36,17 +35,16 @@ def sign_report(folder: Path, report: dict[str, Any], key: StrPath) -> Path:
     """
     dsse, signer, serialization = _library()
     private = _read_key(key, lambda raw: serialization.load_pem_private_key(raw, None), "private")
-    protocol = report["protocol"] or {}
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": value}} for name, value in _subjects(folder).items()],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "created": report["created"],
-            "source": report["source"]["name"],
+            "source": report["source"],
             "verdicts": {suspect["name"]: suspect["verdict"] for suspect in report["suspects"]},
-            "alpha": report["alpha"],
-            "protocol_hash": protocol.get("hash"),
+            "alpha": sorted({test["alpha"] for test in report["tests"]}),
+            "protocol_hash": report["protocol_hash"],
         },
     }
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..io.files import StrPath, atomic_write
-from .case import VERDICTS_FILE, load_case, write_json
+from .case import load_case
 from .document import make_document
-from .files import PAGE_FILE, PDF_FILE, REPORT_FILE, SIGNATURE_FILE, SUMS_FILE, write_sums
+from .files import PAGE_FILE, PDF_FILE, REPORT_FILE, SIGNATURE_FILE, SUMS_FILE, write_json, write_sums
 from .page import make_page
 from .pdf import print_pdf
 from .signature import sign_report
@@ -40,7 +40,8 @@ def write_report(folder: StrPath, *, sign: StrPath | None = None, pdf: bool | No
         handle.write(page.encode())
     if pdf is not False and print_pdf(written[-1], case.folder / PDF_FILE, required=pdf is True):
         written.append(case.folder / PDF_FILE)
-    evidence = [case.folder / VERDICTS_FILE, *(file for _, file in case.files())]
+    evidence = [case.folder / row["fingerprint"] for row in report["evidence"]]
+    evidence += [case.folder / name for name in report["files"]]
     written.append(write_sums(case.folder, [*written, *evidence]))
     if sign is not None:
         written.append(sign_report(case.folder, report, sign))

@@ -7,8 +7,8 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,21 +16,23 @@ import torch
 
 from ..errors import SacFastError
 from ..fingerprint import Fingerprint
+from ..io.files import StrPath
 from ..io.hashing import canonical_json
 from ..io.version import package_version
 from ..models import Limits, ModelEntry, Preprocessing, TableFormat
-from ..models.architectures import split_architecture
 from ..models.code_path import code_folder
+from ..models.entries import list_models
+from ..models.listing import Listing
 from ..models.manifest import check_lengths
 from ..store.records import FileStamp
-from .named_modules import TRUSTED_ARCHITECTURES, WITH_HEAD
+from .named_modules import TRUSTED_ARCHITECTURES
 from .protocol import MAX_BODY_BYTES, RunResult, WireError, failed, pack
 
 #: Probes per call on the CPU. A constant, since the last bits of the outputs depend on it.
 CPU_BATCH_SIZE = 64
 #: Reason of a model whose arguments JSON cannot hold.
 BAD_ARGUMENTS = "bad-arguments"
-#: Reason of a model whose architecture the user did not trust.
+#: Reason of weights that only a manifest inside the folder names an architecture for, whose code would be run.
 UNTRUSTED_ARCHITECTURE = "untrusted-architecture"
 
 
@@ -74,16 +76,6 @@ def pack_request(job: Job) -> bytes | RunResult:
         return failed(BAD_ARGUMENTS, f"{type(error).__name__}: {error}")
 
 
-def _named_architectures(spec: str, arguments: Mapping[str, Any]) -> Iterator[str]:
-    """The architecture, and those that it is asked to build."""
-    while True:
-        yield spec
-        inner, options = arguments.get("model"), arguments.get("model_args")
-        if spec != WITH_HEAD or not isinstance(inner, str):  # another type is refused when it is called
-            return
-        spec, arguments = inner, options if isinstance(options, Mapping) else {}
-
-
 @dataclass(frozen=True)
 class WorkerSettings:
     """How the workers of a scan run models.
@@ -94,8 +86,6 @@ class WorkerSettings:
         batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
-        trusted: architectures that entries may name, whose code is run; None: any. Those in `architectures` and
-            `TRUSTED_ARCHITECTURES` are always trusted.
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
@@ -105,26 +95,23 @@ class WorkerSettings:
     batch_size: int | None = None
     dtype: str | None = None
     architectures: Sequence[str] = ()
-    trusted: Sequence[str] | None = None
     limits: Limits = field(default_factory=Limits)
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     table: TableFormat = field(default_factory=TableFormat)
 
-    def refusal(self, entry: ModelEntry) -> RunResult | None:
-        """The failure of an entry that must not be opened; None: it may be."""
-        if entry.architecture is None or self.trusted is None:
-            return None
-        trusted = {*TRUSTED_ARCHITECTURES, *self.trusted, *(split_architecture(text)[0] for text in self.architectures)}
-        for spec in _named_architectures(entry.architecture, entry.kwargs):
-            if spec not in trusted:
-                message = (
-                    f"a manifest inside the folder names the architecture {spec!r}, whose code would be run: if you "
-                    "trust it, name it yourself, or scan the manifest instead of the folder"
-                )
-                return failed(UNTRUSTED_ARCHITECTURE, message)
-        return None
+    def believe(self, entry: ModelEntry) -> ModelEntry:
+        """The entry, built as a manifest inside the folder claims where that can run no code but ours.
+
+        Trust is the pair of a callable and its arguments: a callable that the user has named, with arguments from
+        outside, can be `torch.hub.load` of a folder from outside. So claims count only where they name an architecture
+        of `TRUSTED_ARCHITECTURES`, and only while the user has named none, of which one must fit.
+        """
+        spec = entry.claims.get("architecture")
+        if entry.architecture is not None or self.architectures or spec not in TRUSTED_ARCHITECTURES:
+            return entry
+        return dataclasses.replace(entry, architecture=spec, kwargs=entry.claims.get("kwargs", {}))
 
     def batch_size_on(self, device: str) -> int | None:
         """The batch size on a device; None: the largest that fits."""
@@ -220,6 +207,24 @@ def check_entries(entries: Sequence[ModelEntry]) -> None:
             check_lengths(entry.name, entry.tags)
         except ValueError as error:
             raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
+
+
+def listing_of(models: Sequence[ModelEntry] | StrPath, manifest: StrPath | None, settings: WorkerSettings) -> Listing:
+    """The models of a scan, with absolute paths, and names that differ and that a store can hold.
+
+    Args:
+        models, manifest: of `sac_fast.scan_models`.
+        settings: of the workers.
+    """
+    if isinstance(models, (str, os.PathLike)):
+        defaults = ModelEntry("all", Path(models), table=settings.table)
+        listing = list_models(Path(models), manifest=None if manifest is None else Path(manifest), defaults=defaults)
+    else:
+        listing = Listing(list(models))
+    check_entries(listing.entries)
+    # A relative path would mean another file to a node of a cluster, and to the next scan.
+    entries = [replace(e, path=e.path.absolute(), root=e.root and e.root.absolute()) for e in listing.entries]
+    return replace(listing, entries=entries)
 
 
 def probe_count(sources: Sequence[Fingerprint]) -> int | None:

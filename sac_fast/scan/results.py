@@ -17,18 +17,17 @@ from ..fingerprint import Fingerprint
 from ..models import Preprocessing
 from ..models.architectures import split_architecture
 from ..models.common_form import CommonForm, common_form, formed
+from ..models.output_form import reason_of_ties
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
-from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, WorkerSettings
+from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
 from .onnx_external import external_files
 from .protocol import RunResult, failed
 
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
 _MAX_WAIT_SECONDS = 1.0
-# Reasons of failures before the arguments were used, so that a record need not hold them.
-_NOT_OPENED = (BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE)
 
 Event = dict[str, Any]
 
@@ -53,6 +52,12 @@ class RecordBuilder:
         is_late = result.format == "onnx" and entry.path.suffix.lower() != ".onnx"
         if is_late and external_files(entry.path, root=entry.root, limits=self.settings.limits) != ():
             stamp = None  # its weights were not stamped before the run: every scan runs it again
+        if result.reason == "no-architecture" and (spec := entry.claims.get("architecture")):
+            message = (
+                f"{result.message}; a manifest inside the folder names {spec!r}, whose code would be run: if you trust "
+                "it, name it with its arguments (--architecture), or name the manifest (--manifest)"
+            )
+            result = failed(UNTRUSTED_ARCHITECTURE, message, result.format)
         rows = None if result.outputs is None else len(result.outputs)
         if rows is not None and self.rows is not None and rows != self.rows:
             message = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
@@ -78,7 +83,7 @@ class RecordBuilder:
         architecture, kwargs = entry.architecture, dict(entry.kwargs)
         if result.inferred is not None:
             architecture, kwargs = split_architecture(self.settings.architectures[result.inferred])
-        if recorded or architecture is None or result.reason in _NOT_OPENED:
+        if recorded or architecture is None or result.reason == BAD_ARGUMENTS:
             kwargs = {}
         dtype = self.settings.dtype
         if dtype is None or recorded:
@@ -108,7 +113,7 @@ class SourceComparison:
 
     def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         """The distance of each model to a source, in the weaker of their output forms; None for forms that cannot be
-        compared. The same bits for any number of models in a call.
+        compared and for outputs whose correlations are all equal. The same bits for any number of models in a call.
         """
         found: list[float | None] = [None] * len(outputs)
         groups: dict[CommonForm, list[int]] = {}
@@ -116,8 +121,12 @@ class SourceComparison:
             with contextlib.suppress(ValueError):
                 groups.setdefault(common_form([source.formed, formed(one)]), []).append(index)
         for form, indices in groups.items():
-            mine, theirs = form.rows(source.formed), [form.rows(formed(outputs[index])) for index in indices]
-            for index, distance in zip(indices, self._of_rows(mine, theirs), strict=True):
+            mine = form.rows(source.formed)
+            rows = {index: form.rows(formed(outputs[index])) for index in indices}
+            theirs = {index: own for index, own in rows.items() if not reason_of_ties(own, self.metric)}
+            if not theirs or reason_of_ties(mine, self.metric):
+                continue
+            for index, distance in zip(theirs, self._of_rows(mine, list(theirs.values())), strict=True):
                 found[index] = distance
         return found
 
@@ -254,3 +263,22 @@ def model_event(record: ModelRecord) -> Event:
     names = ("reason", "message") if record.status == "failed" else ("format", "model_hash", "n", "k", "seconds")
     event = {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
     return event if record.message is None else event | {"message": record.message}
+
+
+def load_source(store: ModelStore, source: Fingerprint | str, probe_hash: str) -> Fingerprint:
+    """The fingerprint of a source, which may be a name of the store's.
+
+    Raises:
+        ScanError: no such model with outputs, or one of other probes.
+    """
+    if isinstance(source, str):
+        record = store.record_for(source, probe_hash)
+        if record is None or record.status != "done":
+            why = "no model of that name" if record is None else f"{record.status}: {record.reason or ''}"
+            wanted = "a fingerprint or a model with outputs for the probes"
+            raise ScanError(f"source {source!r} must be {wanted}, got {why}")
+        source = store.fingerprint(record)
+    if source.probe_hash != probe_hash:
+        wanted = f"of the scan's probes {probe_hash}"
+        raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
+    return source

@@ -11,10 +11,11 @@ import numpy as np
 import safetensors.numpy
 import torch
 
+from ..io.files import STORE_OUTPUTS
 from ..io.hashing import canonical_json
 from .records import ResultKey
 
-_KIND = "zoo outputs"  # part of the file format
+_KIND = STORE_OUTPUTS  # part of the file format
 _TENSOR = "outputs"
 _METADATA = "sac_fast"
 _DTYPES = {"F32": torch.float32, "F64": torch.float64}

@@ -36,6 +36,7 @@ from .sibling_result import APPROXIMATE, CONDITIONS, SiblingResult, SiblingVerdi
 
 # One-sided 0.1 % of the normal distribution.
 _MIN_AGREEMENT = 3.09
+_SILENT_SOURCE = "the source's outputs are equal for all probes in the form that both can be brought to"
 _BY_CHANCE = "its outputs agree with source and siblings no better than chance, so they are no evidence"
 _T = TypeVar("_T")
 
@@ -168,6 +169,9 @@ def _compare(group: _Group, members: Sequence[Member], tested: Sequence[Member],
         return
     heads = [group.shared.rows(member.formed) for member in members]
     form = group.shared.form
+    if bool((heads[0] == heads[0][0]).all()):
+        group.problems = [problem or _SILENT_SOURCE for problem in group.problems]
+        return
     for i, z in enumerate(_agreement(heads, group.rows, form)):
         if z < _MIN_AGREEMENT:
             formed = tested[group.places[i]].formed

@@ -14,6 +14,7 @@ from sac_fast.errors import FileFormatError
 from sac_fast.report import load_case, save_case, write_report
 from sac_fast.report.document import SCHEMA_FILE
 from sac_fast.report.figures import layer_rows, place_strip
+from sac_fast.verify.case_folder import CaseFolder, read_verdicts, write_verdicts
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\"'&amp;{{ 7 * 7 }}"
 WEIGHTS_CLAIM = {"verdict": "consistent", "claim": HOSTILE, "source": "README.md", "reason": "The weights say so."}
@@ -60,14 +61,8 @@ def test_siblings_on_a_strip(tmp_path):
     assert strip["marked"] > max(strip["groups"]["siblings"])
     assert page.count("<circle") == 38  # 19 siblings, two suspects
     shown = Page(page).text
-    for text in (
-        report["hypothesis"],
-        *report["conditions"],
-        "model 0",
-        "p = 0.05",
-        "2026-01-02T03:04:05+00:00",
-        "1.5 s",
-    ):
+    facts = ("model 0", "p = 0.05", report["created"], "1.5 s")
+    for text in (report["tests"][0]["hypothesis"], *report["tests"][0]["conditions"], *facts):
         assert text in shown
     assert {row["sha256"] for row in report["evidence"]} <= set(re.findall("sha256:[0-9a-f]{64}", shown))
 
@@ -106,15 +101,14 @@ def hostile_page(folder):
     rng = np.random.default_rng(0)
     a = {f"{HOSTILE}{i}": rng.normal(size=size) for i, size in enumerate([(16, 27), (32, 16), (32, 32), (10, 32)])}
     weights = sac_fast.weights_test(a, {name: array + 0.01 for name, array in a.items()})
-    about = {
-        "command": HOSTILE,
-        "claims": {HOSTILE: [WEIGHTS_CLAIM]},
-        "models": {HOSTILE: {"file": HOSTILE, "url": HOSTILE}},
-        "facts": {HOSTILE: HOSTILE},
-        "protocol": {"hash": HOSTILE},
-        "versions": {HOSTILE: HOSTILE},
-    }
-    sibling_case(folder, names=(HOSTILE, "y" * 3000), weights={HOSTILE: weights}, about=about)
+    claims = {HOSTILE: [WEIGHTS_CLAIM]}
+    sibling_case(folder, names=(HOSTILE, "y" * 3000), weights={HOSTILE: weights}, claims=claims, command=HOSTILE)
+    case = CaseFolder(folder)
+    content = read_verdicts(case)
+    content |= {"name": HOSTILE, "warnings": [HOSTILE], "failed": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}}
+    content["models"][1] |= {"path": HOSTILE, "url": HOSTILE, "revision": HOSTILE}
+    content["tests"][0]["looks"] = [{"queries": 1, "alpha": 0.1, "p_value": HOSTILE, "verdict": HOSTILE}]
+    write_verdicts(case, {name: value for name, value in content.items() if name not in ("kind", "format")})
     write_report(folder, pdf=False)
     return report_of(folder)
 
@@ -160,23 +154,28 @@ def test_files_of_a_case_stay_in_its_folder(tmp_path):
     folder = pool_case(tmp_path / "case")
     case = load_case(folder)
     outside = tmp_path / "outside.safetensors"
-    case.source.rename(outside)
-    case.source.symlink_to(outside)
+    case.source.file.rename(outside)
+    case.source.file.symlink_to(outside)
     with pytest.raises(FileFormatError, match="must lie in the folder"):
         load_case(folder)
-    with pytest.raises(ValueError, match="must be a fingerprint, or a file in"):
-        save_case(tmp_path / "b", case.judge, source=outside, suspects={})
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("evidence", []), ("settings", {"backend": "cuda"}), ("schema", "other"), ("about", None)],
+    [
+        ("models", []),
+        ("models", [{"name": "x", "role": "source", "fingerprint": "../x"}]),
+        ("models", [{"name": "x", "role": "other", "fingerprint": "x"}]),
+        ("tests", [{"suspects": ["nobody"], "rows": None}]),
+        ("tests", 5),
+        ("kind", "other"),
+    ],
 )
 def test_damaged_verdicts_are_refused(tmp_path, key, value):
     folder = pool_case(tmp_path)
     content = json.loads((folder / "verdicts.json").read_text())
     (folder / "verdicts.json").write_text(json.dumps({**content, key: value}, indent=1) + "\n")
-    with pytest.raises(FileFormatError, match="must be the verdicts of a case"):
+    with pytest.raises(FileFormatError, match="must be"):
         load_case(folder)
 
 

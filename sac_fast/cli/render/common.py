@@ -37,9 +37,9 @@ def make_table(folded: Iterable[str], numbers: Iterable[str] = ()) -> Table:
     return table
 
 
-def print_result(result: dict[str, Any], as_json: bool) -> None:
-    """Print a result as JSON, or as names and values."""
-    print_json(result) if as_json else print_pairs(result)
+def print_result(result: dict[str, Any], as_json: bool, name: str) -> None:
+    """Print a result as JSON of its name, or as names and values."""
+    print_json(result, name) if as_json else print_pairs(result)
 
 
 def print_pairs(rows: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ def print_pairs(rows: dict[str, Any]) -> None:
 def show_info(info: dict[str, Any], as_json: bool) -> None:
     """Print what `sac_fast.cli.info.installation` found."""
     if as_json:
-        print_json(info)
+        print_json(info, "info")
         return
 
     def listed(value: Any) -> str:
@@ -87,13 +87,13 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
-    print_result(result, as_json)
+    print_result(result, as_json, "probes")
 
 
 def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
     """Print how far each JPEG engine is from Pillow."""
     if as_json:
-        print_json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]})
+        print_json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]}, "probes.engines")
         return
     table = make_table(("engine", "device", "values that differ", "mean", "largest", "PSNR", "model's distance"))
     for row in found:
@@ -110,7 +110,7 @@ def show_probe_verification(result: ProbeVerification, as_json: bool) -> None:
     """Print for every probe whether its recipe makes it again."""
     equal = sum(image.equal for image in result.images)
     if as_json:
-        print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
+        print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)}, "probes.verify")
         return
     # names, reasons and notes repeat what the recipe says, which may be untrusted
     for image in result.images:
@@ -143,7 +143,7 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
     }
     if (service := fingerprint.provenance.get("service")) is not None:
         result["service"] = service if as_json else describe_service(service)
-    print_result(result, as_json)
+    print_result(result, as_json, "fingerprint")
 
 
 def describe_service(service: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ def _values(record: ModelRecord) -> dict[str, Any]:
 def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
     """Print the models of a store, and how many there are of each status."""
     if as_json:
-        print_json({"models": [_values(record) for record in records]})
+        print_json({"models": [_values(record) for record in records]}, "store.ls")
         return
     table = make_table(("model", "status", "format", "architecture", "outputs", "probes", "tags or reason"))
     counts: dict[str, int] = {}
@@ -55,7 +55,7 @@ def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistanc
     """Print the records of one model, one for each probe set, and its distances."""
     if as_json:
         asdict = dataclasses.asdict
-        print_json({"models": [*map(_values, records)], "distances": [*map(asdict, distances)]})
+        print_json({"models": [*map(_values, records)], "distances": [*map(asdict, distances)]}, "store.show")
         return
     for record in records:
         values = {name: value for name, value in _values(record).items() if value not in (None, "", [], {})}
@@ -72,7 +72,7 @@ def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistanc
 def show_removed(models: int, unused: int, as_json: bool) -> None:
     """Print the numbers of deleted records and results."""
     if as_json:
-        print_json({"removed": models, "unused_results_removed": unused})
+        print_json({"removed": models, "unused_results_removed": unused}, "store.rm")
         return
     print(f"{models} removed" + (f", and {unused} unused results" if unused else ""))
 
@@ -80,7 +80,7 @@ def show_removed(models: int, unused: int, as_json: bool) -> None:
 def show_exported(out: Path, rows: int, as_json: bool) -> None:
     """Print what was written."""
     if as_json:
-        print_json({"file": str(out), "rows": rows})
+        print_json({"file": str(out), "rows": rows}, "store.export")
         return
     print(f"{rows} row{'' if rows == 1 else 's'} in {escape_text(out)}")
 
@@ -90,7 +90,8 @@ def show_check(report: CheckReport, as_json: bool) -> None:
     if as_json:
         findings = [dataclasses.asdict(found) for found in report.findings]
         counts = {"clean": report.clean, "sound": report.sound, "results": report.results}
-        print_json({"folder": str(report.folder), **counts, "findings": findings, "notes": list(report.notes)})
+        result = {"folder": str(report.folder), **counts, "findings": findings, "notes": list(report.notes)}
+        print_json(result, "store.check")
         return
     for found in report.findings:
         line = f"{found.kind}: {escape_text(found.what)}: {escape_text(found.detail)}"

@@ -28,7 +28,7 @@ _MAX_NAME = 48
 def show_weights(result: WeightsResult, as_json: bool) -> None:
     """Print the verdict, the layers compared, and why the others were not."""
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(), "weights")
         return
     out = console()
     out.print(Text.assemble("verdict: ", (result.verdict, _STYLES[result.verdict])))

@@ -21,7 +21,7 @@ _MAX_NAMES = 20  # of a group
 def show_weights_relatives(found: WeightsRelatives, as_json: bool) -> None:
     """Print related pairs, groups, copies and failures."""
     if as_json:
-        print_json(found.to_dict())
+        print_json(found.to_dict(), "weights.folder")
         return
     out = console()
     table = make_table(("a", "b", "verdict", "values"), ("p", "p (Holm)"))
