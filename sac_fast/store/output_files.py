@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
-import torch
+from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..io.files import sync_folder
@@ -124,7 +125,7 @@ class OutputFiles:
             os.unlink(temporary, dir_fd=self._incoming)
             raise
 
-    def read(self, name: str) -> tuple[ResultKey, torch.Tensor]:
+    def read(self, name: str) -> tuple[ResultKey, NDArray[Any]]:
         """Read a file after checking that its bytes have the hash that is its name.
 
         Args:
@@ -163,6 +164,8 @@ class OutputFiles:
             handle = stack.enter_context(os.fdopen(descriptor, "rb", closefd=False))
             if found.st_size < _MIN_MAPPED_BYTES:
                 return handle.read(_MIN_MAPPED_BYTES)
+            import torch  # commands that read small outputs start without it
+
             # Not mmap.mmap, which keeps a descriptor open for each file: a process has about a thousand of them.
             try:
                 mapped = torch.from_file(f"/dev/fd/{descriptor}", shared=False, size=found.st_size, dtype=torch.uint8)
