@@ -232,6 +232,7 @@ class _Scan:
             self._write_tags()
             if not self.signals.received:
                 writer.add_missing_distances(self.known.union(compared), self.probe_hash, lambda: self.signals.received)
+                writer.update_vectors(self.probe_hash)
             self.phases.update(writer.seconds)
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:
