@@ -117,7 +117,8 @@ def test_a_null_must_be_a_model_of_its_own(made, run):
 def test_different_probes_name_both_hashes(made, run):
     run("probes", "images", "--normal", "--out", "other.safetensors")
     kind = ("--kind", "same-data")
-    run(
+    made = ("fingerprint", "cli_models:Net", "--random-weights", "--probes", "other.safetensors")
+    run(*made, "--out", "x.safetensors", *kind)
         "fingerprint",
         "cli_models:Net",
         "--random-weights",
