@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from .checks import check_output_path, parse_json_object, refuse_if
+from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, RandomWeights, TableOptions, Weights
+from .options import (
+    FixedInputs,
+    InputOptions,
+    ModelArgs,
+    OutputForm,
+    PrintOptions,
+    ProbeFile,
+    RandomWeights,
+    TableOptions,
+    Weights,
+    WeightsKey,
+)
 from .service_options import ServiceOptions, is_service
 
 if TYPE_CHECKING:
@@ -30,6 +41,8 @@ class ModelOptions:
     """How a model is built."""
 
     weights: Weights = None
+    weights_key: WeightsKey = None
+    fixed_inputs: FixedInputs = None
     model_args: ModelArgs = None
     architecture: Annotated[
         list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
@@ -168,11 +181,13 @@ def _open(
     if not file.exists():
         if options.weights is None:
             return load_without_weights(model, arguments, random_weights=options.random_weights)
-        return load_model(model, weights=options.weights, kwargs=arguments), "file"
+        key = options.weights_key
+        return load_model(model, weights=options.weights, kwargs=arguments, weights_key=key), "file"
     architectures = options.architecture or []
     if arguments:  # of all of them, beside those that one has of its own
         architectures = [
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
-    entry = ModelEntry(file.name, file, output=output, table=table)
+    fixed = parse_fixed_inputs(options.fixed_inputs)
+    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key, inputs=fixed, table=table)
     return open_model(entry, architectures=architectures), None
