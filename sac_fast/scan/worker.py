@@ -213,6 +213,7 @@ class ModelRunner:
             recorded=model.recorded,
             probe_hash=model.probe_hash,
             notes=model.notes,
+            output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )
