@@ -91,10 +91,11 @@ def _leading(rows: Tensor, rank: int) -> Tensor:
     n, k = rows.shape
     if k <= rank:
         return rows
-    if k <= n:
-        return rows @ torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -rank:]
-    values, vectors = torch.linalg.eigh(rows @ rows.T)
-    return vectors[:, -rank:] * values[-rank:].clamp_min(0).sqrt()
+    values: Tensor
+    vectors: Tensor
+    values, vectors = torch.linalg.eigh(rows.T @ rows if k <= n else rows @ rows.T)
+    leading = vectors[:, -rank:]
+    return rows @ leading if k <= n else leading * values[-rank:].clamp_min(0).sqrt()
 
 
 def _centred(rows: Tensor) -> Tensor:
