@@ -119,15 +119,6 @@ def test_different_probes_name_both_hashes(made, run):
     kind = ("--kind", "same-data")
     made = ("fingerprint", "cli_models:Net", "--random-weights", "--probes", "other.safetensors")
     run(*made, "--out", "x.safetensors", *kind)
-        "fingerprint",
-        "cli_models:Net",
-        "--random-weights",
-        "--probes",
-        "other.safetensors",
-        "--out",
-        "x.safetensors",
-        *kind,
-    )
     assert sac_fast.Fingerprint.load("x.safetensors").kind == "same-data"
     code, out, err = run("verify", "0.safetensors", "x.safetensors")
     hashes = [sac_fast.ProbeSet.load(made / name).content_hash for name in ("probes.safetensors", "other.safetensors")]
