@@ -11,7 +11,7 @@ from ..errors import ModelError, SacFastError
 from ..fingerprint import Fingerprint, fingerprint
 from ..io.files import open_regular
 from ..io.hashing import sha256_stream
-from ..models import BlackBox, ModelEntry, Preprocessing, QueryLedger, Secrets
+from ..models import BlackBox, Preprocessing, QueryLedger, Secrets
 from ..models.answers_file import open_answers
 from ..models.architectures import import_callable
 from ..probes import ProbeSet
@@ -50,11 +50,9 @@ def run_files(
     if not wanted:
         return prints, failed
     entries = [dataclasses.replace(entry, name=name) for name, (_, _, entry) in wanted.items()]
-    named = [spec.architecture for _, spec in _specs(wanted) if spec.architecture]
     settings = WorkerSettings(
         preprocessing=case.source.preprocessing or Preprocessing(),
         architectures=case.architectures,
-        trusted=tuple(dict.fromkeys(named)),
     )
     store_folder = folder.folder / "scan"
     scan_models(entries, probes, store_folder, settings=settings, progress=progress, workers=_workers(len(entries)))
@@ -70,10 +68,6 @@ def run_files(
                 continue
             prints[role, model.name] = rename(store.fingerprint(record), model)
     return prints, failed
-
-
-def _specs(wanted: Mapping[str, tuple[str, Found, ModelEntry]]) -> list[tuple[str, Any]]:
-    return [(name, model.spec) for name, (_, model, _) in wanted.items()]
 
 
 def _workers(count: int) -> int | None:
