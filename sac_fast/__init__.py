@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .io.after_import import after_import
 
 if TYPE_CHECKING:
+    from .audit.run import run_audit
     from .errors import (
         BackendError,
         FileFormatError,
@@ -127,6 +128,7 @@ __all__ = [
     "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
+    "run_audit",
     "save_weights",
     "scan_models",
     "sibling_test",
@@ -140,6 +142,7 @@ __all__ = [
 
 #: Where each public name is defined; the imports for type checkers above say the same.
 _MODULES = {
+    "audit.run": "run_audit",
     "errors": "BackendError FileFormatError FingerprintError ModelError ModelRefusedError ProbeError SacFastError "
     "StoreDamagedError StoreError StoreLockedError",
     "evaluation.run": "evaluate",

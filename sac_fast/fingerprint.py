@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
+from .formats.recorded import check_provenance
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
@@ -36,9 +37,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared`` and ``notes``: what was taken for
-            what when the model was opened. Only ``name`` and ``probe_hash``
-            are required. A form that the outputs cannot have is refused.
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``weights`` (see
+            `OpenedModel`). Only ``name`` and ``probe_hash`` are required. A form that outputs cannot have is refused.
 
     Raises:
         FingerprintError: invalid outputs or provenance.
@@ -211,6 +211,7 @@ class Fingerprint:
             outputs = arrays.pop("outputs")
             if arrays:
                 raise ValueError(f"other arrays {sorted(arrays)}")
+            check_provenance(metadata["provenance"])
             return cls(torch.from_numpy(outputs), metadata["provenance"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a fingerprint, got {error}") from error
@@ -274,16 +275,12 @@ def fingerprint(
     elif isinstance(model, OpenedModel) and model.recorded:
         outputs = model.recorded_outputs(probes)
     else:
+        if isinstance(model, OpenedModel):
+            preprocessing = model.adapt(preprocessing, *probes.images.shape[1:3])
         outputs = run_model(
-            model.runnable() if isinstance(model, OpenedModel) else model,
-            probes,
-            preprocessing=preprocessing,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            output=output,
-            progress=progress,
-        )
+            model.runnable() if isinstance(model, OpenedModel) else model, probes, preprocessing=preprocessing,
+            batch_size=batch_size, device=device, dtype=dtype, output=output, progress=progress,
+        )  # fmt: skip
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
@@ -303,6 +300,7 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
         "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
+        **({"weights": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)

@@ -18,6 +18,7 @@ from typer import Option
 from ..errors import SacFastError
 from ..io.text import escape_text
 from . import (
+    audit,
     bench,
     demo,
     evaluate,
@@ -51,6 +52,7 @@ app.add_typer(probes.app, name="probes", help="Make probes, or remake a probe fi
 app.command()(fingerprint.fingerprint)
 app.command()(verify.verify)
 app.add_typer(report.app, name="report", help="Write the report on a case, or check one.")
+app.command()(audit.audit)
 app.command()(weights.weights)
 app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
 app.command(cls=scan.ScanCommand)(scan.scan)

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from .checks import check_output_path, refuse_if
 from .endings import SignKey
 from .exit_codes import FINDING
-from .options import Json, file_option
+from .options import Force, Json, file_option
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,3 +60,34 @@ def check(
     show_checked(found, as_json)
     if not found.sound:
         raise typer.Exit(FINDING)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    out: Annotated[Path, Argument(help="*.sarif: SARIF 2.1.0; *.cdx.json: CycloneDX with ancestors.")],
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write the verdicts for other programs."""
+    from ..io.files import atomic_write
+    from ..report import load_case
+    from ..report.document import make_document
+    from .render.report import show_written
+
+    ending = next((known for known in (".sarif", ".cdx.json") if out.name.endswith(known)), None)
+    refuse_if(ending is None, "OUT", f"must end in .sarif or .cdx.json, got {str(out)!r}")
+    check_output_path(out, force, "OUT")
+    report = make_document(load_case(folder))
+    if ending == ".sarif":
+        from ..report.files import to_text
+        from ..report.sarif import sarif_log, verdict_results
+
+        text = to_text(sarif_log(verdict_results(report)))
+    else:
+        from ..report.cyclonedx import cyclonedx_text
+
+        text = cyclonedx_text(report)
+    with atomic_write(out) as handle:
+        handle.write(text.encode())
+    show_written([out], as_json)

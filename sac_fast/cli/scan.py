@@ -14,10 +14,10 @@ import typer
 import typer.core
 from typer import Argument, Option
 
-from .checks import refuse_if, usage_errors
+from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .exit_codes import FINDING
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet, TableOptions, file_option
+from .options import Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -126,6 +126,8 @@ def scan(
         list[str] | None,
         Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
     ] = None,
+    weights_key: WeightsKey = None,
+    fixed_inputs: FixedInputs = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
     table: TableOptions,
@@ -164,6 +166,8 @@ def scan(
         batch_size=how.batch_size,
         dtype=how.dtype,
         architectures=tuple(architecture or ()),
+        weights_key=weights_key,
+        inputs=parse_fixed_inputs(fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
     )

@@ -88,7 +88,8 @@ def remove(
 def export(
     folder: Store,
     out: Annotated[
-        Path, Argument(help="*.csv or *.parquet: a table; *.safetensors: one model's fingerprint (--name).")
+        Path,
+        Argument(help="*.csv, *.parquet: a table; *.safetensors: a fingerprint (--name); *.sarif: failed models."),
     ],
     name: Annotated[str | None, Option(help="The model whose fingerprint to write.")] = None,
     probe_hash: ProbeHash = None,
@@ -107,10 +108,11 @@ def export(
     for wrong, option, message in (
         (named != (ending == ".safetensors"), "--name", f"goes with *.safetensors and nothing else, got {str(out)!r}"),
         (
-            not named and ending not in (".csv", ".parquet"),
+            not named and ending not in (".csv", ".parquet", ".sarif"),
             "OUT",
-            f"must end in .csv, .parquet or .safetensors, got {str(out)!r}",
+            f"must end in .csv, .parquet, .sarif or .safetensors, got {str(out)!r}",
         ),
+        (ending == ".sarif" and (distances or times), "OUT", "*.sarif goes without --distances and --times"),
         (distances and (times or named), "--distances", "goes with neither --times nor --name"),
         (probe_hash is not None and not named, "--probe-hash", "goes with --name: tables name each row's probes"),
     ):
@@ -126,9 +128,27 @@ def export(
             refuse_if(len(found) > 1, "--probe-hash", several)
             store.fingerprint(found[0]).save(out)
             rows = 1
+        elif ending == ".sarif":
+            rows = _export_failures(store, out)
         else:
             rows = export_distances(store, out) if distances else export_models(store, out, times=times)
     show_exported(out, rows, as_json)
+
+
+def _export_failures(store: ModelStore, out: Path) -> int:
+    """Write the models that failed as SARIF; their number."""
+    from ..io.files import atomic_write
+    from ..report.files import to_text
+    from ..report.sarif import failure_results, sarif_log
+
+    records = store.records(None, "failed")
+    results = failure_results(
+        {"name": record.name, "path": record.path, "reason": record.reason, "message": record.message}
+        for record in records
+    )
+    with atomic_write(out) as handle:
+        handle.write(to_text(sarif_log(results)).encode())
+    return len(results)
 
 
 @app.command()

@@ -82,6 +82,8 @@ class RecordBuilder:
     def _values(self, job: Job, result: RunResult) -> dict[str, Any]:
         entry, recorded = job.entry, result.recorded
         preprocessing = entry.preprocessing or Preprocessing()
+        if result.preprocessing is not None:  # what the model's own file declares is part of it
+            preprocessing = Preprocessing.from_dict(result.preprocessing)
         architecture, kwargs = entry.architecture, dict(entry.kwargs)
         if result.inferred is not None:
             architecture, kwargs = split_architecture(self.settings.architectures[result.inferred])

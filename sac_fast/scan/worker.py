@@ -140,6 +140,8 @@ def entry_of(request: Mapping[str, Any]) -> ModelEntry:
         **plain,
         preprocessing=None if preprocessing is None else Preprocessing.from_dict(preprocessing),
         root=None if root is None else Path(root),
+        weights_key=request.get("weights_key"),
+        inputs=request.get("inputs", {}),
         table=TableFormat(**request.get("table", {})),
     )
 
@@ -197,7 +199,7 @@ class ModelRunner:
         start = time.perf_counter()
         _seed(self.probes.device)
         try:
-            outputs = self._outputs(model, request)
+            outputs, used = self._outputs(model, request)
             digest = model.model_hash
         except BaseException as error:
             return _failure(error, "run-failed", model.format)
@@ -212,6 +214,7 @@ class ModelRunner:
             model_hash=digest,
             recorded=model.recorded,
             probe_hash=model.probe_hash,
+            preprocessing=None if used is None else used.to_dict(),
             notes=model.notes,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
@@ -224,10 +227,13 @@ class ModelRunner:
         known = [split_architecture(text) for text in self.architectures]
         return known.index((model.architecture, model.kwargs))
 
-    def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> torch.Tensor:
+    def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> tuple[torch.Tensor, Preprocessing | None]:
+        """The outputs, and the preprocessing of the inputs that the model was run on."""
         if model.recorded:
-            return model.run(None)
+            return model.run(None), None
         preprocessing = entry_of(request).preprocessing or Preprocessing()
+        if self.probes.pixels is not None:
+            preprocessing = model.adapt(preprocessing, *self.probes.pixels.shape[1:3])
 
         dtype = self.dtype or _own_dtype(model)
 
@@ -240,8 +246,9 @@ class ModelRunner:
             return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
         if self.batch_size is not None:
-            return run(self.batch_size)
-        return self._largest.run(f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}", run)
+            return run(self.batch_size), preprocessing
+        kind = f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}"
+        return self._largest.run(kind, run), preprocessing
 
 
 def _own_dtype(model: OpenedModel) -> torch.dtype:
