@@ -152,6 +152,26 @@ def _export_failures(store: ModelStore, out: Path) -> int:
 
 
 @app.command()
+def index(
+    folder: Store,
+    probe_hash: Annotated[
+        str | None, Option(metavar="HASH", help="The probe set, by the start of its hash, where there are several.")
+    ] = None,
+    rebuild: Annotated[bool, Option("--rebuild", help="Make all vectors and lists anew, in another order.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Add packed vectors and lists of neighbours of new models, by which `relatives --name` answers at once."""
+    from ..store import ModelStore
+    from ..store.vectors import update_vectors
+    from .render.store import show_indexed
+
+    with ModelStore.open(folder, write=True) as store:
+        wanted = store.complete_probe_hash(probe_hash or "", "done")
+        show_indexed(update_vectors(store, wanted, rebuild=rebuild, progress=not quiet), as_json)
+
+
+@app.command()
 def check(
     folder: Store,
     repair: Annotated[

@@ -21,6 +21,7 @@ from ..models.output_form import reason_of_ties
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
+from ..store.vectors import update_vectors
 from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
 from .onnx_external import external_files
 from .protocol import ENVIRONMENT, SURROUNDINGS, RunResult, failed
@@ -28,6 +29,7 @@ from .protocol import ENVIRONMENT, SURROUNDINGS, RunResult, failed
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
 _MAX_WAIT_SECONDS = 1.0
+_MIN_PACKED = 1_000
 
 Event = dict[str, Any]
 
@@ -256,6 +258,13 @@ class ResultWriter:
                 distances = self._distances(source, [self._store.outputs(self._record(key)) for key in some])
                 with self._timed("store"):
                     self._add_distances(source, some, distances)
+
+    def update_vectors(self, probe_hash: str) -> None:
+        """Pack the vectors of new models, in stores that are so large that it saves time."""
+        counted = self._store.rows("SELECT count(*) FROM models WHERE probe_hash = ? AND status = 'done'", probe_hash)
+        if counted[0][0] >= _MIN_PACKED:
+            with self._timed("store"):
+                update_vectors(self._store, probe_hash)
 
     def _record(self, key: ResultKey) -> ModelRecord:
         record = self._store.result_for(key)

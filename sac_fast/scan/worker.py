@@ -240,6 +240,7 @@ class ModelRunner:
             probe_hash=model.probe_hash,
             preprocessing=None if used is None else used.to_dict(),
             notes=model.notes,
+            output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )

@@ -67,6 +67,8 @@ class ScanReport:
             "time": f"{summary.seconds:.1f} s, {summary.models_per_second:.1f} models/s",
             "store": str(store),
         }
+        if summary.unrestricted:
+            rows["no sandbox"] = "; ".join(summary.unrestricted)
         if summary.retagged:
             rows["tags"] = f"of {summary.retagged:,} known changed"
         if summary.reasons:
