@@ -30,6 +30,11 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_BODY_BYTES = 1 << 30
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_NOTES = 8  # of one model
+#: Reasons of failures that are none of the model: of the machine, of a mount, of a worker that was lost. No store keeps
+#: them, so that the next scan runs the model again.
+ENVIRONMENT = "environment"
+WORKER_LOST = "worker-lost"
+SURROUNDINGS = (ENVIRONMENT, WORKER_LOST)
 
 _LENGTHS = struct.Struct("<IQ")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
