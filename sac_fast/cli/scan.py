@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-import typer.core
 from typer import Argument, Option
 
-from .checks import refuse_if, usage_errors
+from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .exit_codes import FINDING
+from .help import HelpCommand
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet, TableOptions, file_option
+from .options import Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -110,7 +110,7 @@ class RunOptions:
         return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
-class ScanCommand(typer.core.TyperCommand):
+class ScanCommand(HelpCommand):
     """Accepts ``--ray`` without an address."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -138,6 +138,8 @@ def scan(
         list[str] | None,
         Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
     ] = None,
+    weights_key: WeightsKey = None,
+    fixed_inputs: FixedInputs = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
     table: TableOptions,
@@ -176,6 +178,8 @@ def scan(
         batch_size=how.batch_size,
         dtype=how.dtype,
         architectures=tuple(architecture or ()),
+        weights_key=weights_key,
+        inputs=parse_fixed_inputs(fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
         sandbox=how.sandbox,

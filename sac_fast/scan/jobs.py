@@ -64,6 +64,10 @@ def request_of(job: Job) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
     preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
     root = None if entry.root is None else str(entry.root)
+    if entry.weights_key is not None:  # left out else, so that requests of older stores stay what they are
+        plain["weights_key"] = entry.weights_key
+    if entry.inputs:
+        plain["inputs"] = entry.inputs
     table = {} if entry.table == TableFormat() else {"table": entry.table.to_dict()}  # not in requests of old stores
     more = {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
     return plain | more | table
@@ -87,6 +91,7 @@ class WorkerSettings:
         batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
+        weights_key, inputs: of models whose entry has none, see `ModelEntry`.
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
@@ -101,6 +106,8 @@ class WorkerSettings:
     dtype: str | None = None
     architectures: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
+    weights_key: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
@@ -167,8 +174,11 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
-    # The first two are part of the entry; larger limits count only with `retry_failed`, and less that may be read.
-    for name in ("preprocessing", "table", "timeout", "memory_bytes", "threads", "sandbox", "readable"):
+    # The first four are part of the entry; larger limits count only with `retry_failed`, and less that may be read.
+    for name in (
+        *("preprocessing", "table", "weights_key", "inputs"),
+        *("timeout", "memory_bytes", "threads", "sandbox", "readable"),
+    ):
         del common[name]
     try:
         text = canonical_json([values, common, code_version])

@@ -30,10 +30,14 @@ class WorkerOutputs(OpenedModel):
         super().__init__(result.outputs)
         self.format, self.model_hash = result.format, result.model_hash
         self.probe_hash, self.output_form, self.notes = result.probe_hash, result.output_form, result.notes
+        self._preprocessing = result.preprocessing
 
     def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
         outputs: Tensor = self.content
         return outputs
+
+    def adapt(self, preprocessing: Preprocessing, height: int, width: int) -> Preprocessing:
+        return preprocessing if self._preprocessing is None else Preprocessing.from_dict(self._preprocessing)
 
     def runnable(self) -> Model:
         raise ModelError("model must be one that can be run, got outputs of a worker")

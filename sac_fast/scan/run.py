@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..fingerprint import Fingerprint
+from ..formats.weights.sharded import INDEX
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
@@ -236,6 +237,7 @@ class _Scan:
             self._write_tags()
             if not self.signals.received:
                 writer.add_missing_distances(self.known.union(compared), self.probe_hash, lambda: self.signals.received)
+                writer.update_vectors(self.probe_hash)
             self.phases.update(writer.seconds)
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:
@@ -255,6 +257,8 @@ class _Scan:
         """The job of a model; None for a known one."""
         if entry.preprocessing is None:
             entry = dataclasses.replace(entry, preprocessing=self.settings.preprocessing)
+        key, inputs = entry.weights_key or self.settings.weights_key, entry.inputs or self.settings.inputs
+        entry = dataclasses.replace(entry, weights_key=key, inputs=inputs)
         entry = self.settings.believe(entry)
         stamp, known = stamp_of(entry.path), records.get(entry.name)
         if self.names.is_of_another(known, entry, stamp):
@@ -267,7 +271,7 @@ class _Scan:
         if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
             self._skip(known, entry.tags)
             return None
-        if entry.path.suffix.lower() == ".onnx":
+        if entry.path.suffix.lower() == ".onnx" or entry.path.name.endswith(INDEX):
             # Stamp external weights before the run: the next scan notices a change in between.
             found = external_files(
                 entry.path, root=entry.root, limits=self.settings.limits, stopped=lambda: self.signals.received
