@@ -1,8 +1,8 @@
 """Fuzz the readers of untrusted files: python -m tests.fuzz TARGET --minutes 30 [--seed 1] [--keep FOLDER].
 
-TARGET is one of `tests.fuzz.targets.TARGETS`, or "all", one after the other, each as long. Small sound and hostile files
-are damaged by Hypothesis; a reader may refuse them by an error of sac_fast. Another error, a crash, a case of over
-10 s, or memory beyond twice the file and 200 MB is a fault: its file is kept, and the exit status is 1.
+TARGET is one of `tests.fuzz.targets.TARGETS`, or "all", one after the other, each as long. Small sound and hostile
+files are damaged by Hypothesis; a reader may refuse them by an error of sac_fast. Another error, a crash, a case of
+over 10 s, or memory beyond twice the file and 200 MB is a fault: its file is kept, and the exit status is 1.
 ``--file FILE`` reads one file that was kept.
 """
 
