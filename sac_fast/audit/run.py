@@ -67,7 +67,7 @@ def run_audit(
         >>> text = '''
         ... source = { path = "mine.npy" }
         ... probes = { images = "probes.safetensors" }
-        ... independents = [ { path = "independent*.npy", kind = "same-data" } ]
+        ... independents = [ { path = "independent*.npy" } ]
         ... suspects = [ { path = "copy.npy" } ]
         ... '''
         >>> from pathlib import Path
