@@ -180,7 +180,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 
 #: Packages that import no torch.
-_TORCH_FREE = ("_backend", "cli", "errors", "io", "neighbours")
+_TORCH_FREE = ("_backend", "cli", "errors", "io", "neighbours", "store")
 _lock = threading.RLock()
 
 

@@ -37,9 +37,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared`` and ``notes``: what was taken for
-            what when the model was opened. Only ``name`` and ``probe_hash``
-            are required. A form that the outputs cannot have is refused.
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``weights`` (see
+            `OpenedModel`). Only ``name`` and ``probe_hash`` are required. A form that outputs cannot have is refused.
 
     Raises:
         FingerprintError: invalid outputs or provenance.
@@ -270,6 +269,8 @@ def fingerprint(
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     declared = output_form
+    if isinstance(model, OpenedModel):
+        preprocessing = model.adapt(preprocessing, *probes.images.shape[1:3])
     if isinstance(model, BlackBox):
         outputs = model.ask(probes, progress=progress)
         declared = declared or model.form_of(outputs)
@@ -277,15 +278,9 @@ def fingerprint(
         outputs = model.recorded_outputs(probes)
     else:
         outputs = run_model(
-            model.runnable() if isinstance(model, OpenedModel) else model,
-            probes,
-            preprocessing=preprocessing,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            output=output,
-            progress=progress,
-        )
+            model.runnable() if isinstance(model, OpenedModel) else model, probes, preprocessing=preprocessing,
+            batch_size=batch_size, device=device, dtype=dtype, output=output, progress=progress,
+        )  # fmt: skip
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
@@ -305,6 +300,7 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
         "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
+        **({"weights": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)

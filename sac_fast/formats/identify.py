@@ -57,6 +57,8 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
     for format, start in magic.FORMATS.items():
         if head.startswith(start):
             return format
+    if magic.TORCH_LEGACY.match(head):
+        return "torch-legacy"
     if looks_like_zip(head):
         return zip_kind(read_entries(handle, name, limits))
     if looks_like_safetensors(head[:9], file_size(handle)):
@@ -67,9 +69,22 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
         return "tflite"
     if looks_like_onnx(handle):
         return "onnx"
+    if _has_user_block(handle):
+        return "hdf5"
     if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
         return found
     return "csv" if looks_like_csv(handle) else "unknown"
+
+
+def _has_user_block(handle: BinaryIO) -> bool:
+    """Whether an HDF5 file begins after other bytes: its signature is at 512 or at twice that, and so on."""
+    size, place = file_size(handle), 512
+    while place < size:
+        handle.seek(place)
+        if handle.read(len(magic.HDF5)) == magic.HDF5:
+            return True
+        place *= 2
+    return False
 
 
 def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:

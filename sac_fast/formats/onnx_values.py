@@ -14,6 +14,7 @@ with contextlib.suppress(ImportError):  # `onnx_model` names the extra before it
     import onnx
 
 from .limits import Limits, refuse, refuse_errors
+from .onnx_order import sort_nodes
 
 # Bits of the dtypes of which several values share a byte.
 _NARROW = {"INT2": 2, "UINT2": 2, "INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4}
@@ -84,6 +85,7 @@ def check_values(model: Any, name: str, limits: Limits, file_bytes: int) -> None
         ModelRefusedError: there are some, or onnx does not accept the graph.
     """
     _take_out_weights(model, name)
+    sort_nodes(model.graph)
     with refuse_errors(f"{name} must be a graph that onnx accepts", "graph"):
         onnx.checker.check_model(model)
         for number, node in enumerate(list(model.graph.node)):

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..formats.limits import Limits
 from ..formats.table_format import TableFormat
+from ..formats.weights.sharded import INDEX, shards_of
 from ..io.files import STORE_DATABASE, is_store
 from .claims import read_claims
 from .entry import ModelEntry
@@ -39,7 +41,8 @@ def list_entries(
     """List models without opening them.
 
     A folder is searched with its sub-folders; folders behind links are not entered. What is no model by its content
-    is left out, whatever it is called; what is no regular file but might be taken for a model is listed, to be refused
+    is left out, whatever it is called; a checkpoint in several files is one model, listed by its index
+    (``model.safetensors.index.json``); what is no regular file but might be taken for a model is listed, to be refused
     by name. A manifest (zoo.toml, zoo.csv, or the zoo.json of a `LabelledZoo`) that lies in the folder is not believed:
     what it says becomes `ModelEntry.claims`. Name it, as ``source`` or ``manifest``, to take its names, architectures,
     preprocessing, outputs and tags.
@@ -143,9 +146,13 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
                 passed.append(PassedOver((here / name).relative_to(root).as_posix(), "a link to a folder"))
             elif is_link or (Path(name).suffix.lower() in _MODELS and not name.startswith(".")):
                 found.append(_like(defaults, (here / name).relative_to(root).as_posix(), here / name, root))
+        parts = {part for name in files if name.endswith(INDEX) for part in shards_of(here / name, Limits())}
         for name in files:
             path = here / name
             inside = path.relative_to(root).as_posix()
+            if name in parts:
+                passed.append(PassedOver(inside, "a part of a checkpoint in several files"))
+                continue
             if store is not None and is_of_store(path, store):
                 outputs[store] += 1
                 continue

@@ -25,7 +25,7 @@ STORE_FOLDERS = frozenset({"outputs", "incoming", "quarantine"})
 STORE_FILES = frozenset({STORE_DATABASE, f"{STORE_DATABASE}-wal", f"{STORE_DATABASE}-shm", "writer.lock"})
 # Files that hold no model by the format that `identify` gives, and by the reason for which it refuses them.
 _FORMATS = {
-    **{"sharded": "an index of shards", "tfjs": "an index of TensorFlow.js", "zip": "an archive"},
+    **{"tfjs": "an index of TensorFlow.js", "zip": "an archive"},
     **{"probes": "probes", "openvino": "a description of a network", "git-lfs": "a pointer of Git LFS"},
 }
 _REFUSED = {

@@ -27,6 +27,7 @@ from ..models.manifest import check_lengths
 from ..store.records import FileStamp
 from .named_modules import TRUSTED_ARCHITECTURES
 from .protocol import MAX_BODY_BYTES, RunResult, WireError, failed, pack
+from .sandbox import library_folders
 
 #: Probes per call on the CPU. A constant, since the last bits of the outputs depend on it.
 CPU_BATCH_SIZE = 64
@@ -63,6 +64,10 @@ def request_of(job: Job) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
     preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
     root = None if entry.root is None else str(entry.root)
+    if entry.weights_key is not None:  # left out else, so that requests of older stores stay what they are
+        plain["weights_key"] = entry.weights_key
+    if entry.inputs:
+        plain["inputs"] = entry.inputs
     table = {} if entry.table == TableFormat() else {"table": entry.table.to_dict()}  # not in requests of old stores
     more = {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
     return plain | more | table
@@ -86,9 +91,14 @@ class WorkerSettings:
         batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
+        weights_key, inputs: of models whose entry has none, see `ModelEntry`.
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
+        threads: of one worker; another number than 1 can change the last bits of outputs.
+        sandbox: whether the workers that `scan_models` starts may read the models' files and libraries only, and have
+            no network; see `sac_fast.scan.sandbox`.
+        readable: files and folders that workers may read besides libraries; None: any, and the network too.
     """
 
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -96,10 +106,15 @@ class WorkerSettings:
     dtype: str | None = None
     architectures: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
+    weights_key: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     table: TableFormat = field(default_factory=TableFormat)
+    threads: int = 1
+    sandbox: bool = True
+    readable: Sequence[str] | None = None
 
     def believe(self, entry: ModelEntry) -> ModelEntry:
         """The entry, built as a manifest inside the folder claims where that can run no code but ours.
@@ -132,6 +147,9 @@ class WorkerSettings:
             "probes_shape": None if probes_shape is None else list(probes_shape),
             "max_body_bytes": self.max_body_bytes,
             # On a CPU, loading ahead would take cores away from the models that run.
+            "threads": self.threads,
+            # CUDA talks to devices and drivers in more ways than a rule can name.
+            "readable": None if self.readable is None or device != "cpu" else [*library_folders(), *self.readable],
             "overlap": device.split(":")[0] != "cpu",
         }
 
@@ -156,8 +174,11 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
-    # The first two are part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
-    for name in ("preprocessing", "table", "timeout", "memory_bytes"):
+    # The first four are part of the entry; larger limits count only with `retry_failed`, and less that may be read.
+    for name in (
+        *("preprocessing", "table", "weights_key", "inputs"),
+        *("timeout", "memory_bytes", "threads", "sandbox", "readable"),
+    ):
         del common[name]
     try:
         text = canonical_json([values, common, code_version])

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..fingerprint import Fingerprint
+from ..formats.weights.sharded import INDEX
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
 from ..models import ModelEntry
+from ..models.code_path import code_folder
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..probes import ProbeSet
 from ..store.records import ModelRecord
@@ -42,6 +44,7 @@ from .pool import WorkerPool
 from .progress import ScanSummary, StopSignals
 from .protocol import RunResult
 from .results import Event, RecordBuilder, ResultWriter, SourceComparison, load_source, model_event
+from .sandbox import places_of, unrestricted_parts
 
 _POLL_SECONDS = 0.1
 # After a signal, for the models that run; the next scan runs those that need longer.
@@ -141,6 +144,9 @@ def scan_models(
         if executor is None:
             if settings.memory_bytes is None:
                 settings = dataclasses.replace(settings, memory_bytes=default_memory(len(devices)))
+            if settings.sandbox:
+                places = [*places_of(listing.entries, code_folder()), *(settings.readable or ())]
+                settings = dataclasses.replace(settings, readable=places)
             executor = WorkerPool(probes if isinstance(probes, ProbeSet) else None, devices, settings)
             stack.enter_context(contextlib.closing(executor))
         signals = stack.enter_context(StopSignals())
@@ -154,7 +160,7 @@ def scan_models(
             signals=signals,
             bar=bar,
             on_event=on_event,
-            summary=ScanSummary.of(listing),
+            summary=ScanSummary.of(listing, unrestricted_parts(settings.readable, devices[0])),
         )
         if on_event is not None:
             for event in listing.events():
@@ -231,6 +237,7 @@ class _Scan:
             self._write_tags()
             if not self.signals.received:
                 writer.add_missing_distances(self.known.union(compared), self.probe_hash, lambda: self.signals.received)
+                writer.update_vectors(self.probe_hash)
             self.phases.update(writer.seconds)
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:
@@ -250,6 +257,8 @@ class _Scan:
         """The job of a model; None for a known one."""
         if entry.preprocessing is None:
             entry = dataclasses.replace(entry, preprocessing=self.settings.preprocessing)
+        key, inputs = entry.weights_key or self.settings.weights_key, entry.inputs or self.settings.inputs
+        entry = dataclasses.replace(entry, weights_key=key, inputs=inputs)
         entry = self.settings.believe(entry)
         stamp, known = stamp_of(entry.path), records.get(entry.name)
         if self.names.is_of_another(known, entry, stamp):
@@ -262,7 +271,7 @@ class _Scan:
         if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
             self._skip(known, entry.tags)
             return None
-        if entry.path.suffix.lower() == ".onnx":
+        if entry.path.suffix.lower() == ".onnx" or entry.path.name.endswith(INDEX):
             # Stamp external weights before the run: the next scan notices a change in between.
             found = external_files(
                 entry.path, root=entry.root, limits=self.settings.limits, stopped=lambda: self.signals.received

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
+from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..io.files import stored_bytes, sync_folder
@@ -53,7 +53,7 @@ class _HeldBytes:
         self._left = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * _READ_SHARE)
         self._lock = threading.Lock()
 
-    def take(self, size: int) -> npt.NDArray[np.uint8] | None:
+    def take(self, size: int) -> NDArray[np.uint8] | None:
         with self._lock:
             if size > self._left:
                 return None
@@ -157,7 +157,7 @@ class OutputFiles:
             os.unlink(temporary, dir_fd=self._incoming)
             raise
 
-    def read(self, name: str) -> tuple[ResultKey, torch.Tensor]:
+    def read(self, name: str) -> tuple[ResultKey, NDArray[Any]]:
         """Read a file after checking that its bytes have the hash that is its name.
 
         Args:
@@ -200,6 +200,8 @@ class OutputFiles:
                 raise ValueError(f"it must have at most {MAX_OUTPUTS_BYTES:,} bytes and no holes")
             if (held := _held.take(found.st_size)) is not None:
                 return held.data[: handle.readinto(held.data)]
+            import torch  # commands that read small outputs start without it
+
             # Not mmap.mmap, which keeps a descriptor open for each file: a process has about a thousand of them.
             try:
                 mapped = torch.from_file(f"/dev/fd/{descriptor}", shared=False, size=found.st_size, dtype=torch.uint8)

@@ -47,6 +47,7 @@ def test_models_are_found_whatever_they_are_called(tmp_path: Path) -> None:
         "writer.lock": npy(),
         "zoo.sqlite": b"",
         "damaged.json": b"PK\x03\x04 not a zip after all",
+        "model.safetensors.index.json": b'{"metadata": {}, "weight_map": {"a": "b"}}',
     }
     others = {
         "notes.txt": b"40 models\nof 2024\n",
@@ -55,7 +56,6 @@ def test_models_are_found_whatever_they_are_called(tmp_path: Path) -> None:
         ".gitignore": b"*.pyc\n",
         ".git/objects/ab/cd": b"x\x9c" + bytes(range(200)),
         "empty.txt": b"",
-        "model.safetensors.index.json": b'{"metadata": {}, "weight_map": {"a": "b"}}',
     }
     write(tmp_path, models | others)
     (tmp_path / "gone.txt").symlink_to("nowhere")
@@ -70,7 +70,6 @@ def test_models_are_found_whatever_they_are_called(tmp_path: Path) -> None:
         ".gitignore": "a text",
         ".git/objects/ab/cd": "other content",
         "empty.txt": "an empty file",
-        "model.safetensors.index.json": "an index of shards",
         "gone.txt": "not to be read",
         "out.txt": "a link out of the folder",
         ".folder": "a link to a folder",

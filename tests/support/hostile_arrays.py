@@ -164,7 +164,7 @@ def hdf5_files() -> dict[str, tuple[str, Maker]]:
         "short-chunk.h5": ("expanded", _h5(_short_chunk)),
         "long-chunk.h5": ("expanded", _h5(_long_chunk)),
         "checksum.h5": ("malformed", _h5(_wrong_checksum)),
-        "filter.h5": ("filter", _h5(lambda f, _: f.create_dataset("outputs", data=ones, compression="lzf"))),
+        "filter.h5": ("filter", _h5(lambda f, _: f.create_dataset("outputs", data=ones, scaleoffset=2))),
         "text.h5": ("object-array", _h5(lambda f, _: f.create_dataset("outputs", data=[["a", "b"]]))),
         "group.h5": ("which-array", _h5(lambda f, _: f.create_group("outputs"))),
         "several.h5": (
