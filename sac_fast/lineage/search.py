@@ -116,9 +116,9 @@ def _all_neighbours(outputs: list[Tensor], top: int, metric: str, notes: list[st
         notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
     else:
         notes.append(
-            f"candidates were found by a random subset of the correlations and then ranked exactly: {found.recall.hits} "
-            f"of {found.recall.trials} neighbours looked for were found (at least {found.recall.lower:.1%} of all, with "
-            "95 % confidence)"
+            "candidates were found by a random subset of the correlations and then ranked exactly: "
+            f"{found.recall.hits} of {found.recall.trials} neighbours looked for were found (at least "
+            f"{found.recall.lower:.1%} of all, with 95 % confidence)"
         )
     return found.distances, found.indices
 
