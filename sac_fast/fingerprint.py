@@ -269,14 +269,14 @@ def fingerprint(
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     declared = output_form
+    if isinstance(model, OpenedModel):
+        preprocessing = model.adapt(preprocessing, *probes.images.shape[1:3])
     if isinstance(model, BlackBox):
         outputs = model.ask(probes, progress=progress)
         declared = declared or model.form_of(outputs)
     elif isinstance(model, OpenedModel) and model.recorded:
         outputs = model.recorded_outputs(probes)
     else:
-        if isinstance(model, OpenedModel):
-            preprocessing = model.adapt(preprocessing, *probes.images.shape[1:3])
         outputs = run_model(
             model.runnable() if isinstance(model, OpenedModel) else model, probes, preprocessing=preprocessing,
             batch_size=batch_size, device=device, dtype=dtype, output=output, progress=progress,

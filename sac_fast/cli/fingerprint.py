@@ -32,7 +32,7 @@ from .service_options import ServiceOptions, is_service
 if TYPE_CHECKING:
     import torch
 
-    from ..models import BlackBox, OpenedModel, TableFormat
+    from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
     from ..probes import ProbeSet
 
 
@@ -59,6 +59,13 @@ class RunOptions:
     ] = None
     batch_size: Annotated[int, Option(min=1, help="Probes a batch.")] = 64
     device: Annotated[str | None, Option(help="Torch device; default: the CPU.")] = None
+    timeout: Annotated[float, Option(min=0.1, max=1e9, help="Seconds for a model file that is run in a worker.")] = (
+        3600.0
+    )
+    memory: Annotated[
+        float | None, Option(min=0.01, max=1e9, help="GB for such a worker; default: four fifths of the machine's.")
+    ] = None
+    sandbox: Annotated[bool, Option(help="Keep such a worker from other files and from the network.")] = True
 
     @property
     def which(self) -> str | int | None:
@@ -106,7 +113,10 @@ def fingerprint(
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        with _opening(model, options, arguments, how.which, table.parse(), service, probes, out) as (opened, origin):
+        with _opening(model, options, arguments, how, table.parse(), service, probes, out, preprocessing) as (
+            opened,
+            origin,
+        ):
             made = make_fingerprint(
                 opened,
                 probes,
@@ -150,11 +160,12 @@ def _opening(
     model: str | None,
     options: ModelOptions,
     arguments: dict[str, Any],
-    output: str | int | None,
+    how: RunOptions,
     table: TableFormat,
     service: ServiceOptions,
     probes: ProbeSet,
     out: Path,
+    preprocessing: Preprocessing,
 ) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
     """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
     if model is None:
@@ -163,8 +174,31 @@ def _opening(
         box, ledger = service.open_service(Path(model), out)
         with ledger:
             yield box, None
+    elif Path(model).exists() and not options.architecture:
+        from ..models import ModelEntry
+
+        file, fixed = Path(model), parse_fixed_inputs(options.fixed_inputs)
+        entry = ModelEntry(
+            file.name, file, output=how.which, weights_key=options.weights_key, inputs=fixed, table=table
+        )
+        yield _run_file(entry, how, probes, preprocessing), None
     else:
-        yield _open(model, options, arguments, output, table)
+        yield _open(model, options, arguments, how.which, table)
+
+
+def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing) -> OpenedModel:
+    """A file that needs none of the user's code, in a worker with limits."""
+    from ..scan.one_model import run_in_worker
+
+    return run_in_worker(
+        entry,
+        probes,
+        preprocessing=preprocessing,
+        batch_size=how.batch_size,
+        timeout=how.timeout,
+        memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+        sandbox=how.sandbox,
+    )
 
 
 def _open(

@@ -117,17 +117,8 @@ def test_a_null_must_be_a_model_of_its_own(made, run):
 def test_different_probes_name_both_hashes(made, run):
     run("probes", "images", "--normal", "--out", "other.safetensors")
     kind = ("--kind", "same-data")
-    made = ("fingerprint", "cli_models:Net", "--random-weights", "--probes", "other.safetensors")
-    run(*made, "--out", "x.safetensors", *kind)
-        "fingerprint",
-        "cli_models:Net",
-        "--random-weights",
-        "--probes",
-        "other.safetensors",
-        "--out",
-        "x.safetensors",
-        *kind,
-    )
+    taken = ("fingerprint", "cli_models:Net", "--random-weights", "--probes", "other.safetensors")
+    run(*taken, "--out", "x.safetensors", *kind)
     assert sac_fast.Fingerprint.load("x.safetensors").kind == "same-data"
     code, out, err = run("verify", "0.safetensors", "x.safetensors")
     hashes = [sac_fast.ProbeSet.load(made / name).content_hash for name in ("probes.safetensors", "other.safetensors")]
