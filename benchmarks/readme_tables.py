@@ -1,4 +1,4 @@
-"""Write the tables of README and docs/ from benchmarks/results/*.json, between `<!-- table: NAME -->` and `<!-- end -->`.
+"""Write the tables of README and docs/ from benchmarks/results/*.json, between `<!-- table: NAME -->`, `<!-- end -->`.
 
     python benchmarks/readme_tables.py [--check]
 

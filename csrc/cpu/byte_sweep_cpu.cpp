@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kBlockBytes = 384 << 10;
 constexpr std::int64_t kMaxBlockRows = 512;
 constexpr std::int64_t kColumnBlock = 4096;  // models of a task, where the queries are others
+constexpr std::int64_t kLimitColumns = 4;    // kByteColumns models each, between two looks at the limits of the rows
 constexpr std::int64_t kStepBytes = 512;     // between two looks at the sums of a radius search
 
 std::int64_t block_rows(std::int64_t bytes) {
@@ -123,7 +124,9 @@ class NearestSweepOfBytes {
       }
       std::int32_t column_limits[kByteColumns];
       for (int j = 0; j < kByteColumns; ++j) column_limits[j] = same_ && j < columns ? lists_.limit(c + j) : -1;
-      for (std::int64_t i = 0; i < needed; ++i) limits[i] = lists_.limit(first + i);
+      // Limits only fall: older ones let a few more through, to be looked at again.
+      if ((c - first_column) % (kLimitColumns * kByteColumns) == 0)
+        for (std::int64_t i = 0; i < rows; ++i) limits[i] = lists_.limit(first + i);
       const std::int64_t count =
           kernels_.rows_within(sums.data(), needed, limits.data(), column_limits, found.data());
       for (std::int64_t f = 0; f < count; ++f) add(first, found[f], c, columns, &sums[found[f] * kByteColumns]);

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from .checks import check_output_path, refuse_if
 from .endings import SignKey
 from .exit_codes import FINDING
+from .help import HelpCommand
 from .options import Force, Json, file_option
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ Folder = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def make(
     folder: Folder,
     sign: SignKey = None,
@@ -40,7 +41,7 @@ def make(
     show_written(write_report(folder, sign=sign, pdf=pdf), as_json)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def check(
     folder: Folder,
     key: Annotated[
@@ -62,7 +63,7 @@ def check(
         raise typer.Exit(FINDING)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def export(
     folder: Folder,
     out: Annotated[Path, Argument(help="*.sarif: SARIF 2.1.0; *.cdx.json: CycloneDX with ancestors.")],

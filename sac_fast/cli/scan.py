@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-import typer.core
 from typer import Argument, Option
 
 from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .exit_codes import FINDING
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
 
@@ -110,7 +110,7 @@ class RunOptions:
         return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
-class ScanCommand(typer.core.TyperCommand):
+class ScanCommand(HelpCommand):
     """Accepts ``--ray`` without an address."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from .checks import check_output_path, refuse_if
 from .exit_codes import FINDING
+from .help import HelpCommand
 from .options import Force, Json, Quiet
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _check_known(found: object, name: str, option: str) -> None:
     refuse_if(not found, option, f"must be a model of the store, got {name!r}")
 
 
-@app.command("ls")
+@app.command("ls", cls=HelpCommand)
 def list_models(
     folder: Store,
     probe_hash: ProbeHash = None,
@@ -50,7 +51,7 @@ def list_models(
         show_records(store.records(wanted, status), as_json)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def show(folder: Store, name: Annotated[str, Argument(help="The model's name.")], as_json: Json = False) -> None:
     """Show all records of one model, and its distances to sources."""
     from ..store import ModelStore
@@ -62,7 +63,7 @@ def show(folder: Store, name: Annotated[str, Argument(help="The model's name.")]
         show_model(found, list(store.distances(name=name)), as_json)
 
 
-@app.command("rm")
+@app.command("rm", cls=HelpCommand)
 def remove(
     folder: Store,
     names: Annotated[list[str] | None, Argument(help="Names of models.")] = None,
@@ -84,7 +85,7 @@ def remove(
         show_removed(removed, store.remove_unused() if unused else 0, as_json)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def export(
     folder: Store,
     out: Annotated[
@@ -151,7 +152,7 @@ def _export_failures(store: ModelStore, out: Path) -> int:
     return len(results)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def index(
     folder: Store,
     probe_hash: Annotated[
@@ -171,7 +172,7 @@ def index(
         show_indexed(update_vectors(store, wanted, rebuild=rebuild, progress=not quiet), as_json)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def check(
     folder: Store,
     repair: Annotated[

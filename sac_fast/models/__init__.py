@@ -15,7 +15,7 @@ from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
 from .reference_similarity import PairwiseSimilarity, ReferenceSimilarity, similarities
 from .runner import run_inputs, run_model
-from .weights_hash import weights_hash
+from .state_hash import weights_hash
 
 __all__ = [
     "REASONS",

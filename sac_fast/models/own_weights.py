@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import ModelError
 from .architectures import call_spec
-from .checkpoint import weights_hash
+from .state_hash import weights_hash
 
 #: Reason of the ModelError of a callable whose weights are random.
 RANDOM_WEIGHTS = "random-weights"

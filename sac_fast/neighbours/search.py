@@ -19,7 +19,7 @@ CANDIDATES = (50, 100, 200, 400)
 # Candidates by bytes of which the exact distance is computed, beside those that are wanted.
 _SPARE = 4
 # The same for the sample by which the recall is measured.
-_MORE = 20
+_MORE = 10
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]

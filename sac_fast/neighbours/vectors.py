@@ -136,8 +136,7 @@ def as_arrays(name: str, outputs: Sequence[Any]) -> list[NDArray[Any]]:
 def views(arrays: Sequence[NDArray[Any]]) -> list[View]:
     """Pointer, dtype, shape and strides in numbers of each, for the kernels."""
     return [
-        (a.ctypes.data, a.dtype.name, *a.shape, a.strides[0] // a.itemsize, a.strides[1] // a.itemsize)  # type: ignore[misc]
-        for a in arrays
+        (a.ctypes.data, a.dtype.name, *a.shape, a.strides[0] // a.itemsize, a.strides[1] // a.itemsize) for a in arrays
     ]
 
 

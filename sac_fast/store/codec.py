@@ -19,7 +19,7 @@ from .records import ResultKey
 _KIND = STORE_OUTPUTS  # part of the file format
 _TENSOR = "outputs"
 _METADATA = "sac_fast"
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 _MAX_HEADER_BYTES = 4 << 20
 
 

@@ -201,7 +201,7 @@ class VectorFolder:
             with self.open(name, os.O_WRONLY | os.O_CREAT) as opened:
                 os.ftruncate(opened, found.rows * row_bytes)
                 os.lseek(opened, 0, os.SEEK_END)
-                rest = memoryview(data.reshape(-1))
+                rest = data.reshape(-1).data
                 while rest:
                     rest = rest[os.write(opened, rest) :]
                 os.fsync(opened)

@@ -14,7 +14,7 @@ from .common import STYLES, describe_service, make_table, print_pairs
 def show_plan(plan: dict[str, Any], as_json: bool) -> None:
     """Print what a case would do."""
     if as_json:
-        print_json(plan)
+        print_json(plan, "audit.plan")
         return
     siblings = plan["siblings"]
     rows = {"results": plan["folder"]}
@@ -47,7 +47,7 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
 def show_audit(result: dict[str, Any], as_json: bool) -> None:
     """Print verdicts, or how far a case has come."""
     if as_json:
-        print_json(result)
+        print_json(result, "audit")
         return
     if "tests" not in result:
         print_pairs({name.replace("_", " "): str(value) for name, value in result.items()})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...scan.progress import ScanSummary
 
 _MAX_SHOWN = 10
-_MAX_LINE = 300
+_MAX_LINE = 160
 
 
 def json_line(event: Any) -> None:
