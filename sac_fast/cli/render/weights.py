@@ -78,9 +78,7 @@ def _summary(result: WeightsResult) -> dict[str, str]:
         rows["ancestor"] = f"{result.ancestor['name']}: {result.ancestor['statement']} Approximate."
     if (adapter := result.facts.get("adapter")) is not None:
         ranks = ", ".join(map(str, adapter["ranks"]))
-        rows["adapter"] = (
-            f"of rank {ranks}: {adapter['fitting']} of its {adapter['targets']} layers fit by shape"
-        )
+        rows["adapter"] = f"of rank {ranks}: {adapter['fitting']} of its {adapter['targets']} layers fit by shape"
     pairs = result.facts["pairs_of_arrays"]
     for name, fact in facts.items():
         rows[name] = f"{fact['arrays']} of {pairs} arrays, {fact['values']:.1%} of their values"
