@@ -76,12 +76,12 @@ def related_pairs(outputs: list[Tensor], threshold: float, metric: str, progress
     """
     ranked_metric, rows = ranked_models("outputs", outputs, metric)
     blocks = neighbours_within(rows, threshold, metric=ranked_metric)
-    found = [
-        Pairs(*(values[some.distances < threshold] for values in (some.queries, some.models, some.distances)))
-        for some in track(blocks, "related pairs", enabled=progress)
-    ]
-    none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    return Pairs(*(np.concatenate(part) for part in zip(none, *found, strict=True)))
+    found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+    for some in track(blocks, "related pairs", enabled=progress):
+        near = some.distances < threshold
+        found.append(Pairs(some.queries[near], some.models[near], some.distances[near]))
+    first, second, distances = zip(*found, strict=True)
+    return Pairs(np.concatenate(first), np.concatenate(second), np.concatenate(distances))
 
 
 def spanning_forest(count: int, pairs: Pairs) -> list[tuple[int, int, float]]:

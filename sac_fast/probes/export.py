@@ -65,7 +65,7 @@ def export_probes(probes: ProbeSet, folder: StrPath, *, image_format: Literal["p
 
         >>> probes = ProbeSet.from_arrays(np.zeros((1, 4, 4, 3), np.uint8))
         >>> [file.name for file in export_probes(probes, "exported")]
-        ['00000-5a5bd7aa.png']
+        ['00000-....png']
     """
     if image_format not in ("png", "jpeg"):
         raise ProbeError(f"image_format must be png or jpeg, got {image_format!r}")
