@@ -6,7 +6,7 @@ import torch
 
 from sac_fast.scores.siblings_regression import RIDGE, explained_by_members
 
-N, K, J = 90, 4, 5
+N, K, J = 120, 4, 5
 
 
 def draw(*shape, seed):
