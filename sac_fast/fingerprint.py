@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
+from .formats.recorded import check_provenance
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
-from .models.output_form import check_output_form, detect_output_form
+from .models.output_form import check_output_form, detect_output_form, reason_of_ties
 from .models.runner import Model
 from .ops import correlation_distance
 from .ops.arguments import check_choice
@@ -36,9 +37,8 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared`` and ``notes``: what was taken for
-            what when the model was opened. Only ``name`` and ``probe_hash``
-            are required. A form that the outputs cannot have is refused.
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``weights`` (see
+            `OpenedModel`). Only ``name`` and ``probe_hash`` are required. A form that outputs cannot have is refused.
 
     Raises:
         FingerprintError: invalid outputs or provenance.
@@ -158,11 +158,15 @@ class Fingerprint:
             The distance, 0.0 for identical models.
 
         Raises:
-            FingerprintError: fingerprints of different probe sets, or forms that cannot be compared.
+            FingerprintError: fingerprints of different probe sets, forms that cannot be compared, or outputs whose
+                correlations are all equal.
         """
         self.check_same_probes(suspect)
         shared = self.common_form(suspect)
         mine, theirs = shared.rows(self.formed), shared.rows(suspect.formed)
+        for name, rows in ((self.name, mine), (suspect.name, theirs)):
+            if reason := reason_of_ties(rows, metric):
+                raise FingerprintError(f"outputs of {name!r} ({shared.describe()}) must vary to be compared: {reason}")
         return float(correlation_distance(mine, theirs, metric=metric, comparison=comparison, backend=backend))
 
     def common_form(self, suspect: Fingerprint) -> CommonForm:
@@ -207,8 +211,8 @@ class Fingerprint:
             outputs = arrays.pop("outputs")
             if arrays:
                 raise ValueError(f"other arrays {sorted(arrays)}")
-            # A copy, since torch warns about read-only arrays.
-            return cls(torch.from_numpy(outputs.copy()), metadata["provenance"])
+            check_provenance(metadata["provenance"])
+            return cls(torch.from_numpy(outputs), metadata["provenance"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a fingerprint, got {error}") from error
 
@@ -265,6 +269,8 @@ def fingerprint(
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     declared = output_form
+    if isinstance(model, OpenedModel):
+        preprocessing = model.adapt(preprocessing, *probes.images.shape[1:3])
     if isinstance(model, BlackBox):
         outputs = model.ask(probes, progress=progress)
         declared = declared or model.form_of(outputs)
@@ -272,15 +278,9 @@ def fingerprint(
         outputs = model.recorded_outputs(probes)
     else:
         outputs = run_model(
-            model.runnable() if isinstance(model, OpenedModel) else model,
-            probes,
-            preprocessing=preprocessing,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            output=output,
-            progress=progress,
-        )
+            model.runnable() if isinstance(model, OpenedModel) else model, probes, preprocessing=preprocessing,
+            batch_size=batch_size, device=device, dtype=dtype, output=output, progress=progress,
+        )  # fmt: skip
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
@@ -300,6 +300,8 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
         "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
+        **({"weights": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
+        **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
 

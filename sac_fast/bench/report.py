@@ -37,7 +37,7 @@ def make_report(out: Path, *, quick: bool, threads: int | None, force: bool, as_
     write_json(results, files[0])
     write_csv(results, files[1])
     if as_json:
-        print_json(results)
+        print_json(results, "bench")
     else:
         show_results(results)
     write_plot(results, files[2])

@@ -133,6 +133,20 @@ def parse_json_object(text: str | None, option: str = "--model-args") -> dict[st
     return dict(value)
 
 
+def parse_fixed_inputs(given: Sequence[str] | None) -> dict[str, Any]:
+    """Read "sr=16000" and "state=zeros": names and values of an ONNX model's further inputs."""
+    found: dict[str, Any] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        refuse_if(not name or not equals or name in found, "--input", f"must be NAME=VALUE, each once, got {text!r}")
+        try:
+            found[name] = value if value == "zeros" else json.loads(value)
+        except ValueError:
+            wanted = "must be NAME=VALUE with a number, lists of numbers or zeros"
+            raise typer.BadParameter(f"{wanted}, got {text!r}", param_hint="--input") from None
+    return found
+
+
 def check_output_path(out: Path, force: bool, option: str = "--out") -> None:
     """Refuse before the work is done, not after, what cannot be written or must not be replaced."""
     if out.exists() and not out.is_file():

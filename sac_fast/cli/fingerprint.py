@@ -5,20 +5,35 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from .checks import check_output_path, parse_json_object, refuse_if
+from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
-from .options import InputOptions, ModelArgs, OutputForm, PrintOptions, ProbeFile, TableOptions, Weights
+from .options import (
+    FixedInputs,
+    InputOptions,
+    ModelArgs,
+    OutputForm,
+    PrintOptions,
+    ProbeFile,
+    RandomWeights,
+    TableOptions,
+    Weights,
+    WeightsKey,
+)
+from .service_options import ServiceOptions, is_service
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models import OpenedModel, TableFormat
+    from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
+    from ..probes import ProbeSet
 
 
 @dataclass(frozen=True)
@@ -26,10 +41,13 @@ class ModelOptions:
     """How a model is built."""
 
     weights: Weights = None
+    weights_key: WeightsKey = None
+    fixed_inputs: FixedInputs = None
     model_args: ModelArgs = None
     architecture: Annotated[
         list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
     ] = None
+    random_weights: RandomWeights = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,13 @@ class RunOptions:
     ] = None
     batch_size: Annotated[int, Option(min=1, help="Probes a batch.")] = 64
     device: Annotated[str | None, Option(help="Torch device; default: the CPU.")] = None
+    timeout: Annotated[float, Option(min=0.1, max=1e9, help="Seconds for a model file that is run in a worker.")] = (
+        3600.0
+    )
+    memory: Annotated[
+        float | None, Option(min=0.01, max=1e9, help="GB for such a worker; default: four fifths of the machine's.")
+    ] = None
+    sandbox: Annotated[bool, Option(help="Keep such a worker from other files and from the network.")] = True
 
     @property
     def which(self) -> str | int | None:
@@ -52,7 +77,13 @@ class RunOptions:
 @expand_option_groups
 def fingerprint(
     *,
-    model: Annotated[str, Argument(help="package.module:callable, or a model file: ONNX, recorded outputs, weights.")],
+    model: Annotated[
+        str | None,
+        Argument(
+            help="package.module:callable, a model file (ONNX, recorded outputs, weights), or a .toml file that says "
+            "where a service is."
+        ),
+    ] = None,
     probes_file: ProbeFile,
     out: Annotated[Path, Option(help="Fingerprint file to write (safetensors).")],
     options: ModelOptions,
@@ -64,11 +95,12 @@ def fingerprint(
     inputs: InputOptions,
     table: TableOptions,
     how: RunOptions,
+    service: ServiceOptions,
     prints: PrintOptions,
 ) -> None:
-    """Run a model on probes and keep its outputs."""
+    """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
-    from ..fingerprint import WRONG_FORM
+    from ..fingerprint import WRONG_FORM, Fingerprint
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.kinds import KINDS
     from ..probes import ProbeSet
@@ -76,26 +108,33 @@ def fingerprint(
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     preprocessing = inputs.parse("fingerprint")
-    arguments = _check_model(model, options)
+    service.check(model)
+    arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        made = make_fingerprint(
-            _open(model, options, arguments, how.which, table.parse()),
-            probes,
-            preprocessing=preprocessing,
-            batch_size=how.batch_size,
-            device=how.device,
-            output=how.which,
-            name=name or out.stem,
-            kind=kind,
-            output_form=output_form,
-            progress=not prints.quiet,
-        )
+        with _opening(model, options, arguments, how, table.parse(), service, probes, out, preprocessing) as (
+            opened,
+            origin,
+        ):
+            made = make_fingerprint(
+                opened,
+                probes,
+                preprocessing=preprocessing,
+                batch_size=how.batch_size,
+                device=how.device,
+                output=how.which,
+                name=name or out.stem,
+                kind=kind,
+                output_form=output_form,
+                progress=not prints.quiet,
+            )
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
-    show_notes(made.provenance["notes"])
+    if origin is not None:
+        made = Fingerprint(made.outputs, {**made.provenance, "weights": origin})
+    show_notes([*made.provenance["notes"], *([f"weights: {origin}"] if origin in ("code", "random") else [])])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
 
@@ -105,6 +144,8 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
     arguments = parse_json_object(options.model_args)
     is_file = Path(model).exists()
     weights, architecture = options.weights is not None, bool(options.architecture)
+    no_use = options.random_weights and (is_file or weights)
+    refuse_if(no_use, "--random-weights", "goes with package.module:callable without --weights")
     with_callable = "goes with package.module:callable"
     refuse_if(is_file and weights, "--weights", f"{with_callable}, got the file {model!r}")
     alone = is_file and bool(arguments) and not architecture
@@ -114,21 +155,73 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
     return arguments
 
 
+@contextmanager
+def _opening(
+    model: str | None,
+    options: ModelOptions,
+    arguments: dict[str, Any],
+    how: RunOptions,
+    table: TableFormat,
+    service: ServiceOptions,
+    probes: ProbeSet,
+    out: Path,
+    preprocessing: Preprocessing,
+) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
+    """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
+    if model is None:
+        yield service.open_answers(probes), None
+    elif is_service(model):
+        box, ledger = service.open_service(Path(model), out)
+        with ledger:
+            yield box, None
+    elif Path(model).exists() and not options.architecture:
+        from ..models import ModelEntry
+
+        file, fixed = Path(model), parse_fixed_inputs(options.fixed_inputs)
+        entry = ModelEntry(
+            file.name, file, output=how.which, weights_key=options.weights_key, inputs=fixed, table=table
+        )
+        yield _run_file(entry, how, probes, preprocessing), None
+    else:
+        yield _open(model, options, arguments, how.which, table)
+
+
+def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing) -> OpenedModel:
+    """A file that needs none of the user's code, in a worker with limits."""
+    from ..scan.one_model import run_in_worker
+
+    return run_in_worker(
+        entry,
+        probes,
+        preprocessing=preprocessing,
+        batch_size=how.batch_size,
+        timeout=how.timeout,
+        memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+        sandbox=how.sandbox,
+    )
+
+
 def _open(
     model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None, table: TableFormat
-) -> OpenedModel | torch.nn.Module:
+) -> tuple[OpenedModel | torch.nn.Module, str | None]:
     from ..models import ModelEntry, load_model, open_model
     from ..models.architectures import split_architecture
     from ..models.code_path import allow_code_in
+    from ..models.own_weights import load_without_weights
 
     file = Path(model)
     if options.architecture or not file.exists():
         allow_code_in(os.getcwd())
     if not file.exists():
-        return load_model(model, weights=options.weights, kwargs=arguments)
+        if options.weights is None:
+            return load_without_weights(model, arguments, random_weights=options.random_weights)
+        key = options.weights_key
+        return load_model(model, weights=options.weights, kwargs=arguments, weights_key=key), "file"
     architectures = options.architecture or []
     if arguments:  # of all of them, beside those that one has of its own
         architectures = [
             f"{spec} {json.dumps({**arguments, **own})}" for spec, own in map(split_architecture, architectures)
         ]
-    return open_model(ModelEntry(file.name, file, output=output, table=table), architectures=architectures)
+    fixed = parse_fixed_inputs(options.fixed_inputs)
+    entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key, inputs=fixed, table=table)
+    return open_model(entry, architectures=architectures), None

@@ -1,7 +1,6 @@
 """The command line: a thin layer over the Python API.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 the job is finished (whatever the verdict),
-1 it failed, 2 it was asked for wrongly.
+Results go to stdout, progress and errors to stderr. Exit codes: `exit_codes.py`.
 
 The modules of the commands import what is slow (torch, NumPy, rich) when a command runs, so that `sac-fast --help` is
 quick.
@@ -19,6 +18,7 @@ from typer import Option
 from ..errors import SacFastError
 from ..io.text import escape_text
 from . import (
+    audit,
     bench,
     demo,
     evaluate,
@@ -26,7 +26,9 @@ from . import (
     info,
     probes,
     relatives,
+    report,
     scan,
+    show,
     siblings,
     simulate,
     store,
@@ -34,30 +36,35 @@ from . import (
     verify,
     weights,
 )
+from .exit_codes import ERROR
+from .help import HelpCommand, HelpGroup
 
 app = typer.Typer(
     name="sac-fast",
+    cls=HelpGroup,
     help="Tell which neural networks were derived from which, by the correlation of their outputs (SAC-JC).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(info.info)
-app.command()(demo.demo)
+app.command(cls=HelpCommand)(info.info)
+app.command(cls=HelpCommand)(demo.demo)
 app.add_typer(probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
-app.command()(fingerprint.fingerprint)
-app.command()(verify.verify)
-app.command()(weights.weights)
+app.command(cls=HelpCommand)(fingerprint.fingerprint)
+app.command(cls=HelpCommand)(verify.verify)
+app.add_typer(report.app, name="report", help="Write the report on a case, or check one.")
+app.command(cls=HelpCommand)(audit.audit)
+app.command(cls=HelpCommand)(weights.weights)
 app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
 app.command(cls=scan.ScanCommand)(scan.scan)
-app.command()(relatives.relatives)
+app.command(cls=HelpCommand)(relatives.relatives)
 app.add_typer(store.app, name="store", help="List, show, remove, export and check the models of a store.")
-app.command()(simulate.simulate)
+app.command(cls=HelpCommand)(simulate.simulate)
 app.add_typer(testbed.app, name="testbed", help="Train a labelled zoo of stolen and independent models; describe one.")
-app.command()(evaluate.evaluate)
-app.command()(bench.bench)
+app.command(cls=HelpCommand)(evaluate.evaluate)
+app.command(cls=HelpCommand)(bench.bench)
+app.command(cls=HelpCommand)(show.show)
 
 
 @app.callback(invoke_without_command=True)
@@ -81,4 +88,4 @@ def main() -> None:
         app()
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
         print(f"sac-fast: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(ERROR)

@@ -23,6 +23,12 @@ Alpha = Annotated[float, Option(callback=check_alpha, help="Stated error rate α
 ColourOrder = Annotated[Literal["RGB", "BGR", "GRAY"], Option(help="Channels of the model's input.")]
 Comparison = Annotated[Literal["l1", "l2", "rsa", "cka"], Option(help="Comparison of two correlation matrices.")]
 Force = Annotated[bool, Option("--force", help="Replace the output file if it exists.")]
+FixedInputs = Annotated[
+    list[str] | None,
+    Option(
+        "--input", metavar="NAME=VALUE", help="Fixed value of an ONNX model's further input, JSON or zeros; repeatable."
+    ),
+]
 ImageSize = Annotated[str | None, Option(help="Resize the images that are read to N or HxW pixels (folders).")]
 Json = Annotated[bool, Option("--json", help="Print the result as one JSON document.")]
 Mean = Annotated[str, Option(help="Mean to subtract, pixels in 0..1: one number or one a channel.")]
@@ -41,10 +47,16 @@ ProbeFiles = Annotated[
     list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.", "--probes")
 ]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
+RandomWeights = Annotated[
+    bool, Option("--random-weights", help="Take a callable without --weights whose weights are random.")
+]
 Seed = Annotated[int, Option(min=0, callback=check_seed_option, help="Seed of everything random.")]
 Size = Annotated[str | None, Option(help="Size of the model's input: probes are resized to N or HxW pixels.")]
 Std = Annotated[str, Option(help="Standard deviation to divide by, likewise.")]
-Weights = Annotated[Path | None, file_option("Weights: safetensors, or a weights_only state dict.")]
+Weights = Annotated[Path | None, file_option("Weights: safetensors, what torch.save wrote, or an index of files.")]
+WeightsKey = Annotated[
+    str | None, Option(help="Which state dict, where a file holds several that fit: state_dict_ema, say.")
+]
 Workers = Annotated[int | None, Option(min=1, help="Training processes; default: one a core.")]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 from typer.core import TyperGroup
 
 from .checks import Layout, check_output_path, load_image_file, refuse_if
+from .exit_codes import FINDING
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import Json, PrintOptions, Quiet
 from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions
@@ -28,7 +30,7 @@ class _MakeUnlessNamed(TyperGroup):
 app = typer.Typer(cls=_MakeUnlessNamed, rich_markup_mode=None)
 
 
-@app.command("make")
+@app.command("make", cls=HelpCommand)
 @expand_option_groups
 def make(
     *,
@@ -63,7 +65,7 @@ def make(
     show_probes(made, out, prints.as_json)
 
 
-@app.command("verify")
+@app.command("verify", cls=HelpCommand)
 def verify(
     file: Annotated[Path, Argument(exists=True, dir_okay=False, help="Probe file.")],
     images: Annotated[Path, Option(exists=True, help="Folder of the source images, or the HDF5 file.")],
@@ -72,7 +74,7 @@ def verify(
 ) -> None:
     """Remake probes from their recipe and say of each image whether the pixels are equal.
 
-    Exit code 0: every image is equal, committed draws are as committed, and nothing else chose the images; 1: not.
+    Exit code 0: every image is equal, committed draws are as committed, and nothing else chose the images; 5: not.
     """
     from ..probes import ProbeSet, verify_probes
     from .render.common import show_probe_verification
@@ -80,7 +82,29 @@ def verify(
     result = verify_probes(ProbeSet.load(file), images, progress=not quiet)
     show_probe_verification(result, as_json)
     if not result.equal:
-        raise typer.Exit(1)
+        raise typer.Exit(FINDING)
+
+
+@app.command("export", cls=HelpCommand)
+def export(
+    file: Annotated[Path, Argument(exists=True, dir_okay=False, help="Probe file.")],
+    folder: Annotated[Path, Argument(help="Folder to write to, missing or empty.")],
+    image_format: Annotated[
+        Literal["png", "jpeg"], Option("--format", help="png: the very pixels; jpeg: nearly (quality 95).")
+    ] = "png",
+    as_json: Json = False,
+) -> None:
+    """Write the probes as image files, for a service that only a person can use.
+
+    Note its answers down under the files' names, and read them with `sac-fast fingerprint --answers`.
+    """
+    from ..probes import ProbeSet
+    from ..probes.export import export_probes
+    from .render.common import print_result
+
+    written = export_probes(ProbeSet.load(file), folder, image_format=image_format)
+    result = {"folder": str(folder), "images": len(written), "exact": image_format == "png"}
+    print_result(result, as_json, "probes.export")
 
 
 def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str, progress: bool) -> ProbeSet:

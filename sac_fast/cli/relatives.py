@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..fingerprint import Fingerprint
-    from ..store.records import FileStamp
+    from ..lineage.result import Lineage
+    from ..store.records import FileStamp, ModelRecord
     from ..store.stored import StoredOutputs
 
 
@@ -58,9 +59,18 @@ class RelativesEvidence:
     ] = None
     no_weights: Annotated[bool, Option("--no-weights", help="Do not compare the files of near pairs.")] = False
     max_weights: Annotated[int, Option(min=1, help="Largest number of pairs whose files are compared.")] = 50
+    all_weights: Annotated[
+        bool,
+        Option("--all-weights", help="Compare the files of all pairs by their sketches, which the store keeps."),
+    ] = False
 
-    def collect(self, stored: StoredOutputs) -> dict[str, Any]:
+    def check(self) -> None:
+        """Refuse options that contradict each other."""
+        refuse_if(self.all_weights and self.no_weights, "--all-weights", "does not go with --no-weights")
+
+    def collect(self, stored: StoredOutputs, folder: Path, progress: bool) -> dict[str, Any]:
         """The evidence, as `find_relatives` takes it."""
+        from ..lineage.store_weights import search_store_weights
         from ..models.kinds import KINDS
 
         independents = {
@@ -72,7 +82,9 @@ class RelativesEvidence:
         hashes = {one.name: one.model_hash for one in stored.records if one.model_hash and one.preprocessing_hash}
         found: dict[str, Any] = {"independents": independents, "hashes": hashes}
         if not self.no_weights:
-            found |= {"files": _weights_files(stored), "max_weights": self.max_weights}
+            found |= {"files": weights_files(stored.records), "max_weights": self.max_weights}
+        if self.all_weights:
+            found["searched"] = search_store_weights(folder, found["files"], progress=progress)
         return found | self._siblings(stored)
 
     def _siblings(self, stored: StoredOutputs) -> dict[str, Any]:
@@ -125,13 +137,18 @@ def relatives(
     are by independents; without any of these it is a ranking. In groups by distance, --alpha is the share of unrelated
     pairs that may lie below the threshold.
     """
+    from .render.relatives import show_relatives
+
+    evidence.check()
+    graphs = drawing.graph or []
+    if not graphs and (ranked := _rank_from_vectors(folder, search, evidence)) is not None:
+        show_relatives(ranked[0], ranked[1], (), prints.as_json)
+        return
     from ..lineage.graph import save_graph
     from ..lineage.relatives import find_relatives
     from ..store import ModelStore
     from ..store.stored import stored_outputs
-    from .render.relatives import show_relatives
 
-    graphs = drawing.graph or []
     _check_graphs(graphs, prints.force)
     with ModelStore.open(folder, write=False) as store:
         stored = stored_outputs(store, search.probe_hash, progress=not prints.quiet)
@@ -140,7 +157,7 @@ def relatives(
             raise typer.BadParameter(
                 f"must name models with outputs in {str(folder)!r}, got {unknown[0]!r}", param_hint=option
             )
-    collected = evidence.collect(stored)
+    collected = evidence.collect(stored, folder, not prints.quiet)
     if graphs and not collected.get("files") and "siblings" not in collected:
         _check_enough(stored, evidence.independent, search.alpha)
     found = find_relatives(
@@ -160,6 +177,21 @@ def relatives(
         save_graph(path, found, sources=evidence.source or ())
 
 
+def _rank_from_vectors(folder: Path, search: SearchOptions, evidence: RelativesEvidence) -> tuple[Lineage, str] | None:
+    """A ranking of a few models by the store's packed vectors, and their probes; None: there is more to be said."""
+    from ..lineage.ranked import rank_from_vectors
+    from ..store import ModelStore
+
+    asks_for_more = search.among or search.metric != "cosine" or evidence.source or evidence.siblings is not None
+    if not search.names or asks_for_more:
+        return None
+    with ModelStore.open(folder, write=False) as store:
+        probe_hash = store.complete_probe_hash(search.probe_hash or "", "done")
+        tags = (evidence.independent, "source", "sibling")
+        found = rank_from_vectors(store, probe_hash, search.names, search.top, tags, with_files=not evidence.no_weights)
+    return None if found is None else (found, probe_hash)
+
+
 def _check_graphs(paths: Sequence[Path], force: bool) -> None:
     """Refuse files of another ending, and those that cannot be written."""
     from ..lineage.graph import check_ending
@@ -170,9 +202,9 @@ def _check_graphs(paths: Sequence[Path], force: bool) -> None:
         check_output_path(path, force, "--graph")
 
 
-def _weights_files(stored: StoredOutputs) -> dict[str, FileStamp | str]:
+def weights_files(records: Iterable[ModelRecord]) -> dict[str, FileStamp | str]:
     """The files of weights, by model; recorded answers are none."""
-    return {record.name: record.file or record.path for record in stored.records if record.preprocessing_hash}
+    return {record.name: record.file or record.path for record in records if record.preprocessing_hash}
 
 
 def _check_enough(stored: StoredOutputs, tag: str, alpha: float) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-import typer.core
 from typer import Argument, Option
 
-from .checks import refuse_if, usage_errors
+from .checks import parse_fixed_inputs, refuse_if, usage_errors
+from .exit_codes import FINDING
+from .help import HelpCommand
 from .option_groups import expand_option_groups
-from .options import Comparison, InputOptions, Metric, Quiet, TableOptions, file_option
+from .options import Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -80,6 +81,16 @@ class RunOptions:
     memory: Annotated[
         float | None, Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine.")
     ] = None
+    max_outputs: Annotated[int, Option(min=1, help="Most outputs of a model for one probe.")] = 100_000
+    max_store: Annotated[
+        float | None, Option(min=0.0, max=_MAX_LIMIT, help="GB that this scan may add; default: half of the free disk.")
+    ] = None
+    sandbox: Annotated[
+        bool, Option(help="Keep workers from all files but models and libraries, and from the network.")
+    ] = True
+    allow_read: Annotated[
+        list[Path] | None, Option(help="A file or folder that workers may read besides; repeatable.")
+    ] = None
     ray: Annotated[
         str | None,
         Option(
@@ -87,6 +98,12 @@ class RunOptions:
             help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
         ),
     ] = None
+
+    def readable(self) -> list[str] | None:
+        """Where workers may read besides models and libraries; None: everywhere, as on a Ray cluster."""
+        if not self.sandbox or self.ray is not None:
+            return None
+        return [os.path.realpath(path) for path in self.allow_read or ()]
 
     def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
         """What `scan_models` takes as workers."""
@@ -97,7 +114,7 @@ class RunOptions:
         return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
-class ScanCommand(typer.core.TyperCommand):
+class ScanCommand(HelpCommand):
     """Accepts ``--ray`` without an address."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -116,25 +133,42 @@ def scan(
         Path, Argument(exists=True, help="Folder of models, one file, or a manifest (zoo.toml, zoo.csv).")
     ],
     store: Annotated[Path, Option(help="Folder of the store; created if it is missing.")],
+    manifest: Annotated[
+        Path | None,
+        file_option("Manifest that lies in the folder and is to be believed: architectures, preprocessing, tags."),
+    ] = None,
     inputs: ProbeOptions,
     architecture: Annotated[
         list[str] | None,
         Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
     ] = None,
+    weights_key: WeightsKey = None,
+    fixed_inputs: FixedInputs = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
     table: TableOptions,
     how: RunOptions,
+    fail_on: Annotated[
+        Literal["failed"] | None, Option(help="Exit code 5 if a model failed, now or before; otherwise 0.")
+    ] = None,
     retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False,
+    weights: Annotated[
+        bool, Option("--weights", help="Keep sketches of the weights, for `sac-fast relatives --all-weights`.")
+    ] = False,
+    replace: Annotated[
+        bool, Option("--replace", help="Replace models of the same name from other files; default: keep both.")
+    ] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON line for each model, and one at the end.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run all models of a folder on the probes; keep their outputs in a store.
 
     Model files are untrusted: they are opened in worker processes with limits, and one that fails is recorded with its
-    reason. Interrupt it at any time; the same command continues. Exit code 130 after Ctrl-C. A model is known, and not
-    run again, while its file and the options stay the same. The code of an architecture is not compared: after editing
-    it, remove the models from the store (`sac-fast store rm`) or start a new store.
+    reason. What is no model by its content is passed over, counted and named. A manifest inside the folder is not
+    believed unless you name it, as SOURCE or with --manifest. Interrupt a scan at any time; the same command continues.
+    Exit code 130 after Ctrl-C. A model is known, and not run again, while its file and the options stay the same. The
+    code of an architecture is not compared: after editing it, remove the models from the store (`sac-fast store rm`) or
+    start a new store.
     """
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
@@ -148,11 +182,17 @@ def scan(
         batch_size=how.batch_size,
         dtype=how.dtype,
         architectures=tuple(architecture or ()),
+        weights_key=weights_key,
+        inputs=parse_fixed_inputs(fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+        max_outputs=how.max_outputs,
+        max_store_bytes=None if how.max_store is None else int(how.max_store * 1e9),
+        sandbox=how.sandbox,
+        readable=how.readable(),
     )
     _check(inputs, how)
-    if architecture or is_manifest(source):
+    if architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
     report = ScanReport(as_json)
@@ -160,6 +200,7 @@ def scan(
         source,
         probes,
         store,
+        manifest=manifest,
         sources=distances.load(),
         metric=distances.metric,
         comparison=distances.comparison,
@@ -167,12 +208,30 @@ def scan(
         workers=how.executor(probes, settings),
         settings=settings,
         retry_failed=retry_failed,
+        replace=replace,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
         on_event=report.take,
     )
     report.finish(summary, store)
+    if weights and summary.interrupted is None:
+        _sketch_weights(store, not quiet)
     if summary.interrupted is not None:
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
+    if fail_on is not None and summary.failed + summary.known_failed:
+        raise typer.Exit(FINDING)
+
+
+def _sketch_weights(folder: Path, progress: bool) -> None:
+    """Read weights once for their sketches, of models that could not be run too; name those that cannot be read."""
+    from ..io.text import escape_text
+    from ..lineage.store_weights import sketch_store_weights
+    from ..store import ModelStore
+
+    with ModelStore.open(folder, write=False) as store:
+        records = [one for one in store.records() if one.preprocessing_hash or one.status != "done"]
+        files = {one.name: one.file or one.path for one in records}  # recorded answers are no weights
+    for name, reason in sketch_store_weights(folder, files, progress=progress).items():
+        typer.echo(escape_text(f"no sketch of {name}: {reason}"), err=True)
 
 
 def _check(inputs: ProbeOptions, how: RunOptions) -> None:

@@ -11,7 +11,9 @@ import typer
 from typer import Argument, Option
 
 from .checks import name_probe_files, parse_json_object, refuse_if
+from .exit_codes import ERROR, FINDING
 from .fingerprint import RunOptions
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import InputOptions, Json, ModelArgs, OutputForm, ProbeFiles, Quiet, Workers, file_option
 
@@ -72,7 +74,7 @@ class NetworkOptions:
         return None if self.model is None else Architecture(self.model, arguments)
 
 
-@app.command("make")
+@app.command("make", cls=HelpCommand)
 @expand_option_groups
 def make_command(
     out: Annotated[Path, Option(help="Folder of the siblings; those in it are kept, and what is missing is made.")],
@@ -110,7 +112,7 @@ def make_command(
     )  # fmt: skip
     show_siblings(made, as_json)
     if made["failed"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ERROR)
 
 
 def _owned(
@@ -122,7 +124,7 @@ def _owned(
     return list_entries(folder, preprocessing=preprocessing, output=output, **known)
 
 
-@app.command("draw")
+@app.command("draw", cls=HelpCommand)
 def draw_command(
     folder: Annotated[Path, Argument(exists=True, file_okay=False, help="Folder of `sac-fast siblings make`.")],
     best: Annotated[
@@ -139,4 +141,4 @@ def draw_command(
     drawn = verify_draw(folder) if verify else draw_source(folder, choice="best" if best else "committed")
     show_draw(drawn, as_json)
     if drawn.get("problems"):
-        raise typer.Exit(1)
+        raise typer.Exit(FINDING)

@@ -11,6 +11,7 @@ import typer
 from typer import Option
 
 from .checks import load_image_file, name_probe_files, parse_json_object, parse_size, usage_errors
+from .exit_codes import ERROR
 from .option_groups import expand_option_groups
 from .options import ImageSize, InputOptions, Json, ModelArgs, ProbeFiles, Quiet, Seed, Workers, file_option
 
@@ -166,4 +167,4 @@ def simulate(
     )  # fmt: skip
     show_simulation(summary, as_json)
     if summary["failed"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ERROR)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from .checks import refuse_if
+from .endings import EndOptions
 from .option_groups import expand_option_groups
 from .options import Alpha, Comparison, Json, Metric, file_option
 
@@ -127,6 +129,27 @@ class WeightsOptions:
         source, ancestor = self.source_weights, self.ancestor
         return {name: weights_test(source, file, ancestor=ancestor) for name, file in zip(names, files, strict=True)}
 
+    def by_name(self, source: str, names: list[str]) -> dict[str, Path]:
+        """The files by the names of their models."""
+        if self.source_weights is None:
+            return {}
+        return {**dict(zip(names, self.suspect_weights or [], strict=True)), source: self.source_weights}
+
+    def claims(self, results: dict[str, WeightsResult]) -> dict[str, list[dict[str, str]]]:
+        """What the files claim of each other, compared with the weights."""
+        from ..formats.weights import open_weights
+        from ..verify.claims import compare_claims
+
+        if self.source_weights is None:
+            return {}
+        with open_weights(self.source_weights) as ours:
+            own = dict(ours.claims)
+        found = {}
+        for (name, result), file in zip(results.items(), self.suspect_weights or [], strict=True):
+            with open_weights(file) as theirs:
+                found[name] = [asdict(claim) for claim in compare_claims(result, own, theirs.claims)]
+        return found
+
 
 @expand_option_groups
 def verify(
@@ -140,23 +163,35 @@ def verify(
     how: ScoreOptions,
     files: WeightsOptions,
     alpha: Alpha = 0.05,
+    ends: EndOptions,
     as_json: Json = False,
 ) -> None:
-    """Judge suspects by the strongest ground that is available: siblings of your model, else independent models."""
+    """Judge suspects by the strongest ground that is available: siblings of your model, else independent models.
+
+    Takes seconds; with siblings, many suspects cost little more than one.
+    """
     from ..fingerprint import Fingerprint
     from ..verify.grounds import verify_suspects
     from ..verify.names import unique_name
     from .render.verify import show_verdicts
 
+    start = time.monotonic()
     options = how.parse(context, evidence.calibration)
+    ends.check()
     ours = Fingerprint.load(source)
     theirs: dict[str, Fingerprint] = {}
     for file in suspects:
         fp = Fingerprint.load(file)
         theirs[unique_name(fp.name, theirs)] = fp
     weights = files.compare(list(theirs))
-    found = verify_suspects(ours, theirs, alpha=alpha, weights=weights, **options, **evidence.load(ours))
+    given = evidence.load(ours)
+    found = verify_suspects(ours, theirs, alpha=alpha, weights=weights, **options, **given)
+    if ends.report is not None:
+        claims = files.claims(weights)
+        named = files.by_name(ours.name, list(theirs))
+        ends.write(found, ours, theirs, given, options, claims=claims, files=named, seconds=time.monotonic() - start)
     show_verdicts(found, as_json)
+    ends.exit(found.verdict.values())
 
 
 def _is_given(context: typer.Context, option: str) -> bool:

@@ -77,7 +77,7 @@ def check_dataset(dataset: Any, key: str, name: str, limits: Limits, file_bytes:
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
     if not filters <= FILTERS:
-        wanted = "no filters but gzip, shuffle and fletcher32"
+        wanted = "no filters but gzip, lzf, shuffle and fletcher32"
         refuse("filter", f"{name} must use {wanted} at {key!r}, got {sorted(filters)}")
     declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
     needed: int = math.prod(dataset.shape) * itemsize

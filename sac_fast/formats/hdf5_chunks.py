@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from .limits import MAX_HDF5_CHUNK_BYTES, MAX_HDF5_CHUNKS, refuse
 
-_DEFLATE, _SHUFFLE, _FLETCHER = 1, 2, 3
+_DEFLATE, _SHUFFLE, _FLETCHER, _LZF = 1, 2, 3, h5py.h5z.FILTER_LZF
 #: Filters that h5py writes without plug-ins. Others would load a library that the file names.
-FILTERS = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER))
+FILTERS = frozenset((_DEFLATE, _SHUFFLE, _FLETCHER, _LZF))
 # What a filter may add to a chunk that it cannot make smaller.
 _FILTER_BYTES = 1 << 16
 _PIECE_BYTES = 8 << 20
@@ -130,8 +130,34 @@ def _check_sum(raw: bytes, size: int, options: tuple[int, ...]) -> bytes:
     raise ValueError("checksum of a chunk does not fit its bytes")
 
 
+def _expand_lzf(raw: bytes, size: int, options: tuple[int, ...]) -> bytes:
+    """What LibLZF's lzf_decompress gives; a longer result is noticed, and not made."""
+    out = bytearray()
+    place = 0
+    while place < len(raw) and len(out) <= size + _FILTER_BYTES:
+        control = raw[place]
+        place += 1
+        if control < 32:  # so many bytes and one more, as they are
+            out += raw[place : place + control + 1]
+            place += control + 1
+            continue
+        length = control >> 5
+        if length == 7:
+            length += raw[place]
+            place += 1
+        start = len(out) - ((control & 31) << 8) - raw[place] - 1
+        place += 1
+        if start < 0:
+            raise ValueError("a chunk repeats bytes before its beginning")
+        length += 2
+        piece = out[start : start + length]
+        out += (piece * -(-length // len(piece)))[:length]  # it may overlap what it makes
+    return bytes(out)
+
+
 _INVERSE: dict[int, Callable[[bytes, int, tuple[int, ...]], bytes]] = {
     _DEFLATE: _inflate,
     _SHUFFLE: _unshuffle,
     _FLETCHER: _check_sum,
+    _LZF: _expand_lzf,
 }

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from ..errors import FileFormatError, ModelRefusedError
 from ..io.container import METADATA_KEY
-from ..io.files import StrPath, cannot_read, file_size, open_regular
+from ..io.files import StrPath, cannot_read, file_size, is_inside, open_regular, path_of
 from . import magic
 from .csv_table import looks_like_csv
 from .limits import Limits, refuse
@@ -57,6 +57,8 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
     for format, start in magic.FORMATS.items():
         if head.startswith(start):
             return format
+    if magic.TORCH_LEGACY.match(head):
+        return "torch-legacy"
     if looks_like_zip(head):
         return zip_kind(read_entries(handle, name, limits))
     if looks_like_safetensors(head[:9], file_size(handle)):
@@ -67,9 +69,22 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
         return "tflite"
     if looks_like_onnx(handle):
         return "onnx"
+    if _has_user_block(handle):
+        return "hdf5"
     if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
         return found
     return "csv" if looks_like_csv(handle) else "unknown"
+
+
+def _has_user_block(handle: BinaryIO) -> bool:
+    """Whether an HDF5 file begins after other bytes: its signature is at 512 or at twice that, and so on."""
+    size, place = file_size(handle), 512
+    while place < size:
+        handle.seek(place)
+        if handle.read(len(magic.HDF5)) == magic.HDF5:
+            return True
+        place *= 2
+    return False
 
 
 def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:
@@ -118,7 +133,7 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
         refuse(found.reason or "missing", str(found), error)
     try:
         if root is not None:
-            _check_inside(_path_of(handle.fileno(), path), root, name)
+            _check_inside(path_of(handle.fileno(), path), root, name)
         limits.check_file(name, file_size(handle))
         limits.check_holes(name, handle)
     except BaseException:
@@ -128,7 +143,7 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
 
 
 def _check_inside(found: str, root: Path, name: str) -> None:
-    if not Path(found).is_relative_to(os.path.realpath(root)):
+    if not is_inside(found, root):
         refuse("symlink", f"{name} must lie in {os.fspath(root)!r}, got a link to a file outside of it")
 
 

@@ -18,13 +18,13 @@ with contextlib.suppress(ImportError):  # `onnx_model` names the extra before it
 
 from .identify import open_model_file
 from .limits import MAX_ONNX_SUBGRAPHS, Limits, refuse, refuse_errors
+from .onnx_operators import BUILT_IN
+from .onnx_values import check_random, check_values, subgraphs, value_bits
 from .onnx_wire import check_fields
 
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml"))
-# Bits of the dtypes of which several values share a byte.
-_NARROW = {"INT2": 2, "UINT2": 2, "INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4}
-# A graph input that stands for a weight whose values shape inference does not need.
-_SMALL_BYTES = 1024
+# The runtime takes locations with such a word for addresses in its own memory.
+_ADDRESSES = ("*", "_ORT_", "MEM_ADDR")
 
 
 def parse_graph(data: bytes, name: str, limits: Limits) -> Any:
@@ -69,17 +69,24 @@ def check_graph(model: Any, path: Path, name: str, limits: Limits) -> list[Path]
             external.add(external_place(tensor, size, path, name)[0])
     for place in external:
         open_model_file(place, limits).close()
-    _check_values(model, path, name, limits)
+    check_random(list(_graphs(model.graph, name)), name)
+    check_values(model, name, limits, path.stat().st_size)
     return sorted(external)
 
 
 def _check_domains(model: Any, name: str) -> None:
-    domains = {entry.domain for entry in model.opset_import}
-    domains.update(node.domain for graph in _graphs(model.graph, name) for node in graph.node)
-    if wrong := sorted(domains - _DOMAINS):
-        refuse("custom-domain", f"{name} must use ONNX's own operators only, got the domain {wrong[0]!r}")
+    # A domain that is declared and not used is none: the tools of onnxruntime declare their own everywhere.
+    for graph in _graphs(model.graph, name):
+        for node in graph.node:
+            if node.domain in _DOMAINS or node.op_type in BUILT_IN.get(node.domain, ()):
+                continue
+            found = f"{node.op_type[:80]!r} of the domain {node.domain[:80]!r}"
+            refuse("custom-domain", f"{name} must use operators of ONNX or built into onnxruntime only, got {found}")
     if len(model.functions):
-        refuse("custom-domain", f"{name} must use ONNX's own operators only, got functions of its own")
+        refuse(
+            "custom-domain",
+            f"{name} must use operators of ONNX or built into onnxruntime only, got functions of its own",
+        )
 
 
 def _graphs(graph: Any, name: str, depth: int = 0) -> Iterator[Any]:
@@ -87,11 +94,8 @@ def _graphs(graph: Any, name: str, depth: int = 0) -> Iterator[Any]:
         refuse("graph", f"{name} must nest at most {MAX_ONNX_SUBGRAPHS} graphs, got more")
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g, name, depth + 1)
-            for inner in attribute.graphs:
-                yield from _graphs(inner, name, depth + 1)
+        for inner in subgraphs(node):
+            yield from _graphs(inner, name, depth + 1)
 
 
 def _tensors(graph: Any, name: str) -> Iterator[Any]:
@@ -116,7 +120,7 @@ def _check_tensor(tensor: Any, name: str) -> int:
     values: int = math.prod(tensor.dims)
     if tensor.data_type == onnx.TensorProto.STRING:
         refuse("not-numbers", f"{name} must hold numbers only, got texts at {key!r}")
-    bits = _bits(tensor.data_type)
+    bits = value_bits(tensor.data_type)
     if not bits:
         refuse("not-dense", f"{name} must hold known dtypes, got number {tensor.data_type} at {key!r}")
     size: int = (values * bits + 7) // 8
@@ -135,15 +139,6 @@ def _check_tensor(tensor: Any, name: str) -> int:
         reason = "expanded" if stored < values else "malformed"
         refuse(reason, f"{name} must store every value of {key!r}, got {stored:,} where {values:,} are declared")
     return size
-
-
-def _bits(data_type: int) -> int:
-    """Bits of one value; 0 of an unknown dtype."""
-    try:
-        bits = _NARROW.get(onnx.TensorProto.DataType.Name(data_type))
-        return bits or int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) * 8
-    except (KeyError, ValueError):
-        return 0
 
 
 def external_place(tensor: Any, size: int, path: Path, name: str) -> tuple[Path, int]:
@@ -167,6 +162,8 @@ def external_place(tensor: Any, size: int, path: Path, name: str) -> tuple[Path,
 
     if not parts or location.startswith("/") or ".." in parts or "\\" in location or "\0" in location:
         wrong("keep its weights in its own folder")
+    if any(word in location.upper() for word in _ADDRESSES):
+        wrong("keep its weights in files, not in memory")
     place = path.parent
     for part in parts:
         place = place / part
@@ -185,49 +182,3 @@ def external_place(tensor: Any, size: int, path: Path, name: str) -> tuple[Path,
     if length != size or offset + length > status.st_size:
         wrong(f"keep {size:,} bytes there", f" with {status.st_size:,} bytes")
     return place, offset
-
-
-def _check_values(model: Any, path: Path, name: str, limits: Limits) -> None:
-    """Infer the shapes of all values, and refuse those that no model of this size needs."""
-    _take_out_weights(model)
-    with refuse_errors(f"{name} must be a graph that onnx accepts", "graph"):
-        onnx.checker.check_model(model)
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    constant = {tensor.name for tensor in inferred.graph.initializer}
-    sizes = {value.name: _value_bytes(value) for value in [*inferred.graph.value_info, *inferred.graph.output]}
-    file_bytes = path.stat().st_size
-    for node in inferred.graph.node:
-        inputs = [text for text in node.input if text]
-        fixed = all(text in constant for text in inputs) and not any(a.HasField("g") for a in node.attribute)
-        for text in node.output:
-            size = sizes.get(text, 0)
-            if fixed:
-                # Known without any input: whatever it is, it is in the file already.
-                constant.add(text)
-                limits.check_expansion(name, f"{node.op_type} {text}", size, file_bytes)
-            if size > limits.max_activation_bytes:
-                wanted = f"at most {limits.max_activation_bytes:,} bytes a value"
-                refuse("too-large", f"{name} must need {wanted}, got {size:,} for {node.op_type} {text!r}")
-
-
-def _take_out_weights(model: Any) -> None:
-    """Large initializers become inputs of their shape: the checks that follow then copy no weights."""
-    graph = model.graph
-    given = {value.name for value in graph.input}
-    kept = []
-    for tensor in graph.initializer:
-        if tensor.ByteSize() <= _SMALL_BYTES and not tensor.data_location:
-            kept.append(onnx.TensorProto.FromString(tensor.SerializeToString()))
-        elif tensor.name not in given:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _value_bytes(value: Any) -> int:
-    """Bytes of a value for one input; a dimension that is not known counts as 1."""
-    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-        return 0
-    kind = value.type.tensor_type
-    values: int = math.prod(max(1, side.dim_value) for side in kind.shape.dim)
-    return values * (_bits(kind.elem_type) or 64) // 8

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-import torch
-
 from ..errors import ModelRefusedError
 from ..io.files import file_size
 from . import magic
-from .limits import Limits, refuse, refuse_errors, refuse_weights
+from .limits import Limits, refuse, refuse_weights
 from .torch_pickle import Storage, looks_like_pickle, read_pickle, refuse_code
-from .torch_tensors import check_tensors, state_dict_of
 from .zip_layout import STORED, ZipEntry, looks_like_zip, read_entries
-
-StateDict = dict[str, torch.Tensor]
 
 # Programs, which run code: what they are called, what loads them, and where their weights are then.
 _PROGRAMS = {
@@ -47,42 +41,6 @@ def zip_kind(entries: Mapping[str, ZipEntry]) -> str:
     return "zip"
 
 
-def read_torch(handle: BinaryIO, name: str, limits: Limits) -> StateDict:
-    """Read a state dict after every size in it has been checked against the bytes that are there.
-
-    Args:
-        handle: the open file.
-        name: what messages call it.
-        limits: on file, entries and tensors.
-
-    Returns:
-        The state dict, dense tensors on the CPU.
-
-    Raises:
-        ModelRefusedError: no state dict, or not a sound one.
-    """
-    pickled = read_pickled(handle, name, limits)
-    checked = check_tensors(pickled.value, name, limits, file_size(handle))
-    handle.seek(0)
-    with (
-        refuse_errors(f"{name} must be a file of weights"),
-        warnings.catch_warnings(),
-        torch.sparse.check_sparse_tensor_invariants(),  # type: ignore[no-untyped-call]
-    ):
-        warnings.simplefilter("ignore")  # of the old format, which is checked above
-        loaded = torch.load(handle, map_location="cpu", weights_only=True)
-    state = dict(state_dict_of(loaded, name))
-    for key, value in state.items():
-        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
-            refuse("not-dense", f"{name} must hold dense tensors only, got {type(value).__name__} at {key!r}")
-    found = {key: (value.dtype, tuple(value.shape)) for key, value in state.items()}
-    if found != checked:
-        differs = next(key for key in (*checked, *found) if checked.get(key) != found.get(key))
-        two = f"{found.get(differs)} at {differs!r} where its pickle says {checked.get(differs)}"
-        refuse_weights(name, f"one of which torch reads {two}")
-    return {key: value.detach() for key, value in state.items()}
-
-
 @dataclass(frozen=True)
 class Pickled:
     """What a checkpoint's pickle holds, as inert records, and where its storages begin in the file."""
@@ -108,10 +66,10 @@ def read_pickled(handle: BinaryIO, name: str, limits: Limits, *, as_data: bool =
         ModelRefusedError: no checkpoint, or not a sound one.
     """
     handle.seek(0)
-    head = handle.read(len(magic.TORCH_LEGACY))
+    head = handle.read(magic.TORCH_LEGACY_BYTES)
     if looks_like_zip(head):
         return _read_zip(handle, name, limits, as_data)
-    if head == magic.TORCH_LEGACY:
+    if magic.TORCH_LEGACY.match(head):
         return _read_legacy(handle, name, limits, as_data)
     if looks_like_pickle(head):
         refuse_code(name, "a plain pickle")

@@ -1,8 +1,9 @@
 """What a torch checkpoint's pickle says, found out without torch and without running what it names.
 
 `torch.load(weights_only=True)` runs no code, but it trusts sizes: a storage that is longer than its record, a tensor
-of stride 0 that is a terabyte once it is copied, indices of sparse tensors. Here every name becomes an inert record,
-so that all of it can be checked against the bytes that are there.
+of stride 0 that is a terabyte once it is copied, indices of sparse tensors. It reads protocol 2 only, and refuses a
+file for a path that lies beside its weights. Here every name becomes an inert record, so that all of it can be checked
+against the bytes that are there, and what is no part of tensors is left where it is.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from ..io.dtypes import STORED_DTYPES
 from .limits import MAX_KEY_PARTS, MAX_PICKLE_CLASSES, MAX_PICKLE_STEPS, refuse, refuse_errors, refuse_weights
 from .magic import PICKLE
 from .pickle_keys import KeyParts
+from .pickle_names import is_class_of_data
 
 DTYPES: dict[str, torch.dtype] = {row.name: getattr(torch, row.name) for row in STORED_DTYPES}
 #: Storages of quantised tensors, whose numbers mean nothing without their scales.
 QUANTISED = {"QInt8Storage": torch.int8, "QUInt8Storage": torch.uint8, "QInt32Storage": torch.int32}
 _STORAGES = {row.storage: DTYPES[row.name] for row in STORED_DTYPES if row.storage}
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"}
-_IN_TORCH = {*_STORAGES, *DTYPES, "Size", "device"}
+_LAYOUTS = {"strided", "sparse_coo", "sparse_csr", "channels_last", "contiguous_format", "preserve_format"}
+_SCHEMES = {"per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "qint8", "quint8", "qint32"}
+_IN_TORCH = {*_STORAGES, *QUANTISED, *DTYPES, *_LAYOUTS, *_SCHEMES, "Size", "device"}
 # What a pickle may name, by module; most of it becomes a refusal that says what was found.
 _KNOWN = {
     "torch": _IN_TORCH,
@@ -53,7 +57,7 @@ class Inert:
     """Stands for whatever the pickle makes by calling ``name``; nothing is called."""
 
     __slots__ = ("arguments",)
-    name = ""
+    name = module = ""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -64,7 +68,7 @@ class Inert:
 
 
 class InertObject(Inert):
-    """Stands for an object of any class: its arguments, state and items are kept as data."""
+    """Stands for an object that is no tensor's part: its arguments, state and items are kept as data."""
 
     __slots__ = ("items", "state")
 
@@ -100,7 +104,9 @@ class InertObject(Inert):
 
 
 class _Dict(dict[Any, Any]):
-    """An OrderedDict or Counter."""
+    """An OrderedDict, Counter or defaultdict; ``versions`` of the modules of a state dict."""
+
+    versions: Mapping[str, int] | None = None
 
     def __init__(self, items: Any = ()) -> None:
         # Python 2 wrote a list of pairs, whose keys `KeyParts` does not see.
@@ -109,7 +115,18 @@ class _Dict(dict[Any, Any]):
         super().__init__(items)
 
     def __setstate__(self, state: Any) -> None:
-        """State dicts carry ``_metadata``, which does not matter here."""
+        """State dicts carry ``_metadata``: the version of each module, by which old ones are brought up to date."""
+        said = state.get("_metadata") if isinstance(state, Mapping) else None
+        if isinstance(said, Mapping):
+            entries = ((key, value.get("version")) for key, value in said.items() if isinstance(value, Mapping))
+            self.versions = {key: found for key, found in entries if isinstance(key, str) and type(found) is int}
+
+
+class _DefaultDict(_Dict):
+    """What makes its missing values is not kept."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
 
 
 @dataclass(frozen=True)
@@ -129,8 +146,11 @@ class Storage:
         raise pickle.UnpicklingError(f"a storage must have no state, got {type(state).__name__}")
 
 
+_MAPPINGS = {"OrderedDict": _Dict, "Counter": _Dict, "defaultdict": _DefaultDict}
+
+
 class _Reader(pickle.Unpickler):
-    """Turns every global into an inert class; those that are no part of tensors are refused, or become objects."""
+    """Turns every global into an inert class; those that would act on a machine are refused, or become objects too."""
 
     def __init__(self, handle: BinaryIO, name: str, any_class: bool) -> None:
         super().__init__(handle)
@@ -140,17 +160,17 @@ class _Reader(pickle.Unpickler):
         self.named: dict[tuple[str, str], type[Inert]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in (("collections", "OrderedDict"), ("collections", "Counter")):
-            return _Dict
+        if module == "collections" and name in _MAPPINGS:
+            return _MAPPINGS[name]
         known = name in _KNOWN.get(module, ())
-        if not known and not self.any_class:
+        if not known and not self.any_class and not is_class_of_data(module, name):
             refuse_code(self.name, f"it names {module}.{name}")
         # One class a name: a pickle can name a million.
         if (module, name) not in self.named:
             if len(self.named) >= MAX_PICKLE_CLASSES:
                 refuse("too-large", f"{self.name} must name at most {MAX_PICKLE_CLASSES:,} classes, got more")
             kind = Inert if known else InertObject
-            self.named[module, name] = type("_Named", (kind,), {"name": name, "__slots__": ()})
+            self.named[module, name] = type("_Named", (kind,), {"name": name, "module": module, "__slots__": ()})
         return self.named[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
@@ -160,7 +180,7 @@ class _Reader(pickle.Unpickler):
         kind, key, count = pid[1], pid[2], pid[4]
         type_name = getattr(kind, "name", None)
         dtype = torch.uint8 if type_name == "UntypedStorage" else _STORAGES.get(type_name or "")
-        if self.any_class and dtype is None:
+        if dtype is None:
             dtype = QUANTISED.get(type_name or "")
         if dtype is None or not isinstance(key, str) or type(count) is not int or count < 0:
             refuse_weights(self.name, "a storage without kind, key or number of values")
@@ -181,19 +201,25 @@ def refuse_code(name: str, why: str) -> NoReturn:
     )
 
 
+def state_versions(state: Mapping[str, Any]) -> Mapping[str, int]:
+    """Versions of a state dict's modules, by their names; none where its writer stated none."""
+    return (state.versions or {}) if isinstance(state, _Dict) else {}
+
+
 def read_pickle(handle: io.BytesIO, name: str, *, any_class: bool = False) -> tuple[Any, dict[str, Storage]]:
     """Read one pickle as inert records.
 
     Args:
         handle: in memory, at the pickle's beginning; left at its end.
         name: what messages call the file.
-        any_class: take what is no part of tensors as an `InertObject` instead of refusing it.
+        any_class: take whatever it names as an `InertObject`, and refuse nothing by its name.
 
     Returns:
         What it holds, and the storages that it refers to.
 
     Raises:
-        ModelRefusedError: damaged, too long, or it names what is no part of tensors and ``any_class`` is not given.
+        ModelRefusedError: damaged, too long, or it names what `is_class_of_data` does not know and ``any_class`` is not
+            given.
     """
     start = handle.tell()
     keys = KeyParts()

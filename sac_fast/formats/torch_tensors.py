@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,60 +11,53 @@ import torch
 from .limits import MAX_DIMENSIONS, Limits, refuse
 from .torch_pickle import DTYPES, REBUILD, Inert, Storage
 
-#: Dtype and shape of each tensor.
-Described = dict[str, tuple[torch.dtype, tuple[int, ...]]]
+_PARAMETERS = ("_rebuild_parameter", "Parameter", "_rebuild_parameter_with_state")
+MAX_DEPTH = 64  # of records inside each other
+_TENSORS = REBUILD | {
+    *("_rebuild_parameter", "Parameter", "_rebuild_parameter_with_state", "_rebuild_qtensor"),
+    *("_rebuild_sparse_tensor", "_rebuild_from_type_v2", "_rebuild_nested_tensor"),
+}
+_MATHEMATICS: tuple[dict[str, bool], ...] = ({}, {"conj": True}, {"neg": True}, {"conj": True, "neg": True})
 
 
-def state_dict_of(value: Any, name: str) -> Mapping[str, Any]:
-    """The state dict of a checkpoint: itself, or what is under ``"state_dict"``.
+def is_tensor(found: Any) -> bool:
+    """Whether a record of a pickle stands for a tensor with values, of whatever kind."""
+    return isinstance(found, Inert) and found.name in _TENSORS and bool(found.arguments)
+
+
+def unwrapped(entry: Any, key: str, name: str) -> Any:
+    """The tensor's own record inside those of parameters and subclasses.
 
     Raises:
         ModelRefusedError: there is none.
     """
-    if isinstance(value, Mapping) and isinstance(value.get("state_dict"), Mapping):
-        value = value["state_dict"]
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        got = "Tensor" if isinstance(value, Inert) and value.name in REBUILD else type(value).__name__
-        refuse("no-state-dict", f"{name} must hold a state dict (name -> tensor), got {got}")
-    return value
-
-
-def check_tensors(value: Any, name: str, limits: Limits, file_bytes: int) -> Described:
-    """Check every tensor of the state dict against the storage that it lies in.
-
-    Args:
-        value: of `read_pickle`.
-        name: what messages call the file.
-        limits: on number and sizes.
-        file_bytes: of the whole file.
-
-    Returns:
-        Dtype and shape of each.
-
-    Raises:
-        ModelRefusedError: an entry that is no dense tensor inside its storage, or a limit.
-    """
-    state = state_dict_of(value, name)
-    limits.check_count(name, len(state))
-    total = 0
-    described: Described = {}
-    for key, entry in state.items():
-        tensor = describe_tensor(entry, key, name)
-        total += tensor.size
-        check_sizes(tensor, key, name, limits, file_bytes, total)
-        described[key] = (tensor.dtype, tensor.shape)
-    return described
+    for _ in range(MAX_DEPTH):
+        arguments = entry.arguments if isinstance(entry, Inert) else ()
+        if isinstance(entry, Inert) and entry.name in _PARAMETERS and arguments:
+            entry = arguments[0]
+        elif isinstance(entry, Inert) and entry.name == "_rebuild_from_type_v2" and len(arguments) > 2:
+            kind, _, inner = arguments[:3]
+            made = isinstance(kind, type) and issubclass(kind, Inert) and isinstance(inner, tuple)
+            entry = kind(*inner) if made else None
+        else:
+            break
+    return entry
 
 
 @dataclass(frozen=True)
 class PickledTensor:
-    """A tensor as its pickle describes it; strides and offset count values."""
+    """A tensor as its pickle describes it; strides and offset count values.
+
+    ``conj`` and ``neg``: its values are the conjugates, or the negatives, of the stored ones.
+    """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
     storage: Storage
+    conj: bool = False
+    neg: bool = False
 
     @property
     def size(self) -> int:
@@ -97,8 +89,7 @@ def describe_tensor(entry: Any, key: str, name: str) -> PickledTensor:
     Raises:
         ModelRefusedError: no dense tensor.
     """
-    while isinstance(entry, Inert) and entry.name in ("_rebuild_parameter", "Parameter") and entry.arguments:
-        entry = entry.arguments[0]
+    entry = unwrapped(entry, key, name)
     what = entry.name if isinstance(entry, Inert) else type(entry).__name__
     if what == "_rebuild_sparse_tensor":
         refuse("sparse", f"{name} must hold dense tensors only, got a sparse one at {key!r}")
@@ -108,14 +99,19 @@ def describe_tensor(entry: Any, key: str, name: str) -> PickledTensor:
     if len(arguments) < 4 or not isinstance(arguments[0], Storage):
         refuse("malformed", f"{name} must hold tensors with a storage, got none at {key!r}")
     storage, offset, shape, stride = arguments[:4]
-    dtype = storage.dtype
+    dtype: torch.dtype | None = storage.dtype
+    views = arguments[6:7]
     if what == "_rebuild_tensor_v3":
+        views = arguments[7:8]
         dtype = DTYPES.get(getattr(arguments[6] if len(arguments) > 6 else None, "name", ""))
     shape = shape.arguments[0] if isinstance(shape, Inert) and shape.arguments else shape
     sound = all(isinstance(part, tuple) and len(part) <= MAX_DIMENSIONS for part in (shape, stride))
     if not sound or len(shape) != len(stride) or not all(map(_is_size, (*shape, *stride, offset))) or dtype is None:
         refuse("malformed", f"{name} must hold tensors of whole, positive sizes, got another at {key!r}")
-    return PickledTensor(dtype, shape, stride, offset, storage)
+    said = views[0] if what != "_rebuild_tensor" and views else {}
+    if said not in _MATHEMATICS:
+        refuse("malformed", f"{name} must hold tensors as torch.save writes them, got another at {key!r}")
+    return PickledTensor(dtype, shape, stride, offset, storage, "conj" in said, "neg" in said)
 
 
 def _is_size(value: Any) -> bool:

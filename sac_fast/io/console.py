@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ def console() -> Console:
     return made
 
 
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+def schema_id(result: str) -> str:
+    """What a JSON result says that it is: its name and the version of its form, which changes when a field goes."""
+    return f"sac_fast.{result}/1"
+
+
+def print_json(value: Mapping[str, Any], result: str) -> None:
+    """One JSON document on stdout, whose first field is its `schema_id`."""
+    print(json.dumps({"schema": schema_id(result), **value}, indent=2, allow_nan=False))

@@ -24,12 +24,22 @@ from safetensors import SafetensorError
 
 from ..errors import FileFormatError, describe_error
 from .dtypes import STORED_DTYPES
-from .files import StrPath, atomic_write, file_size, open_regular
+from .files import StrPath, atomic_write, file_size, open_regular, stored_bytes
 from .hashing import content_hash, hash_entries, hash_json, is_hash, little_endian
 
 FORMAT_VERSION = 2
 # safetensors itself refuses larger headers.
 MAX_HEADER_BYTES = 100_000_000
+#: Largest file of each kind; of others `_MAX_BYTES`.
+_LARGE = {"probes": 16 << 30, "fingerprint": 2 << 30}
+_MAX_BYTES = 256 << 20
+# Parsed as JSON twice, a header costs many times its own size: it may be this long, and a sixteenth of the data more
+# (an image's entry in the provenance of probes has 130 bytes, the image thousands), and have a value a few characters.
+_FREE_HEADER_BYTES = 2 << 20
+_FREE_VALUES = 100_000
+_CHARACTERS_A_VALUE = 8
+# Beyond twice what lies on the disk: a file may have as many bytes of holes.
+_FREE_BYTES = 64 << 20
 
 #: Of a container's metadata in the safetensors header.
 METADATA_KEY = "sac_fast"
@@ -73,7 +83,7 @@ def save_container(
         The hash over arrays, kind and metadata, ``"sha256:..."``.
 
     Raises:
-        FileFormatError: the metadata exceed 100 MB, the largest header safetensors reads.
+        FileFormatError: the metadata exceed 2 MiB and a sixteenth of the data, or 100 MB, which safetensors reads.
         OSError: the folder does not exist or cannot be written to.
     """
     plain = {name: little_endian(array) for name, array in arrays.items()}
@@ -83,8 +93,9 @@ def save_container(
     text = _dump(head)
     blob = safetensors.numpy.save(plain, {METADATA_KEY: text})
     length = int.from_bytes(blob[:8], "little")
-    if length > MAX_HEADER_BYTES:
-        raise FileFormatError(f"metadata of {os.fspath(path)!r} must stay under 100 MB, got {len(text):,} bytes")
+    longest = _longest_header(len(blob) - length)
+    if length > longest:
+        raise FileFormatError(f"metadata of {os.fspath(path)!r} must stay under {longest:,} bytes, got {len(text):,}")
     header = blob[8 : 8 + length]
     if not _is_canonical(header, json.loads(header), json.loads(text)):
         raise AssertionError("safetensors wrote the header in a form that cannot be sealed")
@@ -113,22 +124,50 @@ def load_container(path: StrPath, kind: str) -> tuple[Arrays, dict[str, Any]]:
 def read_container(handle: BinaryIO, name: str, kind: str) -> tuple[Arrays, dict[str, Any]]:
     """`load_container` of an open file that stands at its beginning; ``name`` is what messages call it."""
     size = file_size(handle)
+    _check_size(handle, name, kind, size)
     header = _read_header(handle, name, kind, size)
     start = size - header.data_bytes
     if size > _READ_AT_ONCE:
         # Hashed in pieces before anything is read as a whole: a huge wrong file costs time, not memory.
         _check_hash(header, name, lambda begin, end: _pieces(handle, start + begin, end - begin))
     handle.seek(0)
-    blob = handle.read(size)
+    blob = memoryview(bytearray(size))
     # These very bytes are hashed, also after the hash above: somebody may write to the file in between.
-    if blob[:start] != len(header.raw).to_bytes(8, "little") + header.raw or len(blob) != size:
+    if _fill(handle, blob) != size or blob[:start] != len(header.raw).to_bytes(8, "little") + header.raw:
         raise FileFormatError(f"{name} must stay as it is while it is read, got another header or size")
-    data = memoryview(blob)[start:]
+    data = blob[start:]
     _check_hash(header, name, lambda begin, end: [data[begin:end]])
     with _numpy_dtypes(name):
-        arrays = safetensors.numpy.load(blob)
+        arrays = {key: _array(entry, data) for key, entry in header.table.items()}
     metadata: dict[str, Any] = header.head["metadata"]
     return arrays, metadata
+
+
+def _check_size(handle: BinaryIO, name: str, kind: str, size: int) -> None:
+    """Refuse a file that is too large for its kind, or mostly holes, before anything of it is read."""
+    largest = _LARGE.get(kind, _MAX_BYTES)
+    if size > largest:
+        raise FileFormatError(
+            f"{name} must be a {kind} file of at most {largest:,} bytes, got {size:,}", reason="too-large"
+        )
+    if size > _FREE_BYTES and size > 2 * (stored := stored_bytes(handle)) + _FREE_BYTES:
+        raise FileFormatError(f"{name} must lie on the disk, got {stored:,} bytes of {size:,}", reason="expanded")
+
+
+def _fill(handle: BinaryIO, buffer: memoryview) -> int:
+    """Read until the buffer is full or the file ends; returns the number of bytes."""
+    done = 0
+    while done < len(buffer) and (piece := handle.readinto(buffer[done:])):  # type: ignore[attr-defined]
+        done += int(piece)
+    return done
+
+
+def _array(entry: Mapping[str, Any], data: memoryview) -> np.ndarray[Any, np.dtype[Any]]:
+    """An array of the table; it shares the memory of the data where these are aligned for it."""
+    begin, end = entry["data_offsets"]
+    dtype = np.dtype(_DTYPES[entry["dtype"]]).newbyteorder("<")
+    array = np.frombuffer(data[begin:end], dtype).reshape(entry["shape"])
+    return array if array.flags.aligned else array.copy()
 
 
 def _dump(value: object, ensure_ascii: bool = True) -> str:
@@ -188,7 +227,7 @@ def _read_header(handle: BinaryIO, name: str, kind: str, size: int) -> _Header:
     if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
         sizes = f"its header claims {length:,} bytes, the file has {size:,}"
         raise FileFormatError(f"{name} must be a safetensors file: {sizes}")
-    raw = handle.read(length)
+    raw = _read_json(handle, name, length, size)
     wanted = f"{name} must be a sac_fast {kind} file"
     data_bytes = size - 8 - len(raw)
     try:
@@ -212,11 +251,28 @@ def _read_header(handle: BinaryIO, name: str, kind: str, size: int) -> _Header:
     expected = head.get("hash") if version > 1 else _old_hash(raw)
     if not is_hash(expected):
         raise FileFormatError(f"{wanted}, got one without a hash")
-    if version > 1:
-        if not canonical or set(head) != {"format", "kind", "hash", "metadata"}:
-            raise FileFormatError(f"{name} is damaged: its header must be as it was written", reason="damaged")
-        _check_table(table, name)
+    if version > 1 and (not canonical or set(head) != {"format", "kind", "hash", "metadata"}):
+        raise FileFormatError(f"{name} is damaged: its header must be as it was written", reason="damaged")
+    _check_table(table, name)
     return _Header(raw, table, head, expected, data_bytes)
+
+
+def _longest_header(data_bytes: int) -> int:
+    return min(MAX_HEADER_BYTES, _FREE_HEADER_BYTES + data_bytes // 16)
+
+
+def _read_json(handle: BinaryIO, name: str, length: int, size: int) -> bytes:
+    """The header's bytes, if parsing them costs no more than they and the data are worth."""
+    longest = _longest_header(size - length)
+    if length > longest:
+        raise FileFormatError(
+            f"{name} must have a header of at most {longest:,} bytes, got {length:,}", reason="too-large"
+        )
+    raw = handle.read(length)
+    values = sum(map(raw.count, (b",", b"[", b"{")))
+    if values > _FREE_VALUES + length // _CHARACTERS_A_VALUE:
+        raise FileFormatError(f"{name} must have a header with few values, got {values:,}", reason="expanded")
+    return raw
 
 
 def _old_hash(raw: bytes) -> str | None:
@@ -231,7 +287,8 @@ def _check_table(table: dict[str, Any], name: str) -> None:
     with _numpy_dtypes(name):
         for entry in sorted(table.values(), key=lambda entry: entry["data_offsets"]):
             begin, end = entry["data_offsets"]
-            if begin != position or end < begin or not all(type(side) is int for side in (begin, end, *entry["shape"])):
+            sizes = (begin, end, *entry["shape"])
+            if begin != position or end < begin or not all(type(size) is int and size >= 0 for size in sizes):
                 raise ValueError(f"{entry['shape']} at bytes {begin} to {end}")
             position = end
             _DTYPES[entry["dtype"]]

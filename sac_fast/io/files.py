@@ -16,8 +16,11 @@ from ..errors import FileFormatError
 
 StrPath = str | os.PathLike[str]
 
-#: A store's database, by which every room tells a folder that is a store.
+#: A store's database, by which every room tells a folder that is a store: its name, and what its header says.
 STORE_DATABASE = "zoo.sqlite"
+STORE_APPLICATION_ID = 0x5341435A  # "SACZ"
+#: What the header of a store's file of outputs says that it is.
+STORE_OUTPUTS = "zoo outputs"
 #: What the index of a labelled zoo, zoo.json, says that it is.
 LABELLED_ZOO = "sac_fast labelled zoo"
 
@@ -159,6 +162,44 @@ def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
         limit = f"{max_bytes:,} bytes, {what}" if what else f"{max_bytes:,} bytes"
         raise FileFormatError(f"{os.fspath(path)!r} must have at most {limit}, got more")
     return content
+
+
+def blobs_of(root: StrPath) -> Path | None:
+    """``X/blobs`` of a folder ``X/snapshots/REVISION``, where a model hub keeps its files; None of any other."""
+    real = Path(os.path.realpath(root))
+    return real.parent.parent / "blobs" if real.parent.name == "snapshots" else None
+
+
+def is_inside(found: str, root: StrPath) -> bool:
+    """Whether a path without links lies in a folder, or in its `blobs_of`.
+
+    Args:
+        found: the path, as `os.path.realpath` gives it.
+        root: the folder.
+    """
+    return Path(found).is_relative_to(os.path.realpath(root)) or Path(found).parent == blobs_of(root)
+
+
+def path_of(descriptor: int, path: StrPath) -> str:
+    """Where an open file lies; "" where that is not known."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    # Without /proc: where the path leads to now, if that is the file that is open.
+    with contextlib.suppress(OSError):
+        found = os.path.realpath(path, strict=True)
+        if os.path.samestat(os.stat(found), os.fstat(descriptor)):
+            return found
+    return ""
+
+
+def is_store(folder: StrPath) -> bool:
+    """Whether a folder has a store's database, by its header: a file of that name alone makes no store."""
+    try:
+        with open_regular(os.path.join(folder, STORE_DATABASE)) as handle:
+            head = handle.read(72)
+    except FileFormatError:
+        return False
+    return head.startswith(b"SQLite format 3\0") and head[68:] == STORE_APPLICATION_ID.to_bytes(4, "big")
 
 
 def cannot_read(path: StrPath, error: OSError | ValueError) -> FileFormatError:

@@ -69,7 +69,8 @@ class Evidence:
         """Whether the outputs of the group's member at this index are no evidence."""
         if index not in self._found:
             outputs = self._group.outputs[index]
-            form = "labels" if self._group.form.form == "labels" else "logits"  # of the rows, not of the outputs
+            # Of the rows, which are what is compared: one column of them is not one logit of two classes.
+            form = "labels" if self._group.form.form == "labels" else "similarities"
             self._found[index] = check_informative(outputs, form, metric=self._metric) is not None
         return self._found[index]
 

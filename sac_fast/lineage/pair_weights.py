@@ -6,13 +6,17 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
 from ..errors import SacFastError
 from ..io.files import StrPath
 from ..io.progress import track
+from ..ops import correlation_distance
 from ..store.records import FileStamp
 from ..verdict import holm
 from ..verify.weights import WeightsResult, weights_test
 from .result import PairWeights, Relative
+from .weights_result import WeightsRelatives
 
 #: α of the weights tests, over all pairs.
 ALPHA = 1e-3
@@ -58,7 +62,7 @@ def compare_pairs(
     """
     found, p_values = [], []
     for a, b, distance in track(pairs, "weights of near pairs", enabled=progress):
-        missing = [f"{name}: {reason}" for name in (a, b) if (reason := _why_missing(files.get(name)))]
+        missing = [f"{name}: {reason}" for name in (a, b) if (reason := why_missing(files.get(name)))]
         if missing:
             found.append(PairWeights(a, b, distance, NO_FILE, "; ".join(missing)))
             continue
@@ -69,6 +73,41 @@ def compare_pairs(
     return tuple(one if one.verdict == NO_FILE else _adjust(one, next(adjusted), alpha) for one in found)
 
 
+def take_searched(
+    found: WeightsRelatives, outputs: Mapping[str, Tensor], files: Mapping[str, StrPath | FileStamp], metric: str
+) -> tuple[PairWeights, ...]:
+    """What a search over all pairs of weights found, as tests of pairs.
+
+    Args:
+        found: by `weights_relatives`, whose p-values are adjusted for all pairs.
+        outputs: (n, k_i) by name; pairs of other models are left out.
+        files: of the weights, by name.
+        metric: of the distances between outputs, see `sac_fast.correlation_distance`.
+
+    Returns:
+        The pairs that are related, smallest p first; copies with equal arrays follow as *identical*.
+    """
+    pairs: list[tuple[str, str, str, float | None, float | None, str | None]]
+    pairs = [(one.a, one.b, one.verdict, one.p_value, one.p_holm, one.leaf) for one in found.pairs]
+    for first, *copies in found.duplicates:
+        pairs += [(first, copy, "identical", None, None, None) for copy in copies]
+    reason = f"found among all {found.tests} pairs of weights."
+    return tuple(
+        PairWeights(
+            a, b, float(correlation_distance(outputs[a], outputs[b], metric=metric)), verdict, reason, p, p_holm, leaf,
+            _older(a, b, files),
+        )
+        for a, b, verdict, p, p_holm, leaf in pairs
+        if a in outputs and b in outputs
+    )  # fmt: skip
+
+
+def _older(a: str, b: str, files: Mapping[str, StrPath | FileStamp]) -> str | None:
+    stamps = {name: files.get(name) for name in (a, b)}
+    times = {name: stamp.mtime_ns for name, stamp in stamps.items() if isinstance(stamp, FileStamp)}
+    return min(times, key=times.__getitem__) if len(times) == 2 and len(set(times.values())) == 2 else None
+
+
 def _compare(
     a: str, b: str, distance: float, files: Mapping[str, StrPath | FileStamp], alpha: float
 ) -> tuple[PairWeights, float]:
@@ -77,9 +116,7 @@ def _compare(
         result = weights_test(_path(stamps[a]), _path(stamps[b]), alpha=alpha)
     except _FAILURES as error:
         return PairWeights(a, b, distance, "inconclusive", f"{type(error).__name__}: {error}"[:500], 1.0), 1.0
-    times = {name: stamp.mtime_ns for name, stamp in stamps.items() if isinstance(stamp, FileStamp)}
-    older = min(times, key=times.__getitem__) if len(times) == 2 and len(set(times.values())) == 2 else None
-    leaf = _leaf(result, a, b)
+    leaf, older = _leaf(result, a, b), _older(a, b, files)
     return PairWeights(a, b, distance, result.verdict, result.reason, result.p_value, None, leaf, older), result.p_value
 
 
@@ -98,7 +135,8 @@ def _leaf(result: WeightsResult, a: str, b: str) -> str | None:
     return a if coarser["a"] else b
 
 
-def _why_missing(file: StrPath | FileStamp | None) -> str | None:
+def why_missing(file: StrPath | FileStamp | None) -> str | None:
+    """Why a file of weights cannot be compared any more; None: it can."""
     if file is None:
         return "no file of weights is known"
     try:

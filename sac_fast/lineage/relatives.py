@@ -20,10 +20,11 @@ from ..verify.siblings import sibling_test
 from .checks import check_search
 from .duplicates import find_duplicates
 from .forms import FormGroup, group_by_form
-from .pair_weights import MAX_PAIRS, compare_pairs, near_pairs
+from .pair_weights import MAX_PAIRS, compare_pairs, near_pairs, take_searched
 from .related import NearPairs, join
 from .result import Edge, Lineage, PairWeights, Relative
 from .search import Found, Search, search_form
+from .weights_result import WeightsRelatives
 
 __all__ = ["Edge", "Lineage", "PairWeights", "Relative", "find_relatives"]
 
@@ -41,6 +42,7 @@ def find_relatives(
     hashes: Mapping[str, str] | None = None,
     files: Mapping[str, StrPath | FileStamp] | None = None,
     max_weights: int = MAX_PAIRS,
+    searched: WeightsRelatives | None = None,
     source: str | None = None,
     siblings: Sequence[Tensor | Fingerprint] = (),
     progress: bool = False,
@@ -77,6 +79,8 @@ def find_relatives(
         hashes: of the weights, by name, where they are known.
         files: of the weights, by name; None: no weights tests.
         max_weights: largest number of pairs whose weights are tested, the nearest first.
+        searched: a search over all pairs of weights with the same names (`sac_fast.weights_relatives`): it takes the
+            place of the tests of the nearest pairs.
         source: name of the model of which `siblings` are siblings.
         siblings: outputs or fingerprints on the same probes of 4 or more models of the source's recipe.
         progress: bars on stderr.
@@ -120,7 +124,11 @@ def find_relatives(
     notes = [note for one in found for note in one.notes] + _describe_forms(groups)
     relatives = {name: of for one in found for name, of in one.relatives.items()}
     relatives = {name: relatives[name] for name in (shown(models) or own)}
-    weights = compare_pairs(near_pairs(relatives, max_weights), files, progress=progress) if files is not None else ()
+    weights: tuple[PairWeights, ...] = ()
+    if searched is not None:
+        weights = take_searched(searched, outputs_of, files or {}, metric)
+    elif files is not None:
+        weights = compare_pairs(near_pairs(relatives, max_weights), files, progress=progress)
     tested = None
     if siblings and source is not None:
         tested = _test_siblings(source, siblings, outputs_of, kinds, alpha, notes)

@@ -4,7 +4,7 @@ from ..formats.identify import identify
 from ..formats.limits import REASONS, Limits
 from ..formats.table_format import TableFormat
 from .black_box import BlackBox
-from .checkpoint import load_model, load_weights, save_weights, weights_hash
+from .checkpoint import load_model, load_weights, save_weights
 from .endpoint import Endpoint
 from .endpoint_ledger import QueryLedger
 from .endpoint_secrets import Secrets
@@ -15,6 +15,7 @@ from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
 from .reference_similarity import PairwiseSimilarity, ReferenceSimilarity, similarities
 from .runner import run_inputs, run_model
+from .state_hash import weights_hash
 
 __all__ = [
     "REASONS",

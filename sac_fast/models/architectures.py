@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from torch import nn
 
 from ..errors import ModelError, describe_error
 from ..formats.limits import refuse
+from ..formats.weights.states import StoredState
+from .fitting import ExpectedState, Fit, Misfit, check_digests, choose_fit, fit_states, views_of, without_values
 
 _SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_SHOWN = 5
 _TIMM = "timm:"
+_NEVER = 1 << 62  # how far from fitting what cannot be built is
+_PROBLEM = 160  # characters that are said of an architecture which is not the nearest one
 
 
 def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
@@ -60,62 +64,6 @@ def _call(spec: str, target: Callable[..., Any], kwargs: Mapping[str, Any]) -> n
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec!r} must return an nn.Module, got {type(model).__name__}")
     return model
-
-
-def check_fit(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor], name: str) -> None:
-    """Compare weights with what a model expects, name by name.
-
-    Args:
-        expected: the model's state dict.
-        got: the file's.
-        name: what messages call the file.
-
-    Raises:
-        ModelError: names, shapes or kinds (float, integer, complex) differ; the first few are listed.
-    """
-    if problems := _misfits(expected, got):
-        raise ModelError(f"weights {name} do not fit the model: {'; '.join(problems)}")
-
-
-def without_prefix(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights without DataParallel's ``"module."`` before every name, where the model has no such names."""
-    prefix = "module."
-    if got and all(key.startswith(prefix) for key in got) and not any(key.startswith(prefix) for key in expected):
-        return {key[len(prefix) :]: value for key, value in got.items()}
-    return dict(got)
-
-
-def _misfits(expected: Mapping[str, Any], got: Mapping[str, torch.Tensor]) -> list[str]:
-    wrong = []
-    for key in expected.keys() & got.keys():
-        want, have = expected[key], got[key]
-        if not isinstance(want, torch.Tensor) or nn.parameter.is_lazy(want):
-            continue  # load_state_dict decides
-        if want.shape != have.shape or _kind(want) != _kind(have):
-            wrong.append(f"{key} (expected {_describe_tensor(want)}, got {_describe_tensor(have)})")
-    problems = {
-        "missing": [f"{key} {_describe_tensor(expected[key])}" for key in expected.keys() - got.keys()],
-        "unexpected": [f"{key} {_describe_tensor(got[key])}" for key in got.keys() - expected.keys()],
-        "mismatched": wrong,
-    }
-    return [_first(what, sorted(items)) for what, items in problems.items() if items]
-
-
-def _kind(tensor: torch.Tensor) -> str:
-    if tensor.is_complex():
-        return "complex"
-    return "float" if tensor.is_floating_point() else "integer"
-
-
-def _describe_tensor(value: Any) -> str:
-    if not isinstance(value, torch.Tensor) or nn.parameter.is_lazy(value):
-        return type(value).__name__
-    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-
-
-def _first(what: str, items: list[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return f"{len(items)} {what}: {', '.join(items[:_SHOWN])}{more}"
 
 
 def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
@@ -168,52 +116,77 @@ def split_architecture(text: str) -> tuple[str, dict[str, Any]]:
     return spec, kwargs
 
 
-def infer_architecture(
-    state: Mapping[str, torch.Tensor], architectures: Sequence[str], name: str
-) -> tuple[str, dict[str, Any]]:
-    """The only registered architecture whose tensors have the names, shapes and kinds of ``state``.
+@dataclass(frozen=True)
+class Inferred:
+    """An architecture that fits the weights of a file, and which of them."""
 
-    Each is built on the meta device, so nothing is allocated for those that do not fit.
+    spec: str
+    kwargs: dict[str, Any]
+    fit: Fit
+
+
+def infer_architecture(states: Mapping[str, StoredState], architectures: Sequence[str], name: str) -> Inferred:
+    """The only registered architecture whose tensors have the names, shapes and kinds of a state.
+
+    Each is built on the meta device, so nothing is allocated for those that do not fit. One that cannot be built fits
+    none, and the others are tried all the same.
 
     Args:
-        state: the weights.
+        states: of the file.
         architectures: see `split_architecture`; the same one given twice counts once.
         name: what messages call the file.
 
-    Returns:
-        The spec and its keyword arguments.
-
     Raises:
         ModelRefusedError: none fits, or several do.
-        ModelError: one of the architectures cannot be built.
+        ModelError: the only one given cannot be built.
     """
     if not architectures:
-        refuse("no-architecture", f"{name} holds weights: an architecture must be given, got none to choose from")
-    tried = {text: meta_state(*split_architecture(text)) for text in dict.fromkeys(architectures)}
-    fitting = [text for text, expected in tried.items() if not _misfits(expected, without_prefix(expected, state))]
+        check_digests(states)
+        refuse("no-architecture", f"{name} holds weights: an architecture must be given (--architecture), got none")
+    tried = {text: split_architecture(text) for text in dict.fromkeys(architectures)}
+    views = views_of(states)
+    fitting: dict[str, list[Fit]] = {}
+    problems: list[tuple[int, str]] = []
+    for text, (spec, kwargs) in tried.items():
+        try:
+            found = fit_states(expected_state(spec, kwargs), views)
+        except ModelError as error:
+            if len(tried) == 1:
+                raise
+            problems.append((_NEVER, f"{text} cannot be built ({str(error)[:200]})"))
+            continue
+        if isinstance(found, Misfit):
+            problems.append((found.distance, f"{text}: {found.message}"))
+        else:
+            fitting[text] = found
     if not fitting:
-        found = f"none of {', '.join(tried)}"
-        refuse("no-architecture", f"{name} must fit one of the registered architectures, got {found}")
+        check_digests(states)
+        problems.sort(key=lambda problem: problem[0])
+        said = [problems[0][1], *(f"{text[:_PROBLEM]}…" if len(text) > _PROBLEM else text for _, text in problems[1:])]
+        refuse("no-architecture", f"{name} must fit one of the registered architectures, got none; {' | '.join(said)}")
     if len(fitting) > 1:
         refuse("ambiguous-architecture", f"{name} must fit one architecture only, got {' and '.join(fitting)}")
-    return split_architecture(fitting[0])
+    [(text, fits)] = fitting.items()
+    return Inferred(*tried[text], choose_fit(fits, name))
 
 
-_META_STATES: dict[str, dict[str, torch.Tensor]] = {}
+_EXPECTED: dict[str, ExpectedState] = {}
 
 
-def meta_state(spec: str, kwargs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Names, shapes and dtypes of an architecture's tensors, as tensors of the meta device; kept for the next file."""
+def expected_state(spec: str, kwargs: Mapping[str, Any]) -> ExpectedState:
+    """What an architecture expects of a state dict, on the meta device; kept for the next file.
+
+    Raises:
+        ModelError: it cannot be built.
+    """
     key = json.dumps([spec, dict(kwargs)], sort_keys=True, default=str)
-    if key not in _META_STATES:
-        try:
-            with torch.device("meta"):
+    if key not in _EXPECTED:
+        with torch.random.fork_rng(devices=[]):  # what is built next must not depend on what was built before
+            try:
+                with torch.device("meta"):
+                    model = build_architecture(spec, kwargs)
+            except ModelError:
+                # Some constructors look at values, which the meta device does not have.
                 model = build_architecture(spec, kwargs)
-        except ModelError:
-            # Some constructors look at values, which the meta device does not have.
-            model = build_architecture(spec, kwargs)
-        state = model.state_dict().items()
-        _META_STATES[key] = {
-            name: value.to("meta") if isinstance(value, torch.Tensor) else value for name, value in state
-        }
-    return _META_STATES[key]
+        _EXPECTED[key] = ExpectedState(without_values(model))
+    return _EXPECTED[key]

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 
 from ..errors import ModelError, require
-from ..io.hashing import content_hash, hash_json
+from ..io.hashing import hash_json
 from ..ops.arguments import check_choice
 from ..probes import ProbeSet
+from ..probes.export import image_key
 from .endpoint import ANSWER_FORMS, Endpoint, check_labels
 from .endpoint_answer import read_answer
 from .endpoint_http import HttpPredict
@@ -147,8 +148,10 @@ class BlackBox:
         try:
             complete = run.run(images.items(), "first", progress=progress)
             if complete:
-                repeated = {key: images[key] for key in list(images)[: self.repeats]}
-                run.run(repeated.items(), "repeat")  # a spent budget leaves fewer of them
+                again = self._ledger.answers(self._service, "repeat")
+                left = [key for key in images if key not in again][: max(0, self.repeats - len(again))]
+                # a spent budget leaves fewer of them
+                run.run([(key, images[key]) for key in left], "repeat")
         finally:
             if isinstance(self._predict, HttpPredict):
                 self._predict.close()
@@ -174,14 +177,15 @@ class BlackBox:
         largest = max((float(np.abs(a - b).max()) for a, b in pairs if len(a) == len(b)), default=0.0)
         return Drift(len(pairs), changed, None if self.output_form == "labels" else largest)
 
+    def summary(self) -> dict[str, Any]:
+        """Where the model is and what it was asked, as JSON values."""
+        drift = self.drift()
+        more = {"repeated": drift.repeated, "changed": drift.changed, "largest_change": drift.largest}
+        return {"address": self.address, "queries": self.counts, **more}
+
     def seconds_a_query(self) -> float | None:
         """Median seconds of an answered query; None before the first one."""
         return self._ledger.seconds_a_query(self._service)
 
     def _read(self, answer: Any) -> list[float]:
         return read_answer(answer, self.output_form, self.labels)
-
-
-def image_key(image: npt.NDArray[np.uint8]) -> str:
-    """Hash of one image, by which its answer is found again."""
-    return content_hash({"image": image})

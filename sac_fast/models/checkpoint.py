@@ -1,9 +1,10 @@
-"""Models by name, and their weights: safetensors, or a state dict that ``weights_only`` can read."""
+"""Models by name, and their weights: safetensors, or what ``torch.save`` wrote."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,35 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..errors import ModelError, describe_error
-from ..formats.identify import open_model_file
-from ..formats.limits import Limits, refuse
-from ..formats.safetensors import Header, looks_like_safetensors, read_header, read_tensors
-from ..formats.torch_file import StateDict, read_torch
-from ..io.files import StrPath, atomic_write, file_size
-from ..io.hashing import hash_entries
-from .architectures import call_spec, check_fit, without_prefix
+from ..errors import ModelError
+from ..formats.identify import identify_open, open_model_file
+from ..formats.limits import Limits
+from ..formats.recognised import refuse_format
+from ..formats.weights.states import HASH_KEY, STATES, StoredState, stored_states
+from ..io.files import StrPath, atomic_write
+from .architectures import call_spec
+from .fitting import (
+    ExpectedState,
+    Fit,
+    Misfit,
+    check_digests,
+    choose_fit,
+    fill_module,
+    fit_states,
+    states_under,
+    views_of,
+)
+from .state_hash import dense_state, weights_hash
+from .state_views import StateDict, state_views
 
-_HASH_KEY = "sac_fast.weights_hash"
 
-
-def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
+def load_model(
+    spec: str,
+    *,
+    weights: StrPath | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    weights_key: str | None = None,
+) -> nn.Module:
     """Build a model by calling what ``spec`` names, and fill in its weights.
 
     Importing the module runs its code: name only modules you trust. Weight files are only read, never run.
@@ -32,6 +49,7 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
         spec: ``"package.module:callable"``; the callable (a class or a function) returns an `nn.Module`.
         weights: see `load_weights`; None: as the callable leaves them.
         kwargs: keyword arguments of the callable.
+        weights_key: see `load_weights`.
 
     Returns:
         The model, in the mode in which the callable leaves it.
@@ -47,24 +65,27 @@ def load_model(spec: str, *, weights: StrPath | None = None, kwargs: Mapping[str
     """
     model = call_spec(spec, kwargs)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, weights_key=weights_key)
     return model
 
 
-def load_weights(model: nn.Module, path: StrPath) -> None:
-    """Load weights strictly: every tensor is there, none is left over, every shape fits. All or nothing.
+def load_weights(model: nn.Module, path: StrPath, *, weights_key: str | None = None) -> None:
+    """Load weights as ``load_state_dict(strict=True)`` does, from whatever a file keeps them in. All or nothing.
 
-    The format is identified by content, not by name: safetensors, or what ``torch.save`` wrote of a state dict and
-    ``torch.load(weights_only=True)`` reads. A mapping under the key ``"state_dict"`` is taken, and a
-    ``"module."`` (DataParallel) before every name is removed. Values are converted to the model's dtypes
-    within one kind (float, integer, complex).
+    The format is identified by content, not by name: safetensors, what ``torch.save`` wrote, or the index of a
+    checkpoint in several files (``model.safetensors.index.json``). The only mapping in it whose tensors fit is taken,
+    however deep it lies; prefixes that wrappers put before every name (``module.``, ``_orig_mod.``, ``model.``) are
+    removed, and pruning, weight norm and spectral norm are undone where the model has none. Values are converted to the
+    model's dtypes within one kind (float, integer, complex). Nothing that the file names is run.
 
     Args:
         model: changed in place.
         path: the file.
+        weights_key: which mapping, where several fit: ``"state_dict_ema"``.
 
     Raises:
-        ModelRefusedError: (a FileFormatError) the file cannot be read safely, is damaged, or is no state dict.
+        ModelRefusedError: (a FileFormatError) the file cannot be read safely, is damaged, or holds no state dict, or
+            several that fit and differ.
         ModelError: names, shapes or kinds do not fit; the first few are listed.
 
     Example::
@@ -76,64 +97,54 @@ def load_weights(model: nn.Module, path: StrPath) -> None:
         >>> sac_fast.weights_hash(model) == digest
         True
     """
-    fill_module(model, read_weights(path), repr(os.fspath(path)))
+    name = repr(os.fspath(path))
+    with open_states(path, Limits()) as states:
+        found = fit_states(ExpectedState(model), views_of(states_under(states, weights_key, name)))
+        if isinstance(found, Misfit):
+            check_digests(states)
+            raise ModelError(f"weights {name} do not fit the model: {found.message}")
+        fill_module(model, choose_fit(found, name), name)
 
 
-def fill_module(module: nn.Module, state: StateDict, name: str) -> None:
-    """Give a module its weights, strictly; the tensors in ``state`` are copied and released one by one.
+@contextlib.contextmanager
+def open_states(path: StrPath, limits: Limits) -> Iterator[Mapping[str, StoredState]]:
+    """The state dicts of a file, which stays open.
 
     Args:
-        module: changed in place.
-        state: emptied.
-        name: what messages call the file.
+        path: safetensors, what ``torch.save`` wrote, or the index of several such files; identified by content.
+        limits: caps on the file.
 
     Raises:
-        ModelError: names, shapes or kinds do not fit.
+        ModelRefusedError: the file cannot be read safely, is damaged, or holds no state dict.
     """
-    expected = module.state_dict()
-    fitting = without_prefix(expected, state)
-    state.clear()
-    check_fit(expected, fitting, name)
-    try:
-        module.load_state_dict(fitting)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"weights {name} do not fit {type(module).__name__}: {describe_error(error)}") from error
+    name = repr(os.fspath(path))
+    with contextlib.ExitStack() as stack:
+        handle = stack.enter_context(open_model_file(path, limits))
+        format = identify_open(handle, name, limits)
+        if format not in STATES:
+            refuse_format(format, name, "a file of weights (safetensors or torch.save)")
+        yield stored_states(format, handle, Path(path), name, limits, stack)
 
 
-def read_weights(path: StrPath, *, limits: Limits | None = None, root: Path | None = None) -> StateDict:
-    """Read a state dict, every size in the file checked before memory is taken.
+def read_weights(path: StrPath, *, limits: Limits | None = None, weights_key: str | None = None) -> StateDict:
+    """Read the state dict of a file, every size in it checked before memory is taken.
 
     Args:
-        path: safetensors, or what ``torch.save`` wrote of a state dict; identified by content.
+        path: see `load_weights`.
         limits: caps on the file; None: ``Limits()``.
-        root: a folder that links may not lead out of; None: anywhere.
+        weights_key: which of several state dicts.
 
     Returns:
         Name -> dense tensor on the CPU, as the file has them.
 
     Raises:
-        ModelRefusedError: the file cannot be read safely, is damaged, or is no state dict.
+        ModelRefusedError: the file cannot be read safely, is damaged, or holds no state dict, or several.
     """
-    limits, name = limits or Limits(), repr(os.fspath(path))
-    with open_model_file(path, limits, root=root) as handle:
-        head = handle.read(9)
-        if not looks_like_safetensors(head, file_size(handle)):
-            return read_torch(handle, name, limits)
-        header = read_header(handle, name, limits)
-        state = read_tensors(handle, name, header)
-    check_weights_hash(state, header, name)
-    return state
-
-
-def check_weights_hash(state: StateDict, header: Header, name: str) -> None:
-    """Compare a safetensors file's tensors with the hash that `save_weights` put into its metadata, if it did.
-
-    Raises:
-        ModelRefusedError: they differ.
-    """
-    digest = header.metadata.get(_HASH_KEY)
-    if digest is not None and digest != (found := weights_hash(state)):
-        refuse("damaged", f"{name} is damaged: its weights must have the hash {digest}, got {found}")
+    name = repr(os.fspath(path))
+    with open_states(path, limits or Limits()) as states:
+        found = states_under(states, weights_key, name)
+        views = (state_views(state)[0] for state in found.values())
+        return choose_fit([Fit(key, view) for key, view in zip(found, views, strict=True)], name).view.read()
 
 
 def save_weights(path: StrPath, model: nn.Module | Mapping[str, torch.Tensor]) -> str:
@@ -157,53 +168,10 @@ def save_weights(path: StrPath, model: nn.Module | Mapping[str, torch.Tensor]) -
         >>> sac_fast.identify("mine.safetensors")
         'safetensors'
     """
-    state = _dense_state(model)
+    state = dense_state(model)
     digest = weights_hash(state)
     copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
-    blob = safetensors.torch.save(copies, {"format": "pt", _HASH_KEY: digest})
+    blob = safetensors.torch.save(copies, {"format": "pt", HASH_KEY: digest})
     with atomic_write(path) as handle:
         handle.write(blob)
     return digest
-
-
-def weights_hash(model: nn.Module | Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the state dict's names, dtypes, shapes and bytes, in the order of the names.
-
-    Args:
-        model: a module or a state dict, on any device.
-
-    Returns:
-        ``"sha256:..."``; the same on every device and in every process.
-
-    Raises:
-        ModelError: an entry that is not a dense tensor with values.
-
-    Example::
-
-        >>> import torch
-        >>> sac_fast.weights_hash({"weight": torch.zeros(2)})
-        'sha256:9c9e28ef72b573977413896c4d0de5978bf020bc8edd12e8ccbb8de0195cc3ed'
-    """
-    return hash_entries(
-        (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), [_bytes(value)])
-        for key, value in _dense_state(model).items()
-    )
-
-
-def _bytes(tensor: torch.Tensor) -> memoryview:
-    flat = tensor.contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data  # through uint8, since NumPy has no bfloat16
-
-
-def _dense_state(model: nn.Module | Mapping[str, torch.Tensor]) -> StateDict:
-    state: Mapping[str, Any] = model.state_dict() if isinstance(model, nn.Module) else model
-    dense: StateDict = {}
-    for key, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            raise ModelError(f"state dict must hold tensors only, got {type(value).__name__} at {key!r}")
-        if nn.parameter.is_lazy(value) or value.is_meta:
-            raise ModelError(f"state dict must hold values, got an uninitialised tensor at {key!r}")
-        if value.layout != torch.strided or value.is_quantized:
-            raise ModelError(f"state dict must hold dense tensors, got {value.layout} {value.dtype} at {key!r}")
-        dense[key] = value.detach().cpu().resolve_conj().resolve_neg()
-    return dense

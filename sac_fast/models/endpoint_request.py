@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import secrets
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
+from ..probes.export import encode_image
 from .endpoint import IMAGE, Endpoint
-
-JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -30,19 +27,6 @@ class RequestBody:
 
     content: bytes
     content_type: str
-
-
-def encode_image(image: npt.NDArray[np.uint8], image_format: str) -> bytes:
-    """An image file: PNG holds the pixels as they are, JPEG (quality 95, 4:4:4) does not.
-
-    Args:
-        image: uint8 ``(H, W, 3)``.
-        image_format: ``"png"`` or ``"jpeg"``.
-    """
-    made = io.BytesIO()
-    options: dict[str, Any] = {"quality": JPEG_QUALITY, "subsampling": 0} if image_format == "jpeg" else {}
-    Image.fromarray(image).save(made, format=image_format.upper(), **options)
-    return made.getvalue()
 
 
 def make_body(endpoint: Endpoint, image: npt.NDArray[np.uint8]) -> RequestBody:

@@ -25,7 +25,10 @@ class ModelEntry:
         output: which of several outputs, see `run_model`; of recorded outputs the array's name.
         tags: ``"independent"`` marks a model known to be independent; others have no meaning here.
         root: a folder that links may not lead out of; None: anywhere.
+        inputs: fixed values of an ONNX model's further inputs, by name: a number, lists of numbers, or ``"zeros"``.
+        weights_key: which of several state dicts in the file, ``"state_dict_ema"``; None: the only one that fits.
         table: what is known of a text table of recorded outputs.
+        claims: what a manifest inside the folder says of it, which the user has not named: to be shown, not believed.
 
     Raises:
         ModelError: an empty name.
@@ -45,7 +48,10 @@ class ModelEntry:
     output: int | str | None = None
     tags: tuple[str, ...] = ()
     root: Path | None = None
+    weights_key: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     table: TableFormat = field(default_factory=TableFormat)
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -53,3 +59,4 @@ class ModelEntry:
         object.__setattr__(self, "path", Path(self.path))
         object.__setattr__(self, "tags", tuple(self.tags))
         object.__setattr__(self, "kwargs", dict(self.kwargs))
+        object.__setattr__(self, "inputs", dict(self.inputs))

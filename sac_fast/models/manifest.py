@@ -14,8 +14,12 @@ zoo.toml::
     path = "a/weights.safetensors"   # relative to the manifest, inside its folder
     name = "a"                       # default: the path
 
-zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), table (JSON), output, tags (with
-spaces between them), of which only path is needed. zoo.json is that of a `LabelledZoo`.
+A model may have ``weights_key = "state_dict_ema"``, where its file holds several state dicts, and ``inputs = { state =
+"zeros", sr = 16000 }``: fixed values of an ONNX model's further inputs.
+
+zoo.csv has the columns path, name, architecture, kwargs (JSON), preprocessing (JSON), table (JSON), output,
+weights_key, inputs (JSON), tags (with spaces between them), of which only path is needed. zoo.json is that of a
+`LabelledZoo`.
 """
 
 from __future__ import annotations
@@ -53,7 +57,8 @@ def _is_text(value: object) -> bool:
 # What each key of a model's row must be, in words and as a check.
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("path", "name", "architecture"), ("a text", _is_text)),
-    "kwargs": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
+    "weights_key": ("a text", lambda value: value is None or _is_text(value)),
+    **dict.fromkeys(("kwargs", "inputs"), ("a table or JSON object", lambda value: isinstance(value, Mapping))),
     "preprocessing": ("a table or JSON object", lambda value: value is None or isinstance(value, Mapping)),
     "output": ("a position or a name", lambda value: value is None or type(value) in (int, str)),
     "table": ("a table or JSON object", lambda value: isinstance(value, Mapping)),
@@ -62,7 +67,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 # How the cells of a zoo.csv are read that are no plain texts.
 _CELLS: dict[str, Callable[[str], Any]] = {
-    "kwargs": json.loads,
+    **dict.fromkeys(("kwargs", "inputs"), json.loads),
     "preprocessing": json.loads,
     "table": json.loads,
     "output": lambda text: int(text) if text.lstrip("-").isdecimal() else text,
@@ -179,7 +184,7 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
     name = row.get("name", str(path))
     try:
         check_lengths(name, row["tags"])
-        for key in ("path", "architecture", "output"):
+        for key in ("path", "architecture", "output", "weights_key"):
             _check_length(key, row.get(key))
     except ValueError as error:
         raise ValueError(f"{name[:80]!r}: {error}") from None
@@ -193,6 +198,8 @@ def _entry(row: Mapping[str, Any], folder: Path, defaults: ModelEntry) -> ModelE
         table=TableFormat(**row["table"]) if "table" in row else defaults.table,
         tags=tuple(dict.fromkeys([*row["tags"], *defaults.tags])),
         root=Path(os.path.abspath(folder)),
+        weights_key=row.get("weights_key", defaults.weights_key),
+        inputs=row.get("inputs", defaults.inputs),
     )
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,30 +15,50 @@ from ..formats.limits import MAX_ONNX_BYTES, Limits, refuse, refuse_errors
 from ..io.files import file_size
 from ..io.hashing import hash_json, sha256_stream
 from .entry import ModelEntry
+from .onnx_inputs import adapt_to_input, choose_input, describe_inputs, fixed_values
 from .opened_model import OpenedModel
+from .preprocessing import Preprocessing
 from .runner import Model, run_inputs
 
-_INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
+_ROUNDING = 1e-2  # what float32 may leave of a whole number of 0 to 255
+# Earlier ones read their own memory where a file says so (a location of external data, "_ORT_MEM_ADDR_").
+_MIN_VERSION = (1, 24)
 
 
 class OnnxModel(OpenedModel):
-    """An onnxruntime session; inputs are converted to what the graph takes."""
+    """An onnxruntime session; inputs are converted to what the graph takes.
+
+    Args:
+        session: of onnxruntime.
+        model_hash: of the file.
+        entry: which output is meant, and fixed values of inputs.
+        name: what messages call the file.
+    """
 
     format = "onnx"
 
-    def __init__(self, session: Any, model_hash: str, output: int | str | None, name: str) -> None:
+    def __init__(self, session: Any, model_hash: str, entry: ModelEntry, name: str) -> None:
         super().__init__(session)
-        taken = session.get_inputs()
-        if len(taken) != 1 or taken[0].type not in _INPUT_TYPES or not taken[0].shape:
-            described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in taken[:5]) or "none"
-            refuse("graph", f"{name} must take one input of floats, got {described}")
-        self.model_hash = model_hash
-        self.output = output
-        self._input: str = taken[0].name
-        self._dtype = _INPUT_TYPES[taken[0].type]
-        first = taken[0].shape[0]
+        self._inputs = describe_inputs(session)
+        self._input = choose_input(self._inputs, entry.inputs, name)
+        self._given = {value.name: entry.inputs[value.name] for value in self._inputs if value is not self._input}
+        self.output = entry.output
+        self._name = name
+        first = self._input.shape[0]
         self._fixed_batch = first if isinstance(first, int) and first > 0 else None
         self._names = [value.name for value in session.get_outputs()]
+        fixed_values(self._inputs, self._input, self._given, self._fixed_batch or 1)  # refuses wrong ones
+        # With other fixed values it is another function of the probes.
+        self.model_hash = hash_json([model_hash, self._given]) if self._given else model_hash
+        if self._given:
+            said = ", ".join(f"{key}={str(value)[:80]}" for key, value in self._given.items())
+            self.notes += (f"fixed inputs {said}",)
+
+    def adapt(self, preprocessing: Preprocessing, height: int, width: int) -> Preprocessing:
+        adapted, note = adapt_to_input(self._input, preprocessing, (height, width), self._name)
+        if note and note not in self.notes:
+            self.notes += (note,)
+        return adapted
 
     def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
         model = self.runnable()
@@ -50,20 +71,54 @@ class OnnxModel(OpenedModel):
         return self._run_session
 
     def _run_session(self, inputs: Tensor) -> Any:
-        values = inputs.to("cpu", self._dtype).contiguous().numpy()
-        rows = len(values)
-        if self._fixed_batch is not None and rows < self._fixed_batch:
-            # The last batch of a graph that takes so many and no fewer: its last row is repeated.
-            values = np.concatenate([values, np.repeat(values[-1:], self._fixed_batch - rows, axis=0)])
-        outputs = [
-            value[:rows] if isinstance(value, np.ndarray) and len(values) != rows and value.ndim else value
-            for value in self.content.run(None, {self._input: values})
-        ]
+        values = self._values(inputs)
+        step = self._fixed_batch or len(values)
+        parts = [self._run_batch(values[start : start + step]) for start in range(0, len(values), step)]
+        outputs = parts[0]
+        if len(parts) > 1:
+            outputs = [
+                np.concatenate(some) if getattr(some[0], "ndim", 0) else some[0] for some in zip(*parts, strict=True)
+            ]
         if isinstance(self.output, int):
             return outputs
         if self.output is None and len(outputs) == 1:
             return outputs[0]
         return dict(zip(self._names, outputs, strict=True))
+
+    def _run_batch(self, values: npt.NDArray[Any]) -> list[Any]:
+        """The outputs of one call."""
+        rows = len(values)
+        if self._fixed_batch is not None and rows < self._fixed_batch:
+            # The last batch of a graph that takes so many and no fewer: its last row is repeated.
+            values = np.concatenate([values, np.repeat(values[-1:], self._fixed_batch - rows, axis=0)])
+        fixed = fixed_values(self._inputs, self._input, self._given, len(values))
+        try:
+            returned = self.content.run(None, {self._input.name: values, **fixed})
+        except Exception as error:  # the runtime's own classes derive from Exception alone
+            wanted = f"inputs of shape {values.shape} for {self._input}"
+            said = str(error).rpartition(" : ")[2].splitlines()[0][:200]
+            remedy = "name what it takes by --size, --colour-order, --layout, or --input for further inputs"
+            raise ModelError(f"onnxruntime refused {wanted}: {remedy} ({said})") from error
+        return [
+            value[:rows] if isinstance(value, np.ndarray) and len(values) != rows and value.ndim else value
+            for value in returned
+        ]
+
+    def _values(self, inputs: Tensor) -> npt.NDArray[Any]:
+        """The batch in the graph's dtype; whole numbers are pixels as they are."""
+        values: npt.NDArray[Any] = inputs.to("cpu").contiguous().numpy()
+        dtype: np.dtype[Any] = np.dtype(self._input.dtype)
+        if not self._input.is_whole:
+            return values.astype(dtype, copy=False)
+        whole: npt.NDArray[Any] = np.rint(values)
+        limits = np.iinfo(dtype)
+        if np.abs(whole - values).max(initial=0) > _ROUNDING or whole.min() < limits.min or whole.max() > limits.max:
+            wanted = f"whole numbers from {limits.min} to {limits.max} for {self._input}"
+            found = f"values from {values.min():.4g} to {values.max():.4g}"
+            raise ModelError(
+                f"inputs must be {wanted}, got {found}; name --mean and --std that make them of pixels / 255"
+            )
+        return whole.astype(dtype)
 
 
 def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
@@ -89,6 +144,9 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     except ImportError as error:
         remedy = f"pip install 'sac-fast[onnx]' ({error})"
         refuse("missing-extra", f"{name} is an ONNX file, which needs onnxruntime: {remedy}", error)
+    if _version(onnxruntime.__version__) < _MIN_VERSION:
+        wanted = "onnxruntime >= " + ".".join(map(str, _MIN_VERSION))
+        refuse("missing-extra", f"{name} is an ONNX file, which needs {wanted}, got {onnxruntime.__version__}")
     if file_size(handle) > MAX_ONNX_BYTES:
         refuse("too-large", f"{name} must have at most {MAX_ONNX_BYTES:,} bytes, got {file_size(handle):,}")
     handle.seek(0)
@@ -118,4 +176,8 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
             # Folding constants would compute what the graph says before it is run.
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )  # fmt: skip
-    return OnnxModel(session, digest, entry.output, name)
+    return OnnxModel(session, digest, entry, name)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +15,36 @@ from ..formats.limits import Limits, refuse
 from ..formats.npy import check_output_shape
 from ..formats.recorded import RecordedOutputs, read_recorded
 from ..formats.safetensors import read_header, read_tensors
-from ..formats.torch_file import read_torch
-from ..io.hashing import content_hash
+from ..formats.weights.states import STATES, StoredState, stored_states
 from .architectures import build_architecture, infer_architecture
-from .checkpoint import check_weights_hash, fill_module, weights_hash
 from .entry import ModelEntry
+from .fitting import (
+    ExpectedState,
+    Fit,
+    Misfit,
+    check_digests,
+    choose_fit,
+    fill_module,
+    fit_states,
+    states_under,
+    views_of,
+)
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
-from .runner import Model, run_inputs, use_fastest_memory_format
+from .recorded_model import RecordedModel
+from .runner import run_inputs, use_fastest_memory_format
+from .state_hash import weights_hash
 
 _OUTPUTS = "outputs"
 
 
 class _Network(OpenedModel):
-    def __init__(self, format: str, module: nn.Module, entry: ModelEntry, spec: str, kwargs: dict[str, object]) -> None:
+    def __init__(
+        self, format: str, module: nn.Module, entry: ModelEntry, spec: str, kwargs: dict[str, object], fit: Fit
+    ) -> None:
         super().__init__(module.eval())
+        self.weights = fit.provenance()
+        self.notes = fit.notes()
         self.format, self.architecture, self.kwargs = format, spec, kwargs
         self.output = entry.output
         self.model_hash = weights_hash(module)
@@ -50,30 +66,6 @@ class _Network(OpenedModel):
         self.runnable().to(device=device, dtype=dtype)
         self._memory_format = None
         return self
-
-
-class _Recorded(OpenedModel):
-    recorded = True
-
-    def __init__(self, format: str, recorded: RecordedOutputs, name: str) -> None:
-        outputs = recorded.outputs
-        super().__init__(outputs)
-        self.format = format
-        self.probe_hash, self.output_form = recorded.probe_hash, recorded.output_form
-        self.notes = recorded.notes
-        if not bool(torch.isfinite(outputs).all()):
-            row = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
-            refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
-        self.model_hash = content_hash({_OUTPUTS: outputs.numpy()})
-
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
-        outputs: Tensor = self.content
-        if inputs is not None and len(inputs) != len(outputs):
-            raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(outputs)}")
-        return outputs
-
-    def runnable(self) -> Model:
-        raise ModelError("model must be one that can be run, got recorded outputs")
 
 
 def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures: Sequence[str] = ()) -> OpenedModel:
@@ -106,22 +98,22 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
     """
     limits = limits or Limits()
     name = repr(os.fspath(entry.path))
-    with open_model_file(entry.path, limits, root=entry.root) as handle:
+    with contextlib.ExitStack() as stack:
+        handle = stack.enter_context(open_model_file(entry.path, limits, root=entry.root))
         format = identify_open(handle, name, limits)
-        if format == "safetensors":
+        if format == "safetensors" and entry.architecture is None:
             header = read_header(handle, name, limits)
-            recorded = entry.architecture is None and set(header.tensors) == {_OUTPUTS}
-            state = read_tensors(handle, name, header)
-            if recorded:
-                return _Recorded(format, RecordedOutputs(_outputs(state[_OUTPUTS], name)), name)
-            check_weights_hash(state, header, name)
-            return _network(format, state, entry, architectures, name)
-        if format in ("torch", "torch-legacy", "pickle", "torchscript", "pt2"):
-            return _network(format, read_torch(handle, name, limits), entry, architectures, name)
+            if set(header.tensors) == {_OUTPUTS}:
+                outputs = read_tensors(handle, name, header)[_OUTPUTS]
+                return RecordedModel(format, RecordedOutputs(_outputs(outputs, name)), name)
+        if format in STATES:
+            states = stored_states(format, handle, entry.path, name, limits, stack, root=entry.root)
+            return _network(format, states_under(states, entry.weights_key, name), entry, architectures, name)
         if format == "onnx":
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
-        return _Recorded(format, read_recorded(format, handle, name, limits, key, entry.table), name)
+        return RecordedModel(format, read_recorded(format, handle, name, limits, key, entry.table), name)
+    raise AssertionError("nothing suppresses an exception here")
 
 
 def _outputs(tensor: Tensor, name: str) -> Tensor:
@@ -132,12 +124,19 @@ def _outputs(tensor: Tensor, name: str) -> Tensor:
 
 
 def _network(
-    format: str, state: dict[str, Tensor], entry: ModelEntry, architectures: Sequence[str], name: str
+    format: str, states: Mapping[str, StoredState], entry: ModelEntry, architectures: Sequence[str], name: str
 ) -> OpenedModel:
     if entry.architecture is None:
-        spec, kwargs = infer_architecture(state, architectures, name)
+        inferred = infer_architecture(states, architectures, name)
+        spec, kwargs, fit = inferred.spec, inferred.kwargs, inferred.fit
+        module = build_architecture(spec, kwargs)
     else:
         spec, kwargs = entry.architecture, dict(entry.kwargs)
-    module = build_architecture(spec, kwargs)
-    fill_module(module, state, name)
-    return _Network(format, module, entry, spec, kwargs)
+        module = build_architecture(spec, kwargs)
+        found = fit_states(ExpectedState(module), views_of(states))
+        if isinstance(found, Misfit):
+            check_digests(states)
+            raise ModelError(f"weights {name} do not fit {spec}: {found.message}")
+        fit = choose_fit(found, name)
+    fill_module(module, fit, name)
+    return _Network(format, module, entry, spec, kwargs, fit)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..probes import ProbeSet
+from .preprocessing import Preprocessing
 from .runner import Model
 
 
@@ -25,6 +26,8 @@ class OpenedModel(ABC):
         output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
+        weights: which state dict of the file was taken (``"key"``), the prefix that was removed, parametrizations that
+            were undone and entries that were left out, as JSON can hold them; empty for a plain state dict.
         notes: what was taken for what, where the file left a choice; to be shown and kept with the outputs.
 
     Example::
@@ -47,6 +50,7 @@ class OpenedModel(ABC):
 
     def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
+        self.weights: dict[str, object] = {}
         self._content: Any = content
 
     @property
@@ -59,6 +63,18 @@ class OpenedModel(ABC):
         if self._content is None:
             raise ModelError("model must be open, got one that was closed")
         return self._content
+
+    def adapt(self, preprocessing: Preprocessing, height: int, width: int) -> Preprocessing:
+        """The preprocessing with what the file declares and nobody named; see `notes`.
+
+        Args:
+            preprocessing: as it was given.
+            height, width: of the probes.
+
+        Raises:
+            ModelRefusedError: the model takes no images.
+        """
+        return preprocessing
 
     @abstractmethod
     def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:

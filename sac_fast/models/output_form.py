@@ -40,6 +40,7 @@ __all__ = [
     "check_output_form",
     "decimals_of",
     "detect_output_form",
+    "reason_of_ties",
     "score_rows",
     "to_form",
     "weakest_form",
@@ -229,6 +230,34 @@ def check_informative(outputs: Tensor, form: str, *, metric: str | None = None) 
         return f"{what}: effective rank {rank:.2f} of the correlations, a test needs {_MIN_EFFECTIVE_RANK}"
     if float(off.std()) < _MIN_DEVIATION:
         return f"the correlations of all pairs of probes are equal within {_MIN_DEVIATION}"
+    return None
+
+
+def reason_of_ties(rows: Tensor, metric: str) -> str | None:
+    """Why correlations of rows say nothing at all, whatever the other model: all are equal, or signs of one column.
+
+    `check_informative` is the rule of tests, which need more than that.
+
+    Args:
+        rows: (n, k) as scores take them, see `score_rows`.
+        metric: of the correlations.
+
+    Returns:
+        The reason in a few words, to follow the name of the model; or None.
+
+    Example::
+
+        >>> import torch
+        >>> reason_of_ties(torch.tensor([[1.0], [-2.0], [3.0]]), "cosine")
+        'outputs of one column have correlations of ±1 or 0 only'
+        >>> reason_of_ties(torch.tensor([[1.0, 0.0], [0.5, 2.0]]), "cosine")
+    """
+    if rows.shape[1] == 1:
+        return "outputs of one column have correlations of ±1 or 0 only"
+    if metric in ("pearson", "spearman") and bool((rows == rows[:, :1]).all()):
+        return "the values of each row are equal"
+    if bool((rows == rows[:1]).all()):
+        return "all rows are equal"
     return None
 
 

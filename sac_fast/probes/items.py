@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
+import contextlib
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileFormatError, ProbeError
+from ..formats.limits import Limits
 from ..io.files import StrPath, open_regular, read_regular
 from .folder import class_names, list_images
-from .image_file import ImageBudget, TooMuchError, check_file_size, image_extensions, open_image
+from .image_file import check_file_size, image_extensions
 
-# Formats for which DALI's CPU decoders give the same pixels as Pillow (tests/probes/test_probes_dali.py).
-DALI_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 _MAX_LIST_BYTES = 256 << 20
 
 
@@ -88,29 +87,6 @@ def list_items(source: StrPath | Sequence[StrPath], labels: str = "none") -> tup
     return kind, found, classes
 
 
-def check_header(item: Item, data: bytes, budget: ImageBudget) -> None:
-    """Refuse images that Pillow and DALI decode differently, before DALI reads them.
-
-    Raises:
-        ProbeError: not an 8-bit grey or RGB image of one frame in one of `DALI_FORMATS`, or larger than Pillow's
-            pixel limit.
-        TooMuchError: too large with those before it, see `ImageBudget`.
-    """
-    budget.add(bytes=len(data))
-    try:
-        with open_image(io.BytesIO(data), DALI_FORMATS, budget) as image:
-            mode, frames = image.mode, getattr(image, "n_frames", 1)
-    except TooMuchError:
-        raise
-    except Exception as error:  # Pillow raises many types on malformed bytes
-        raise ProbeError(f"image {item.name!r} cannot be decoded: {type(error).__name__}: {error}") from error
-    if mode not in ("L", "RGB") or frames != 1:
-        raise ProbeError(
-            f"image {item.name!r} must be one frame of 8-bit grey or RGB for DALI, got {frames} of mode {mode}; "
-            "the Pillow loader takes it"
-        )
-
-
 def _listed(path: Path) -> list[Item]:
     try:
         text = read_regular(path, _MAX_LIST_BYTES, "as a list of images").decode()
@@ -138,8 +114,13 @@ def _tar_items(path: Path) -> Iterator[Item]:
     labels: dict[str, int] = {}
     try:
         # Uncompressed only, so that a member can be read in place and cannot expand.
-        with open_regular(path) as handle, tarfile.open(fileobj=handle, mode="r:") as archive:
+        with contextlib.ExitStack() as stack:
+            handle = stack.enter_context(open_regular(path))
+            Limits().check_holes(repr(str(path)), handle)
+            archive = stack.enter_context(tarfile.open(fileobj=handle, mode="r:"))
             for member in archive:
+                if member.size < 0 or member.offset_data < member.offset:
+                    raise ProbeError(f"tar {str(path)!r} must hold members of natural sizes, got {member.size}")
                 folder, _, base = member.name.rpartition("/")
                 key, _, ending = base.partition(".")
                 key = f"{folder}/{key}"
@@ -153,7 +134,7 @@ def _tar_items(path: Path) -> Iterator[Item]:
                 elif ending == "cls":
                     found = archive.extractfile(member)
                     labels[key] = int(found.read(32)) if found else 0
-    except (tarfile.TarError, FileFormatError, ValueError, OSError) as error:
+    except (tarfile.TarError, FileFormatError, ValueError, OSError, RecursionError) as error:
         if isinstance(error, ProbeError):
             raise
         raise ProbeError(f"tar {str(path)!r} must be a sound, uncompressed tar, got {error}") from error

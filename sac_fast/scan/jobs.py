@@ -7,8 +7,9 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,22 +17,29 @@ import torch
 
 from ..errors import SacFastError
 from ..fingerprint import Fingerprint
+from ..io.files import StrPath
 from ..io.hashing import canonical_json
 from ..io.version import package_version
 from ..models import Limits, ModelEntry, Preprocessing, TableFormat
-from ..models.architectures import split_architecture
 from ..models.code_path import code_folder
+from ..models.entries import list_models
+from ..models.listing import Listing
 from ..models.manifest import check_lengths
 from ..store.records import FileStamp
-from .named_modules import TRUSTED_ARCHITECTURES, WITH_HEAD
+from .named_modules import TRUSTED_ARCHITECTURES
 from .protocol import MAX_BODY_BYTES, RunResult, WireError, failed, pack
+from .sandbox import library_folders
 
 #: Probes per call on the CPU. A constant, since the last bits of the outputs depend on it.
 CPU_BATCH_SIZE = 64
 #: Reason of a model whose arguments JSON cannot hold.
 BAD_ARGUMENTS = "bad-arguments"
-#: Reason of a model whose architecture the user did not trust.
+#: Reason of weights that only a manifest inside the folder names an architecture for, whose code would be run.
 UNTRUSTED_ARCHITECTURE = "untrusted-architecture"
+
+
+#: Reason of a model whose outputs would exceed what a scan may add to a store.
+OVER_BUDGET = "over-budget"
 
 
 class ScanError(SacFastError, RuntimeError):
@@ -61,6 +69,10 @@ def request_of(job: Job) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in ("name", "architecture", "kwargs", "output")}
     preprocessing = None if entry.preprocessing is None else entry.preprocessing.to_dict()
     root = None if entry.root is None else str(entry.root)
+    if entry.weights_key is not None:  # left out else, so that requests of older stores stay what they are
+        plain["weights_key"] = entry.weights_key
+    if entry.inputs:
+        plain["inputs"] = entry.inputs
     table = {} if entry.table == TableFormat() else {"table": entry.table.to_dict()}  # not in requests of old stores
     more = {"number": job.number, "path": str(entry.path), "preprocessing": preprocessing, "root": root}
     return plain | more | table
@@ -74,16 +86,6 @@ def pack_request(job: Job) -> bytes | RunResult:
         return failed(BAD_ARGUMENTS, f"{type(error).__name__}: {error}")
 
 
-def _named_architectures(spec: str, arguments: Mapping[str, Any]) -> Iterator[str]:
-    """The architecture, and those that it is asked to build."""
-    while True:
-        yield spec
-        inner, options = arguments.get("model"), arguments.get("model_args")
-        if spec != WITH_HEAD or not isinstance(inner, str):  # another type is refused when it is called
-            return
-        spec, arguments = inner, options if isinstance(options, Mapping) else {}
-
-
 @dataclass(frozen=True)
 class WorkerSettings:
     """How the workers of a scan run models.
@@ -94,37 +96,46 @@ class WorkerSettings:
         batch_size: probes per call; None: `CPU_BATCH_SIZE` on a CPU, the largest that fits on a GPU.
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
-        trusted: architectures that entries may name, whose code is run; None: any. Those in `architectures` and
-            `TRUSTED_ARCHITECTURES` are always trusted.
+        weights_key, inputs: of models whose entry has none, see `ModelEntry`.
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
+        max_outputs: most outputs of a model for one probe.
+        max_store_bytes: of the outputs that one scan adds to a store; None: half of what is free on its disk.
+        threads: of one worker; another number than 1 can change the last bits of outputs.
+        sandbox: whether the workers that `scan_models` starts may read the models' files and libraries only, and have
+            no network; see `sac_fast.scan.sandbox`.
+        readable: files and folders that workers may read besides libraries; None: any, and the network too.
     """
 
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batch_size: int | None = None
     dtype: str | None = None
     architectures: Sequence[str] = ()
-    trusted: Sequence[str] | None = None
     limits: Limits = field(default_factory=Limits)
+    weights_key: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     table: TableFormat = field(default_factory=TableFormat)
+    max_outputs: int = 100_000
+    max_store_bytes: int | None = None
+    threads: int = 1
+    sandbox: bool = True
+    readable: Sequence[str] | None = None
 
-    def refusal(self, entry: ModelEntry) -> RunResult | None:
-        """The failure of an entry that must not be opened; None: it may be."""
-        if entry.architecture is None or self.trusted is None:
-            return None
-        trusted = {*TRUSTED_ARCHITECTURES, *self.trusted, *(split_architecture(text)[0] for text in self.architectures)}
-        for spec in _named_architectures(entry.architecture, entry.kwargs):
-            if spec not in trusted:
-                message = (
-                    f"a manifest inside the folder names the architecture {spec!r}, whose code would be run: if you "
-                    "trust it, name it yourself, or scan the manifest instead of the folder"
-                )
-                return failed(UNTRUSTED_ARCHITECTURE, message)
-        return None
+    def believe(self, entry: ModelEntry) -> ModelEntry:
+        """The entry, built as a manifest inside the folder claims where that can run no code but ours.
+
+        Trust is the pair of a callable and its arguments: a callable that the user has named, with arguments from
+        outside, can be `torch.hub.load` of a folder from outside. So claims count only where they name an architecture
+        of `TRUSTED_ARCHITECTURES`, and only while the user has named none, of which one must fit.
+        """
+        spec = entry.claims.get("architecture")
+        if entry.architecture is not None or self.architectures or spec not in TRUSTED_ARCHITECTURES:
+            return entry
+        return dataclasses.replace(entry, architecture=spec, kwargs=entry.claims.get("kwargs", {}))
 
     def batch_size_on(self, device: str) -> int | None:
         """The batch size on a device; None: the largest that fits."""
@@ -145,6 +156,9 @@ class WorkerSettings:
             "probes_shape": None if probes_shape is None else list(probes_shape),
             "max_body_bytes": self.max_body_bytes,
             # On a CPU, loading ahead would take cores away from the models that run.
+            "threads": self.threads,
+            # CUDA talks to devices and drivers in more ways than a rule can name.
+            "readable": None if self.readable is None or device != "cpu" else [*library_folders(), *self.readable],
             "overlap": device.split(":")[0] != "cpu",
         }
 
@@ -169,8 +183,11 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
-    # The first two are part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
-    for name in ("preprocessing", "table", "timeout", "memory_bytes"):
+    # The first four are part of the entry; larger limits count only with `retry_failed`, and less that may be read.
+    for name in (
+        *("preprocessing", "table", "weights_key", "inputs"),
+        *("timeout", "memory_bytes", "threads", "sandbox", "readable", "max_outputs", "max_store_bytes"),
+    ):
         del common[name]
     try:
         text = canonical_json([values, common, code_version])
@@ -220,6 +237,24 @@ def check_entries(entries: Sequence[ModelEntry]) -> None:
             check_lengths(entry.name, entry.tags)
         except ValueError as error:
             raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
+
+
+def listing_of(models: Sequence[ModelEntry] | StrPath, manifest: StrPath | None, settings: WorkerSettings) -> Listing:
+    """The models of a scan, with absolute paths, and names that differ and that a store can hold.
+
+    Args:
+        models, manifest: of `sac_fast.scan_models`.
+        settings: of the workers.
+    """
+    if isinstance(models, (str, os.PathLike)):
+        defaults = ModelEntry("all", Path(models), table=settings.table)
+        listing = list_models(Path(models), manifest=None if manifest is None else Path(manifest), defaults=defaults)
+    else:
+        listing = Listing(list(models))
+    check_entries(listing.entries)
+    # A relative path would mean another file to a node of a cluster, and to the next scan.
+    entries = [replace(e, path=e.path.absolute(), root=e.root and e.root.absolute()) for e in listing.entries]
+    return replace(listing, entries=entries)
 
 
 def probe_count(sources: Sequence[Fingerprint]) -> int | None:
@@ -273,3 +308,10 @@ def code_version(device: str, settings: WorkerSettings) -> str:
     batch = settings.batch_size_on(device)
     how = f"{kind}, batch {batch or 'largest'}" + (", 1 thread, channels last where it fits" if kind == "cpu" else "")
     return f"sac_fast {package_version()}, torch {torch.__version__}, {how}"
+
+
+def store_budget(settings: WorkerSettings, folder: Path) -> int:
+    """How many bytes of outputs a scan may add to a store."""
+    if settings.max_store_bytes is not None:
+        return settings.max_store_bytes
+    return shutil.disk_usage(folder).free // 2

@@ -1,7 +1,8 @@
-"""The external weight files of an ONNX file, whose own stamp does not change when they do.
+"""The external weight files of an ONNX file, or of an index, whose own stamp does not change when they do.
 
-Their names are searched in the file's bytes, without parsing an untrusted protobuf in the process of the scan: an entry
-of ``TensorProto.external_data`` is the field 13 with a key, the text "location", and a value.
+An index names them. In ONNX their names are searched in the file's bytes, without parsing an untrusted protobuf in
+the process of the scan: an entry of ``TensorProto.external_data`` is the field 13 with a key, the text "location", and
+a value.
 Source: https://onnx.ai/onnx/repo-docs/ExternalData.html, onnx.proto, https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -18,6 +19,7 @@ from typing import BinaryIO
 from ..errors import FileFormatError
 from ..formats.identify import open_model_file
 from ..formats.limits import MAX_ONNX_BYTES, Limits
+from ..formats.weights.sharded import INDEX, shards_of
 from ..io.files import file_size
 from ..io.hashing import canonical_json
 from ..store.records import MAX_TEXT
@@ -33,7 +35,7 @@ _KEY = re.compile(rb"[\x08\x00]location")
 def external_files(
     path: Path, *, root: Path | None = None, limits: Limits | None = None, stopped: Callable[[], object] = bool
 ) -> tuple[str, ...] | None:
-    """The names of external files in an ONNX file.
+    """The names of external files in an ONNX file, or of the parts that an index names.
 
     Args:
         path: any file; one that would not be opened has none.
@@ -43,6 +45,8 @@ def external_files(
     Returns:
         The names, sorted; None: there may be some, but they cannot be determined.
     """
+    if path.name.endswith(INDEX):
+        return _plain(list(shards_of(path, limits or Limits())))
     try:
         with open_model_file(path, limits or Limits(), root=root) as handle:
             size = file_size(handle)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from ..models.listing import Listing
+
 
 class StopSignals:
     """Records SIGINT and SIGTERM while a scan runs; the second one raises KeyboardInterrupt."""
@@ -50,6 +52,11 @@ class ScanSummary:
         done, failed: models that it ran, by outcome.
         known: models that were in the store already, of which `known_failed` as failed.
         retagged: known models whose tags were changed.
+        renamed: models of a name that the store knows from another file, kept under a name with their path.
+        passed_over: number of files that are no models, by what they are.
+        unbelieved: a manifest inside the folder that nobody has named; None: there is none.
+        claimed: number of models of which it says anything.
+        unrestricted: what the workers were not kept from, and why.
         reasons: number of failures by reason.
         interrupted: None, or the signal that stopped it (``"SIGINT"``).
         seconds: wall-clock time.
@@ -63,10 +70,28 @@ class ScanSummary:
     known: int = 0
     known_failed: int = 0
     retagged: int = 0
+    renamed: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
+    unbelieved: str | None = None
+    claimed: int = 0
+    unrestricted: list[str] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
     interrupted: str | None = None
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, listing: Listing, unrestricted: list[str]) -> ScanSummary:
+        """The numbers of a scan that begins."""
+        unbelieved = None if listing.unbelieved is None else str(listing.unbelieved)
+        claimed = sum(bool(entry.claims) for entry in listing.entries)
+        return cls(
+            len(listing.entries),
+            passed_over=listing.counts(),
+            unbelieved=unbelieved,
+            claimed=claimed,
+            unrestricted=unrestricted,
+        )
 
     @property
     def models_per_second(self) -> float:

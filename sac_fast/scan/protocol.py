@@ -22,12 +22,19 @@ import torch
 from ..errors import ModelError
 from ..io.hashing import is_hash
 from ..io.text import escape_text
+from ..models.output_form import OUTPUT_FORMS
+from ..models.preprocessing import Preprocessing
 
 MAX_HEADER_BYTES = 1 << 20
 #: Largest outputs of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
 MAX_BODY_BYTES = 1 << 30
-MAX_MESSAGE_CHARACTERS = 500
+MAX_MESSAGE_CHARACTERS = 2000
 MAX_NOTES = 8  # of one model
+#: Reasons of failures that are none of the model: of the machine, of a mount, of a worker that was lost. No store keeps
+#: them, so that the next scan runs the model again.
+ENVIRONMENT = "environment"
+WORKER_LOST = "worker-lost"
+SURROUNDINGS = (ENVIRONMENT, WORKER_LOST)
 
 _LENGTHS = struct.Struct("<IQ")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
@@ -52,7 +59,9 @@ class RunResult:
         reason: short code of a failure; None: success.
         message: of a failure, one line of printable characters.
         probe_hash: of the probes that recorded outputs name, ``"sha256:…"``; None: they name none.
+        preprocessing: `Preprocessing.to_dict` of what the model was run on; None: it was not run.
         notes: `OpenedModel.notes`, each one line of printable characters.
+        output_form: `OpenedModel.output_form`.
     """
 
     outputs: torch.Tensor | None
@@ -64,7 +73,9 @@ class RunResult:
     reason: str | None = None
     message: str = ""
     probe_hash: str | None = None
+    preprocessing: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    output_form: str | None = None
 
     def __post_init__(self) -> None:
         if (self.outputs is None) != (self.reason is not None):
@@ -171,8 +182,10 @@ def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview
         "recorded": result.recorded,
         "probe_hash": result.probe_hash,
         "inferred": result.inferred,
+        "preprocessing": result.preprocessing,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
+        "output_form": result.output_form,
         "notes": [_escape_message(note) for note in result.notes[:MAX_NOTES]],
     }
     return header, outputs.view(torch.uint8).numpy().reshape(-1).data
@@ -210,6 +223,7 @@ def read_reply(
     digest, recorded, probe_hash, inferred, dtype, shape = map(get, names)
     notes = header.get("notes", [])
     is_texts = isinstance(notes, list) and len(notes) <= MAX_NOTES and all(isinstance(note, str) for note in notes)
+    form = header.get("output_form")
     is_known = inferred is None or (type(inferred) is int and 0 <= inferred < architectures)
     _check_reply(
         (is_hash(digest) and isinstance(recorded, bool), "have a model hash and say whether the outputs were recorded"),
@@ -217,6 +231,7 @@ def read_reply(
         (is_known, "infer one of the architectures"),
         (isinstance(dtype, str) and dtype in _DTYPES, "be float32 or float64"),
         (_is_pair(shape, (int,), 1, MAX_BODY_BYTES), "have two dimensions of at least 1"),
+        (form is None or form in OUTPUT_FORMS, "name an output form, or None"),
         (is_texts, f"have at most {MAX_NOTES} notes"),
     )
     if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
@@ -229,7 +244,21 @@ def read_reply(
         row = int((~finite).nonzero()[0])
         return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
     said = tuple(map(_escape_message, notes))
-    return RunResult(outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash, notes=said)
+    used = _preprocessing(header)
+    return RunResult(
+        outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash, preprocessing=used, notes=said,
+        output_form=form,
+    )  # fmt: skip
+
+
+def _preprocessing(header: Mapping[str, Any]) -> dict[str, Any] | None:
+    said = header.get("preprocessing")
+    if said is None:
+        return None
+    try:
+        return Preprocessing.from_dict(said).to_dict()
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WireError(f"a reply must give a preprocessing, got {type(error).__name__}") from error
 
 
 def _check_reply(*checks: tuple[bool, str]) -> None:

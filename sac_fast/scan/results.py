@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,18 +18,19 @@ from ..fingerprint import Fingerprint
 from ..models import Preprocessing
 from ..models.architectures import split_architecture
 from ..models.common_form import CommonForm, common_form, formed
+from ..models.output_form import reason_of_ties
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
-from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, WorkerSettings
+from ..store.vectors import update_vectors
+from .jobs import BAD_ARGUMENTS, OVER_BUDGET, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
 from .onnx_external import external_files
-from .protocol import RunResult, failed
+from .protocol import ENVIRONMENT, SURROUNDINGS, RunResult, failed
 
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
 _MAX_WAIT_SECONDS = 1.0
-# Reasons of failures before the arguments were used, so that a record need not hold them.
-_NOT_OPENED = (BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE)
+_MIN_PACKED = 1_000
 
 Event = dict[str, Any]
 
@@ -40,12 +42,14 @@ class RecordBuilder:
     Attributes:
         probe_hash, settings, code_version: of the scan.
         rows: number of probes of the sources, which all outputs must have; None: there are no sources.
+        left_bytes: of the outputs that the scan may still add.
     """
 
     probe_hash: str
     settings: WorkerSettings
     code_version: str
     rows: int | None = None
+    left_bytes: int = sys.maxsize
 
     def build(self, job: Job, result: RunResult) -> tuple[ModelRecord, RunResult]:
         """The record of a result, and the result or the failure that replaces it where no store can hold it."""
@@ -53,10 +57,20 @@ class RecordBuilder:
         is_late = result.format == "onnx" and entry.path.suffix.lower() != ".onnx"
         if is_late and external_files(entry.path, root=entry.root, limits=self.settings.limits) != ():
             stamp = None  # its weights were not stamped before the run: every scan runs it again
+        if result.reason == "missing" and stamp is not None:
+            message = f"the file was there when the scan looked, and not for its worker: {result.message}"
+            result = failed(ENVIRONMENT, message)
+        if result.reason == "no-architecture" and (spec := entry.claims.get("architecture")):
+            message = (
+                f"{result.message}; a manifest inside the folder names {spec!r}, whose code would be run: if you trust "
+                "it, name it with its arguments (--architecture), or name the manifest (--manifest)"
+            )
+            result = failed(UNTRUSTED_ARCHITECTURE, message, result.format)
         rows = None if result.outputs is None else len(result.outputs)
         if rows is not None and self.rows is not None and rows != self.rows:
             message = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
             result = failed("wrong-shape", message, result.format)
+        result = self._within_budget(result)
         bare = ModelRecord(
             name=entry.name,
             path=str(entry.path)[:MAX_TEXT],
@@ -72,13 +86,29 @@ class RecordBuilder:
                 return bare, result
             return bare, failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
 
+    def _within_budget(self, result: RunResult) -> RunResult:
+        """The result, or the failure of outputs that are too wide, or would fill the disk."""
+        if result.outputs is None:
+            return result
+        width, size = result.outputs.shape[1], result.outputs.nbytes
+        if width > self.settings.max_outputs:
+            message = f"models must have at most {self.settings.max_outputs:,} outputs, got {width:,}"
+            return failed("too-large", message, result.format)
+        if size > self.left_bytes:
+            message = f"{self.left_bytes:,} bytes are left of what this scan may add to the store, got {size:,}"
+            return failed(OVER_BUDGET, message, result.format)
+        self.left_bytes -= size
+        return result
+
     def _values(self, job: Job, result: RunResult) -> dict[str, Any]:
         entry, recorded = job.entry, result.recorded
         preprocessing = entry.preprocessing or Preprocessing()
+        if result.preprocessing is not None:  # what the model's own file declares is part of it
+            preprocessing = Preprocessing.from_dict(result.preprocessing)
         architecture, kwargs = entry.architecture, dict(entry.kwargs)
         if result.inferred is not None:
             architecture, kwargs = split_architecture(self.settings.architectures[result.inferred])
-        if recorded or architecture is None or result.reason in _NOT_OPENED:
+        if recorded or architecture is None or result.reason == BAD_ARGUMENTS:
             kwargs = {}
         dtype = self.settings.dtype
         if dtype is None or recorded:
@@ -108,7 +138,7 @@ class SourceComparison:
 
     def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         """The distance of each model to a source, in the weaker of their output forms; None for forms that cannot be
-        compared. The same bits for any number of models in a call.
+        compared and for outputs whose correlations are all equal. The same bits for any number of models in a call.
         """
         found: list[float | None] = [None] * len(outputs)
         groups: dict[CommonForm, list[int]] = {}
@@ -116,8 +146,12 @@ class SourceComparison:
             with contextlib.suppress(ValueError):
                 groups.setdefault(common_form([source.formed, formed(one)]), []).append(index)
         for form, indices in groups.items():
-            mine, theirs = form.rows(source.formed), [form.rows(formed(outputs[index])) for index in indices]
-            for index, distance in zip(indices, self._of_rows(mine, theirs), strict=True):
+            mine = form.rows(source.formed)
+            rows = {index: form.rows(formed(outputs[index])) for index in indices}
+            theirs = {index: own for index, own in rows.items() if not reason_of_ties(own, self.metric)}
+            if not theirs or reason_of_ties(mine, self.metric):
+                continue
+            for index, distance in zip(theirs, self._of_rows(mine, list(theirs.values())), strict=True):
                 found[index] = distance
         return found
 
@@ -133,11 +167,12 @@ class SourceComparison:
 class _Batch:
     results: list[tuple[ResultKey, ModelRecord, torch.Tensor]] = field(default_factory=list)
     failures: list[ModelRecord] = field(default_factory=list)
+    unstored: list[ModelRecord] = field(default_factory=list)
     bytes: int = 0
     since: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.results) + len(self.failures)
+        return len(self.results) + len(self.failures) + len(self.unstored)
 
 
 class ResultWriter:
@@ -162,7 +197,7 @@ class ResultWriter:
             self._batch.since = time.monotonic()
         if result.outputs is None:
             failure = dataclasses.replace(record, status="failed", reason=result.reason, message=result.message)
-            self._batch.failures.append(failure)
+            (self._batch.unstored if result.reason in SURROUNDINGS else self._batch.failures).append(failure)
         else:
             self._batch.results.append((record.key, record, result.outputs))
             self._batch.bytes += result.outputs.nbytes
@@ -210,7 +245,7 @@ class ResultWriter:
                 self._store.add_failure(record, record.reason or "", record.message or "")
             for source, distances in computed:
                 self._add_distances(source, keys, distances)
-        return events + [model_event(record) for record in batch.failures]
+        return events + [model_event(record) for record in (*batch.failures, *batch.unstored)]
 
     def _distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         with self._timed("correlate"):
@@ -242,6 +277,13 @@ class ResultWriter:
                 with self._timed("store"):
                     self._add_distances(source, some, distances)
 
+    def update_vectors(self, probe_hash: str) -> None:
+        """Pack the vectors of new models, in stores that are so large that it saves time."""
+        counted = self._store.rows("SELECT count(*) FROM models WHERE probe_hash = ? AND status = 'done'", probe_hash)
+        if counted[0][0] >= _MIN_PACKED:
+            with self._timed("store"):
+                update_vectors(self._store, probe_hash)
+
     def _record(self, key: ResultKey) -> ModelRecord:
         record = self._store.result_for(key)
         if record is None:
@@ -254,3 +296,22 @@ def model_event(record: ModelRecord) -> Event:
     names = ("reason", "message") if record.status == "failed" else ("format", "model_hash", "n", "k", "seconds")
     event = {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
     return event if record.message is None else event | {"message": record.message}
+
+
+def load_source(store: ModelStore, source: Fingerprint | str, probe_hash: str) -> Fingerprint:
+    """The fingerprint of a source, which may be a name of the store's.
+
+    Raises:
+        ScanError: no such model with outputs, or one of other probes.
+    """
+    if isinstance(source, str):
+        record = store.record_for(source, probe_hash)
+        if record is None or record.status != "done":
+            why = "no model of that name" if record is None else f"{record.status}: {record.reason or ''}"
+            wanted = "a fingerprint or a model with outputs for the probes"
+            raise ScanError(f"source {source!r} must be {wanted}, got {why}")
+        source = store.fingerprint(record)
+    if source.probe_hash != probe_hash:
+        wanted = f"of the scan's probes {probe_hash}"
+        raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
+    return source

@@ -11,39 +11,41 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..fingerprint import Fingerprint
+from ..formats.weights.sharded import INDEX
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
-from ..models import ModelEntry, list_entries
+from ..models import ModelEntry
+from ..models.code_path import code_folder
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..probes import ProbeSet
-from ..store.records import FileStamp, ModelRecord
+from ..store.records import ModelRecord
 from ..store.store import ModelStore
 from .jobs import (
     Executor,
     Job,
-    ScanError,
     WorkerSettings,
-    check_entries,
     check_sources,
     code_version,
     default_memory,
     device_list,
+    listing_of,
     probe_count,
     request_hash,
+    store_budget,
 )
+from .known_names import KnownNames, stamp_of
 from .onnx_external import external_files, names_of, with_external
 from .pool import WorkerPool
 from .progress import ScanSummary, StopSignals
 from .protocol import RunResult
-from .results import Event, RecordBuilder, ResultWriter, SourceComparison, model_event
+from .results import Event, RecordBuilder, ResultWriter, SourceComparison, load_source, model_event
+from .sandbox import places_of, unrestricted_parts
 
 _POLL_SECONDS = 0.1
 # After a signal, for the models that run; the next scan runs those that need longer.
@@ -56,6 +58,7 @@ def scan_models(
     probes: ProbeSet | str,
     store: ModelStore | StrPath,
     *,
+    manifest: StrPath | None = None,
     sources: Sequence[Fingerprint | str] = (),
     metric: str = "cosine",
     comparison: str = "l1",
@@ -63,6 +66,7 @@ def scan_models(
     workers: int | Executor | None = None,
     settings: WorkerSettings | None = None,
     retry_failed: bool = False,
+    replace: bool = False,
     progress: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> ScanSummary:
@@ -76,9 +80,10 @@ def scan_models(
 
     Args:
         models: entries with different names, or what `sac_fast.models.list_entries` takes: a folder, a model file or
-            a manifest. Of the manifest inside a folder only trusted architectures are run.
+            a manifest.
         probes: inputs of the models; or only their content hash, ``"sha256:…"``, for recorded outputs.
         store: open for writing; or its folder, which is created if missing.
+        manifest: of the folder, to be believed; what one inside a folder says that is not named is shown at most.
         sources: models whose distance to all others is wanted: fingerprints, or names of models of the scan or of the
             store.
         metric, comparison: of these distances, see `sac_fast.correlation_distance`.
@@ -87,8 +92,12 @@ def scan_models(
             closed at the end.
         settings: preprocessing, limits and batch size of the workers.
         retry_failed: run models again that failed before and did not change.
+        replace: a model of a known name from another file replaces the known one; else both are kept, the new one
+            under a name that holds its path.
         progress: show models per second, time left and failures on stderr.
-        on_event: called with a JSON-able mapping for each model once it is durable or found in the store.
+        on_event: called with a JSON-able mapping for each model once it is durable or found in the store
+            (``"event": "model"``); before that for what was passed over (``"passed-over"``), and for what a manifest
+            inside the folder says of a model (``"claim"``).
 
     Returns:
         The numbers of the scan.
@@ -128,11 +137,7 @@ def scan_models(
     with contextlib.ExitStack() as stack:
         if executor is not None:
             stack.enter_context(contextlib.closing(executor))
-        if isinstance(models, (str, os.PathLike)):
-            if settings.trusted is None and os.path.isdir(models):
-                settings = dataclasses.replace(settings, trusted=())
-            models = list_entries(Path(models), table=settings.table)
-        check_entries(models)
+        listing = listing_of(models, manifest, settings)
         check_sources(sources)
         devices = device_list(device, workers if isinstance(workers, int) else None)
         if not isinstance(store, ModelStore):
@@ -140,21 +145,29 @@ def scan_models(
         if executor is None:
             if settings.memory_bytes is None:
                 settings = dataclasses.replace(settings, memory_bytes=default_memory(len(devices)))
+            if settings.sandbox:
+                places = [*places_of(listing.entries, code_folder()), *(settings.readable or ())]
+                settings = dataclasses.replace(settings, readable=places)
             executor = WorkerPool(probes if isinstance(probes, ProbeSet) else None, devices, settings)
             stack.enter_context(contextlib.closing(executor))
+        left = store_budget(settings, store.folder)
         signals = stack.enter_context(StopSignals())
-        bar = stack.enter_context(ProgressBar("scanning", len(models), "models", progress))
+        bar = stack.enter_context(ProgressBar("scanning", len(listing.entries), "models", progress))
         scan = _Scan(
             store=store,
             executor=executor,
-            builder=RecordBuilder(probe_hash, settings, code_version(devices[0], settings)),
+            builder=RecordBuilder(probe_hash, settings, code_version(devices[0], settings), left_bytes=left),
             retry_failed=retry_failed,
+            names=KnownNames(store, probe_hash, replace),
             signals=signals,
             bar=bar,
             on_event=on_event,
-            summary=ScanSummary(len(models)),
+            summary=ScanSummary.of(listing, unrestricted_parts(settings.readable, devices[0])),
         )
-        return scan.run(models, SourceComparison((), metric, comparison), sources)
+        if on_event is not None:
+            for event in listing.events():
+                on_event(event)
+        return scan.run(listing.entries, SourceComparison((), metric, comparison), sources)
 
 
 @dataclass
@@ -165,6 +178,7 @@ class _Scan:
     executor: Executor
     builder: RecordBuilder
     retry_failed: bool
+    names: KnownNames
     signals: StopSignals
     bar: ProgressBar
     on_event: Callable[[Event], None] | None
@@ -184,13 +198,17 @@ class _Scan:
         """Run the sources among the entries first, then all others with their distances to the sources."""
         named = {source for source in sources if isinstance(source, str)}
         numbers = itertools.count()
-        if first := [entry for entry in entries if entry.name in named]:
+        # A name that the store knows from another file is that of the store's model.
+        if first := [entry for entry in entries if entry.name in named and not self.names.is_taken(entry)]:
+            named_here = {entry.name for entry in first}
+            entries = [entry for entry in entries if entry.name not in named_here]
             self._run_all(first, numbers, ResultWriter(self.store, compared))
         if not self.signals.received:
-            compared = dataclasses.replace(compared, sources=[self._source(source) for source in sources])
+            compared = dataclasses.replace(
+                compared, sources=[load_source(self.store, source, self.probe_hash) for source in sources]
+            )
             self.builder.rows = probe_count(compared.sources)
-            rest = [entry for entry in entries if entry.name not in named] if named else entries
-            self._run_all(rest, numbers, ResultWriter(self.store, compared), named)
+            self._run_all(entries, numbers, ResultWriter(self.store, compared), named)
         self.summary.interrupted = self.signals.received
         self.summary.seconds = time.perf_counter() - self.begun
         self.summary.phases = {"start": self.starting or 0.0, "load": 0.0, "run": 0.0, **self.phases}
@@ -211,8 +229,6 @@ class _Scan:
                     job = next(jobs, None)
                     if job is None:
                         more = False
-                    elif (refusal := self.settings.refusal(job.entry)) is not None:
-                        writer.add(*self.builder.build(job, refusal))
                     else:
                         self.executor.submit(job)
                 for job, result in self.executor.poll(_POLL_SECONDS):
@@ -223,6 +239,7 @@ class _Scan:
             self._write_tags()
             if not self.signals.received:
                 writer.add_missing_distances(self.known.union(compared), self.probe_hash, lambda: self.signals.received)
+                writer.update_vectors(self.probe_hash)
             self.phases.update(writer.seconds)
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:
@@ -242,15 +259,21 @@ class _Scan:
         """The job of a model; None for a known one."""
         if entry.preprocessing is None:
             entry = dataclasses.replace(entry, preprocessing=self.settings.preprocessing)
+        key, inputs = entry.weights_key or self.settings.weights_key, entry.inputs or self.settings.inputs
+        entry = dataclasses.replace(entry, weights_key=key, inputs=inputs)
+        entry = self.settings.believe(entry)
+        stamp, known = stamp_of(entry.path), records.get(entry.name)
+        if self.names.is_of_another(known, entry, stamp):
+            entry, known = self.names.rename(entry)
+            self.summary.renamed += 1
         job = Job(next(numbers), entry)
-        stamp, known = _stamp(entry.path), records.get(entry.name)
         request = request_hash(job, self.settings, self.builder.code_version)
         before = with_external(request, entry.path, names_of(known.request)) if known is not None else None
         unchanged = known is not None and stamp is not None and before is not None and known.is_unchanged(stamp, before)
         if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
             self._skip(known, entry.tags)
             return None
-        if entry.path.suffix.lower() == ".onnx":
+        if entry.path.suffix.lower() == ".onnx" or entry.path.name.endswith(INDEX):
             # Stamp external weights before the run: the next scan notices a change in between.
             found = external_files(
                 entry.path, root=entry.root, limits=self.settings.limits, stopped=lambda: self.signals.received
@@ -295,22 +318,3 @@ class _Scan:
         self.bar.advance(note=f"{failures} failed" if failures else "")
         if self.on_event is not None:
             self.on_event(event)
-
-    def _source(self, source: Fingerprint | str) -> Fingerprint:
-        if isinstance(source, str):
-            record = self.store.record_for(source, self.probe_hash)
-            if record is None or record.status != "done":
-                why = "no model of that name" if record is None else f"{record.status}: {record.reason or ''}"
-                wanted = "a fingerprint or a model with outputs for the probes"
-                raise ScanError(f"source {source!r} must be {wanted}, got {why}")
-            source = self.store.fingerprint(record)
-        if source.probe_hash != self.probe_hash:
-            wanted = f"of the scan's probes {self.probe_hash}"
-            raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
-        return source
-
-
-def _stamp(path: Path) -> FileStamp | None:
-    with contextlib.suppress(OSError, ValueError):
-        return FileStamp.of(path)
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ..models.entry import ModelEntry
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
 from ..models.preprocessing import Preprocessing
-from .protocol import RunResult, failed
+from .protocol import ENVIRONMENT, RunResult, failed
 
 #: Larger prepared probes are not cached but prepared again for each model, a part at a time.
 MAX_CACHED_BYTES = 1 << 30
@@ -28,6 +29,19 @@ MAX_BATCH_SIZE = 1024
 # torch's CPU allocator raises a RuntimeError without a type or code of its own.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad allocation", "bad_alloc")
 _SEED = 0
+# No memory, no descriptors, a disk or a mount that fails.
+_FAULTS = frozenset(
+    {
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EIO,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+    }
+)
 
 
 @dataclass
@@ -132,6 +146,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def is_environment(error: BaseException | None) -> bool:
+    """Whether this error or a cause of it is a fault of the machine or of a mount, not of the model."""
+    seen = 0
+    while error is not None and seen < 10:
+        if isinstance(error, OSError) and error.errno in _FAULTS:
+            return True
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return False
+
+
 def entry_of(request: Mapping[str, Any]) -> ModelEntry:
     """The model of a request (`sac_fast.scan.jobs.request_of` is the inverse)."""
     plain = {name: request[name] for name in ("name", "path", "architecture", "kwargs", "output")}
@@ -140,6 +164,8 @@ def entry_of(request: Mapping[str, Any]) -> ModelEntry:
         **plain,
         preprocessing=None if preprocessing is None else Preprocessing.from_dict(preprocessing),
         root=None if root is None else Path(root),
+        weights_key=request.get("weights_key"),
+        inputs=request.get("inputs", {}),
         table=TableFormat(**request.get("table", {})),
     )
 
@@ -197,7 +223,7 @@ class ModelRunner:
         start = time.perf_counter()
         _seed(self.probes.device)
         try:
-            outputs = self._outputs(model, request)
+            outputs, used = self._outputs(model, request)
             digest = model.model_hash
         except BaseException as error:
             return _failure(error, "run-failed", model.format)
@@ -212,7 +238,9 @@ class ModelRunner:
             model_hash=digest,
             recorded=model.recorded,
             probe_hash=model.probe_hash,
+            preprocessing=None if used is None else used.to_dict(),
             notes=model.notes,
+            output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )
@@ -224,10 +252,13 @@ class ModelRunner:
         known = [split_architecture(text) for text in self.architectures]
         return known.index((model.architecture, model.kwargs))
 
-    def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> torch.Tensor:
+    def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> tuple[torch.Tensor, Preprocessing | None]:
+        """The outputs, and the preprocessing of the inputs that the model was run on."""
         if model.recorded:
-            return model.run(None)
+            return model.run(None), None
         preprocessing = entry_of(request).preprocessing or Preprocessing()
+        if self.probes.pixels is not None:
+            preprocessing = model.adapt(preprocessing, *self.probes.pixels.shape[1:3])
 
         dtype = self.dtype or _own_dtype(model)
 
@@ -240,8 +271,9 @@ class ModelRunner:
             return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
         if self.batch_size is not None:
-            return run(self.batch_size)
-        return self._largest.run(f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}", run)
+            return run(self.batch_size), preprocessing
+        kind = f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}"
+        return self._largest.run(kind, run), preprocessing
 
 
 def _own_dtype(model: OpenedModel) -> torch.dtype:
@@ -255,6 +287,8 @@ def _own_dtype(model: OpenedModel) -> torch.dtype:
 
 def _failure(error: BaseException, otherwise: str, format: str = "") -> RunResult:
     text = str(error) if isinstance(error, (ModelError, FileFormatError)) else f"{type(error).__name__}: {error}"
+    if is_environment(error):
+        return failed(ENVIRONMENT, text, format)
     if is_out_of_memory(error):
         return failed("out-of-memory", text, format)
     reason = getattr(error, "reason", None) if isinstance(error, ModelError) else None

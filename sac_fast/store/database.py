@@ -16,12 +16,11 @@ import sys
 from pathlib import Path
 
 from ..errors import StoreDamagedError, StoreError
-from ..io.files import STORE_DATABASE, sync_folder
+from ..io.files import STORE_APPLICATION_ID, STORE_DATABASE, sync_folder
 
 NAME = STORE_DATABASE
 SCHEMA_VERSION = 1
-#: "SACZ": distinguishes the database from those of other programs.
-APPLICATION_ID = 0x5341435A
+APPLICATION_ID = STORE_APPLICATION_ID
 #: Largest value that SQLite may return, in bytes.
 MAX_VALUE = 8 << 20
 

@@ -14,11 +14,14 @@ verdicts.json is one object:
 * ``name`` of the case, ``protocol_hash``, ``created`` (UTC), ``seconds`` of the run, ``versions``, ``command``;
 * ``models``: for each ``name``, ``role``, ``kind``, ``fingerprint`` (path in the folder), ``fingerprint_sha256``,
   ``model_hash``, ``path`` and ``file_sha256`` of a model file, ``endpoint`` (its address) and ``queries`` of a service;
-  what is not known is null;
+  what is not known is null. A simulated theft has the role ``thefts`` and an ``attack``; ``url`` and ``revision`` say
+  where a file is from;
 * ``tests``: for each group of suspects that were judged together ``suspects``, ``rows`` (positions in the probe set
   that they were judged on; null: all of it), ``alpha`` of this look, ``looks`` (one entry a look at services:
-  ``queries``, ``alpha``, ``p_value``, ``verdict``), and ``verdicts`` (`Verdicts.to_dict`). α bounds the probability of
-  any false accusation of one test;
+  ``queries``, ``alpha``, ``p_value``, ``verdict``), ``settings`` (further arguments of `verify_suspects`: ``ground``,
+  ``score``, ``metric``, ``comparison``, ``kinds``; those left out have their defaults), ``calibration`` (its file in
+  the folder, or null), ``claims`` (for suspects: `ClaimResult`s), and ``verdicts`` (`Verdicts.to_dict`). α bounds the
+  probability of any false accusation of one test;
 * ``verdict``, ``p_value``, ``adjusted`` and ``reason`` of all suspects by name, the same as in their tests;
 * ``failed``: suspects that could not be judged, name to reason; ``warnings`` of the case.
 """

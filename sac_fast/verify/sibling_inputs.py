@@ -75,6 +75,8 @@ def read_member(name: str, given: Outputs, output_form: str, *, suspect: bool) -
         problem = "outputs are not finite"
     elif bool((outputs == outputs[0]).all()):
         problem = "outputs are the same for all probes"
+    elif outputs.ndim == 2 and outputs.shape[1] > 1 and bool((outputs == outputs[:, :1]).all()):
+        problem = "outputs are the same for all classes"
     if problem:
         if suspect:
             return Member(name, FormedOutputs(outputs, "logits"), provenance, problem)

@@ -36,6 +36,7 @@ from .sibling_result import APPROXIMATE, CONDITIONS, SiblingResult, SiblingVerdi
 
 # One-sided 0.1 % of the normal distribution.
 _MIN_AGREEMENT = 3.09
+_SILENT_SOURCE = "the source's outputs are equal for all probes in the form that both can be brought to"
 _BY_CHANCE = "its outputs agree with source and siblings no better than chance, so they are no evidence"
 # Scores that compare outputs of other classes too.
 _ANY_CLASSES = ("default", "correlations", "regression", "sac-jc")
@@ -178,7 +179,11 @@ def _check_agreement(group: _Group, members: Sequence[Member], tested: Sequence[
     if group.shared is None:
         return
     heads = [group.shared.rows(member.formed) for member in members]
-    for i, z in enumerate(_agreement(heads, group.rows, group.shared.form)):
+    form = group.shared.form
+    if bool((heads[0] == heads[0][0]).all()):
+        group.problems = [problem or _SILENT_SOURCE for problem in group.problems]
+        return
+    for i, z in enumerate(_agreement(heads, group.rows, form)):
         if z < _MIN_AGREEMENT:
             formed = tested[group.places[i]].formed
             group.problems[i] = check_informative(formed.outputs, formed.form) or _BY_CHANCE

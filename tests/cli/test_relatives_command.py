@@ -220,3 +220,20 @@ def test_siblings_go_with_one_source(run, store, tmp_path):
     code, _, err = run("relatives", store, "--probe-hash", "a", "--siblings", tmp_path)
     assert code == 2
     assert "needs --source once, with the name of its source in the store, got 0 sources" in " ".join(err.split())
+
+
+def test_all_pairs_of_weights_are_compared_once(run, files):
+    code, out, err = run("relatives", files, "--top", "1", "--json", "--quiet", "--all-weights")
+    assert code == 0, err
+    found = json.loads(out)
+    pairs = {(pair["a"], pair["b"]): pair for pair in found["weights"]}
+    assert set(pairs) == {("pruned", "source")}
+    pair = pairs["pruned", "source"]
+    assert (pair["verdict"], pair["leaf"], pair["older"]) == ("weights related", "pruned", "source")
+    assert pair["p_holm"] < 1e-6
+    assert found["groups"][0] == ["pruned", "source", "twin"]
+    assert (files / "weights.sqlite").is_file()
+    code, out, _ = run("store", "check", files)
+    assert code == 0, out
+    code, _, err = run("relatives", files, "--all-weights", "--no-weights")
+    assert (code, "does not go with --no-weights" in err) == (2, True)

@@ -82,7 +82,7 @@ def test_models_that_are_there_and_a_choice_of_the_best(ready, run, monkeypatch)
     index["task"]["draw"]["choice"] = "best"
     (ready / "sib/siblings.json").write_text(json.dumps(index))
     code, _, err = run("siblings", "draw", "sib", "--verify")
-    assert code == 1
+    assert code == 5
     assert "the draw does not hold: owned-run" in err
 
 

@@ -55,7 +55,7 @@ def test_rm(folder, run):
     assert run("store", "rm", folder)[0] == 2
     assert run("store", "rm", folder, "model-0001", "none")[0] == 2  # and then nothing goes
     _, out, _ = run("store", "rm", folder, "model-0001", EVIL, "model-0001", "--json")
-    assert json.loads(out) == {"removed": 2, "unused_results_removed": 0}
+    assert json.loads(out) == {"schema": "sac_fast.store.rm/1", "removed": 2, "unused_results_removed": 0}
     assert [row["name"] for row in json.loads(run("store", "ls", folder, "--json")[1])["models"]] == ["model-0002"]
     with ModelStore.open(folder, write=True) as store:
         changed = dataclasses.replace(model(2), code_version="2")
@@ -99,7 +99,7 @@ def test_check(folder, run):
     (path, _) = (folder / "outputs").rglob("*.safetensors")
     path.write_bytes(b"")
     code, out, _ = run("store", "check", folder, "--json")
-    assert (code, json.loads(out)["findings"][0]["kind"]) == (1, "damaged")
+    assert (code, json.loads(out)["findings"][0]["kind"]) == (5, "damaged")
     code, out, _ = run("store", "check", folder, "--repair", "-q")
     assert (code, "all repaired" in out) == (0, True)
     assert run("store", "check", folder, "-q")[0] == 0

@@ -14,6 +14,7 @@ from sac_fast.errors import FileFormatError, ModelError, ModelRefusedError
 from sac_fast.formats.identify import open_model_file
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
 from sac_fast.models import Limits, ModelEntry, Preprocessing, list_entries, open_model, save_weights
+from sac_fast.models.entries import list_models
 
 HALF = Preprocessing(mean=(0.5,), std=(0.25,))
 TOML = """
@@ -40,15 +41,6 @@ b.npy,second,,,,logits,independent x
 """
 
 
-def test_a_store_inside_the_folder_is_not_searched(tmp_path: Path) -> None:
-    for name in ("a.npy", "zoo/store/outputs/ab/x.safetensors", "zoo/store/aside/y.bin", "zoo/b.npy"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    assert len(list_entries(tmp_path)) == 4
-    (tmp_path / "zoo" / "store" / "zoo.sqlite").write_bytes(b"")
-    assert [entry.name for entry in list_entries(tmp_path)] == ["a.npy", "zoo/b.npy"]
-
-
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -68,7 +60,7 @@ def test_what_no_store_could_hold_is_refused_by_the_models_name(
     )
     named = "nnnn" if key == "name" else "mine"
     with pytest.raises(FileFormatError, match=f"model 2 of .*'{named}.*{words}"):
-        list_entries(tmp_path)
+        list_entries(tmp_path / "zoo.csv")
 
 
 def test_folders_are_searched(tmp_path: Path) -> None:
@@ -167,7 +159,9 @@ def test_a_link_that_changes_while_it_is_opened(tmp_path: Path, monkeypatch: pyt
 def test_manifests(tmp_path: Path, name: str, given: str) -> None:
     (tmp_path / name).write_text(TOML if name == "zoo.toml" else CSV)
     (tmp_path / "other").write_bytes(b"not listed")
-    first, second = list_entries(tmp_path if given == "folder" else tmp_path / name, tags=["all"])
+    how = {"source": tmp_path / name} if given == "file" else {"source": tmp_path, "manifest": tmp_path / name}
+    first, second, *others = list_entries(**how, tags=["all"])
+    assert [entry.name for entry in others] == (["other"] if given == "folder" else [])
     assert (first.name, first.path, first.root) == ("sub/a.bin", tmp_path / "sub/a.bin", tmp_path)
     assert (first.architecture, first.output, first.tags) == ("torch.nn:Linear", 1, ("mine", "all"))
     assert (first.kwargs, first.preprocessing) == ({"in_features": 12, "out_features": 3}, HALF)
@@ -200,20 +194,21 @@ def test_manifests(tmp_path: Path, name: str, given: str) -> None:
 )
 def test_manifests_that_are_wrong(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(FileFormatError, match=message):
-        list_entries(tmp_path)
+    for how in ({"source": tmp_path / name}, {"source": tmp_path, "manifest": tmp_path / name}):
+        with pytest.raises(FileFormatError, match=message):
+            list_entries(**how)
 
 
 def test_names_are_unique(tmp_path: Path) -> None:
     (tmp_path / "zoo.csv").write_text("path,name\na,x\nb,x\n")
     with pytest.raises(ModelError, match="must have different names, got 'x' twice"):
-        list_entries(tmp_path)
+        list_entries(tmp_path / "zoo.csv")
 
 
 def test_recorded_outputs_called_zoo_csv_are_no_manifest(tmp_path: Path) -> None:
-    (tmp_path / "zoo.csv").write_text("1,2\n3,4\n")
+    (tmp_path / "zoo.csv").write_text("1.5,2.5\n3,4\n")
     (entry,) = list_entries(tmp_path / "zoo.csv")
-    assert open_model(entry).run(None).tolist() == [[1, 2], [3, 4]]
+    assert open_model(entry).run(None).tolist() == [[1.5, 2.5], [3, 4]]
 
 
 def test_a_labelled_zoo(tmp_path: Path) -> None:
@@ -226,9 +221,33 @@ def test_a_labelled_zoo(tmp_path: Path) -> None:
     zoo.save()
     for member in members:
         save_weights(zoo.weights_file(member), nn.Linear(12, 3))
-    entries = list_entries(tmp_path)
+    entries = list_entries(tmp_path / "zoo.json")
     assert [(entry.name, entry.tags, entry.preprocessing) for entry in entries] == [
         ("mine", ("source",), HALF),
         ("other", ("independent", "other-data"), HALF),
     ]
     assert [open_model(entry).kwargs for entry in entries] == [arguments, arguments]
+
+
+def test_blobs_of_a_hub_are_one_model_each(tmp_path: Path) -> None:
+    hub = tmp_path / "models--x--y"
+    (hub / "blobs").mkdir(parents=True)
+    np.save(tmp_path / "a.npy", np.ones((3, 2)))
+    (tmp_path / "a.npy").rename(hub / "blobs" / "ab12")
+    for revision in ("rev1", "rev2"):
+        snapshot = hub / "snapshots" / revision
+        snapshot.mkdir(parents=True)
+        (snapshot / "model.npy").symlink_to("../../blobs/ab12")
+    np.save(hub / "other.npy", np.ones((3, 2)))
+    (hub / "snapshots" / "rev2" / "out.npy").symlink_to("../../other.npy")
+    found = {entry.name: entry for entry in list_entries(hub / "snapshots" / "rev2")}
+    with open_model(found["model.npy"]) as opened:
+        assert opened.run(None).shape == (3, 2)
+    with pytest.raises(ModelRefusedError) as caught:
+        open_model(found["out.npy"])
+    assert caught.value.reason == "symlink"
+    listing = list_models(hub)
+    assert [entry.name for entry in listing.entries] == [
+        *("other.npy", "snapshots/rev1/model.npy", "snapshots/rev2/out.npy"),
+    ]
+    assert listing.counts() == {"another name of a model": 2}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.hostile_onnx import linear_onnx, onnx_model
+from support.hostile_onnx import linear_onnx, loop_onnx, onnx_model
 from support.opened_models import INPUTS, opened
 
 from sac_fast.errors import ModelError, ModelRefusedError
@@ -59,3 +59,32 @@ def test_onnx_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ModelRefusedError, match=r"pip install 'sac-fast\[onnx\]'") as caught:
         opened(tmp_path / "m")
     assert caught.value.reason == "missing-extra"
+
+
+def test_an_old_runtime_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    (tmp_path / "m").write_bytes(linear_onnx(np.ones((12, 3), np.float32)).SerializeToString())
+    monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
+    with pytest.raises(ModelRefusedError, match=r"needs onnxruntime >= 1\.24, got 1\.23\.2"):
+        opened(tmp_path / "m")
+
+
+def test_graphs_inside_a_graph_that_need_little_are_run(tmp_path: Path) -> None:
+    from onnx import helper
+
+    grow = [helper.make_node("Concat", ["v", "v"], ["wide"], axis=1)]
+    for name, model in (("ends", loop_onnx(False)), ("grows", loop_onnx(True, grow, "wide", times=2))):
+        (tmp_path / name).write_bytes(model.SerializeToString())
+        found = opened(tmp_path / name).run(INPUTS)
+        assert np.array_equal(found, np.tile(INPUTS, 4 if name == "grows" else 1))
+
+
+def test_a_dropout_that_is_off_is_not_random(tmp_path: Path) -> None:
+    from onnx import helper
+
+    off = {"ratio": np.float32(0.5), "off": np.array(False)}
+    for inputs in (["x"], ["x", "ratio"], ["x", "ratio", "off"]):
+        model = onnx_model([helper.make_node("Dropout", inputs, ["y"])], {k: off[k] for k in inputs[1:]})
+        (tmp_path / "m").write_bytes(model.SerializeToString())
+        assert np.array_equal(opened(tmp_path / "m").run(INPUTS), INPUTS)

@@ -34,6 +34,11 @@ def _write_outputs(folder: Path) -> None:
     with h5py.File(folder / "gzip.h5", "w") as file:
         file.create_dataset("outputs", data=OUTPUTS, compression="gzip", shuffle=True, fletcher32=True, chunks=(2, 2))
         file["labels"] = np.zeros(7)
+    for name in ("lzf.h5", "lzf-block.h5"):
+        with h5py.File(folder / name, "w", userblock_size=512 if "block" in name else 0) as file:
+            file.create_dataset("outputs", data=OUTPUTS, compression="lzf", shuffle=True, chunks=(3, 2))
+    with (folder / "lzf-block.h5").open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file")
     with h5py.File(folder / "plain.h5", "w") as file:
         file["what"] = OUTPUTS
     save_weights(folder / "outputs.safetensors", {"outputs": torch.from_numpy(OUTPUTS)})
@@ -51,6 +56,21 @@ def test_recorded_outputs_of_all_forms(tmp_path: Path) -> None:
         assert found.run(INPUTS).shape == (7, 3)
         with pytest.raises(ModelError, match="must have 6 rows like the probes, got 7"):
             found.run(INPUTS[:6])
+
+
+@pytest.mark.parametrize("kind", ["zeros", "repeats", "noise", "text"])
+def test_lzf_gives_back_what_h5py_wrote(tmp_path: Path, kind: str) -> None:
+    """Runs, long matches, matches over themselves, and chunks that it could not make smaller."""
+    rng = np.random.default_rng(3)
+    values = {
+        "zeros": np.zeros((400, 9)),
+        "repeats": np.tile(rng.integers(0, 9, (7, 9)), (60, 1)),
+        "noise": rng.standard_normal((300, 9)),
+        "text": rng.integers(0, 3, (500, 9)),
+    }[kind]
+    with h5py.File(tmp_path / "o.h5", "w") as file:
+        file.create_dataset("outputs", data=values, compression="lzf", chunks=(64, 9))
+    assert np.array_equal(opened(tmp_path / "o.h5").run(None).numpy(), values)
 
 
 def test_vectors_are_one_column(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The command `sac-fast scan`."""
 
+import contextlib
 import json
+import sqlite3
 
 import pytest
 from support import scan_models
@@ -25,8 +27,12 @@ def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
     assert summary["event"] == "summary"
     assert (summary["done"], summary["failed"], summary["known"]) == (2, 1, 0)
     assert summary["reasons"] == {"empty": 1}
-    code, out, err = run(*arguments)
+    code, out, err = run(*arguments, "--weights")
     assert code == 0, err
+    assert "no sketch of empty.pth: " in err
+    with contextlib.closing(sqlite3.connect(tmp_path / "s" / "weights.sqlite")) as kept:
+        names = [row[0].rsplit("/")[-1] for row in kept.execute("SELECT path FROM sketches ORDER BY path")]
+    assert names == ["m0.safetensors", "m1.safetensors"]
     assert "0 now, 2 known before" in out
     assert "empty.pth: empty:" in out
 

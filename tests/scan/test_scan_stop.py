@@ -5,8 +5,11 @@ import signal
 import threading
 import time
 
-from support.scan_runs import PROBES, SETTINGS, entry
+from onnx import helper
+from support.hostile_onnx import loop_onnx
+from support.scan_runs import PROBES, SETTINGS, entry, run_scan
 
+from sac_fast.models import list_entries
 from sac_fast.scan.run import scan_models as scan
 from sac_fast.store import ModelStore
 
@@ -28,3 +31,23 @@ def test_sigterm_ends_a_scan_whose_model_hangs(folder, tmp_path):
         assert time.monotonic() - sent[0] < 5
         assert (summary.interrupted, summary.done, summary.failed) == ("SIGTERM", 1, 0)
         assert [record.name for record in store.records()] == ["good"]  # the next scan runs the other one
+
+
+def loop_of_images(condition):
+    """A graph of 4×4 pixels with a Loop that ends at once, or never."""
+    model = loop_onnx(condition)
+    del model.graph.input[0].type.tensor_type.shape.dim[1]
+    for side in (3, 4, 4):
+        model.graph.input[0].type.tensor_type.shape.dim.add(dim_value=side)
+    model.graph.node[-1].input[2] = "flat"
+    model.graph.node.insert(0, helper.make_node("Flatten", ["x"], ["flat"]))
+    return model.SerializeToString()
+
+
+def test_an_endless_loop_inside_an_onnx_graph_times_out(folder, store, pool):
+    for name, condition in (("ends", False), ("endless", True)):
+        (folder / f"{name}.onnx").write_bytes(loop_of_images(condition))
+    pool.limit(timeout=3)
+    _, events = run_scan(list_entries(folder), store, pool)
+    reasons = {name: event.get("reason") for name, event in events.items()}
+    assert reasons == {"ends.onnx": None, "endless.onnx": "timed-out"}

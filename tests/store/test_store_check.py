@@ -171,7 +171,7 @@ def test_damaged_database(folder, damage, run):
             }[damage]
         )
     code, out, _ = run("store", "check", folder, "-q")
-    assert code == 1
+    assert code == 5
     assert "database: zoo.sqlite" in out
     assert "damaged" in out
     if damage in ("zeros", "rubbish", "lost"):

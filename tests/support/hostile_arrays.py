@@ -85,13 +85,13 @@ def _outside(path: Path) -> str:
     other = path.parent / ".hidden" / "other.h5"
     if not other.exists():
         with h5py.File(other, "w") as file:
-            file["outputs"] = np.ones((4, 3))
+            file["far"] = file["farther"] = np.ones((4, 3))  # by itself no model either
     return f".hidden/{other.name}"
 
 
 def _virtual(file: Any, path: Path) -> None:
     layout = h5py.VirtualLayout((4, 3), "f8")
-    layout[:] = h5py.VirtualSource(_outside(path), "outputs", (4, 3))
+    layout[:] = h5py.VirtualSource(_outside(path), "far", (4, 3))
     file.create_virtual_dataset("outputs", layout)
 
 
@@ -164,7 +164,7 @@ def hdf5_files() -> dict[str, tuple[str, Maker]]:
         "short-chunk.h5": ("expanded", _h5(_short_chunk)),
         "long-chunk.h5": ("expanded", _h5(_long_chunk)),
         "checksum.h5": ("malformed", _h5(_wrong_checksum)),
-        "filter.h5": ("filter", _h5(lambda f, _: f.create_dataset("outputs", data=ones, compression="lzf"))),
+        "filter.h5": ("filter", _h5(lambda f, _: f.create_dataset("outputs", data=ones, scaleoffset=2))),
         "text.h5": ("object-array", _h5(lambda f, _: f.create_dataset("outputs", data=[["a", "b"]]))),
         "group.h5": ("which-array", _h5(lambda f, _: f.create_group("outputs"))),
         "several.h5": (

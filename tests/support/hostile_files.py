@@ -27,7 +27,7 @@ def make_hostile_folder(folder: Path) -> dict[str, str]:
         Name -> the reason of the `ModelRefusedError`.
     """
     (folder / ".hidden").mkdir()
-    reasons = {}
+    reasons = {".hidden/other.h5": "which-array"}
     for table in (
         safetensors_files(),
         torch_files(folder),

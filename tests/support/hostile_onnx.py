@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,101 @@ def _external(location: str, *, prepare: Callable[[Path], Any] = lambda folder: 
     return make
 
 
+def _memory_file(folder: Path) -> None:
+    """A file of the name by which the runtime means its own memory."""
+    place = folder / ".hidden" / "*" / "_ORT_MEM_ADDR_"
+    place.mkdir(parents=True)
+    (place / "*").write_bytes(bytes(200))
+
+
 def _weights_bin(folder: Path, name: str, *, link: Callable[[Path, Path], Any] | None = None) -> None:
     real = folder / ".hidden" / f"real-{name}"
     real.write_bytes(np.ones(36, np.float32).tobytes())
     if link is not None:
         link(real, folder / ".hidden" / name)
+
+
+def _constant(name: str, value: Any) -> Any:
+    from onnx import helper, numpy_helper
+
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(value)))
+
+
+def _graph(nodes: list[Any], output: str, shape: list[int] | None = None) -> Any:
+    from onnx import TensorProto, helper
+
+    return helper.make_graph(nodes, "inner", [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)])
+
+
+def _branches(nodes: list[Any], result: str, before: Sequence[Any] = (), **weights: Any) -> Any:
+    """x + (a condition that is true: what the nodes give)."""
+    from onnx import helper
+
+    other = _graph([_constant("zero", np.float32(0))], "zero", [])
+    branch = helper.make_node("If", ["true"], ["chosen"], then_branch=_graph(nodes, result), else_branch=other)
+    ends = [_constant("true", np.array(True)), *before, branch, helper.make_node("Add", ["x", "chosen"], ["y"])]
+    return onnx_model(ends, weights)
+
+
+def loop_onnx(condition: bool, inside: Sequence[Any] = (), result: str = "v", times: int | None = None) -> Any:
+    """x after a Loop that changes nothing, or does what is inside; endless where no number of times is given."""
+    from onnx import TensorProto, helper
+
+    values = [
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("i", TensorProto.INT64, []),
+            ("before", TensorProto.BOOL, []),
+            ("v", TensorProto.FLOAT, None),
+            ("after", TensorProto.BOOL, []),
+            ("w", TensorProto.FLOAT, None),
+        )
+    ]
+    nodes = [
+        helper.make_node("Identity", ["before"], ["after"]),
+        *inside,
+        helper.make_node("Identity", [result], ["w"]),
+    ]
+    body = helper.make_graph(nodes, "body", values[:3], values[3:])
+    ends = [_constant("go", np.array(condition))] + ([] if times is None else [_constant("times", np.int64(times))])
+    loop = helper.make_node("Loop", ["" if times is None else "times", "go", "x"], ["y"], body=body)
+    return onnx_model([*ends, loop], {})
+
+
+def _inner_bombs() -> dict[str, tuple[str, Any]]:
+    from onnx import helper
+
+    huge = np.array([10**9])
+    fill, total = (
+        helper.make_node("ConstantOfShape", ["sizes"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["sum"], keepdims=0),
+    )
+    nested = helper.make_node(
+        "If", ["true"], ["in"], then_branch=_graph([fill, total], "sum"), else_branch=_graph([_constant("n", 0.0)], "n")
+    )
+    rows = [
+        helper.make_node("Shape", ["v"], ["shape"]),
+        helper.make_node("Mul", ["shape", "factor"], ["sizes"]),
+        _constant("factor", np.array([1, 10**9])),
+        fill,
+        helper.make_node("Add", ["v", "sum"], ["result"]),
+    ]
+    weights = [_constant(f"w{number}", np.ones(1 << 20, np.float32)) for number in range(5)]
+    return {
+        "if": ("expanded", _branches([_constant("sizes", huge), fill, total], "sum")),
+        "if-outer-constant": ("expanded", _branches([fill, total], "sum", [_constant("sizes", huge)])),
+        "if-outer-weight": ("expanded", _branches([fill, total], "sum", sizes=huge)),
+        "if-nested": ("expanded", _branches([nested], "in", [_constant("sizes", huge)])),
+        "if-weights": ("too-large", _branches([*weights, helper.make_node("Sum", ["w0"], ["sum"])], "sum")),
+        "loop": ("expanded", loop_onnx(True, [_constant("sizes", huge), fill, total, rows[-1]], "result", 1)),
+        "loop-shape": ("too-large", loop_onnx(True, [rows[2], *rows[:2], fill, total, rows[-1]], "result", 1)),
+        "random": ("random", onnx_model([helper.make_node("RandomNormalLike", ["x"], ["y"])], {})),
+        "if-random": ("random", _branches([helper.make_node("Bernoulli", ["x"], ["b"])], "b")),
+        "dropout": ("random", onnx_model([helper.make_node("Dropout", ["x", "r", "t"], ["y"])], _DROPOUT)),
+    }
+
+
+_DROPOUT = {"r": np.float32(0.5), "t": np.array(True)}
 
 
 def onnx_files() -> dict[str, tuple[str, Maker]]:
@@ -106,6 +196,7 @@ def onnx_files() -> dict[str, tuple[str, Maker]]:
         "tile": ("expanded", _onnx_bomb("Tile", one=one, sizes=sizes)),
         "pad": ("expanded", _onnx_bomb("Pad", one=one, sizes=np.array([0, 0, 100_000, 100_000]))),
         "late": ("too-large", late),
+        **_inner_bombs(),
         "two-inputs": ("graph", two),
         "unknown-operator": ("graph", onnx_model([helper.make_node("NoSuchThing", ["x"], ["y"])], {})),
     }
@@ -125,6 +216,10 @@ def onnx_files() -> dict[str, tuple[str, Maker]]:
         "onnx-traversal.onnx": ("external-data", _external("../../../../etc/passwd", length="144")),
         "onnx-absolute.onnx": ("external-data", _external("/etc/passwd", length="144")),
         "onnx-missing.onnx": ("external-data", _external(".hidden/nothing.bin")),
+        "onnx-memory.onnx": (
+            "external-data",
+            _external(".hidden/*/_ORT_MEM_ADDR_/*", prepare=_memory_file, offset="16", length="144"),
+        ),
         "onnx-beyond.onnx": (
             "external-data",
             _external(".hidden/real-beyond", prepare=lambda f: _weights_bin(f, "beyond"), offset="1"),

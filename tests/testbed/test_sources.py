@@ -252,7 +252,7 @@ def test_command_line_refuses_nonsense(tmp_path, run):
 def test_summaries_of_all_sources_are_shown(made, capsys):
     summaries = {name: summarise(zoo) for name, zoo in made[1].items()}
     show_zoos(summaries, as_json=True)
-    assert json.loads(capsys.readouterr().out) == summaries
+    assert json.loads(capsys.readouterr().out) == {"schema": "sac_fast.testbed.sources/1", "sources": summaries}
     show_zoos(summaries, as_json=False)
     out = capsys.readouterr().out
     assert "source vgg-a" in out

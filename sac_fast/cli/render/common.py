@@ -37,9 +37,9 @@ def make_table(folded: Iterable[str], numbers: Iterable[str] = ()) -> Table:
     return table
 
 
-def print_result(result: dict[str, Any], as_json: bool) -> None:
-    """Print a result as JSON, or as names and values."""
-    print_json(result) if as_json else print_pairs(result)
+def print_result(result: dict[str, Any], as_json: bool, name: str) -> None:
+    """Print a result as JSON of its name, or as names and values."""
+    print_json(result, name) if as_json else print_pairs(result)
 
 
 def print_pairs(rows: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ def print_pairs(rows: dict[str, Any]) -> None:
 def show_info(info: dict[str, Any], as_json: bool) -> None:
     """Print what `sac_fast.cli.info.installation` found."""
     if as_json:
-        print_json(info)
+        print_json(info, "info")
         return
 
     def listed(value: Any) -> str:
@@ -73,7 +73,9 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
     n, height, width, _ = probes.images.shape
     steps = [step for step in probes.provenance.get("augmentation", []) if step.get("kind") == "jpeg"]
     jpeg = steps[-1] if steps else {}
-    skipped = probes.provenance.get("source", {}).get("skipped", [])
+    source = probes.provenance.get("source", {})
+    skipped, passed_over = source.get("skipped", []), source.get("ignored", {})
+    converted, classes = source.get("converted", {}), source.get("classes", [])
     result = {
         "file": str(out),
         "probes": n,
@@ -84,16 +86,23 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         "jpeg_engine": jpeg.get("engine"),
         "exact": jpeg.get("exact"),
         "skipped": len(skipped),
+        "passed_over": passed_over,
+        "converted_to_rgb": converted,
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
-    print_result(result, as_json)
+    notes = [f"{count:,} passed over: {what}" for what, count in passed_over.items()]
+    notes += [f"{count:,} images of mode {mode} made RGB" for mode, count in converted.items()]
+    if classes != sorted(classes):
+        notes.append(f"classes are numbered in the order {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}")
+    show_notes(notes)
+    print_result(result, as_json, "probes")
 
 
 def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:
     """Print how far each JPEG engine is from Pillow."""
     if as_json:
-        print_json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]})
+        print_json({"probes": count, "engines": [dataclasses.asdict(row) for row in found]}, "probes.engines")
         return
     table = make_table(("engine", "device", "values that differ", "mean", "largest", "PSNR", "model's distance"))
     for row in found:
@@ -110,7 +119,7 @@ def show_probe_verification(result: ProbeVerification, as_json: bool) -> None:
     """Print for every probe whether its recipe makes it again."""
     equal = sum(image.equal for image in result.images)
     if as_json:
-        print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)})
+        print_json({"equal": result.equal, "equal_images": equal, **dataclasses.asdict(result)}, "probes.verify")
         return
     # names, reasons and notes repeat what the recipe says, which may be untrusted
     for image in result.images:
@@ -141,4 +150,16 @@ def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None
         "model_hash": fingerprint.model_hash,
         "probe_hash": fingerprint.probe_hash,
     }
-    print_result(result, as_json)
+    if (service := fingerprint.provenance.get("service")) is not None:
+        result["service"] = service if as_json else describe_service(service)
+    print_result(result, as_json, "fingerprint")
+
+
+def describe_service(service: dict[str, Any]) -> str:
+    """How many queries a service took, and whether its answers changed."""
+    queries = service["queries"]
+    more = [f"{queries[state]} {state}" for state in ("repeated", "failed", "in doubt") if queries[state]]
+    text = f"{service['address']}, {queries['asked']} queries" + (f" ({', '.join(more)})" if more else "")
+    if service["repeated"]:
+        text += f"; {service['changed']} of {service['repeated']} answers changed when asked again"
+    return text

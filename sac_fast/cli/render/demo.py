@@ -22,7 +22,7 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
         as_json: one JSON document instead of the table.
     """
     if as_json:
-        print_json(results)
+        print_json(results, "demo")
         return
     screen = console()
     source, siblings = results["source"], results["siblings"]

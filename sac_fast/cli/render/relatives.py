@@ -20,7 +20,7 @@ _MAX_NAMES = 20
 def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_json: bool) -> None:
     """Print relatives, why they are called related, groups and notes."""
     if as_json:
-        print_json({"probe_hash": probe_hash, **found.to_dict(), "notes": [*notes, *found.notes]})
+        print_json({"probe_hash": probe_hash, **found.to_dict(), "notes": [*notes, *found.notes]}, "relatives")
         return
     out = console()
     everyone = len(found.relatives) > 1

@@ -20,7 +20,7 @@ def show_siblings(made: dict[str, Any], as_json: bool) -> None:
         as_json: one JSON document instead of the table.
     """
     if as_json:
-        print_json(made)
+        print_json(made, "siblings.make")
         return
     table = make_table(("model", "how"), ("seed", "accuracy", "seconds"))
     for member in made["members"]:
@@ -55,7 +55,7 @@ def show_draw(drawn: dict[str, Any], as_json: bool) -> None:
         as_json: one JSON document instead of the table.
     """
     if as_json:
-        print_json(drawn)
+        print_json(drawn, "siblings.draw")
         return
     table = make_table(("model", ""), ("accuracy",))
     for name, accuracy in drawn["accuracies"].items():

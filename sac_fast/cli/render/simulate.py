@@ -18,7 +18,7 @@ def show_simulation(summary: dict[str, Any], as_json: bool) -> None:
         as_json: one JSON document instead of the table.
     """
     if as_json:
-        print_json(summary)
+        print_json(summary, "simulate")
         return
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for member in summary["members"]:

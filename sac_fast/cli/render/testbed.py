@@ -19,7 +19,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
         as_json: one JSON document instead of the table.
     """
     if as_json:
-        print_json(summary)
+        print_json(summary, "testbed")
         return
     table = make_table(("role", "origin"), ("models", "accuracy, min", "mean", "seconds each"))
     for group in summary["groups"]:
@@ -51,7 +51,7 @@ def show_zoos(summaries: dict[str, dict[str, Any]], as_json: bool) -> None:
         as_json: one JSON document instead of the tables.
     """
     if as_json:
-        print_json(summaries)
+        print_json({"sources": summaries}, "testbed.sources")
         return
     for name, summary in summaries.items():
         console().print(Text(escape_text(f"source {name}")))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def show_verdicts(result: Verdicts, as_json: bool) -> None:
     """Print verdicts, their ground, hypothesis and conditions."""
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(), "verify")
         return
     names = list(result.verdict)
     out = console()

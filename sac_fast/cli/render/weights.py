@@ -9,10 +9,11 @@ from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from ...verify.weights.result import format_log10_p
 from .common import make_table, print_pairs
 
 if TYPE_CHECKING:
-    from ...verify.weights import WeightsResult
+    from ...verify.weights import MergeResult, WeightsResult
 
 _STYLES = {
     "identical": "bold red",
@@ -27,7 +28,7 @@ _MAX_NAME = 48
 def show_weights(result: WeightsResult, as_json: bool) -> None:
     """Print the verdict, the layers compared, and why the others were not."""
     if as_json:
-        print_json(result.to_dict())
+        print_json(result.to_dict(), "weights")
         return
     out = console()
     out.print(Text.assemble("verdict: ", (result.verdict, _STYLES[result.verdict])))
@@ -42,7 +43,7 @@ def show_weights(result: WeightsResult, as_json: bool) -> None:
             str(layer.units),
             str(layer.matches),
             f"{layer.cosine:.2f}",
-            format_p(layer.log10_p),
+            format_log10_p(layer.log10_p),
         )
     out.print(table)
     if len(compared) > _MAX_ROWS:
@@ -56,10 +57,11 @@ def _summary(result: WeightsResult) -> dict[str, str]:
     """Names and values below the table."""
     reasons = Counter(layer.left_out for layer in result.layers if layer.left_out is not None and layer.side == "a")
     facts = {name: value for name, value in result.facts.items() if isinstance(value, dict) and value.get("arrays")}
+    smallest = format_log10_p(result.attainable_log10_p)
     rows = {
         "a": result.a,
         "b": result.b,
-        "p-value": f"{format_p(result.log10_p)} (smallest attainable: {format_p(result.attainable_log10_p)})",
+        "p-value": f"{format_log10_p(result.log10_p)} (smallest attainable: {smallest})",
         "hypothesis": result.hypothesis,
         "error rate": f"{result.alpha:g}",
         "compared": ", ".join(f"{share:.1%} of the values of {name}" for name, share in result.coverage.items()),
@@ -74,14 +76,28 @@ def _summary(result: WeightsResult) -> dict[str, str]:
         )
     if result.ancestor is not None:
         rows["ancestor"] = f"{result.ancestor['name']}: {result.ancestor['statement']} Approximate."
+    if (adapter := result.facts.get("adapter")) is not None:
+        ranks = ", ".join(map(str, adapter["ranks"]))
+        rows["adapter"] = f"of rank {ranks}: {adapter['fitting']} of its {adapter['targets']} layers fit by shape"
     pairs = result.facts["pairs_of_arrays"]
     for name, fact in facts.items():
         rows[name] = f"{fact['arrays']} of {pairs} arrays, {fact['values']:.1%} of their values"
     return rows
 
 
-def format_p(log10_p: float | None) -> str:
-    """A p-value that may be too small for a float."""
-    if log10_p is None:
-        return ""
-    return f"{10**log10_p:.3g}" if log10_p > -4 else f"1e{log10_p:.0f}"
+def show_merge(child: str, result: MergeResult, as_json: bool) -> None:
+    """Print what parents explain of a model, layer by layer."""
+    if as_json:
+        print_json(result.to_dict(), "weights.merge")
+        return
+    out = console()
+    shares = ", ".join(f"{share:.2f} of {name}" for share, name in zip(result.shares, result.parents, strict=True))
+    out.print(
+        Text(escape_text(f"{child}: {shares} explain {result.explained:.1%} of held-out rows (medians of layers)"))
+    )
+    table = make_table(("layer",), (*(escape_text(name, _MAX_NAME) for name in result.parents), "explained"))
+    for layer in result.layers[:_MAX_ROWS]:
+        shown = [f"{share:.3f}" for share in layer.shares]
+        table.add_row(Text(escape_text(layer.name, _MAX_NAME)), *shown, f"{layer.explained:.1%}")
+    out.print(table)
+    out.print(Text(f"note: {result.compared:.1%} of the values compared; geometry, without a p-value.", style="dim"))

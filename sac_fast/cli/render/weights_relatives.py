@@ -8,8 +8,8 @@ from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from ...verify.weights.result import format_log10_p
 from .common import make_table, print_pairs
-from .weights import format_p
 
 if TYPE_CHECKING:
     from ...lineage.weights_result import WeightsRelatives
@@ -21,7 +21,7 @@ _MAX_NAMES = 20  # of a group
 def show_weights_relatives(found: WeightsRelatives, as_json: bool) -> None:
     """Print related pairs, groups, copies and failures."""
     if as_json:
-        print_json(found.to_dict())
+        print_json(found.to_dict(), "weights.folder")
         return
     out = console()
     table = make_table(("a", "b", "verdict", "values"), ("p", "p (Holm)"))
@@ -34,7 +34,7 @@ def show_weights_relatives(found: WeightsRelatives, as_json: bool) -> None:
             Text(escape_text(pair.b)),
             Text(pair.verdict, style="bold red"),
             Text("; ".join(facts)),
-            format_p(pair.log10_p),
+            format_log10_p(pair.log10_p),
             f"{pair.p_holm:.3g}",
         )
     if found.pairs:

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...io.dtypes import STORED_DTYPES
 from ...io.files import file_size
 from ..limits import refuse
 
 #: dtypes of torch that NumPy lacks; their values become float32.
-WITHOUT_NUMPY = {"bfloat16", "float8_e4m3fn", "float8_e5m2"}
+WITHOUT_NUMPY = {row.name for row in STORED_DTYPES if row.name.startswith(("bfloat", "float8"))}
 
 
 class FileRanges:

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ...errors import ModelRefusedError
 from ..identify import identify_open, open_model_file
 from ..json_text import read_json
 from ..limits import Limits, refuse
@@ -13,6 +14,8 @@ from .safetensors_arrays import safetensors_arrays
 from .state_dict import StoredArray
 from .torch_arrays import torch_arrays
 
+#: How the name of an index ends.
+INDEX = ".index.json"
 _MAX_FILES = 512
 
 
@@ -27,8 +30,34 @@ def check_beside(location: Any, name: str) -> str:
     return location
 
 
+def shards_of(path: Path, limits: Limits) -> tuple[str, ...]:
+    """Names of the files that an index beside them names, sorted; none where it is no index or cannot be read."""
+    with contextlib.suppress(ModelRefusedError), open_model_file(path, limits) as handle:
+        return tuple(sorted(set(_read_index(handle, repr(str(path)), limits).values())))
+    return ()
+
+
+def _read_index(handle: BinaryIO, name: str, limits: Limits) -> dict[str, str]:
+    """The file in which each array lies."""
+    said = read_json(handle, name, limits).get("weight_map")
+    if not isinstance(said, dict) or not said or not all(isinstance(key, str) for key in said.values()):
+        refuse("malformed", f"{name} must map names of arrays to files in weight_map, got another index")
+    limits.check_count(name, len(said))
+    files = {check_beside(location, name) for location in said.values()}
+    if len(files) > _MAX_FILES:
+        refuse("too-large", f"{name} must name at most {_MAX_FILES} files, got {len(files):,}")
+    return said
+
+
 def sharded_arrays(
-    handle: BinaryIO, path: Path, name: str, limits: Limits, resources: contextlib.ExitStack
+    handle: BinaryIO,
+    path: Path,
+    name: str,
+    limits: Limits,
+    resources: contextlib.ExitStack,
+    *,
+    root: Path | None = None,
+    as_data: bool = True,
 ) -> dict[str, StoredArray]:
     """The arrays of all files that an index names.
 
@@ -38,6 +67,8 @@ def sharded_arrays(
         name: what messages call it.
         limits: on each file, and on the number of arrays of all.
         resources: closes the files.
+        root: a folder that links may not lead out of; None: anywhere.
+        as_data: see `read_pickled`.
 
     Returns:
         Arrays in the order of the index.
@@ -46,18 +77,12 @@ def sharded_arrays(
         ModelRefusedError: a file outside of the folder or missing, an array that is not where the index says, or one
             that the index does not name.
     """
-    said = read_json(handle, name, limits).get("weight_map")
-    if not isinstance(said, dict) or not said or not all(isinstance(key, str) for key in said.values()):
-        refuse("malformed", f"{name} must map names of arrays to files in weight_map, got another index")
-    limits.check_count(name, len(said))
-    files = dict.fromkeys(said.values())
-    if len(files) > _MAX_FILES:
-        refuse("too-large", f"{name} must name at most {_MAX_FILES} files, got {len(files):,}")
+    said = _read_index(handle, name, limits)
     found: dict[str, tuple[str, StoredArray]] = {}
-    for location in files:
-        place = path.parent / check_beside(location, name)
-        shard = resources.enter_context(open_model_file(place, limits))
-        for key, array in _arrays(shard, repr(str(place)), limits).items():
+    for location in dict.fromkeys(said.values()):
+        place = path.parent / location
+        shard = resources.enter_context(open_model_file(place, limits, root=root))
+        for key, array in _arrays(shard, repr(str(place)), limits, as_data).items():
             if said.get(key) != location:
                 refuse("malformed", f"{name} must name every array of its files, got {key[:80]!r} in {location!r} too")
             found[key] = (location, array)
@@ -67,10 +92,10 @@ def sharded_arrays(
     return {key: found[key][1] for key in said}
 
 
-def _arrays(handle: BinaryIO, name: str, limits: Limits) -> dict[str, StoredArray]:
+def _arrays(handle: BinaryIO, name: str, limits: Limits, as_data: bool) -> dict[str, StoredArray]:
     format = identify_open(handle, name, limits)
     if format == "safetensors":
         return safetensors_arrays(handle, name, limits)[0]
     if format in ("torch", "torch-legacy"):
-        return torch_arrays(handle, name, limits)
+        return torch_arrays(handle, name, limits, as_data=as_data)
     refuse("unknown-format", f"{name} must be safetensors or a checkpoint of torch as a part of another, got {format}")

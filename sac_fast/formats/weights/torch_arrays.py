@@ -6,39 +6,35 @@ import functools
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..limits import Limits, refuse
 from ..torch_file import Pickled, read_pickled
-from ..torch_pickle import REBUILD, Inert, InertObject, read_pickle
-from ..torch_tensors import PickledTensor, check_sizes, describe_tensor
+from ..torch_pickle import Inert, InertObject, read_pickle
+from ..torch_tensors import MAX_DEPTH, PickledTensor, check_sizes, describe_tensor, is_tensor, unwrapped
 from .pickled_numpy import is_pickled_array, pickled_array
 from .ranges import FileRanges, item_size
 from .state_dict import StoredArray
 
 _Values = Callable[[], Any]
 
-MAX_DEPTH = 64  # of mappings inside each other
 MAX_NAME = 1024  # characters of a dotted name
 MAX_STEPS = 500_000  # values that are looked at; one that is reached twice counts twice
 # What trainers keep beside the weights.
-_STATES_OF_TRAINING = ("optim", "scheduler", "sched", "scaler", "grad_scaler")
-_TENSORS = REBUILD | {
-    *("_rebuild_parameter", "Parameter", "_rebuild_parameter_with_state", "_rebuild_qtensor"),
-    *("_rebuild_sparse_tensor", "_rebuild_from_type_v2", "_rebuild_nested_tensor"),
-}
+STATES_OF_TRAINING = ("optim", "scheduler", "sched", "scaler", "grad_scaler")
 
 
-def torch_arrays(handle: BinaryIO, name: str, limits: Limits) -> dict[str, StoredArray]:
+def torch_arrays(handle: BinaryIO, name: str, limits: Limits, *, as_data: bool = True) -> dict[str, StoredArray]:
     """All arrays of a checkpoint, with dotted names where mappings or objects hold them.
 
     Args:
         handle: the open file; it must stay open while arrays are read.
         name: what messages call it.
         limits: on pickle, number and sizes.
+        as_data: see `read_pickled`.
 
     Returns:
         Arrays in the file's order; the states of optimizers and schedulers are left out.
@@ -46,7 +42,7 @@ def torch_arrays(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Store
     Raises:
         ModelRefusedError: no sound checkpoint, or one without arrays.
     """
-    pickled = read_pickled(handle, name, limits, as_data=True)
+    pickled = read_pickled(handle, name, limits, as_data=as_data)
     return _arrays_of(pickled, FileRanges(handle, name), limits)
 
 
@@ -67,7 +63,7 @@ def pickle_arrays(handle: BinaryIO, name: str, limits: Limits, start: int = 0) -
 
 def _arrays_of(pickled: Pickled, ranges: FileRanges, limits: Limits) -> dict[str, StoredArray]:
     name = ranges.name
-    reader = _Reader(ranges, pickled, limits)
+    reader = ArrayReader(ranges, pickled, limits)
     arrays: dict[str, StoredArray] = {}
     for key, entry in _walk(pickled.value, name):
         found = pickled_array(entry, key, name, limits) if isinstance(entry, InertObject) else reader.array(entry, key)
@@ -88,7 +84,7 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Inert]]:
     steps = 0
     while stack:
         key, found, depth = stack.pop()
-        if is_pickled_array(found) or (isinstance(found, Inert) and found.name in _TENSORS and found.arguments):
+        if is_pickled_array(found) or is_tensor(found):
             yield key, found
             continue
         children = _children(found)
@@ -99,7 +95,7 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Inert]]:
         inner = []
         for part, child in children:
             text = str(part)
-            if any(text.lower().startswith(start) for start in _STATES_OF_TRAINING):
+            if any(text.lower().startswith(start) for start in STATES_OF_TRAINING):
                 continue
             dotted = f"{key}.{text}" if key else text
             if len(dotted) > MAX_NAME:
@@ -127,7 +123,7 @@ def _children(found: Any) -> list[tuple[Any, Any]]:
     return [(part, child) for part, child in pairs if isinstance(part, str | int) and isinstance(child, containers)]
 
 
-class _Reader:
+class ArrayReader:
     """Turns inert records of tensors into arrays, each checked against its storage."""
 
     def __init__(self, ranges: FileRanges, pickled: Pickled, limits: Limits) -> None:
@@ -136,16 +132,22 @@ class _Reader:
         self._limits = limits
         self._total = 0
 
-    def array(self, entry: Any, key: str) -> StoredArray:
+    def array(self, entry: Any, key: str, *, as_stored: bool = False) -> StoredArray:
         """The array that a record describes.
+
+        Args:
+            entry: the record.
+            key: its name, for messages.
+            as_stored: refuse a quantised tensor instead of scaling its numbers.
 
         Raises:
             ModelRefusedError: no dense tensor inside its storage, or a limit.
         """
         name = self._ranges.name
-        entry = _unwrapped(entry, key, name)
+        entry = unwrapped(entry, key, name)
         said = None
-        if entry.name == "_rebuild_qtensor" and len(entry.arguments) > 4:
+        quantised = isinstance(entry, Inert) and entry.name == "_rebuild_qtensor" and not as_stored
+        if quantised and len(entry.arguments) > 4:
             said = entry.arguments[4]
             entry = _Plain(*entry.arguments[:4])
         tensor = describe_tensor(entry, key, name)
@@ -184,22 +186,6 @@ class _Plain(Inert):
     name = "_rebuild_tensor_v2"
 
 
-def _unwrapped(entry: Any, key: str, name: str) -> Inert:
-    """The tensor's own record inside those of parameters and subclasses."""
-    for _ in range(MAX_DEPTH):
-        arguments = entry.arguments
-        if entry.name in ("_rebuild_parameter", "Parameter", "_rebuild_parameter_with_state") and arguments:
-            entry = arguments[0]
-        elif entry.name == "_rebuild_from_type_v2" and len(arguments) > 2 and isinstance(arguments[2], tuple):
-            kind = arguments[0]
-            entry = kind(*arguments[2]) if isinstance(kind, type) and issubclass(kind, Inert) else None
-        else:
-            break
-        if not isinstance(entry, Inert):
-            refuse("malformed", f"{name} must hold tensors with a storage, got none at {key!r}")
-    return cast("Inert", entry)
-
-
 def _dtype_name(tensor: PickledTensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
@@ -210,7 +196,9 @@ def _read(ranges: FileRanges, start: int, tensor: PickledTensor, big_endian: boo
     span = tensor.stop - tensor.offset if tensor.size else 0
     stored = ranges.array(start + tensor.offset * item_size(dtype), dtype, (span,), big_endian=big_endian)
     strides = tuple(step * stored.itemsize for step in tensor.stride)
-    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(stored, tensor.shape, strides, writeable=False))
+    values = np.require(np.lib.stride_tricks.as_strided(stored, tensor.shape, strides), requirements="C")
+    values = values.conj() if tensor.conj else values
+    return -values if tensor.neg else values
 
 
 def _dequantised(

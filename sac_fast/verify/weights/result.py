@@ -147,3 +147,10 @@ class WeightsResult:
 def to_p_value(log10_p: float) -> float:
     """10 ** log10_p, never below the smallest normal float: 0 would claim too much."""
     return float(max(10.0**log10_p, sys.float_info.min))
+
+
+def format_log10_p(log10_p: float | None) -> str:
+    """A p-value that may be too small for a float; nothing for None."""
+    if log10_p is None:
+        return ""
+    return f"{10**log10_p:.3g}" if log10_p > -4 else f"1e{log10_p:.0f}"

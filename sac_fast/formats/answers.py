@@ -1,0 +1,138 @@
+"""Answers of a service that people noted down: CSV, JSON or JSON lines, one entry or several for each image file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileFormatError
+from ..io.files import StrPath, read_regular
+from .json_text import parse_json
+from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS
+
+MAX_LINES = 1_000_000
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NUMBERED = re.compile(r"(label|score)[ _]?(\d{1,3})")
+
+
+def read_answers_file(path: StrPath) -> dict[str, Any]:
+    """Answers by the name of the image file, as `sac_fast.models.endpoint_answer.read_answer` takes them.
+
+    * CSV with a line of names, ``file`` among them: ``file,label`` (a class); ``file,label,score`` with several lines a
+      file, or ``file,label1,score1,label2,score2,…`` (top-k); else one column of numbers a class, named after it;
+    * JSON: ``{"FILE": answer, …}`` or a list of objects ``{"file": …, …}``, with ``label``, ``scores`` (a list, or
+      numbers by name) or ``top`` (``[{"label": …, "score": …}, …]``); JSON lines: one such object a line.
+
+    Args:
+        path: ends in .csv, .json, .jsonl or .ndjson.
+
+    Returns:
+        For each file a class, a list of classes with scores, or numbers.
+
+    Raises:
+        FileFormatError: other text, a file that occurs twice, or more than the limits.
+
+    Example::
+
+        >>> _ = Path("answers.csv").write_text("file,label\\n00000-12345678.png,cat\\n")
+        >>> read_answers_file("answers.csv")
+        {'00000-12345678.png': 'cat'}
+    """
+    name, suffix = repr(str(path)), Path(path).suffix.lower()
+    content = read_regular(path, MAX_CSV_BYTES, "as a list of answers")
+    if suffix == ".csv":
+        return _read_csv(content, name)
+    if suffix == ".json":
+        found = parse_json(content, name)
+        entries = found[""] if set(found) == {""} else None
+        given = list(found.items()) if entries is None else [_entry(entry, name) for entry in entries]
+        return _by_file(given, name)
+    if suffix in (".jsonl", ".ndjson"):
+        lines = [line for line in content.splitlines() if line.strip()]
+        _check_count(len(lines), name)
+        return _by_file(
+            [_entry(parse_json(line, f"line {i} of {name}"), name) for i, line in enumerate(lines, 1)], name
+        )
+    raise FileFormatError(f"{name} must end in .csv, .json, .jsonl or .ndjson")
+
+
+def _read_csv(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        text = content.decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileFormatError(f"{name} must be CSV in UTF-8, got {error}") from error
+    _check_count(len(rows), name)
+    head = [cell.strip() for cell in rows[0]] if rows else []
+    if "file" not in head or len(set(head)) < len(head) or len(head) < 2 or len(head) > MAX_CSV_COLUMNS:
+        raise FileFormatError(
+            f"{name} must begin with names of columns, all different, file and others, got {head[:5]}"
+        )
+    found: list[tuple[str, Any]] = []
+    several: dict[str, list[dict[str, Any]]] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(head):
+            raise FileFormatError(f"{name} must have {len(head)} cells in every line, got {len(row)} in line {number}")
+        cells = dict(zip(head, (cell.strip() for cell in row), strict=True))
+        file = cells.pop("file")
+        if set(cells) == {"label"}:
+            found.append((file, _class(cells["label"])))
+        elif set(cells) == {"label", "score"}:
+            scored = {"label": cells["label"], "score": _number(cells["score"], name, number)}
+            several.setdefault(file, []).append(scored)
+        elif all(_NUMBERED.fullmatch(column) for column in cells):
+            found.append((file, _numbered(cells, name, number)))
+        else:
+            found.append((file, {column: _number(cell, name, number) for column, cell in cells.items()}))
+    return _by_file([*found, *several.items()], name)
+
+
+def _numbered(cells: dict[str, str], name: str, line: int) -> list[dict[str, Any]]:
+    """``label1, score1, label2, …`` as a list; empty cells end it."""
+    places: dict[int, dict[str, str]] = {}
+    for column, cell in cells.items():
+        match = _NUMBERED.fullmatch(column)
+        assert match is not None
+        places.setdefault(int(match[2]), {})[match[1]] = cell
+    pairs = [places[place] for place in sorted(places) if any(places[place].values())]
+    return [{"label": pair.get("label"), "score": _number(pair.get("score", ""), name, line)} for pair in pairs]
+
+
+def _entry(entry: Any, name: str) -> tuple[str, Any]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+        raise FileFormatError(f'{name} must hold objects with "file", got {json.dumps(entry)[:80]}')
+    for key in ("top", "scores", "label"):
+        if key in entry:
+            return entry["file"], entry[key]
+    raise FileFormatError(f"{name} must say label, scores or top of each file, got {sorted(entry)[:5]}")
+
+
+def _by_file(entries: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+    found = dict(entries)
+    if len(found) < len(entries):
+        twice = Counter(file for file, _ in entries).most_common(1)[0][0]
+        raise FileFormatError(f"{name} must hold each file once, got {twice[:80]!r} twice")
+    if not found:
+        raise FileFormatError(f"{name} must hold at least one answer, got none")
+    return found
+
+
+def _class(text: str) -> str | int:
+    """A class number, else a name. Names that are numbers are found by number, which is their place."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else text
+
+
+def _number(text: str, name: str, line: int) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise FileFormatError(f"{name} must hold numbers, got {text[:40]!r} in line {line}")
+    return float(text)
+
+
+def _check_count(count: int, name: str) -> None:
+    if count > MAX_LINES:
+        raise FileFormatError(f"{name} must have at most {MAX_LINES:,} lines, got {count:,}")
