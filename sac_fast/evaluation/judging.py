@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..scores import PRESETS
+from ..verify.contrast import MIN_COHORT
 from ..verify.siblings import sibling_test
 from .accusation_matrix import accusation_matrix, is_below
-from .merits import MAX_PROBES, Measured, measure_preset
+from .merits import Measured, measure_preset
 from .rates import ALL, RATES
-from .rulings import FORM, Ruling, rule_by_contrast, rule_by_pool, rule_by_siblings
+from .rulings import FORM, MAX_PROBES, Ruling, rule_by_cohort, rule_by_contrast, rule_by_pool, rule_by_siblings
 from .sources import SourceZoo
 from .weights_rows import weights_rows
 
@@ -71,9 +72,11 @@ def judge_source(
         for score in ("sac-jc", "correlations"):
             rulings += rule_by_siblings(source, usual, MAX_PROBES, score=score)
         for count in sorted({2, usual}):
-            rulings.append(rule_by_contrast(source, count))
+            rulings += rule_by_contrast(source, count)
         for probes in (count for count in probe_counts if count < source.count):
             rulings += rule_by_siblings(source, usual, probes)
+    if len(source.loaded.independents) > MIN_COHORT:
+        rulings += rule_by_cohort(source)
     matrix = {}
     presets: list[Measured] = []
     not_evaluated = {}

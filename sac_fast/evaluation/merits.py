@@ -17,7 +17,7 @@ from ..verdict import auc, roc_curve, tpr_at_fpr
 from ..verify.contrast import contrast_channels, largest_channel
 from .choice import Figures, nested_choices
 from .methods import calibrated_method, preset_method, score_method
-from .rulings import EXACT, FORM, Ruling
+from .rulings import EXACT, FORM, MAX_PROBES, Ruling
 from .sources import SourceZoo, disputed_order, family, limited
 
 #: Fixed statistics among which one is chosen; each is a score without its probe set.
@@ -33,8 +33,6 @@ SIBLING_STATISTICS = {
     "siblings, sac-jc": f"{EXACT}, sac-jc",
 }
 CONTRAST = "contrast"
-#: Statistics that take all pairs of probes are computed on so many at most.
-MAX_PROBES = 2000
 #: Numbers of queries at which statistics are compared.
 BUDGETS = (100, 200, 400)
 #: False positive rates of the ROC curves.

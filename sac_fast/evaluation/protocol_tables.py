@@ -7,7 +7,7 @@ from typing import Any
 
 from ..io.text import map_texts, markdown_text
 from .rates import ALL
-from .rulings import EXACT, KIN, MIXED_POOL, POOL, STUDENT
+from .rulings import COHORT, EXACT, KIN, LARGE_POOL, MIXED_POOL, POOL, STUDENT
 from .sources import PAPER
 from .tables import format_rows
 
@@ -115,7 +115,8 @@ def _found(results: Mapping[str, Any]) -> list[str]:
     at = {(row["ground"], row["siblings"], row["of"]): row for row in rows if row["alpha"] == _ALPHA}
     grounds = list(dict.fromkeys((ground, siblings) for ground, siblings, _ in at))
     attacks = list(dict.fromkeys(row["of"] for row in rows if row["level"] == "attack"))
-    shown = [ground for ground in grounds if ground[0] in (EXACT, STUDENT) or ground[0].startswith(MIXED_POOL)]
+    pools = (MIXED_POOL, f"{LARGE_POOL}, {COHORT}", f"{LARGE_POOL}, contrast")
+    shown = [ground for ground in grounds if ground[0] in (EXACT, STUDENT) or ground[0].startswith(pools)]
     table = [[attack, *(_count(at.get((*ground, attack))) for ground in shown)] for attack in (*attacks, ALL)]
     paper = [attack for attack in attacks if attack.startswith(PAPER)]
     of_paper = [_sum([at.get((*ground, attack)) for attack in paper]) for ground in shown]

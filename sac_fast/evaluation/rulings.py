@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,17 +13,24 @@ import numpy as np
 import torch
 
 from ..labelled_zoo.folder import NULL_KINDS as HONEST
-from ..verify.contrast import contrast_channels, largest_channel
+from ..labelled_zoo.folder import ZooMember
+from ..scores import evenly_spaced
+from ..verify.contrast import cohort_products, contrast_channels, distances_given_others, largest_channel
 from ..verify.siblings import sibling_test
 from .accusation_matrix import p_by_kind
 from .sources import SourceZoo, disputed_order, limited
 
 EXACT, STUDENT = "siblings, exact", "siblings, Student's t"
 POOL, MIXED_POOL = "null pool by kind", "null pool, kinds mixed"
+#: By kind too, as where the owner names the kinds that a suspect can be of (`--kind`): those with enough nulls for 5 %.
+LARGE_POOL, LARGE_KIND = "null pool, kinds of 19 nulls", 19
 #: Numbers of siblings and of probes for which verdicts are computed, as far as a zoo has them.
 SIBLING_COUNTS = (4, 9, 19, 39)
 #: Of the outputs that zoos keep; other forms follow from it.
 FORM = "logits"
+COHORT = "given the other nulls"
+#: Probes for statistics that take all pairs of probes or models.
+MAX_PROBES = 2000
 PROBE_COUNTS = (50, 100, 200, 400, 1000, 2000, 5000, 10000)
 #: Siblings that are not asked to judge are suspects of this kind.
 KIN = "sibling"
@@ -98,12 +106,11 @@ def rule_by_siblings(
 
 def rule_by_pool(
     source: SourceZoo, statistic: str, distances: Mapping[str, float], probes: int, seconds: float = 0.0
-) -> tuple[Ruling, Ruling]:
-    """The null pool by kind, and one pool of all kinds together; an honest model is judged by the others.
+) -> list[Ruling]:
+    """The null pool by kind, by kinds with enough nulls, and one pool of all kinds; the others judge an honest model.
 
-    By kind the largest p-value over kinds counts.
-
-    A kind with too few nulls for α has only p-values above α, so that nobody is accused: the verdict is inconclusive.
+    By kind the largest p-value over kinds counts. A kind with too few nulls for α has only p-values above α, so that
+    nobody is accused: the verdict is inconclusive.
 
     Args:
         source: the zoo.
@@ -112,17 +119,49 @@ def rule_by_pool(
         probes: that were asked.
         seconds: of one comparison.
     """
-    honest = source.loaded.independents
-    together = [dataclasses.replace(m, origin=HONEST[0]) for m in honest]
-    rulings = []
-    for ground, nulls in ((POOL, honest), (MIXED_POOL, together)):
-        p_values = {m.name: max(p_by_kind(m, distances, nulls).values(), default=1.0) for m in source.loaded.suspects}
-        rulings.append(Ruling(source.key, f"{ground}, {statistic}", 0, probes, p_values, seconds=seconds))
-    return rulings[0], rulings[1]
+    p_values: dict[str, dict[str, float]] = {POOL: {}, LARGE_POOL: {}, MIXED_POOL: {}}
+    for member in source.loaded.suspects:
+        _judge_by_pools(source, member, distances, p_values)
+    return [
+        Ruling(source.key, f"{ground}, {statistic}", 0, probes, of, seconds=seconds) for ground, of in p_values.items()
+    ]
 
 
-def rule_by_contrast(source: SourceZoo, count: int) -> Ruling:
-    """The null pool by kind with the contrast to some siblings: each suspect is standardised with the nulls alone.
+def _judge_by_pools(
+    source: SourceZoo, member: ZooMember, distances: Mapping[str, float], p_values: Mapping[str, dict[str, float]]
+) -> None:
+    """Add one suspect's p-values by each of the pools that are wanted."""
+    honest = [m for m in source.loaded.independents if m.name != member.name]
+    counts = Counter(m.origin for m in honest)
+    pools = {
+        POOL: honest,
+        LARGE_POOL: [m for m in honest if counts[m.origin] >= LARGE_KIND],
+        MIXED_POOL: [dataclasses.replace(m, origin=HONEST[0]) for m in honest],
+    }
+    for ground, of in p_values.items():
+        of[member.name] = max(p_by_kind(member, distances, pools[ground]).values(), default=1.0)
+
+
+def rule_by_cohort(source: SourceZoo) -> list[Ruling]:
+    """The pools of `rule_by_pool` with the similarity given the other nulls, the default without siblings."""
+    outputs, loaded = source.outputs, source.loaded
+    p_values: dict[str, dict[str, float]] = {POOL: {}, LARGE_POOL: {}, MIXED_POOL: {}}
+    # All probes are disputed where there are no more than the score takes: one product then serves all suspects.
+    probes = evenly_spaced(source.count, MAX_PROBES)
+    names = [m.name for m in loaded.suspects]
+    place = {name: i for i, name in enumerate(names)}
+    start = time.perf_counter()
+    channels = cohort_products(outputs[loaded.source][probes], [outputs[name][probes] for name in names], FORM)
+    for member in loaded.suspects:
+        pool = [member.name, *(m.name for m in loaded.independents if m.name != member.name)]
+        found = distances_given_others(channels, [place[name] for name in pool])
+        _judge_by_pools(source, member, dict(zip(pool, found.tolist(), strict=True)), p_values)
+    seconds = (time.perf_counter() - start) / max(1, len(loaded.suspects))
+    return [Ruling(source.key, f"{g}, {COHORT}", 0, len(probes), of, seconds=seconds) for g, of in p_values.items()]
+
+
+def rule_by_contrast(source: SourceZoo, count: int) -> list[Ruling]:
+    """The pools of `rule_by_pool` with the contrast to some siblings: a suspect is standardised with the nulls alone.
 
     Args:
         source: with at least ``count`` siblings.
@@ -134,11 +173,13 @@ def rule_by_contrast(source: SourceZoo, count: int) -> Ruling:
     start = time.perf_counter()
     channels = contrast_channels(outputs[loaded.source], siblings, [outputs[name] for name in names], FORM)
     at = {name: i for i, name in enumerate(names)}
-    p_values = {}
+    p_values: dict[str, dict[str, float]] = {POOL: {}, LARGE_POOL: {}, MIXED_POOL: {}}
     for name, member in zip(names, loaded.suspects, strict=True):
         pool = [name, *(m.name for m in loaded.independents if m.name != name)]
         rows = [at[each] for each in pool]
         distances = dict(zip(pool, largest_channel([values[rows] for values in channels]).tolist(), strict=True))
-        p_values[name] = max(p_by_kind(member, distances, loaded.independents).values(), default=1.0)
+        _judge_by_pools(source, member, distances, p_values)
     seconds = (time.perf_counter() - start) / max(1, len(names))
-    return Ruling(source.key, f"{POOL}, contrast", count, source.count, p_values, seconds=seconds)
+    return [
+        Ruling(source.key, f"{g}, contrast", count, source.count, of, seconds=seconds) for g, of in p_values.items()
+    ]

@@ -23,7 +23,7 @@ from .siblings_products import (
     most_disputed,
     output_products,
 )
-from .siblings_regression import explained_by_members
+from .siblings_regression import can_regress, explained_by_members
 from .siblings_similarity import Similarities, similarities_given_members
 
 SIBLING_SCORES = ("default", "weighted-agreement", "label-cohort", "correlations", "regression", "sac-jc")
@@ -47,7 +47,7 @@ def sibling_similarities(
 
     * ``default``: of soft outputs ``softmax(1)`` on all probes and ``log-softmax(4)`` on the most disputed; of labels
       ``label-cohort`` and ``weighted-agreement``; of similarities their values; of embeddings ``correlations``; of
-      other classes ``regression``.
+      other classes ``regression`` where `can_regress`, else ``correlations``.
     * ``weighted-agreement``, ``label-cohort``: of labels alone, see `label_agreement`.
     * ``correlations``: of centred correlation matrices on the most disputed probes; any number of outputs.
     * ``regression``: what a member alone explains of a suspect's outputs (`explained_by_members`); any classes.
@@ -72,7 +72,8 @@ def sibling_similarities(
     if score == "sac-jc":
         return {score: _published(members, suspects)}
     has_classes = form not in ("similarities", "embeddings")
-    if score == "regression" or (score == "default" and has_classes and not same):
+    is_moved = score == "default" and has_classes and not same and len(_widths(members)) == 1
+    if score == "regression" or (is_moved and can_regress(list(members))):
         return {"regression": _regression(members, suspects, form)}
     if score == "correlations" or (score == "default" and (form == "embeddings" or not same)):
         return {"correlations": _correlations(members, suspects, form, disputed)}
@@ -84,11 +85,11 @@ def sibling_similarities(
         raise ValueError(f"score {score!r} needs outputs with classes, got {form}")
     if score == "default" and form != "labels":
         return _soft(members, suspects, disputed)
-    channels: dict[str, Callable[[Models, Models], Similarities]] = {
+    of_labels: dict[str, Callable[[Models, Models], Similarities]] = {
         "label-cohort": _label_cohort,
         "weighted-agreement": label_agreement,
     }
-    return {name: make(members, suspects) for name, make in channels.items() if score in ("default", name)}
+    return {name: make(members, suspects) for name, make in of_labels.items() if score in ("default", name)}
 
 
 def _soft(members: Models, suspects: Models, most: int) -> dict[str, Similarities]:

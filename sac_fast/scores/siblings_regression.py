@@ -21,6 +21,7 @@ RIDGE = 0.01
 # Probes, and columns of all members together, that a regression takes at most.
 _MAX_PROBES = 4000
 _MAX_COLUMNS = 1024
+_MIN_COLUMNS = 8
 # Shares of explained variance below it are rounding.
 _SMALLEST = 1e-12
 
@@ -47,8 +48,8 @@ def explained_by_members(members: Sequence[Tensor], suspects: Sequence[Tensor], 
 
     Returns:
         (S, J) values, −∞-free; without similarities among the members. At most 4,000 evenly spaced probes are taken.
-        Where all members together have more columns than probes, or than 1,024, each is reduced to its leading
-        principal components, as many for each.
+        Where all members together have more columns than a quarter of the probes, or than 1,024, each is reduced to
+        its leading principal components, as many for each.
 
     Example::
 
@@ -77,11 +78,23 @@ def explained_by_members(members: Sequence[Tensor], suspects: Sequence[Tensor], 
     return Similarities(found, None)
 
 
+def can_regress(members: Sequence[Tensor]) -> bool:
+    """Whether there are probes enough for 8 columns of each member, or for all that it has: four for each column.
+
+    With fewer the regression finds less than correlations do.
+    """
+    n, k = members[0].shape
+    return _room(min(n, _MAX_PROBES), len(members)) >= min(k, _MIN_COLUMNS)
+
+
+def _room(probes: int, members: int) -> int:
+    return min(_MAX_COLUMNS, probes // 4) // (members + 1)
+
+
 def _blocks(members: Sequence[Tensor], at: Tensor, transform: Transform) -> list[Tensor]:
     """(n, r) columns of the members' mean and of what each member adds to it."""
     mean = sum((transform(member[at].double()) for member in members), torch.zeros(())) / len(members)
-    room = min(_MAX_COLUMNS, len(at)) // (len(members) + 1)
-    rank = max(1, min(mean.shape[1], room))
+    rank = max(1, min(mean.shape[1], _room(len(at), len(members))))
     return [_leading(mean, rank), *(_leading(transform(member[at].double()) - mean, rank) for member in members)]
 
 

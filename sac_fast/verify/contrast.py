@@ -126,6 +126,11 @@ def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) 
     """
     if len(models) <= MIN_COHORT:
         raise ValueError(f"models must be a suspect and at least {MIN_COHORT} nulls, got {len(models)} models")
+    return distances_given_others(cohort_products(source, models, form), range(len(models)))
+
+
+def cohort_products(source: Tensor, models: Sequence[Tensor], form: str) -> list[tuple[list[int], Floats]]:
+    """By channel of `given_cohort_distances`: places of the models that have it, and products of source and these."""
     same, others = _by_classes(source, models, form)
     order = _disputed([source, *(models[i] for i in same)], form)
     channels = []
@@ -133,14 +138,25 @@ def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) 
         chosen = torch.from_numpy(np.sort(order[:_MANY] if is_disputed else order))
         some = [source[chosen], *(models[i][chosen] for i in same)]
         # in blocks of probes, so that a thousand classes of a hundred nulls are not held at once
-        products = output_products(some, [], partial(transform_rows, name=transform)).members
-        channels.append(_given_cohort(products, same, len(models)))
+        channels.append((same, output_products(some, [], partial(transform_rows, name=transform)).members))
     if others or not channels:
         few = torch.from_numpy(np.sort(order[:_MANY]))
         everyone = [source[few], *(model[few] for model in models)]
         products = inner_products(everyone, "correlations", "raw", _metric(form))
-        channels.append(_given_cohort(products, range(len(models)), len(models)))
-    return largest_channel(channels)
+        channels.append((list(range(len(models))), products))
+    return channels
+
+
+def distances_given_others(channels: Sequence[tuple[list[int], Floats]], models: Sequence[int]) -> Floats:
+    """`given_cohort_distances` of some of the models of `cohort_products`, by their places, given the rest of these."""
+    found = []
+    for places, products in channels:
+        at = {place: 1 + i for i, place in enumerate(places)}
+        own = [i for i, place in enumerate(models) if place in at]
+        if len(own) > MIN_COHORT:
+            rows = [0, *(at[models[i]] for i in own)]
+            found.append(_given_cohort(products[np.ix_(rows, rows)], own, len(models)))
+    return largest_channel(found)
 
 
 def _given_cohort(products: Floats, models: Sequence[int], count: int) -> Floats:

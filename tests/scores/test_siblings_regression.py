@@ -6,7 +6,7 @@ import torch
 
 from sac_fast.scores.siblings_regression import RIDGE, explained_by_members
 
-N, K, J = 90, 4, 5
+N, K, J = 120, 4, 5
 
 
 def draw(*shape, seed):
@@ -47,10 +47,12 @@ def test_members_are_treated_alike_and_suspects_do_not_matter_to_each_other():
     np.testing.assert_allclose(turned, found[1:, order], rtol=1e-8)
 
 
-@pytest.mark.parametrize("k", [K, 40, 200])
+@pytest.mark.parametrize("k", [K, 40, 700])
 def test_a_model_moved_to_other_classes_is_explained_by_its_own_member(k):
-    """With 40 classes and 6 members principal components are taken, with 200 there are more columns than probes."""
-    members = [model + draw(N, k, seed=50 + i) for i, model in enumerate(models(6, k))]
+    """With 40 classes and 6 members principal components are taken, with 700 there are more columns than probes."""
+    n = 600
+    task = 2 * draw(n, k, seed=1)
+    members = [task + 3 * draw(n, 5, seed=20 + i) @ draw(5, k, seed=40 + i) for i in range(6)]
     moved = torch.tanh(members[2]) @ draw(k, 3, seed=7)
     assert int(explained_by_members(members, [moved], unchanged).suspects.argmax()) == 2
 
