@@ -8,6 +8,7 @@ installed there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -139,6 +140,13 @@ def _absolute(entry: ModelEntry) -> ModelEntry:
 
 def _connect(ray: Any, address: str) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    # Ray puts the folder in which it is initialized on its workers' search path, before they import anything: this must
+    # not be one with other people's files.
+    with contextlib.chdir(Path(__file__).parents[2]):
+        _initialize(ray, address, quiet)
+
+
+def _initialize(ray: Any, address: str, quiet: dict[str, Any]) -> None:
     try:
         if address == "auto":
             try:

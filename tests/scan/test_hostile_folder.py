@@ -46,7 +46,10 @@ def test_everything_beside_20_good_models(tmp_path):
     models = {event["name"]: event for event in events if event["event"] == "model"}
     passed = {event["name"]: event["what"] for event in events if event["event"] == "passed-over"}
     failed = {name: event["reason"] for name, event in models.items() if event["status"] == "failed"}
-    assert failed == expected.failed
+    assert set(failed) == set(expected.failed)
+    # On a busy machine the limit of time may come before the reason.
+    others = {name: (reason, expected.failed[name]) for name, reason in failed.items() if reason != "timed-out"}
+    assert {name: pair for name, pair in others.items() if len(set(pair)) > 1} == {}
     assert expected.passed_over.items() <= passed.items()
     assert {name for name in models if name not in failed} == {*good, *expected.done}
     assert {event["name"] for event in events if event["event"] == "claim"} == set(expected.claimed)
