@@ -13,7 +13,8 @@ from ..errors import StoreError
 from .database import bound
 from .records import DETAILS, MAX_TEXT, FileStamp, ModelRecord
 
-#: The columns that `record_of` reads, in its order. Not the result's key, which many models may share: `check_store` compares it.
+#: The columns that `record_of` reads, in its order. Not the result's key, which many models may share: `check_store`
+#: compares it.
 SELECT = (
     "SELECT m.name, m.probe_hash, m.status, m.reason, m.message, r.n, r.k, r.outputs_file, v.request, v.seconds, "
     "m.digest, m.details, r.digest, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode FROM models m "
