@@ -197,7 +197,7 @@ def onnx_files() -> dict[str, tuple[str, Maker]]:
         "pad": ("expanded", _onnx_bomb("Pad", one=one, sizes=np.array([0, 0, 100_000, 100_000]))),
         "late": ("too-large", late),
         **_inner_bombs(),
-        "two-inputs": ("graph", two),
+        "two-inputs": ("more-inputs", two),
         "unknown-operator": ("graph", onnx_model([helper.make_node("NoSuchThing", ["x"], ["y"])], {})),
     }
     files = {
