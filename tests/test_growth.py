@@ -97,7 +97,7 @@ def test_many_models_of_one_long_key(tmp_path: Path) -> None:
                 (f"copy {number}",),
             )
         store.connection.execute("UPDATE results SET key = ? WHERE digest = ?", ("k" * (2_000_000), digest))
-    with ModelStore.open(tmp_path / "s", write=False) as store, bounded(2 << 20):
+    with ModelStore.open(tmp_path / "s", write=False) as store, bounded(2 << 20, seconds=60):
         assert len(list(store.records())) == 299
     assert any("key" in str(finding) for finding in check_store(tmp_path / "s").findings)
 

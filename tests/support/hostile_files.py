@@ -55,7 +55,13 @@ def _no_files() -> dict[str, tuple[str, Maker]]:
 
         sac_fast.ProbeSet.from_arrays(np.zeros((2, 4, 4, 3), np.uint8)).save(path)
 
+    def sparse(path: Path) -> None:
+        path.write_bytes(b"\x08\x09")
+        os.truncate(path, 12 << 30)
+
     return {
+        "sparse.onnx": ("expanded", sparse),
+        "sparse.npy": ("expanded", sparse),
         "empty.safetensors": ("empty", fixed_bytes(b"")),
         "empty.onnx": ("empty", fixed_bytes(b"")),
         "directory.safetensors": ("not-a-regular-file", lambda path: path.mkdir()),

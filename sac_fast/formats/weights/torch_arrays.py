@@ -156,9 +156,10 @@ class ArrayReader:
         # What lies between the values is read with them.
         span = (tensor.stop - tensor.offset) * tensor.dtype.itemsize if tensor.size else 0
         self._limits.check_expansion(name, key, span, tensor.size)
-        read = functools.partial(
-            _read, self._ranges, self._pickled.places[tensor.storage.key], tensor, self._big_endian
-        )
+        place = self._pickled.places.get(tensor.storage.key)
+        if place is None:
+            refuse("malformed", f"{name} must hold the values of {key!r}, got no storage {tensor.storage.key[:80]!r}")
+        read = functools.partial(_read, self._ranges, place, tensor, self._big_endian)
         if said is not None:
             read = functools.partial(_dequantised, read, *self._scales(said, key))
         return StoredArray(_dtype_name(tensor), tensor.shape, read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,14 @@ def test_packed_numbers(numbers: list[int]) -> None:
     assert found is not None
     assert found.tolist() == numbers
     assert decode_varints(data + b"\x80") is None
+
+
+def test_a_bare_pickle_of_tensors_without_their_storages(tmp_path: Path) -> None:
+    """Found by fuzzing: the records of a checkpoint, taken out of its archive."""
+    torch.save({"a": torch.zeros(3)}, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+        (tmp_path / "w.pkl").write_bytes(archive.read(name))
+    with pytest.raises(ModelRefusedError) as caught:
+        sac_fast.open_weights(tmp_path / "w.pkl")
+    assert caught.value.reason == "malformed"
