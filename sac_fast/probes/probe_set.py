@@ -118,8 +118,8 @@ class ProbeSet:
             The probes.
 
         Raises:
-            ProbeError: no image, an unreadable one, a link out of the folder or in circles, mixed sizes without ``size``,
-                a class with too few images, or a wrong argument.
+            ProbeError: no image, an unreadable one, a link out of the folder or in circles, mixed sizes without
+                ``size``, a class with too few images, or a wrong argument.
         """
         options = FolderOptions(
             size, fit, resample, labels, limit, seed, commit_seed, per_class, skip_bad=skip_bad, progress=progress
