@@ -18,7 +18,7 @@ from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
-from .models.output_form import check_output_form, detect_output_form, reason_of_ties
+from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
 from .models.runner import Model
 from .ops import correlation_distance
 from .ops.arguments import check_choice
@@ -297,9 +297,9 @@ def fingerprint(
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": kind,
-        "output_form": _check_form(outputs, declared),
+        "output_form": (form := _check_form(outputs, declared)),
         "output_form_declared": declared is not None,
-        "notes": list(model.notes) if isinstance(model, OpenedModel) else [],
+        "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *notes_of(outputs, form)],
         **({"weights": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }

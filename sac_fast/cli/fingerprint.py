@@ -133,7 +133,7 @@ def fingerprint(
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
     if origin is not None:
-        made = Fingerprint(made.outputs, {**made.provenance, "weights": origin})
+        made = Fingerprint(made.outputs, {**made.provenance, "weights_from": origin})
     show_notes([*made.provenance["notes"], *([f"weights: {origin}"] if origin in ("code", "random") else [])])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)

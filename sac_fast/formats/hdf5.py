@@ -14,7 +14,7 @@ from .limits import Limits, refuse, refuse_errors
 from .npy import check_output_shape, choose_array, output_dtype
 
 
-def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
+def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> tuple[str, torch.Tensor]:
     """Read ``/outputs``, or the only dataset at the top, or the one that ``key`` names.
 
     Args:
@@ -24,7 +24,7 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
         key: path of the dataset; None: see above.
 
     Returns:
-        float32 or float64 ``(n, k)``.
+        The dataset's path, and float32 or float64 ``(n, k)``.
 
     Raises:
         ModelRefusedError: links, other files, filters that need plug-ins, values that are declared but not stored.
@@ -35,7 +35,7 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
         h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file,
     ):
         found = _find(file, key, name, limits)
-        return _read(file[found], found, name, limits, file_size(handle))
+        return found, _read(file[found], found, name, limits, file_size(handle))
 
 
 def _find(file: Any, key: str | None, name: str, limits: Limits) -> str:

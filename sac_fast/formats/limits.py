@@ -42,6 +42,8 @@ REASONS = {
     "wrong-shape": "recorded outputs that are not (n, k)",
     "other-probes": "a fingerprint on other probes",
     "which-weights": "several state dicts that fit and differ, or none under the key that was named",
+    "class-numbers": "several class numbers a probe, which are no real values",
+    "looks-like-weights": "one array that is named like weights, where outputs are expected",
     "ambiguous-table": "a text table that can be read in two ways",
     "which-array": "several arrays, none of them named as the one",
     "external-link": "HDF5 data that lie in other files, or links instead of data",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -12,6 +13,10 @@ import torch
 from .limits import Limits, refuse, refuse_errors
 
 _CHUNK_BYTES = 1 << 20
+_WEIGHTS = re.compile(
+    r"(^|[./_ :-])(weights?|kernel|bias|gamma|beta|embeddings?|(running|moving)_(mean|var(iance)?)|[wb]\d*)(:\d+)?$",
+    re.IGNORECASE,
+)
 # They evaluate literals only and refuse long headers.
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -98,6 +103,24 @@ def fill(result: torch.Tensor, handle: BinaryIO, dtype: np.dtype[Any], name: str
         if len(piece) != count * dtype.itemsize:
             refuse("truncated", f"{name} must keep its size while it is read, got its end early")
         target[start : start + count] = np.frombuffer(piece, dtype)
+
+
+def taken_as_outputs(key: str, given: str | None, shape: Sequence[int], name: str) -> str:
+    """What is said of an array that is taken as recorded outputs.
+
+    Args:
+        key: its name; of a file of one array that of the file.
+        given: the name that the user gave, who knows what it is; None: none.
+        shape: (n, k).
+        name: what messages call the file.
+
+    Raises:
+        ModelRefusedError: nobody named it, and it is named like weights.
+    """
+    if given is None and _WEIGHTS.search(key):
+        found = f"{key!r} of shape {tuple(shape)}, which is named like weights"
+        refuse("looks-like-weights", f"{name} must hold recorded outputs, got {found}; --output {key} takes it as them")
+    return f"array {key!r} taken as recorded outputs: {shape[0]} rows of {shape[1]}"
 
 
 def choose_array(names: Sequence[str], key: str | None, name: str) -> str:

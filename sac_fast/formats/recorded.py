@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ from ..io.hashing import is_hash
 from ..io.schema import check_depth, check_types
 from .csv_table import read_csv
 from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
-from .npy import choose_array, read_npy
+from .npy import choose_array, read_npy, taken_as_outputs
 from .recognised import refuse_format
 from .safetensors import read_header
 from .table_format import TableFormat
@@ -71,16 +72,21 @@ def read_recorded(
     """
     handle.seek(0)
     if format == "npy":
-        return RecordedOutputs(read_npy(handle, name, limits, file_size(handle)))
+        outputs = read_npy(handle, name, limits, file_size(handle))
+        stem = os.path.basename(name.strip("'\"")).removesuffix(".npy")
+        taken_as_outputs(stem, key, outputs.shape, name)
+        return RecordedOutputs(outputs)
     if format == "npz":
-        return RecordedOutputs(_read_npz(handle, name, limits, key))
+        found, outputs = _read_npz(handle, name, limits, key)
+        return _named(found, key, outputs, name)
     if format == "csv":
         outputs, note = read_csv(handle, name, limits, table)
         return RecordedOutputs(outputs, notes=(note,))
     if format == "hdf5":
         from .hdf5 import read_hdf5_outputs  # h5py is slow to import
 
-        return RecordedOutputs(read_hdf5_outputs(handle, name, limits, key))
+        found, outputs = read_hdf5_outputs(handle, name, limits, key)
+        return _named(found, key, outputs, name)
     if format == "fingerprint":
         return read_fingerprint(handle, name, limits)
     if format == "probes":
@@ -89,7 +95,13 @@ def read_recorded(
     refuse_format(format, name, wanted)
 
 
-def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> torch.Tensor:
+def _named(found: str, key: str | None, outputs: torch.Tensor, name: str) -> RecordedOutputs:
+    """Outputs of an array with a name, which is said unless it is that of outputs."""
+    note = taken_as_outputs(found, key, outputs.shape, name)
+    return RecordedOutputs(outputs, notes=() if found == "outputs" else (note,))
+
+
+def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> tuple[str, torch.Tensor]:
     entries = read_entries(handle, name, limits)
     key = choose_array([entry.removesuffix(".npy") for entry in entries], key, name)
     entry = entries.get(f"{key}.npy")
@@ -105,7 +117,7 @@ def _read_npz(handle: BinaryIO, name: str, limits: Limits, key: str | None) -> t
         outputs = read_npy(stream, name, limits, entry.size, key, file_bytes=file_bytes)  # type: ignore[arg-type]
         if stream.read(1):
             refuse("malformed", f"{name} must hold as many bytes at {entry.name!r} as it says, got more")
-        return outputs
+        return key, outputs
 
 
 def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> RecordedOutputs:

@@ -14,11 +14,12 @@ from ..errors import ModelError
 from ..formats.limits import MAX_ONNX_BYTES, Limits, refuse, refuse_errors
 from ..io.files import file_size
 from ..io.hashing import hash_json, sha256_stream
+from .batch_axis import check_rows_follow
 from .entry import ModelEntry
 from .onnx_inputs import adapt_to_input, choose_input, describe_inputs, fixed_values
 from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
-from .runner import Model, run_inputs
+from .runner import Model, run_inputs, select_output
 
 _ROUNDING = 1e-2  # what float32 may leave of a whole number of 0 to 255
 # Earlier ones read their own memory where a file says so (a location of external data, "_ORT_MEM_ADDR_").
@@ -33,12 +34,17 @@ class OnnxModel(OpenedModel):
         model_hash: of the file.
         entry: which output is meant, and fixed values of inputs.
         name: what messages call the file.
+        class_numbers: outputs that are `class_number_outputs`.
     """
 
     format = "onnx"
 
-    def __init__(self, session: Any, model_hash: str, entry: ModelEntry, name: str) -> None:
+    def __init__(
+        self, session: Any, model_hash: str, entry: ModelEntry, name: str, class_numbers: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(session)
+        self._class_numbers = class_numbers
+        self._checked = False
         self._inputs = describe_inputs(session)
         self._input = choose_input(self._inputs, entry.inputs, name)
         self._given = {value.name: entry.inputs[value.name] for value in self._inputs if value is not self._input}
@@ -73,17 +79,48 @@ class OnnxModel(OpenedModel):
     def _run_session(self, inputs: Tensor) -> Any:
         values = self._values(inputs)
         step = self._fixed_batch or len(values)
+        if not self._checked and step > 1 and len(values) > 1 and self._fixed_batch:
+            self._checked = True
+            self._check_rows(values)
         parts = [self._run_batch(values[start : start + step]) for start in range(0, len(values), step)]
         outputs = parts[0]
         if len(parts) > 1:
             outputs = [
                 np.concatenate(some) if getattr(some[0], "ndim", 0) else some[0] for some in zip(*parts, strict=True)
             ]
+        self._check_class_numbers(outputs)
         if isinstance(self.output, int):
             return outputs
         if self.output is None and len(outputs) == 1:
             return outputs[0]
         return dict(zip(self._names, outputs, strict=True))
+
+    def _check_rows(self, values: npt.NDArray[Any]) -> None:
+        """Refuse a graph of a fixed batch whose rows are no probes; it cannot be asked for fewer."""
+        size = self._fixed_batch or 1
+        batch = values[np.arange(size) % min(size, len(values))]
+
+        def ask(some: npt.NDArray[Any]) -> Tensor:
+            outputs = self._run_batch(some)
+            named = outputs if isinstance(self.output, int) else dict(zip(self._names, outputs, strict=True))
+            return select_output(outputs[0] if self.output is None and len(outputs) == 1 else named, self.output)
+
+        check_rows_follow(ask, batch)
+
+    def _check_class_numbers(self, outputs: list[Any]) -> None:
+        """Say that an output is class numbers; refuse several of them a probe, which are no real values."""
+        meant = self.output if isinstance(self.output, int) else None
+        for place, (name, value) in enumerate(zip(self._names, outputs, strict=True)):
+            if name not in self._class_numbers or (meant is None and self.output not in (None, name)):
+                continue
+            if meant not in (None, place) or (self.output is None and len(outputs) > 1):
+                continue
+            if int(np.prod(value.shape[1:])) > 1:
+                found = f"{name!r} of shape {value.shape}, positions of ArgMax or TopK"
+                refuse("class-numbers", f"{self._name} must give values, or one class number a probe, got {found}")
+            self.output_form = "labels"
+            note = f"output {name!r} is class numbers of ArgMax or TopK"
+            self.notes += () if note in self.notes else (note,)
 
     def _run_batch(self, values: npt.NDArray[Any]) -> list[Any]:
         """The outputs of one call."""
@@ -140,6 +177,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
         import onnx  # noqa: F401 - needed by onnx_graph
         import onnxruntime
 
+        from ..formats.onnx_class_numbers import class_number_outputs
         from ..formats.onnx_graph import check_graph, parse_graph
     except ImportError as error:
         remedy = f"pip install 'sac-fast[onnx]' ({error})"
@@ -154,6 +192,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
     model = parse_graph(data, name, limits)
     del data
     external = check_graph(model, entry.path, name, limits)
+    numbers = class_number_outputs(model)
     del model
     handle.seek(0)
     digest = sha256_stream(handle)
@@ -176,7 +215,7 @@ def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:
             # Folding constants would compute what the graph says before it is run.
             path, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )  # fmt: skip
-    return OnnxModel(session, digest, entry, name)
+    return OnnxModel(session, digest, entry, name, numbers)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -40,6 +40,7 @@ __all__ = [
     "check_output_form",
     "decimals_of",
     "detect_output_form",
+    "notes_of",
     "reason_of_ties",
     "score_rows",
     "to_form",
@@ -231,6 +232,20 @@ def check_informative(outputs: Tensor, form: str, *, metric: str | None = None) 
     if float(off.std()) < _MIN_DEVIATION:
         return f"the correlations of all pairs of probes are equal within {_MIN_DEVIATION}"
     return None
+
+
+def notes_of(outputs: Tensor, form: str, *, rows: int | None = None) -> list[str]:
+    """What is to be said of a model's outputs: that they hardly vary.
+
+    Args:
+        outputs: (n, k).
+        form: their form.
+        rows: of which so many are looked at; None: all, see `check_informative`.
+    """
+    n = len(outputs)
+    take = torch.arange(n) if rows is None or rows >= n else torch.arange(rows) * n // rows
+    reason = check_informative(outputs[take], form) if n > 2 else None
+    return [f"the outputs are no evidence: {reason}"] if reason else []
 
 
 def reason_of_ties(rows: Tensor, metric: str) -> str | None:

@@ -17,6 +17,7 @@ from torch import nn
 from ..errors import ModelError, describe_error
 from ..io.progress import track
 from ..probes import ProbeSet
+from .batch_axis import ASKED, check_batch_axis
 from .preprocessing import Preprocessing
 
 Model = nn.Module | Callable[[torch.Tensor], Any]
@@ -117,19 +118,26 @@ def run_inputs(
 def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None) -> torch.Tensor:
     collected: list[torch.Tensor] = []
     start = 0
+    sizes: set[int] = set()
+    few: torch.Tensor | None = None
     with evaluating(model), torch.inference_mode():
         for inputs in batches:
+            few = inputs[:ASKED].clone() if few is None else few
+            sizes.add(len(inputs))
             where = f"probes {start} to {start + len(inputs) - 1} (batch {len(collected)})"
             try:
                 returned = model(inputs)
             except Exception as error:  # untrusted code may raise anything
-                raise ModelError(f"model failed on {where}: {describe_error(error)}") from error
+                reason = error.reason if isinstance(error, ModelError) else None
+                raise ModelError(f"model failed on {where}: {describe_error(error)}", reason=reason) from error
             rows = _checked(select_output(returned, output), len(inputs), start)
             if collected and rows.shape[1] != collected[0].shape[1]:
                 wanted, found = f"{collected[0].shape[1]} values a probe as before", f"{rows.shape[1]} for {where}"
                 raise ModelError(f"model must return {wanted}, got {found}", reason="wrong-shape")
             collected.append(rows)
             start += len(inputs)
+        if few is not None and len(sizes) == 1:  # batches of two sizes have shown which axis grows with them
+            check_batch_axis(lambda some: select_output(model(some), output), few)
     # Outside of inference mode, so that the result is an ordinary tensor.
     return torch.cat(collected)
 

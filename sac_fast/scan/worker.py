@@ -19,6 +19,7 @@ from ..models.architectures import split_architecture
 from ..models.entry import ModelEntry
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
+from ..models.output_form import detect_output_form, notes_of
 from ..models.preprocessing import Preprocessing
 from .protocol import ENVIRONMENT, RunResult, failed
 
@@ -29,6 +30,7 @@ MAX_BATCH_SIZE = 1024
 # torch's CPU allocator raises a RuntimeError without a type or code of its own.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad allocation", "bad_alloc")
 _SEED = 0
+_LOOKED_AT = 100  # rows of outputs, to see whether they vary
 # No memory, no descriptors, a disk or a mount that fails.
 _FAULTS = frozenset(
     {
@@ -239,7 +241,7 @@ class ModelRunner:
             recorded=model.recorded,
             probe_hash=model.probe_hash,
             preprocessing=None if used is None else used.to_dict(),
-            notes=model.notes,
+            notes=(*model.notes, *notes_of(outputs, model.output_form or detect_output_form(outputs), rows=_LOOKED_AT)),
             output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),

@@ -61,14 +61,14 @@ def test_random_weights_are_refused(probes: ProbeSet, run: Any, name: str, value
     assert not Path("f").exists()
     code, _, err = run(*common, "--random-weights")
     assert (code, "weights: random" in err) == (0, True)
-    assert Fingerprint.load("f").provenance["weights"] == "random"
+    assert Fingerprint.load("f").provenance["weights_from"] == "random"
 
 
 def test_weights_from_code_are_taken_and_recorded(probes: ProbeSet, run: Any) -> None:
     code, _, err = run("fingerprint", "own_models:pretrained", "--probes", "probes", "--out", "f", "-q")
     assert (code, "weights: code" in err) == (0, True)
     made = Fingerprint.load("f")
-    assert made.provenance["weights"] == "code"
+    assert made.provenance["weights_from"] == "code"
     state = torch.load("own.pt", weights_only=True)
     pixels = torch.from_numpy(probes.images.copy()).permute(0, 3, 1, 2).reshape(7, 12).double() / 255
     expected = pixels @ state["1.weight"].double().T + state["1.bias"].double()
@@ -77,10 +77,10 @@ def test_weights_from_code_are_taken_and_recorded(probes: ProbeSet, run: Any) ->
         "fingerprint", "own_models:bare", "--weights", "own.pt", "--probes", "probes", "--out", "g", "-q"
     )
     assert (code, err) == (0, "")
-    assert Fingerprint.load("g").provenance["weights"] == "file"
+    assert Fingerprint.load("g").provenance["weights_from"] == "file"
     assert torch.equal(Fingerprint.load("g").outputs, made.outputs)
     code, _, err = run("fingerprint", "own_models:nothing", "--probes", "probes", "--out", "h", "-q")
-    assert (code, err, Fingerprint.load("h").provenance["weights"]) == (0, "", "none")
+    assert (code, err, Fingerprint.load("h").provenance["weights_from"]) == (0, "", "none")
     both = ("--weights", "own.pt", "--random-weights")
     assert run("fingerprint", "own_models:bare", *both, "--probes", "probes", "--out", "i")[0] == 2
 

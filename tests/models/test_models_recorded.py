@@ -172,4 +172,4 @@ def test_fingerprint_command_takes_model_files(tmp_path: Path, run: Any, monkeyp
         assert made.model_hash == opened(Path(file), architectures=more[1::2]).model_hash
     np.save("short.npy", OUTPUTS[:5])
     code, _, err = run("fingerprint", "short.npy", "--probes", "probes", "--out", "f", "-q")
-    assert (code, "recorded outputs must have 7 rows like the probes, got 5" in err) == (1, True)
+    assert (code, "7 rows" in err, "got 5" in err) == (1, True, True)

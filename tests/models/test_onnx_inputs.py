@@ -191,7 +191,8 @@ def test_what_an_input_declares_is_taken(tmp_path: Path, shape: list[Any], optio
     expected = np.concatenate([runtime(tmp_path / "m.onnx", x=batch) for batch in batches])[:5]
     made = agree(tmp_path / "m.onnx", expected)
     assert made["preprocessing"] == Preprocessing(**options).to_dict()
-    assert [line.partition(" as its")[0] for line in made["notes"]] == ([said] if said else [])
+    notes = [line for line in made["notes"] if "no evidence" not in line]  # means of noise hardly vary
+    assert [line.partition(" as its")[0] for line in notes] == ([said] if said else [])
 
 
 def test_channels_last_is_taken_from_the_input(tmp_path: Path) -> None:
