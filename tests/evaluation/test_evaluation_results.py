@@ -9,7 +9,6 @@ import re
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-
 from support.nasty_texts import NASTY
 
 from sac_fast.evaluation.figures import write_figures

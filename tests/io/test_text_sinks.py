@@ -82,7 +82,9 @@ def test_what_github_would_link_or_set_as_a_formula_is_broken(text):
     assert not re.search(r"(?<!\\)(://|www\.|@|\$)", markdown_text(text))
 
 
-@pytest.mark.parametrize("text", ["mean_auc", "tpr_at_fpr:0.05", "agreement@plain:40", "adaptive-prune", "siblings, Student's t"])
+@pytest.mark.parametrize(
+    "text", ["mean_auc", "tpr_at_fpr:0.05", "agreement@plain:40", "adaptive-prune", "siblings, Student's t"]
+)
 def test_plain_names_stay_what_they_are(text):
     assert [sink(text) for sink in (escape_text, csv_text, markdown_text, figure_text)] == [text] * 4
 
