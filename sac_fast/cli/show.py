@@ -80,7 +80,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
         probes = ProbeSet.load(path)
         n, height, width, channels = probes.images.shape
         steps = [step.get("kind") for step in probes.provenance.get("augmentation", [])]
-        about = {"kind": probes.provenance.get("kind"), "steps": steps, "labelled": probes.labels is not None}
+        about: dict[str, Any] = {"kind": probes.provenance.get("kind"), "steps": steps, "labelled": probes.labels is not None}
         return {
             "what": what,
             "probes": n,
