@@ -80,12 +80,12 @@ def _describe_file(path: Path) -> dict[str, Any]:
         probes = ProbeSet.load(path)
         n, height, width, channels = probes.images.shape
         steps = [step.get("kind") for step in probes.provenance.get("augmentation", [])]
-        about: dict[str, Any] = {"kind": probes.provenance.get("kind"), "steps": steps, "labelled": probes.labels is not None}
+        how = {"kind": probes.provenance.get("kind"), "steps": steps, "labelled": probes.labels is not None}
         return {
             "what": what,
             "probes": n,
             "size": [height, width, channels],
-            **about,
+            **how,
             "probe_hash": probes.content_hash,
         }
     return {"what": "no file of sac_fast", "format": what}
