@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..io.html import html_table
+
 if TYPE_CHECKING:
     from ..verify.sibling_result import SiblingResult
 
@@ -121,6 +123,16 @@ class Lineage:
     siblings: SiblingResult | None = None
     hypothesis: str | None = None
     conditions: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks; names are escaped."""
+        rows = [
+            (name, near.name, f"{near.distance:.4g}", "" if near.p_value is None else f"{near.p_value:.3g}")
+            for name, relatives in self.relatives.items()
+            for near in relatives[:1]
+        ]
+        about = f"{len(self.names)} models, {self.metric}, {len(self.groups)} groups. {self.hypothesis or ''}"
+        return html_table(("model", "nearest", "distance", "p"), rows, about, (*self.conditions, *self.notes))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values."""

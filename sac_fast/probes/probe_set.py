@@ -14,6 +14,7 @@ from ..errors import FileFormatError, ProbeError
 from ..io.container import load_container, save_container
 from ..io.files import StrPath
 from ..io.hashing import content_hash
+from ..io.html import html_pairs
 from .arguments import as_integer
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .engines import compress
@@ -73,6 +74,10 @@ class ProbeSet:
         n, height, width, _ = self.images.shape
         kind = self.provenance.get("kind", "?")
         return f"ProbeSet({n} images of {height}×{width}, {kind!r}, {self.content_hash[:19]}…)"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        return html_pairs(repr(self), {"probe hash": self.content_hash, "kind": self.provenance.get("kind")})
 
     @classmethod
     def from_folder(

@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from ..fingerprint import Fingerprint
+from ..io.files import StrPath
+from ..io.html import html_pairs
 from ..models.common_form import CommonForm
 from ..scores.weights import Floats
 from ..verdict import Verdict
@@ -76,6 +78,39 @@ class Verification:
         verdict = fields.pop("verdict")
         lists = {name: list(fields[name]) for name in ("conditions", "warnings")}
         return {"source": self.source, "suspect": self.suspect, **verdict, **fields, **lists}
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks; names are escaped."""
+        by_kind = ", ".join(f"{kind} {p:.3g}" for kind, p in self.verdict.by_kind.items())
+        pairs = {
+            "verdict": self.verdict.verdict,
+            "p": f"{self.verdict.p_value:.4g} (smallest attainable {self.verdict.attainable_p_value:.3g})",
+            "p by kind": by_kind or None,
+            "distance": f"{self.verdict.distance:.6g} ({self.score})",
+            "why": self.verdict.reason,
+            "hypothesis": self.hypothesis,
+        }
+        return html_pairs(f"{self.suspect} and {self.source}", pairs, (*self.conditions, *self.warnings))
+
+    def plot(self, path: StrPath | None = None) -> Any:
+        """Draw the suspect's distance to the source among those of the nulls.
+
+        Args:
+            path: PNG that is written, replaced if it is there; None: none.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            SacFastError: matplotlib is not installed.
+        """
+        from .plot import draw_strips
+
+        groups: dict[str, list[float]] = {}
+        for name, distance in self.null_distances.items():
+            groups.setdefault(self.null_kinds[name], []).append(distance)
+        strips = {self.suspect: (self.verdict.distance, groups or {"no nulls": []})}
+        return draw_strips(strips, f"distance to the source, {self.score} (line: the suspect)", path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..io.text import html_text
+from ..io.files import StrPath
+from ..io.html import html_table
 from .sibling_diagnostics import Diagnostic
 from .sibling_p_values import MIN_STUDENT_P
 
@@ -92,20 +93,35 @@ class SiblingResult:
     def _repr_html_(self) -> str:
         """A table for notebooks; names are escaped."""
         columns = ("suspect", "verdict", "p (exact)", "p adjusted", "p (Student's t)", "output form", "reason")
-        head = "".join(f"<th>{html_text(column)}</th>" for column in columns)
-        rows = []
-        for name, verdict in self.verdict.items():
-            exact, adjusted = f"{self.p_exact[name]:.3g}", f"{self.adjusted[name]:.3g}"
-            student = format_student(self.p_student[name])
-            cells = (name, verdict, exact, adjusted, student, self.output_form[name], self.reason[name])
-            rows.append("<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in cells) + "</tr>")
+        rows = [
+            (
+                *(name, verdict, f"{self.p_exact[name]:.3g}", f"{self.adjusted[name]:.3g}"),
+                *(format_student(self.p_student[name]), self.output_form[name], self.reason[name]),
+            )
+            for name, verdict in self.verdict.items()
+        ]
         about = (
             f"Source {self.source}, {len(self.siblings)} siblings, α = {self.alpha:g}, smallest exact p = "
             f"{self.smallest_p:.3g}. Hypothesis: {self.hypothesis}"
         )
-        notes = "".join(f"<li>{html_text(text)}</li>" for text in (*self.conditions, *self.warnings))
-        caption = f"<caption>{html_text(about)}</caption>"
-        return f"<table>{caption}<tr>{head}</tr>{''.join(rows)}</table><ul>{notes}</ul>"
+        return html_table(columns, rows, about, (*self.conditions, *self.warnings))
+
+    def plot(self, path: StrPath | None = None) -> Any:
+        """Draw the similarity of each suspect to the source among those to the siblings.
+
+        Args:
+            path: PNG that is written, replaced if it is there; None: none.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            SacFastError: matplotlib is not installed.
+        """
+        from .plot import draw_strips
+
+        strips = {name: (own, {"siblings": others}) for name, (own, *others) in self.profiles.items()}
+        return draw_strips(strips, "similarity (line: to the source)", path)
 
 
 def format_student(p: float) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...io.files import StrPath
+from ...io.html import html_table
 
 HYPOTHESIS = (
     "fewer than half of the comparable layers hold weights that depend on each other "
@@ -126,6 +127,16 @@ class WeightsResult:
         fields["layers"] = [layer.to_dict() for layer in self.layers]
         fields["conditions"], fields["warnings"] = list(self.conditions), list(self.warnings)
         return {**fields, "p_value": self.p_value}
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks; names are escaped."""
+        rows = [
+            (layer.name, layer.other, f"{layer.matches} of {layer.units}", layer.cosine, format_log10_p(layer.log10_p))
+            for layer in self.compared
+        ]
+        about = f"{self.a} and {self.b}: {self.verdict}, p = {format_log10_p(self.log10_p)}. {self.reason}"
+        columns = ("layer", "of the other", "units matched", "median |cosine|", "p")
+        return html_table(columns, rows, about, (*self.conditions, *self.warnings))
 
     def plot(self, path: StrPath | None = None) -> Any:
         """Draw matches and |cosine| of every compared layer.

@@ -1,0 +1,54 @@
+"""A suspect on the strip of siblings or nulls, drawn with matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import SacFastError, describe_error
+from ..io.files import StrPath, atomic_write
+from ..io.text import escape_text
+
+_OTHERS, _OWN = "#0072B2", "#D55E00"  # Okabe and Ito's colours: distinguishable by everyone
+_MAX_NAME = 60
+
+
+def draw_strips(
+    strips: Mapping[str, tuple[float, Mapping[str, Sequence[float]]]], label: str, path: StrPath | None
+) -> Any:
+    """Draw one panel for each suspect: its value as a line through rows of dots.
+
+    Args:
+        strips: by suspect: its value, and the values of each group that it is seen among.
+        label: of the axis.
+        path: PNG that is written; None: none.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        SacFastError: matplotlib is not installed.
+    """
+    try:
+        # no window, no state shared with the caller's own plots
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        hint = "the plot needs matplotlib (pip install 'sac-fast[plots]')"
+        raise SacFastError(f"{hint}, which is not there: {describe_error(error)}") from error
+    heights = [0.6 + 0.3 * len(groups) for _, groups in strips.values()]
+    figure = Figure(figsize=(8, 0.9 + sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (name, (own, groups)) in zip(panels, strips.items(), strict=True):
+        for place, values in enumerate(groups.values()):
+            axes.plot(list(values), [place] * len(values), "o", color=_OTHERS, alpha=0.6)
+        axes.axvline(own, color=_OWN)
+        axes.set_yticks(range(len(groups)), [f"{escape_text(kind, 30)} ({len(groups[kind])})" for kind in groups])
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.set_title(escape_text(name, _MAX_NAME), fontsize=10, loc="left", parse_math=False)
+    panels[-1].set_xlabel(label)
+    if path is not None:
+        with atomic_write(path) as handle:
+            figure.savefig(handle, format="png", dpi=140)
+    return figure
