@@ -151,17 +151,15 @@ void nearest_vectors_cpu(std::uintptr_t vectors, std::int64_t models, std::uintp
 }
 
 void candidate_distances_cpu(const std::vector<View>& models, const std::vector<View>& queries,
-                             const std::string& metric, double sigma, std::uintptr_t offsets,
-                             std::uintptr_t candidates, int threads, const std::string& instruction_set,
-                             std::uintptr_t distances) {
+                             const std::string& metric, double sigma, std::uintptr_t offsets, std::uintptr_t candidates,
+                             int threads, const std::string& instruction_set, std::uintptr_t distances) {
   const auto options = cpu_options(threads, instruction_set);
   const auto views = views_of(models), asked = views_of(queries);
   const auto kind = metric_of(metric);
   without_gil([&] {
-    sac::candidate_distances_cpu(views, asked.empty() ? nullptr : &asked, kind, sigma,
-                                 reinterpret_cast<const std::int64_t*>(offsets),
-                                 reinterpret_cast<const std::int64_t*>(candidates), options,
-                                 reinterpret_cast<double*>(distances));
+    sac::candidate_distances_cpu(
+        views, asked.empty() ? nullptr : &asked, kind, sigma, reinterpret_cast<const std::int64_t*>(offsets),
+        reinterpret_cast<const std::int64_t*>(candidates), options, reinterpret_cast<double*>(distances));
   });
 }
 
@@ -182,9 +180,9 @@ void pack_bytes_cpu(const std::vector<View>& models, const std::string& metric, 
   const auto options = cpu_options(threads, instruction_set);
   const auto views = views_of(models);
   const auto kind = metric_of(metric);
-  const sac::BytePlaces places{reinterpret_cast<const std::int32_t*>(order), entries,     head_bytes,
-                               reinterpret_cast<std::uint8_t*>(head),        reinterpret_cast<std::uint8_t*>(tail),
-                               head_stride,                                  tail_stride};
+  const sac::BytePlaces places{
+      reinterpret_cast<const std::int32_t*>(order), entries,     head_bytes, reinterpret_cast<std::uint8_t*>(head),
+      reinterpret_cast<std::uint8_t*>(tail),        head_stride, tail_stride};
   without_gil([&] { sac::pack_bytes_cpu(views, kind, sigma, places, options); });
 }
 
@@ -287,8 +285,8 @@ PYBIND11_MODULE(_C, m) {
   m.def("rank_bytes_cpu", &rank_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("candidates"),
         py::arg("each"), py::arg("top"), py::arg("threads"), py::arg("instruction_set"), py::arg("keys"),
         "Nearest candidates by all parts of their bytes; see csrc/include/sac/byte_vectors.h");
-  m.def("within_bytes_cpu", &within_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("first"),
-        py::arg("last"), py::arg("limit"), py::arg("threads"), py::arg("instruction_set"),
+  m.def("within_bytes_cpu", &within_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("first"), py::arg("last"),
+        py::arg("limit"), py::arg("threads"), py::arg("instruction_set"),
         "Pairs (query, model, sum) of int64 with a sum up to the limit; see csrc/include/sac/byte_vectors.h");
   m.def("jpeg_roundtrip_cpu", &jpeg_roundtrip_cpu, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),

@@ -73,8 +73,8 @@ std::int64_t bytes_of(const ByteSources& parts) {
 
 class NearestSweepOfBytes {
  public:
-  NearestSweepOfBytes(const ByteSources& models, const ByteSources* queries, std::int64_t first_query,
-                      std::int64_t top, const CpuOptions& options)
+  NearestSweepOfBytes(const ByteSources& models, const ByteSources* queries, std::int64_t first_query, std::int64_t top,
+                      const CpuOptions& options)
       : models_(models),
         left_(queries ? *queries : models),
         same_(!queries),
@@ -87,12 +87,10 @@ class NearestSweepOfBytes {
         column_block_(same_ ? block_ : kColumnBlock),
         lists_(queries_, top) {
     const std::int64_t blocks = ceil_div(queries_, block_), column_blocks = ceil_div(count_, column_block_);
-    parallel_for(same_ ? triangle_size(blocks) : blocks * column_blocks, options.threads, options,
-                 [&](std::int64_t t) {
-                   const TriangleTile tile =
-                       same_ ? triangle_tile(t, blocks) : TriangleTile{t / column_blocks, t % column_blocks};
-                   run(tile.row * block_, tile.col * column_block_);
-                 });
+    parallel_for(same_ ? triangle_size(blocks) : blocks * column_blocks, options.threads, options, [&](std::int64_t t) {
+      const TriangleTile tile = same_ ? triangle_tile(t, blocks) : TriangleTile{t / column_blocks, t % column_blocks};
+      run(tile.row * block_, tile.col * column_block_);
+    });
   }
 
   void write(std::int64_t top, std::uint64_t* keys) {
@@ -127,8 +125,7 @@ class NearestSweepOfBytes {
       // Limits only fall: older ones let a few more through, to be looked at again.
       if ((c - first_column) % (kLimitColumns * kByteColumns) == 0)
         for (std::int64_t i = 0; i < rows; ++i) limits[i] = lists_.limit(first + i);
-      const std::int64_t count =
-          kernels_.rows_within(sums.data(), needed, limits.data(), column_limits, found.data());
+      const std::int64_t count = kernels_.rows_within(sums.data(), needed, limits.data(), column_limits, found.data());
       for (std::int64_t f = 0; f < count; ++f) add(first, found[f], c, columns, &sums[found[f] * kByteColumns]);
     }
   }

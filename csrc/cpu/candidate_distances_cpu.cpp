@@ -1,5 +1,4 @@
 #include "cpu/detail/candidate_distances.h"
-
 #include "sac/nearest_models.h"
 
 namespace sac {

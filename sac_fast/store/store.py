@@ -3,6 +3,7 @@
     zoo.sqlite      models, keys of results, failures, distances (`sac_fast.store.database`)
     outputs/        outputs of the models, named by the hash of the file (`sac_fast.store.output_files`)
     incoming/       files that are being written
+    vectors/        correlations as bytes and lists of neighbours, made from the outputs (`sac_fast.store.vectors`)
     writer.lock     held by the one writer
 
 A result is durable when the call that adds it returns: its file is synced first, then the row that names it. A crash in

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "byte_vectors.h"
 #include "cpu/detail/parallel.h"
 #include "definition.h"
 #include "sac/correlation_distance.h"
@@ -220,6 +221,10 @@ void jpeg_roundtrip() {
   }
 }
 
+void byte_vectors() {
+  for (const auto& options : options_of_each_set()) expect(byte_vectors_are_right(options), "byte_vectors: wrong");
+}
+
 struct Check {
   const char* name;
   void (*run)();
@@ -237,6 +242,7 @@ constexpr Check kChecks[] = {SAC_OP_CHECK(correlation_distance),
                              SAC_OP_CHECK(correlation_vector),
                              SAC_OP_CHECK(nearest_models),
                              SAC_CHECK(nearest_vectors),
+                             SAC_CHECK(byte_vectors),
                              SAC_CHECK(jpeg_roundtrip),
                              SAC_CHECK(parallel_for),
                              SAC_CHECK(not_finite)};

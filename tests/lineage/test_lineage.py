@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import squareform
 from support.definition import distance as defined_distance
 
+from sac_fast.lineage import search
 from sac_fast.lineage.forest import groups_of, related_pairs, spanning_forest
 from sac_fast.lineage.graph import save_graph
 from sac_fast.lineage.relatives import Edge, find_relatives
@@ -276,3 +277,17 @@ def test_another_ending_and_a_missing_threshold_are_refused(zoo, drawn, tmp_path
     names, outputs, _ = zoo
     with pytest.raises(ValueError, match="graph needs a threshold"):
         save_graph(tmp_path / "g.svg", find_relatives(names, outputs))
+
+
+def test_one_sweep_over_very_many_models_finds_what_all_distances_do(monkeypatch):
+    rng = np.random.default_rng(5)
+    outputs = [torch.from_numpy(row) for _ in range(8) for row in family(rng, 5, 0.2)]
+    names = [f"m{i}" for i in range(40)]
+    expected = find_relatives(names, outputs, top=4)
+    monkeypatch.setattr(search, "_MIN_SWEEP_MODELS", 30)
+    found = find_relatives(names, outputs, top=4)
+    assert [note for note in found.notes if "8-bit sweep" in note]
+    for name in names:
+        assert [one.name for one in found.relatives[name]] == [one.name for one in expected.relatives[name]]
+        distances = [one.distance for one in expected.relatives[name]]
+        np.testing.assert_allclose([one.distance for one in found.relatives[name]], distances, atol=1e-9)

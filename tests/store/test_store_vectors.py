@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
+from sac_fast.scan import results
 from sac_fast.store import ModelRecord, ModelStore, check_store
 from sac_fast.store.vectors import open_vectors, update_vectors
 
@@ -201,3 +202,16 @@ def test_commands_that_run_no_network_import_no_torch(made):
         assert done.returncode == 0, (command, done.stderr)
     found = json.loads(done.stdout)
     assert [one["name"] for one in found["relatives"]["m007"]] == [f"m{i:03}" for i in np.argsort(full)[:2]]
+
+
+def test_a_scan_packs_the_vectors_of_a_large_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "_MIN_PACKED", 30)
+    with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
+        writer = results.ResultWriter(store, results.SourceComparison((), "cosine", "l1"))
+        add(store, outputs_of(29))
+        writer.update_vectors(PROBES)
+        assert open_vectors(store, PROBES) is None
+        add(store, outputs_of(1, seed=1), 40)
+        writer.update_vectors(PROBES)
+        assert len(open_vectors(store, PROBES).vectors) == 30
+        writer.close()
