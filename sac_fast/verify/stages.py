@@ -145,7 +145,7 @@ def judge_in_looks(
     """Judge suspects in looks, and end early where more queries have no prospect.
 
     At each look all suspects that are not yet *derived* are judged together at the look's part of α. The looks end
-    when every one of them has p > 1/2, which costs nothing of α, or when all are *derived*.
+    when every one of them has p > 1/2 and none is *inconclusive*, which costs nothing of α, or when all are *derived*.
 
     Args:
         ask: gets positions of probes, rising, and the names that are wanted, and returns fingerprints that hold these
@@ -177,7 +177,8 @@ def judge_in_looks(
         waiting = [name for name in waiting if name in found]
         derived = [name for name in waiting if share and verdicts.verdict[name].startswith("derived")]
         rest = [name for name in waiting if name not in derived]
-        hopeless = all(verdicts.p_value[name] > FUTILITY for name in rest)
+        # few probes may not show yet that outputs are evidence
+        hopeless = all(verdicts.p_value[n] > FUTILITY and verdicts.verdict[n] != "inconclusive" for n in rest)
         last = place == len(looks.queries) - 1 or count >= len(source) or hopeless
         if derived and not last:  # so that the numbers follow from those that this look decides
             verdicts = verify_suspects(ours, {name: found[name] for name in derived}, alpha=share, **evidence)

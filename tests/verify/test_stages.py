@@ -130,6 +130,15 @@ def test_a_hopeless_suspect_is_asked_no_more(probes):
     assert ends == {1, 2}
 
 
+def test_outputs_that_are_no_evidence_yet_are_asked_on(probes):
+    def noise(source, task, generator):
+        return torch.randn(N, K, generator=generator)
+
+    made, asked = judged(probes, {"noise": noise}, plan_looks((60, 100), 1 / 20))
+    assert [look.verdicts.verdict["noise"] for look in made] == ["inconclusive"] * 2
+    assert asked["noise"] == 100
+
+
 def test_suspects_stay_together_until_all_are_hopeless_or_derived(probes):
     made, asked = judged(probes, {"thief": thief, "honest": honest}, plan_looks((60, 100), 1 / 20))
     assert asked == {"thief": 100, "honest": 100}
