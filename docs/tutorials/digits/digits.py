@@ -117,7 +117,7 @@ def make():
 
 
 class Service(BaseHTTPRequestHandler):
-    """POST an image as base64: /labels gives the class alone (of the fine-tuned copy), /probabilities all scores."""
+    """POST an image as base64: /labels gives a stolen model's class, /probabilities the scores of a tuned copy."""
 
     protocol_version = "HTTP/1.1"
 
@@ -128,7 +128,7 @@ class Service(BaseHTTPRequestHandler):
         file = io.BytesIO(base64.b64decode(json.loads(content)["image"]))
         pixels = torch.from_numpy(np.asarray(Image.open(file).convert("L"), np.float32) / 255)
         with torch.no_grad():
-            scores = self.server.model(pixels[None, None]).softmax(1)[0]
+            scores = self.server.models[self.path](pixels[None, None]).softmax(1)[0]
         answer = {"label": f"digit {int(scores.argmax())}"} if self.path == "/labels" else {"scores": scores.tolist()}
         body = json.dumps(answer).encode()
         self.send_response(200)
@@ -141,11 +141,13 @@ class Service(BaseHTTPRequestHandler):
 
 
 def serve():
-    """Serve a stolen model until interrupted."""
+    """Serve stolen models until interrupted."""
     torch.set_num_threads(1)
     server = ThreadingHTTPServer(("127.0.0.1", PORT), Service)
-    server.model = build().eval()
-    sac_fast.load_weights(server.model, HERE / "suspects" / "finetuned.safetensors")
+    files = {"/labels": HERE / "mine.safetensors", "/probabilities": HERE / "suspects" / "finetuned.safetensors"}
+    server.models = {path: build().eval() for path in files}
+    for path, file in files.items():
+        sac_fast.load_weights(server.models[path], file)
     print(f"http://127.0.0.1:{PORT}", flush=True)
     server.serve_forever()
 
