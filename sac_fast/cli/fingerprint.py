@@ -44,7 +44,10 @@ class ModelOptions:
     fixed_inputs: FixedInputs = None
     model_args: ModelArgs = None
     architecture: Annotated[
-        list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
+        list[str] | None,
+        Option(
+            help='package.module:callable, or "package.module:callable {…}" with arguments; one must fit; repeatable.'
+        ),
     ] = None
 
 

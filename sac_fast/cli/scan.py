@@ -124,7 +124,10 @@ def scan(
     inputs: ProbeOptions,
     architecture: Annotated[
         list[str] | None,
-        Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
+        Option(
+            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
+            "Its code is run."
+        ),
     ] = None,
     weights_key: WeightsKey = None,
     fixed_inputs: FixedInputs = None,

@@ -17,7 +17,7 @@ _TENSORS = REBUILD | {
     *("_rebuild_parameter", "Parameter", "_rebuild_parameter_with_state", "_rebuild_qtensor"),
     *("_rebuild_sparse_tensor", "_rebuild_from_type_v2", "_rebuild_nested_tensor"),
 }
-_MATHEMATICS = ({}, {"conj": True}, {"neg": True}, {"conj": True, "neg": True})
+_MATHEMATICS: tuple[dict[str, bool], ...] = ({}, {"conj": True}, {"neg": True}, {"conj": True, "neg": True})
 
 
 def is_tensor(found: Any) -> bool:

@@ -30,8 +30,8 @@ from .fitting import (
     states_under,
     views_of,
 )
+from .hashed_weights import dense_state, weights_hash
 from .state_views import StateDict, state_views
-from .weights_hash import dense_state, weights_hash
 
 
 def load_model(

@@ -106,7 +106,7 @@ class OnnxModel(OpenedModel):
 
     def _values(self, inputs: Tensor) -> npt.NDArray[Any]:
         """The batch in the graph's dtype; whole numbers are pixels as they are."""
-        values = inputs.to("cpu").contiguous().numpy()
+        values: npt.NDArray[Any] = inputs.to("cpu").contiguous().numpy()
         dtype = np.dtype(self._input.dtype)
         if not self._input.is_whole:
             return values.astype(dtype, copy=False)

@@ -29,11 +29,11 @@ from .fitting import (
     states_under,
     views_of,
 )
+from .hashed_weights import weights_hash
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
 from .recorded_model import RecordedModel
 from .runner import run_inputs, use_fastest_memory_format
-from .weights_hash import weights_hash
 
 _OUTPUTS = "outputs"
 

@@ -40,7 +40,7 @@ def weights_hash(model: nn.Module | Mapping[str, torch.Tensor]) -> str:
         (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), [_bytes(value)])
         for key, value in tensors.items()
     ]
-    entries += [(key, "json", (), [_json(key, value)]) for key, value in extra.items()]
+    entries += [(key, "json", (), [memoryview(_json(key, value))]) for key, value in extra.items()]
     return hash_entries(entries)
 
 
