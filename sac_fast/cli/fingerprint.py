@@ -16,6 +16,7 @@ from typer import Argument, Option
 from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
 from .options import (
+    Choose,
     FixedInputs,
     InputOptions,
     ModelArgs,
@@ -87,6 +88,7 @@ def fingerprint(
     ] = None,
     output_form: OutputForm = None,
     inputs: InputOptions,
+    choose: Choose = "named",
     table: TableOptions,
     how: RunOptions,
     service: ServiceOptions,
@@ -96,12 +98,13 @@ def fingerprint(
     from ..errors import ModelError
     from ..fingerprint import WRONG_FORM
     from ..fingerprint import fingerprint as make_fingerprint
+    from ..models.asking import Auto
     from ..models.kinds import KINDS
     from ..probes import ProbeSet
     from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
-    preprocessing = inputs.parse("fingerprint")
+    preprocessing = inputs.parse("fingerprint", choose)
     service.check(model)
     arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
@@ -111,7 +114,7 @@ def fingerprint(
             made = make_fingerprint(
                 opened,
                 probes,
-                preprocessing=preprocessing,
+                preprocessing=Auto(preprocessing) if choose == "auto" else preprocessing,
                 batch_size=how.batch_size,
                 device=how.device,
                 output=how.which,

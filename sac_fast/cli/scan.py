@@ -17,7 +17,7 @@ from typer import Argument, Option
 from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .exit_codes import FINDING
 from .option_groups import expand_option_groups
-from .options import Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
+from .options import Choose, Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -133,6 +133,7 @@ def scan(
     fixed_inputs: FixedInputs = None,
     distances: DistanceOptions,
     preprocessing: InputOptions,
+    choose: Choose = "named",
     table: TableOptions,
     how: RunOptions,
     fail_on: Annotated[
@@ -164,12 +165,13 @@ def scan(
     from .render.scan import ScanReport
 
     settings = WorkerSettings(
-        preprocessing=preprocessing.parse("scan"),
+        preprocessing=preprocessing.parse("scan", choose),
         table=table.parse(),
         batch_size=how.batch_size,
         dtype=how.dtype,
         architectures=tuple(architecture or ()),
         weights_key=weights_key,
+        choose_preprocessing=choose == "auto",
         inputs=parse_fixed_inputs(fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
