@@ -1,6 +1,6 @@
 """All pairs of a hub's checkpoints of about one million parameters, made on demand, the last eight kept.
 
-    python benchmarks/bench_weights_hub.py [--json FILE] [--models 100 200 400]
+    python benchmarks/bench_weights_hub.py [--json FILE] [--models 100 1000 10000]
 
 Of every ten models five are of one family (an original, a fine-tuned copy, one pruned by 90 %, one of 8 bits, one in
 float16) and five stand alone; half of the hub has another architecture. A search must find the ten related pairs of
@@ -135,7 +135,7 @@ def extrapolate(hubs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, nargs="+", default=[100, 200, 400])
+    parser.add_argument("--models", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--json", type=Path, help="write the result there")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Write the README's tables from the JSONs in benchmarks/results/, between `<!-- table: NAME -->` and `<!-- end -->`.
+"""Write the tables of README and docs/ from benchmarks/results/*.json, between `<!-- table: NAME -->`, `<!-- end -->`.
 
     python benchmarks/readme_tables.py [--check]
 
@@ -11,13 +11,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md", ROOT / "docs" / "speed.md")
 PRESETS = {
     "sac-jc": "cosine and l1 on JPEG probes, as published",
     "robust": "share of the suspect's log-softmax outputs (T = 4, misclassified probes) that no linear function of the "
@@ -150,31 +150,30 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def fill(text: str) -> str:
-    """The text with every table made anew.
+def fill(texts: Sequence[str]) -> list[str]:
+    """The pages with every table made anew.
 
     Raises:
-        ValueError: a table is not known, or one of `TABLES` does not stand in the text exactly once.
+        ValueError: a table is not known, or one of `TABLES` does not stand in the pages exactly once.
     """
-    found = [match[2] for match in _TABLE.finditer(text)]
-    if sorted(found) != sorted(TABLES) or text.count("<!-- table:") != len(found):
+    found = [match[2] for text in texts for match in _TABLE.finditer(text)]
+    if sorted(found) != sorted(TABLES) or sum(text.count("<!-- table:") for text in texts) != len(found):
         raise ValueError(f"the tables {', '.join(TABLES)} must stand once each between their marks, got {found}")
-    return _TABLE.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+    return [_TABLE.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text) for text in texts]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, compare")
     check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    new = fill(text)
-    if new == text:
-        return 0
-    if check:
-        print("README.md: a table differs from its results; run benchmarks/readme_tables.py", file=sys.stderr)
-        return 1
-    README.write_text(new, encoding="utf-8")
-    return 0
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    changed = {page: new for page, old, new in zip(PAGES, texts, fill(texts), strict=True) if new != old}
+    for page, new in changed.items():
+        if check:
+            print(f"{page.name}: a table differs from its results; run benchmarks/readme_tables.py", file=sys.stderr)
+        else:
+            page.write_text(new, encoding="utf-8")
+    return 1 if check and changed else 0
 
 
 if __name__ == "__main__":

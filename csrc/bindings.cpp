@@ -150,31 +150,29 @@ void nearest_vectors_cpu(std::uintptr_t vectors, std::int64_t models, std::uintp
   });
 }
 
-void rank_models_cpu(const std::vector<View>& models, const std::vector<View>& queries, const std::string& metric,
-                     double sigma, std::uintptr_t candidates, std::int64_t each, std::int64_t top, int threads,
-                     const std::string& instruction_set, std::uintptr_t distances, std::uintptr_t indices) {
-  const sac::NearestOptions options{top, 0, cpu_options(threads, instruction_set)};
+void candidate_distances_cpu(const std::vector<View>& models, const std::vector<View>& queries,
+                             const std::string& metric, double sigma, std::uintptr_t offsets,
+                             std::uintptr_t candidates, int threads, const std::string& instruction_set,
+                             std::uintptr_t distances) {
+  const auto options = cpu_options(threads, instruction_set);
   const auto views = views_of(models), asked = views_of(queries);
   const auto kind = metric_of(metric);
   without_gil([&] {
-    sac::rank_models_cpu(views, asked.empty() ? nullptr : &asked, kind, sigma,
-                         reinterpret_cast<const std::int64_t*>(candidates), each, options,
-                         reinterpret_cast<double*>(distances), reinterpret_cast<std::int64_t*>(indices));
+    sac::candidate_distances_cpu(views, asked.empty() ? nullptr : &asked, kind, sigma,
+                                 reinterpret_cast<const std::int64_t*>(offsets),
+                                 reinterpret_cast<const std::int64_t*>(candidates), options,
+                                 reinterpret_cast<double*>(distances));
   });
 }
 
 // Pointer, rows, stride and bytes.
 using Part = std::tuple<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t>;
 
-sac::ByteRows rows_of(const Part& part) {
-  return {reinterpret_cast<const std::uint8_t*>(std::get<0>(part)), std::get<1>(part), std::get<2>(part),
-          std::get<3>(part)};
-}
-
 std::vector<sac::ByteRows> rows_of(const std::vector<Part>& parts) {
   std::vector<sac::ByteRows> all;
   all.reserve(parts.size());
-  for (const Part& part : parts) all.push_back(rows_of(part));
+  for (const auto& [data, rows, stride, bytes] : parts)
+    all.push_back({reinterpret_cast<const std::uint8_t*>(data), rows, stride, bytes});
   return all;
 }
 
@@ -190,13 +188,12 @@ void pack_bytes_cpu(const std::vector<View>& models, const std::string& metric, 
   without_gil([&] { sac::pack_bytes_cpu(views, kind, sigma, places, options); });
 }
 
-void nearest_bytes_cpu(const Part& models, const std::vector<Part>& queries, std::int64_t first_query,
+void nearest_bytes_cpu(const std::vector<Part>& models, const std::vector<Part>& queries, std::int64_t first_query,
                        std::int64_t top, int threads, const std::string& instruction_set, std::uintptr_t keys) {
   const auto options = cpu_options(threads, instruction_set);
-  const auto right = rows_of(models);
-  const auto left = rows_of(queries);
+  const auto right = rows_of(models), left = rows_of(queries);
   without_gil([&] {
-    sac::nearest_bytes_cpu(right, left.empty() ? nullptr : &left[0], first_query, top, options,
+    sac::nearest_bytes_cpu(right, left.empty() ? nullptr : &left, first_query, top, options,
                            reinterpret_cast<std::uint64_t*>(keys));
   });
 }
@@ -277,10 +274,9 @@ PYBIND11_MODULE(_C, m) {
         py::arg("asked"), py::arg("dtype"), py::arg("probes"), py::arg("top"), py::arg("candidates"),
         py::arg("threads"), py::arg("instruction_set"), py::arg("distances"), py::arg("indices"),
         "Nearest models by their correlation vectors; see csrc/include/sac/nearest_models.h");
-  m.def("rank_models_cpu", &rank_models_cpu, py::arg("models"), py::arg("queries"), py::arg("metric"),
-        py::arg("sigma"), py::arg("candidates"), py::arg("each"), py::arg("top"), py::arg("threads"),
-        py::arg("instruction_set"), py::arg("distances"), py::arg("indices"),
-        "Nearest candidates by their outputs; see csrc/include/sac/nearest_models.h");
+  m.def("candidate_distances_cpu", &candidate_distances_cpu, py::arg("models"), py::arg("queries"), py::arg("metric"),
+        py::arg("sigma"), py::arg("offsets"), py::arg("candidates"), py::arg("threads"), py::arg("instruction_set"),
+        py::arg("distances"), "Distances of queries to their candidates; see csrc/include/sac/nearest_models.h");
   m.def("pack_bytes_cpu", &pack_bytes_cpu, py::arg("models"), py::arg("metric"), py::arg("sigma"), py::arg("order"),
         py::arg("entries"), py::arg("head_bytes"), py::arg("head"), py::arg("head_stride"), py::arg("tail"),
         py::arg("tail_stride"), py::arg("threads"), py::arg("instruction_set"),

@@ -8,6 +8,8 @@ _Shape = tuple[int, int, bool, int, float, str]
 _Packed = tuple[int, int, int, int, int]
 # data, rows, bytes from one row to the next
 _Rows = tuple[int, int, int]
+# data, rows, bytes from one row to the next, bytes of a row
+_Part = tuple[int, int, int, int]
 
 version: str
 cuda_architectures: str
@@ -158,3 +160,56 @@ def nearest_models_cuda(
     stream: int,
 ) -> None: ...
 def nearest_models_cuda_symmetric(models: _Rows, dtype: str, top: int, lists: int, stream: int) -> None: ...
+def candidate_distances_cpu(
+    models: Sequence[_View],
+    queries: Sequence[_View],
+    metric: str,
+    sigma: float,
+    offsets: int,
+    candidates: int,
+    threads: int,
+    instruction_set: str,
+    distances: int,
+) -> None: ...
+def pack_bytes_cpu(
+    models: Sequence[_View],
+    metric: str,
+    sigma: float,
+    order: int,
+    entries: int,
+    head_bytes: int,
+    head: int,
+    head_stride: int,
+    tail: int,
+    tail_stride: int,
+    threads: int,
+    instruction_set: str,
+) -> None: ...
+def nearest_bytes_cpu(
+    models: Sequence[_Part],
+    queries: Sequence[_Part],
+    first_query: int,
+    top: int,
+    threads: int,
+    instruction_set: str,
+    keys: int,
+) -> None: ...
+def rank_bytes_cpu(
+    models: Sequence[_Part],
+    queries: Sequence[_Part],
+    candidates: int,
+    each: int,
+    top: int,
+    threads: int,
+    instruction_set: str,
+    keys: int,
+) -> None: ...
+def within_bytes_cpu(
+    models: Sequence[_Part],
+    queries: Sequence[_Part],
+    first: int,
+    last: int,
+    limit: int,
+    threads: int,
+    instruction_set: str,
+) -> bytes: ...

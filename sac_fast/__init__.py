@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .io.after_import import after_import
 
 if TYPE_CHECKING:
+    from .audit.run import run_audit
     from .errors import (
         BackendError,
         FileFormatError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         save_weights,
         weights_hash,
     )
+    from .neighbours.within import neighbours_within
     from .ops.capabilities import capabilities
     from .ops.correlation_distance import correlation_distance
     from .ops.correlation_distance_weighted import correlation_distance_weighted
@@ -121,10 +123,12 @@ __all__ = [
     "load_weights",
     "make_siblings",
     "nearest_models",
+    "neighbours_within",
     "open_model",
     "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
+    "run_audit",
     "save_weights",
     "scan_models",
     "sibling_test",
@@ -138,6 +142,7 @@ __all__ = [
 
 #: Where each public name is defined; the imports for type checkers above say the same.
 _MODULES = {
+    "audit.run": "run_audit",
     "errors": "BackendError FileFormatError FingerprintError ModelError ModelRefusedError ProbeError SacFastError "
     "StoreDamagedError StoreError StoreLockedError",
     "evaluation.run": "evaluate",
@@ -151,6 +156,7 @@ _MODULES = {
     "lineage.weights_result": "WeightsRelatives",
     "models": "ModelEntry OpenedModel Preprocessing TableFormat list_entries load_model load_weights open_model "
     "save_weights weights_hash",
+    "neighbours.within": "neighbours_within",
     "ops.capabilities": "capabilities",
     "ops.correlation_distance": "correlation_distance",
     "ops.correlation_distance_weighted": "correlation_distance_weighted",
@@ -174,7 +180,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 
 #: Packages that import no torch.
-_TORCH_FREE = ("cli", "errors", "io")
+_TORCH_FREE = ("_backend", "cli", "errors", "io", "neighbours", "store")
 _lock = threading.RLock()
 
 

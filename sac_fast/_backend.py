@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import ModuleType
-
-import torch
 
 from .errors import BackendError
 
@@ -55,10 +54,14 @@ def cuda_architectures() -> list[str]:
 
 
 def cpu_threads() -> int:
-    """Threads of the CPU kernels: SAC_FAST_NUM_THREADS, else torch's own number."""
+    """Threads of the CPU kernels: SAC_FAST_NUM_THREADS, else torch's own number; without torch, that of the cores."""
     asked = os.environ.get("SAC_FAST_NUM_THREADS")
     if not asked:
-        return torch.get_num_threads()
+        torch_threads = getattr(sys.modules.get("torch"), "get_num_threads", None)
+        if torch_threads is not None:
+            return int(torch_threads())
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        return int(asked) if asked.isdecimal() and 1 <= int(asked) <= 4096 else len(os.sched_getaffinity(0))
     if not (asked.isascii() and asked.isdecimal() and 1 <= int(asked) <= 4096):
         raise ValueError(f"SAC_FAST_NUM_THREADS must be a number of threads, 1 to 4096, got {asked!r}")
     return int(asked)

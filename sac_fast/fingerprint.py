@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
+from .formats.recorded import check_provenance
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
@@ -37,7 +38,7 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``weights`` (see
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``checkpoint`` (see
             `OpenedModel`). Only ``name`` and ``probe_hash`` are required. A form that outputs cannot have is refused.
 
     Raises:
@@ -211,6 +212,7 @@ class Fingerprint:
             outputs = arrays.pop("outputs")
             if arrays:
                 raise ValueError(f"other arrays {sorted(arrays)}")
+            check_provenance(metadata["provenance"])
             return cls(torch.from_numpy(outputs), metadata["provenance"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a fingerprint, got {error}") from error
@@ -274,7 +276,7 @@ def fingerprint(
         asked = Asked(model.ask(probes, progress=progress), named)
         declared = declared or model.form_of(asked.outputs)
     elif isinstance(model, OpenedModel) and model.recorded:
-        asked = Asked(model.recorded_outputs(probes), named)
+        asked = Asked(model.recorded_outputs(probes), model.adapt(named, *probes.images.shape[1:3]))
     else:
         how = {"batch_size": batch_size, "device": device, "dtype": dtype, "output": output, "progress": progress}
         asked = ask_model(model, probes, preprocessing or named, **how)
@@ -297,7 +299,7 @@ def fingerprint(
         "output_form": _check_form(outputs, declared),
         "output_form_declared": declared is not None,
         "notes": [*(model.notes if isinstance(model, OpenedModel) else []), *asked.notes],
-        **({"weights": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
+        **({"checkpoint": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)

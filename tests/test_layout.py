@@ -32,6 +32,7 @@ ORDER = (
     "models",
     "probes",
     "ops",
+    "neighbours",
     "formats",
     "io",
     "_backend",

@@ -1,5 +1,6 @@
 // The sweeps: a block of rows, which stays in the L2 cache, against kByteColumns rows at a time, which stay in the L1.
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -17,6 +18,7 @@ namespace {
 constexpr std::int64_t kBlockBytes = 384 << 10;
 constexpr std::int64_t kMaxBlockRows = 512;
 constexpr std::int64_t kColumnBlock = 4096;  // models of a task, where the queries are others
+constexpr std::int64_t kLimitColumns = 4;    // kByteColumns models each, between two looks at the limits of the rows
 constexpr std::int64_t kStepBytes = 512;     // between two looks at the sums of a radius search
 
 std::int64_t block_rows(std::int64_t bytes) {
@@ -63,21 +65,28 @@ class RowPointers {
   std::vector<const std::uint8_t*> rows_;
 };
 
+std::int64_t bytes_of(const ByteSources& parts) {
+  std::int64_t bytes = 0;
+  for (const ByteSource* part : parts) bytes += part->bytes();
+  return bytes;
+}
+
 class NearestSweepOfBytes {
  public:
-  NearestSweepOfBytes(const ByteSource& models, const ByteSource* queries, std::int64_t first_query, std::int64_t top,
-                      const CpuOptions& options)
+  NearestSweepOfBytes(const ByteSources& models, const ByteSources* queries, std::int64_t first_query,
+                      std::int64_t top, const CpuOptions& options)
       : models_(models),
         left_(queries ? *queries : models),
         same_(!queries),
         first_query_(first_query),
         options_(options),
         kernels_(kernels_for(options.instruction_set)),
-        block_(std::min(block_rows(models.bytes()), std::max<std::int64_t>(left_.models(), 1))),
+        count_(models[0]->models()),
+        queries_(left_[0]->models()),
+        block_(std::min(block_rows(bytes_of(models)), std::max<std::int64_t>(queries_, 1))),
         column_block_(same_ ? block_ : kColumnBlock),
-        lists_(left_.models(), top) {
-    const std::int64_t blocks = ceil_div(left_.models(), block_);
-    const std::int64_t column_blocks = ceil_div(models.models(), column_block_);
+        lists_(queries_, top) {
+    const std::int64_t blocks = ceil_div(queries_, block_), column_blocks = ceil_div(count_, column_block_);
     parallel_for(same_ ? triangle_size(blocks) : blocks * column_blocks, options.threads, options,
                  [&](std::int64_t t) {
                    const TriangleTile tile =
@@ -87,28 +96,37 @@ class NearestSweepOfBytes {
   }
 
   void write(std::int64_t top, std::uint64_t* keys) {
-    parallel_for(ceil_div(left_.models(), kMaxBlockRows), options_.threads, options_, [&](std::int64_t b) {
-      const std::int64_t last = std::min(left_.models(), (b + 1) * kMaxBlockRows);
+    parallel_for(ceil_div(queries_, kMaxBlockRows), options_.threads, options_, [&](std::int64_t b) {
+      const std::int64_t last = std::min(queries_, (b + 1) * kMaxBlockRows);
       for (std::int64_t i = b * kMaxBlockRows; i < last; ++i) lists_.write(i, keys + i * top);
     });
   }
 
  private:
   void run(std::int64_t first, std::int64_t first_column) {
-    const std::int64_t rows = std::min(block_, left_.models() - first);
-    const std::int64_t last_column = std::min(models_.models(), first_column + column_block_);
-    RowPointers x(left_, rows), y(models_, kByteColumns);
+    const std::int64_t rows = std::min(block_, queries_ - first);
+    const std::int64_t last_column = std::min(count_, first_column + column_block_);
+    std::vector<std::unique_ptr<RowPointers>> x, y;
+    for (std::size_t part = 0; part < models_.size(); ++part) {
+      x.push_back(std::make_unique<RowPointers>(*left_[part], rows));
+      x[part]->load(first, rows);
+      y.push_back(std::make_unique<RowPointers>(*models_[part], kByteColumns));
+    }
     std::vector<std::int32_t> sums(static_cast<std::size_t>((rows + 1) * kByteColumns)), limits(rows), found(rows);
-    x.load(first, rows);
     for (std::int64_t c = first_column; c < last_column; c += kByteColumns) {
       const std::int64_t columns = std::min<std::int64_t>(kByteColumns, last_column - c);
       // of a block on the diagonal only the rows above it
       const std::int64_t needed = same_ ? std::min(rows, c + columns - first) : rows;
-      y.load(c, columns);
-      kernels_.byte_columns(x.data(), needed, y.data(), 0, models_.bytes(), false, sums.data());
+      for (std::size_t part = 0; part < models_.size(); ++part) {
+        y[part]->load(c, columns);
+        kernels_.byte_columns(x[part]->data(), needed, y[part]->data(), 0, models_[part]->bytes(), part > 0,
+                              sums.data());
+      }
       std::int32_t column_limits[kByteColumns];
       for (int j = 0; j < kByteColumns; ++j) column_limits[j] = same_ && j < columns ? lists_.limit(c + j) : -1;
-      for (std::int64_t i = 0; i < needed; ++i) limits[i] = lists_.limit(first + i);
+      // Limits only fall: older ones let a few more through, to be looked at again.
+      if ((c - first_column) % (kLimitColumns * kByteColumns) == 0)
+        for (std::int64_t i = 0; i < rows; ++i) limits[i] = lists_.limit(first + i);
       const std::int64_t count =
           kernels_.rows_within(sums.data(), needed, limits.data(), column_limits, found.data());
       for (std::int64_t f = 0; f < count; ++f) add(first, found[f], c, columns, &sums[found[f] * kByteColumns]);
@@ -125,12 +143,12 @@ class NearestSweepOfBytes {
     }
   }
 
-  const ByteSource &models_, &left_;
+  const ByteSources &models_, &left_;
   const bool same_;
   const std::int64_t first_query_;
   const CpuOptions& options_;
   const Kernels& kernels_;
-  const std::int64_t block_, column_block_;
+  const std::int64_t count_, queries_, block_, column_block_;
   KeyLists lists_;
 };
 
@@ -194,15 +212,20 @@ std::int64_t bytes_of(const std::vector<ByteRows>& parts) {
 
 }  // namespace
 
-void nearest_bytes_cpu(const ByteSource& models, const ByteSource* queries, std::int64_t first_query, std::int64_t top,
-                       const CpuOptions& options, std::uint64_t* keys) {
-  check_sizes(models.models(), models.bytes());
+void nearest_bytes_cpu(const ByteSources& models, const ByteSources* queries, std::int64_t first_query,
+                       std::int64_t top, const CpuOptions& options, std::uint64_t* keys) {
+  check_sizes(models[0]->models(), bytes_of(models));
   NearestSweepOfBytes(models, queries, first_query, top, options).write(top, keys);
 }
 
-void nearest_bytes_cpu(const ByteRows& models, const ByteRows* queries, std::int64_t first_query, std::int64_t top,
-                       const CpuOptions& options, std::uint64_t* keys) {
-  const RowsInPlace right(models), left(queries ? *queries : models);
+void nearest_bytes_cpu(const std::vector<ByteRows>& models, const std::vector<ByteRows>* queries,
+                       std::int64_t first_query, std::int64_t top, const CpuOptions& options, std::uint64_t* keys) {
+  std::vector<RowsInPlace> parts;
+  parts.reserve(2 * models.size());
+  ByteSources right, left;
+  for (const ByteRows& part : models) right.push_back(&parts.emplace_back(part));
+  if (queries)
+    for (const ByteRows& part : *queries) left.push_back(&parts.emplace_back(part));
   nearest_bytes_cpu(right, queries ? &left : nullptr, first_query, top, options, keys);
 }
 

@@ -1,12 +1,12 @@
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <limits>
-#include <stdexcept>
+#include <memory>
 #include <type_traits>
 
+#include "cpu/detail/candidate_distances.h"
 #include "cpu/detail/parallel.h"
 #include "cpu/detail/quantise.h"
+#include "cpu/detail/top_k.h"
 #include "cpu/detail/vector_source.h"
 #include "sac/byte_vectors.h"
 #include "sac/nearest_models.h"
@@ -17,10 +17,6 @@ namespace {
 constexpr std::int64_t kBlockBytes = 256 << 20;  // rows of one block of models
 constexpr std::int64_t kMaxBlockModels = 2048;
 constexpr std::int64_t kGroupModels = 32;  // models along one side of a task
-
-std::invalid_argument not_finite_vector() {
-  return std::invalid_argument("models and queries must be finite, got a vector with NaN or Inf");
-}
 
 // Vectors quantised to steps of 1/127.5: 1/4 of the memory and of the bandwidth.
 template <typename T>
@@ -61,46 +57,6 @@ class SourceOfBytes : public ByteSource {
 
  private:
   const VectorSource<std::uint8_t>& source_;
-};
-
-// The nearest models so far of each query, sorted by distance, then index.
-class TopK {
- public:
-  TopK(std::int64_t queries, std::int64_t top, double* distances, std::int64_t* indices)
-      : top_(top), distances_(distances), indices_(indices) {
-    std::fill(distances, distances + queries * top, std::numeric_limits<double>::infinity());
-    std::fill(indices, indices + queries * top, std::numeric_limits<std::int64_t>::max());
-  }
-
-  // A distance that is not finite means a stored vector is not.
-  void insert(std::int64_t query, std::int64_t model, double distance) {
-    if (!std::isfinite(distance)) not_finite_.store(true, std::memory_order_relaxed);
-    double* d = distances_ + query * top_;
-    std::int64_t* i = indices_ + query * top_;
-    std::int64_t place = top_ - 1;
-    if (!before(distance, model, d[place], i[place])) return;
-    for (; place > 0 && before(distance, model, d[place - 1], i[place - 1]); --place) {
-      d[place] = d[place - 1];
-      i[place] = i[place - 1];
-    }
-    d[place] = distance;
-    i[place] = model;
-  }
-
-  std::int64_t top() const { return top_; }
-
-  void check() const {
-    if (not_finite_) throw not_finite_vector();
-  }
-
- private:
-  static bool before(double d, std::int64_t i, double other_d, std::int64_t other_i) {
-    return d < other_d || (d == other_d && i < other_i);
-  }
-  std::int64_t top_;
-  double* distances_;
-  std::int64_t* indices_;
-  std::atomic<bool> not_finite_{false};
 };
 
 template <typename T>
@@ -162,7 +118,8 @@ void sweep_bytes(const VectorSource<std::uint8_t>& models, const VectorSource<st
                  const CpuOptions& options, TopK& best) {
   const SourceOfBytes right(models), left(queries ? *queries : models);
   std::vector<std::uint64_t> keys(static_cast<std::size_t>(left.models() * best.top()));
-  nearest_bytes_cpu(right, queries ? &left : nullptr, -1, best.top(), options, keys.data());
+  const ByteSources all{&right}, asked{&left};
+  nearest_bytes_cpu(all, queries ? &asked : nullptr, -1, best.top(), options, keys.data());
   for (std::int64_t q = 0; q < left.models(); ++q)
     for (std::int64_t r = 0; r < best.top(); ++r) {
       const std::uint64_t key = keys[static_cast<std::size_t>(q * best.top() + r)];
@@ -234,25 +191,26 @@ void rank_candidates(const VectorSource<T>& models, const VectorSource<T>* queri
   });
 }
 
-// The nearest by a sweep over bytes, ranked by their exact distances.
+// The nearest of each query by a sweep over bytes: (queries, each).
 template <typename T>
-void nearest_of_candidates(const VectorSource<T>& models, const VectorSource<T>* queries, double scale,
-                           const NearestOptions& options, TopK& best) {
+std::vector<std::int64_t> find_candidates(const VectorSource<T>& models, const VectorSource<T>* queries,
+                                          std::int64_t each, const CpuOptions& options) {
   const std::int64_t count = queries ? queries->models() : models.models();
-  const std::int64_t each = std::min(std::max(options.candidates, options.top), models.models() - (queries ? 0 : 1));
   std::vector<double> approximate(static_cast<std::size_t>(count * each));
   std::vector<std::int64_t> candidates(static_cast<std::size_t>(count * each));
-  {
-    TopK first_pass(count, each, approximate.data(), candidates.data());
-    const QuantisedVectors<T> models_u8(models, options.cpu);
-    if (queries) {
-      const QuantisedVectors<T> queries_u8(*queries, options.cpu);
-      sweep<std::uint8_t>(models_u8, &queries_u8, scale, options.cpu, first_pass);
-    } else {
-      sweep<std::uint8_t>(models_u8, nullptr, scale, options.cpu, first_pass);
-    }
+  TopK first_pass(count, each, approximate.data(), candidates.data());
+  const QuantisedVectors<T> models_u8(models, options);
+  if (queries) {
+    const QuantisedVectors<T> queries_u8(*queries, options);
+    sweep<std::uint8_t>(models_u8, &queries_u8, 1.0, options, first_pass);
+  } else {
+    sweep<std::uint8_t>(models_u8, nullptr, 1.0, options, first_pass);
   }
-  rank_candidates(models, queries, scale, candidates.data(), each, options.cpu, best);
+  return candidates;
+}
+
+std::int64_t candidates_of(const NearestOptions& options, std::int64_t models, bool with_queries) {
+  return std::min(std::max(options.candidates, options.top), models - (with_queries ? 0 : 1));
 }
 
 template <typename T>
@@ -265,7 +223,9 @@ void nearest(const VectorSource<T>& models, const VectorSource<T>* queries, std:
   } else if (options.candidates == 0) {
     sweep(models, queries, scale, options.cpu, best);
   } else {
-    nearest_of_candidates(models, queries, scale, options, best);
+    const std::int64_t each = candidates_of(options, models.models(), queries);
+    const auto candidates = find_candidates(models, queries, each, options.cpu);
+    rank_candidates(models, queries, scale, candidates.data(), each, options.cpu, best);
   }
   best.check();
 }
@@ -276,7 +236,19 @@ void nearest_of_outputs(const std::vector<MatrixView>& models, const std::vector
   const OutputVectors<T> vectors(models, "models", metric, sigma, options.cpu);
   std::unique_ptr<OutputVectors<T>> query_vectors;
   if (queries) query_vectors = std::make_unique<OutputVectors<T>>(*queries, "queries", metric, sigma, options.cpu);
-  nearest<T>(vectors, query_vectors.get(), models[0].rows, options, distances, indices);
+  if (options.candidates == 0)
+    return nearest<T>(vectors, query_vectors.get(), models[0].rows, options, distances, indices);
+  const std::int64_t each = candidates_of(options, vectors.models(), queries);
+  const auto candidates = find_candidates<T>(vectors, query_vectors.get(), each, options.cpu);
+  const std::int64_t count = queries ? query_vectors->models() : vectors.models();
+  std::vector<std::int64_t> offsets(static_cast<std::size_t>(count + 1));
+  for (std::int64_t q = 0; q <= count; ++q) offsets[q] = q * each;
+  std::vector<double> exact(candidates.size());
+  candidate_distances<T>(vectors.packed(), (queries ? *query_vectors : vectors).packed(), metric, models[0].rows,
+                         offsets.data(), candidates.data(), options.cpu, exact.data());
+  TopK best(count, options.top, distances, indices);
+  for (std::int64_t q = 0; q < count; ++q)
+    for (std::int64_t c = offsets[q]; c < offsets[q + 1]; ++c) best.insert(q, candidates[c], exact[c]);
 }
 
 template <typename T, typename Stored>
@@ -288,37 +260,7 @@ void nearest_of_vectors(const VectorBatch& models, const VectorBatch* queries, c
   nearest<T>(vectors, query_vectors.get(), models.n, options, distances, indices);
 }
 
-template <typename T>
-void rank_outputs(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
-                  double sigma, const std::int64_t* candidates, std::int64_t each, const NearestOptions& options,
-                  double* distances, std::int64_t* indices) {
-  const OutputVectors<T> vectors(models, "models", metric, sigma, options.cpu);
-  std::unique_ptr<OutputVectors<T>> asked;
-  if (queries) asked = std::make_unique<OutputVectors<T>>(*queries, "queries", metric, sigma, options.cpu);
-  const double scale = 2.0 / static_cast<double>(models[0].rows) / static_cast<double>(models[0].rows);
-  TopK best(queries ? asked->models() : vectors.models(), options.top, distances, indices);
-  rank_candidates<T>(vectors, asked.get(), scale, candidates, each, options.cpu, best);
-  best.check();
-}
-
-bool any_needs_float64(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
-                       double sigma) {
-  bool wide = false;
-  for (const auto& model : models) wide = wide || needs_float64(model, metric, sigma);
-  if (queries)
-    for (const auto& model : *queries) wide = wide || needs_float64(model, metric, sigma);
-  return wide;
-}
-
 }  // namespace
-
-void rank_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
-                     double sigma, const std::int64_t* candidates, std::int64_t each, const NearestOptions& options,
-                     double* distances, std::int64_t* indices) {
-  const bool wide = any_needs_float64(models, queries, metric, sigma);
-  (wide ? rank_outputs<double> : rank_outputs<float>)(models, queries, metric, sigma, candidates, each, options,
-                                                      distances, indices);
-}
 
 void nearest_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices) {

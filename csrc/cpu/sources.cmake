@@ -2,6 +2,7 @@
 set(SAC_CPU_SOURCES
   csrc/cpu/byte_sweep_cpu.cpp
   csrc/cpu/byte_vectors_cpu.cpp
+  csrc/cpu/candidate_distances_cpu.cpp
   csrc/cpu/correlation_distance_cpu.cpp
   csrc/cpu/correlation_distance_weighted_cpu.cpp
   csrc/cpu/correlation_distances_cpu.cpp

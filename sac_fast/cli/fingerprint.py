@@ -23,6 +23,7 @@ from .options import (
     OutputForm,
     PrintOptions,
     ProbeFile,
+    RandomWeights,
     TableOptions,
     Weights,
     WeightsKey,
@@ -32,7 +33,8 @@ from .service_options import ServiceOptions, is_service
 if TYPE_CHECKING:
     import torch
 
-    from ..models import BlackBox, OpenedModel, TableFormat
+    from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
+    from ..models.asking import Auto
     from ..probes import ProbeSet
 
 
@@ -50,6 +52,7 @@ class ModelOptions:
             help='package.module:callable, or "package.module:callable {…}" with arguments; one must fit; repeatable.'
         ),
     ] = None
+    random_weights: RandomWeights = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ class RunOptions:
     ] = None
     batch_size: Annotated[int, Option(min=1, help="Probes a batch.")] = 64
     device: Annotated[str | None, Option(help="Torch device; default: the CPU.")] = None
+    timeout: Annotated[float, Option(min=0.1, max=1e9, help="Seconds for a model file that is run in a worker.")] = (
+        3600.0
+    )
+    memory: Annotated[
+        float | None, Option(min=0.01, max=1e9, help="GB for such a worker; default: four fifths of the machine's.")
+    ] = None
+    sandbox: Annotated[bool, Option(help="Keep such a worker from other files and from the network.")] = True
 
     @property
     def which(self) -> str | int | None:
@@ -96,7 +106,7 @@ def fingerprint(
 ) -> None:
     """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
-    from ..fingerprint import WRONG_FORM
+    from ..fingerprint import WRONG_FORM, Fingerprint
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.asking import Auto
     from ..models.kinds import KINDS
@@ -110,11 +120,15 @@ def fingerprint(
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        with _opening(model, options, arguments, how.which, table.parse(), service, probes, out) as opened:
+        wanted = Auto(preprocessing) if choose == "auto" else preprocessing
+        with _opening(model, options, arguments, how, table.parse(), service, probes, out, wanted) as (
+            opened,
+            origin,
+        ):
             made = make_fingerprint(
                 opened,
                 probes,
-                preprocessing=Auto(preprocessing) if choose == "auto" else preprocessing,
+                preprocessing=wanted,
                 batch_size=how.batch_size,
                 device=how.device,
                 output=how.which,
@@ -126,7 +140,9 @@ def fingerprint(
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
-    show_notes(made.provenance["notes"])
+    if origin is not None:
+        made = Fingerprint(made.outputs, {**made.provenance, "weights": origin})
+    show_notes([*made.provenance["notes"], *([f"weights: {origin}"] if origin in ("code", "random") else [])])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
 
@@ -136,6 +152,8 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
     arguments = parse_json_object(options.model_args)
     is_file = Path(model).exists()
     weights, architecture = options.weights is not None, bool(options.architecture)
+    no_use = options.random_weights and (is_file or weights)
+    refuse_if(no_use, "--random-weights", "goes with package.module:callable without --weights")
     with_callable = "goes with package.module:callable"
     refuse_if(is_file and weights, "--weights", f"{with_callable}, got the file {model!r}")
     alone = is_file and bool(arguments) and not architecture
@@ -150,35 +168,67 @@ def _opening(
     model: str | None,
     options: ModelOptions,
     arguments: dict[str, Any],
-    output: str | int | None,
+    how: RunOptions,
     table: TableFormat,
     service: ServiceOptions,
     probes: ProbeSet,
     out: Path,
-) -> Iterator[OpenedModel | torch.nn.Module | BlackBox]:
-    """What `fingerprint` runs, asks or reads."""
+    preprocessing: Preprocessing | Auto,
+) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
+    """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
     if model is None:
-        yield service.open_answers(probes)
+        yield service.open_answers(probes), None
     elif is_service(model):
         box, ledger = service.open_service(Path(model), out)
         with ledger:
-            yield box
+            yield box, None
+    elif Path(model).exists() and not options.architecture:
+        from ..models import ModelEntry
+
+        file, fixed = Path(model), parse_fixed_inputs(options.fixed_inputs)
+        entry = ModelEntry(
+            file.name, file, output=how.which, weights_key=options.weights_key, inputs=fixed, table=table
+        )
+        yield _run_file(entry, how, probes, preprocessing), None
     else:
-        yield _open(model, options, arguments, output, table)
+        yield _open(model, options, arguments, how.which, table)
+
+
+def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing | Auto) -> OpenedModel:
+    """A file that needs none of the user's code, in a worker with limits."""
+    from ..scan.one_model import run_in_worker
+
+    return run_in_worker(
+        entry,
+        probes,
+        preprocessing=preprocessing,
+        batch_size=how.batch_size,
+        timeout=how.timeout,
+        memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+        sandbox=how.sandbox,
+    )
 
 
 def _open(
     model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None, table: TableFormat
-) -> OpenedModel | torch.nn.Module:
-    from ..models import ModelEntry, load_model, open_model
+) -> tuple[OpenedModel | torch.nn.Module, str | None]:
+    from ..models import ModelEntry, open_model
     from ..models.architectures import split_architecture
     from ..models.code_path import allow_code_in
+    from ..models.own_weights import load_without_weights
 
     file = Path(model)
     if options.architecture or not file.exists():
         allow_code_in(os.getcwd())
     if not file.exists():
-        return load_model(model, weights=options.weights, kwargs=arguments, weights_key=options.weights_key)
+        if options.weights is None:
+            return load_without_weights(model, arguments, random_weights=options.random_weights)
+        path = options.weights
+        entry = ModelEntry(path.name, path, model, arguments, weights_key=options.weights_key)
+        opened = open_model(entry)
+        wrong = opened.architecture is None
+        refuse_if(wrong, "--weights", f"must be a file of weights, got {opened.format} in {str(path)!r}")
+        return opened, "file"
     architectures = options.architecture or []
     if arguments:  # of all of them, beside those that one has of its own
         architectures = [
@@ -186,4 +236,4 @@ def _open(
         ]
     fixed = parse_fixed_inputs(options.fixed_inputs)
     entry = ModelEntry(file.name, file, output=output, weights_key=options.weights_key, inputs=fixed, table=table)
-    return open_model(entry, architectures=architectures)
+    return open_model(entry, architectures=architectures), None

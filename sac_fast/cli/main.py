@@ -18,6 +18,7 @@ from typer import Option
 from ..errors import SacFastError
 from ..io.text import escape_text
 from . import (
+    audit,
     bench,
     demo,
     evaluate,
@@ -27,6 +28,7 @@ from . import (
     relatives,
     report,
     scan,
+    show,
     siblings,
     simulate,
     store,
@@ -35,31 +37,34 @@ from . import (
     weights,
 )
 from .exit_codes import ERROR
+from .help import HelpCommand, HelpGroup
 
 app = typer.Typer(
     name="sac-fast",
+    cls=HelpGroup,
     help="Tell which neural networks were derived from which, by the correlation of their outputs (SAC-JC).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(info.info)
-app.command()(demo.demo)
+app.command(cls=HelpCommand)(info.info)
+app.command(cls=HelpCommand)(demo.demo)
 app.add_typer(probes.app, name="probes", help="Make probes, or remake a probe file and compare the pixels.")
-app.command()(fingerprint.fingerprint)
-app.command()(verify.verify)
+app.command(cls=HelpCommand)(fingerprint.fingerprint)
+app.command(cls=HelpCommand)(verify.verify)
 app.add_typer(report.app, name="report", help="Write the report on a case, or check one.")
-app.command()(weights.weights)
+app.command(cls=HelpCommand)(audit.audit)
+app.command(cls=HelpCommand)(weights.weights)
 app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
 app.command(cls=scan.ScanCommand)(scan.scan)
-app.command()(relatives.relatives)
+app.command(cls=HelpCommand)(relatives.relatives)
 app.add_typer(store.app, name="store", help="List, show, remove, export and check the models of a store.")
-app.command()(simulate.simulate)
+app.command(cls=HelpCommand)(simulate.simulate)
 app.add_typer(testbed.app, name="testbed", help="Train a labelled zoo of stolen and independent models; describe one.")
-app.command()(evaluate.evaluate)
-app.command()(bench.bench)
+app.command(cls=HelpCommand)(evaluate.evaluate)
+app.command(cls=HelpCommand)(bench.bench)
+app.command(cls=HelpCommand)(show.show)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 
 def expand_option_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,7 +45,8 @@ def expand_option_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
+    heading = (inspect.getdoc(group) or "").splitlines()[0].rstrip(".")
+    hints = {name: _under(heading, hint) for name, hint in get_type_hints(group, include_extras=True).items()}
     return [
         inspect.Parameter(
             field.name,
@@ -54,3 +56,13 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
         )
         for field in dataclasses.fields(group)
     ]
+
+
+def _under(heading: str, hint: Any) -> Any:
+    """The same option under a heading of the help."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    kind, option, *more = get_args(hint)
+    option = copy.copy(option)  # other groups share it
+    option.rich_help_panel = heading
+    return Annotated[(kind, option, *more)]

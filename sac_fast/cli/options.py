@@ -55,6 +55,9 @@ ProbeFiles = Annotated[
     list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.", "--probes")
 ]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
+RandomWeights = Annotated[
+    bool, Option("--random-weights", help="Take a callable without --weights whose weights are random.")
+]
 Seed = Annotated[int, Option(min=0, callback=check_seed_option, help="Seed of everything random.")]
 Size = Annotated[str | None, Option(help="Size of the model's input: probes are resized to N or HxW pixels.")]
 Std = Annotated[str, Option(help="Standard deviation to divide by, likewise.")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from .checks import Layout, parse_json_object, parse_preprocessing, parse_size, refuse_if
-from .options import ImageSize, Mean, ModelArgs, Std, Weights, file_option
+from .options import ImageSize, Mean, ModelArgs, RandomWeights, Std, Weights, file_option
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
@@ -135,6 +135,7 @@ class CompareOptions:
     model: Annotated[str | None, Option(help="Compare engines: package.module:callable, for a distance.")] = None
     weights: Weights = None
     model_args: ModelArgs = None
+    random_weights: RandomWeights = False
     mean: Mean = "0"
     std: Std = "1"
 
@@ -155,12 +156,16 @@ class CompareOptions:
         from ..fingerprint import fingerprint
         from ..models import load_model
         from ..models.code_path import allow_code_in
+        from ..models.own_weights import load_without_weights
         from ..ops import correlation_distance
 
         arguments = parse_json_object(self.model_args)
         preprocessing = parse_preprocessing("probes", self.mean, self.std)
         allow_code_in(os.getcwd())
-        model = load_model(self.model, weights=self.weights, kwargs=arguments)
+        if self.weights is None:
+            model, _ = load_without_weights(self.model, arguments, random_weights=self.random_weights)
+        else:
+            model = load_model(self.model, weights=self.weights, kwargs=arguments)
 
         def distance(a: ProbeSet, b: ProbeSet) -> float:
             both = (fingerprint(model, probes, preprocessing=preprocessing).outputs for probes in (a, b))

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from .checks import Layout, check_output_path, load_image_file, refuse_if
 from .exit_codes import FINDING
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import Json, PrintOptions, Quiet
 from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions
@@ -29,7 +30,7 @@ class _MakeUnlessNamed(TyperGroup):
 app = typer.Typer(cls=_MakeUnlessNamed, rich_markup_mode=None)
 
 
-@app.command("make")
+@app.command("make", cls=HelpCommand)
 @expand_option_groups
 def make(
     *,
@@ -64,7 +65,7 @@ def make(
     show_probes(made, out, prints.as_json)
 
 
-@app.command("verify")
+@app.command("verify", cls=HelpCommand)
 def verify(
     file: Annotated[Path, Argument(exists=True, dir_okay=False, help="Probe file.")],
     images: Annotated[Path, Option(exists=True, help="Folder of the source images, or the HDF5 file.")],
@@ -84,7 +85,7 @@ def verify(
         raise typer.Exit(FINDING)
 
 
-@app.command("export")
+@app.command("export", cls=HelpCommand)
 def export(
     file: Annotated[Path, Argument(exists=True, dir_okay=False, help="Probe file.")],
     folder: Annotated[Path, Argument(help="Folder to write to, missing or empty.")],

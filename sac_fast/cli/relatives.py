@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..fingerprint import Fingerprint
+    from ..lineage.result import Lineage
     from ..store.records import FileStamp, ModelRecord
     from ..store.stored import StoredOutputs
 
@@ -136,14 +137,18 @@ def relatives(
     are by independents; without any of these it is a ranking. In groups by distance, --alpha is the share of unrelated
     pairs that may lie below the threshold.
     """
-    from ..lineage.graph import save_graph
-    from ..lineage.relatives import find_relatives
-    from ..store import ModelStore
-    from ..store.stored import stored_outputs
     from .render.relatives import show_relatives
 
     evidence.check()
     graphs = drawing.graph or []
+    if not graphs and (ranked := _rank_from_vectors(folder, search, evidence)) is not None:
+        show_relatives(ranked[0], ranked[1], (), prints.as_json)
+        return
+    from ..lineage.graph import save_graph
+    from ..lineage.relatives import find_relatives
+    from ..store import ModelStore
+    from ..store.stored import stored_outputs
+
     _check_graphs(graphs, prints.force)
     with ModelStore.open(folder, write=False) as store:
         stored = stored_outputs(store, search.probe_hash, progress=not prints.quiet)
@@ -170,6 +175,21 @@ def relatives(
     show_relatives(found, stored.probe_hash, stored.notes, prints.as_json)
     for path in graphs:
         save_graph(path, found, sources=evidence.source or ())
+
+
+def _rank_from_vectors(folder: Path, search: SearchOptions, evidence: RelativesEvidence) -> tuple[Lineage, str] | None:
+    """A ranking of a few models by the store's packed vectors, and their probes; None: there is more to be said."""
+    from ..lineage.ranked import rank_from_vectors
+    from ..store import ModelStore
+
+    asks_for_more = search.among or search.metric != "cosine" or evidence.source or evidence.siblings is not None
+    if not search.names or asks_for_more:
+        return None
+    with ModelStore.open(folder, write=False) as store:
+        probe_hash = store.complete_probe_hash(search.probe_hash or "", "done")
+        tags = (evidence.independent, "source", "sibling")
+        found = rank_from_vectors(store, probe_hash, search.names, search.top, tags, with_files=not evidence.no_weights)
+    return None if found is None else (found, probe_hash)
 
 
 def _check_graphs(paths: Sequence[Path], force: bool) -> None:

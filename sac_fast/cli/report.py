@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from .checks import check_output_path, refuse_if
 from .endings import SignKey
 from .exit_codes import FINDING
-from .options import Json, file_option
+from .help import HelpCommand
+from .options import Force, Json, file_option
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,7 +25,7 @@ Folder = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def make(
     folder: Folder,
     sign: SignKey = None,
@@ -39,7 +41,7 @@ def make(
     show_written(write_report(folder, sign=sign, pdf=pdf), as_json)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def check(
     folder: Folder,
     key: Annotated[
@@ -59,3 +61,34 @@ def check(
     show_checked(found, as_json)
     if not found.sound:
         raise typer.Exit(FINDING)
+
+
+@app.command(cls=HelpCommand)
+def export(
+    folder: Folder,
+    out: Annotated[Path, Argument(help="*.sarif: SARIF 2.1.0; *.cdx.json: CycloneDX with ancestors.")],
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write the verdicts for other programs."""
+    from ..io.files import atomic_write
+    from ..report import load_case
+    from ..report.document import make_document
+    from .render.report import show_written
+
+    ending = next((known for known in (".sarif", ".cdx.json") if out.name.endswith(known)), None)
+    refuse_if(ending is None, "OUT", f"must end in .sarif or .cdx.json, got {str(out)!r}")
+    check_output_path(out, force, "OUT")
+    report = make_document(load_case(folder))
+    if ending == ".sarif":
+        from ..report.files import to_text
+        from ..report.sarif import sarif_log, verdict_results
+
+        text = to_text(sarif_log(verdict_results(report)))
+    else:
+        from ..report.cyclonedx import cyclonedx_text
+
+        text = cyclonedx_text(report)
+    with atomic_write(out) as handle:
+        handle.write(text.encode())
+    show_written([out], as_json)

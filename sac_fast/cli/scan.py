@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-import typer.core
 from typer import Argument, Option
 
 from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .exit_codes import FINDING
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import Choose, Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
 
@@ -81,6 +81,12 @@ class RunOptions:
     memory: Annotated[
         float | None, Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine.")
     ] = None
+    sandbox: Annotated[
+        bool, Option(help="Keep workers from all files but models and libraries, and from the network.")
+    ] = True
+    allow_read: Annotated[
+        list[Path] | None, Option(help="A file or folder that workers may read besides; repeatable.")
+    ] = None
     ray: Annotated[
         str | None,
         Option(
@@ -88,6 +94,12 @@ class RunOptions:
             help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
         ),
     ] = None
+
+    def readable(self) -> list[str] | None:
+        """Where workers may read besides models and libraries; None: everywhere, as on a Ray cluster."""
+        if not self.sandbox or self.ray is not None:
+            return None
+        return [os.path.realpath(path) for path in self.allow_read or ()]
 
     def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
         """What `scan_models` takes as workers."""
@@ -98,7 +110,7 @@ class RunOptions:
         return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
-class ScanCommand(typer.core.TyperCommand):
+class ScanCommand(HelpCommand):
     """Accepts ``--ray`` without an address."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -175,6 +187,8 @@ def scan(
         inputs=parse_fixed_inputs(fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+        sandbox=how.sandbox,
+        readable=how.readable(),
     )
     _check(inputs, how)
     if architecture or manifest is not None or is_manifest(source):

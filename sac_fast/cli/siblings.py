@@ -13,6 +13,7 @@ from typer import Argument, Option
 from .checks import name_probe_files, parse_json_object, refuse_if
 from .exit_codes import ERROR, FINDING
 from .fingerprint import RunOptions
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import InputOptions, Json, ModelArgs, OutputForm, ProbeFiles, Quiet, Workers, file_option
 
@@ -73,7 +74,7 @@ class NetworkOptions:
         return None if self.model is None else Architecture(self.model, arguments)
 
 
-@app.command("make")
+@app.command("make", cls=HelpCommand)
 @expand_option_groups
 def make_command(
     out: Annotated[Path, Option(help="Folder of the siblings; those in it are kept, and what is missing is made.")],
@@ -123,7 +124,7 @@ def _owned(
     return list_entries(folder, preprocessing=preprocessing, output=output, **known)
 
 
-@app.command("draw")
+@app.command("draw", cls=HelpCommand)
 def draw_command(
     folder: Annotated[Path, Argument(exists=True, file_okay=False, help="Folder of `sac-fast siblings make`.")],
     best: Annotated[

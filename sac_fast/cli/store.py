@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from .checks import check_output_path, refuse_if
 from .exit_codes import FINDING
+from .help import HelpCommand
 from .options import Force, Json, Quiet
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _check_known(found: object, name: str, option: str) -> None:
     refuse_if(not found, option, f"must be a model of the store, got {name!r}")
 
 
-@app.command("ls")
+@app.command("ls", cls=HelpCommand)
 def list_models(
     folder: Store,
     probe_hash: ProbeHash = None,
@@ -50,7 +51,7 @@ def list_models(
         show_records(store.records(wanted, status), as_json)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def show(folder: Store, name: Annotated[str, Argument(help="The model's name.")], as_json: Json = False) -> None:
     """Show all records of one model, and its distances to sources."""
     from ..store import ModelStore
@@ -62,7 +63,7 @@ def show(folder: Store, name: Annotated[str, Argument(help="The model's name.")]
         show_model(found, list(store.distances(name=name)), as_json)
 
 
-@app.command("rm")
+@app.command("rm", cls=HelpCommand)
 def remove(
     folder: Store,
     names: Annotated[list[str] | None, Argument(help="Names of models.")] = None,
@@ -84,11 +85,12 @@ def remove(
         show_removed(removed, store.remove_unused() if unused else 0, as_json)
 
 
-@app.command()
+@app.command(cls=HelpCommand)
 def export(
     folder: Store,
     out: Annotated[
-        Path, Argument(help="*.csv or *.parquet: a table; *.safetensors: one model's fingerprint (--name).")
+        Path,
+        Argument(help="*.csv, *.parquet: a table; *.safetensors: a fingerprint (--name); *.sarif: failed models."),
     ],
     name: Annotated[str | None, Option(help="The model whose fingerprint to write.")] = None,
     probe_hash: ProbeHash = None,
@@ -107,10 +109,11 @@ def export(
     for wrong, option, message in (
         (named != (ending == ".safetensors"), "--name", f"goes with *.safetensors and nothing else, got {str(out)!r}"),
         (
-            not named and ending not in (".csv", ".parquet"),
+            not named and ending not in (".csv", ".parquet", ".sarif"),
             "OUT",
-            f"must end in .csv, .parquet or .safetensors, got {str(out)!r}",
+            f"must end in .csv, .parquet, .sarif or .safetensors, got {str(out)!r}",
         ),
+        (ending == ".sarif" and (distances or times), "OUT", "*.sarif goes without --distances and --times"),
         (distances and (times or named), "--distances", "goes with neither --times nor --name"),
         (probe_hash is not None and not named, "--probe-hash", "goes with --name: tables name each row's probes"),
     ):
@@ -126,12 +129,50 @@ def export(
             refuse_if(len(found) > 1, "--probe-hash", several)
             store.fingerprint(found[0]).save(out)
             rows = 1
+        elif ending == ".sarif":
+            rows = _export_failures(store, out)
         else:
             rows = export_distances(store, out) if distances else export_models(store, out, times=times)
     show_exported(out, rows, as_json)
 
 
-@app.command()
+def _export_failures(store: ModelStore, out: Path) -> int:
+    """Write the models that failed as SARIF; their number."""
+    from ..io.files import atomic_write
+    from ..report.files import to_text
+    from ..report.sarif import failure_results, sarif_log
+
+    records = store.records(None, "failed")
+    results = failure_results(
+        {"name": record.name, "path": record.path, "reason": record.reason, "message": record.message}
+        for record in records
+    )
+    with atomic_write(out) as handle:
+        handle.write(to_text(sarif_log(results)).encode())
+    return len(results)
+
+
+@app.command(cls=HelpCommand)
+def index(
+    folder: Store,
+    probe_hash: Annotated[
+        str | None, Option(metavar="HASH", help="The probe set, by the start of its hash, where there are several.")
+    ] = None,
+    rebuild: Annotated[bool, Option("--rebuild", help="Make all vectors and lists anew, in another order.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Add packed vectors and lists of neighbours of new models, by which `relatives --name` answers at once."""
+    from ..store import ModelStore
+    from ..store.vectors import update_vectors
+    from .render.store import show_indexed
+
+    with ModelStore.open(folder, write=True) as store:
+        wanted = store.complete_probe_hash(probe_hash or "", "done")
+        show_indexed(update_vectors(store, wanted, rebuild=rebuild, progress=not quiet), as_json)
+
+
+@app.command(cls=HelpCommand)
 def check(
     folder: Store,
     repair: Annotated[

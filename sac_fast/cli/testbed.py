@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from .checks import parse_json_object, parse_preprocessing, refuse_if
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import Json, Mean, Quiet, Seed, Std, Workers
 
@@ -54,7 +55,7 @@ class DiskOptions:
     ] = None
 
 
-@app.command("train")
+@app.command("train", cls=HelpCommand)
 @expand_option_groups
 def train_command(
     *,
@@ -81,7 +82,7 @@ def train_command(
     show_zoo(summarise(zoo), as_json)
 
 
-@app.command("sources")
+@app.command("sources", cls=HelpCommand)
 @expand_option_groups
 def sources_command(
     *,
@@ -118,7 +119,7 @@ def sources_command(
     show_zoos({name: summarise(zoo) for name, zoo in zoos.items()}, as_json)
 
 
-@app.command("adopt")
+@app.command("adopt", cls=HelpCommand)
 @expand_option_groups
 def adopt_command(
     folder: Annotated[
@@ -170,7 +171,7 @@ def adopt_command(
     show_zoo(summary, as_json)
 
 
-@app.command("show")
+@app.command("show", cls=HelpCommand)
 def show_command(zoo: Zoo, as_json: Json = False) -> None:
     """Count, accuracy and training time of the models of a labelled zoo, finished or not."""
     from ..labelled_zoo.folder import LabelledZoo

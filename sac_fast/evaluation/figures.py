@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import SacFastError
 from ..io.files import atomic_write
+from ..io.text import figure_text, map_texts
 from ..scores import PRESETS
 from ..verdict import roc_curve
 from .heatmap import draw_heatmap
@@ -41,6 +42,7 @@ def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -
     Raises:
         FigureError: matplotlib is not installed.
     """
+    results = map_texts(results, figure_text)
     panels: dict[str, tuple[tuple[float, float], Callable[[Any], bool]]] = {
         "roc": ((6.0, 5.2), lambda figure: _roc(figure, results)),
         "distances": ((10.0, 5.6), lambda figure: _distances(figure, results)),

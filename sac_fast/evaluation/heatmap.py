@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..io.text import figure_text
 from ..ops import correlation_matrix
 from ..scores import FIXED, evenly_spaced, transform_rows
 from .loaded_zoo import LoadedZoo
@@ -49,7 +50,7 @@ def draw_heatmap(figure: Any, loaded: LoadedZoo) -> bool:
         for bound in bounds:
             axes.axhline(bound + 0.5, color="#D55E00", linewidth=0.4)
             axes.axvline(bound + 0.5, color="#D55E00", linewidth=0.4)
-        axes.set_title(f"{member.role}: {member.origin}\nmean {difference.mean():.3f}", fontsize=9)
+        axes.set_title(f"{member.role}: {figure_text(member.origin)}\nmean {difference.mean():.3f}", fontsize=9)
         axes.set_xlabel("probe, ordered by class")
         axes.tick_params(labelsize=7)
     panels[0].set_ylabel("probe, ordered by class")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..io.text import figure_text, map_texts
 from .figures import COLOURS, DASHES, MARKERS, draw_figures
 from .merits import CONTRAST, ROC_RATES
 from .rates import ALL
@@ -33,6 +34,7 @@ def write_protocol_figures(results: Mapping[str, Any], folder: Path, *, prefix: 
     Raises:
         FigureError: matplotlib is not installed.
     """
+    results = map_texts(results, figure_text)
     panels: dict[str, tuple[tuple[float, float], Callable[[Any], bool]]] = {
         "found_by_siblings": ((8.0, 4.2), lambda figure: _against(figure, results, "siblings", "siblings K")),
         "found_by_queries": ((8.0, 4.2), lambda figure: _against(figure, results, "probes", "queries")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..io.text import map_texts, markdown_text
 from .rates import ALL
 from .rulings import EXACT, KIN, MIXED_POOL, POOL, STUDENT
 from .sources import PAPER
@@ -20,6 +21,7 @@ def protocol_markdown(results: Mapping[str, Any], command: str | None = None) ->
         results: results of `evaluate_sources`.
         command: command line to name as their origin.
     """
+    results = map_texts(results, markdown_text)
     lines = ["# Evaluation on several sources", ""]
     if command:
         lines += [f"Made by `{command}` in {results['seconds']:.0f} s from recorded outputs.", ""]

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..io.text import csv_text, map_texts, markdown_text
 from .loaded_zoo import is_adaptive
 
 RATES = ("0.01", "0.05")
@@ -19,6 +20,7 @@ def markdown(results: Mapping[str, Any], command: str | None = None) -> str:
         results: results of `evaluate`.
         command: command line to name as their origin.
     """
+    results = map_texts(results, markdown_text)
     methods = results["methods"]
     kinds = list(dict.fromkeys(kind for method in methods for kind in method["mean_auc_by_kind"]))
     lines = ["# Evaluation", ""]
@@ -60,6 +62,7 @@ def csv_rows(results: Mapping[str, Any]) -> str:
         for name, distance in method["distances"].items():
             who = results["members"][name]
             cells = [method["name"], method["queries"], name, who["role"], who["origin"], who["architecture"]]
+            cells = [csv_text(cell) if isinstance(cell, str) else cell for cell in cells]
             writer.writerow([*cells, who["accuracy"], "" if distance is None else repr(distance)])
     return text.getvalue()
 

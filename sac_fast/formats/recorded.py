@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
@@ -12,6 +12,7 @@ from ..errors import FileFormatError
 from ..io.container import read_container
 from ..io.files import file_size
 from ..io.hashing import is_hash
+from ..io.schema import check_depth, check_types
 from .csv_table import read_csv
 from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
 from .npy import choose_array, read_npy
@@ -19,6 +20,17 @@ from .recognised import refuse_format
 from .safetensors import read_header
 from .table_format import TableFormat
 from .zip_layout import read_entries
+
+_OPTIONAL_TEXT = (str, type(None))
+_SCHEMA = {
+    **dict.fromkeys(("name", "probe_hash", "preprocessing_hash", "created"), str),
+    **dict.fromkeys(("model_hash", "dtype", "kind", "output_form"), _OPTIONAL_TEXT),
+    **dict.fromkeys(("preprocessing", "versions", "service"), dict),
+    "probes": {"count": int, "size": [int]},
+    "output": (int, *_OPTIONAL_TEXT),
+    "output_form_declared": bool,
+    "notes": [str],
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,8 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> RecordedOut
     if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
         refuse("wrong-shape", f"{name} must hold float outputs (n, k), got {outputs.dtype} {tuple(outputs.shape)}")
     provenance = metadata.get("provenance")
+    with refuse_errors(f"{name} must be a fingerprint"):
+        check_provenance(provenance)
     probe_hash = provenance.get("probe_hash") if isinstance(provenance, dict) else None
     if not is_hash(probe_hash):
         refuse("malformed", f'{name} must state its probes as "sha256:" and 64 digits, got {str(probe_hash)[:80]!r}')
@@ -127,3 +141,13 @@ def read_fingerprint(handle: BinaryIO, name: str, limits: Limits) -> RecordedOut
     if not (form is None or isinstance(form, str)):
         refuse("malformed", f"{name} must state its output form by name, got {str(form)[:80]!r}")
     return RecordedOutputs(outputs, probe_hash, form)
+
+
+def check_provenance(provenance: Any) -> None:
+    """Check the types in the provenance of a fingerprint from a file.
+
+    Raises:
+        ValueError: another type, or nested too deeply.
+    """
+    check_depth(provenance, "provenance")
+    check_types(provenance, _SCHEMA, "provenance")

@@ -11,7 +11,7 @@ from ..errors import FileFormatError, ModelError
 from ..io.files import StrPath
 from ..io.hashing import canonical_json
 from ..models.checkpoint import read_weights
-from ..models.hashed_weights import weights_hash
+from ..models.state_hash import weights_hash
 from ..verify.usual_seeds import match_usual_seeds
 from .folder import ZooMember
 from .plan import Architecture

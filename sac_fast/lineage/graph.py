@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from ..io.files import StrPath, atomic_write
-from ..io.text import escape_text
+from ..io.text import dot_text, escape_text, html_text
 from .result import Lineage
 
 ENDINGS = (".graphml", ".dot", ".json", ".svg")
@@ -105,15 +104,12 @@ def _json(lineage: Lineage, graph: Any) -> str:
 
 
 def _dot(lineage: Lineage, graph: Any) -> str:
-    def quoted(name: str) -> str:
-        return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
     lines = ["graph relatives {", "  node [shape=box];"]
     for name, data in graph.nodes(data=True):
         style = ", style=bold" if data["source"] else ", style=dashed" if data["independent"] else ""
-        lines.append(f"  {quoted(name)} [group={data['group']}{style}];")
+        lines.append(f"  {dot_text(name)} [group={data['group']}{style}];")
     lines += [
-        f'  {quoted(a)} -- {quoted(b)} [len={data["distance"]:.6g}, label="{_describe(data)}"];'
+        f"  {dot_text(a)} -- {dot_text(b)} [len={data['distance']:.6g}, label={dot_text(_describe(data))}];"
         for a, b, data in graph.edges(data=True)
     ]
     return "\n".join([*lines, "}", ""])
@@ -136,7 +132,7 @@ def _svg(lineage: Lineage, graph: Any) -> str:
         f"{len(lineage.independents)} independents)"
     )  # fmt: skip
     title = f"{len(lineage.names)} models, {lineage.metric}{near}"
-    parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{escape(title)}</text>')
+    parts.append(f'<text class="h" x="{_MARGIN}" y="{y}">{html_text(title)}</text>')
     y += 2 * _ROW
     trees = sorted(map(sorted, nx.connected_components(graph)), key=lambda tree: (-len(tree), tree[0]))
     for tree in trees:
@@ -151,13 +147,14 @@ def _svg(lineage: Lineage, graph: Any) -> str:
                 shown = _describe(graph.edges[parent, name])
             kind = "s" if name in roots else "i" if name in independents else ""
             parts.append(f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="4"/>')
-            parts.append(f'<text x="{x + 10:g}" y="{y + 4:g}">{escape(name)} <tspan class="d">{shown}</tspan></text>')
+            tail = f'<tspan class="d">{html_text(shown)}</tspan>'
+            parts.append(f'<text x="{x + 10:g}" y="{y + 4:g}">{html_text(name)} {tail}</text>')
             width = max(width, x + 10 + _LETTER * (len(name) + 1 + len(shown)) + _MARGIN)
             y += _ROW
         y += _ROW // 2
     alone = len(lineage.names) - graph.number_of_nodes()
     legend = f"{alone} models without a relative. Red: source. Black: declared independent. Numbers: distances."
-    parts.append(f'<text class="d" x="{_MARGIN}" y="{y + 4:g}">{escape(legend)}</text>')
+    parts.append(f'<text class="d" x="{_MARGIN}" y="{y + 4:g}">{html_text(legend)}</text>')
     width, height = max(width, 2 * _MARGIN + _LETTER * max(len(title), len(legend))), y + _MARGIN
     # Lines first, so that the circles are drawn over them.
     parts.sort(key=lambda part: not part.startswith("<path"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..verify.sibling_result import SiblingResult
+if TYPE_CHECKING:
+    from ..verify.sibling_result import SiblingResult
 
 #: Why two models are called related, the strongest first.
 GROUNDS = ("equal", "weights", "siblings", "distance")

@@ -10,12 +10,12 @@ from .endpoint_ledger import QueryLedger
 from .endpoint_secrets import Secrets
 from .entries import list_entries
 from .entry import ModelEntry
-from .hashed_weights import weights_hash
 from .opened import open_model
 from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
 from .reference_similarity import PairwiseSimilarity, ReferenceSimilarity, similarities
 from .runner import run_inputs, run_model
+from .state_hash import weights_hash
 
 __all__ = [
     "REASONS",

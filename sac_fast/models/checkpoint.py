@@ -30,7 +30,7 @@ from .fitting import (
     states_under,
     views_of,
 )
-from .hashed_weights import dense_state, weights_hash
+from .state_hash import dense_state, weights_hash
 from .state_views import StateDict, state_views
 
 

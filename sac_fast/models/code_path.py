@@ -22,9 +22,20 @@ from ..io.files import StrPath
 #: Libraries that sac_fast imports where they are installed, and those that these import in turn.
 LIBRARIES = frozenset(
     [
-        *("PIL", "cv2", "h5py", "httpx2", "huggingface_hub", "imagecorruptions", "matplotlib", "networkx", "numpy"),
+        *(
+            "PIL",
+            "cv2",
+            "h5py",
+            "httpx2",
+            "huggingface_hub",
+            "imagecorruptions",
+            "jmespath",
+            "matplotlib",
+            "networkx",
+            "numpy",
+        ),
         *("nvidia", "onnx", "onnxruntime", "pandas", "pyarrow", "pykeops", "ray", "rich", "safetensors", "scipy"),
-        *("skimage", "sklearn", "timm", "torch", "torchvision", "typer"),
+        *("skimage", "sklearn", "timm", "torch", "torchvision", "typer", "jmespath"),
     ]
 )
 _SAFE_PATH = "PYTHONSAFEPATH"

@@ -109,10 +109,10 @@ class OnnxModel(OpenedModel):
     def _values(self, inputs: Tensor) -> npt.NDArray[Any]:
         """The batch in the graph's dtype; whole numbers are pixels as they are."""
         values: npt.NDArray[Any] = inputs.to("cpu").contiguous().numpy()
-        dtype = np.dtype(self._input.dtype)
+        dtype: np.dtype[Any] = np.dtype(self._input.dtype)
         if not self._input.is_whole:
             return values.astype(dtype, copy=False)
-        whole = np.rint(values)
+        whole: npt.NDArray[Any] = np.rint(values)
         limits = np.iinfo(dtype)
         if np.abs(whole - values).max(initial=0) > _ROUNDING or whole.min() < limits.min or whole.max() > limits.max:
             wanted = f"whole numbers from {limits.min} to {limits.max} for {self._input}"

@@ -29,12 +29,12 @@ from .fitting import (
     states_under,
     views_of,
 )
-from .hashed_weights import weights_hash
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
 from .preprocessing_choice import read_claim
 from .recorded_model import RecordedModel
 from .runner import run_inputs, use_fastest_memory_format
+from .state_hash import weights_hash
 
 _OUTPUTS = "outputs"
 

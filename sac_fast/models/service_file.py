@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
-
 from ..errors import FileFormatError
+from ..formats.toml_text import parse_toml
 from ..io.files import StrPath, read_regular
 from .endpoint import Endpoint, endpoint_from_table
 
@@ -30,7 +29,7 @@ def read_service_file(path: StrPath) -> Endpoint:
     """
     content = read_regular(path, MAX_SERVICE_FILE, "as a description of a service")
     try:
-        table = tomllib.loads(content.decode("utf-8"))
+        table = parse_toml(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{str(path)!r} must be TOML, got {error}") from error
     return endpoint_from_table(table)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from ..formats.limits import refuse
 from ..formats.weights.states import StoredState
-from .hashed_weights import weights_hash
+from .state_hash import weights_hash
 
 StateDict = dict[str, torch.Tensor]
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..neighbours.vectors import DEFAULT_SIGMA as DEFAULT_SIGMA
+
 METRICS = ("cosine", "pearson", "spearman", "rbf")
 COMPARISONS = ("l1", "l2", "rsa", "cka")
 PRECISIONS = ("highest", "high", "medium")
 BACKENDS = ("auto", "cuda", "cpu", "reference")
 _CHOICES = {"metric": METRICS, "comparison": COMPARISONS, "precision": PRECISIONS, "backend": BACKENDS}
-# 2σ² = 1, the form of the reference scripts
-DEFAULT_SIGMA = math.sqrt(0.5)
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 STORED_DTYPES = (torch.uint8, torch.float16, torch.float32)

@@ -13,6 +13,7 @@ from .. import _backend
 from ..errors import BackendError
 from . import reference
 from .arguments import BACKENDS, check_choice, finite_rows, result_dtype
+from .exit_gate import gated
 from .table import OPS, Op
 
 Result = TypeVar("Result")
@@ -63,7 +64,7 @@ def register(
     _library.impl(name, kernel, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"sac_fast::{name}", fake_kernel, lib=_library)
     overload: Callable[..., Result] = getattr(torch.ops.sac_fast, name).default
-    return overload
+    return gated(overload)
 
 
 def _definition(op: Op, names: list[str]) -> Callable[..., Any]:

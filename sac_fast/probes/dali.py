@@ -2,7 +2,8 @@
 
 The bytes are read and hashed here and passed to DALI, so that the SHA-256 and the name of every image are known. DALI
 decodes, resizes and distorts with several batches prefetched. CPU pipelines need no GPU. DALI's CPU decoders and its
-CPU JPEG distortion give Pillow's pixels bit for bit; its resize does not. The GPU path follows DALI's documentation and
+CPU JPEG distortion give Pillow's pixels bit for bit for the files that `sac_fast.probes.dali_header` lets through; its
+resize does not. The GPU path follows DALI's documentation and
 has not yet run on a GPU.
 """
 
@@ -23,9 +24,10 @@ from ..errors import ProbeError
 from ..io.files import StrPath
 from ..io.progress import track
 from .arguments import check_integer, import_optional
+from .dali_header import check_header
 from .image import FITS
 from .image_file import ImageBudget, TooMuchError
-from .items import Item, check_header, list_items
+from .items import Item, list_items
 from .jpeg import Pixels, resolve_quality
 
 RESAMPLES = {"nearest": "INTERP_NN", "bilinear": "INTERP_TRIANGULAR", "bicubic": "INTERP_CUBIC"}

@@ -13,14 +13,17 @@ from ..io.hashing import sha256_stream
 from .image_file import FORMATS, ImageBudget, TooMuchError, check_file_size, open_image
 
 RESAMPLES = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+# Tags of TIFF.
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 FITS = ("crop", "stretch", "pad")
 
 
 def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.Image, str]:
     """Decode the first frame of an image file to 8-bit RGB; the format is told by its content, one of `FORMATS`.
 
-    EXIF orientation is applied. Alpha is dropped, as by ``Image.convert("RGB")``. 16-bit samples keep their high byte.
-    Grey, palette, CMYK and YCbCr are converted by Pillow's formulas; colour profiles are not applied.
+    EXIF orientation is applied. Alpha is dropped, as by ``Image.convert("RGB")``. 16-bit samples keep their high byte;
+    those of PNM with another maximum are scaled by Pillow. Grey, palette, CMYK and YCbCr are converted by Pillow's
+    formulas; colour profiles are not applied.
 
     Args:
         path: the file.
@@ -31,7 +34,7 @@ def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.
 
     Raises:
         ProbeError: unreadable, truncated, of another format, too large (`MAX_PIXELS`, `MAX_FILE_BYTES`), or of a mode
-            without a defined conversion (float and 32-bit integer samples).
+            without a defined conversion: float, signed and 32-bit samples, CIE L*a*b*, 16 bits with white as 0.
         TooMuchError: too large with those before it, see `ImageBudget`.
     """
     name = os.fspath(path)
@@ -48,6 +51,7 @@ def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.
         handle.seek(0)
         try:
             with open_image(handle, FORMATS, budget) as image:
+                _check_samples(image)
                 return _to_rgb(ImageOps.exif_transpose(image)), digest
         except TooMuchError:
             raise
@@ -56,17 +60,32 @@ def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.
             raise ProbeError(f"image {name!r} cannot be decoded: {type(error).__name__}: {error}") from error
 
 
+def _check_samples(image: Image.Image) -> None:
+    """Refuse what has no defined conversion; Pillow has signed and 32-bit samples of TIFF in the mode of 16 bits."""
+    if image.mode == "F":
+        raise ValueError("samples must be 8 or 16 bits, got floats")
+    if image.mode == "LAB":
+        raise ValueError("colours must be grey, RGB, CMYK or YCbCr, got LAB")
+    if not image.mode.startswith("I"):
+        return
+    tags = getattr(image, "tag_v2", {})
+    bits, signed = max(tags.get(_BITS, (16,))), tags.get(_SAMPLE_FORMAT, (1,)) not in ((1,), 1)
+    if bits != 16 or signed:
+        raise ValueError(f"samples must be 8 or 16 bits without a sign, got {'signed ' if signed else ''}{bits} bits")
+    if tags.get(_PHOTOMETRIC) == 0:  # which Pillow does not invert
+        raise ValueError("16-bit samples must have black as 0, got white is zero")
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         image.load()
         return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
+    if image.mode.startswith("I"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
             raise ValueError(f"samples must be 8 or 16 bits, got {samples.min()}..{samples.max()}")
         image = Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("samples must be 8 or 16 bits, got floats")
+    image.info.pop("transparency", None)  # which is dropped, and of which Pillow warns
     return image.convert("RGB")
 
 

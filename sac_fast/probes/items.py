@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,8 @@ from pathlib import Path
 from ..errors import FileFormatError, ProbeError
 from ..io.files import StrPath, open_regular, read_regular
 from .folder import class_names, list_images
-from .image_file import ImageBudget, TooMuchError, check_file_size, image_extensions, open_image
+from .image_file import check_file_size, image_extensions
 
-# Formats for which DALI's CPU decoders give the same pixels as Pillow (tests/probes/test_probes_dali.py).
-DALI_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 _MAX_LIST_BYTES = 256 << 20
 
 
@@ -86,29 +83,6 @@ def list_items(source: StrPath | Sequence[StrPath], labels: str = "none") -> tup
     if not found:
         raise ProbeError(f"source must hold at least one image, got none in {source!s}")
     return kind, found, classes
-
-
-def check_header(item: Item, data: bytes, budget: ImageBudget) -> None:
-    """Refuse images that Pillow and DALI decode differently, before DALI reads them.
-
-    Raises:
-        ProbeError: not an 8-bit grey or RGB image of one frame in one of `DALI_FORMATS`, or larger than Pillow's
-            pixel limit.
-        TooMuchError: too large with those before it, see `ImageBudget`.
-    """
-    budget.add(bytes=len(data))
-    try:
-        with open_image(io.BytesIO(data), DALI_FORMATS, budget) as image:
-            mode, frames = image.mode, getattr(image, "n_frames", 1)
-    except TooMuchError:
-        raise
-    except Exception as error:  # Pillow raises many types on malformed bytes
-        raise ProbeError(f"image {item.name!r} cannot be decoded: {type(error).__name__}: {error}") from error
-    if mode not in ("L", "RGB") or frames != 1:
-        raise ProbeError(
-            f"image {item.name!r} must be one frame of 8-bit grey or RGB for DALI, got {frames} of mode {mode}; "
-            "the Pillow loader takes it"
-        )
 
 
 def _listed(path: Path) -> list[Item]:

@@ -19,7 +19,7 @@ from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pix
 from .engines import compress
 from .folder import FolderOptions, read_folder
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
-from .provenance import image_entries, json_copy, normal_provenance, select_images, step_versions
+from .provenance import check_provenance, image_entries, json_copy, normal_provenance, select_images, step_versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,8 +275,9 @@ class ProbeSet:
         """
         arrays, metadata = load_container(path, "probes")
         try:
+            check_provenance(metadata["provenance"])
             probes = cls(arrays.pop("images"), arrays.pop("labels", None), metadata["provenance"])
-            if arrays or not isinstance(probes.provenance, dict):
+            if arrays:
                 raise ValueError(f"arrays {sorted(arrays)}")
         except (KeyError, ValueError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a probe set, got {error}") from error

@@ -12,10 +12,50 @@ from typing import Any
 
 import numpy as np
 
+from ..io.schema import check_depth, check_types
 from ..io.version import package_version
 
 # Lists with one entry per image, which a summary leaves out.
 _IMAGE_LISTS = frozenset({"images", "each", "dropped", "skipped"})
+
+
+#: Steps in `augmentation`; each can need every earlier one again, for the partners of its images.
+MAX_STEPS = 64
+
+_OPTIONAL_TEXT = (str, type(None))
+_IMAGE = {"name": str, "sha256": _OPTIONAL_TEXT, "part": int, "index": int, "steps": [(dict, type(None))]}
+_SCHEMA: dict[str, Any] = {
+    "kind": str,
+    "source": {
+        "type": str,
+        "name": str,
+        "sha256": str,
+        "images": [_IMAGE],
+        "skipped": [{"name": str}],
+        "drawn": dict,
+        "parts": [{"count": int, "hash": str, "provenance": dict}],
+    },
+    "augmentation": [{"kind": str, "engine": str, "device": str, "versions": dict, "each": [(dict, type(None))]}],
+    "selection": [{"kind": str}],
+    "resize": {"size": [int], "fit": str, "resample": str},
+    "versions": dict,
+}
+
+
+def check_provenance(provenance: Any) -> None:
+    """Check the types in the provenance of a probe set from a file, those of its parts included.
+
+    Raises:
+        ValueError: another type, more than `MAX_STEPS` steps, or nested too deeply.
+    """
+    check_depth(provenance, "provenance")
+    waiting = [provenance]
+    while waiting:
+        found = waiting.pop()
+        check_types(found, _SCHEMA, "provenance")
+        if (steps := len(found.get("augmentation", ()))) > MAX_STEPS:
+            raise ValueError(f"augmentation must have at most {MAX_STEPS} steps, got {steps:,}")
+        waiting += [part["provenance"] for part in found.get("source", {}).get("parts", ()) if "provenance" in part]
 
 
 def step_versions(**engine: str) -> dict[str, str]:

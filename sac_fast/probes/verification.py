@@ -106,7 +106,7 @@ def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) 
     place = Path(images)
     try:
         return _verify(probes, place, progress)
-    except (KeyError, IndexError, AttributeError, TypeError) as error:  # untrusted provenance
+    except (KeyError, IndexError, AttributeError, TypeError, RecursionError) as error:  # untrusted provenance
         raise ProbeError(f"provenance must be complete, got {type(error).__name__}: {error}") from error
 
 
@@ -169,6 +169,8 @@ def _replay(
     steps: int | None = None,
 ) -> Made:
     """Make the wanted images up to the first ``steps`` steps (None: all)."""
+    if not wanted:
+        return []  # else k steps would call themselves 2^k times for nothing
     made = _sources(provenance, wanted, place, budget)
     for number, step in enumerate(provenance.get("augmentation", [])[:steps]):
         good = [index for index, image in enumerate(made) if not isinstance(image, str)]

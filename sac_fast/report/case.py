@@ -53,8 +53,14 @@ class Model:
         fp = Fingerprint.load(self.file)
         if self.about.get("kind") is not None:
             fp = fp.with_kind(self.about["kind"])
-        # a service that was asked for these probes alone has no others
-        return fp if rows is None or len(fp) == len(rows) else Fingerprint(fp.outputs[list(rows)], fp.provenance)
+        if rows is None:
+            return fp
+        # a service was asked for some of the probes, which its fingerprint names
+        own = fp.provenance.get("probe_rows")
+        place = {row: i for i, row in enumerate(range(len(fp)) if own is None else own)}
+        if not set(rows) <= set(place):
+            raise FileFormatError(f"{self.file.name} must have the probes {list(rows)[:5]} …, got others")
+        return Fingerprint(fp.outputs[[place[row] for row in rows]], fp.provenance)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ class Case:
         require(not unknown, f"settings must be of {', '.join(SETTINGS)}", unknown, FileFormatError)
         return verify_suspects(
             self.source.load(rows),
-            {name: suspects[name].load(rows) for name in test["suspects"]},
+            # a look decides some of the suspects that it compares
+            {name: suspects[name].load(rows) for name in test["verdicts"]["verdict"]},
             siblings=[model.load(rows) for model in self.of_role(SIBLINGS)],
             nulls=[model.load(rows) for model in self.of_role(INDEPENDENTS)],
             thefts=thefts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SacFastError
-from ..io.files import StrPath
+from ..io.files import StrPath, read_regular
 from ..io.hashing import hash_json
 from ..io.version import package_version
 from .case import Case, load_case
 from .document import make_document
-from .files import PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_json, read_sums, sha256_file, to_text
+from .files import MAX_JSON_BYTES, PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, sha256_file, to_text
 from .page import make_page
 from .signature import check_signature
 
@@ -128,8 +129,8 @@ def _wrong_numbers(case: Case) -> Iterator[str]:
     for test in case.content["tests"]:
         yield from _differences("verdicts", test["verdicts"], case.judge(test).to_dict(), skipped)
     if (case.folder / "protocol.json").is_file():
-        found = hash_json(read_json(case.folder / "protocol.json"))
-        stated = case.content["protocol_hash"]
+        content = json.loads(read_regular(case.folder / "protocol.json", MAX_JSON_BYTES))
+        found, stated = hash_json(content["protocol"]), case.content["protocol_hash"]
         if found != stated:
             yield f"protocol.json has the hash {found}, the verdicts state {stated}"
 

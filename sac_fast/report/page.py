@@ -44,7 +44,7 @@ def make_page(report: dict[str, Any]) -> str:
 
     environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=ChainableUndefined)
     environment.filters["text"] = escape_text
-    environment.filters["number"] = _number
+    environment.filters |= {"number": _number, "queries": _queries}
     try:
         ordered = sorted(report["suspects"], key=lambda suspect: (suspect["p_value"], suspect["name"]))
         of_test = {name: test for test in report["tests"] for name in test["suspects"]}
@@ -136,6 +136,16 @@ def _about(report: dict[str, Any]) -> list[tuple[str, str]]:
         "independents": nulls or None,
     }
     return [(name, str(value)) for name, value in rows.items() if value is not None]
+
+
+def _queries(value: Any) -> str:
+    """A number of queries, or what a service's fingerprint says of them."""
+    if not isinstance(value, dict):
+        return f"{value} queries"
+    counts = value.get("queries")
+    more = [f"{count} {state}" for state, count in counts.items() if count] if isinstance(counts, dict) else []
+    text = f"queries: {', '.join(more)}"
+    return f"{text}; {value.get('changed')} of {value['repeated']} answers changed" if value.get("repeated") else text
 
 
 def _listed(value: Any) -> str:

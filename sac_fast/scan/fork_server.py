@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .jobs import ScanError
 from .named_modules import FORK_SERVER_MAIN
+from .sandbox import scrubbed
 
 _MAX_MESSAGE_BYTES = 1 << 16
 # The search path comes as an argument: a process that looked into the current folder first, as `python -m` does,
@@ -34,14 +35,16 @@ class ForkServer:
 
     Args:
         pixels: uint8 ``(n, H, W, 3)`` to be shared with all workers, or None.
+        scrub: give the process no more of the environment than it needs.
     """
 
-    def __init__(self, pixels: npt.NDArray[np.uint8] | None) -> None:
+    def __init__(self, pixels: npt.NDArray[np.uint8] | None, *, scrub: bool = False) -> None:
         self._pixels_fd = None if pixels is None else _share(pixels)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [os.path.abspath(folder) for folder in sys.path]
-        environment = os.environ | dict.fromkeys(_ONE_THREAD, "1") | {"PYTHONDONTWRITEBYTECODE": "1"}
+        inherited = scrubbed(os.environ) if scrub else dict(os.environ)
+        environment = inherited | dict.fromkeys(_ONE_THREAD, "1") | {"PYTHONDONTWRITEBYTECODE": "1"}
         environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         command = [sys.executable, "-I", "-c", _PROGRAM, str(theirs.fileno()), str(os.getpid()), json.dumps(path)]
         with theirs:

@@ -27,6 +27,7 @@ from ..models.manifest import check_lengths
 from ..store.records import FileStamp
 from .named_modules import TRUSTED_ARCHITECTURES
 from .protocol import MAX_BODY_BYTES, RunResult, WireError, failed, pack
+from .sandbox import library_folders
 
 #: Probes per call on the CPU. A constant, since the last bits of the outputs depend on it.
 CPU_BATCH_SIZE = 64
@@ -96,6 +97,10 @@ class WorkerSettings:
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
+        threads: of one worker; another number than 1 can change the last bits of outputs.
+        sandbox: whether the workers that `scan_models` starts may read the models' files and libraries only, and have
+            no network; see `sac_fast.scan.sandbox`.
+        readable: files and folders that workers may read besides libraries; None: any, and the network too.
     """
 
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -110,6 +115,9 @@ class WorkerSettings:
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     table: TableFormat = field(default_factory=TableFormat)
+    threads: int = 1
+    sandbox: bool = True
+    readable: Sequence[str] | None = None
 
     def believe(self, entry: ModelEntry) -> ModelEntry:
         """The entry, built as a manifest inside the folder claims where that can run no code but ours.
@@ -146,6 +154,9 @@ class WorkerSettings:
             "probes_shape": None if probes_shape is None else list(probes_shape),
             "max_body_bytes": self.max_body_bytes,
             # On a CPU, loading ahead would take cores away from the models that run.
+            "threads": self.threads,
+            # CUDA talks to devices and drivers in more ways than a rule can name.
+            "readable": None if self.readable is None or device != "cpu" else [*library_folders(), *self.readable],
             "overlap": device.split(":")[0] != "cpu",
         }
 
@@ -174,8 +185,11 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
         values["preprocessing"] = common["preprocessing"]
     else:
         del common["choose_preprocessing"]
-    # The first four are part of the entry; a larger timeout or memory limit counts only with `retry_failed`.
-    for name in ("preprocessing", "table", "weights_key", "inputs", "timeout", "memory_bytes"):
+    # The first four are part of the entry; larger limits count only with `retry_failed`, and less that may be read.
+    for name in (
+        *("preprocessing", "table", "weights_key", "inputs"),
+        *("timeout", "memory_bytes", "threads", "sandbox", "readable"),
+    ):
         del common[name]
     try:
         text = canonical_json([values, common, code_version])

@@ -55,7 +55,7 @@ class WorkerPool:
         self._server = self._start_server()
 
     def _start_server(self) -> ForkServer:
-        server = ForkServer(self._pixels)
+        server = ForkServer(self._pixels, scrub=self._settings.readable is not None)
         self._ready = False
         self._selector.register(server.control, selectors.EVENT_READ, None)
         return server

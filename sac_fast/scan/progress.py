@@ -56,6 +56,7 @@ class ScanSummary:
         passed_over: number of files that are no models, by what they are.
         unbelieved: a manifest inside the folder that nobody has named; None: there is none.
         claimed: number of models of which it says anything.
+        unrestricted: what the workers were not kept from, and why.
         reasons: number of failures by reason.
         interrupted: None, or the signal that stopped it (``"SIGINT"``).
         seconds: wall-clock time.
@@ -73,17 +74,24 @@ class ScanSummary:
     passed_over: dict[str, int] = field(default_factory=dict)
     unbelieved: str | None = None
     claimed: int = 0
+    unrestricted: list[str] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
     interrupted: str | None = None
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, listing: Listing) -> ScanSummary:
+    def of(cls, listing: Listing, unrestricted: list[str]) -> ScanSummary:
         """The numbers of a scan that begins."""
         unbelieved = None if listing.unbelieved is None else str(listing.unbelieved)
         claimed = sum(bool(entry.claims) for entry in listing.entries)
-        return cls(len(listing.entries), passed_over=listing.counts(), unbelieved=unbelieved, claimed=claimed)
+        return cls(
+            len(listing.entries),
+            passed_over=listing.counts(),
+            unbelieved=unbelieved,
+            claimed=claimed,
+            unrestricted=unrestricted,
+        )
 
     @property
     def models_per_second(self) -> float:

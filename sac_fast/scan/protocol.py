@@ -22,6 +22,7 @@ import torch
 from ..errors import ModelError
 from ..io.hashing import is_hash
 from ..io.text import escape_text
+from ..models.output_form import OUTPUT_FORMS
 from ..models.preprocessing import Preprocessing
 
 MAX_HEADER_BYTES = 1 << 20
@@ -29,6 +30,11 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_BODY_BYTES = 1 << 30
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_NOTES = 8  # of one model
+#: Reasons of failures that are none of the model: of the machine, of a mount, of a worker that was lost. No store keeps
+#: them, so that the next scan runs the model again.
+ENVIRONMENT = "environment"
+WORKER_LOST = "worker-lost"
+SURROUNDINGS = (ENVIRONMENT, WORKER_LOST)
 
 _LENGTHS = struct.Struct("<IQ")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
@@ -55,6 +61,7 @@ class RunResult:
         probe_hash: of the probes that recorded outputs name, ``"sha256:…"``; None: they name none.
         preprocessing: `Preprocessing.to_dict` of what the model was run on; None: it was not run.
         notes: `OpenedModel.notes`, each one line of printable characters.
+        output_form: `OpenedModel.output_form`.
     """
 
     outputs: torch.Tensor | None
@@ -68,6 +75,7 @@ class RunResult:
     probe_hash: str | None = None
     preprocessing: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    output_form: str | None = None
 
     def __post_init__(self) -> None:
         if (self.outputs is None) != (self.reason is not None):
@@ -177,6 +185,7 @@ def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview
         "preprocessing": result.preprocessing,
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
+        "output_form": result.output_form,
         "notes": [_escape_message(note) for note in result.notes[:MAX_NOTES]],
     }
     return header, outputs.view(torch.uint8).numpy().reshape(-1).data
@@ -214,6 +223,7 @@ def read_reply(
     digest, recorded, probe_hash, inferred, dtype, shape = map(get, names)
     notes = header.get("notes", [])
     is_texts = isinstance(notes, list) and len(notes) <= MAX_NOTES and all(isinstance(note, str) for note in notes)
+    form = header.get("output_form")
     is_known = inferred is None or (type(inferred) is int and 0 <= inferred < architectures)
     _check_reply(
         (is_hash(digest) and isinstance(recorded, bool), "have a model hash and say whether the outputs were recorded"),
@@ -221,6 +231,7 @@ def read_reply(
         (is_known, "infer one of the architectures"),
         (isinstance(dtype, str) and dtype in _DTYPES, "be float32 or float64"),
         (_is_pair(shape, (int,), 1, MAX_BODY_BYTES), "have two dimensions of at least 1"),
+        (form is None or form in OUTPUT_FORMS, "name an output form, or None"),
         (is_texts, f"have at most {MAX_NOTES} notes"),
     )
     if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
@@ -235,8 +246,9 @@ def read_reply(
     said = tuple(map(_escape_message, notes))
     used = _preprocessing(header)
     return RunResult(
-        outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash, preprocessing=used, notes=said
-    )
+        outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash, preprocessing=used, notes=said,
+        output_form=form,
+    )  # fmt: skip
 
 
 def _preprocessing(header: Mapping[str, Any]) -> dict[str, Any] | None:

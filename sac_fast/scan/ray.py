@@ -12,16 +12,18 @@ import dataclasses
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..io.hashing import canonical_json
+from ..models import ModelEntry
 from ..models.code_path import allow_code_in, code_folder
 from ..probes import ProbeSet
 from .jobs import Job, ScanError, WorkerSettings, default_memory, pack_request
 from .pool import WorkerPool
-from .protocol import FrameReader, RunResult, WireError, failed, pack, read_reply, reply_of
+from .protocol import WORKER_LOST, FrameReader, RunResult, WireError, failed, pack, read_reply, reply_of
 from .worker import entry_of
 
 # Repetitions of a task whose worker or node was lost.
@@ -89,7 +91,7 @@ class RayPool:
 
     def submit(self, job: Job) -> None:
         """Take a job."""
-        request = pack_request(job)
+        request = pack_request(dataclasses.replace(job, entry=_absolute(job.entry)))
         if isinstance(request, bytes):
             self._running[self._task.remote(self._setup, self._pixels, request)] = job
         else:
@@ -116,7 +118,7 @@ class RayPool:
             ((header, body),) = FrameReader(self._settings.max_body_bytes).feed(frame)
             return read_reply(header, body, self._rows, len(self._settings.architectures))
         except self._ray.exceptions.RayError as error:
-            return failed("worker-lost", f"{type(error).__name__} after {_MAX_RETRIES} retries")
+            return failed(WORKER_LOST, f"{type(error).__name__} after {_MAX_RETRIES} retries")
         except (WireError, ValueError) as error:
             return failed("bad-answer", str(error))
 
@@ -127,6 +129,12 @@ class RayPool:
         self._running.clear()
         if self._owns:
             self._ray.shutdown()
+
+
+def _absolute(entry: ModelEntry) -> ModelEntry:
+    """The entry with paths that mean the same file in another process's folder."""
+    root = None if entry.root is None else Path(os.path.abspath(entry.root))
+    return dataclasses.replace(entry, path=Path(os.path.abspath(entry.path)), root=root)
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -170,7 +178,7 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
                 return b"".join(pack(*reply_of(result, number)))
     except Exception as error:  # Ray would pickle the exception
         _close_pools()
-        return b"".join(pack(*reply_of(failed("worker-lost", f"{type(error).__name__}: {error}"), number)))
+        return b"".join(pack(*reply_of(failed(WORKER_LOST, f"{type(error).__name__}: {error}"), number)))
 
 
 def _close_pools() -> None:

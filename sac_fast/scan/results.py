@@ -21,13 +21,15 @@ from ..models.output_form import reason_of_ties
 from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
+from ..store.vectors import update_vectors
 from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
 from .onnx_external import external_files
-from .protocol import RunResult, failed
+from .protocol import ENVIRONMENT, SURROUNDINGS, RunResult, failed
 
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
 _MAX_WAIT_SECONDS = 1.0
+_MIN_PACKED = 1_000
 
 Event = dict[str, Any]
 
@@ -52,6 +54,9 @@ class RecordBuilder:
         is_late = result.format == "onnx" and entry.path.suffix.lower() != ".onnx"
         if is_late and external_files(entry.path, root=entry.root, limits=self.settings.limits) != ():
             stamp = None  # its weights were not stamped before the run: every scan runs it again
+        if result.reason == "missing" and stamp is not None:
+            message = f"the file was there when the scan looked, and not for its worker: {result.message}"
+            result = failed(ENVIRONMENT, message)
         if result.reason == "no-architecture" and (spec := entry.claims.get("architecture")):
             message = (
                 f"{result.message}; a manifest inside the folder names {spec!r}, whose code would be run: if you trust "
@@ -144,11 +149,12 @@ class SourceComparison:
 class _Batch:
     results: list[tuple[ResultKey, ModelRecord, torch.Tensor]] = field(default_factory=list)
     failures: list[ModelRecord] = field(default_factory=list)
+    unstored: list[ModelRecord] = field(default_factory=list)
     bytes: int = 0
     since: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.results) + len(self.failures)
+        return len(self.results) + len(self.failures) + len(self.unstored)
 
 
 class ResultWriter:
@@ -173,7 +179,7 @@ class ResultWriter:
             self._batch.since = time.monotonic()
         if result.outputs is None:
             failure = dataclasses.replace(record, status="failed", reason=result.reason, message=result.message)
-            self._batch.failures.append(failure)
+            (self._batch.unstored if result.reason in SURROUNDINGS else self._batch.failures).append(failure)
         else:
             self._batch.results.append((record.key, record, result.outputs))
             self._batch.bytes += result.outputs.nbytes
@@ -221,7 +227,7 @@ class ResultWriter:
                 self._store.add_failure(record, record.reason or "", record.message or "")
             for source, distances in computed:
                 self._add_distances(source, keys, distances)
-        return events + [model_event(record) for record in batch.failures]
+        return events + [model_event(record) for record in (*batch.failures, *batch.unstored)]
 
     def _distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         with self._timed("correlate"):
@@ -252,6 +258,13 @@ class ResultWriter:
                 distances = self._distances(source, [self._store.outputs(self._record(key)) for key in some])
                 with self._timed("store"):
                     self._add_distances(source, some, distances)
+
+    def update_vectors(self, probe_hash: str) -> None:
+        """Pack the vectors of new models, in stores that are so large that it saves time."""
+        counted = self._store.rows("SELECT count(*) FROM models WHERE probe_hash = ? AND status = 'done'", probe_hash)
+        if counted[0][0] >= _MIN_PACKED:
+            with self._timed("store"):
+                update_vectors(self._store, probe_hash)
 
     def _record(self, key: ResultKey) -> ModelRecord:
         record = self._store.result_for(key)

@@ -21,6 +21,7 @@ from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
 from ..models import ModelEntry
+from ..models.code_path import code_folder
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..probes import ProbeSet
 from ..store.records import ModelRecord
@@ -43,6 +44,7 @@ from .pool import WorkerPool
 from .progress import ScanSummary, StopSignals
 from .protocol import RunResult
 from .results import Event, RecordBuilder, ResultWriter, SourceComparison, load_source, model_event
+from .sandbox import places_of, unrestricted_parts
 
 _POLL_SECONDS = 0.1
 # After a signal, for the models that run; the next scan runs those that need longer.
@@ -142,6 +144,9 @@ def scan_models(
         if executor is None:
             if settings.memory_bytes is None:
                 settings = dataclasses.replace(settings, memory_bytes=default_memory(len(devices)))
+            if settings.sandbox:
+                places = [*places_of(listing.entries, code_folder()), *(settings.readable or ())]
+                settings = dataclasses.replace(settings, readable=places)
             executor = WorkerPool(probes if isinstance(probes, ProbeSet) else None, devices, settings)
             stack.enter_context(contextlib.closing(executor))
         signals = stack.enter_context(StopSignals())
@@ -155,7 +160,7 @@ def scan_models(
             signals=signals,
             bar=bar,
             on_event=on_event,
-            summary=ScanSummary.of(listing),
+            summary=ScanSummary.of(listing, unrestricted_parts(settings.readable, devices[0])),
         )
         if on_event is not None:
             for event in listing.events():
@@ -232,6 +237,7 @@ class _Scan:
             self._write_tags()
             if not self.signals.received:
                 writer.add_missing_distances(self.known.union(compared), self.probe_hash, lambda: self.signals.received)
+                writer.update_vectors(self.probe_hash)
             self.phases.update(writer.seconds)
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import time
 from collections import OrderedDict
@@ -21,7 +22,7 @@ from ..models.entry import ModelEntry
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
 from ..models.preprocessing import Preprocessing
-from .protocol import RunResult, failed
+from .protocol import ENVIRONMENT, RunResult, failed
 
 #: Larger prepared probes are not cached but prepared again for each model, a part at a time.
 MAX_CACHED_BYTES = 1 << 30
@@ -30,6 +31,19 @@ MAX_BATCH_SIZE = 1024
 # torch's CPU allocator raises a RuntimeError without a type or code of its own.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad allocation", "bad_alloc")
 _SEED = 0
+# No memory, no descriptors, a disk or a mount that fails.
+_FAULTS = frozenset(
+    {
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EIO,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+    }
+)
 
 
 @dataclass
@@ -136,6 +150,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def is_environment(error: BaseException | None) -> bool:
+    """Whether this error or a cause of it is a fault of the machine or of a mount, not of the model."""
+    seen = 0
+    while error is not None and seen < 10:
+        if isinstance(error, OSError) and error.errno in _FAULTS:
+            return True
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return False
+
+
 def entry_of(request: Mapping[str, Any]) -> ModelEntry:
     """The model of a request (`sac_fast.scan.jobs.request_of` is the inverse)."""
     plain = {name: request[name] for name in ("name", "path", "architecture", "kwargs", "output")}
@@ -223,6 +247,7 @@ class ModelRunner:
             probe_hash=model.probe_hash,
             preprocessing=None if model.recorded else asked.preprocessing.to_dict(),
             notes=(*model.notes, *asked.notes),
+            output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )
@@ -273,6 +298,8 @@ def _own_dtype(model: OpenedModel) -> torch.dtype:
 
 def _failure(error: BaseException, otherwise: str, format: str = "") -> RunResult:
     text = str(error) if isinstance(error, (ModelError, FileFormatError)) else f"{type(error).__name__}: {error}"
+    if is_environment(error):
+        return failed(ENVIRONMENT, text, format)
     if is_out_of_memory(error):
         return failed("out-of-memory", text, format)
     reason = getattr(error, "reason", None) if isinstance(error, ModelError) else None

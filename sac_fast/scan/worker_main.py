@@ -30,6 +30,7 @@ from ..io.process import status_bytes
 from ..models.code_path import allow_code_in
 from ..models.preprocessing import Preprocessing
 from .protocol import failed, receive, reply_of, send
+from .sandbox import restrict
 from .worker import ModelRunner, Opened, PreparedProbes
 
 _PR_SET_PDEATHSIG = 1
@@ -145,6 +146,9 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
     device = torch.device(setup["device"])
     # CUDA reserves memory of every kind; on GPUs only the scan limits the resident memory.
     _set_limits(setup["memory_bytes"] if device.type == "cpu" else None)
+    torch.set_num_threads(setup["threads"])
+    if setup["readable"] is not None:
+        restrict(setup["readable"])  # before this process has a second thread, which would keep its rights
     torch.backends.cudnn.deterministic = True
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000))
     runner = ModelRunner(

@@ -23,9 +23,10 @@ from .siblings_products import (
     most_disputed,
     output_products,
 )
+from .siblings_regression import explained_by_members
 from .siblings_similarity import Similarities, similarities_given_members
 
-SIBLING_SCORES = ("default", "weighted-agreement", "label-cohort", "correlations", "sac-jc")
+SIBLING_SCORES = ("default", "weighted-agreement", "label-cohort", "correlations", "regression", "sac-jc")
 #: Probes of greatest disagreement that the channels of soft outputs take.
 MOST_DISPUTED = 2000
 _TEMPERATURE = 4.0
@@ -34,15 +35,22 @@ _PSEUDO_COUNT = 0.5
 
 
 def sibling_similarities(
-    members: Models, suspects: Models, form: str, score: str, *, disputed: int = MOST_DISPUTED
+    members: Models,
+    suspects: Models,
+    form: str,
+    score: str,
+    *,
+    disputed: int = MOST_DISPUTED,
+    same_classes: bool = True,
 ) -> dict[str, Similarities]:
     """Similarities of suspects to members, and of members to each other, by channel.
 
     * ``default``: of soft outputs ``softmax(1)`` on all probes and ``log-softmax(4)`` on the most disputed; of labels
-      ``label-cohort`` and ``weighted-agreement``; of similarities their values; of embeddings and of other numbers of
-      classes ``correlations``.
+      ``label-cohort`` and ``weighted-agreement``; of similarities their values; of embeddings ``correlations``; of
+      other classes ``regression``.
     * ``weighted-agreement``, ``label-cohort``: of labels alone, see `label_agreement`.
     * ``correlations``: of centred correlation matrices on the most disputed probes; any number of outputs.
+    * ``regression``: what a member alone explains of a suspect's outputs (`explained_by_members`); any classes.
     * ``sac-jc``: the published distance (l1, pearson), negative.
 
     Args:
@@ -51,6 +59,7 @@ def sibling_similarities(
         form: one of `sac_fast.models.output_form.OUTPUT_FORMS`; soft outputs come as logits or log-probabilities.
         score: one of `SIBLING_SCORES`.
         disputed: how many of the most disputed probes are taken.
+        same_classes: the suspects' outputs mean what the members' mean. Where their numbers differ they do not.
 
     Returns:
         Similarities by the channel's name.
@@ -59,9 +68,12 @@ def sibling_similarities(
         ValueError: an unknown score, or one that needs labels for outputs that have none, or the same classes.
     """
     check_choice("score", score, SIBLING_SCORES)
-    same = len(_widths(members) | _widths(suspects)) == 1
+    same = same_classes and len(_widths(members) | _widths(suspects)) == 1
     if score == "sac-jc":
         return {score: _published(members, suspects)}
+    has_classes = form not in ("similarities", "embeddings")
+    if score == "regression" or (score == "default" and has_classes and not same):
+        return {"regression": _regression(members, suspects, form)}
     if score == "correlations" or (score == "default" and (form == "embeddings" or not same)):
         return {"correlations": _correlations(members, suspects, form, disputed)}
     if not same:
@@ -96,6 +108,12 @@ def _correlations(members: Models, suspects: Models, form: str, most: int) -> Si
         chosen = _disputed(members, most)
     at = torch.from_numpy(chosen)
     return similarities_given_members(correlation_products(_take(members, at), _take(suspects, at), metric))
+
+
+def _regression(members: Models, suspects: Models, form: str) -> Similarities:
+    if form in ("similarities", "embeddings") or len(_widths(members)) > 1:
+        raise ValueError(f"score 'regression' needs members that answer with the same classes, got {form}")
+    return explained_by_members(list(members), list(suspects), _raw if form == "labels" else _log_softmax)
 
 
 def _label_cohort(members: Models, suspects: Models) -> Similarities:

@@ -23,11 +23,12 @@ class Similarities:
 
     Attributes:
         suspects: (S, J) of suspect b to member j; NaN where there is none.
-        among: (J, J) of member i to member j, symmetric or not; NaN on the diagonal.
+        among: (J, J) of member i to member j, symmetric or not; NaN on the diagonal. None: there are none by which
+            to standardise.
     """
 
     suspects: Floats
-    among: Floats
+    among: Floats | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,9 @@ from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
 from .quarantine import quarantine
 from .rows import SELECT, record_of
 from .store import ModelStore
+from .vector_files import FOLDER as VECTORS
+from .vector_files import VectorFolder, name_of
+from .vectors import remove_vectors
 
 Kind = Literal["database", "row", "missing", "damaged", "orphaned", "foreign", "left-over"]
 
@@ -118,6 +121,7 @@ def _check(store: ModelStore, repair: bool, progress: bool) -> CheckReport:
             findings += _check_result(store, row, repair)
         findings += _check_models(store, repair)
         findings += _check_files(store, {row[4] for row in results}, repair)
+        findings += _check_vectors(store, repair)
         notes = []
         (unused,) = store.rows(
             "SELECT count(*) FROM results WHERE digest NOT IN (SELECT digest FROM models WHERE digest NOT NULL)"
@@ -210,6 +214,26 @@ def _check_files(store: ModelStore, known: set[object], repair: bool) -> Iterato
                 continue  # committed since the rows were read
             done = _adopt(store, name) if repair else None
             yield Finding("orphaned", f"{FOLDER}/{path}", "no row names this file", done)
+
+
+def _check_vectors(store: ModelStore, repair: bool) -> Iterator[Finding]:
+    """Check the packed vectors of every probe set; a repair deletes damaged ones, which hold nothing of their own."""
+    hashes = [str(row[0]) for row in store.rows("SELECT DISTINCT probe_hash FROM models ORDER BY probe_hash")]
+    for probe_hash in hashes:
+        try:
+            with VectorFolder(store.files.root, probe_hash) as folder:
+                found = folder.describe()
+                if found is not None:
+                    folder.verify(found)
+            continue
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            detail = str(error)
+        if repair:
+            remove_vectors(store, probe_hash)
+        done = "deleted: the next scan, or `sac-fast store index`, makes them again" if repair else None
+        yield Finding("damaged", f"{VECTORS}/{name_of(probe_hash)}", detail, done)
 
 
 def _adopt(store: ModelStore, name: str) -> str:

@@ -6,10 +6,11 @@ The bytes depend on key and outputs only. The key is inside, so lost rows of the
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
-import torch
+from numpy.typing import NDArray
 
 from ..io.files import STORE_OUTPUTS
 from ..io.hashing import canonical_json
@@ -18,16 +19,16 @@ from .records import ResultKey
 _KIND = STORE_OUTPUTS  # part of the file format
 _TENSOR = "outputs"
 _METADATA = "sac_fast"
-_DTYPES = {"F32": torch.float32, "F64": torch.float64}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 _MAX_HEADER_BYTES = 4 << 20
 
 
-def encode(key: ResultKey, outputs: torch.Tensor) -> bytes:
+def encode(key: ResultKey, outputs: Any) -> bytes:
     """The bytes of a file.
 
     Args:
         key: of the result.
-        outputs: float32 or float64 ``(n, k)``, finite.
+        outputs: float32 or float64 ``(n, k)``, finite: a tensor or an array.
 
     Returns:
         A safetensors file; the same bytes for the same arguments.
@@ -35,12 +36,13 @@ def encode(key: ResultKey, outputs: torch.Tensor) -> bytes:
     Raises:
         ValueError: other outputs.
     """
-    tensor = outputs.detach().cpu()
-    if tensor.dtype not in _DTYPES.values() or tensor.ndim != 2 or 0 in tensor.shape:
+    is_known = str(outputs.dtype).removeprefix("torch.") in ("float32", "float64")
+    if not is_known or outputs.ndim != 2 or 0 in outputs.shape:
         raise ValueError(
-            f"outputs must be float32 or float64 (n, k), n and k at least 1, got {tensor.dtype} {tuple(tensor.shape)}"
+            f"outputs must be float32 or float64 (n, k), n and k at least 1, got {outputs.dtype} {tuple(outputs.shape)}"
         )
-    array = np.asarray(tensor.numpy(), order="C")
+    # A tensor, without importing torch.
+    array = np.asarray(outputs.detach().cpu().numpy() if hasattr(outputs, "detach") else outputs, order="C")
     if not np.isfinite(array).all():
         raise ValueError("outputs must be finite, got NaN or Inf")
     # One entry of metadata, since safetensors writes several in any order.
@@ -48,14 +50,14 @@ def encode(key: ResultKey, outputs: torch.Tensor) -> bytes:
     return safetensors.numpy.save({_TENSOR: array}, {_METADATA: head})
 
 
-def decode(data: bytes | memoryview) -> tuple[ResultKey, torch.Tensor]:
+def decode(data: bytes | memoryview) -> tuple[ResultKey, NDArray[Any]]:
     """The inverse of `encode`, for untrusted bytes.
 
     Args:
         data: of the file; a writable view of memory, or bytes.
 
     Returns:
-        The key and the tensor, which shares memory with a view.
+        The key and the array, which shares memory with a view.
 
     Raises:
         ValueError: anything else.
@@ -80,4 +82,4 @@ def decode(data: bytes | memoryview) -> tuple[ResultKey, torch.Tensor]:
     if end != total - 8 - length:
         raise ValueError(f"it must hold {end:,} bytes of data, got {total - 8 - length:,}")
     buffer = data if isinstance(data, memoryview) else bytearray(data)
-    return key, torch.frombuffer(buffer, dtype=dtype, count=n * k, offset=8 + length).reshape(n, k)
+    return key, np.frombuffer(buffer, dtype, n * k, 8 + length).reshape(n, k)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import StoreError
-from ..fingerprint import Fingerprint
 from ..io.hashing import content_hash
 from .database import bound
 from .records import ResultKey, is_digest
 from .session import StoreSession
+
+if TYPE_CHECKING:
+    from ..fingerprint import Fingerprint
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class DistanceRows(StoreSession):
         Yields:
             Distances.
         """
-        wanted = source_id(source) if isinstance(source, Fingerprint) else source
+        wanted = source if source is None or isinstance(source, str) else source_id(source)
         model = None if name is None else bound(name)
         for row in self.rows(
             "SELECT d.source, s.name, d.metric, d.comparison, m.name, m.probe_hash, d.distance FROM distances d "

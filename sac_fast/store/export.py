@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from ..errors import StoreError
 from ..io.files import StrPath, atomic_write
 from ..io.hashing import canonical_json
-from ..io.text import escape_text
+from ..io.text import csv_text
 from .distances import SourceDistance
 from .records import ModelRecord
 from .store import ModelStore
@@ -28,8 +28,6 @@ MODEL_COLUMNS: Columns = {**dict.fromkeys(_MODEL_TEXTS, str), "n": int, "k": int
 TIME_COLUMNS: Columns = {"file_size": int, "file_mtime_ns": int, "seconds": float}
 DISTANCE_COLUMNS: Columns = get_type_hints(SourceDistance)
 _CHUNK_ROWS = 10_000
-# First characters of a formula in spreadsheets.
-_FORMULA = ("=", "+", "-", "@", "'")
 
 
 def export_models(store: ModelStore, path: StrPath, *, times: bool = False) -> int:
@@ -96,8 +94,7 @@ def _csv(path: Path, columns: Columns, rows: Iterable[Row]) -> int:
 
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        text = escape_text(value)
-        return "'" + text if text.startswith(_FORMULA) else text
+        return csv_text(value)
     return "" if value is None else repr(value)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 import weakref
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from ..errors import StoreError, StoreLockedError
 
 NAME = "writer.lock"
+_PID_BYTES = 20  # padded, with a line end
 
 _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
@@ -35,9 +38,10 @@ class WriterLock:
         except OSError as error:
             raise StoreError(f"cannot write to the store {str(folder)!r}: {NAME}: {error.strerror}") from error
         try:
+            _check_own(descriptor)
             _lock(descriptor)
         except OSError as error:
-            pid = _pid(os.pread(descriptor, 20, 0))
+            pid = _pid(os.pread(descriptor, _PID_BYTES, 0))
             os.close(descriptor)
             if not isinstance(error, BlockingIOError):
                 raise StoreError(f"cannot lock the store {str(folder)!r}: {error.strerror}") from error
@@ -77,12 +81,19 @@ def writer_of(folder: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _pid(os.pread(descriptor, 20, 0)) or 0
+        return _pid(os.pread(descriptor, _PID_BYTES, 0)) or 0
     except OSError:
         return None
     finally:
         os.close(descriptor)
     return None
+
+
+def _check_own(descriptor: int) -> None:
+    """Refuse a file that has another name too, or holds something else: the writer's id would be written into it."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size > _PID_BYTES:
+        raise OSError(errno.EEXIST, "must be a file of its own with an id in it, got another file or a link to one")
 
 
 def _lock(descriptor: int) -> None:

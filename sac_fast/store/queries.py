@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-import torch
+from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..fingerprint import Fingerprint
 from .database import bound
 from .output_files import FOLDER, SUFFIX, unreadable
 from .records import ModelRecord, ResultKey, Status
 from .rows import SELECT, record_of
 from .session import StoreSession
+
+if TYPE_CHECKING:  # commands that run no network start without torch
+    import torch
+
+    from ..fingerprint import Fingerprint
 
 _PAGE = 2000
 _MAX_NAMES = 500  # of a query: SQLite binds at most 999 values in its smallest builds
@@ -103,6 +108,12 @@ class ModelQueries(StoreSession):
         Raises:
             StoreError: the record has none, or the file is missing, damaged, or cannot be read now.
         """
+        import torch
+
+        return torch.from_numpy(self.output_array(record))
+
+    def output_array(self, record: ModelRecord) -> NDArray[Any]:
+        """The same as a NumPy array."""
         self.check_open()
         if record.outputs_file is None:
             raise StoreError(f"the model {record.name!r} must have outputs, got status {record.status}")
@@ -122,6 +133,8 @@ class ModelQueries(StoreSession):
 
     def fingerprint(self, record: ModelRecord) -> Fingerprint:
         """A model's outputs with their provenance, as `sac-fast verify` reads them."""
+        from ..fingerprint import Fingerprint
+
         outputs = self.outputs(record)
         visit = self.rows(
             "SELECT recorded_at FROM visits WHERE name = CAST(? AS TEXT) AND probe_hash = ?",

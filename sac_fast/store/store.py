@@ -15,8 +15,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..io.files import StrPath
@@ -34,7 +33,10 @@ from .rows import as_done, as_failed, put_record
 _MAX_BATCH_RESULTS = 2000
 _MAX_BATCH_BYTES = 64 << 20
 
-Result = tuple[ResultKey, ModelRecord, torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+
+Result = tuple[ResultKey, ModelRecord, "torch.Tensor"]
 
 
 class ModelStore(ModelQueries, DistanceRows):

@@ -28,7 +28,7 @@ def standardise(similarities: Similarities) -> Floats:
     """One channel's similarities as values that are comparable between members.
 
     ``v_bj = (similarity(b, j) − m_j) / d_j`` with mean and deviation of the other members' similarities to member j,
-    from 9 siblings on; with fewer the similarities as they are.
+    from 9 siblings on; with fewer, and in channels without similarities among members, the similarities as they are.
 
     Args:
         similarities: (S, J) and (J, J).
@@ -39,7 +39,7 @@ def standardise(similarities: Similarities) -> Floats:
     values = similarities.suspects.astype(np.float64, copy=True)
     scale = np.abs(values).max(axis=1, keepdims=True)
     values[(np.ptp(values, axis=1, keepdims=True) <= _TIE * scale)[:, 0]] = np.nan
-    if values.shape[1] <= MIN_STANDARDISED:
+    if values.shape[1] <= MIN_STANDARDISED or similarities.among is None:
         return values
     deviation = np.nanstd(similarities.among, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..io.text import html_text
 from .sibling_diagnostics import Diagnostic
 from .sibling_p_values import MIN_STUDENT_P
 
@@ -92,19 +92,19 @@ class SiblingResult:
     def _repr_html_(self) -> str:
         """A table for notebooks; names are escaped."""
         columns = ("suspect", "verdict", "p (exact)", "p adjusted", "p (Student's t)", "output form", "reason")
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+        head = "".join(f"<th>{html_text(column)}</th>" for column in columns)
         rows = []
         for name, verdict in self.verdict.items():
             exact, adjusted = f"{self.p_exact[name]:.3g}", f"{self.adjusted[name]:.3g}"
             student = format_student(self.p_student[name])
             cells = (name, verdict, exact, adjusted, student, self.output_form[name], self.reason[name])
-            rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+            rows.append("<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in cells) + "</tr>")
         about = (
             f"Source {self.source}, {len(self.siblings)} siblings, α = {self.alpha:g}, smallest exact p = "
             f"{self.smallest_p:.3g}. Hypothesis: {self.hypothesis}"
         )
-        notes = "".join(f"<li>{html.escape(text)}</li>" for text in (*self.conditions, *self.warnings))
-        caption = f"<caption>{html.escape(about)}</caption>"
+        notes = "".join(f"<li>{html_text(text)}</li>" for text in (*self.conditions, *self.warnings))
+        caption = f"<caption>{html_text(about)}</caption>"
         return f"<table>{caption}<tr>{head}</tr>{''.join(rows)}</table><ul>{notes}</ul>"
 
 

@@ -38,6 +38,8 @@ from .sibling_result import APPROXIMATE, CONDITIONS, SiblingResult, SiblingVerdi
 _MIN_AGREEMENT = 3.09
 _SILENT_SOURCE = "the source's outputs are equal for all probes in the form that both can be brought to"
 _BY_CHANCE = "its outputs agree with source and siblings no better than chance, so they are no evidence"
+# Scores that compare outputs of other classes too.
+_ANY_CLASSES = ("default", "correlations", "regression", "sac-jc")
 _T = TypeVar("_T")
 
 
@@ -100,8 +102,13 @@ def sibling_test(
     tested = read_suspects(suspects, output_form)
     check_together(members, tested)
     groups = _group(members, tested, output_form)
+    for group in list(groups):
+        _check_agreement(group, members, tested)
+        if score in _ANY_CLASSES:
+            groups.append(_split_other_classes(group, members))
+    groups = [group for group in groups if group.places]
     for group in groups:
-        _compare(group, members, tested, score)
+        _compare(group, members, score)
     own_form = shared_form(representatives(members), members[0].formed, output_form)
     brought = [own_form.rows(member.formed) for member in members]
     same = same_outputs(brought, form=own_form.form)
@@ -116,9 +123,13 @@ def sibling_test(
 
 @dataclass
 class _Group:
-    """Suspects that are compared in the same form: their places, channels (S, J) and what is wrong with each."""
+    """Suspects that are compared in the same form: their places, channels (S, J) and what is wrong with each.
+
+    `same_classes` is False for those whose outputs have the members' number but mean something else.
+    """
 
     shared: CommonForm | None
+    same_classes: bool = True
     places: list[int] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
     channels: dict[str, Floats] = field(default_factory=dict)
@@ -163,8 +174,8 @@ def _group(members: Sequence[Member], tested: Sequence[Member], output_form: str
     return list(groups.values())
 
 
-def _compare(group: _Group, members: Sequence[Member], tested: Sequence[Member], score: str) -> None:
-    """Fill in the group's channels; a suspect that is no evidence gets NaN and the reason."""
+def _check_agreement(group: _Group, members: Sequence[Member], tested: Sequence[Member]) -> None:
+    """Note the suspects of a group that are no evidence."""
     if group.shared is None:
         return
     heads = [group.shared.rows(member.formed) for member in members]
@@ -176,8 +187,39 @@ def _compare(group: _Group, members: Sequence[Member], tested: Sequence[Member],
         if z < _MIN_AGREEMENT:
             formed = tested[group.places[i]].formed
             group.problems[i] = check_informative(formed.outputs, formed.form) or _BY_CHANCE
+
+
+def _split_other_classes(group: _Group, members: Sequence[Member]) -> _Group:
+    """Take out the suspects whose outputs agree with the members' by their correlations alone.
+
+    They have other classes, or the same ones in another order. The decision treats all members alike.
+    """
+    moved = _Group(group.shared, same_classes=False)
+    at = [i for i, problem in enumerate(group.problems) if problem == _BY_CHANCE]
+    if group.shared is None or not at or group.shared.form in ("similarities", "embeddings"):
+        return moved
+    heads = [group.shared.rows(member.formed) for member in members]
+    if {rows.shape[1] for rows in group.rows} != {head.shape[1] for head in heads}:
+        return moved
+    metric = "cosine" if group.shared.form == "labels" else "pearson"
+    found = correlation_agreement(heads, [group.rows[i] for i in at], metric)
+    for i in [i for i, z in zip(at, found, strict=True) if z >= _MIN_AGREEMENT][::-1]:
+        moved.places.append(group.places.pop(i))
+        moved.rows.append(group.rows.pop(i))
+        group.problems.pop(i)
+        moved.problems.append(None)
+    return moved
+
+
+def _compare(group: _Group, members: Sequence[Member], score: str) -> None:
+    """Fill in the group's channels; a suspect that is no evidence gets NaN."""
+    if group.shared is None:
+        return
+    heads = [group.shared.rows(member.formed) for member in members]
     silent = [i for i, problem in enumerate(group.problems) if problem]
-    for name, similarities in sibling_similarities(heads, group.rows, form, score).items():
+    form = group.shared.form
+    found = sibling_similarities(heads, group.rows, form, score, same_classes=group.same_classes)
+    for name, similarities in found.items():
         group.channels[name] = standardise(similarities)
         group.channels[name][silent] = np.nan
 

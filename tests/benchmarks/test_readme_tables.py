@@ -1,4 +1,4 @@
-"""The README's tables are those of the results in benchmarks/results/."""
+"""The tables of README and docs/ are those of the results in benchmarks/results/."""
 
 import importlib.util
 import pathlib
@@ -57,11 +57,11 @@ def test_seconds(tables, seconds, text):
 
 
 def test_a_changed_number_is_found_and_put_right(tables, main, tmp_path, monkeypatch, capsys):
-    right = tables.README.read_text()
+    right = tables.PAGES[-1].read_text()
     start = right.index("×", right.index("<!-- table: speed -->"))
-    changed = tmp_path / "README.md"
+    changed = tmp_path / "speed.md"
     changed.write_text(right[:start] + "9" + right[start:])
-    monkeypatch.setattr(tables, "README", changed)
+    monkeypatch.setattr(tables, "PAGES", (*tables.PAGES[:-1], changed))
     assert main("--check") == 1
     assert "differs from its results" in capsys.readouterr().err
     assert changed.read_text() != right
@@ -71,9 +71,9 @@ def test_a_changed_number_is_found_and_put_right(tables, main, tmp_path, monkeyp
 
 @pytest.mark.parametrize("mark", ["<!-- table: speed -->", "<!-- end -->"])
 def test_a_table_that_lost_a_mark_is_an_error(tables, mark):
-    text = tables.README.read_text()
+    texts = [page.read_text() for page in tables.PAGES]
     with pytest.raises(ValueError, match="must stand once each between their marks"):
-        tables.fill(text.replace(mark, ""))
+        tables.fill([*texts[:-1], texts[-1].replace(mark, "")])
 
 
 def test_a_span_of_p_values_shows_bounds(tables):

@@ -117,7 +117,8 @@ def test_a_null_must_be_a_model_of_its_own(made, run):
 def test_different_probes_name_both_hashes(made, run):
     run("probes", "images", "--normal", "--out", "other.safetensors")
     kind = ("--kind", "same-data")
-    run("fingerprint", "cli_models:Net", "--probes", "other.safetensors", "--out", "x.safetensors", *kind)
+    taken = ("fingerprint", "cli_models:Net", "--random-weights", "--probes", "other.safetensors")
+    run(*taken, "--out", "x.safetensors", *kind)
     assert sac_fast.Fingerprint.load("x.safetensors").kind == "same-data"
     code, out, err = run("verify", "0.safetensors", "x.safetensors")
     hashes = [sac_fast.ProbeSet.load(made / name).content_hash for name in ("probes.safetensors", "other.safetensors")]
@@ -137,7 +138,15 @@ def test_hdf5_probes(folder, run):
 
 
 def test_output_is_chosen(made, run):
-    arguments = ("fingerprint", "cli_models:Pair", "--probes", "probes.safetensors", "--out", "x.safetensors")
+    arguments = (
+        "fingerprint",
+        "cli_models:Pair",
+        "--random-weights",
+        "--probes",
+        "probes.safetensors",
+        "--out",
+        "x.safetensors",
+    )
     code, _, err = run(*arguments)
     assert code == 1
     assert "logits" in err
@@ -182,7 +191,7 @@ def test_a_terminal_without_the_letters_gets_the_whole_result(made, monkeypatch)
 
 
 def test_results_and_progress_go_apart(made):
-    command = [sys.executable, "-m", "sac_fast", "fingerprint", "cli_models:Net"]
+    command = [sys.executable, "-m", "sac_fast", "fingerprint", "cli_models:Net", "--random-weights"]
     command += ["--probes", "probes.safetensors", "--out", "y.safetensors", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=made, check=True)
     assert json.loads(done.stdout)["name"] == "y"

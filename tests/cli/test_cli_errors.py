@@ -93,8 +93,8 @@ def test_failures_are_exit_code_1_and_leave_no_file(made, run):
         (["probes", "images", "--normal", "--out", "probes.safetensors"], "FileExistsError", "--force"),
         (["probes", "images", "--normal", "--out", "missing/new.safetensors"], "FileNotFoundError", "missing"),
         (["fingerprint", "cli_models:Net", "--weights", "small.safetensors", *probes], "ModelError", "layer.weight"),
-        (["fingerprint", "cli_models:Nan", *probes], "ModelError", "got nan for probe 0"),
-        (["fingerprint", "cli_models:Short", *probes], "ModelError", "6 rows"),
+        (["fingerprint", "cli_models:Nan", "--random-weights", *probes], "ModelError", "got nan for probe 0"),
+        (["fingerprint", "cli_models:Short", "--random-weights", *probes], "ModelError", "6 rows"),
         (["fingerprint", "cli_models:Missing", *probes], "ModelError", "Missing"),
         (["fingerprint", "no_such_module:Net", *probes], "ModelError", "no_such_module"),
         (

@@ -85,7 +85,7 @@ def test_a_model_file_opens_no_library_of_the_folder(folder):
 
 def test_a_named_callable_is_found_and_an_absent_library_is_not(folder):
     probes = ("--probes", "probes.safetensors", "-q")
-    sac_fast(folder, "fingerprint", "beside_models:build", *probes, "--out", "f.safetensors")
+    sac_fast(folder, "fingerprint", "beside_models:build", "--random-weights", *probes, "--out", "f.safetensors")
     text = sac_fast(
         folder, "fingerprint", "models/a.safetensors", *probes, "--out", "g.safetensors",
         "--architecture", "beside_models:build", "--architecture", "timm:resnet18", code=1,

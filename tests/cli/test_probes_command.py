@@ -107,7 +107,16 @@ def test_make_can_be_named(folder, run):
 
 def test_probe_files_are_a_source_and_a_part(folder, run):
     run("probes", "images", "--normal", "--labels", "folder", "--out", "p.safetensors", "-q")
-    run("fingerprint", "probe_models:Net", "--probes", "p.safetensors", "--out", "f.safetensors", "-q")
+    run(
+        "fingerprint",
+        "probe_models:Net",
+        "--random-weights",
+        "--probes",
+        "p.safetensors",
+        "--out",
+        "f.safetensors",
+        "-q",
+    )
     answers = sac_fast.Fingerprint.load("f.safetensors").outputs.argmax(1).numpy()
     wrong = np.flatnonzero(answers != made().labels)
     assert 0 < len(wrong) < 8

@@ -23,7 +23,10 @@ def probes(tmp_path, monkeypatch):
 @pytest.fixture
 def files(probes, run):
     code, out, _ = run("probes", "export", "p.safetensors", "images", "--json")
-    assert (code, json.loads(out)) == (0, {"folder": "images", "images": 6, "exact": True})
+    assert (code, json.loads(out)) == (
+        0,
+        {"schema": "sac_fast.probes.export/1", "folder": "images", "images": 6, "exact": True},
+    )
     return sorted(file.name for file in pathlib.Path("images").glob("*.png"))
 
 

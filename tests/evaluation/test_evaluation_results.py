@@ -4,15 +4,19 @@ import csv
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from support.nasty_texts import NASTY
 
+from sac_fast.evaluation.figures import write_figures
 from sac_fast.evaluation.methods import score_method
 from sac_fast.evaluation.run import ZooEvaluation
 from sac_fast.evaluation.summary import attack_aucs, mean_auc, mean_tpr, summarise
 from sac_fast.evaluation.tables import csv_rows, markdown
+from sac_fast.io.text import map_texts
 from sac_fast.scores import Score
 
 
@@ -96,3 +100,35 @@ def test_the_csv_has_every_distance(results):
     row = next(r for r in rows if r["method"] == "robust" and r["member"] == "finetune-all-1")
     assert float(row["distance"]) == results["methods"][1]["distances"]["finetune-all-1"]
     assert (row["role"], row["origin"]) == ("stolen", "finetune-all")
+
+
+def nasty(results):
+    """The results of a zoo whose zoo.json has every nasty text in its names."""
+    origins = ["same-data", "other-data", *(g["origin"] for g in results["zoo"]["groups"] if g["role"] == "stolen")]
+    names = [*origins, *(m["name"] for m in results["methods"]), *results["members"], "plain", "jpeg"]
+    given = {name: f"{name} {NASTY[number % len(NASTY)]}" for number, name in enumerate(dict.fromkeys(names))}
+    changed = map_texts(results, lambda text: given.get(text, text))
+    changed["not_evaluated"] = {text: text for text in NASTY}
+    changed["zoo"]["source"]["architecture"] = " ".join(NASTY)
+    return changed
+
+
+def test_texts_of_a_zoo_give_no_orders(results, loaded, tmp_path):
+    changed = nasty(results)
+    text = markdown(changed)
+    assert all(line.isprintable() for line in text.split("\n"))
+    plain = markdown(results)
+    assert [line for line in text.split("\n") if line.startswith("#")] == [
+        line for line in plain.split("\n") if line.startswith("#")
+    ]
+    assert not re.search(r"(?<!\\)(\$|!\[|://)|<[a-z/!]", text)
+
+    def columns(lines):
+        return [len(re.findall(r"(?<!\\)\|", line)) for line in lines.split("\n") if line.startswith("|")]
+
+    assert columns(text) == columns(plain)
+    for delimiter in ",;":
+        for row in csv.reader(io.StringIO(csv_rows(changed)), delimiter=delimiter):
+            assert not [cell for cell in row if cell.strip(' "')[:1] in tuple("=@＝＋＠")]
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    assert write_figures(changed, loaded, tmp_path)

@@ -172,7 +172,7 @@ def spoil(images: Path) -> dict[str, str]:
         "a/0_empty.png": "cannot be decoded",
         "a/1_text.jpg": "cannot be decoded",
         "a/2_truncated.jpg": "cannot be decoded: DALI:",
-        "a/3_sixteen.png": "must be one frame of 8-bit grey or RGB for DALI",
+        "a/3_sixteen.png": "must be one frame of plain 8-bit grey or RGB for DALI",
         "a/4_cmyk.jpg": "got 1 of mode CMYK; the Pillow loader takes it",
         "a/5_animated.png": "got 2 of mode RGB",
         "a/6_alpha.png": "got 1 of mode RGBA",

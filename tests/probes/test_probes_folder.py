@@ -143,9 +143,8 @@ def test_modes_have_the_stated_conversion(tmp_path: Path) -> None:
     Image.fromarray(grey > 150).save(tmp_path / "6_bits.png")
     frames = [Image.fromarray(three), Image.fromarray(255 - three)]
     frames[0].save(tmp_path / "7_animated.png", save_all=True, append_images=frames[1:])
-    Image.fromarray(grey.astype(np.int32) * 256).save(tmp_path / "8_wide.tif")
     images = ProbeSet.from_folder(tmp_path).images
-    expected = [three, colour, three, three, 255 - three, three, three // 200 * 255, three, three]
+    expected = [three, colour, three, three, 255 - three, three, three // 200 * 255, three]
     for got, want in zip(images, expected, strict=True):
         np.testing.assert_array_equal(got, want)
 

@@ -5,12 +5,15 @@ import subprocess
 
 import numpy as np
 import pytest
-from support.report_cases import pool_case, sibling_case
+from support.report_cases import made, pool_case, random_outputs, sibling_case
 
+from sac_fast import verify_suspects
 from sac_fast.errors import SacFastError
 from sac_fast.fingerprint import Fingerprint
-from sac_fast.report import check_report, write_report
+from sac_fast.io.hashing import hash_json
+from sac_fast.report import check_report, save_case, write_report
 from sac_fast.report.files import write_sums
+from sac_fast.verify.case_folder import CaseFolder, read_verdicts, write_verdicts
 
 serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
 ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
@@ -174,3 +177,31 @@ def test_ecdsa_keys_and_keys_that_are_none(tmp_path):
     for call in (lambda: write_report(folder, sign=tmp_path / "no.pem"), lambda: check_report(folder, key=private)):
         with pytest.raises(SacFastError, match="must be a PEM file of a p"):
             call()
+
+
+def test_looks_at_some_probes_are_repeated(tmp_path):
+    """A service was asked for 40 of the 60 probes; a first look at 20 of them decided nothing."""
+    outputs = random_outputs(22)
+    task = 2 * outputs[21]
+    everything = [made(f"model {i}", o + task) for i, o in enumerate(outputs[:20])]
+    asked, rows = list(range(0, 60, 3)) + list(range(1, 60, 3)), sorted(range(0, 60, 3))
+    full = {"copy": 2 * everything[0].outputs, "honest": outputs[20] + task}
+    source, *siblings = [Fingerprint(fp.outputs[rows], fp.provenance) for fp in everything]
+    verdicts = verify_suspects(source, {n: made(n, o[rows]) for n, o in full.items()}, siblings=siblings)
+    kept = {n: made(n, o[asked], probe_rows=asked) for n, o in full.items()}
+    save_case(tmp_path, verdicts, source=everything[0], suspects=kept, siblings=everything[1:])
+    case = CaseFolder(tmp_path)
+    content = {name: value for name, value in read_verdicts(case).items() if name not in ("kind", "format")}
+    content["tests"][0] |= {"rows": rows, "suspects": ["copy"]}  # the look decides one of two
+    protocol = {"alpha": 0.05}
+    content["protocol_hash"] = hash_json(protocol)
+    (tmp_path / "protocol.json").write_text(json.dumps({"protocol": protocol}))
+    for field in ("verdict", "p_value", "adjusted", "reason"):
+        del content[field]["honest"]
+    write_verdicts(case, content)
+    write_report(tmp_path, pdf=False)
+    assert check_report(tmp_path).findings == ()
+    (tmp_path / "protocol.json").write_text(json.dumps({"protocol": {"alpha": 0.1}}))
+    write_report(tmp_path, pdf=False)
+    (finding,) = check_report(tmp_path).findings
+    assert "protocol.json has the hash" in finding

@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from support.bounded import bounded
 from support.store_models import model, result
+
+from sac_fast.errors import StoreError
+from sac_fast.store import output_files
 
 
 def test_large_outputs_keep_no_descriptors(store):
@@ -31,6 +35,29 @@ def test_large_outputs_keep_no_descriptors(store):
     assert store.outputs(next(store.records()))[0, 0] == 0.0
 
 
+def test_outputs_that_are_shortened_after_their_check_stay_as_they_were(store):
+    key, record, _ = result(1)
+    large = torch.arange(512 * 513, dtype=torch.float64).reshape(512, 513)
+    store.add_results([(key, record, large)])
+    left = output_files._held._left
+    found = store.outputs(store.record_for("model-0001"))
+    (path,) = (store.folder / "outputs").rglob("*.safetensors")
+    assert output_files._held._left == left - path.stat().st_size
+    os.truncate(path, 100)  # a mapping of the file would end the process by SIGBUS now
+    assert torch.equal(found, large)
+    del found
+    assert output_files._held._left == left
+
+
+@pytest.mark.parametrize("grow", [1 << 40, 3 << 20])
+def test_outputs_of_holes_are_refused_before_they_are_read(store, grow):
+    store.add_results([result(1)])
+    (path,) = (store.folder / "outputs").rglob("*.safetensors")
+    os.truncate(path, grow)
+    with bounded(seconds=1), pytest.raises(StoreError):
+        store.outputs(store.record_for("model-0001"))
+
+
 def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
     key, record, _ = result(1)
     large = torch.arange(512 * 513, dtype=torch.float64).reshape(512, 513)
@@ -40,6 +67,7 @@ def test_large_outputs_are_read_where_they_cannot_be_mapped(store, monkeypatch):
         raise RuntimeError("unable to mmap 1050753 bytes: Cannot allocate memory (12)")
 
     monkeypatch.setattr(torch, "from_file", full)
+    monkeypatch.setattr(output_files._held, "_left", 0)
     assert torch.equal(store.outputs(store.record_for("model-0001")), large)
 
 

@@ -69,3 +69,15 @@ def test_closed_and_missing_stores(tmp_path, store):
         ModelStore.open(tmp_path / "other", write=True, create=True)
     with pytest.raises(ValueError, match="create must come with write"):
         ModelStore.open(tmp_path / "new", write=False, create=True)
+
+
+@pytest.mark.parametrize("content", [b"a letter to mother, longer than any id\n", b"short\n"])
+def test_a_lock_that_is_another_file_is_not_written_to(tmp_path, content):
+    ModelStore.open(tmp_path / "store", write=True, create=True).close()
+    other, lock = tmp_path / "other", tmp_path / "store" / "writer.lock"
+    other.write_bytes(content)
+    lock.unlink()
+    os.link(other, lock)
+    with pytest.raises(StoreError, match="must be a file of its own"):
+        ModelStore.open(tmp_path / "store", write=True)
+    assert other.read_bytes() == content

@@ -282,3 +282,28 @@ def test_members_of_every_form(form):
     assert result.verdict == {"copy": "derived", "honest": "not distinguished"}
     expected = {"3 decimals": "probabilities", "top 2": "top-k", "one-hot": "labels", "class numbers": "labels"}
     assert result.output_form["copy"] == expected.get(form, form)
+
+
+def test_models_of_other_classes_and_reordered_ones_are_compared_by_regression():
+    """Moved to other classes, or the source's own classes in another order: the outputs mean something else."""
+    generator = torch.Generator().manual_seed(5)
+    task = 2 * torch.randn(400, 6, generator=generator)
+    source, *siblings = (task + torch.randn(400, 6, generator=generator) for _ in range(20))
+    honest = task + torch.randn(400, 6, generator=generator)
+    head = torch.randn(6, 3, generator=generator)
+    suspects = {
+        "moved": torch.tanh(source / 2) @ head,
+        "reordered": source[:, [3, 0, 4, 5, 1, 2]] + 0.3 * torch.randn(400, 6, generator=generator),
+        "honest, moved": torch.tanh(honest / 2) @ head,
+        "honest, reordered": honest[:, [3, 0, 4, 5, 1, 2]],
+        "honest": honest,
+        "noise": torch.randn(400, 6, generator=generator),
+    }
+    result = sibling_test(source, siblings, suspects)
+    for name in ("moved", "reordered", "honest, moved", "honest, reordered"):
+        assert result.channels[name] == ("regression",)
+    assert result.channels["honest"] == ("softmax(1)", "log-softmax(4)")
+    assert {name for name, word in result.verdict.items() if word == "derived"} == {"moved", "reordered"}
+    assert result.verdict["noise"] == "inconclusive"
+    alone = sibling_test(source, siblings, {"reordered": suspects["reordered"]}, score="weighted-agreement")
+    assert alone.verdict["reordered"] == "inconclusive"

@@ -24,6 +24,13 @@ double largest_magnitude(const double* v, std::int64_t k) {
   return finite ? largest : HUGE_VAL;
 }
 
+// To magnitude 1, unless it is near it already: no square may overflow or vanish. Division, not a product with the
+// reciprocal: the reciprocal of a subnormal number overflows.
+void scale(double* v, std::int64_t k, double largest) {
+  if (largest > 1e-100 && largest < 1e100) return;
+  for (std::int64_t j = 0; j < k; ++j) v[j] /= largest;
+}
+
 }  // namespace
 
 RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* out) {
@@ -37,9 +44,7 @@ RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* 
   const double largest = largest_magnitude(out, k);
   if (std::isinf(largest)) return RowKind::not_finite;
   if (largest == 0) return RowKind::zero;
-  // Scaled to magnitude 1 first, so that no square can overflow or vanish. Division, not a product with the
-  // reciprocal: the reciprocal of a subnormal number overflows.
-  for (std::int64_t j = 0; j < k; ++j) out[j] /= largest;
+  scale(out, k, largest);
   if (centre) {
     // Shifted by the first entry before the mean is taken: a constant row becomes exactly zero.
     const double first = out[0];
@@ -52,12 +57,12 @@ RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* 
       largest_centred = std::fmax(largest_centred, std::fabs(out[j]));
     }
     if (largest_centred == 0) return RowKind::zero;
-    for (std::int64_t j = 0; j < k; ++j) out[j] /= largest_centred;
+    scale(out, k, largest_centred);
   }
   double squares = 0;
   for (std::int64_t j = 0; j < k; ++j) squares += out[j] * out[j];
-  const double norm = std::sqrt(squares);
-  for (std::int64_t j = 0; j < k; ++j) out[j] /= norm;
+  const double inverse = 1.0 / std::sqrt(squares);
+  for (std::int64_t j = 0; j < k; ++j) out[j] *= inverse;
   return RowKind::ordinary;
 }
 

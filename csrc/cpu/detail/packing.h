@@ -32,6 +32,10 @@ inline bool needs_float64(const MatrixView& x, Metric metric, double sigma) {
   return x.dtype == DType::float64 || (metric == Metric::rbf && rounding > 64);
 }
 
+// Whether any of the models or queries, which may be null, does.
+bool any_needs_float64(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
+                       double sigma);
+
 template <typename T>
 class PackedModel {
  public:

@@ -71,6 +71,8 @@ class OutputVectors : public VectorSource<T> {
         diagonal_(metric != Metric::rbf),
         packed_(pack_models<T>(models, first, last, name, metric, sigma, kernels_.width, options.threads, options)) {}
 
+  const std::vector<std::unique_ptr<PackedModel<T>>>& packed() const { return packed_; }
+
  private:
   void fill(std::int64_t i, T* row) const override {
     const PackedModel<T>& model = *packed_[static_cast<std::size_t>(i)];

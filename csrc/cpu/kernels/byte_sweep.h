@@ -132,14 +132,21 @@ void byte_columns(const std::uint8_t* const* x, std::int64_t rows, const std::ui
 // Rows with a sum that is not above the limit of its row, or of its column; returns their number.
 std::int64_t rows_within(const std::int32_t* sums, std::int64_t rows, const std::int32_t* row_limits,
                          const std::int32_t* column_limits, std::int32_t* found) {
+  typedef std::int32_t Sums __attribute__((vector_size(sizeof(std::int32_t) * kByteColumns)));
+  Sums columns;
+  __builtin_memcpy(&columns, column_limits, sizeof columns);
   std::int64_t count = 0;
   for (std::int64_t i = 0; i < rows; ++i) {
-    std::int32_t any = 0;
-#pragma GCC unroll 8
-    for (int j = 0; j < kByteColumns; ++j) {
-      const std::int32_t limit = row_limits[i] > column_limits[j] ? row_limits[i] : column_limits[j];
-      any |= sums[i * kByteColumns + j] <= limit;
-    }
+    Sums s;
+    __builtin_memcpy(&s, sums + i * kByteColumns, sizeof s);
+    const Sums within = (s <= columns) | (s <= row_limits[i]);
+#if defined(__AVX__)
+    const bool any = !_mm256_testz_si256((__m256i)within, (__m256i)within);
+#else
+    std::int64_t h[sizeof within / sizeof(std::int64_t)];
+    __builtin_memcpy(h, &within, sizeof h);
+    const bool any = (h[0] | h[1] | h[2] | h[3]) != 0;
+#endif
     found[count] = static_cast<std::int32_t>(i);
     count += any;
   }

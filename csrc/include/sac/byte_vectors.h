@@ -34,19 +34,20 @@ class ByteSource {
   virtual const std::uint8_t* row(std::int64_t i, std::uint8_t* scratch) const = 0;
   virtual bool in_place() const = 0;
 };
+using ByteSources = std::vector<const ByteSource*>;
 
 // A neighbour: its sum above its number, so that the order of keys is by distance, then by number.
 inline std::uint64_t byte_key(std::int32_t sum, std::int64_t model) {
   return static_cast<std::uint64_t>(sum) << 32 | static_cast<std::uint64_t>(model);
 }
 
-// keys: (queries, top), ascending: the `top` nearest of each query. Without queries each model is one, and not its own
-// neighbour; query q is the model first_query + q, or none where that is negative. Fewer than 2³² models, of fewer than
-// 2²³ bytes.
-void nearest_bytes_cpu(const ByteSource& models, const ByteSource* queries, std::int64_t first_query, std::int64_t top,
-                       const CpuOptions& options, std::uint64_t* keys);
-void nearest_bytes_cpu(const ByteRows& models, const ByteRows* queries, std::int64_t first_query, std::int64_t top,
-                       const CpuOptions& options, std::uint64_t* keys);
+// keys: (queries, top), ascending: the `top` nearest of each query by the sum over all parts. Without queries each model
+// is one, and not its own neighbour; query q is the model first_query + q, or none where that is negative. Fewer than
+// 2³² models, of at most 2²³ bytes.
+void nearest_bytes_cpu(const ByteSources& models, const ByteSources* queries, std::int64_t first_query,
+                       std::int64_t top, const CpuOptions& options, std::uint64_t* keys);
+void nearest_bytes_cpu(const std::vector<ByteRows>& models, const std::vector<ByteRows>* queries,
+                       std::int64_t first_query, std::int64_t top, const CpuOptions& options, std::uint64_t* keys);
 
 // keys: (queries, top), ascending: the nearest of the candidates (queries, each) by the sum over all parts.
 void rank_bytes_cpu(const std::vector<ByteRows>& models, const std::vector<ByteRows>& queries,

@@ -30,11 +30,10 @@ struct NearestOptions {
 void nearest_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                         double sigma, const NearestOptions& options, double* distances, std::int64_t* indices);
 
-// The `top` nearest of the candidates (queries, each) of each query, by their exact distances; options.candidates is of
-// no effect.
-void rank_models_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
-                     double sigma, const std::int64_t* candidates, std::int64_t each, const NearestOptions& options,
-                     double* distances, std::int64_t* indices);
+// distances[c] = d(query q, candidates[c]), offsets[q] ≤ c < offsets[q + 1]. Without queries they are the models.
+void candidate_distances_cpu(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries,
+                             Metric metric, double sigma, const std::int64_t* offsets, const std::int64_t* candidates,
+                             const CpuOptions& options, double* distances);
 
 // Correlation vectors of many models, one a row, contiguous.
 struct VectorBatch {

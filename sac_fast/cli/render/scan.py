@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...scan.progress import ScanSummary
 
 _MAX_SHOWN = 10
-_MAX_LINE = 300
+_MAX_LINE = 160
 
 
 def json_line(event: Any) -> None:
@@ -68,6 +68,8 @@ class ScanReport:
             "time": f"{summary.seconds:.1f} s, {summary.models_per_second:.1f} models/s",
             "store": str(store),
         }
+        if summary.unrestricted:
+            rows["no sandbox"] = "; ".join(summary.unrestricted)
         if summary.retagged:
             rows["tags"] = f"of {summary.retagged:,} known changed"
         if summary.reasons:

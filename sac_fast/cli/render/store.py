@@ -85,6 +85,14 @@ def show_exported(out: Path, rows: int, as_json: bool) -> None:
     print(f"{rows} row{'' if rows == 1 else 's'} in {escape_text(out)}")
 
 
+def show_indexed(models: int, as_json: bool) -> None:
+    """Print the number of models whose vectors were added."""
+    if as_json:
+        print_json({"added": models}, "store.index")
+        return
+    print(f"vectors of {models} model{'' if models == 1 else 's'} added")
+
+
 def show_check(report: CheckReport, as_json: bool) -> None:
     """Print what a check found."""
     if as_json:

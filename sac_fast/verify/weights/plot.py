@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import SacFastError, describe_error
 from ...io.files import StrPath, atomic_write
-from ...io.text import escape_text
+from ...io.text import escape_text, figure_text
 
 _MAX_ROWS = 60  # a layer each; of more, evenly spaced ones are drawn
 _MAX_NAME = 40
@@ -48,12 +48,12 @@ def draw_layers(result: Any, path: StrPath | None) -> Any:
         p = f"1e{layer.log10_p:.0f}" if layer.log10_p else "1"
         text = f"{layer.matches} of {layer.units}, p = {p}"
         axes.annotate(text, (1.02, place), va="center", fontsize=8, annotation_clip=False)
-    axes.set_yticks(places, [escape_text(layer.name, _MAX_NAME) for layer in layers], fontsize=8)
+    axes.set_yticks(places, [figure_text(escape_text(layer.name, _MAX_NAME)) for layer in layers], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of the layer's units; cosine")
     shown = "" if step == 1 else f", every {step}th layer"
-    names = " and ".join(escape_text(name, _MAX_NAME) for name in (result.a, result.b))
+    names = " and ".join(figure_text(escape_text(name, _MAX_NAME)) for name in (result.a, result.b))
     figures = f"log10 p = {result.log10_p:.1f}, α = {result.alpha:g}{shown}"
     axes.set_title(f"{names}: {result.verdict}\n{figures}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)

@@ -40,7 +40,7 @@ def weights_hash(model: nn.Module | Mapping[str, torch.Tensor]) -> str:
         (key, str(value.dtype).removeprefix("torch."), tuple(value.shape), [_bytes(value)])
         for key, value in tensors.items()
     ]
-    entries += [(key, "json", (), [memoryview(_json(key, value))]) for key, value in extra.items()]
+    entries += [(key, "json", (), [_json(key, value)]) for key, value in extra.items()]
     return hash_entries(entries)
 
 
@@ -67,9 +67,9 @@ def _is_extra(key: str, value: Any) -> bool:
     return key.rpartition(".")[2] == EXTRA_STATE and not isinstance(value, torch.Tensor)
 
 
-def _json(key: str, value: Any) -> bytes:
+def _json(key: str, value: Any) -> memoryview:
     try:
-        return canonical_json(value).encode()
+        return memoryview(canonical_json(value).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"extra state must be tensors or JSON, got {type(value).__name__} at {key!r}") from error
 

@@ -1,0 +1,57 @@
+"""`--help` in groups: commands by purpose, options by the group of options that they are of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer.core
+
+#: Commands by purpose, in the order of the help; a command that stands nowhere comes last.
+COMMAND_GROUPS = {
+    "Begin": ("info", "demo"),
+    "Judge suspects of your model": (
+        "audit",
+        "probes",
+        "fingerprint",
+        "siblings",
+        "verify",
+        "weights",
+        "report",
+        "pack",
+    ),
+    "Search many models": ("scan", "relatives", "store"),
+    "Measure": ("simulate", "testbed", "evaluate", "bench"),
+    "Look": ("show",),
+}
+
+
+class HelpGroup(typer.core.TyperGroup):
+    """Lists its commands by `COMMAND_GROUPS`."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        known = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        commands = {name: command for name, command in known.items() if command is not None and not command.hidden}
+        rest = [name for name in commands if not any(name in names for names in COMMAND_GROUPS.values())]
+        width = formatter.width - 6 - max(map(len, commands))
+        for heading, names in {**COMMAND_GROUPS, "Others": rest}.items():
+            rows = [(name, commands[name].get_short_help_str(width)) for name in names if name in commands]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+
+class HelpCommand(typer.core.TyperCommand):
+    """Lists its options by the groups of `expand_option_groups`, its own first."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                group = getattr(parameter, "rich_help_panel", None) or "Options"
+                sections.setdefault("Arguments" if is_argument else group, []).append(record)
+        for heading, rows in sections.items():
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
