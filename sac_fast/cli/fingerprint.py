@@ -59,6 +59,7 @@ class ModelOptions:
 class RunOptions:
     """How a model is run."""
 
+    choose: Choose = "named"
     output: Annotated[
         str | None, Option(help="Which output, where the model gives several: position, key or attribute.")
     ] = None
@@ -98,7 +99,6 @@ def fingerprint(
     ] = None,
     output_form: OutputForm = None,
     inputs: InputOptions,
-    choose: Choose = "named",
     table: TableOptions,
     how: RunOptions,
     service: ServiceOptions,
@@ -114,13 +114,13 @@ def fingerprint(
     from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
-    preprocessing = inputs.parse("fingerprint", choose)
+    preprocessing = inputs.parse("fingerprint", how.choose)
     service.check(model)
     arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        wanted = Auto(preprocessing) if choose == "auto" else preprocessing
+        wanted = Auto(preprocessing) if how.choose == "auto" else preprocessing
         with _opening(model, options, arguments, how, table.parse(), service, probes, out, wanted) as (
             opened,
             origin,

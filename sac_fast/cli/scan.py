@@ -63,6 +63,22 @@ class DistanceOptions:
 
 
 @dataclass(frozen=True)
+class NetworkOptions:
+    """How networks are built and what they take, where nothing is said of one."""
+
+    architecture: Annotated[
+        list[str] | None,
+        Option(
+            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
+            "Its code is run."
+        ),
+    ] = None
+    weights_key: WeightsKey = None
+    fixed_inputs: FixedInputs = None
+    choose: Choose = "named"
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """Where and how the models are run."""
 
@@ -134,18 +150,9 @@ def scan(
         file_option("Manifest that lies in the folder and is to be believed: architectures, preprocessing, tags."),
     ] = None,
     inputs: ProbeOptions,
-    architecture: Annotated[
-        list[str] | None,
-        Option(
-            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
-            "Its code is run."
-        ),
-    ] = None,
-    weights_key: WeightsKey = None,
-    fixed_inputs: FixedInputs = None,
+    networks: NetworkOptions,
     distances: DistanceOptions,
     preprocessing: InputOptions,
-    choose: Choose = "named",
     table: TableOptions,
     how: RunOptions,
     fail_on: Annotated[
@@ -177,21 +184,21 @@ def scan(
     from .render.scan import ScanReport
 
     settings = WorkerSettings(
-        preprocessing=preprocessing.parse("scan", choose),
+        preprocessing=preprocessing.parse("scan", networks.choose),
         table=table.parse(),
         batch_size=how.batch_size,
         dtype=how.dtype,
-        architectures=tuple(architecture or ()),
-        weights_key=weights_key,
-        choose_preprocessing=choose == "auto",
-        inputs=parse_fixed_inputs(fixed_inputs),
+        architectures=tuple(networks.architecture or ()),
+        weights_key=networks.weights_key,
+        choose_preprocessing=networks.choose == "auto",
+        inputs=parse_fixed_inputs(networks.fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
         sandbox=how.sandbox,
         readable=how.readable(),
     )
     _check(inputs, how)
-    if architecture or manifest is not None or is_manifest(source):
+    if networks.architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
     report = ScanReport(as_json)
