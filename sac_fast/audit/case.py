@@ -144,7 +144,7 @@ class Case:
         probes, siblings, queries: see there.
         independents, suspects: models.
         architectures: of which one must fit weights for which none is named.
-        alpha, ground, score: of `verify_suspects`.
+        alpha, ground, score, kinds: of `verify_suspects`; no kinds: its default.
         text: the file, as it was read.
     """
 
@@ -161,7 +161,13 @@ class Case:
     alpha: float = 0.05
     ground: str = "auto"
     score: str = "default"
+    kinds: tuple[str, ...] = ()
     text: bytes = b""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Further arguments of `verify_suspects`, as JSON values."""
+        return {"ground": self.ground, "score": self.score, **({"kinds": list(self.kinds)} if self.kinds else {})}
 
     def path(self, text: str) -> Path:
         """A path of the case."""
@@ -208,12 +214,15 @@ def load_case(path: StrPath) -> Case:
             alpha=check_rate("alpha", known.pop("alpha", 0.05)),
             ground=known.pop("ground", "auto"),
             score=known.pop("score", "default"),
+            kinds=tuple(known.pop("kinds", ())),
             text=content,
         )
         if known:
             raise ValueError(f"unknown keys {', '.join(sorted(known))}")
         check_choice("ground", made.ground, GROUNDS)
         check_choice("score", made.score, SCORES)
+        for kind in made.kinds:
+            check_choice("kinds", kind, KINDS)
         if made.source.path is None:
             raise ValueError("[source] must have a path")
     except (TypeError, ValueError, ModelError, KeyError, AttributeError, RecursionError) as error:
@@ -243,6 +252,7 @@ def _model(where: str, table: Any, base: Path) -> ModelSpec:
     if pixels:
         values["preprocessing"] = Preprocessing.from_dict(pixels)
     if isinstance(values.get("service"), str):
+        values.setdefault("name", Path(values["service"]).stem)
         values["service"] = read_service_file(base / values["service"])
     elif "service" in values:
         values["service"] = endpoint_from_table(values["service"])

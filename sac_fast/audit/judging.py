@@ -65,10 +65,6 @@ def judge_case(
     }
 
 
-def _settings(case: Case) -> dict[str, Any]:
-    return {"ground": case.ground, "score": case.score}
-
-
 def _test(
     case: Case, evidence: Evidence, rows: tuple[int, ...] | None, suspects: Mapping[str, Fingerprint]
 ) -> dict[str, Any]:
@@ -78,13 +74,13 @@ def _test(
         return fp if rows is None else restrict_fingerprint(fp, rows)
 
     siblings, nulls = ([on(fp) for fp in some] for some in (evidence.siblings, evidence.nulls))
-    ours, settings = on(evidence.source[1]), _settings(case)
+    ours, settings = on(evidence.source[1]), case.settings
     verdicts = verify_suspects(ours, suspects, siblings=siblings, nulls=nulls, alpha=case.alpha, **settings)
     return describe_test(list(suspects), rows, verdicts, settings, ())
 
 
 def _ask(case: Case, evidence: Evidence, services: Services) -> list[dict[str, Any]]:
-    settings = _settings(case)
+    settings = case.settings
     looks = judge_in_looks(
         services.ask, list(services.boxes), evidence.looks, source=evidence.source[1], siblings=evidence.siblings,
         nulls=evidence.nulls, alpha=case.alpha, **settings,

@@ -32,8 +32,7 @@ def describe_protocol(
     return {
         "sac_fast": package_version(),
         "alpha": case.alpha,
-        "ground": case.ground,
-        "score": case.score,
+        **{"kinds": [], **case.settings},
         "probes": source.probe_hash,
         "source": _outputs_of(source),
         "siblings": [_outputs_of(fp) for fp in siblings],

@@ -56,25 +56,28 @@ def run_audit(
 
     Example::
 
-        >>> import numpy as np
+        >>> import numpy as np, torch
+        >>> from pathlib import Path
         >>> rng = np.random.default_rng(0)
         >>> probes = sac_fast.ProbeSet.from_arrays(rng.integers(0, 256, (60, 4, 4, 3), dtype=np.uint8))
         >>> probes.save("probes.safetensors")
-        >>> models = rng.normal(size=(22, 60, 5))
+        >>> Path("siblings").mkdir()
+        >>> models = torch.randn(21, 60, 5, generator=torch.Generator().manual_seed(0))
         >>> for i, outputs in enumerate(models[:20] + 2 * models[20]):
-        ...     np.save("mine.npy" if i == 0 else f"independent{i}.npy", outputs)
-        >>> np.save("copy.npy", 3 * np.load("mine.npy"))
+        ...     made = sac_fast.Fingerprint(outputs, {"name": f"model {i}", "probe_hash": probes.content_hash})
+        ...     made.save(f"siblings/{i}.safetensors" if i else "mine.safetensors")
+        >>> theirs = sac_fast.Fingerprint(3 * sac_fast.Fingerprint.load("mine.safetensors").outputs, made.provenance)
+        >>> theirs.save("theirs.safetensors")
         >>> text = '''
-        ... source = { path = "mine.npy" }
+        ... source = { path = "mine.safetensors" }
         ... probes = { images = "probes.safetensors" }
-        ... independents = [ { path = "independent*.npy", kind = "same-data" } ]
-        ... suspects = [ { path = "copy.npy" } ]
+        ... siblings = { folder = "siblings" }
+        ... suspects = [ { path = "theirs.safetensors" } ]
         ... '''
-        >>> from pathlib import Path
         >>> _ = Path("case.toml").write_text(text)
         >>> result = sac_fast.run_audit("case.toml", stage="verdicts", progress=False)
         >>> result["tests"][0]["verdicts"]["ground"], result["p_value"]
-        ('null pool', {'copy.npy': 0.05})
+        ('siblings', {'theirs.safetensors': 0.05})
     """
     check_choice("stage", stage, STAGES)
     case = case if isinstance(case, Case) else load_case(case)

@@ -27,7 +27,7 @@ class CaseAnswers:
         severity: JPEG severity; None: images as they are.
         colour_order: of the models' inputs.
         suspects: model files, folders, patterns, ``.toml`` files of services, or ``https://…``.
-        independents: ``KIND=PATH``.
+        independents: ``PATH`` or ``KIND=PATH``.
     """
 
     source: str
@@ -77,6 +77,7 @@ _HEAD = """\
 alpha = 0.05            # bound on the probability that an honest suspect is called derived
 ground = "auto"         # or "siblings", "null pool", "both": fix it before you look at suspects
 score = "default"       # of the ground
+# kinds = ["same-data"] # kinds that suspects may be of if they are independent; default: all that are usual
 """
 _QUERIES = """\
 [queries]               # to services
@@ -139,8 +140,10 @@ def _siblings(answers: CaseAnswers) -> str:
 
 def _independent(text: str) -> str:
     kind, equals, path = text.partition("=")
-    fits = bool(equals) and kind in KINDS
-    require(fits, f"independents must be KIND=PATH with one of {', '.join(KINDS)}", text, ModelError)
+    if not equals:
+        return f'[[independents]]\npath = {_text(text)}\n# kind = "same-data"    # what they share with your model\n'
+    wanted = f"independents must be PATH or KIND=PATH with one of {', '.join(KINDS)}"
+    require(kind in KINDS, wanted, text, ModelError)
     return f"[[independents]]\npath = {_text(path)}\nkind = {_text(kind)}\n"
 
 

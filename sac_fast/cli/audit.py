@@ -43,7 +43,7 @@ class NewCaseOptions:
         Option(help="With --init: model file, folder, pattern, .toml of a service or its address; repeatable."),
     ] = None
     independent: Annotated[
-        list[str] | None, Option(metavar="KIND=PATH", help="With --init: independent models; repeatable.")
+        list[str] | None, Option(metavar="[KIND=]PATH", help="With --init: independent models; repeatable.")
     ] = None
 
     def write(self, file: Path) -> None:

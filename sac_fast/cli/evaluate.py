@@ -91,7 +91,7 @@ def evaluate(
     With several folders, or a folder of labelled zoos (TASK/SOURCE/zoo.json), the verdicts are evaluated on all
     sources: honest models accused by kind, thefts found by attack, number of siblings and queries.
     """
-    from ..evaluation.fitting import fit_calibration
+    from ..evaluation.fitting import describe_nulls, fit_calibration
     from ..evaluation.run import RESULTS_FILE
     from ..evaluation.run import evaluate as evaluate_zoo
     from ..labelled_zoo.folder import INDEX, LabelledZoo
@@ -114,6 +114,7 @@ def evaluate(
     fitted = None
     if fit.fit is not None:
         fitted = fit_calibration(LabelledZoo.load(folder), progress=progress)
+        print(f"sac-fast: {describe_nulls(fitted.null_counts(), alpha)}", file=sys.stderr)
     evaluation = evaluate_zoo(
         folder,
         presets=methods.preset or PRESETS,
@@ -129,6 +130,9 @@ def evaluate(
     )
     _write(evaluation, out, fit.fit, fitted, figures)
     _print(evaluation, prints.as_json)
+    if not evaluation.results["methods"]:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in evaluation.results["not_evaluated"].items())
+        raise ValueError(f"at least one score must be evaluated, got none ({reasons})")
 
 
 def _evaluate_sources(

@@ -97,6 +97,10 @@ class RunOptions:
     memory: Annotated[
         float | None, Option(min=0.01, max=_MAX_LIMIT, help="GB per worker; default: its share of the machine.")
     ] = None
+    max_outputs: Annotated[int, Option(min=1, help="Most outputs of a model for one probe.")] = 100_000
+    max_store: Annotated[
+        float | None, Option(min=0.0, max=_MAX_LIMIT, help="GB that this scan may add; default: half of the free disk.")
+    ] = None
     sandbox: Annotated[
         bool, Option(help="Keep workers from all files but models and libraries, and from the network.")
     ] = True
@@ -194,6 +198,8 @@ def scan(
         inputs=parse_fixed_inputs(networks.fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
+        max_outputs=how.max_outputs,
+        max_store_bytes=None if how.max_store is None else int(how.max_store * 1e9),
         sandbox=how.sandbox,
         readable=how.readable(),
     )

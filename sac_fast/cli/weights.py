@@ -21,6 +21,10 @@ def weights(
         list[Path] | None,
         Option(exists=True, help="Models made without A, to calibrate reordered units and ancestors; repeatable."),
     ] = None,
+    parent: Annotated[
+        list[Path] | None,
+        Option(exists=True, help="Instead of B: models of which A may be a merge, two or more; repeatable."),
+    ] = None,
     architecture: Annotated[
         str | None, Option(help="package.module:callable of the network: usual seeds that both began with are named.")
     ] = None,
@@ -37,6 +41,9 @@ def weights(
     from ..verify.weights import weights_test
     from .render.weights import show_weights
 
+    if parent:
+        _merge(a, b, parent, as_json)
+        return
     if b is None:
         given = {"--ancestor": ancestor, "--independent": independent, "--architecture": architecture, "--plot": plot}
         for option, value in given.items():
@@ -53,6 +60,16 @@ def weights(
     show_weights(result, as_json)
     if plot is not None:
         result.plot(plot)
+
+
+def _merge(child: Path, b: Path | None, parents: list[Path], as_json: bool) -> None:
+    """Shares of several parents."""
+    from ..verify.weights import explain_merge
+    from .render.weights import show_merge
+
+    refuse_if(b is not None, "--parent", f"goes with A alone, got also {str(b)!r}")
+    refuse_if(len(set(parents)) < 2, "--parent", f"must be given twice or more, got {len(set(parents))} models")
+    show_merge(str(child), explain_merge(child, {str(path): path for path in parents}), as_json)
 
 
 def _search(folder: Path, alpha: float, cache: Path | None, as_json: bool, quiet: bool) -> None:

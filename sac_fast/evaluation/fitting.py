@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..labelled_zoo.folder import LabelledZoo
 from ..scores import CALIBRATED, REGULARISATION, Calibration, CohortStatistic
+from ..verdict import nulls_needed
 from .loaded_zoo import is_adaptive, members_with_outputs, read_fingerprints, true_labels
 
 
@@ -53,3 +54,16 @@ def fit_calibration(
         labels={name: true_labels(zoo, name, prints[name][zoo.source.name].probe_hash) for name in probes},
         regularisation=regularisation,
     )
+
+
+def describe_nulls(counts: Mapping[str, int], alpha: float) -> str:
+    """How small a p-value the nulls of a calibration allow, by kind, in one sentence.
+
+    Args:
+        counts: numbers of nulls by kind.
+        alpha: the rate that is asked for.
+    """
+    each = ", ".join(f"{count} {kind} (smallest p {1 / (count + 1):.3g})" for kind, count in counts.items())
+    needed = nulls_needed(alpha)
+    enough = f"{alpha:g} needs {needed} of every kind that an honest suspect may be of"
+    return f"nulls of this calibration: {each}; α = {enough}"

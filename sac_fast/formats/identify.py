@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from ..errors import FileFormatError, ModelRefusedError
 from ..io.container import METADATA_KEY
-from ..io.files import StrPath, cannot_read, file_size, open_regular
+from ..io.files import StrPath, cannot_read, file_size, is_inside, open_regular, path_of
 from . import magic
 from .csv_table import looks_like_csv
 from .limits import Limits, refuse
@@ -140,7 +140,7 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
         refuse(found.reason or "missing", str(found), error)
     try:
         if root is not None:
-            _check_inside(_path_of(handle.fileno(), path), root, name)
+            _check_inside(path_of(handle.fileno(), path), root, name)
         limits.check_file(name, file_size(handle))
         limits.check_holes(name, handle)
     except BaseException:
@@ -150,7 +150,7 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
 
 
 def _check_inside(found: str, root: Path, name: str) -> None:
-    if not Path(found).is_relative_to(os.path.realpath(root)):
+    if not is_inside(found, root):
         refuse("symlink", f"{name} must lie in {os.fspath(root)!r}, got a link to a file outside of it")
 
 

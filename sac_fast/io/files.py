@@ -164,6 +164,34 @@ def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
     return content
 
 
+def blobs_of(root: StrPath) -> Path | None:
+    """``X/blobs`` of a folder ``X/snapshots/REVISION``, where a model hub keeps its files; None of any other."""
+    real = Path(os.path.realpath(root))
+    return real.parent.parent / "blobs" if real.parent.name == "snapshots" else None
+
+
+def is_inside(found: str, root: StrPath) -> bool:
+    """Whether a path without links lies in a folder, or in its `blobs_of`.
+
+    Args:
+        found: the path, as `os.path.realpath` gives it.
+        root: the folder.
+    """
+    return Path(found).is_relative_to(os.path.realpath(root)) or Path(found).parent == blobs_of(root)
+
+
+def path_of(descriptor: int, path: StrPath) -> str:
+    """Where an open file lies; "" where that is not known."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    # Without /proc: where the path leads to now, if that is the file that is open.
+    with contextlib.suppress(OSError):
+        found = os.path.realpath(path, strict=True)
+        if os.path.samestat(os.stat(found), os.fstat(descriptor)):
+            return found
+    return ""
+
+
 def is_store(folder: StrPath) -> bool:
     """Whether a folder has a store's database, by its header: a file of that name alone makes no store."""
     try:

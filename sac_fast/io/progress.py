@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import operator
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+#: Where stderr is no terminal: seconds between two lines.
+LINE_SECONDS = 30.0
 
 
 class ProgressBar:
-    """A bar on stderr with items done, rate and time left; nothing at all where stderr is no terminal.
+    """A bar on stderr with items done, rate and time left; where stderr is no terminal, a line every 30 seconds.
 
     Args:
         description: the words beside the bar.
@@ -23,6 +27,8 @@ class ProgressBar:
 
     def __init__(self, description: str, total: int | None = None, unit: str = "", enabled: bool = True) -> None:
         self._description, self._total, self._unit, self._enabled = description, total, unit, enabled
+        self._done, self._start = 0, time.monotonic()
+        self._next_line: float | None = None
         self._stack = ExitStack()
         self._bar: Any = None
         self._task: Any = None
@@ -45,6 +51,8 @@ class ProgressBar:
             columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
             self._bar = self._stack.enter_context(Progress(*columns, console=console, transient=True))
             self._task = self._bar.add_task(self._description, total=self._total, unit=self._unit, note="")
+        else:
+            self._next_line = time.monotonic() + LINE_SECONDS
         return self
 
     def __exit__(
@@ -59,8 +67,19 @@ class ProgressBar:
             count: how many.
             note: shown beside the rate, such as ``"3 failed"``.
         """
+        self._done += count
         if self._bar is not None:
             self._bar.update(self._task, advance=count, note=note)
+        elif self._next_line is not None and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            self._print_line(note)
+
+    def _print_line(self, note: str) -> None:
+        """One line of a log."""
+        of = "" if self._total is None else f" of {self._total}"
+        unit = f" {self._unit}" if self._unit else ""
+        parts = (f"{self._done}{of}{unit}", note, f"{time.monotonic() - self._start:.0f} s")
+        print(f"{self._description}: {', '.join(part for part in parts if part)}", file=sys.stderr, flush=True)
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None, enabled: bool = True) -> Iterator[T]:

@@ -21,6 +21,7 @@ from typing import Any
 _FORMULA = "=+\\-@＝＋－＠"
 _STARTS_FORMULA = re.compile(rf"['\s\"]*[{_FORMULA}]|'")
 _HIDDEN_FORMULA = re.compile(rf"(;['\s\"]*)(?=[{_FORMULA}])")
+_MAX_FIGURE_TEXT = 40  # longer ones leave no space for what is drawn
 _MARKDOWN = re.compile(r"[\\`*\[\]|~$!]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|@(?=[\w.-]+\.\w)")
 
 
@@ -75,8 +76,8 @@ def dot_text(value: object) -> str:
 
 
 def figure_text(value: object) -> str:
-    """The text as matplotlib draws it: no formula, and no name that a legend leaves out since it begins with ``_``."""
-    text = escape_text(value).replace("$", r"\$")
+    """The text as matplotlib draws it: short, no formula, and no name that a legend leaves out for its first ``_``."""
+    text = escape_text(value, _MAX_FIGURE_TEXT).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 

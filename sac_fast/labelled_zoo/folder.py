@@ -14,6 +14,7 @@ import dataclasses
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,8 +117,8 @@ class LabelledZoo:
     def __post_init__(self) -> None:
         for what in ("task", "preprocessing"):
             require(isinstance(getattr(self, what), Mapping), f"{what} must be a mapping", getattr(self, what))
-        names = [member.name for member in self.members]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        counts = Counter(member.name for member in self.members)
+        if twice := sorted(name for name, count in counts.items() if count > 1):
             raise ValueError(f"members must have different names, got {twice[0]!r} twice")
         sources = [member.name for member in self.members if member.role == "source"]
         if len(sources) not in self.source_counts:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..io.progress import track
+from ..neighbours.within import neighbours_within
 from ..ops import nearest_models, pairwise_correlation_distances
+from ..ops.dispatch import ranked_models
 
 _BLOCK = 1_024  # queries per call, between which progress is shown and Ctrl-C is handled
-#: Neighbours of a model that are searched first; doubled while all of them are related to it.
-FIRST_NEIGHBOURS = 16
 #: Larger groups are not split further, since that needs all of their distances at once.
 MAX_GROUP_SIZE = 4_000
 
@@ -62,58 +62,26 @@ def nearest_in_blocks(
         yield block, found.values.double().numpy(), candidates[found.indices.numpy()]
 
 
-def related_pairs(
-    outputs: list[Tensor],
-    threshold: float,
-    metric: str,
-    first_pass: str,
-    progress: bool,
-    nearest: tuple[Floats, Rows] | None = None,
-) -> Pairs:
-    """All pairs of models with a distance below the threshold.
-
-    The search starts with the nearest `FIRST_NEIGHBOURS` of every model and doubles their number for those models whose
-    neighbours all lie below the threshold. So the list is complete, and memory is that of the pairs, not m².
+def related_pairs(outputs: list[Tensor], threshold: float, metric: str, progress: bool) -> Pairs:
+    """All pairs of models with a distance below the threshold, in one exact sweep (`neighbours_within`).
 
     Args:
         outputs: m times (n, k_i).
         threshold: t; pairs with d < t are returned.
-        metric, first_pass: see `sac_fast.nearest_models`.
+        metric: of the distances.
         progress: a bar on stderr.
-        nearest: known distances and rows (m, t) of the t nearest of every model, itself included; the search continues
-            from there.
 
     Returns:
-        The pairs.
+        The pairs; memory is that of these, not m².
     """
-    found: list[tuple[Rows, Rows, Floats]] = []
-
-    def add(block: Rows, values: Floats, others: Rows) -> Rows:
-        """Add the pairs of the models whose search is complete; returns the other models."""
-        unfinished = (values[:, -1] < threshold) & (values.shape[1] < len(outputs))
-        below = (values < threshold) & ~unfinished[:, None]
-        found.append((np.broadcast_to(block[:, None], values.shape)[below], others[below], values[below]))
-        left: Rows = block[unfinished]
-        return left
-
-    everything = np.arange(len(outputs))
-    rows, top = everything, FIRST_NEIGHBOURS
-    if nearest is not None:
-        rows, top = add(rows, *nearest), 2 * nearest[0].shape[1]
-    while len(rows):
-        top = min(top, len(outputs))
-        words = f"pairs, {top} nearest"
-        blocks = nearest_in_blocks(outputs, rows, everything, top, metric, first_pass, words, progress)
-        rows, top = np.concatenate([add(*block) for block in blocks]), 2 * top
-    if not found:
-        return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    mine, others, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-    a, b = np.minimum(mine, others), np.maximum(mine, others)
-    order = np.lexsort((b, a))
-    a, b, distance = a[order], b[order], distance[order]
-    # Both ends find a pair, and each model itself; with ties at the last place only one end may find it.
-    keep = (a != b) & np.concatenate([[True], (a[1:] != a[:-1]) | (b[1:] != b[:-1])])
-    return Pairs(a[keep], b[keep], distance[keep])
+    ranked_metric, rows = ranked_models("outputs", outputs, metric)
+    blocks = neighbours_within(rows, threshold, metric=ranked_metric)
+    found = [
+        Pairs(*(values[some.distances < threshold] for values in (some.queries, some.models, some.distances)))
+        for some in track(blocks, "related pairs", enabled=progress)
+    ]
+    none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    return Pairs(*(np.concatenate(part) for part in zip(none, *found, strict=True)))
 
 
 def spanning_forest(count: int, pairs: Pairs) -> list[tuple[int, int, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,13 @@ def _graph(lineage: Lineage, sources: Collection[str]) -> Any:
 def _labels(names: Collection[str]) -> dict[str, str]:
     """A different escaped name for each model: two models must not share a node."""
     labels: dict[str, str] = {}
+    counts: Counter[str] = Counter()  # so that a thousand names of one appearance are not counted up from 1 each
     # Names that need no escapes stay unchanged, also where another one's escapes look the same.
     for name in sorted(names, key=lambda name: (escape_text(name) != name, name)):
         escaped = label = escape_text(name)
-        count = 1
         while label in labels:
-            count += 1
-            label = f"{escaped} ({count})"
+            counts[escaped] += 1
+            label = f"{escaped} ({counts[escaped] + 1})"
         labels[label] = name
     return {name: label for label, name in labels.items()}
 

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..neighbours.search import nearest_by_subset
 from ..ops import pairwise_correlation_distances
+from ..ops.dispatch import ranked_models
 from ..verdict import attainable_p_value, calibrated_threshold, holm, nulls_needed
 from ..verify.nulls import UNDECLARED
-from .forest import FIRST_NEIGHBOURS, Floats, Rows, nearest_in_blocks, related_pairs
+from .forest import Floats, Rows, nearest_in_blocks, related_pairs
 from .forms import Evidence, FormGroup
 from .nulls import Independents
 from .related import NearPairs
 from .result import Relative
 
-# Fewer models are compared exactly, others by an 8-bit sweep with exact ranking.
+# Fewer models are compared exactly, others by 8-bit sweeps with exact ranking.
 _MIN_SWEEP_MODELS = 2_000
 
 
@@ -69,17 +71,18 @@ def search_form(search_for: Search, top: int, alpha: float, metric: str, progres
     relatives: dict[str, tuple[Relative, ...]] = {}
     candidates = np.arange(len(names)) if among is None else np.array([row_of[name] for name in among], np.int64)
     is_candidate = np.isin(np.arange(len(names)), candidates)
-    first_pass = _first_pass(len(candidates))
-    if first_pass == "uint8":
-        notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
-    # One more than `top`, since the model itself may be a candidate.
-    count = min(top + 1, len(candidates))
-    is_everything = models is None and among is None
-    if is_everything:  # the search for pairs continues from these neighbours
-        count = min(max(count, FIRST_NEIGHBOURS), len(candidates))
-    search = (outputs, queries, candidates, count, metric, first_pass, "nearest models", progress)
-    none = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
-    values, others = _neighbours(*search) if len(queries) and count else none
+    is_large = len(candidates) >= _MIN_SWEEP_MODELS
+    if is_large and models is None and among is None:
+        values, others = _all_neighbours(outputs, top, metric, notes)
+    else:
+        first_pass = "uint8" if is_large else "none"
+        if is_large:
+            notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
+        # One more than `top`, since the model itself may be a candidate.
+        count = min(top + 1, len(candidates))
+        search = (outputs, queries, candidates, count, metric, first_pass, "nearest models", progress)
+        none = np.empty((len(queries), 0)), np.empty((len(queries), 0), np.int64)
+        values, others = _neighbours(*search) if len(queries) and count else none
     for row, distances, near in zip(queries, values, others, strict=True):
         keep = np.flatnonzero(near != row)[:top]
         tests = len(candidates) - int(is_candidate[row])
@@ -91,8 +94,7 @@ def search_form(search_for: Search, top: int, alpha: float, metric: str, progres
     near_pairs = None
     distinct = pool.distinct()
     if with_groups and (threshold := _threshold(outputs, distinct, alpha, metric, notes)) is not None:
-        nearest = (values, others) if is_everything else None
-        pairs = related_pairs(outputs, threshold, metric, _first_pass(len(names)), progress, nearest)
+        pairs = related_pairs(outputs, threshold, metric, progress)
         near_pairs = NearPairs(names, outputs, pairs, threshold, metric, notes)
     told = (None, (), []) if not len(known) else pool.describe()
     return Found(
@@ -106,8 +108,19 @@ def search_form(search_for: Search, top: int, alpha: float, metric: str, progres
     )
 
 
-def _first_pass(models: int) -> str:
-    return "none" if models < _MIN_SWEEP_MODELS else "uint8"
+def _all_neighbours(outputs: list[Tensor], top: int, metric: str, notes: list[str]) -> tuple[Floats, Rows]:
+    """The nearest of every model of very many, and a note of how many of them were found."""
+    ranked_metric, rows = ranked_models("outputs", outputs, metric)
+    found = nearest_by_subset(rows, None, min(top, len(rows) - 1), metric=ranked_metric)
+    if found.recall is None:
+        notes.append("candidates were found by an 8-bit sweep and then ranked exactly")
+    else:
+        notes.append(
+            "candidates were found by a random subset of the correlations and then ranked exactly: "
+            f"{found.recall.hits} of {found.recall.trials} neighbours looked for were found (at least "
+            f"{found.recall.lower:.1%} of all, with 95 % confidence)"
+        )
+    return found.distances, found.indices
 
 
 def _threshold(outputs: list[Tensor], known: Rows, alpha: float, metric: str, notes: list[str]) -> float | None:

@@ -148,8 +148,10 @@ class BlackBox:
         try:
             complete = run.run(images.items(), "first", progress=progress)
             if complete:
-                repeated = {key: images[key] for key in list(images)[: self.repeats]}
-                run.run(repeated.items(), "repeat")  # a spent budget leaves fewer of them
+                again = self._ledger.answers(self._service, "repeat")
+                left = [key for key in images if key not in again][: max(0, self.repeats - len(again))]
+                # a spent budget leaves fewer of them
+                run.run([(key, images[key]) for key in left], "repeat")
         finally:
             if isinstance(self._predict, HttpPredict):
                 self._predict.close()

@@ -166,7 +166,22 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
                 passed.append(PassedOver(inside, "a manifest" if path in manifests else what))
     found += [_like(defaults, path.relative_to(root).as_posix(), path, root) for path in unlisted]
     passed += [PassedOver(path.relative_to(root).as_posix(), "of a store", count) for path, count in outputs.items()]
-    return sorted(found, key=lambda entry: entry.name), sorted(passed, key=lambda one: one.name)
+    found, again = _one_of_each_blob(sorted(found, key=lambda entry: entry.name))
+    return found, sorted([*passed, *again], key=lambda one: one.name)
+
+
+def _one_of_each_blob(entries: list[ModelEntry]) -> tuple[list[ModelEntry], list[PassedOver]]:
+    """One entry for each file of the folder ``blobs`` of a model hub, by its name in the first snapshot."""
+    of_blob: dict[str, list[ModelEntry]] = {}
+    for entry in entries:
+        real = os.path.realpath(entry.path)
+        if os.path.basename(os.path.dirname(real)) == "blobs":
+            of_blob.setdefault(real, []).append(entry)
+    again: dict[str, PassedOver] = {}
+    for real, same in of_blob.items():
+        first = next((entry for entry in same if os.path.abspath(entry.path) != real), same[0])
+        again |= {e.name: PassedOver(e.name, "another name of a model") for e in same if e is not first}
+    return [entry for entry in entries if entry.name not in again], list(again.values())
 
 
 def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:

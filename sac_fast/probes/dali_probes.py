@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..errors import ProbeError
 from ..io.files import StrPath
 from .arguments import check_integer
 from .dali import DaliLoader, version
+from .folder import list_images
 from .probe_set import ProbeSet
 from .provenance import normal_provenance
 
@@ -57,6 +59,8 @@ def load_dali(source: StrPath | Sequence[StrPath], *, limit: int | None = None, 
     on = "cuda" if loader.device.startswith("cuda") else "cpu"
     record: dict[str, Any] = {"type": loader.type, "images": entries}
     record["decoder"] = {"engine": "dali", "device": on, "exact": on == "cpu", "version": version()}
+    if loader.type == "folder":
+        record["ignored"] = dict(list_images(Path(str(source)))[1])
     if loader.skip_bad:
         record["skipped"] = loader.skipped
     if loader.classes is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
-from ..io.files import StrPath, file_size, open_regular
+from ..io.files import StrPath, file_size, is_inside, open_regular
 from ..io.hashing import sha256_stream
 from ..io.progress import track
 from .arguments import as_integer, check_choice, check_integer
@@ -23,6 +23,29 @@ from .image_file import ImageBudget, TooMuchError, check_file_size, image_extens
 
 # Images, labels, source entry of the provenance, and its other entries.
 Folder = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64] | None, dict[str, Any], dict[str, Any]]
+
+
+# Endings of images that no decoder here reads: they are counted by name.
+_OTHER_IMAGES = {
+    *(
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".j2k",
+        ".svg",
+        ".psd",
+        ".exr",
+        ".hdr",
+        ".tga",
+        ".ico",
+        ".eps",
+        ".pdf",
+    ),
+    *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2"),
+}
+_MAX_DEPTH = 32  # of a link to a folder; the system follows 40 links
 
 
 @dataclass
@@ -93,7 +116,9 @@ def read_folder(folder: StrPath, options: FolderOptions) -> Folder:
         chosen = draw_names(names, limit, seed, per_class)
         if len(chosen) < count:
             source["drawn"] = {"of": count, "seed": seed} | ({} if per_class is None else {"per_class": per_class})
-    images, hashed, skipped = _decode(root, chosen, options)
+    images, hashed, skipped, converted = _decode(root, chosen, options)
+    if converted:
+        source["converted"] = converted
     source["images"] = [{"name": name, "sha256": digest} for name, digest in hashed.items()]
     if options.skip_bad:
         source["skipped"] = skipped
@@ -110,36 +135,58 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
     if not root.is_dir():
         raise ProbeError(f"folder must be an existing folder, got {str(root)!r}")
     extensions = image_extensions()
-    inside = root.resolve()
     names: list[str] = []
     ignored: Counter[str] = Counter()
 
     def refuse(error: OSError) -> None:
         raise ProbeError(f"cannot read folder {error.filename!r}: {error.strerror}") from error
 
-    for place, folders, files in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        ignored["linked folders"] += sum(os.path.islink(os.path.join(place, name)) for name in folders)
-        for name in files:
-            path = Path(place, name)
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() not in extensions:
-                ignored["other files"] += 1
-            elif not (real := Path(os.path.realpath(path))).is_relative_to(inside):
-                raise ProbeError(f"image {str(path)!r} must lie in the folder, got a link to {str(real)!r}")
-            elif not path.is_file() and path.exists():
-                ignored["not regular files"] += 1
-            else:  # broken links too, for which reading raises the error
-                names.append(path.relative_to(root).as_posix())
+    waiting = [root]
+    while waiting:
+        for place, folders, files in os.walk(waiting.pop(), onerror=refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            waiting += [
+                link for name in folders if os.path.islink(link := Path(place, name)) and _check_link(link, root)
+            ]
+            for name in files:
+                path = Path(place, name)
+                ending = path.suffix.lower()
+                if name.startswith("."):
+                    ignored["hidden files"] += 1
+                elif ending not in extensions:
+                    known = ending in _OTHER_IMAGES
+                    ignored[f"images of a format that is not read ({ending})" if known else "other files"] += 1
+                elif os.path.islink(path) and not is_inside(real := os.path.realpath(path), root):
+                    raise ProbeError(f"image {str(path)!r} must lie in the folder, got a link to {real!r}")
+                elif not path.is_file() and path.exists():
+                    ignored["not regular files"] += 1
+                else:  # broken links too, for which reading raises the error
+                    names.append(path.relative_to(root).as_posix())
     return sorted(names), +ignored
+
+
+def _check_link(link: Path, root: Path) -> bool:
+    """Refuse a link to a folder outside, or to one that it lies in; any other is entered."""
+    real = os.path.realpath(link)
+    if not Path(real).is_relative_to(os.path.realpath(root)):
+        raise ProbeError(f"folder {str(link)!r} must lie in {str(root)!r}, got a link to {real!r}")
+    if Path(os.path.realpath(link.parent)).is_relative_to(real) or len(link.relative_to(root).parts) > _MAX_DEPTH:
+        raise ProbeError(f"folder {str(link)!r} must not lead back to itself, got a link to {real!r}")
+    return True
 
 
 def class_names(root: Path, names: list[str]) -> list[str]:
     for name in names:
         if "/" not in name:
             raise ProbeError(f'labels="folder" needs every image in a sub-folder, got {name!r} in {str(root)!r}')
-    return sorted({name.split("/")[0] for name in names})
+    return natural_order({name.split("/")[0] for name in names})
+
+
+def natural_order(classes: Iterable[str]) -> list[str]:
+    """Names in order: numbers by their value where all are numbers, else as text."""
+    found = sorted(classes)
+    numbers = all(name.isascii() and name.isdecimal() for name in found)
+    return sorted(found, key=int) if numbers else found
 
 
 def draw_names(
@@ -189,15 +236,17 @@ def hash_files(root: Path, names: list[str], skip_bad: bool, progress: bool) -> 
 
 def _decode(
     root: Path, names: list[str], options: FolderOptions
-) -> tuple[npt.NDArray[np.uint8], dict[str, str], list[dict[str, str]]]:
+) -> tuple[npt.NDArray[np.uint8], dict[str, str], list[dict[str, str]], dict[str, int]]:
+    """Images, hashes by name, what was skipped, and the number of images by mode that were not RGB."""
     budget = ImageBudget(str(root))
     arrays: list[npt.NDArray[np.uint8]] = []
     hashes: dict[str, str] = {}
     skipped: list[dict[str, str]] = []
     sizes: Counter[tuple[int, int]] = Counter()
+    modes: Counter[str] = Counter()
     for name in track(names, "reading images", enabled=options.progress):
         try:
-            image, digest = read_image(root / name, budget)
+            image, digest = read_image(root / name, budget, root)
         except TooMuchError:
             raise
         except ProbeError as error:
@@ -207,6 +256,7 @@ def _decode(
             skipped.append({"name": name, "reason": str(error).replace(str(root / name), name)})
             continue
         sizes[image.height, image.width] += 1
+        modes[image.info["mode"]] += 1
         hashes[name] = digest
         # If sizes differ, reading goes on for the error message, which names all sizes.
         height, width = options.target or (image.height, image.width)
@@ -223,4 +273,4 @@ def _decode(
             f"images must have one size, got {len(sizes)} sizes (H×W): {shown}{', …' if len(sizes) > 5 else ''}; "
             "name one (--image-size, size=) and how images fit it (--fit, fit=: crop, stretch or pad)"
         )
-    return np.stack(arrays), hashes, skipped
+    return np.stack(arrays), hashes, skipped, {mode: count for mode, count in sorted(modes.items()) if mode != "RGB"}

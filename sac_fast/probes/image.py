@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import FileFormatError, ProbeError
-from ..io.files import StrPath, open_regular
+from ..io.files import StrPath, is_inside, open_regular, path_of
 from ..io.hashing import sha256_stream
 from .image_file import FORMATS, ImageBudget, TooMuchError, check_file_size, open_image
 
@@ -18,7 +18,9 @@ _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 FITS = ("crop", "stretch", "pad")
 
 
-def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.Image, str]:
+def read_image(
+    path: StrPath, budget: ImageBudget | None = None, root: StrPath | None = None
+) -> tuple[Image.Image, str]:
     """Decode the first frame of an image file to 8-bit RGB; the format is told by its content, one of `FORMATS`.
 
     EXIF orientation is applied. Alpha is dropped, as by ``Image.convert("RGB")``. 16-bit samples keep their high byte;
@@ -28,9 +30,11 @@ def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.
     Args:
         path: the file.
         budget: what the file is counted in; None: it stands alone.
+        root: a folder that the file, once it is open, must lie in; None: anywhere.
 
     Returns:
-        The RGB image and the SHA-256 of the file, ``"sha256:..."``.
+        The RGB image, whose ``info["mode"]`` is Pillow's name of the samples in the file, and the file's SHA-256,
+        ``"sha256:..."``.
 
     Raises:
         ProbeError: unreadable, truncated, of another format, too large (`MAX_PIXELS`, `MAX_FILE_BYTES`), or of a mode
@@ -43,6 +47,8 @@ def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.
     except FileFormatError as error:
         raise ProbeError(str(error)) from error
     with handle:
+        if root is not None and not is_inside(found := path_of(handle.fileno(), path), root):
+            raise ProbeError(f"image {name!r} must lie in the folder, got a link to {found!r}")
         size = os.fstat(handle.fileno()).st_size
         check_file_size(name, size)
         if budget is not None:
@@ -52,7 +58,9 @@ def read_image(path: StrPath, budget: ImageBudget | None = None) -> tuple[Image.
         try:
             with open_image(handle, FORMATS, budget) as image:
                 _check_samples(image)
-                return _to_rgb(ImageOps.exif_transpose(image)), digest
+                made = _to_rgb(ImageOps.exif_transpose(image))
+                made.info["mode"] = image.mode
+                return made, digest
         except TooMuchError:
             raise
         # Pillow's decoders raise many types on malformed bytes: struct.error, SyntaxError, IndexError, …

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import contextlib
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileFormatError, ProbeError
+from ..formats.limits import Limits
 from ..io.files import StrPath, open_regular, read_regular
 from .folder import class_names, list_images
 from .image_file import check_file_size, image_extensions
@@ -112,8 +114,13 @@ def _tar_items(path: Path) -> Iterator[Item]:
     labels: dict[str, int] = {}
     try:
         # Uncompressed only, so that a member can be read in place and cannot expand.
-        with open_regular(path) as handle, tarfile.open(fileobj=handle, mode="r:") as archive:
+        with contextlib.ExitStack() as stack:
+            handle = stack.enter_context(open_regular(path))
+            Limits().check_holes(repr(str(path)), handle)
+            archive = stack.enter_context(tarfile.open(fileobj=handle, mode="r:"))
             for member in archive:
+                if member.size < 0 or member.offset_data < member.offset:
+                    raise ProbeError(f"tar {str(path)!r} must hold members of natural sizes, got {member.size}")
                 folder, _, base = member.name.rpartition("/")
                 key, _, ending = base.partition(".")
                 key = f"{folder}/{key}"
@@ -127,7 +134,7 @@ def _tar_items(path: Path) -> Iterator[Item]:
                 elif ending == "cls":
                     found = archive.extractfile(member)
                     labels[key] = int(found.read(32)) if found else 0
-    except (tarfile.TarError, FileFormatError, ValueError, OSError) as error:
+    except (tarfile.TarError, FileFormatError, ValueError, OSError, RecursionError) as error:
         if isinstance(error, ProbeError):
             raise
         raise ProbeError(f"tar {str(path)!r} must be a sound, uncompressed tar, got {error}") from error

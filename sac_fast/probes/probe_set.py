@@ -93,8 +93,9 @@ class ProbeSet:
         """Probes from all image files of a folder and its sub-folders, in the order of their names.
 
         Image files have an extension of a format that Pillow decodes (without EPS and PS, which run Ghostscript).
-        Other files, pipes and devices are ignored and counted in the provenance. Hidden files and folders are skipped,
-        links to folders are not followed. An unreadable image file is an error. `sac_fast.probes.image.read_image`
+        Other files, pipes, devices and hidden files are ignored and counted in the provenance by reason, images of
+        formats that are not read by their ending. Links are followed inside the folder (and from a snapshot of a model
+        hub to its blobs). An unreadable image file is an error. `sac_fast.probes.image.read_image`
         defines the conversion to 8-bit RGB (first frame, EXIF orientation applied, alpha dropped, high byte of 16-bit
         samples).
 
@@ -103,7 +104,8 @@ class ProbeSet:
             size: ``(H, W)`` or the side of a square, in pixels. Default: no resize; all images must have one size.
             fit: ``"crop"`` (centre), ``"stretch"`` or ``"pad"`` (black) for images of another aspect ratio.
             resample: ``"nearest"``, ``"box"``, ``"bilinear"``, ``"hamming"``, ``"bicubic"`` or ``"lanczos"``.
-            labels: ``"folder"``: the index of the first sub-folder's name among the sorted names; ``"none"``.
+            labels: ``"folder"``: the index of the first sub-folder among the names in order (numbers by value);
+                ``"none"``.
             limit: largest number of images: the first ones, or with ``seed`` a random draw, in order of names.
             seed: seed of the draw.
             commit_seed: instead of ``seed``: draw ``limit`` images by `sac_fast.probes.committed_draw`, in that order.
@@ -116,7 +118,7 @@ class ProbeSet:
             The probes.
 
         Raises:
-            ProbeError: no image, an unreadable one, a link to a file outside the folder, mixed sizes without ``size``,
+            ProbeError: no image, an unreadable one, a link out of the folder or in circles, mixed sizes without ``size``,
                 a class with too few images, or a wrong argument.
         """
         options = FolderOptions(

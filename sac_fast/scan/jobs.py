@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,10 @@ CPU_BATCH_SIZE = 64
 BAD_ARGUMENTS = "bad-arguments"
 #: Reason of weights that only a manifest inside the folder names an architecture for, whose code would be run.
 UNTRUSTED_ARCHITECTURE = "untrusted-architecture"
+
+
+#: Reason of a model whose outputs would exceed what a scan may add to a store.
+OVER_BUDGET = "over-budget"
 
 
 class ScanError(SacFastError, RuntimeError):
@@ -97,6 +102,8 @@ class WorkerSettings:
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
+        max_outputs: most outputs of a model for one probe.
+        max_store_bytes: of the outputs that one scan adds to a store; None: half of what is free on its disk.
         threads: of one worker; another number than 1 can change the last bits of outputs.
         sandbox: whether the workers that `scan_models` starts may read the models' files and libraries only, and have
             no network; see `sac_fast.scan.sandbox`.
@@ -115,6 +122,8 @@ class WorkerSettings:
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     table: TableFormat = field(default_factory=TableFormat)
+    max_outputs: int = 100_000
+    max_store_bytes: int | None = None
     threads: int = 1
     sandbox: bool = True
     readable: Sequence[str] | None = None
@@ -188,7 +197,7 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     # The first four are part of the entry; larger limits count only with `retry_failed`, and less that may be read.
     for name in (
         *("preprocessing", "table", "weights_key", "inputs"),
-        *("timeout", "memory_bytes", "threads", "sandbox", "readable"),
+        *("timeout", "memory_bytes", "threads", "sandbox", "readable", "max_outputs", "max_store_bytes"),
     ):
         del common[name]
     try:
@@ -310,3 +319,10 @@ def code_version(device: str, settings: WorkerSettings) -> str:
     batch = settings.batch_size_on(device)
     how = f"{kind}, batch {batch or 'largest'}" + (", 1 thread, channels last where it fits" if kind == "cpu" else "")
     return f"sac_fast {package_version()}, torch {torch.__version__}, {how}"
+
+
+def store_budget(settings: WorkerSettings, folder: Path) -> int:
+    """How many bytes of outputs a scan may add to a store."""
+    if settings.max_store_bytes is not None:
+        return settings.max_store_bytes
+    return shutil.disk_usage(folder).free // 2

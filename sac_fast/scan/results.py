@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from ..ops import correlation_distance, correlation_distances
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
 from ..store.vectors import update_vectors
-from .jobs import BAD_ARGUMENTS, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
+from .jobs import BAD_ARGUMENTS, OVER_BUDGET, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
 from .onnx_external import external_files
 from .protocol import ENVIRONMENT, SURROUNDINGS, RunResult, failed
 
@@ -41,12 +42,14 @@ class RecordBuilder:
     Attributes:
         probe_hash, settings, code_version: of the scan.
         rows: number of probes of the sources, which all outputs must have; None: there are no sources.
+        left_bytes: of the outputs that the scan may still add.
     """
 
     probe_hash: str
     settings: WorkerSettings
     code_version: str
     rows: int | None = None
+    left_bytes: int = sys.maxsize
 
     def build(self, job: Job, result: RunResult) -> tuple[ModelRecord, RunResult]:
         """The record of a result, and the result or the failure that replaces it where no store can hold it."""
@@ -67,6 +70,7 @@ class RecordBuilder:
         if rows is not None and self.rows is not None and rows != self.rows:
             message = f"outputs must have {self.rows:,} rows like the sources, got {rows:,}"
             result = failed("wrong-shape", message, result.format)
+        result = self._within_budget(result)
         bare = ModelRecord(
             name=entry.name,
             path=str(entry.path)[:MAX_TEXT],
@@ -81,6 +85,20 @@ class RecordBuilder:
             if result.outputs is None:
                 return bare, result
             return bare, failed(BAD_ARGUMENTS, f"the entry must be one that a store can hold, got {error}")
+
+    def _within_budget(self, result: RunResult) -> RunResult:
+        """The result, or the failure of outputs that are too wide, or would fill the disk."""
+        if result.outputs is None:
+            return result
+        width, size = result.outputs.shape[1], result.outputs.nbytes
+        if width > self.settings.max_outputs:
+            message = f"models must have at most {self.settings.max_outputs:,} outputs, got {width:,}"
+            return failed("too-large", message, result.format)
+        if size > self.left_bytes:
+            message = f"{self.left_bytes:,} bytes are left of what this scan may add to the store, got {size:,}"
+            return failed(OVER_BUDGET, message, result.format)
+        self.left_bytes -= size
+        return result
 
     def _values(self, job: Job, result: RunResult) -> dict[str, Any]:
         entry, recorded = job.entry, result.recorded

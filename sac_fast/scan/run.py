@@ -37,6 +37,7 @@ from .jobs import (
     listing_of,
     probe_count,
     request_hash,
+    store_budget,
 )
 from .known_names import KnownNames, stamp_of
 from .onnx_external import external_files, names_of, with_external
@@ -149,12 +150,13 @@ def scan_models(
                 settings = dataclasses.replace(settings, readable=places)
             executor = WorkerPool(probes if isinstance(probes, ProbeSet) else None, devices, settings)
             stack.enter_context(contextlib.closing(executor))
+        left = store_budget(settings, store.folder)
         signals = stack.enter_context(StopSignals())
         bar = stack.enter_context(ProgressBar("scanning", len(listing.entries), "models", progress))
         scan = _Scan(
             store=store,
             executor=executor,
-            builder=RecordBuilder(probe_hash, settings, code_version(devices[0], settings)),
+            builder=RecordBuilder(probe_hash, settings, code_version(devices[0], settings), left_bytes=left),
             retry_failed=retry_failed,
             names=KnownNames(store, probe_hash, replace),
             signals=signals,

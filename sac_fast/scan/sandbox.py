@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..io.files import blobs_of
 from ..models import ModelEntry
 
 _PR_SET_NO_NEW_PRIVS, _PR_GET_SECCOMP, _PR_SET_SECCOMP, _SECCOMP_FILTER = 38, 21, 22, 2
@@ -97,7 +98,8 @@ def places_of(entries: Iterable[ModelEntry], code: str | None) -> list[str]:
     found: dict[str, None] = {} if code is None else {code: None}
     for entry in entries:
         if entry.root is not None:
-            found[os.path.realpath(entry.root)] = None
+            blobs = blobs_of(entry.root)
+            found |= dict.fromkeys([os.path.realpath(entry.root), *([] if blobs is None else [os.fspath(blobs)])])
             continue
         for path in (os.path.abspath(entry.path), os.path.realpath(entry.path)):
             found[os.path.dirname(path)] = None

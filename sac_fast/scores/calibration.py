@@ -164,6 +164,11 @@ class Calibration:
             regularisation=regularisation,
         )
 
+    def null_counts(self) -> dict[str, int]:
+        """Numbers of independents by kind, each of them a null; those that declare none are undeclared."""
+        kinds = [self.kinds.get(name, "undeclared") for name in next(iter(self.cohort.values()))]
+        return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
     def conformal_distances(
         self, suspect: Mapping[str, Tensor], nulls: Mapping[str, Mapping[str, Tensor]] | None = None
     ) -> Floats:

@@ -49,6 +49,7 @@ def _labels(o: Tensor) -> Tensor:
 
 
 #: Steps without a parameter.
+MAX_STEPS = 8  # of one transform
 PLAIN_STEPS: dict[str, Callable[[Tensor], Tensor]] = {
     "raw": lambda o: o,
     "standardize": _standardize,
@@ -81,6 +82,8 @@ def parse_transform(name: str) -> list[tuple[str, float | None]]:
         [('softmax', 4.0), ('standardize', None)]
     """
     steps: list[tuple[str, float | None]] = []
+    if (count := name.count("+") + 1) > MAX_STEPS:
+        raise ValueError(f"transform must have at most {MAX_STEPS} steps, got {count:,}")
     for part in name.split("+"):
         match = _STEP.fullmatch(part)
         if match is None or match[1] not in (*PLAIN_STEPS, *TEMPERATURE_STEPS):

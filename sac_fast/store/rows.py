@@ -13,10 +13,11 @@ from ..errors import StoreError
 from .database import bound
 from .records import DETAILS, MAX_TEXT, FileStamp, ModelRecord
 
-#: The columns that `record_of` reads, in its order.
+#: The columns that `record_of` reads, in its order. Not the result's key, which many models may share: `check_store`
+#: compares it.
 SELECT = (
     "SELECT m.name, m.probe_hash, m.status, m.reason, m.message, r.n, r.k, r.outputs_file, v.request, v.seconds, "
-    "m.digest, m.details, r.key, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode FROM models m "
+    "m.digest, m.details, r.digest, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode FROM models m "
     "LEFT JOIN results r ON r.digest = m.digest "
     "LEFT JOIN visits v ON v.name = m.name AND v.probe_hash = m.probe_hash "
 )
@@ -30,7 +31,7 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
     Raises:
         StoreError: the row is not one that this package writes.
     """
-    digest, details, key, *stamp = row[len(_FIELDS) :]
+    digest, details, of_result, *stamp = row[len(_FIELDS) :]
     try:
         values = json.loads(details)
         if not isinstance(values, dict) or set(values) != set(DETAILS):
@@ -39,7 +40,7 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
         record = ModelRecord(**values, **dict(zip(_FIELDS, row, strict=False)))
         if (record.status == "done") != (record.outputs_file is not None):
             raise ValueError(f"status must be done exactly where there are outputs, got {record.status!r}")
-        if record.status == "done" and (record.key.digest != digest or record.key.json != key):
+        if record.status == "done" and not digest == of_result == record.key.digest:
             raise ValueError("the result must have the key of the model, got another key")
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"the store's row of the model {str(row[0])[:80]!r} is damaged: {error}") from error

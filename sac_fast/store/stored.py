@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..errors import StoreError
 from ..io.progress import track
+from ..io.text import escape_text
 from .records import ModelRecord
 from .store import ModelStore
+
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress
         progress: a bar on stderr.
 
     Returns:
-        Names, outputs and records; failed models are counted in the notes.
+        Names, outputs and records. Failed models are counted in the notes, and models with another number of rows
+        than most are named there: one such file of somebody else must not end the search.
 
     Raises:
         StoreError: no or several such probe sets, fewer than two models, or damaged outputs.
@@ -40,12 +45,16 @@ def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress
     probe_hash = store.complete_probe_hash(probe_hash or "", "done")
     records = list(store.records(probe_hash))
     done = [record for record in records if record.status == "done"]
-    rows = {record.n for record in done}
-    if len(rows) > 1:
-        raise StoreError(f"models must have outputs for the same number of probes, got {sorted(rows, key=str)}")
+    usual = Counter(record.n for record in done).most_common(1)[0][0] if done else None
+    others = [record for record in done if record.n != usual]
+    done = [record for record in done if record.n == usual]
     if len(done) < 2:
         raise StoreError(f"the store must hold outputs of at least two models for {probe_hash}, got {len(done)}")
     outputs = tuple(store.outputs(record) for record in track(done, "reading outputs", enabled=progress))
-    left = len(records) - len(done)
-    notes = (f"{left} models without outputs (failed or to be redone) are left out",) if left else ()
-    return StoredOutputs(probe_hash, tuple(record.name for record in done), outputs, tuple(done), notes)
+    left = len(records) - len(done) - len(others)
+    notes = [f"{left} models without outputs (failed or to be redone) are left out"] if left else []
+    if others:
+        named = ", ".join(f"{escape_text(record.name, 80)!r} ({record.n})" for record in others[:_MAX_NAMED])
+        more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
+        notes.append(f"models with another number of rows than {usual} are left out: {named}{more}")
+    return StoredOutputs(probe_hash, tuple(record.name for record in done), outputs, tuple(done), tuple(notes))

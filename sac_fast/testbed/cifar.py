@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ..io.files import read_regular
 from ..labelled_zoo.images import Images
 
 _PIXELS = 3 * 32 * 32
+_MAX_STEPS = 1_000_000  # of a pickle; each of its 50,000 images has a name and two labels
 MAX_BYTES = 200_000_000  # the training images of CIFAR-100 have 154 MB
 
 
@@ -126,6 +128,13 @@ def _pixels(stand: Any) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8).reshape(sides)
 
 
+def _check_memo(content: bytes) -> None:
+    """Refuse places in the memo beyond the number of steps: the unpickler makes room for all below them."""
+    for step, (opcode, value, _) in enumerate(pickletools.genops(content)):
+        if step > _MAX_STEPS or ("PUT" in opcode.name and isinstance(value, int) and value > step):
+            raise pickle.UnpicklingError("it takes too many steps, or places in the memo that it has no use for")
+
+
 def read_pickled_batch(path: Path, data: Cifar = CIFAR10) -> Images:
     """Read one file of the pickled version.
 
@@ -141,6 +150,7 @@ def read_pickled_batch(path: Path, data: Cifar = CIFAR10) -> Images:
     """
     content = read_regular(path, MAX_BYTES, f"as a batch of {data.name}")
     try:
+        _check_memo(content)
         batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         if not isinstance(batch, dict):
             raise ValueError(f"it holds a {type(batch).__name__}")

@@ -30,6 +30,7 @@ from .cifar import find_cifar, read_cifar
 
 SCRIPT_FILES = ("dataset_defend.h5", "dataset_attack.h5", "dataset_test.h5")
 # Session, gender and number of the person, emotion, angle; the data set's own naming (Lundqvist et al., 1998).
+_MAX_CLASSES = 100_000  # a label of 20 million would make as many names
 _KDEF = re.compile(r"[AB]([FM]\d\d)(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)\.[^.]+", re.IGNORECASE)
 EMOTIONS = ("AF", "AN", "DI", "HA", "NE", "SA", "SU")
 MAX_ANNOTATION_BYTES = 64 << 20
@@ -165,7 +166,9 @@ def _hdf5(path: Path, size: int) -> Images:
 
 
 def _numbered(labels: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(str(label) for label in range(int(labels.max()) + 1))
+    if (largest := int(labels.max())) >= _MAX_CLASSES:
+        raise ProbeError(f"labels must be below {_MAX_CLASSES:,}, got {largest:,}")
+    return tuple(str(label) for label in range(largest + 1))
 
 
 def scaled(images: Images, size: int) -> Images:

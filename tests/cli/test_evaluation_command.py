@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import re
 
 import numpy as np
 import pytest
@@ -46,7 +47,10 @@ def test_every_figure_is_drawn(tmp_path, zoo):
 def test_from_a_zoo_to_tables_and_a_verdict(tmp_path, zoo, run):
     out, fit = tmp_path / "out", tmp_path / "source.calibration"
     code, text, err = run("evaluate", zoo.folder, "--out", out, "--fit", fit, "--no-figures", "-q", "--alpha", "0.1")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert re.fullmatch(
+        r"sac-fast: nulls of this calibration: .* \(smallest p [0-9.]+\).*; α = 0.1 needs 9 of .*\n", err
+    )
     assert text.startswith("# Evaluation")
     results = json.loads((out / "results.json").read_text())
     assert results["command"].startswith("sac-fast evaluate")
@@ -121,6 +125,16 @@ def test_a_fit_that_cannot_be_is_refused_before_the_work(tmp_path, run, monkeypa
     code, text, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--fit", tmp_path / "c", "-q")
     assert (code, text) == (1, "")
     assert "a fit needs at least 4 independents and 1 stolen model" in err
+
+
+def test_an_evaluation_of_nothing_fails(tmp_path, run):
+    zoo = make_zoo(tmp_path / "zoo", independents=3)
+    code, _, err = run(
+        "evaluate", zoo.folder, "--out", tmp_path / "out", "--preset", "calibrated", "--no-figures", "-q"
+    )
+    assert code == 1
+    assert "at least one score must be evaluated, got none (calibrated: " in err
+    assert (tmp_path / "out" / "results.json").is_file()
 
 
 @pytest.mark.parametrize("step", ["sac_fast.evaluation.figures.write_figures", "sac_fast.scores.Calibration.save"])

@@ -1,5 +1,6 @@
 """The command line starts quickly: what is slow to import waits until a command runs."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 COMMANDS = {
     *("info", "demo", "fingerprint", "verify", "weights", "scan", "relatives"),
-    *("siblings", "simulate", "evaluate", "bench", "probes", "store", "testbed"),
+    *("siblings", "simulate", "evaluate", "bench", "probes", "store", "testbed", "audit", "report", "show"),
 }
 
 

@@ -1,9 +1,11 @@
-"""The progress bar: nothing in a log, a bar with count, rate and note in a terminal."""
+"""The progress bar: a line every 30 seconds in a log, a bar with count, rate and note in a terminal."""
 
 import re
+import types
 
 import pytest
 
+from sac_fast.io import progress
 from sac_fast.io.progress import ProgressBar, track
 
 
@@ -19,7 +21,25 @@ def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def test_a_log_gets_nothing_not_even_an_empty_line(capsys, monkeypatch):
+def test_a_log_gets_a_line_every_thirty_seconds(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    clock = [100.0]
+    # not the module's own function: rich would take it, too
+    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    with ProgressBar("scanning", 9, unit="models") as bar:
+        for seconds in (10.0, 19.0, 2.0, 10.0, 25.0):
+            clock[0] += seconds
+            bar.advance(note="1 failed")
+    assert (
+        capsys.readouterr().err == "scanning: 3 of 9 models, 1 failed, 31 s\nscanning: 5 of 9 models, 1 failed, 66 s\n"
+    )
+    with ProgressBar("reading", enabled=False) as bar:
+        clock[0] += 100
+        bar.advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_short_job_leaves_nothing_in_a_log_not_even_an_empty_line(capsys, monkeypatch):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     assert list(track([1, 2], "reading")) == [1, 2]
     with ProgressBar("scanning", 2, unit="models") as bar:

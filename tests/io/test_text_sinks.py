@@ -118,7 +118,7 @@ def test_figures_draw_the_text_and_no_formula(text):
     axes.set_yticks([0.5], [figure_text(text)])
     assert len(axes.get_legend_handles_labels()[1]) == 1
     shown, is_math = Text()._preprocess_math(figure_text(text))
-    assert (shown.strip(), is_math) == (escape_text(text).strip(), False)
+    assert (shown.strip(), is_math) == (escape_text(text, 40).strip(), False)
 
 
 def test_texts_are_changed_at_any_depth_and_nothing_else():

@@ -134,17 +134,12 @@ def test_a_copy_is_no_row_of_its_own():
     assert ("m3", "m30") in found.groups
 
 
-@pytest.mark.parametrize("known", [None, 2, 20, 50])
-def test_all_pairs_below_the_threshold_however_many(known):
+def test_all_pairs_below_the_threshold_however_many():
     rng = np.random.default_rng(2)
     outputs = [torch.from_numpy(row) for row in [*family(rng, 45, 0.05), *family(rng, 5, 0.05)]]
     table = np.array([[defined_distance(a.numpy(), b.numpy(), "cosine") for b in outputs] for a in outputs])
     threshold = float(np.sort(table[:45, :45][np.triu_indices(45, 1)])[600:602].mean())
-    nearest = None
-    if known is not None:
-        order = np.argsort(table, axis=1, kind="stable")[:, :known]
-        nearest = np.take_along_axis(table, order, 1), order
-    pairs = related_pairs(outputs, threshold, "cosine", "none", False, nearest)
+    pairs = related_pairs(outputs, threshold, "cosine", False)
     expected = {(a, b) for a, b in zip(*np.nonzero(np.triu(table < threshold, 1)), strict=True)}
     assert set(zip(pairs.a, pairs.b, strict=True)) == expected
     np.testing.assert_allclose(pairs.distance, table[pairs.a, pairs.b], atol=1e-9)
@@ -157,7 +152,7 @@ def test_groups_are_scipys_average_linkage():
     threshold = float(np.quantile(table[np.triu_indices(24, 1)], 0.25))
     labels = fcluster(linkage(squareform(table, checks=False), "average"), threshold, "distance")
     expected = {tuple(np.flatnonzero(labels == label)) for label in set(labels) if (labels == label).sum() > 1}
-    pairs = related_pairs(outputs, threshold, "cosine", "none", False)
+    pairs = related_pairs(outputs, threshold, "cosine", False)
     groups = groups_of(outputs, pairs, threshold, "cosine", [])
     assert {tuple(group) for group in groups} == expected
     assert len(expected) >= 2
@@ -167,7 +162,7 @@ def test_groups_are_scipys_average_linkage():
 def test_the_forest_of_no_pairs_is_empty():
     rng = np.random.default_rng(4)
     outputs = [torch.from_numpy(rng.standard_normal((N, K))) for _ in range(4)]
-    pairs = related_pairs(outputs, 0.0, "cosine", "none", False)
+    pairs = related_pairs(outputs, 0.0, "cosine", False)
     assert len(pairs.a) == 0
     assert spanning_forest(4, pairs) == []
     assert groups_of(outputs, pairs, 0.0, "cosine", []) == []

@@ -167,6 +167,7 @@ def test_repeats_measure_drift(server, probes):
     steady = box_of(server, "/label", answer="result.label", output_form="labels", repeats=5)
     steady.ask(probes)
     steady.ask(probes)
+    steady.ask(probes.subset(range(11, -1, -1)))
     assert (steady.drift().repeated, steady.drift().changed, steady.counts["asked"]) == (5, 0, 17)
     options = {"answer": "result.label", "output_form": "labels", "concurrency": 1, "repeats": 5}
     moving = box_of(server, "/drift", **options)  # an even number of probes: the same answers again, then not

@@ -14,6 +14,7 @@ from sac_fast.errors import FileFormatError, ModelError, ModelRefusedError
 from sac_fast.formats.identify import open_model_file
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
 from sac_fast.models import Limits, ModelEntry, Preprocessing, list_entries, open_model, save_weights
+from sac_fast.models.entries import list_models
 
 HALF = Preprocessing(mean=(0.5,), std=(0.25,))
 TOML = """
@@ -226,3 +227,27 @@ def test_a_labelled_zoo(tmp_path: Path) -> None:
         ("other", ("independent", "other-data"), HALF),
     ]
     assert [open_model(entry).kwargs for entry in entries] == [arguments, arguments]
+
+
+def test_blobs_of_a_hub_are_one_model_each(tmp_path: Path) -> None:
+    hub = tmp_path / "models--x--y"
+    (hub / "blobs").mkdir(parents=True)
+    np.save(tmp_path / "a.npy", np.ones((3, 2)))
+    (tmp_path / "a.npy").rename(hub / "blobs" / "ab12")
+    for revision in ("rev1", "rev2"):
+        snapshot = hub / "snapshots" / revision
+        snapshot.mkdir(parents=True)
+        (snapshot / "model.npy").symlink_to("../../blobs/ab12")
+    np.save(hub / "other.npy", np.ones((3, 2)))
+    (hub / "snapshots" / "rev2" / "out.npy").symlink_to("../../other.npy")
+    found = {entry.name: entry for entry in list_entries(hub / "snapshots" / "rev2")}
+    with open_model(found["model.npy"]) as opened:
+        assert opened.run(None).shape == (3, 2)
+    with pytest.raises(ModelRefusedError) as caught:
+        open_model(found["out.npy"])
+    assert caught.value.reason == "symlink"
+    listing = list_models(hub)
+    assert [entry.name for entry in listing.entries] == [
+        *("other.npy", "snapshots/rev1/model.npy", "snapshots/rev2/out.npy"),
+    ]
+    assert listing.counts() == {"another name of a model": 2}

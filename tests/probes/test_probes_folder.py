@@ -52,7 +52,12 @@ def test_folder_order_content_and_provenance(tmp_path: Path) -> None:
     source = probes.provenance["source"]
     assert source["images"] == [{"name": name, "sha256": sha256(root / name)} for name in order]
     assert source["name"] == "photos"
-    assert source["ignored"] == {"other files": 2, "not regular files": 1}
+    assert source["ignored"] == {
+        "hidden files": 1,
+        "images of a format that is not read (.eps)": 1,
+        "other files": 1,
+        "not regular files": 1,
+    }
     assert probes.provenance["kind"] == "normal"
     assert probes.provenance["versions"]["pillow"] == PIL.__version__
     assert probes.provenance["versions"]["numpy"] == np.__version__
@@ -214,10 +219,13 @@ def test_links(tmp_path: Path) -> None:
     root = tmp_path / "root"
     write_image(root / "a.png", noise(2, 2, 3))
     (root / "b.png").symlink_to(root / "a.png")
-    (root / "elsewhere").symlink_to(outside.parent, target_is_directory=True)
     probes = ProbeSet.from_folder(root)
     assert [entry["name"] for entry in probes.provenance["source"]["images"]] == ["a.png", "b.png"]
-    assert probes.provenance["source"]["ignored"] == {"linked folders": 1}
+    assert probes.provenance["source"]["ignored"] == {}
+    (root / "elsewhere").symlink_to(outside.parent, target_is_directory=True)
+    with pytest.raises(ProbeError, match=r"elsewhere' must lie in .*, got a link to .*outside"):
+        ProbeSet.from_folder(root)
+    (root / "elsewhere").unlink()
     (root / "c.png").symlink_to(outside)
     with pytest.raises(ProbeError, match=r"c\.png' must lie in the folder, got a link to .*secret\.png"):
         ProbeSet.from_folder(root)

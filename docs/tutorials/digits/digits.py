@@ -7,6 +7,7 @@ Only `build`, `other` and `train` concern sac_fast: they are the owner's own cod
 """
 
 import base64
+import hashlib
 import io
 import json
 import pathlib
@@ -122,6 +123,8 @@ class Service(BaseHTTPRequestHandler):
 
     def do_POST(self):
         content = self.rfile.read(int(self.headers["content-length"]))
+        with (HERE / "requests.log").open("a") as log:
+            log.write(f"{self.path} {hashlib.sha256(content).hexdigest()}\n")
         file = io.BytesIO(base64.b64decode(json.loads(content)["image"]))
         pixels = torch.from_numpy(np.asarray(Image.open(file).convert("L"), np.float32) / 255)
         with torch.no_grad():

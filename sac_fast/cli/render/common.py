@@ -73,7 +73,9 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
     n, height, width, _ = probes.images.shape
     steps = [step for step in probes.provenance.get("augmentation", []) if step.get("kind") == "jpeg"]
     jpeg = steps[-1] if steps else {}
-    skipped = probes.provenance.get("source", {}).get("skipped", [])
+    source = probes.provenance.get("source", {})
+    skipped, passed_over = source.get("skipped", []), source.get("ignored", {})
+    converted, classes = source.get("converted", {}), source.get("classes", [])
     result = {
         "file": str(out),
         "probes": n,
@@ -84,9 +86,16 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         "jpeg_engine": jpeg.get("engine"),
         "exact": jpeg.get("exact"),
         "skipped": len(skipped),
+        "passed_over": passed_over,
+        "converted_to_rgb": converted,
         "labelled": probes.labels is not None,
         "probe_hash": probes.content_hash,
     }
+    notes = [f"{count:,} passed over: {what}" for what, count in passed_over.items()]
+    notes += [f"{count:,} images of mode {mode} made RGB" for mode, count in converted.items()]
+    if classes != sorted(classes):
+        notes.append(f"classes are numbered in the order {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}")
+    show_notes(notes)
     print_result(result, as_json, "probes")
 
 

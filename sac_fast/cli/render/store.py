@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from .common import make_table, print_pairs
 if TYPE_CHECKING:
     from ...store import CheckReport, ModelRecord, SourceDistance
 
+_COLUMNS = ("model", "status", "format", "architecture", "outputs", "probes", "tags or reason")
+_MAX_TABLE = 500  # rows that are laid out together
 _STYLES = {"done": "green", "failed": "red", "redo": "yellow"}
 
 
@@ -25,30 +28,47 @@ def _values(record: ModelRecord) -> dict[str, Any]:
 
 
 def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
-    """Print the models of a store, and how many there are of each status."""
+    """Print the models of a store, many of them line by line as they are read, and the number of each status."""
     if as_json:
         print_json({"models": [_values(record) for record in records]}, "store.ls")
         return
-    table = make_table(("model", "status", "format", "architecture", "outputs", "probes", "tags or reason"))
     counts: dict[str, int] = {}
-    for record in records:
-        counts[record.status] = counts.get(record.status, 0) + 1
-        tags = ", ".join(record.tags)
-        table.add_row(
-            Text(escape_text(record.name, 80)),
-            Text(record.status, style=_STYLES[record.status]),
-            Text(escape_text(record.format, 60)),
-            Text(escape_text(record.architecture or "", 50)),
-            f"{record.n} × {record.k}" if record.status == "done" else "",
-            record.probe_hash[7:15],
-            Text(escape_text(tags if record.status == "done" else f"{record.reason}: {record.message}", 80)),
-        )
+    rows = (_count(record, counts) for record in records)
+    first = list(islice(rows, _MAX_TABLE))
+    second = next(rows, None)
     out = console()
-    if counts:
+    if second is not None:
+        _print_lines(first, chain([second], rows))
+    elif first:
+        table = make_table(_COLUMNS)
+        for row in first:
+            table.add_row(*(Text(cell, style=_STYLES.get(cell, "") if i == 1 else "") for i, cell in enumerate(row)))
         out.print(table)
     total = sum(counts.values())
     parts = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     out.print(f"{total} model{'' if total == 1 else 's'}" + (f": {parts}" if parts else ""))
+
+
+def _count(record: ModelRecord, counts: dict[str, int]) -> tuple[str, ...]:
+    """The cells of a model's row."""
+    counts[record.status] = counts.get(record.status, 0) + 1
+    is_done = record.status == "done"
+    return (
+        escape_text(record.name, 80),
+        record.status,
+        escape_text(record.format, 60),
+        escape_text(record.architecture or "", 50),
+        f"{record.n} × {record.k}" if is_done else "",
+        record.probe_hash[7:15],
+        escape_text(", ".join(record.tags) if is_done else f"{record.reason}: {record.message}", 80),
+    )
+
+
+def _print_lines(first: Sequence[tuple[str, ...]], rest: Iterable[tuple[str, ...]]) -> None:
+    """Print rows as they come, in columns as wide as the first rows need."""
+    widths = [max(map(len, column)) for column in zip(_COLUMNS, *first, strict=True)]
+    for row in chain([_COLUMNS], first, rest):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistance], as_json: bool) -> None:

@@ -13,7 +13,7 @@ from ...verify.weights.result import format_log10_p
 from .common import make_table, print_pairs
 
 if TYPE_CHECKING:
-    from ...verify.weights import WeightsResult
+    from ...verify.weights import MergeResult, WeightsResult
 
 _STYLES = {
     "identical": "bold red",
@@ -76,7 +76,28 @@ def _summary(result: WeightsResult) -> dict[str, str]:
         )
     if result.ancestor is not None:
         rows["ancestor"] = f"{result.ancestor['name']}: {result.ancestor['statement']} Approximate."
+    if (adapter := result.facts.get("adapter")) is not None:
+        ranks = ", ".join(map(str, adapter["ranks"]))
+        rows["adapter"] = f"of rank {ranks}: {adapter['fitting']} of its {adapter['targets']} layers fit by shape"
     pairs = result.facts["pairs_of_arrays"]
     for name, fact in facts.items():
         rows[name] = f"{fact['arrays']} of {pairs} arrays, {fact['values']:.1%} of their values"
     return rows
+
+
+def show_merge(child: str, result: MergeResult, as_json: bool) -> None:
+    """Print what parents explain of a model, layer by layer."""
+    if as_json:
+        print_json(result.to_dict(), "weights.merge")
+        return
+    out = console()
+    shares = ", ".join(f"{share:.2f} of {name}" for share, name in zip(result.shares, result.parents, strict=True))
+    out.print(
+        Text(escape_text(f"{child}: {shares} explain {result.explained:.1%} of held-out rows (medians of layers)"))
+    )
+    table = make_table(("layer",), (*(escape_text(name, _MAX_NAME) for name in result.parents), "explained"))
+    for layer in result.layers[:_MAX_ROWS]:
+        shown = [f"{share:.3f}" for share in layer.shares]
+        table.add_row(Text(escape_text(layer.name, _MAX_NAME)), *shown, f"{layer.explained:.1%}")
+    out.print(table)
+    out.print(Text(f"note: {result.compared:.1%} of the values compared; geometry, without a p-value.", style="dim"))

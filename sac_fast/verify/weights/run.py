@@ -20,6 +20,7 @@ from .facts import EQUAL, Facts
 from .fixed_points import Array
 from .layers import Layer
 from .matching import Comparison, compare_layers
+from .merges import describe_adapter
 from .result import WeightsLayer, WeightsResult
 from .rules import describe_layers
 from .same_start import Architecture, find_same_start
@@ -80,6 +81,9 @@ def weights_test(
     with open_any(a, "a") as ours, open_any(b, "b") as theirs:
         result = judge_weights(ours, theirs, alpha)
         found: dict[str, Any] = {}
+        adapter = describe_adapter(ours, theirs) or describe_adapter(theirs, ours)
+        if adapter is not None:
+            found["facts"] = {**result.facts, "adapter": adapter}
         if result.verdict == "weights related":
             found["same_start"] = find_same_start(ours, theirs, architecture)
         if ancestor is not None:

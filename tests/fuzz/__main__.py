@@ -1,0 +1,73 @@
+"""Fuzz the readers of untrusted files: python -m tests.fuzz TARGET --minutes 30 [--seed 1] [--keep FOLDER].
+
+TARGET is one of `tests.fuzz.targets.TARGETS`, or "all", one after the other, each as long. Small sound and hostile
+files are damaged by Hypothesis; a reader may refuse them by an error of sac_fast. Another error, a crash, a case of
+over 10 s, or memory beyond twice the file and 200 MB is a fault: its file is kept, and the exit status is 1.
+``--file FILE`` reads one file that was kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_TESTS = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(_TESTS), str(_TESTS.parent)]
+
+from fuzz.cases import MAX_SECONDS, run_cases, run_one  # noqa: E402 (found by the path above)
+from fuzz.targets import TARGETS  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=[*TARGETS, "all"])
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-faults"))
+    parser.add_argument("--file", type=Path, help="read this file alone")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)  # the folder of a child process
+    options = parser.parse_args()
+    names = list(TARGETS) if options.target == "all" else [options.target]
+    if options.file is not None:
+        run_one(TARGETS[names[0]], options.file.read_bytes())
+    elif options.inside is None:
+        return _supervised(options)
+    else:
+        for name in names:
+            count = run_cases(TARGETS[name], 60 * options.minutes, options.seed, options.inside / name)
+            print(f"{name}: {count:,} cases in {options.minutes:g} minutes, seed {options.seed}: no fault", flush=True)
+    return 0
+
+
+def _supervised(options: argparse.Namespace) -> int:
+    """Run the targets in a process of its own, which may crash; keep the file that it read last."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "fuzz", options.target, "--minutes", str(options.minutes)]
+        command += ["--seed", str(options.seed), "--inside", folder]
+        run = subprocess.run(command, cwd=_TESTS, check=False)
+        if not run.returncode:
+            return 0
+        how = f"exit status {run.returncode}"
+        if run.returncode == -signal.SIGALRM:
+            how = f"a case of over {MAX_SECONDS} s"
+        elif run.returncode < 0:
+            how = signal.Signals(-run.returncode).name
+        written = sorted(Path(folder).iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        print(f"{how}; the last file is {[_keep(path, options) for path in written[-1:]]}", flush=True)
+        return 1
+
+
+def _keep(path: Path, options: argparse.Namespace) -> str:
+    options.keep.mkdir(exist_ok=True)
+    kept = options.keep / f"{path.name}-{options.seed}"
+    shutil.copy(path, kept)
+    return str(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

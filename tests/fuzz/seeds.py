@@ -1,0 +1,146 @@
+"""Small sound files of every format, and hostile ones: what the fuzzing begins with."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from PIL import Image
+from support import hostile_arrays, hostile_onnx, hostile_safetensors, hostile_torch
+from support.store_models import result
+from torch import nn
+
+from sac_fast import Fingerprint, ProbeSet, save_weights
+from sac_fast.store import ModelStore
+
+_MAX_SEED_BYTES = 1 << 16
+
+
+def _files(make: Callable[[Path], Any]) -> list[bytes]:
+    """The content of the small files that a maker leaves in a folder."""
+    with tempfile.TemporaryDirectory() as name:
+        make(Path(name))
+        found = (path for path in sorted(Path(name).rglob("*")) if path.is_file() and not path.is_symlink())
+        return [path.read_bytes() for path in found if 0 < path.stat().st_size <= _MAX_SEED_BYTES]
+
+
+def _hostile(table: dict[str, tuple[str, Callable[[Path], Any]]], folder: Path) -> None:
+    (folder / ".hidden").mkdir(exist_ok=True)
+    for name, (_, make) in table.items():
+        make(folder / name)
+
+
+def safetensors() -> list[bytes]:
+    def make(folder: Path) -> None:
+        save_weights(folder / "w", nn.Linear(3, 2))
+        _hostile(hostile_safetensors.safetensors_files(), folder)
+
+    return _files(make)
+
+
+def torch_files() -> list[bytes]:
+    def make(folder: Path) -> None:
+        for legacy in (False, True):
+            state = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).half().state_dict()
+            torch.save(
+                {"state_dict": state, "epoch": 3}, folder / f"w{legacy}", _use_new_zipfile_serialization=not legacy
+            )
+        _hostile(hostile_torch.torch_files(folder), folder)
+
+    return _files(make)
+
+
+def onnx() -> list[bytes]:
+    return [
+        *_files(lambda folder: _hostile(_small(hostile_onnx.onnx_files()), folder)),
+        hostile_onnx.linear_onnx(np.ones((12, 3), np.float32)).SerializeToString(),
+        hostile_onnx.loop_onnx(False).SerializeToString(),
+    ]
+
+
+def _small(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: row for name, row in table.items() if "memory" not in name}
+
+
+def npy() -> list[bytes]:
+    values = np.random.default_rng(0).random((6, 4))
+    made = [hostile_arrays.npy_bytes(array) for array in (values, values.astype(">f2"), np.asfortranarray(values))]
+    return made + [hostile_arrays.npz_bytes(zipped, outputs=values, more=values[0]) for zipped in (False, True)]
+
+
+def hdf5() -> list[bytes]:
+    def make(folder: Path) -> None:
+        for number, options in enumerate(
+            ({}, {"compression": 4, "shuffle": True, "fletcher32": True, "chunks": (2, 3)})
+        ):
+            with h5py.File(folder / f"{number}.h5", "w") as file:
+                file.create_dataset("outputs", data=np.random.default_rng(0).random((6, 4)), **options)
+                file["layer/kernel"] = np.ones((3, 3), np.float32)
+
+    return _files(make)
+
+
+def csv() -> list[bytes]:
+    return [b"1,2.5\n3,-4e-3\n", b"\xef\xbb\xbfa;b\r\n1;2\r\n", b"index\tx\ty\n0\t1\t2\n1\t3\t4\n", b"1\n2\n3\n"]
+
+
+def manifests() -> list[bytes]:
+    toml = '[defaults]\nkwargs = {a = [1.5, "x"]}\ntags = ["t"]\n[[models]]\npath = "a/b.npy"\nname = "n"\noutput = 1\n'
+    table = 'path,name,architecture,kwargs,output,tags\nb.npy,second,torch.nn:Linear,"{""in_features"": 2}",1,a b\n'
+    zoo = {"kind": "sac_fast labelled zoo", "preprocessing": {}, "probes": {}}
+    member = {"name": "m", "role": "source", "origin": "x", "architecture": "torch.nn:Linear", "architecture_args": {}}
+    return [toml.encode(), table.encode(), json.dumps({**zoo, "members": [member]}).encode()]
+
+
+def _probes() -> ProbeSet:
+    return ProbeSet.from_arrays(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8), np.arange(4))
+
+
+def _fingerprint() -> Fingerprint:
+    provenance = {"name": "x", "model_hash": None, "probe_hash": _probes().content_hash, "kind": None}
+    return Fingerprint(torch.arange(12, dtype=torch.float32).reshape(4, 3), provenance)
+
+
+def containers() -> list[bytes]:
+    def make(folder: Path) -> None:
+        _probes().jpeg(severity=2).save(folder / "probes")
+        _fingerprint().save(folder / "fingerprint")
+
+    return _files(make)
+
+
+def provenance() -> list[bytes]:
+    """JSON that is sealed after it was changed, so that not every change is found by the hash."""
+    from sac_fast.probes import cutmix
+
+    return [json.dumps(p.provenance).encode() for p in (_probes(), cutmix(_probes()).jpeg(severity=1), _fingerprint())]
+
+
+def store() -> list[bytes]:
+    """The database of a store, then a file of its outputs."""
+
+    def make(folder: Path) -> None:
+        with ModelStore.open(folder / "s", write=True, create=True) as opened:
+            opened.add_results([result(1), result(2)])
+        for path in folder.rglob("*"):
+            if path.name.startswith(("writer", "zoo.sqlite-")):
+                path.unlink()
+
+    return sorted(_files(make), key=lambda content: not content.startswith(b"SQLite"))
+
+
+def images() -> list[bytes]:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8))
+    found = []
+    for format in ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF"):
+        buffer = io.BytesIO()
+        picture.save(buffer, format)
+        found.append(buffer.getvalue())
+    return found

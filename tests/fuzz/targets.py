@@ -1,0 +1,136 @@
+"""What is fuzzed: for each reader its seeds and how a file is put to it.
+
+A target may refuse a file by an error of sac_fast; every other error is a fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sac_fast import Fingerprint, ProbeSet
+from sac_fast.errors import SacFastError
+from sac_fast.formats.weights.opening import open_weights
+from sac_fast.io.container import save_container
+from sac_fast.io.hashing import content_hash
+from sac_fast.models import ModelEntry, open_model
+from sac_fast.models.manifest import read_manifest
+from sac_fast.probes import verify_probes
+from sac_fast.probes.image import read_image
+from sac_fast.store import ModelStore, check_store
+
+from . import seeds
+
+_MAX_ARRAYS = 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        seeds: makes the files to begin with.
+        read: takes the content of a file and an empty folder.
+    """
+
+    seeds: Callable[[], list[bytes]]
+    read: Callable[[bytes, Path], Any]
+
+
+def _model(content: bytes, folder: Path) -> None:
+    path = folder / "model"
+    path.write_bytes(content)
+    with contextlib.suppress(SacFastError), open_model(ModelEntry("model", path, "torch.nn:Linear", _SIZES)) as model:
+        assert model.model_hash
+    with contextlib.suppress(SacFastError), open_model(ModelEntry("model", path)) as model:
+        if model.recorded:
+            assert model.run(None).ndim == 2
+    with contextlib.suppress(SacFastError), open_weights(path) as weights:
+        for array in weights.arrays[:_MAX_ARRAYS]:
+            array.read()
+
+
+_SIZES = {"in_features": 3, "out_features": 2}
+
+
+def _manifest(content: bytes, folder: Path) -> None:
+    for name in ("zoo.toml", "zoo.csv", "zoo.json"):
+        path = folder / name
+        path.write_bytes(content)
+        with contextlib.suppress(SacFastError):
+            read_manifest(path, ModelEntry("default", path), asked=False)
+
+
+def _container(content: bytes, folder: Path) -> None:
+    path = folder / "sealed"
+    path.write_bytes(content)
+    for load in (Fingerprint.load, ProbeSet.load):
+        with contextlib.suppress(SacFastError):
+            load(path)
+
+
+def _provenance(content: bytes, folder: Path) -> None:
+    """What says anything about itself, in a file whose seal is right."""
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    images = {"images": np.zeros((4, 8, 8, 3), np.uint8)}
+    try:
+        save_container(folder / "probes", "probes", images, {"content_hash": content_hash(images), "provenance": said})
+        save_container(folder / "print", "fingerprint", {"outputs": np.ones((4, 3))}, {"provenance": said})
+    except (ValueError, RecursionError):  # what JSON cannot hold, or no file of ours
+        return
+    with contextlib.suppress(SacFastError):
+        verify_probes(ProbeSet.load(folder / "probes"), folder)
+    with contextlib.suppress(SacFastError):
+        repr(Fingerprint.load(folder / "print"))
+
+
+def _store(content: bytes, folder: Path) -> None:
+    from support.store_models import result
+
+    place = folder / "store"
+    with ModelStore.open(place, write=True, create=True) as opened:
+        opened.add_results([result(1)])
+    if content.startswith(b"SQLite"):
+        (place / "zoo.sqlite").write_bytes(content)
+        for name in ("zoo.sqlite-wal", "zoo.sqlite-shm"):
+            (place / name).unlink(missing_ok=True)
+    else:
+        (output,) = (place / "outputs").rglob("*.safetensors")
+        output.write_bytes(content)
+    with contextlib.suppress(SacFastError), ModelStore.open(place, write=False) as opened:
+        for record in opened.records():
+            with contextlib.suppress(SacFastError):
+                opened.outputs(record)
+    with contextlib.suppress(SacFastError):
+        check_store(place)
+
+
+def _image(content: bytes, folder: Path) -> None:
+    path = folder / "image.png"
+    path.write_bytes(content)
+    with contextlib.suppress(SacFastError):
+        read_image(path)
+
+
+TARGETS = {
+    "safetensors": Target(seeds.safetensors, _model),
+    "torch": Target(seeds.torch_files, _model),
+    "onnx": Target(seeds.onnx, _model),
+    "npy": Target(seeds.npy, _model),
+    "hdf5": Target(seeds.hdf5, _model),
+    "csv": Target(seeds.csv, _model),
+    "manifests": Target(seeds.manifests, _manifest),
+    "container": Target(seeds.containers, _container),
+    "provenance": Target(seeds.provenance, _provenance),
+    "store": Target(seeds.store, _store),
+    "images": Target(seeds.images, _image),
+}
