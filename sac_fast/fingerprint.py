@@ -15,7 +15,8 @@ from .formats.recorded import check_provenance
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
-from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, run_model, weights_hash
+from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, weights_hash
+from .models.asking import Asked, Named, ask_model
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
@@ -37,7 +38,7 @@ class Fingerprint:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``weights`` (see
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``checkpoint`` (see
             `OpenedModel`). Only ``name`` and ``probe_hash`` are required. A form that outputs cannot have is refused.
 
     Raises:
@@ -221,7 +222,7 @@ def fingerprint(
     model: Model | OpenedModel | BlackBox,
     probes: ProbeSet,
     *,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Named | None = None,
     batch_size: int = 64,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -237,7 +238,9 @@ def fingerprint(
         model: an `nn.Module`, any callable from a batch of inputs to outputs, or the result of `open_model`. Recorded
             outputs are used unchanged, unless they name other probes.
         probes: the images.
-        preprocessing, batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
+        preprocessing: what is named is believed; ``"auto"``: no, ImageNet's or ±1's mean and std, or what lies beside
+            the model's file, whichever serves the probes' labels best, or makes the model surest without labels.
+        batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: name of the model. Default: the name of its class or function.
         kind: one of `KINDS`: what the model has in common with the source. Default: undeclared.
         output_form: one of `sac_fast.models.output_form.OUTPUT_FORMS`. Default: what recorded outputs state,
@@ -262,25 +265,22 @@ def fingerprint(
     """
     if kind is not None:
         check_choice("kind", kind, KINDS)
-    preprocessing = preprocessing or Preprocessing()
     # Hash first: an error then costs no run, and a model that changes its weights is recorded as it was before.
     if isinstance(model, nn.Module):
         model_hash: str | None = weights_hash(model)
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
     declared = output_form
-    if isinstance(model, OpenedModel):
-        preprocessing = model.adapt(preprocessing, *probes.images.shape[1:3])
+    named = preprocessing if isinstance(preprocessing, Preprocessing) else Preprocessing()
     if isinstance(model, BlackBox):
-        outputs = model.ask(probes, progress=progress)
-        declared = declared or model.form_of(outputs)
+        asked = Asked(model.ask(probes, progress=progress), named)
+        declared = declared or model.form_of(asked.outputs)
     elif isinstance(model, OpenedModel) and model.recorded:
-        outputs = model.recorded_outputs(probes)
+        asked = Asked(model.recorded_outputs(probes), model.adapt(named, *probes.images.shape[1:3]))
     else:
-        outputs = run_model(
-            model.runnable() if isinstance(model, OpenedModel) else model, probes, preprocessing=preprocessing,
-            batch_size=batch_size, device=device, dtype=dtype, output=output, progress=progress,
-        )  # fmt: skip
+        how = {"batch_size": batch_size, "device": device, "dtype": dtype, "output": output, "progress": progress}
+        asked = ask_model(model, probes, preprocessing or named, **how)
+    outputs = asked.outputs
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
@@ -290,8 +290,7 @@ def fingerprint(
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
         "probes": {"count": n, "size": [height, width], **without_image_lists(probes.provenance)},
-        "preprocessing": preprocessing.to_dict(),
-        "preprocessing_hash": preprocessing.hash,
+        **asked.provenance(),
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": step_versions(torch=torch.__version__),
@@ -299,8 +298,12 @@ def fingerprint(
         "kind": kind,
         "output_form": (form := _check_form(outputs, declared)),
         "output_form_declared": declared is not None,
-        "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *notes_of(outputs, form)],
-        **({"weights": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
+        "notes": [
+            *(model.notes if isinstance(model, OpenedModel) else ()),
+            *asked.notes,
+            *notes_of(outputs, form),
+        ],
+        **({"checkpoint": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)

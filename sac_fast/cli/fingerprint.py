@@ -16,6 +16,7 @@ from typer import Argument, Option
 from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
 from .option_groups import expand_option_groups
 from .options import (
+    Choose,
     FixedInputs,
     InputOptions,
     ModelArgs,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
+    from ..models.asking import Auto
     from ..probes import ProbeSet
 
 
@@ -45,7 +47,10 @@ class ModelOptions:
     fixed_inputs: FixedInputs = None
     model_args: ModelArgs = None
     architecture: Annotated[
-        list[str] | None, Option(help="package.module:callable, of which one must fit a file of weights; repeatable.")
+        list[str] | None,
+        Option(
+            help='package.module:callable, or "package.module:callable {…}" with arguments; one must fit; repeatable.'
+        ),
     ] = None
     random_weights: RandomWeights = False
 
@@ -54,6 +59,7 @@ class ModelOptions:
 class RunOptions:
     """How a model is run."""
 
+    choose: Choose = "named"
     output: Annotated[
         str | None, Option(help="Which output, where the model gives several: position, key or attribute.")
     ] = None
@@ -102,25 +108,27 @@ def fingerprint(
     from ..errors import ModelError
     from ..fingerprint import WRONG_FORM, Fingerprint
     from ..fingerprint import fingerprint as make_fingerprint
+    from ..models.asking import Auto
     from ..models.kinds import KINDS
     from ..probes import ProbeSet
     from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
-    preprocessing = inputs.parse("fingerprint")
+    preprocessing = inputs.parse("fingerprint", how.choose)
     service.check(model)
     arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
     probes = ProbeSet.load(probes_file)
     try:
-        with _opening(model, options, arguments, how, table.parse(), service, probes, out, preprocessing) as (
+        wanted = Auto(preprocessing) if how.choose == "auto" else preprocessing
+        with _opening(model, options, arguments, how, table.parse(), service, probes, out, wanted) as (
             opened,
             origin,
         ):
             made = make_fingerprint(
                 opened,
                 probes,
-                preprocessing=preprocessing,
+                preprocessing=wanted,
                 batch_size=how.batch_size,
                 device=how.device,
                 output=how.which,
@@ -165,7 +173,7 @@ def _opening(
     service: ServiceOptions,
     probes: ProbeSet,
     out: Path,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | Auto,
 ) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
     """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
     if model is None:
@@ -186,7 +194,7 @@ def _opening(
         yield _open(model, options, arguments, how.which, table)
 
 
-def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing) -> OpenedModel:
+def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing | Auto) -> OpenedModel:
     """A file that needs none of the user's code, in a worker with limits."""
     from ..scan.one_model import run_in_worker
 
@@ -204,7 +212,7 @@ def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessin
 def _open(
     model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None, table: TableFormat
 ) -> tuple[OpenedModel | torch.nn.Module, str | None]:
-    from ..models import ModelEntry, load_model, open_model
+    from ..models import ModelEntry, open_model
     from ..models.architectures import split_architecture
     from ..models.code_path import allow_code_in
     from ..models.own_weights import load_without_weights
@@ -215,8 +223,12 @@ def _open(
     if not file.exists():
         if options.weights is None:
             return load_without_weights(model, arguments, random_weights=options.random_weights)
-        key = options.weights_key
-        return load_model(model, weights=options.weights, kwargs=arguments, weights_key=key), "file"
+        path = options.weights
+        entry = ModelEntry(path.name, path, model, arguments, weights_key=options.weights_key)
+        opened = open_model(entry)
+        wrong = opened.architecture is None
+        refuse_if(wrong, "--weights", f"must be a file of weights, got {opened.format} in {str(path)!r}")
+        return opened, "file"
     architectures = options.architecture or []
     if arguments:  # of all of them, beside those that one has of its own
         architectures = [

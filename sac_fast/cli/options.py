@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from .checks import Layout, check_alpha, check_output_form_option, check_seed_option, parse_preprocessing
+from .checks import Layout, check_alpha, check_output_form_option, check_seed_option, parse_preprocessing, refuse_if
 
 if TYPE_CHECKING:
     from ..models import Preprocessing, TableFormat
@@ -42,6 +42,14 @@ OutputForm = Annotated[
         help="logits, probabilities, labels, embeddings, …; default: by the values.",
     ),
 ]
+Choose = Annotated[
+    Literal["named", "auto"],
+    Option(
+        "--preprocessing",
+        help="auto: try no, ImageNet's and ±1's mean and std, and those beside the file; the probes' labels decide, or "
+        "how sure the model is.",
+    ),
+]
 ProbeFile = Annotated[Path, file_option("Probe file.", "--probes")]
 ProbeFiles = Annotated[
     list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.", "--probes")
@@ -70,8 +78,10 @@ class InputOptions:
     colour_order: ColourOrder = "RGB"
     layout: ModelLayout = "NCHW"
 
-    def parse(self, command: str) -> Preprocessing:
-        """The options as the API takes them."""
+    def parse(self, command: str, choose: str = "named") -> Preprocessing:
+        """The options as the API takes them; with ``--preprocessing auto`` mean and std must not be named."""
+        named = choose == "auto" and (self.mean, self.std) != ("0", "1")
+        refuse_if(named, "--preprocessing", "must not be auto where --mean or --std name one")
         return parse_preprocessing(command, self.mean, self.std, self.size, self.colour_order, self.layout)
 
 

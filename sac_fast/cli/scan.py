@@ -17,7 +17,7 @@ from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .exit_codes import FINDING
 from .help import HelpCommand
 from .option_groups import expand_option_groups
-from .options import Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
+from .options import Choose, Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
@@ -60,6 +60,22 @@ class DistanceOptions:
         from ..fingerprint import Fingerprint
 
         return [Fingerprint.load(text) if Path(text).is_file() else text for text in self.sources or ()]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How networks are built and what they take, where nothing is said of one."""
+
+    architecture: Annotated[
+        list[str] | None,
+        Option(
+            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
+            "Its code is run."
+        ),
+    ] = None
+    weights_key: WeightsKey = None
+    fixed_inputs: FixedInputs = None
+    choose: Choose = "named"
 
 
 @dataclass(frozen=True)
@@ -138,12 +154,7 @@ def scan(
         file_option("Manifest that lies in the folder and is to be believed: architectures, preprocessing, tags."),
     ] = None,
     inputs: ProbeOptions,
-    architecture: Annotated[
-        list[str] | None,
-        Option(help="package.module:callable or timm:NAME to fit weights to; repeatable. Its code is run."),
-    ] = None,
-    weights_key: WeightsKey = None,
-    fixed_inputs: FixedInputs = None,
+    networks: NetworkOptions,
     distances: DistanceOptions,
     preprocessing: InputOptions,
     table: TableOptions,
@@ -177,13 +188,14 @@ def scan(
     from .render.scan import ScanReport
 
     settings = WorkerSettings(
-        preprocessing=preprocessing.parse("scan"),
+        preprocessing=preprocessing.parse("scan", networks.choose),
         table=table.parse(),
         batch_size=how.batch_size,
         dtype=how.dtype,
-        architectures=tuple(architecture or ()),
-        weights_key=weights_key,
-        inputs=parse_fixed_inputs(fixed_inputs),
+        architectures=tuple(networks.architecture or ()),
+        weights_key=networks.weights_key,
+        choose_preprocessing=networks.choose == "auto",
+        inputs=parse_fixed_inputs(networks.fixed_inputs),
         timeout=how.timeout,
         memory_bytes=None if how.memory is None else int(how.memory * 1e9),
         max_outputs=how.max_outputs,
@@ -192,7 +204,7 @@ def scan(
         readable=how.readable(),
     )
     _check(inputs, how)
-    if architecture or manifest is not None or is_manifest(source):
+    if networks.architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
     report = ScanReport(as_json)

@@ -122,7 +122,10 @@ def sources_command(
 @app.command("adopt", cls=HelpCommand)
 @expand_option_groups
 def adopt_command(
-    folder: Annotated[Path, Argument(exists=True, file_okay=False, help="With teacher/, irrelevant/, …")],
+    folder: Annotated[
+        Path,
+        Argument(exists=True, file_okay=False, help="With teacher/, … or SACBench's model/, …"),
+    ],
     out: Annotated[Path, Option(help="Folder of the labelled zoo to make.")],
     images: Annotated[Path, Option(exists=True, help="Labelled images that no model was trained on.")],
     architectures: ArchitectureOptions,
@@ -140,7 +143,7 @@ def adopt_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a labelled zoo of the checkpoints in the reference scripts' folders (teacher/, irrelevant/, …)."""
+    """Make a labelled zoo of the checkpoints in the reference scripts' folders (SAC_JC's, or SACBench's)."""
     from ..labelled_zoo.summary import summarise
     from ..models.code_path import allow_code_in
     from ..testbed.adopt import adopt

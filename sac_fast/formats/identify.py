@@ -31,9 +31,9 @@ def identify(path: StrPath, *, limits: Limits | None = None) -> str:
     Returns:
         ``"safetensors"``, ``"torch"``, ``"torch-legacy"``, ``"onnx"``, ``"npy"``, ``"npz"``, ``"csv"``, ``"hdf5"``,
         ``"fingerprint"`` or ``"probes"`` (containers of sac_fast); of weights alone ``"sharded"`` (an index),
-        ``"torchscript"``, ``"keras"``, ``"tfjs"`` or ``"tflite"``; of what is not read ``"pickle"``, ``"pt2"``,
-        ``"gguf"``, ``"ggml"``, ``"coreml"``, ``"paddle"``, ``"savedmodel"``, ``"openvino"``, ``"ncnn"``,
-        ``"git-lfs"`` (a pointer), ``"zip"`` or ``"unknown"``.
+        ``"torchscript"``, ``"keras"`` (an archive), ``"keras-h5"``, ``"tfjs"`` or ``"tflite"``; of what is not read
+        ``"pickle"``, ``"pt2"``, ``"gguf"``, ``"ggml"``, ``"coreml"``, ``"paddle"``, ``"savedmodel"``, ``"openvino"``,
+        ``"ncnn"``, ``"git-lfs"`` (a pointer), ``"zip"`` or ``"unknown"``.
 
     Raises:
         ModelRefusedError: no regular file, an empty one, or one whose directory or header is damaged.
@@ -54,9 +54,10 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
     """`identify` of an open file; left at an undefined place."""
     handle.seek(0)
     head = handle.read(4096)
-    for format, start in magic.FORMATS.items():
-        if head.startswith(start):
-            return format
+    if head.startswith(magic.HDF5):
+        return _hdf5_kind(handle)
+    if head.startswith(magic.NPY):
+        return "npy"
     if magic.TORCH_LEGACY.match(head):
         return "torch-legacy"
     if looks_like_zip(head):
@@ -70,10 +71,16 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
     if looks_like_onnx(handle):
         return "onnx"
     if _has_user_block(handle):
-        return "hdf5"
+        return _hdf5_kind(handle)
     if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
         return found
     return "csv" if looks_like_csv(handle) else "unknown"
+
+
+def _hdf5_kind(handle: BinaryIO) -> str:
+    from .keras_marks import is_keras_hdf5  # h5py is slow to import
+
+    return "keras-h5" if is_keras_hdf5(handle) else "hdf5"
 
 
 def _has_user_block(handle: BinaryIO) -> bool:

@@ -10,8 +10,7 @@ ZIP_END_64, ZIP_LOCATOR_64 = b"PK\x06\x06", b"PK\x06\x07"
 #: The first pickle of a checkpoint of torch before 1.6, its magic number, in protocols 2 and later.
 TORCH_LEGACY = re.compile(rb"\x80[\x02-\x05](\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
 TORCH_LEGACY_BYTES = 24  # at most
-#: Formats that their first bytes alone tell from all others.
-FORMATS = {"hdf5": HDF5, "npy": b"\x93NUMPY"}
+NPY = b"\x93NUMPY"
 #: First bytes of formats that are recognised and not read.
 NOT_READ = {
     "git-lfs": (b"version https://git-lfs",),

@@ -28,9 +28,11 @@ NOT_READ = {
 }
 #: Formats whose weights `open_weights` reads, and that hold no model that can be run here.
 WEIGHTS_ONLY = {
-    **{"sharded": "an index of a checkpoint in several files", "keras": "a Keras archive"},
+    "sharded": "an index of a checkpoint in several files",
     "pickle": "a plain pickle, which runs code when it is loaded",
-    **{"tfjs": "a model of TensorFlow.js", "tflite": "a TFLite model"},
+    **dict.fromkeys(("keras", "keras-h5"), "a Keras model, whose loader runs code; export it to ONNX to run it"),
+    "tfjs": "a model of TensorFlow.js; convert it to ONNX to run it",
+    "tflite": "a TFLite model; convert it to ONNX to run it",
 }
 
 

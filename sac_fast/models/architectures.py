@@ -88,6 +88,8 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
         import timm
     except ImportError as error:
         refuse("missing-extra", f"architecture {spec!r} needs timm: pip install 'sac-fast[timm]' ({error})", error)
+    except Exception as error:  # a torchvision that does not fit torch raises RuntimeError and others
+        raise ModelError(f"architecture {spec!r} needs timm, whose import failed: {describe_error(error)}") from error
     name = spec[len(_TIMM) :]
     # Never downloaded, whatever kwargs say: only the file's weights count.
     arguments = {**dict(kwargs or {}), "pretrained": False}

@@ -19,6 +19,7 @@ from .entry import ModelEntry
 from .onnx_inputs import adapt_to_input, choose_input, describe_inputs, fixed_values
 from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
+from .preprocessing_choice import read_claim
 from .runner import Model, run_inputs, select_output
 
 _ROUNDING = 1e-2  # what float32 may leave of a whole number of 0 to 255
@@ -49,6 +50,7 @@ class OnnxModel(OpenedModel):
         self._input = choose_input(self._inputs, entry.inputs, name)
         self._given = {value.name: entry.inputs[value.name] for value in self._inputs if value is not self._input}
         self.output = entry.output
+        self.claim = read_claim(entry.path, session.get_modelmeta().custom_metadata_map)
         self._name = name
         first = self._input.shape[0]
         self._fixed_batch = first if isinstance(first, int) and first > 0 else None

@@ -31,6 +31,7 @@ from .fitting import (
 )
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
+from .preprocessing_choice import read_claim
 from .recorded_model import RecordedModel
 from .runner import run_inputs, use_fastest_memory_format
 from .state_hash import weights_hash
@@ -44,6 +45,7 @@ class _Network(OpenedModel):
     ) -> None:
         super().__init__(module.eval())
         self.weights = fit.provenance()
+        self.claim = read_claim(entry.path)
         self.notes = fit.notes()
         self.format, self.architecture, self.kwargs = format, spec, kwargs
         self.output = entry.output

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..probes import ProbeSet
 from .preprocessing import Preprocessing
+from .preprocessing_choice import Claim
 from .runner import Model
 
 
@@ -28,6 +29,7 @@ class OpenedModel(ABC):
         kwargs: the architecture's keyword arguments.
         weights: which state dict of the file was taken (``"key"``), the prefix that was removed, parametrizations that
             were undone and entries that were left out, as JSON can hold them; empty for a plain state dict.
+        claim: mean and std that lie beside the file, which nobody has checked; None where there are none.
         notes: what was taken for what, where the file left a choice; to be shown and kept with the outputs.
 
     Example::
@@ -51,6 +53,7 @@ class OpenedModel(ABC):
     def __init__(self, content: Any) -> None:
         self.kwargs: dict[str, object] = {}
         self.weights: dict[str, object] = {}
+        self.claim: Claim | None = None
         self._content: Any = content
 
     @property

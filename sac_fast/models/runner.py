@@ -208,7 +208,7 @@ def select_output(returned: Any, output: int | str | None) -> torch.Tensor:
     kind, shown = type(returned).__name__, f"(choices: {', '.join(map(repr, choices)) or 'none'})"
     if output is None:
         if len(choices) != 1:
-            remedy = f"pick one with output= {shown}"
+            remedy = f"pick one with output= (--output) {shown}"
             raise ModelError(f"model must return one tensor, got {kind} with {len(choices)}; {remedy}")
         output = choices[0]
     elif output not in parts and isinstance(output, str) and not isinstance(returned, Mapping):

@@ -271,6 +271,6 @@ def _decode(
         shown = ", ".join(f"{h}×{w} ({count})" for (h, w), count in sizes.most_common(5))
         raise ProbeError(
             f"images must have one size, got {len(sizes)} sizes (H×W): {shown}{', …' if len(sizes) > 5 else ''}; "
-            'pass size=(H, W) and fit="crop", "stretch" or "pad"'
+            "name one (--image-size, size=) and how images fit it (--fit, fit=: crop, stretch or pad)"
         )
     return np.stack(arrays), hashes, skipped, {mode: count for mode, count in sorted(modes.items()) if mode != "RGB"}

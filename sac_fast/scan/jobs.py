@@ -97,6 +97,8 @@ class WorkerSettings:
         dtype: ``"float32"``, … of the models; None: their own.
         architectures, limits: of `sac_fast.models.open_model`.
         weights_key, inputs: of models whose entry has none, see `ModelEntry`.
+        choose_preprocessing: of models whose entry has none, mean and std are chosen from a list, see
+            `sac_fast.models.preprocessing_choice`.
         timeout: seconds of wall-clock time for loading and running one model.
         memory_bytes: a worker's own memory, beyond that of the imports; None: no limit.
         max_body_bytes: largest outputs of one model.
@@ -115,6 +117,7 @@ class WorkerSettings:
     limits: Limits = field(default_factory=Limits)
     weights_key: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    choose_preprocessing: bool = False
     timeout: float = 600.0
     memory_bytes: int | None = None
     max_body_bytes: int = MAX_BODY_BYTES
@@ -143,13 +146,17 @@ class WorkerSettings:
             return CPU_BATCH_SIZE
         return self.batch_size
 
-    def setup(self, device: str, probes_shape: Sequence[int] | None) -> dict[str, Any]:
+    def setup(
+        self, device: str, probes_shape: Sequence[int] | None, labels: Sequence[int] | None = None
+    ) -> dict[str, Any]:
         """The first frame of a worker, as `sac_fast.scan.worker_main` reads it."""
         return {
             "device": device,
             "dtype": self.dtype,
             "batch_size": self.batch_size_on(device),
             "architectures": list(self.architectures),
+            "choose_preprocessing": self.preprocessing.to_dict() if self.choose_preprocessing else None,
+            "labels": labels,
             "code_folder": code_folder(),
             "limits": dataclasses.asdict(self.limits),
             "memory_bytes": self.memory_bytes,
@@ -183,6 +190,10 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """
     values, common = request_of(job), settings.to_dict()
     del values["number"]
+    if job.entry.preprocessing is None:  # chosen from a list
+        values["preprocessing"] = common["preprocessing"]
+    else:
+        del common["choose_preprocessing"]
     # The first four are part of the entry; larger limits count only with `retry_failed`, and less that may be read.
     for name in (
         *("preprocessing", "table", "weights_key", "inputs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..errors import ModelError, ModelRefusedError
 from ..formats.limits import REASONS
 from ..models import ModelEntry, OpenedModel, Preprocessing
+from ..models.asking import Auto
 from ..models.runner import Model
 from ..probes import ProbeSet
 from .jobs import Job, WorkerSettings, default_memory
@@ -47,7 +49,7 @@ def run_in_worker(
     entry: ModelEntry,
     probes: ProbeSet,
     *,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Auto | None = None,
     batch_size: int = 64,
     timeout: float = 3600.0,
     memory_bytes: int | None = None,
@@ -70,8 +72,11 @@ def run_in_worker(
         ModelRefusedError: the file is not opened; ``reason`` says why in a word.
         ModelError: the model fails, or takes too long or too much memory.
     """
+    chosen = isinstance(preprocessing, Auto)
+    named = preprocessing.base if isinstance(preprocessing, Auto) else preprocessing or Preprocessing()
     settings = WorkerSettings(
-        preprocessing=preprocessing or Preprocessing(),
+        preprocessing=named,
+        choose_preprocessing=chosen,
         batch_size=batch_size,
         timeout=timeout,
         memory_bytes=memory_bytes or default_memory(1),
@@ -79,7 +84,7 @@ def run_in_worker(
         readable=places_of([entry], None) if sandbox else None,
     )
     with contextlib.closing(WorkerPool(probes, ["cpu"], settings)) as pool:
-        pool.submit(Job(0, entry))
+        pool.submit(Job(0, entry if chosen else dataclasses.replace(entry, preprocessing=entry.preprocessing or named)))
         done: list[tuple[Job, RunResult]] = []
         while not done:
             done = pool.poll(_POLL_SECONDS)

@@ -24,6 +24,7 @@ _SILENT_SECONDS = 5.0
 _PIECE_BYTES = 1 << 20
 # A worker's own memory besides its model: copied pages of the imports.
 _IMPORTS_BYTES = 256 << 20
+_MAX_LABELS = 100_000  # that a worker is sent
 
 
 class WorkerPool:
@@ -40,6 +41,8 @@ class WorkerPool:
             raise ValueError("devices must name at least one device, got none")
         self._pixels = probes.images if isinstance(probes, ProbeSet) else probes
         self._rows = None if probes is None else len(probes)
+        labels = probes.labels if isinstance(probes, ProbeSet) and settings.choose_preprocessing else None
+        self._labels = None if labels is None or len(labels) > _MAX_LABELS else labels.tolist()
         self._settings = settings
         self._selector = selectors.DefaultSelector()
         self._queue: deque[Attempt] = deque()
@@ -140,7 +143,8 @@ class WorkerPool:
         except ScanError:
             self._restart_server()
             return
-        setup = self._settings.setup(device, None if self._pixels is None else self._pixels.shape)
+        shape = None if self._pixels is None else self._pixels.shape
+        setup = self._settings.setup(device, shape, self._labels)
         worker = Worker(device, serial, connection, FrameReader(self._settings.max_body_bytes), setup["overlap"])
         self._workers.append(worker)
         self._selector.register(connection, selectors.EVENT_READ, worker)

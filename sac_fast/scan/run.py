@@ -257,7 +257,7 @@ class _Scan:
 
     def _new_job(self, entry: ModelEntry, numbers: Iterator[int], records: Mapping[str, ModelRecord]) -> Job | None:
         """The job of a model; None for a known one."""
-        if entry.preprocessing is None:
+        if entry.preprocessing is None and not self.settings.choose_preprocessing:
             entry = dataclasses.replace(entry, preprocessing=self.settings.preprocessing)
         key, inputs = entry.weights_key or self.settings.weights_key, entry.inputs or self.settings.inputs
         entry = dataclasses.replace(entry, weights_key=key, inputs=inputs)

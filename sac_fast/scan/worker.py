@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
 from ..formats.table_format import TableFormat
 from ..models.architectures import split_architecture
+from ..models.asking import Asked, Auto, adapt_and_run
 from ..models.entry import ModelEntry
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
@@ -54,11 +56,13 @@ class PreparedProbes:
         pixels: uint8 ``(n, H, W, 3)``; None: only recorded outputs can be read.
         device: of the inputs.
         max_cached_bytes: of the cached inputs, over all preprocessings.
+        labels: class numbers of the probes, where they have some and a preprocessing is chosen.
     """
 
     pixels: torch.Tensor | None
     device: torch.device
     max_cached_bytes: int = MAX_CACHED_BYTES
+    labels: torch.Tensor | None = None
     _cache: OrderedDict[str, torch.Tensor] = field(default_factory=OrderedDict)
 
     def parts(self, preprocessing: Preprocessing, batch_size: int) -> Iterator[torch.Tensor]:
@@ -190,6 +194,7 @@ class ModelRunner:
         batch_size: probes per call; None: the largest that fits (GPUs).
         dtype: floating dtype of the models; None: their own.
         architectures, limits: of `open_model`.
+        choose: of models without a preprocessing one is chosen, with this size, colours and layout; None: the default.
     """
 
     probes: PreparedProbes
@@ -197,6 +202,7 @@ class ModelRunner:
     dtype: torch.dtype | None
     architectures: Sequence[str]
     limits: Limits
+    choose: Preprocessing | None = None
     _largest: LargestBatch = field(default_factory=lambda: LargestBatch(MAX_BATCH_SIZE, _free_device))
 
     def open(self, request: Mapping[str, Any]) -> Opened:
@@ -225,7 +231,8 @@ class ModelRunner:
         start = time.perf_counter()
         _seed(self.probes.device)
         try:
-            outputs, used = self._outputs(model, request)
+            asked = self._ask(model, request)
+            outputs = asked.outputs
             digest = model.model_hash
         except BaseException as error:
             return _failure(error, "run-failed", model.format)
@@ -240,8 +247,12 @@ class ModelRunner:
             model_hash=digest,
             recorded=model.recorded,
             probe_hash=model.probe_hash,
-            preprocessing=None if used is None else used.to_dict(),
-            notes=(*model.notes, *notes_of(outputs, model.output_form or detect_output_form(outputs), rows=_LOOKED_AT)),
+            preprocessing=None if model.recorded else asked.preprocessing.to_dict(),
+            notes=(
+                *model.notes,
+                *asked.notes,
+                *notes_of(outputs, model.output_form or detect_output_form(outputs), rows=_LOOKED_AT),
+            ),
             output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
@@ -254,14 +265,18 @@ class ModelRunner:
         known = [split_architecture(text) for text in self.architectures]
         return known.index((model.architecture, model.kwargs))
 
-    def _outputs(self, model: OpenedModel, request: Mapping[str, Any]) -> tuple[torch.Tensor, Preprocessing | None]:
+    def _ask(self, model: OpenedModel, request: Mapping[str, Any]) -> Asked:
         """The outputs, and the preprocessing of the inputs that the model was run on."""
         if model.recorded:
-            return model.run(None), None
-        preprocessing = entry_of(request).preprocessing or Preprocessing()
-        if self.probes.pixels is not None:
-            preprocessing = model.adapt(preprocessing, *self.probes.pixels.shape[1:3])
+            return Asked(model.run(None), Preprocessing())
+        named = entry_of(request).preprocessing or (Preprocessing() if self.choose is None else Auto(self.choose))
+        pixels = self.probes.pixels
+        if pixels is None:
+            raise ModelError("a model that must be run needs probes, got none")
+        size = (int(pixels.shape[1]), int(pixels.shape[2]))
+        return adapt_and_run(model, named, size, functools.partial(self._run, model), self.probes.labels)
 
+    def _run(self, model: OpenedModel, preprocessing: Preprocessing) -> torch.Tensor:
         dtype = self.dtype or _own_dtype(model)
 
         def run(batch_size: int) -> torch.Tensor:
@@ -273,9 +288,9 @@ class ModelRunner:
             return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
         if self.batch_size is not None:
-            return run(self.batch_size), preprocessing
+            return run(self.batch_size)
         kind = f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}"
-        return self._largest.run(kind, run), preprocessing
+        return self._largest.run(kind, run)
 
 
 def _own_dtype(model: OpenedModel) -> torch.dtype:

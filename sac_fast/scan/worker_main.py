@@ -28,6 +28,7 @@ import torch
 from ..formats.limits import Limits
 from ..io.process import status_bytes
 from ..models.code_path import allow_code_in
+from ..models.preprocessing import Preprocessing
 from .protocol import failed, receive, reply_of, send
 from .sandbox import restrict
 from .worker import ModelRunner, Opened, PreparedProbes
@@ -151,11 +152,16 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
     torch.backends.cudnn.deterministic = True
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000))
     runner = ModelRunner(
-        PreparedProbes(_map_pixels(probes_fd, setup["probes_shape"]), device),
+        PreparedProbes(
+            _map_pixels(probes_fd, setup["probes_shape"]),
+            device,
+            labels=None if setup["labels"] is None else torch.tensor(setup["labels"]),
+        ),
         batch_size=setup["batch_size"],
         dtype=None if setup["dtype"] is None else getattr(torch, setup["dtype"]),
         architectures=setup["architectures"],
         limits=Limits(**setup["limits"]),
+        choose=None if (base := setup["choose_preprocessing"]) is None else Preprocessing.from_dict(base),
     )
     overlap: bool = setup["overlap"]
     requests: queue.Queue[tuple[dict[str, Any], Opened | None]] = queue.Queue(maxsize=1)

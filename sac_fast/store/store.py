@@ -235,7 +235,7 @@ class ModelStore(ModelQueries, DistanceRows):
 def _make_folder(folder: Path) -> None:
     """Create the folder of a new store, or check that an existing one holds no foreign files."""
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         inside = set(os.listdir(folder))
     except OSError as error:
         raise StoreError(f"cannot create a store in {str(folder)!r}: {error.strerror}") from error

@@ -22,8 +22,8 @@ from ..models import Preprocessing, load_model, load_weights, run_model, save_we
 from .probes import candidates, make_probes
 from .task import Task
 
-# Folder, name of the file (N is its number) -> attack. The scripts number Finetune-A 0 … 9 and Finetune-L 10 … 19, and
-# write the first ten also to finetune2 and pruned models to prune2.
+# Folder, name of the file (N is its number) -> attack. The scripts of SAC_JC number Finetune-A 0 … 9 and Finetune-L
+# 10 … 19, and write the first ten also to finetune2 and pruned models to prune2.
 _ORIGINS: tuple[tuple[str, str, str], ...] = (
     ("model_extract", r"model_extract_kd\d+", "extract-distill"),
     ("model_extract", r"model_extract\d+", "extract-labels"),
@@ -33,9 +33,23 @@ _ORIGINS: tuple[tuple[str, str, str], ...] = (
     ("finetune", r"finetune\d\d+", "finetune-last"),
     ("prune", r"prune_model_\d+", "fine-prune"),
     ("prune2", r"prune_model_\d+", "fine-prune"),
+    # Those of SAC, which are QuRD's benchmark "SACBench".
+    ("model", r"student_model_1_\d+", "extract-labels"),
+    ("model", r"student_model_kd_\d+", "extract-distill"),
+    ("adv_train", r"adv_\d+", "extract-adversarial"),
+    ("finetune_10", r"finetune\d+", "finetune-all"),
+    ("finetune_model", r"finetune_(cifar10c|C)_\d+", "transfer-all"),
+    ("Fine-Pruning", r"prune_model_\d+", "fine-prune"),
+)
+# Independents of SACBench that are told by their names, and what they share with the teacher; None: as it is said.
+_INDEPENDENTS: tuple[tuple[str, str, NullKind | None], ...] = (
+    ("model", r"clean_model_\d+", None),
+    ("finetune_model", r"CIFAR10C_\d+", "other-data"),
+    ("finetune_model", r"CIFAR100\d+", "other-classes"),
 )
 _NULLS = "irrelevant"
 _TEACHER = "teacher"
+_SACBENCH_TEACHER = ("model", "vgg_model")
 _ENDINGS = (".pth", ".pt", ".safetensors")
 
 
@@ -53,15 +67,18 @@ def origin_of(folder: str, stem: str, null_kind: NullKind) -> tuple[Role, str] |
     Args:
         folder: the folder's name.
         stem: the file's name without its ending.
-        null_kind: what the models in ``irrelevant`` share with the teacher.
+        null_kind: what the models in ``irrelevant`` (``model/clean_model_N`` of SACBench) share with the teacher.
     """
-    if folder == _TEACHER:
+    if folder == _TEACHER or (folder, stem) == _SACBENCH_TEACHER:
         return "source", "source"
     if folder == _NULLS:
         return "independent", null_kind
     for place, name, origin in _ORIGINS:
         if folder == place and re.fullmatch(name, stem):
             return "stolen", origin
+    for place, name, kind in _INDEPENDENTS:
+        if folder == place and re.fullmatch(name, stem):
+            return "independent", kind or null_kind
     return None
 
 
@@ -81,8 +98,10 @@ def adopt(
     """Make a labelled zoo of the reference scripts' checkpoints, and fingerprint every model.
 
     Read are ``teacher/`` (one file), ``irrelevant/``, ``model_extract/``, ``adv_train/``, ``finetune/``,
-    ``finetune2/``, ``prune/`` and ``prune2/``. Of the architectures given, the first whose weights fit a file, every
-    name and shape, is that file's. Weights are read without running code, so whole models
+    ``finetune2/``, ``prune/`` and ``prune2/`` of SAC_JC, or ``model/`` (``vgg_model.pth``, ``clean_model_N``,
+    ``student_model_1_N``, ``student_model_kd_N``), ``adv_train/``, ``finetune_10/``, ``finetune_model/`` and
+    ``Fine-Pruning/`` of SAC, which are QuRD's benchmark SACBench. Of the architectures given, the first whose weights
+    fit a file, every name and shape, is that file's. Weights are read without running code, so whole models
     (``torch.save(model)``, as the scripts save pruned ones) must be saved as state dicts first.
 
     Args:
@@ -147,7 +166,7 @@ def _files(folder: Path, null_kind: NullKind) -> list[tuple[Path, Role, str]]:
     """The scripts' checkpoints, the teacher first."""
     if not folder.is_dir():
         raise FileFormatError(f"folder must be an existing folder, got {str(folder)!r}")
-    known = sorted({_TEACHER, _NULLS, *(place for place, _, _ in _ORIGINS)})
+    known = sorted({_TEACHER, _NULLS, *(place for place, _, _ in (*_ORIGINS, *_INDEPENDENTS))})
     files: list[tuple[Path, Role, str]] = []
     for place in known:
         for path in sorted((folder / place).glob("*"), key=lambda path: (len(path.stem), path.name)):
@@ -157,7 +176,8 @@ def _files(folder: Path, null_kind: NullKind) -> list[tuple[Path, Role, str]]:
     teachers = [path for path, role, _ in files if role == "source"]
     if len(teachers) != 1:
         raise FileFormatError(
-            f"{str(folder / _TEACHER)!r} must hold one checkpoint ({', '.join(_ENDINGS)}), got {len(teachers)}"
+            f"{str(folder / _TEACHER)!r} must hold one checkpoint ({', '.join(_ENDINGS)}), got {len(teachers)}; "
+            "in SACBench it is model/vgg_model.pth"
         )
     return sorted(files, key=lambda file: file[1] != "source")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import sac_fast
 from sac_fast.errors import ModelRefusedError
+from sac_fast.models import ModelEntry, open_model
 
 
 def fields(*numbers: tuple[int, bytes | int]) -> bytes:
@@ -50,3 +53,36 @@ def test_folders_without_weights(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"x")
     with pytest.raises(ModelRefusedError, match="a TensorFlow SavedModel; convert it"):
         sac_fast.open_weights(tmp_path)
+
+
+def keras_file(path: Path, kind: str) -> None:
+    """An HDF5 file as Keras writes it: a legacy model, its weights, or the weights of Keras 3."""
+    with h5py.File(path, "w") as file:
+        if kind == "model":
+            file.attrs["model_config"] = "{}"
+            file["model_weights/dense/kernel:0"] = np.ones((4, 3), np.float32)
+        elif kind == "weights":
+            file.attrs["layer_names"] = [b"dense"]
+            file["dense/dense/kernel:0"] = np.ones((4, 3), np.float32)
+        else:
+            file["layers/dense/vars/0"] = np.ones((4, 3), np.float32)
+            file.create_group("vars")
+
+
+@pytest.mark.parametrize("kind", ["model", "weights", "keras 3"])
+def test_keras_files_are_recognised_and_not_run(tmp_path: Path, kind: str) -> None:
+    keras_file(tmp_path / "m.h5", kind)
+    assert sac_fast.identify(tmp_path / "m.h5") == "keras-h5"
+    with pytest.raises(ModelRefusedError, match=r"a Keras model, whose loader runs code; export it to ONNX") as caught:
+        open_model(ModelEntry("m", tmp_path / "m.h5"))
+    assert caught.value.reason == "unknown-format"
+    assert "safe_mode" not in str(caught.value)
+    with sac_fast.open_weights(tmp_path / "m.h5") as opened:
+        assert [array.shape for array in opened.arrays] == [(4, 3)]
+
+
+def test_recorded_outputs_in_hdf5_are_no_keras_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "o.h5", "w") as file:
+        file["outputs"] = np.ones((4, 3))
+        file["layers"] = np.zeros(4)
+    assert sac_fast.identify(tmp_path / "o.h5") == "hdf5"

@@ -45,7 +45,7 @@ def test_onnx_outputs_batches_and_external_data(tmp_path: Path) -> None:
     for output, wanted in (("y", expected), (1, expected.clip(0)), ("z", expected.clip(0))):
         found = opened(tmp_path / "m.onnx", output=output)
         np.testing.assert_allclose(found.run(INPUTS).numpy(), wanted, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ModelError, match=r"pick one with output= \(choices: 'y', 'z'\)"):
+    with pytest.raises(ModelError, match=r"pick one with output= \(--output\) \(choices: 'y', 'z'\)"):
         opened(tmp_path / "m.onnx").run(INPUTS)
     first = found.model_hash
     (tmp_path / "m.data").write_bytes((weight + 1).tobytes())

@@ -144,7 +144,7 @@ def test_further_inputs_are_given_fixed_values(tmp_path: Path) -> None:
     assert "(--input state=zeros --input sr=zeros)" in str(caught.value)
     means = PROBES.images.astype(np.float64).mean((1, 2)) / 255
     zeros = agree(tmp_path / "m.onnx", means + 16, inputs={"state": "zeros", "sr": 16000})
-    assert zeros["notes"] == ["fixed inputs state=zeros, sr=16000"]
+    assert zeros["notes"][0] == "fixed inputs state=zeros, sr=16000"
     state = [[[1.0, 2.0, 3.0]], [[0.5, 0.5, 0.5]]]
     other = agree(tmp_path / "m.onnx", means + 8 + np.array([1.5, 2.5, 3.5]), inputs={"state": state, "sr": 8000})
     assert other["model_hash"] != zeros["model_hash"]

@@ -178,7 +178,7 @@ def test_output_picks(wrap: Any, output: Any) -> None:
         (
             lambda a: (a, a),
             None,
-            r"must return one tensor, got tuple with 2; pick one with output= \(choices: 0, 1\)",
+            r"must return one tensor, got tuple with 2; pick one with output= \(--output\) \(choices: 0, 1\)",
         ),
         (lambda a: {"u": a, "v": a}, None, r"\(choices: 'u', 'v'\)"),
         (lambda a: Answer(a, a), None, r"got Answer with 2.*'logits', 'features'"),

@@ -103,7 +103,7 @@ def test_folder_sizes(tmp_path: Path) -> None:
     wide = noise(40, 80, 3)
     write_image(tmp_path / "a.png", wide)
     write_image(tmp_path / "b.png", noise(20, 20, 3))
-    with pytest.raises(ProbeError, match=r"got 2 sizes \(H×W\): .*40×80 \(1\).*pass size="):
+    with pytest.raises(ProbeError, match=r"got 2 sizes \(H×W\): .*40×80 \(1\).*name one .*size="):
         ProbeSet.from_folder(tmp_path)
     image = Image.fromarray(wide)
     crop = np.asarray(image.resize((10, 10), Image.Resampling.BILINEAR, box=(20, 0, 60, 40)))

@@ -42,7 +42,7 @@ def test_outputs_are_those_of_the_fingerprint_and_failures_have_reasons(folder, 
         assert (record.status, record.reason) == ("failed", reason), record
         assert words in record.message
         assert record.message.isprintable()
-        assert len(record.message) <= 500
+        assert len(record.message) <= 2000
         assert events[does]["reason"] == reason
     assert events["arguments"]["reason"] == "bad-arguments"
     assert events["no weights"]["reason"] == "load-failed"

@@ -98,6 +98,18 @@ def test_every_checkpoint_becomes_a_member_with_weights_and_fingerprints(scripts
         ("teacher", "anything", ("source", "source")),
         ("finetune", "finetune", None),
         ("model_extract", "model_extract", None),
+        ("model", "vgg_model", ("source", "source")),
+        ("model", "clean_model_12", ("independent", "other-data")),
+        ("model", "student_model_1_7", ("stolen", "extract-labels")),
+        ("model", "student_model_kd_7", ("stolen", "extract-distill")),
+        ("model", "student_model_7", None),
+        ("adv_train", "adv_3", ("stolen", "extract-adversarial")),
+        ("finetune_10", "finetune4", ("stolen", "finetune-all")),
+        ("finetune_model", "finetune_cifar10c_4", ("stolen", "transfer-all")),
+        ("finetune_model", "finetune_C_4", ("stolen", "transfer-all")),
+        ("finetune_model", "CIFAR10C_4", ("independent", "other-data")),
+        ("finetune_model", "CIFAR1004", ("independent", "other-classes")),
+        ("Fine-Pruning", "prune_model_4", ("stolen", "fine-prune")),
     ],
 )
 def test_names_tell_the_origin(folder, stem, expected):

@@ -63,7 +63,8 @@ class ScanReport:
         rows = {
             "models": f"{summary.models:,}",
             "done": f"{summary.done:,} now, {summary.known - summary.known_failed:,} known before",
-            "failed": f"{summary.failed:,} now, {summary.known_failed:,} known before",
+            "failed": f"{summary.failed:,} now, {summary.known_failed:,} known before"
+            + (" (--retry-failed runs them again)" if summary.known_failed else ""),
             "time": f"{summary.seconds:.1f} s, {summary.models_per_second:.1f} models/s",
             "store": str(store),
         }

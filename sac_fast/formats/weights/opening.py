@@ -88,7 +88,7 @@ def _read(
         return named_arrays(pickle_arrays(handle, name, limits)), {}, None
     if format == "sharded":
         return named_arrays(sharded_arrays(handle, path, name, limits, resources)), {}, None
-    if format in ("hdf5", "keras"):
+    if format in ("hdf5", "keras", "keras-h5"):
         from .hdf5_arrays import hdf5_arrays  # h5py is slow to import
 
         archive = format == "keras"
