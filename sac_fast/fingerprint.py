@@ -298,11 +298,7 @@ def fingerprint(
         "kind": kind,
         "output_form": (form := _check_form(outputs, declared)),
         "output_form_declared": declared is not None,
-        "notes": [
-            *(model.notes if isinstance(model, OpenedModel) else ()),
-            *asked.notes,
-            *notes_of(outputs, form),
-        ],
+        "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *asked.notes, *notes_of(outputs, form)],
         **({"checkpoint": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }

@@ -241,6 +241,7 @@ class ModelRunner:
         if outputs.ndim != 2 or outputs.dtype not in (torch.float32, torch.float64):
             message = f"the model must return (n, k) floats, got {tuple(outputs.shape)}"
             return failed("wrong-shape", message, model.format)
+        form = model.output_form or detect_output_form(outputs)
         return RunResult(
             outputs,
             format=model.format,
@@ -248,11 +249,7 @@ class ModelRunner:
             recorded=model.recorded,
             probe_hash=model.probe_hash,
             preprocessing=None if model.recorded else asked.preprocessing.to_dict(),
-            notes=(
-                *model.notes,
-                *asked.notes,
-                *notes_of(outputs, model.output_form or detect_output_form(outputs), rows=_LOOKED_AT),
-            ),
+            notes=(*model.notes, *asked.notes, *notes_of(outputs, form, rows=_LOOKED_AT)),
             output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
