@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import contextlib
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
