@@ -200,9 +200,9 @@ GOOD = {"name": "m", "probe_hash": HASH, "model_hash": None}
         (np.zeros((3, 3), np.int64), GOOD, "got torch.int64"),
         (np.array([[1.0], [np.nan]]), GOOD, "must be finite, got NaN or Inf in row 1"),
         (np.ones((2, 1)), {**GOOD, "probe_hash": "sha256:12"}, "must have probe_hash"),
-        (np.ones((2, 1)), {**GOOD, "probe_hash": None}, "must have probe_hash"),
-        (np.ones((2, 1)), {**GOOD, "model_hash": 3}, "must have model_hash"),
-        (np.ones((2, 1)), {**GOOD, "name": None}, "must have a name"),
+        (np.ones((2, 1)), {**GOOD, "probe_hash": None}, "must have probe_hash|provenance.probe_hash must be str"),
+        (np.ones((2, 1)), {**GOOD, "model_hash": 3}, "must have model_hash|provenance.model_hash must be str or null"),
+        (np.ones((2, 1)), {**GOOD, "name": None}, "must have a name|provenance.name must be str"),
     ],
 )
 def test_what_is_no_fingerprint(
@@ -211,7 +211,7 @@ def test_what_is_no_fingerprint(
     with pytest.raises(FingerprintError, match=message):
         Fingerprint(torch.from_numpy(outputs), provenance)
     save_container(tmp_path / "f", "fingerprint", {"outputs": outputs}, {"provenance": provenance})
-    with pytest.raises(FileFormatError, match="must hold a fingerprint.*" + message):
+    with pytest.raises(FileFormatError, match=f"must hold a fingerprint.*({message})"):
         Fingerprint.load(tmp_path / "f")
 
 

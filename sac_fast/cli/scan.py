@@ -130,6 +130,22 @@ class RunOptions:
         return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
 
 
+@dataclass(frozen=True)
+class KeepOptions:
+    """What is run again, replaced and kept beside the outputs."""
+
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False
+    replace: Annotated[
+        bool, Option("--replace", help="Replace models of the same name from other files; default: keep both.")
+    ] = False
+    sketch_weights: Annotated[
+        bool, Option("--sketch-weights", help="Keep sketches of the weights, for `sac-fast relatives --all-weights`.")
+    ] = False
+    fail_on: Annotated[
+        Literal["failed"] | None, Option(help="Exit code 5 if a model failed, now or before; otherwise 0.")
+    ] = None
+
+
 class ScanCommand(HelpCommand):
     """Accepts ``--ray`` without an address."""
 
@@ -159,16 +175,7 @@ def scan(
     preprocessing: InputOptions,
     table: TableOptions,
     how: RunOptions,
-    fail_on: Annotated[
-        Literal["failed"] | None, Option(help="Exit code 5 if a model failed, now or before; otherwise 0.")
-    ] = None,
-    retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False,
-    weights: Annotated[
-        bool, Option("--weights", help="Keep sketches of the weights, for `sac-fast relatives --all-weights`.")
-    ] = False,
-    replace: Annotated[
-        bool, Option("--replace", help="Replace models of the same name from other files; default: keep both.")
-    ] = False,
+    keep: KeepOptions,
     as_json: Annotated[bool, Option("--json", help="Print one JSON line for each model, and one at the end.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -219,17 +226,17 @@ def scan(
         device=how.device,
         workers=how.executor(probes, settings),
         settings=settings,
-        retry_failed=retry_failed,
-        replace=replace,
+        retry_failed=keep.retry_failed,
+        replace=keep.replace,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
         on_event=report.take,
     )
     report.finish(summary, store)
-    if weights and summary.interrupted is None:
+    if keep.sketch_weights and summary.interrupted is None:
         _sketch_weights(store, not quiet)
     if summary.interrupted is not None:
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
-    if fail_on is not None and summary.failed + summary.known_failed:
+    if keep.fail_on is not None and summary.failed + summary.known_failed:
         raise typer.Exit(FINDING)
 
 

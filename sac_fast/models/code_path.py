@@ -22,20 +22,10 @@ from ..io.files import StrPath
 #: Libraries that sac_fast imports where they are installed, and those that these import in turn.
 LIBRARIES = frozenset(
     [
-        *(
-            "PIL",
-            "cv2",
-            "h5py",
-            "httpx2",
-            "huggingface_hub",
-            "imagecorruptions",
-            "jmespath",
-            "matplotlib",
-            "networkx",
-            "numpy",
-        ),
-        *("nvidia", "onnx", "onnxruntime", "pandas", "pyarrow", "pykeops", "ray", "rich", "safetensors", "scipy"),
-        *("skimage", "sklearn", "timm", "torch", "torchvision", "typer", "jmespath"),
+        *("PIL", "cryptography", "cv2", "cyclonedx", "h5py", "httpx2", "huggingface_hub", "imagecorruptions", "jinja2"),
+        *("jmespath", "markupsafe", "matplotlib", "networkx", "numpy", "nvidia", "onnx", "onnxruntime", "pandas"),
+        *("pyarrow", "pykeops", "ray", "rich", "safetensors", "scipy", "securesystemslib", "skimage", "sklearn"),
+        *("timm", "torch", "torchvision", "typer", "weasyprint"),
     ]
 )
 _SAFE_PATH = "PYTHONSAFEPATH"

@@ -88,7 +88,7 @@ def test_a_named_callable_is_found_and_an_absent_library_is_not(folder):
     sac_fast(folder, "fingerprint", "beside_models:build", "--random-weights", *probes, "--out", "f.safetensors")
     text = sac_fast(
         folder, "fingerprint", "models/a.safetensors", *probes, "--out", "g.safetensors",
-        "--architecture", "beside_models:build", "--architecture", "timm:resnet18", code=1,
+        "--architecture", "timm:resnet18", code=1,
     )  # fmt: skip
     assert "No module named 'timm'" in text
 

@@ -57,7 +57,7 @@ def test_an_option_says_the_same_in_every_command(name):
     ("name", "word", "paths"),
     [
         ("--probes", "Probe file", {"fingerprint", "scan", "siblings make", "simulate"}),
-        ("--probe-hash", "hash", {"scan", "relatives", "store ls", "store rm", "store export"}),
+        ("--probe-hash", "hash", {"scan", "relatives", "store ls", "store rm", "store export", "store index"}),
         ("--model", "package.module:callable", {"simulate", "siblings make", "probes make", "testbed adopt"}),
         ("--model-args", "JSON object", {"fingerprint", "simulate", "siblings make", "probes make", "testbed adopt"}),
         ("--size", "the model's input", {"fingerprint", "scan", "siblings make", "simulate"}),

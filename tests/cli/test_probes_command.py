@@ -79,18 +79,18 @@ def test_committed_draw_of_a_part_of_a_file(folder, run):
     commit = ("--limit", "3", "--commit-seed", "s")
     assert run("probes", "p1.safetensors", *commit, "--quality", "50", "--out", "p2.safetensors", "-q")[0] == 0
     code, out, _ = run("probes", "verify", "p2.safetensors", "--images", "x.h5", "-q")
-    assert code == 0
-    assert "note: the committed draw was not from a whole folder or HDF5 file" in out
+    assert code == 5
+    assert "selection: the committed draw was not from a whole folder or HDF5 file" in out
     assert run("probes", "x.h5", *commit, "--normal", "--out", "p3.safetensors", "-q")[0] == 0
     code, out, _ = run("probes", "verify", "p3.safetensors", "--images", "x.h5", "-q")
-    assert (code, "note" in out) == (0, False)
+    assert (code, "selection:" in out) == (0, False)
 
 
-def test_unequal_pixels_are_exit_code_1(folder, run):
+def test_unequal_pixels_are_a_finding(folder, run):
     run("probes", "images", "--severity", "3", "--out", "p.safetensors", "-q")
     Image.new("RGB", (8, 8)).save("images/a/2.png")
     code, out, err = run("probes", "verify", "p.safetensors", "--images", "images", "-q")
-    assert (code, err) == (1, "")
+    assert (code, err) == (5, "")
     lines = out.splitlines()
     assert lines[0] == "a/0.png: equal"
     assert lines[1].startswith("a/2.png: another file: sha256:")

@@ -27,7 +27,7 @@ def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
     assert summary["event"] == "summary"
     assert (summary["done"], summary["failed"], summary["known"]) == (2, 1, 0)
     assert summary["reasons"] == {"empty": 1}
-    code, out, err = run(*arguments, "--weights")
+    code, out, err = run(*arguments, "--sketch-weights")
     assert code == 0, err
     assert "no sketch of empty.pth: " in err
     with contextlib.closing(sqlite3.connect(tmp_path / "s" / "weights.sqlite")) as kept:
