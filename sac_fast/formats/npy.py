@@ -14,8 +14,8 @@ from .limits import Limits, refuse, refuse_errors
 
 _CHUNK_BYTES = 1 << 20
 _WEIGHTS = re.compile(
-    r"((^|[./_ :-])(weights?|kernel|bias|gamma|beta|embeddings?|(running|moving)_(mean|var(iance)?))|[./_ :-][wb]\d*|^w\d*)"
-    r"(:\d+)?$",
+    r"((^|[./_ :-])(weights?|kernel|bias|gamma|beta|embeddings?|(running|moving)_(mean|var(iance)?))"
+    r"|[./_ :-][wb]\d*|^w\d*)(:\d+)?$",
     re.IGNORECASE,
 )
 # They evaluate literals only and refuse long headers.

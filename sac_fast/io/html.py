@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .text import escape_text
+from .text import html_text
 
 
 def html_table(
@@ -22,19 +21,15 @@ def html_table(
     """
 
     def row(cells: Iterable[Any], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{_escape(cell)}</{tag}>' for cell in cells)}</tr>"
+        return f"<tr>{''.join(f'<{tag}>{html_text(cell)}</{tag}>' for cell in cells)}</tr>"
 
     head = row(columns, "th") if columns else ""
     body = "".join(row(cells, "td") for cells in rows)
-    about = f"<caption>{_escape(caption)}</caption>" if caption else ""
-    listed = "".join(f"<li>{_escape(note)}</li>" for note in notes)
+    about = f"<caption>{html_text(caption)}</caption>" if caption else ""
+    listed = "".join(f"<li>{html_text(note)}</li>" for note in notes)
     return f"<table>{about}{head}{body}</table>" + (f"<ul>{listed}</ul>" if listed else "")
 
 
 def html_pairs(caption: str, pairs: Mapping[str, Any], notes: Iterable[str] = ()) -> str:
     """Names and values as HTML; values that are None are left out."""
     return html_table((), ((name, value) for name, value in pairs.items() if value is not None), caption, notes)
-
-
-def _escape(value: Any) -> str:
-    return html.escape(escape_text(value))

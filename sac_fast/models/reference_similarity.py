@@ -108,6 +108,8 @@ class PairwiseSimilarity:
     Source: Guan et al., arXiv 2412.20768 (FRI).
     """
 
+    is_service = True  # every call costs: it is not asked again to see which axis is that of the probes
+
     def __init__(self, service: Service, references: ProbeSet, *, preprocessing: Preprocessing | None = None) -> None:
         self.service = service
         self.__name__ = getattr(service, "__name__", type(service).__name__)

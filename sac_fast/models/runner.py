@@ -136,7 +136,8 @@ def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None
                 raise ModelError(f"model must return {wanted}, got {found}", reason="wrong-shape")
             collected.append(rows)
             start += len(inputs)
-        if few is not None and len(sizes) == 1:  # batches of two sizes have shown which axis grows with them
+        # batches of two sizes have shown which axis grows with them
+        if few is not None and len(sizes) == 1 and not getattr(model, "is_service", False):
             check_batch_axis(lambda some: select_output(model(some), output), few)
     # Outside of inference mode, so that the result is an ordinary tensor.
     return torch.cat(collected)

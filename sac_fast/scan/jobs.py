@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,8 +34,6 @@ CPU_BATCH_SIZE = 64
 BAD_ARGUMENTS = "bad-arguments"
 #: Reason of weights that only a manifest inside the folder names an architecture for, whose code would be run.
 UNTRUSTED_ARCHITECTURE = "untrusted-architecture"
-
-
 #: Reason of a model whose outputs would exceed what a scan may add to a store.
 OVER_BUDGET = "over-budget"
 
@@ -305,24 +301,9 @@ def device_list(device: str, workers: int | None) -> list[str]:
     return [gpus[number % len(gpus)] for number in range(workers or len(gpus))]
 
 
-def default_memory(workers: int) -> int:
-    """A worker's share of four fifths of the memory of this machine or container, at least 1 GiB."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
-        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return max(1 << 30, total * 4 // 5 // workers)
-
-
 def code_version(device: str, settings: WorkerSettings) -> str:
     """Everything in the code and its configuration that the last bits of outputs depend on."""
     kind = device.split(":")[0]
     batch = settings.batch_size_on(device)
     how = f"{kind}, batch {batch or 'largest'}" + (", 1 thread, channels last where it fits" if kind == "cpu" else "")
     return f"sac_fast {package_version()}, torch {torch.__version__}, {how}"
-
-
-def store_budget(settings: WorkerSettings, folder: Path) -> int:
-    """How many bytes of outputs a scan may add to a store."""
-    if settings.max_store_bytes is not None:
-        return settings.max_store_bytes
-    return shutil.disk_usage(folder).free // 2

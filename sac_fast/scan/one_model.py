@@ -15,7 +15,8 @@ from ..models import ModelEntry, OpenedModel, Preprocessing
 from ..models.asking import Auto
 from ..models.runner import Model
 from ..probes import ProbeSet
-from .jobs import Job, WorkerSettings, default_memory
+from .budgets import default_memory
+from .jobs import Job, WorkerSettings
 from .pool import WorkerPool
 from .protocol import RunResult
 from .sandbox import places_of

@@ -22,7 +22,8 @@ from ..io.hashing import canonical_json
 from ..models import ModelEntry
 from ..models.code_path import allow_code_in, code_folder
 from ..probes import ProbeSet
-from .jobs import Job, ScanError, WorkerSettings, default_memory, pack_request
+from .budgets import default_memory
+from .jobs import Job, ScanError, WorkerSettings, pack_request
 from .pool import WorkerPool
 from .protocol import WORKER_LOST, FrameReader, RunResult, WireError, failed, pack, read_reply, reply_of
 from .worker import entry_of

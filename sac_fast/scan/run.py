@@ -26,18 +26,17 @@ from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..probes import ProbeSet
 from ..store.records import ModelRecord
 from ..store.store import ModelStore
+from .budgets import default_memory, store_budget
 from .jobs import (
     Executor,
     Job,
     WorkerSettings,
     check_sources,
     code_version,
-    default_memory,
     device_list,
     listing_of,
     probe_count,
     request_hash,
-    store_budget,
 )
 from .known_names import KnownNames, stamp_of
 from .onnx_external import external_files, names_of, with_external

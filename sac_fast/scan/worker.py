@@ -226,8 +226,7 @@ class ModelRunner:
         """Run an opened model and close it."""
         model = opened.model
         if model is None:
-            assert opened.failure is not None
-            return opened.failure
+            return opened.failure or failed("run-failed", "the model was not opened", "")
         start = time.perf_counter()
         _seed(self.probes.device)
         try:
@@ -295,8 +294,8 @@ def _own_dtype(model: OpenedModel) -> torch.dtype:
     module = getattr(model, "module", None)
     if not isinstance(module, torch.nn.Module):
         return torch.float32
-    tensors = (*module.parameters(), *module.buffers())
-    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+    dtypes = [tensor.dtype for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
+    return dtypes[0] if dtypes else torch.float32
 
 
 def _failure(error: BaseException, otherwise: str, format: str = "") -> RunResult:

@@ -125,7 +125,10 @@ def test_untrusted_text_cannot_write_the_report(tmp_path, capsys):
     probes = sac_fast.ProbeSet.from_arrays(np.arange(4 * 48, dtype=np.uint8).reshape(4, 4, 4, 3))
     outputs = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
     names = ["mine", STRANGE, *(f"null{i}" for i in range(3))]
-    made = [sac_fast.fingerprint(lambda x, i=i: outputs + i * outputs**2, probes, name=n) for i, n in enumerate(names)]
+    answers = [outputs + i * outputs**2 for i in range(len(names))]
+    made = [
+        sac_fast.fingerprint(lambda x, y=y: y[: len(x)], probes, name=n) for y, n in zip(answers, names, strict=True)
+    ]
     result = verify_suspects(made[0], made[1:2], nulls=made[2:], score="distance", metric="pearson")
     show_verdicts(dataclasses.replace(result, warnings=(f"{STRANGE}: other",)), False)
     common.show_fingerprint(made[1], tmp_path / "f.safetensors", False)

@@ -80,7 +80,7 @@ def test_weights_from_code_are_taken_and_recorded(probes: ProbeSet, run: Any) ->
     assert Fingerprint.load("g").provenance["weights_from"] == "file"
     assert torch.equal(Fingerprint.load("g").outputs, made.outputs)
     code, _, err = run("fingerprint", "own_models:nothing", "--probes", "probes", "--out", "h", "-q")
-    assert (code, err, Fingerprint.load("h").provenance["weights_from"]) == (0, "", "none")
+    assert (code, "weights" in err, Fingerprint.load("h").provenance["weights_from"]) == (0, False, "none")
     both = ("--weights", "own.pt", "--random-weights")
     assert run("fingerprint", "own_models:bare", *both, "--probes", "probes", "--out", "i")[0] == 2
 

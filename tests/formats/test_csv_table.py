@@ -173,11 +173,12 @@ def test_commands_say_how_a_table_was_taken(tmp_path: Path, run: Any, monkeypatc
     assert (code, said in err) == (0, True)
     made = sac_fast.Fingerprint.load("a.f")
     assert made.outputs.tolist() == ROWS
-    assert made.provenance["notes"] == [f"{said}; 3 rows of 3 outputs"]
+    taken = f"{said}; 3 rows of 3 outputs"
+    assert made.provenance["notes"][0].startswith(taken)
     written(Path("models/b.csv"), "5,3,8\n1,2,3\n4,6,9\n7,8,9\n")
     code, out, err = run("scan", "models", "--probes", "probes", "--store", "s", "--json", "-q", "--workers", "1")
     events = {event["name"]: event for event in map(json.loads, out.splitlines()[:-1])}
-    assert (code, events["a.csv"]["message"]) == (0, f"{said}; 3 rows of 3 outputs")
+    assert (code, events["a.csv"]["message"].startswith(taken)) == (0, True)
     assert events["b.csv"]["reason"] == "wrong-shape"
     code, out, _ = run(
         "scan", "models", "--probes", "probes", "--store", "s", "--json", "-q", "--workers", "1", "--table-header=yes"

@@ -11,7 +11,8 @@ import torch
 from support.store_models import PROBES
 
 from sac_fast.models import ModelEntry
-from sac_fast.scan.jobs import Job, WorkerSettings, request_hash, store_budget
+from sac_fast.scan.budgets import store_budget
+from sac_fast.scan.jobs import Job, WorkerSettings, request_hash
 from sac_fast.scan.protocol import RunResult
 from sac_fast.scan.results import RecordBuilder
 

@@ -12,7 +12,8 @@ from support.scan_runs import PROBES, SETTINGS, entry, run_scan
 
 from sac_fast import correlation_distance, fingerprint
 from sac_fast.models import ModelEntry
-from sac_fast.scan.jobs import ScanError, default_memory, device_list
+from sac_fast.scan.budgets import default_memory
+from sac_fast.scan.jobs import ScanError, device_list
 from sac_fast.scan.pool import WorkerPool
 from sac_fast.store import ModelStore, export_models
 

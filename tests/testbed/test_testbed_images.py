@@ -104,7 +104,7 @@ def test_the_scripts_sides_are_taken_as_they_are(tmp_path):
     assert [len(getattr(task, side)) for side in ("defender", "attacker", "test", "pool")] == [12, 9, 4, 6]
     assert task.classes == ("0", "1", "2")
     with h5py.File(tmp_path / "data" / "dataset_defend.h5") as file:
-        wanted = sorted(np.uint8(255 * image).transpose(1, 2, 0).tobytes() for image in file["data"][:])
+        wanted = sorted(np.uint8(np.rint(255 * image)).transpose(1, 2, 0).tobytes() for image in file["data"][:])
     assert sorted(image.tobytes() for image in task.defender.pixels) == wanted
 
 

@@ -97,8 +97,9 @@ def test_near_duplicates_within_their_kind():
     assert near_duplicates(distances, ["a", "b", "a", "a", "b", "c", "c"]) == [[0, 2], [5, 6]]
 
 
-def test_two_nulls_are_near_only_if_they_are_equal():
-    assert near_duplicates([[0, 1e-9], [1e-9, 0]], ["a", "a"]) == []
+def test_two_nulls_are_near_only_if_they_are_nearly_equal():
+    assert near_duplicates([[0, 2e-4], [2e-4, 0]], ["a", "a"]) == []
+    assert near_duplicates([[0, 9e-5], [9e-5, 0]], ["a", "a"]) == [[0, 1]]
     assert near_duplicates([[0, 0], [0, 0]], ["a", "a"]) == [[0, 1]]
     assert near_duplicates(np.zeros((0, 0)), []) == []
     with pytest.raises(ValueError, match=r"must be \(3, 3\) like kinds"):

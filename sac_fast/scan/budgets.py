@@ -1,0 +1,25 @@
+"""How much memory a worker may take, and how much a scan may add to a store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from .jobs import WorkerSettings
+
+
+def default_memory(workers: int) -> int:
+    """A worker's share of four fifths of the memory of this machine or container, at least 1 GiB."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return max(1 << 30, total * 4 // 5 // workers)
+
+
+def store_budget(settings: WorkerSettings, folder: Path) -> int:
+    """How many bytes of outputs a scan may add to a store."""
+    if settings.max_store_bytes is not None:
+        return settings.max_store_bytes
+    return shutil.disk_usage(folder).free // 2
