@@ -188,5 +188,5 @@ def test_commands_say_how_a_table_was_taken(tmp_path: Path, run: Any, monkeypatc
     with sac_fast.store.ModelStore.open("s", write=False) as store:
         record = store.record_for("b.csv", probes.content_hash)
         assert record is not None
-        assert record.message == "table: delimiter comma; line 1 is a header; 3 rows of 3 outputs"
+        assert record.message.startswith("table: delimiter comma; line 1 is a header; 3 rows of 3 outputs")
         assert store.outputs(record).tolist() == [[1, 2, 3], [4, 6, 9], [7, 8, 9]]
