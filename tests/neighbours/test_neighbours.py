@@ -211,14 +211,15 @@ def test_wrong_arguments_are_refused(call, message):
         call(outputs)
 
 
-def test_a_search_imports_no_torch():
+def test_a_search_imports_no_torch(tmp_path):
     code = (
         "import sys, numpy as np; from sac_fast.neighbours.search import nearest_by_subset\n"
         "from sac_fast import neighbours_within\n"
         "x = np.random.default_rng(0).standard_normal((30, 20, 3))\n"
         "nearest_by_subset(list(x), None, 2); list(neighbours_within(list(x), 0.1)); sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=False).returncode == 0
+    done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), cwd=tmp_path, check=False)
+    assert done.returncode == 0
 
 
 def test_the_threads_are_there_again_after_a_fork(monkeypatch):

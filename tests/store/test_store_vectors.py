@@ -198,7 +198,7 @@ def test_commands_that_run_no_network_import_no_torch(made):
         ["relatives", folder, "--name", "m007", "--json", "--top", "2"],
     ):
         words = [sys.executable, "-c", code, *map(str, command)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder.parent)
         assert done.returncode == 0, (command, done.stderr)
     found = json.loads(done.stdout)
     assert [one["name"] for one in found["relatives"]["m007"]] == [f"m{i:03}" for i in np.argsort(full)[:2]]
