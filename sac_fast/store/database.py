@@ -69,7 +69,7 @@ def create_database(folder: Path) -> None:
             connection.execute("COMMIT")
         os.rename(new, folder / NAME)
         sync_folder(folder)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise StoreError(f"cannot create the database of the store {str(folder)!r}: {error}") from error
 
 
@@ -94,7 +94,7 @@ def open_database(folder: Path, *, write: bool) -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}?mode={mode}"
     try:
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise StoreError(f"cannot open {str(path)!r}: {error}") from error
     with contextlib.ExitStack() as undo:
         undo.callback(connection.close)
@@ -104,7 +104,7 @@ def open_database(folder: Path, *, write: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous=FULL")
             if not write:
                 connection.execute("PRAGMA query_only=ON")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the text of an error may quote the file
             raise damaged(path, error) from error
         undo.pop_all()
     return connection

@@ -84,7 +84,7 @@ class StoreSession:
                 raise StoreError(f"the store {str(self.folder)!r} must be opened again after an error: {self._broken}")
             try:
                 yield self.connection
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
                 # A disk that failed once may have lost more than it reported: the store must be opened and read again.
                 self._broken = f"{error.strerror or error}" if isinstance(error, OSError) else f"{error}"
                 raise StoreError(

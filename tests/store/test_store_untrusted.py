@@ -164,3 +164,13 @@ def test_files_of_outputs_are_distrusted():
         assert bad != good
         with pytest.raises(ValueError, match=r"header|shape|bytes"):
             decode(bad)
+
+
+def test_an_error_that_quotes_bytes_of_the_file_is_a_damaged_store(folder):
+    path = folder / "zoo.sqlite"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CREATE TABLE models", b"CREAT\x9b TABLE models", 1))
+    assert path.read_bytes() != data
+    for options in ({"write": False}, {"write": True}):
+        with pytest.raises(StoreError, match="damaged or cannot be read"):
+            ModelStore.open(folder, **options)
