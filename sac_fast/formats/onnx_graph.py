@@ -154,6 +154,8 @@ def external_place(tensor: Any, size: int, path: Path, name: str) -> tuple[Path,
         ModelRefusedError: not a file of its own inside the folder, or not as many bytes.
     """
     said = {entry.key: entry.value for entry in tensor.external_data}
+    if not all(isinstance(text, str) for pair in said.items() for text in pair):  # protobuf's way with other texts
+        refuse("external-data", f"{name} must say in UTF-8 where its external data is, got other bytes")
     location, key = said.get("location", ""), tensor.name[:80]
     parts = PurePosixPath(location).parts
 
