@@ -17,3 +17,15 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 nitpicky = False
+
+
+def _escape_bars(app, what, name, obj, options, lines):
+    """|x| is a norm in docstrings, not a substitution of reStructuredText."""
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = line.split("``")
+            lines[number] = "``".join(part if i % 2 else part.replace("|", r"\|") for i, part in enumerate(parts))
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _escape_bars, priority=900)
