@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -152,15 +151,3 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
 def _check_inside(found: str, root: Path, name: str) -> None:
     if not is_inside(found, root):
         refuse("symlink", f"{name} must lie in {os.fspath(root)!r}, got a link to a file outside of it")
-
-
-def _path_of(descriptor: int, path: StrPath) -> str:
-    """Where an open file lies; "" where that is not known."""
-    with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/self/fd/{descriptor}")
-    # Without /proc: where the path leads to now, if that is the file that is open.
-    with contextlib.suppress(OSError):
-        found = os.path.realpath(path, strict=True)
-        if os.path.samestat(os.stat(found), os.fstat(descriptor)):
-            return found
-    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import SacFastError, describe_error
+from ..io.figure import make_figure
 from ..io.files import StrPath, atomic_write
 from ..io.text import escape_text
 
@@ -29,16 +29,8 @@ def draw_strips(
     Raises:
         SacFastError: matplotlib is not installed.
     """
-    try:
-        # no window, no state shared with the caller's own plots
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        hint = "the plot needs matplotlib (pip install 'sac-fast[plots]')"
-        raise SacFastError(f"{hint}, which is not there: {describe_error(error)}") from error
     heights = [0.6 + 0.3 * len(groups) for _, groups in strips.values()]
-    figure = Figure(figsize=(8, 0.9 + sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure((8, 0.9 + sum(heights)))
     panels = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (name, (own, groups)) in zip(panels, strips.items(), strict=True):
         for place, values in enumerate(groups.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import SacFastError, describe_error
+from ...io.figure import make_figure
 from ...io.files import StrPath, atomic_write
 from ...io.text import escape_text, figure_text
 
@@ -26,18 +26,10 @@ def draw_layers(result: Any, path: StrPath | None) -> Any:
     Raises:
         SacFastError: matplotlib is not installed.
     """
-    try:
-        # no window, no state shared with the caller's own plots
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        hint = "the plot needs matplotlib (pip install 'sac-fast[plots]')"
-        raise SacFastError(f"{hint}, which is not there: {describe_error(error)}") from error
     layers = result.compared
     step = -(-len(layers) // _MAX_ROWS) if layers else 1
     layers = layers[::step]
-    figure = Figure(figsize=(9, 1.9 + 0.24 * max(1, len(layers))), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure((9, 1.9 + 0.24 * max(1, len(layers))))
     axes = figure.add_subplot()
     places = list(range(len(layers)))
     shares = [(layer.matches or 0) / (layer.units or 1) for layer in layers]
