@@ -12,6 +12,8 @@ import numpy as np
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
+# Made once: json.dumps makes an encoder for every call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def is_hash(value: object) -> TypeGuard[str]:
@@ -29,7 +31,7 @@ def sha256_stream(handle: BinaryIO) -> str:
 
 def canonical_json(value: object) -> str:
     """JSON that is the same for equal values: sorted keys, no spaces, ASCII, no NaN or Infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 def hash_json(value: object) -> str:

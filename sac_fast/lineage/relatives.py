@@ -21,9 +21,10 @@ from .checks import check_search
 from .duplicates import find_duplicates
 from .forms import FormGroup, group_by_form
 from .pair_weights import MAX_PAIRS, compare_pairs, near_pairs, take_searched
-from .related import NearPairs, join
+from .related import NearPairs
 from .result import Edge, Lineage, PairWeights, Relative
 from .search import Found, Search, search_form
+from .trees import join
 from .weights_result import WeightsRelatives
 
 __all__ = ["Edge", "Lineage", "PairWeights", "Relative", "find_relatives"]
