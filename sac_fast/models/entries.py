@@ -108,7 +108,8 @@ def _list_folder(root: Path, defaults: ModelEntry) -> Listing:
     manifest = next(iter(manifests), None)
     entries, passed_over = _search(root, defaults, manifests)
     claimed, problem = ({}, "") if manifest is None else read_claims(manifest)
-    entries = [dataclasses.replace(entry, claims=claimed.pop(entry.path, {})) for entry in entries]
+    if claimed:
+        entries = [dataclasses.replace(entry, claims=claimed.pop(entry.path, {})) for entry in entries]
     passed_over += [PassedOver(path.relative_to(root).as_posix(), "named by a manifest, not there") for path in claimed]
     return Listing(_unique(entries, root), passed_over, manifest, problem)
 
@@ -147,9 +148,9 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
             elif is_link or (Path(name).suffix.lower() in _MODELS and not name.startswith(".")):
                 found.append(_like(defaults, (here / name).relative_to(root).as_posix(), here / name, root))
         parts = {part for name in files if name.endswith(INDEX) for part in shards_of(here / name, Limits())}
+        below = "" if here == root else f"{here.relative_to(root).as_posix()}/"
         for name in files:
-            path = here / name
-            inside = path.relative_to(root).as_posix()
+            path, inside = here / name, below + name
             if name in parts:
                 passed.append(PassedOver(inside, "a part of a checkpoint in several files"))
                 continue
@@ -158,7 +159,7 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
                 continue
             is_plain = store is None or (here == store and name not in STORE_FILES)
             what = None
-            if path in manifests or not (is_plain and is_named_as_model(inside)):
+            if (manifests and path in manifests) or not (is_plain and is_named_as_model(inside)):
                 what = describe_content(path, root)
             if what is None:
                 found.append(_like(defaults, inside, path, root))
@@ -173,8 +174,14 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
 def _one_of_each_blob(entries: list[ModelEntry]) -> tuple[list[ModelEntry], list[PassedOver]]:
     """One entry for each file of the folder ``blobs`` of a model hub, by its name in the first snapshot."""
     of_blob: dict[str, list[ModelEntry]] = {}
+    folders: dict[str, str] = {}
     for entry in entries:
-        real = os.path.realpath(entry.path)
+        folder, name = os.path.split(entry.path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        real = os.path.join(folders[folder], name)
+        if os.path.islink(real):
+            real = os.path.realpath(real)
         if os.path.basename(os.path.dirname(real)) == "blobs":
             of_blob.setdefault(real, []).append(entry)
     again: dict[str, PassedOver] = {}
@@ -192,7 +199,7 @@ def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> Mod
         shown = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     if len(shown) > MAX_TEXT:  # longer than any path that can be opened: refused by this name, but not stored by it
         shown = f"./{shown[:1000]}…{hashlib.sha256(raw).hexdigest()}"
-    return dataclasses.replace(defaults, name=shown, path=path, root=root)
+    return defaults.at(shown, path, root)
 
 
 def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:

@@ -34,12 +34,11 @@ class ForkServer:
     """Forks worker processes, reports their end, and kills them.
 
     Args:
-        pixels: uint8 ``(n, H, W, 3)`` to be shared with all workers, or None.
         scrub: give the process no more of the environment than it needs.
     """
 
-    def __init__(self, pixels: npt.NDArray[np.uint8] | None, *, scrub: bool = False) -> None:
-        self._pixels_fd = None if pixels is None else _share(pixels)
+    def __init__(self, *, scrub: bool = False) -> None:
+        self._pixels_fd: int | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [os.path.abspath(folder) for folder in sys.path]
@@ -58,6 +57,10 @@ class ForkServer:
                 start_new_session=True,  # Ctrl-C goes to the scan, which stops its workers
             )
         self._serial = 0
+
+    def share(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Share pixels, uint8 ``(n, H, W, 3)``, with all workers."""
+        self._pixels_fd = _share(pixels)
 
     def spawn(self) -> tuple[int, socket.socket]:
         """Request a worker.

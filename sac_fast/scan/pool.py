@@ -34,9 +34,16 @@ class WorkerPool:
         probes: the inputs of the models, or their pixels; None: recorded outputs only.
         devices: one worker for each: ``["cpu", "cpu"]``, ``["cuda:0", "cuda:1"]``.
         settings: of the workers.
+        server: that forks them, closed at the end; None: a new one.
     """
 
-    def __init__(self, probes: ProbeSet | Pixels | None, devices: Sequence[str], settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        probes: ProbeSet | Pixels | None,
+        devices: Sequence[str],
+        settings: WorkerSettings,
+        server: ForkServer | None = None,
+    ) -> None:
         if not devices:
             raise ValueError("devices must name at least one device, got none")
         self._pixels = probes.images if isinstance(probes, ProbeSet) else probes
@@ -52,10 +59,12 @@ class WorkerPool:
         self._restarts = 0
         self._draining = False
         self._limits_checked = 0.0
-        self._server = self._start_server()
+        self._server = self._start_server(server)
 
-    def _start_server(self) -> ForkServer:
-        server = ForkServer(self._pixels, scrub=self._settings.readable is not None)
+    def _start_server(self, server: ForkServer | None = None) -> ForkServer:
+        server = server or ForkServer(scrub=self._settings.readable is not None)
+        if self._pixels is not None:
+            server.share(self._pixels)
         self._ready = False
         self._selector.register(server.control, selectors.EVENT_READ, None)
         return server

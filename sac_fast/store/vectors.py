@@ -129,6 +129,14 @@ def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
         raise damaged_vectors(store.folder, error) from error
 
 
+def count_vectors(store: ModelStore, probe_hash: str) -> int:
+    """Rows of the vectors of a probe set, those of removed models included; 0 where there are none."""
+    with contextlib.suppress(OSError, ValueError), VectorFolder(store.files.root, probe_hash) as folder:
+        found = folder.describe()
+        return 0 if found is None else found.rows
+    return 0
+
+
 def state_of(store: ModelStore, probe_hash: str) -> tuple[int, int] | None:
     """What changes when vectors are added to; None: there are none."""
     with contextlib.suppress(OSError):
