@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-
+from ..io.lazy import LazyModule
 from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS, Limits, refuse, refuse_errors
 from .table_format import (
     DELIMITERS,
@@ -23,7 +23,6 @@ from .table_format import (
     is_whole,
     refuse_ambiguous,
 )
-from ..io.lazy import LazyModule
 
 if TYPE_CHECKING:
     import torch

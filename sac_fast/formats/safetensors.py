@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-
 from ..io.dtypes import STORED_DTYPES
 from ..io.files import file_size
-from .limits import MAX_DIMENSIONS, MAX_METADATA_ENTRIES, MAX_TENSOR_ENTRY, Limits, refuse
 from ..io.lazy import LazyModule
+from .limits import MAX_DIMENSIONS, MAX_METADATA_ENTRIES, MAX_TENSOR_ENTRY, Limits, refuse
 
 if TYPE_CHECKING:
     import torch

@@ -15,13 +15,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 
-
 from ..io.dtypes import STORED_DTYPES
+from ..io.lazy import LazyModule
 from .limits import MAX_KEY_PARTS, MAX_PICKLE_CLASSES, MAX_PICKLE_STEPS, refuse, refuse_errors, refuse_weights
 from .magic import PICKLE
 from .pickle_keys import KeyParts
 from .pickle_names import is_class_of_data
-from ..io.lazy import LazyModule
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""The nearest models of some or of all of a store by its packed vectors: a ranking, where there is no other evidence."""
+"""The nearest of some or all models of a store by its packed vectors: a ranking, where there is no other evidence."""
 
 from __future__ import annotations
 
@@ -162,7 +162,8 @@ class _Ranking:
         ordered = (np.take_along_axis(values, order, 1).tolist() for values in (others, distances))
         places = np.searchsorted(used, rows).tolist()
         for row, place, other_places, apart in zip(rows.tolist(), places, *ordered, strict=True):
-            seen, relatives = {shown[place]}, []
+            seen = {shown[place]}
+            relatives: list[Relative] = []
             for other, distance in zip(other_places, apart, strict=True):
                 name = shown[other]
                 if name not in seen and distance < np.inf and len(relatives) < top:

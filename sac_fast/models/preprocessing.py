@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-
 from ..io.hashing import hash_json
 from ..io.lazy import LazyModule
 

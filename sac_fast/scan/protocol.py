@@ -17,12 +17,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-
 from ..errors import ModelError
 from ..io.hashing import is_hash
+from ..io.lazy import LazyModule
 from ..io.text import escape_text
 from ..models.preprocessing import Preprocessing
-from ..io.lazy import LazyModule
 
 if TYPE_CHECKING:
     import torch

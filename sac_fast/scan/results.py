@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
@@ -26,6 +25,7 @@ from .records import Event, model_event
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
 _MAX_WAIT_SECONDS = 1.0
+
 
 @dataclass
 class SourceComparison:

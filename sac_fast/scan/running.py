@@ -16,7 +16,7 @@ from ..io.progress import ProgressBar
 from ..models.entry import ModelEntry
 from ..store.records import ModelRecord
 from ..store.store import ModelStore
-from ..store.vectors import count_vectors, update_vectors
+from ..store.vectors import keep_vectors
 from .arguments import probe_count
 from .jobs import Executor, Job, request_hash
 from .known_names import KnownNames, stamp_of
@@ -34,8 +34,6 @@ _POLL_SECONDS = 0.1
 # After a signal, for the models that run; the next scan runs those that need longer.
 _GRACE_SECONDS = 2.0
 _LOOKUP_BATCH = 500
-# Smaller stores are searched at once without packed vectors.
-_MIN_PACKED = 1_000
 
 
 @dataclass
@@ -118,7 +116,9 @@ class RunningScan:
                 self.phases.update(writer.seconds)
         self._write_tags()
         if not self.signals.received:
-            self._update_vectors(first is not None)
+            start = time.perf_counter()
+            keep_vectors(self.store, self.probe_hash, has_new=first is not None)
+            self.phases.update({"store": time.perf_counter() - start})
 
     def _run_jobs(self, jobs: Iterator[Job], writer: ResultWriter) -> None:
         """Submit jobs, take their results, write them."""
@@ -139,15 +139,6 @@ class RunningScan:
                 writer.add(*self.builder.build(job, result.checked(self.probe_hash)))
             self._report(writer.poll())
         self._report(writer.flush())
-
-    def _update_vectors(self, has_run: bool) -> None:
-        """Pack the vectors of new models, in stores that are so large that it saves time."""
-        sql = "SELECT count(*) FROM models WHERE probe_hash = ? AND status = 'done'"
-        count = self.store.rows(sql, self.probe_hash)[0][0]
-        if count >= _MIN_PACKED and (has_run or count > count_vectors(self.store, self.probe_hash)):
-            start = time.perf_counter()
-            update_vectors(self.store, self.probe_hash)
-            self.phases["store"] += time.perf_counter() - start
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:
         """The models that must be run; known ones are reported and skipped."""

@@ -25,6 +25,8 @@ from .session import StoreSession
 Values = Sequence[object]
 #: Name of outputs, and where they lie in a segment; None: they are a file of their own.
 Named = tuple[str, Place | None]
+# Larger blobs are files of their own.
+_MAX_PACKED = MAX_BLOB
 _MAX_BYTES = 8 << 20
 _MAX_NAMES = 500  # of a query
 
@@ -50,11 +52,12 @@ class Additions(StoreSession):
             found |= {name: place for name, *place in self.rows(sql, *some)}
         return found
 
-    def add_blobs(self, blobs: Sequence[bytes]) -> list[Named]:
+    def add_blobs(self, blobs: Sequence[bytes], *, avoid: int = 0) -> list[Named]:
         """Write blobs, the small ones to a segment, inside `writing`; they are on the disk when the call returns.
 
         Args:
             blobs: of `encode`.
+            avoid: a segment that gets none.
 
         Returns:
             Names and places, for rows that are to be committed.
@@ -64,11 +67,11 @@ class Additions(StoreSession):
         """
         names = [hashlib.sha256(blob).hexdigest() for blob in blobs]
         by_name = dict(zip(names, blobs, strict=True))
-        small = {name: blob for name, blob in by_name.items() if len(blob) <= min(self.files.max_packed, MAX_BLOB)}
+        small = {name: blob for name, blob in by_name.items() if len(blob) <= _MAX_PACKED}
         large = {name: blob for name, blob in by_name.items() if name not in small}
         places: dict[str, Place] = {}
         try:
-            segment, start = self._choose() if small else (0, 0)
+            segment, start = self._choose(avoid) if small else (0, 0)
             self._begin(segment, start, large)
             if small:
                 written = self.files.segments.append(segment, start, list(small.values()))
@@ -140,26 +143,33 @@ class Additions(StoreSession):
                 self.files.segments.delete(segment)
             elif segment != last and used < self.files.segments.size(segment) // 2:
                 with contextlib.suppress(ValueError):  # damaged: it stays for a check
-                    self._move([(name, checked_place(place)) for name, *place in rows])
+                    self.move_records(segment)
+                    self.files.segments.delete(segment)
 
-    def _move(self, rows: Sequence[tuple[str, Place]]) -> None:
-        """Write the records of a segment to another one, and delete it."""
-        segment = rows[0][1].segment
-        blobs = [self.files.segments.read(place) for _, place in rows]
-        if [hashlib.sha256(blob).hexdigest() for blob in blobs] != [name for name, _ in rows]:
-            raise ValueError("blobs must have their hashes")
-        added = self.add_blobs(blobs)
+    def move_records(self, segment: int) -> None:
+        """Write the records of a segment that are in use to the end of the last one.
+
+        Raises:
+            ValueError: a record is damaged.
+            OSError: the disk is full or fails.
+        """
+        sql = "SELECT outputs_file, segment, start, length FROM segments WHERE segment = ? ORDER BY start"
+        rows = self.connection.execute(sql, (segment,)).fetchall()
+        blobs = [self.files.segments.read(checked_place(place)) for _, *place in rows]
+        if [hashlib.sha256(blob).hexdigest() for blob in blobs] != [name for name, *_ in rows]:
+            raise ValueError("blobs must have the hashes that are their names")
+        added = self.add_blobs(blobs, avoid=segment)
         with self.transaction():
             self.put_places(added)
-        self.files.segments.delete(segment)
 
-    def _choose(self) -> tuple[int, int]:
+    def _choose(self, avoid: int) -> tuple[int, int]:
         sql = "SELECT segment, start, length FROM segments ORDER BY segment DESC, start DESC LIMIT 1"
         last = self.connection.execute(sql).fetchone()
         if last is None:
             return self.files.segments.choose(0, 0)
         segment, start, length = checked_place(last)
-        return self.files.segments.choose(segment, start + length + -length % 8)
+        end = start + length + -length % 8 if segment != avoid else -1  # no file ends there
+        return self.files.segments.choose(segment, end)
 
     def _begin(self, segment: int, start: int, names: Iterable[str]) -> None:
         self._begun.append((segment, start, list(names)))

@@ -15,7 +15,7 @@ from .additions import Values
 from .check_segments import Finding, Kind, adopt, check_segments
 from .database import NAME, bound, create_database, damaged
 from .lock import WriterLock, writer_of
-from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
+from .output_files import ADDITION, FOLDER, INCOMING, SUFFIX, unreadable
 from .quarantine import quarantine
 from .rows import SELECT, record_of
 from .segments import FOLDER as SEGMENTS
@@ -23,6 +23,7 @@ from .store import ModelStore
 from .vector_files import FOLDER as VECTORS
 from .vector_files import VectorFolder, name_of
 from .vectors import remove_vectors
+
 
 @dataclass(frozen=True)
 class CheckReport:
@@ -83,6 +84,7 @@ def check_store(store: ModelStore | StrPath, *, repair: bool = False, progress: 
             return CheckReport(path, 0, (broken,))
     moved = _quarantine_database(path)
     with ModelStore.open(path, write=True, sweep=False) as opened:
+        opened.files.remove_incoming(ADDITION)  # nothing is committed now: whatever there is is taken up
         found = _check(opened, True, progress)
     done = f"moved to {', '.join(moved)}; created again" if moved else "created again"
     return CheckReport(path, found.results, (replace(broken, repair=done), *found.findings), found.notes)
@@ -101,7 +103,7 @@ def _check(store: ModelStore, repair: bool, progress: bool) -> CheckReport:
         for row in track(results, "checking outputs", enabled=progress):
             findings += _check_result(store, row, places.get(row[4]), repair)
         findings += _check_models(store, repair)
-        known = {row[4] for row in results}
+        known = {name for (name,) in store.rows("SELECT outputs_file FROM results")}
         findings += _check_files(store, known, repair)
         findings += check_segments(store, known, repair)
         findings += _check_vectors(store, repair)
@@ -133,9 +135,7 @@ def _left_over(store: ModelStore, repair: bool) -> Iterator[Finding]:
         yield Finding("left-over", f"{INCOMING}/{name}", "its writer was stopped before it was complete", done)
 
 
-def _check_result(
-    store: ModelStore, row: tuple[object, ...], place: Values | None, repair: bool
-) -> Iterator[Finding]:
+def _check_result(store: ModelStore, row: tuple[object, ...], place: Values | None, repair: bool) -> Iterator[Finding]:
     """Check one row of results and its file."""
     digest, text, n, k, file = row
     what = f"{FOLDER}/{str(file)[:2]}/{str(file)[:100]}{SUFFIX}" if place is None else f"{SEGMENTS}/{str(file)[:100]}"

@@ -8,7 +8,6 @@ incoming/…                       files that are being written; a new writer de
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import secrets
@@ -29,7 +28,7 @@ from ..io.files import stored_bytes, sync_folder
 from .codec import decode
 from .durable import NOT_REGULAR, open_folder, write_all, write_new
 from .records import ResultKey, is_digest
-from .segments import MAX_BLOB, Segments, checked_place
+from .segments import Segments, checked_place
 
 FOLDER = "outputs"
 INCOMING = "incoming"
@@ -86,7 +85,6 @@ class OutputFiles:
     def __init__(self, folder: Path, *, write: bool) -> None:
         self._write = write
         self._opened = contextlib.ExitStack()
-        self.max_packed = MAX_BLOB
         self.root = self._outputs = self._incoming = -1
         try:
             self.root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

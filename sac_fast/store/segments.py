@@ -26,7 +26,7 @@ from .durable import NOT_REGULAR, open_folder, write_all
 
 FOLDER = "segments"
 SUFFIX = ".seg"
-#: Larger blobs are files of their own.
+#: Largest blob of a record.
 MAX_BLOB = 256 << 10
 # A segment that has grown beyond this gets no more records.
 _FULL = 64 << 20
@@ -167,7 +167,7 @@ class Segments:
             OSError: the disk fails.
         """
         for number in {place.segment for place in places}:
-            with contextlib.suppress(FileNotFoundError), self._open(number, os.O_RDWR) as opened:
+            with contextlib.suppress(FileNotFoundError, ValueError), self._open(number, os.O_RDWR) as opened:
                 for place in places:
                     if place.segment == number and os.pread(opened, 8, place.start - _HEAD.size) == _LIVE:
                         os.pwrite(opened, _REMOVED, place.start - _HEAD.size)

@@ -36,6 +36,8 @@ _MAX_ADDED = 0.2
 _SPARE = 6
 # Candidates of one query: its sweep over the subset takes far longer than ranking them.
 _CANDIDATES = 1_000
+# Smaller stores are searched at once without them.
+_MIN_PACKED = 1_000
 # Outputs that are no logits or the like are brought to a form before they are compared.
 _AS_THEY_ARE = ("logits", "similarities", "embeddings")
 _FEW_ROWS = 16
@@ -129,12 +131,24 @@ def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
         raise damaged_vectors(store.folder, error) from error
 
 
-def count_vectors(store: ModelStore, probe_hash: str) -> int:
-    """Rows of the vectors of a probe set, those of removed models included; 0 where there are none."""
+def keep_vectors(store: ModelStore, probe_hash: str, *, has_new: bool) -> None:
+    """Add vectors that are missing, in stores that are so large that it saves time.
+
+    Args:
+        store: open for writing.
+        probe_hash: of the probe set.
+        has_new: whether models were added since; else that is told by their number.
+    """
+    sql = "SELECT count(DISTINCT digest) FROM models WHERE probe_hash = ? AND status = 'done'"
+    count = store.rows(sql, probe_hash)[0][0]
+    if count < _MIN_PACKED:
+        return
+    rows = 0
     with contextlib.suppress(OSError, ValueError), VectorFolder(store.files.root, probe_hash) as folder:
         found = folder.describe()
-        return 0 if found is None else found.rows
-    return 0
+        rows = 0 if found is None else found.rows
+    if has_new or count > rows:
+        update_vectors(store, probe_hash)
 
 
 def state_of(store: ModelStore, probe_hash: str) -> tuple[int, int] | None:

@@ -13,9 +13,8 @@ from scipy.spatial.distance import cdist
 
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
-from sac_fast.scan import results
-from sac_fast.store import ModelRecord, ModelStore, check_store
-from sac_fast.store.vectors import open_vectors, update_vectors
+from sac_fast.store import ModelRecord, ModelStore, check_store, vectors
+from sac_fast.store.vectors import keep_vectors, open_vectors, update_vectors
 
 PROBES = "sha256:" + "5" * 64
 
@@ -204,14 +203,14 @@ def test_commands_that_run_no_network_import_no_torch(made):
     assert [one["name"] for one in found["relatives"]["m007"]] == [f"m{i:03}" for i in np.argsort(full)[:2]]
 
 
-def test_a_scan_packs_the_vectors_of_a_large_store(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "_MIN_PACKED", 30)
+def test_vectors_of_a_large_store_are_kept_complete(tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors, "_MIN_PACKED", 30)
     with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
-        writer = results.ResultWriter(store, results.SourceComparison((), "cosine", "l1"))
         add(store, outputs_of(29))
-        writer.update_vectors(PROBES)
+        keep_vectors(store, PROBES, has_new=True)
         assert open_vectors(store, PROBES) is None
         add(store, outputs_of(1, seed=1), 40)
-        writer.update_vectors(PROBES)
+        keep_vectors(store, PROBES, has_new=False)  # a scan that was stopped before it came to them
         assert len(open_vectors(store, PROBES).vectors) == 30
-        writer.close()
+        monkeypatch.setattr(vectors, "update_vectors", None)
+        keep_vectors(store, PROBES, has_new=False)
