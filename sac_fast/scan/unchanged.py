@@ -39,13 +39,14 @@ class UnchangedModels:
             entries: at most 500.
         """
         marks = ", ".join(["CAST(? AS TEXT)"] * len(entries))
+        # The order of the tables is given, since there are no statistics by which it could be chosen.
         sql = (
-            "SELECT m.name, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode, v.request FROM models m JOIN visits v "
-            "ON v.name = m.name AND v.probe_hash = m.probe_hash WHERE m.probe_hash = ? AND m.status = 'done' "
-            "AND m.message IS NULL AND instr(m.details, '\"tags\":[]') AND m.digest IN (SELECT digest FROM results) "
-            f"AND m.name IN ({marks})"
+            "SELECT m.name, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode, v.request FROM models m "
+            "CROSS JOIN visits v ON v.name = m.name AND v.probe_hash = m.probe_hash "
+            f"WHERE m.name IN ({marks}) AND m.probe_hash = ? AND m.status = 'done' AND m.message IS NULL "
+            "AND instr(m.details, '\"tags\":[]') AND EXISTS (SELECT 1 FROM results r WHERE r.digest = m.digest)"
         )
-        rows = self._store.rows(sql, self._probe_hash, *[bound(entry.name) for entry in entries])
+        rows = self._store.rows(sql, *[bound(entry.name) for entry in entries], self._probe_hash)
         visits = {name: visit for name, *visit in rows}
         return {entry.name for entry in entries if entry.name in visits and self._is_same(entry, visits[entry.name])}
 

@@ -13,8 +13,8 @@ from support.store_folders import blobs
 
 from sac_fast import correlation_distance, fingerprint
 from sac_fast.models import ModelEntry
-from sac_fast.scan.budgets import default_memory
 from sac_fast.scan.arguments import device_list
+from sac_fast.scan.budgets import default_memory
 from sac_fast.scan.jobs import ScanError
 from sac_fast.scan.pool import WorkerPool
 from sac_fast.store import ModelStore, export_models
