@@ -136,7 +136,10 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
     stores: dict[Path, Path] = {}  # folders of a store's own files, and where it is
     outputs: Counter[Path] = Counter()
     unlisted: list[Path] = []
-    for here, folders, files in walk_folder(root, unlisted):
+    links: set[Path] = set()
+    may_repeat = False
+    for here, folders, files in walk_folder(root, unlisted, links):
+        may_repeat |= os.path.basename(os.path.realpath(here)) == "blobs"
         store = here if STORE_DATABASE in files and is_store(here) else stores.get(here)
         if store is not None:
             stores |= {here / name: store for name in folders if here != store or name in STORE_FOLDERS}
@@ -167,21 +170,16 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
                 passed.append(PassedOver(inside, "a manifest" if path in manifests else what))
     found += [_like(defaults, path.relative_to(root).as_posix(), path, root) for path in unlisted]
     passed += [PassedOver(path.relative_to(root).as_posix(), "of a store", count) for path, count in outputs.items()]
-    found, again = _one_of_each_blob(sorted(found, key=lambda entry: entry.name))
+    found.sort(key=lambda entry: entry.name)
+    found, again = _one_of_each_blob(found) if may_repeat or links else (found, [])
     return found, sorted([*passed, *again], key=lambda one: one.name)
 
 
 def _one_of_each_blob(entries: list[ModelEntry]) -> tuple[list[ModelEntry], list[PassedOver]]:
     """One entry for each file of the folder ``blobs`` of a model hub, by its name in the first snapshot."""
     of_blob: dict[str, list[ModelEntry]] = {}
-    folders: dict[str, str] = {}
     for entry in entries:
-        folder, name = os.path.split(entry.path)
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        real = os.path.join(folders[folder], name)
-        if os.path.islink(real):
-            real = os.path.realpath(real)
+        real = os.path.realpath(entry.path)
         if os.path.basename(os.path.dirname(real)) == "blobs":
             of_blob.setdefault(real, []).append(entry)
     again: dict[str, PassedOver] = {}
@@ -192,6 +190,8 @@ def _one_of_each_blob(entries: list[ModelEntry]) -> tuple[list[ModelEntry], list
 
 
 def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:
+    if name.isascii() and len(name) <= MAX_TEXT:
+        return defaults.at(name, path, root)
     raw, shown = os.fsencode(name), name
     if raw != name.encode("utf-8", "replace"):
         # Undecodable bytes in a file's name could not be written to a store. No path that was listed begins with "./",

@@ -282,10 +282,32 @@ def _lists(vectors: ByteVectors, old: NDArray[np.uint64] | None, found: Descript
     top = min(NEAR, count - 1)
     near = nearest_vectors(vectors, added, top, candidates=found.candidates, first_query=before)
     lists[before:, :top] = _keys(vectors, near.distances, near.indices)
-    top = min(NEAR, count - before)
-    near = nearest_vectors(added, vectors[:before], top, candidates=found.candidates)
-    joined = np.concatenate([old, _keys(vectors, near.distances, near.indices + before)], axis=1)
-    lists[:before] = np.sort(joined, axis=1)[:, :NEAR]
+    lists[:before] = _with_added(vectors, old, found.candidates)
+    return lists
+
+
+def _with_added(vectors: ByteVectors, old: NDArray[np.uint64], candidates: int | None) -> NDArray[np.uint64]:
+    """The lists of the first rows with those of the added models that are nearer.
+
+    Few of all candidates of a row are among the added: so many are looked at first, and as many as ever only for rows
+    of which most of these are nearer.
+    """
+    before, count = len(old), len(vectors)
+    added, top = vectors[before:], min(NEAR, count - before)
+    few = None if candidates is None else max(NEAR, -(-4 * candidates * len(added) // count))
+
+    def merge(rows: NDArray[np.int64] | slice, queries: ByteVectors, some: int | None) -> NDArray[np.uint64]:
+        near = nearest_vectors(added, queries, top, candidates=some)
+        joined = np.concatenate([old[rows], _keys(vectors, near.distances, near.indices + before)], axis=1)
+        merged: NDArray[np.uint64] = np.sort(joined, axis=1)[:, :NEAR]
+        return merged
+
+    lists = merge(slice(None), vectors[:before], few)
+    if candidates is not None and few is not None and few < min(candidates, len(added)):
+        is_new = (lists & _ROW >= np.uint64(before)) & (lists != _NOBODY)
+        crowded = np.flatnonzero(is_new.sum(axis=1) * 4 >= NEAR * 3)
+        if len(crowded):
+            lists[crowded] = merge(crowded, vectors.take(crowded), candidates)
     return lists
 
 
