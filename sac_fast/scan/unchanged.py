@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 
 from ..formats.table_format import TableFormat
@@ -17,6 +17,13 @@ from .jobs import Job, WorkerSettings, request_text
 _NAME, _PATH = "\0name\0", "/\0path\0"
 _TABLE = TableFormat()
 _Template = tuple[str, str, str]
+# The order of the tables is given, since there are no statistics by which it could be chosen.
+_SELECT = (
+    "SELECT m.name, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode, v.request FROM models m "
+    "CROSS JOIN visits v ON v.name = m.name AND v.probe_hash = m.probe_hash WHERE m.probe_hash = ? "
+    "AND m.status = 'done' AND m.digest NOT NULL AND m.message IS NULL AND instr(m.details, '\"tags\":[]')"
+)
+_MAX_SHARE = 4
 
 
 class UnchangedModels:
@@ -38,15 +45,14 @@ class UnchangedModels:
         Args:
             entries: at most 500.
         """
-        marks = ", ".join(["CAST(? AS TEXT)"] * len(entries))
-        # The order of the tables is given, since there are no statistics by which it could be chosen.
-        sql = (
-            "SELECT m.name, v.path, v.size, v.mtime_ns, v.ctime_ns, v.inode, v.request FROM models m "
-            "CROSS JOIN visits v ON v.name = m.name AND v.probe_hash = m.probe_hash "
-            f"WHERE m.name IN ({marks}) AND m.probe_hash = ? AND m.status = 'done' AND m.message IS NULL "
-            "AND instr(m.details, '\"tags\":[]') AND EXISTS (SELECT 1 FROM results r WHERE r.digest = m.digest)"
-        )
-        rows = self._store.rows(sql, *[bound(entry.name) for entry in entries], self._probe_hash)
+        names = [entry.name for entry in entries]
+        # Ten times as fast as the names one by one, where the store has few others between the first and the last.
+        limit = _MAX_SHARE * len(names)
+        within = "m.name BETWEEN CAST(? AS TEXT) AND CAST(? AS TEXT)"
+        rows = self._store.rows(f"{_SELECT} AND {within} LIMIT ?", self._probe_hash, *_ends(names), limit)
+        if len(rows) == limit:
+            marks = ", ".join(["CAST(? AS TEXT)"] * len(names))
+            rows = self._store.rows(f"{_SELECT} AND m.name IN ({marks})", self._probe_hash, *map(bound, names))
         visits = {name: visit for name, *visit in rows}
         return {entry.name for entry in entries if entry.name in visits and self._is_same(entry, visits[entry.name])}
 
@@ -64,8 +70,9 @@ class UnchangedModels:
         if stamp != [path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode]:
             return False
         before, between, after = template
-        text = f"{before}{json.dumps(entry.name)}{between}{json.dumps(path)}{after}"
-        return request == "sha256:" + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        # As `canonical_json` writes texts, in ASCII.
+        text = f"{before}{quoted(entry.name)}{between}{quoted(path)}{after}"
+        return request == "sha256:" + sha256(text.encode()).hexdigest()
 
     def _template(self, entry: ModelEntry) -> _Template | None:
         """The text of a request before, between and after name and path; None: others depend on them too."""
@@ -79,6 +86,11 @@ class UnchangedModels:
     def _make_template(self, entry: ModelEntry) -> _Template | None:
         prepared = self._settings.prepared(entry.at(_NAME, Path(_PATH), entry.root))
         text = request_text(Job(0, prepared), self._settings, self._code_version)
-        before, name, rest = text.partition(json.dumps(_NAME))
-        between, path, after = rest.partition(json.dumps(_PATH))
+        before, name, rest = text.partition(quoted(_NAME))
+        between, path, after = rest.partition(quoted(_PATH))
         return (before, between, after) if name and path else None
+
+
+def _ends(names: Sequence[str]) -> tuple[bytes, bytes]:
+    """The first and the last name in the order of the database."""
+    return bound(min(names)), bound(max(names))
