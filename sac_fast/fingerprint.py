@@ -12,15 +12,17 @@ from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
 from .formats.recorded import check_provenance
+from .io.choices import Backend, Comparison, Metric
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, weights_hash
-from .models.asking import Asked, Named, ask_model
+from .models.asking import Asked, Named, ask_model, default_name
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
 from .models.runner import Model
+from .models.shown import ShownOutputs
 from .ops import correlation_distance
 from .ops.arguments import check_choice
 from .probes import ProbeSet
@@ -31,7 +33,7 @@ WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True, eq=False)
-class Fingerprint:
+class Fingerprint(ShownOutputs):
     """Outputs of one model on one probe set.
 
     Attributes:
@@ -145,15 +147,18 @@ class Fingerprint:
         return f"Fingerprint({self.name!r}, {what}, probes {self.probe_hash[:19]}…)"
 
     def distance(
-        self, suspect: Fingerprint, *, metric: str = "cosine", comparison: str = "l1", backend: str = "auto"
+        self,
+        suspect: Fingerprint,
+        *,
+        metric: Metric = "cosine",
+        comparison: Comparison = "l1",
+        backend: Backend = "auto",
     ) -> float:
         """`sac_fast.correlation_distance` of the two models' outputs, in the form that both can be brought to.
 
         Args:
             suspect: fingerprint on the same probes; k, form and preprocessing may differ.
-            metric: ``"cosine"``, ``"pearson"``, ``"spearman"`` or ``"rbf"``.
-            comparison: ``"l1"``, ``"l2"``, ``"rsa"`` or ``"cka"``.
-            backend: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"reference"``.
+            metric, comparison, backend: as there.
 
         Returns:
             The distance, 0.0 for identical models.
@@ -286,7 +291,7 @@ def fingerprint(
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
     n, height, width, _ = probes.images.shape
     provenance = {
-        "name": name or _default_name(model),
+        "name": name or default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
         "probes": {"count": n, "size": [height, width], **without_image_lists(probes.provenance)},
@@ -310,8 +315,3 @@ def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
         return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
     except ValueError as error:
         raise ModelError(str(error), reason=WRONG_FORM) from error
-
-
-def _default_name(model: object) -> str:
-    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
-    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__

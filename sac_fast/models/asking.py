@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..probes import ProbeSet
 from .opened_model import OpenedModel
@@ -116,3 +116,9 @@ def adapt_and_run(
 
 def _shown(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def default_name(model: object) -> str:
+    """What a model is called that nobody has named: its function, else its class."""
+    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
+    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__

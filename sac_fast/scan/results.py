@@ -15,6 +15,7 @@ import torch
 
 from ..errors import StoreError
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Metric
 from ..models import Preprocessing
 from ..models.architectures import split_architecture
 from ..models.common_form import CommonForm, common_form, formed
@@ -133,8 +134,8 @@ class SourceComparison:
     """The sources, and how models are compared with them."""
 
     sources: Sequence[Fingerprint]
-    metric: str
-    comparison: str
+    metric: Metric
+    comparison: Comparison
 
     def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         """The distance of each model to a source, in the weaker of their output forms; None for forms that cannot be

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from support.labelled_zoos import make_zoo
 
-from sac_fast.evaluation.figures import FigureError, write_figures
+from sac_fast.evaluation.figures import write_figures
 from sac_fast.evaluation.run import evaluate
+from sac_fast.io.figure import FigureError
 
 FIGURES = ("roc", "distances", "probes", "quality", "heatmap", "time")
 
