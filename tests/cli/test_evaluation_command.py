@@ -86,7 +86,7 @@ def test_one_json_document(tmp_path, zoo, run):
 def test_without_matplotlib_the_results_are_written(tmp_path, zoo, run, no_matplotlib):
     code, _, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--preset", "robust", "-q")
     assert code == 0
-    assert "no figures: the figures need matplotlib (pip install 'sac-fast[plots]')" in err
+    assert "no figures: figures need matplotlib (pip install 'sac-fast[plots]')" in err
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["figures"] == []
     assert "matplotlib" in results["figures_note"]
