@@ -179,7 +179,6 @@ def _by_name(suspects: Sequence[Fingerprint] | Mapping[str, Fingerprint]) -> dic
 
 
 def _siblings_part(found: SiblingResult) -> _Part:
-    count = len(found.siblings) + 1
     return _Part(
         "siblings",
         dict(found.p_exact if found.exact else found.p_student),
@@ -187,7 +186,7 @@ def _siblings_part(found: SiblingResult) -> _Part:
         dict(found.verdict),
         dict(found.reason),
         found.smallest_p if found.exact else MIN_STUDENT_P,
-        int(found.alpha * count + 1e-9) / count if found.exact else found.alpha,
+        found.realised_rate,
         found.hypothesis,
         found.conditions,
         found.warnings,
