@@ -63,7 +63,8 @@ def _describe_case(folder: Path) -> dict[str, Any]:
 def _describe_file(path: Path) -> dict[str, Any]:
     from ..fingerprint import Fingerprint
     from ..formats.identify import identify
-    from ..probes import ProbeSet
+    from ..probes import ProbeSet, RecordedInputs
+    from .render.common import describe_inputs
 
     if path.name in ("verdicts.json", "report.json"):
         return _describe_case(path.parent)
@@ -76,6 +77,8 @@ def _describe_file(path: Path) -> dict[str, Any]:
         hashes = {"weights_hash": fp.model_hash, "probe_hash": fp.probe_hash}
         about = {"name": fp.name, "kind": fp.kind, "probes": n, "outputs": k, "output_form": fp.output_form}
         return {"what": what, **about, **hashes, **more}
+    if what == "inputs":
+        return {"what": what, **describe_inputs(RecordedInputs.load(path))}
     if what == "probes":
         probes = ProbeSet.load(path)
         n, height, width, channels = probes.images.shape
