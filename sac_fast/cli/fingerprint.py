@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
     from ..models.asking import Auto
-    from ..probes import ProbeSet
+    from ..probes import Probes
 
 _HF = "hf:"  # sac_fast.models.image_classifiers.PREFIX, which is slow to import
 
@@ -109,12 +109,12 @@ def fingerprint(
 ) -> None:
     """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
-    from ..fingerprint import WRONG_FORM, Fingerprint
+    from ..fingerprint import Fingerprint
     from ..fingerprint import fingerprint as make_fingerprint
-    from ..models.asking import Auto
+    from ..models.asking import WRONG_FORM, Auto
     from ..models.file_origin import describe_origin
     from ..models.kinds import KINDS
-    from ..probes import ProbeSet
+    from ..probes import load_probes
     from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -122,7 +122,7 @@ def fingerprint(
     service.check(model)
     arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
-    probes = ProbeSet.load(probes_file)
+    probes = load_probes(probes_file)
     try:
         wanted = Auto(preprocessing) if how.choose == "auto" else preprocessing
         with _opening(model, options, arguments, how, table.parse(), service, probes, out, wanted) as (
@@ -192,11 +192,16 @@ def _opening(
     how: RunOptions,
     table: TableFormat,
     service: ServiceOptions,
-    probes: ProbeSet,
+    probes: Probes,
     out: Path,
     preprocessing: Preprocessing | Auto,
 ) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
     """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
+    from ..probes import ProbeSet
+
+    if model is None or is_service(model):
+        images = isinstance(probes, ProbeSet)
+        refuse_if(not images, "--probes", "must be images for a service or its answers, got recorded inputs")
     if model is None:
         yield service.open_answers(probes), None
     elif is_service(model):
@@ -224,7 +229,7 @@ def _opening(
         yield _open(model, options, arguments, how.which, table)
 
 
-def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing | Auto) -> OpenedModel:
+def _run_file(entry: ModelEntry, how: RunOptions, probes: Probes, preprocessing: Preprocessing | Auto) -> OpenedModel:
     """A file that needs none of the user's code, in a worker with limits."""
     from ..scan.one_model import run_in_worker
 

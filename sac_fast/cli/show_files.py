@@ -23,6 +23,7 @@ def describe_file(path: Path) -> dict[str, Any]:
     readers: dict[str, Callable[[Path], dict[str, Any]]] = {
         "fingerprint": _fingerprint,
         "probes": _probes,
+        "inputs": _inputs,
         "safetensors": _container,
         "unknown": _text,
     }
@@ -59,6 +60,13 @@ def _probes(path: Path) -> dict[str, Any]:
         "probe_hash": probes.content_hash,
         "sha256": sha256_file(path),
     }
+
+
+def _inputs(path: Path) -> dict[str, Any]:
+    from ..probes import RecordedInputs
+    from .render.common import describe_inputs
+
+    return {"what": "inputs", **describe_inputs(RecordedInputs.load(path))}
 
 
 def _container(path: Path) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from .architectures import build_architecture, expected_state, infer_architectur
 from .entry import ModelEntry
 from .fitting import ExpectedState, Fit, fill_module, fit_one, states_under
 from .image_classifiers import under_own_names
+from .memory_format import use_fastest_memory_format
+from .named_inputs import Inputs
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
 from .preprocessing_choice import read_claim
 from .recorded_model import RecordedModel
-from .runner import run_inputs, use_fastest_memory_format
+from .runner import run_inputs
 from .state_hash import weights_hash
 
 _OUTPUTS = "outputs"
@@ -43,7 +45,7 @@ class _Network(OpenedModel):
         self.model_hash = weights_hash(module)
         self._memory_format: torch.memory_format | None = None
 
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")

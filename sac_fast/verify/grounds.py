@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -16,6 +17,7 @@ from ..scores.siblings_channels import SIBLING_SCORES
 from ..verdict import holm
 from ..verdict.checks import check_rate
 from ..verdict.pool import min_null_count
+from .asked_alike import warn_of_inputs
 from .fingerprints import POOL_SCORES, pool_test
 from .pool import PoolTest, Verification
 from .preset import calibrated_test
@@ -130,7 +132,9 @@ def verify_suspects(
         pool = {name: test.judge(fp) for name, fp in named.items()}
         parts.append(_pool_part(pool, test))
         against = against or {name: result.thefts for name, result in pool.items()}
-    return _combine(source.name, list(named), parts, why, alpha, found, pool, dict(weights or {}), against)
+    made = _combine(source.name, list(named), parts, why, alpha, found, pool, dict(weights or {}), against)
+    warned = warn_of_inputs(source, named, [*siblings, *nulls])
+    return dataclasses.replace(made, warnings=(*made.warnings, *warned))
 
 
 def choose_ground(
@@ -181,7 +185,6 @@ def _by_name(suspects: Sequence[Fingerprint] | Mapping[str, Fingerprint]) -> dic
 
 
 def _siblings_part(found: SiblingResult) -> _Part:
-    count = len(found.siblings) + 1
     return _Part(
         "siblings",
         dict(found.p_exact if found.exact else found.p_student),
@@ -189,7 +192,7 @@ def _siblings_part(found: SiblingResult) -> _Part:
         dict(found.verdict),
         dict(found.reason),
         found.smallest_p if found.exact else MIN_STUDENT_P,
-        int(found.alpha * count + 1e-9) / count if found.exact else found.alpha,
+        found.realised_rate,
         found.hypothesis,
         found.conditions,
         found.warnings,
