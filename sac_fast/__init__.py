@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from .ops.jpeg_roundtrip import jpeg_roundtrip
     from .ops.nearest_models import NearestModels, nearest_models
     from .ops.pairwise_correlation_distances import pairwise_correlation_distances
-    from .probes import ProbeSet
+    from .probes import ProbeSet, RecordedInputs
     from .scan.run import scan_models
     from .simulation.run import simulate
     from .verdict import (
@@ -93,6 +93,7 @@ __all__ = [
     "Preprocessing",
     "ProbeError",
     "ProbeSet",
+    "RecordedInputs",
     "SacFastError",
     "SiblingResult",
     "StoreDamagedError",
@@ -166,7 +167,7 @@ _MODULES = {
     "ops.jpeg_roundtrip": "jpeg_roundtrip",
     "ops.nearest_models": "NearestModels nearest_models",
     "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
-    "probes": "ProbeSet",
+    "probes": "ProbeSet RecordedInputs",
     "scan.run": "scan_models",
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",

@@ -32,7 +32,7 @@ _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that
 class ProbeOptions:
     """The probes, or only their hash."""
 
-    probes_file: Annotated[Path | None, file_option("Probe file: the inputs of the models.", "--probes")] = None
+    probes_file: Annotated[Path | None, file_option("Probe file, or .npz with the models' inputs.", "--probes")] = None
     probe_hash: Annotated[
         str | None, Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…")
     ] = None
@@ -73,7 +73,8 @@ class NetworkOptions:
     architecture: Annotated[
         list[str] | None,
         Option(
-            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
+            help='package.module:callable, timm:NAME, or hf: for config.json beside a file, with "NAME {…}" for '
+            "arguments, to fit weights to; repeatable. "
             "Its code is run."
         ),
     ] = None
@@ -192,6 +193,7 @@ def scan(
     code of an architecture is not compared: after editing it, remove the models from the store (`sac-fast store rm`) or
     start a new store.
     """
+    from ..models import Preprocessing
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
     from ..scan.jobs import WorkerSettings
@@ -218,6 +220,9 @@ def scan(
     if networks.architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
+    named = settings.preprocessing != Preprocessing() or networks.choose == "auto"
+    wrong = named and not isinstance(probes, str) and not probes.has_images
+    refuse_if(wrong, "scan", "--size, --mean, --std, … and --preprocessing go with images, got recorded inputs")
     report = ScanReport(as_json)
     summary = scan_models(
         source,

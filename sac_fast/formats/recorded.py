@@ -31,6 +31,7 @@ _SCHEMA = {
     "output": (int, *_OPTIONAL_TEXT),
     "output_form_declared": bool,
     "notes": [str],
+    "accuracy": (int, float),
 }
 
 
@@ -89,7 +90,7 @@ def read_recorded(
         return _named(found, key, outputs, name)
     if format == "fingerprint":
         return read_fingerprint(handle, name, limits)
-    if format == "probes":
+    if format in ("probes", "inputs"):
         refuse("not-a-model", f"{name} must hold a model, got a probe set")
     wanted = "safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint"
     refuse_format(format, name, wanted)

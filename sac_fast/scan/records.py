@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..models.preprocessing import Preprocessing
 from ..store.records import MAX_TEXT, ModelRecord
 from .jobs import BAD_ARGUMENTS, OVER_BUDGET, UNTRUSTED_ARCHITECTURE, Job, WorkerSettings
 from .onnx_external import external_files
+from .probe_file import ProbeFile
 from .protocol import ENVIRONMENT, RunResult, failed
+
+if TYPE_CHECKING:
+    from ..probes import Probes
+    from .accuracies import Accuracies
 
 Event = dict[str, Any]
 
@@ -24,6 +29,7 @@ class RecordBuilder:
         probe_hash, settings, code_version: of the scan.
         rows: number of probes of the sources, which all outputs must have; None: there are no sources.
         left_bytes: of the outputs that the scan may still add.
+        accuracies: of the models on labelled probes; None: the probes have no labels.
     """
 
     probe_hash: str
@@ -31,6 +37,15 @@ class RecordBuilder:
     code_version: str
     rows: int | None = None
     left_bytes: int = sys.maxsize
+    accuracies: Accuracies | None = None
+
+    @classmethod
+    def of(
+        cls, probes: Probes | ProbeFile | str, settings: WorkerSettings, code: str, left_bytes: int
+    ) -> RecordBuilder:
+        """Of a scan with these probes, or only with their hash, and this version of the code."""
+        digest = probes if isinstance(probes, str) else probes.content_hash
+        return cls(digest, settings, code, None, left_bytes, _accuracies(probes))
 
     def build(self, job: Job, result: RunResult) -> tuple[ModelRecord, RunResult]:
         """The record of a result, and the result or the failure that replaces it where no store can hold it."""
@@ -97,8 +112,11 @@ class RecordBuilder:
         if dtype is None or recorded:
             dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
         values: dict[str, Any] = {"format": result.format, "model_hash": result.model_hash or None}
-        if result.notes:
-            values["message"] = "; ".join(result.notes)[:MAX_TEXT]
+        outputs, notes = result.outputs, list(result.notes)
+        if outputs is not None and self.accuracies is not None:
+            notes = self.accuracies.notes_of(entry.name, outputs, result.notes)
+        if notes:
+            values["message"] = "; ".join(notes)[:MAX_TEXT]
         values |= {"kwargs": kwargs, "dtype": dtype, "seconds": sum(result.seconds)}
         if recorded:
             return values
@@ -109,6 +127,18 @@ class RecordBuilder:
             "preprocessing_hash": preprocessing.hash,
             "code_version": self.code_version,
         }
+
+
+def _accuracies(probes: Probes | ProbeFile | str) -> Accuracies | None:
+    if isinstance(probes, ProbeFile):
+        if not probes.has_labels:
+            return None
+        probes = probes.load()
+    if isinstance(probes, str) or probes.labels is None:
+        return None
+    from .accuracies import Accuracies
+
+    return Accuracies.of(probes)
 
 
 def model_event(record: ModelRecord) -> Event:

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..io.choices import Comparison, Metric
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
@@ -30,18 +31,18 @@ from .sandbox import places_of, unrestricted_parts
 
 if TYPE_CHECKING:  # where there is nothing to do no torch is imported
     from ..fingerprint import Fingerprint
-    from ..probes import ProbeSet
+    from ..probes import Probes
 
 
 def scan_models(
     models: Sequence[ModelEntry] | StrPath,
-    probes: ProbeSet | ProbeFile | str,
+    probes: Probes | ProbeFile | str,
     store: ModelStore | StrPath,
     *,
     manifest: StrPath | None = None,
     sources: Sequence[Fingerprint | str] = (),
-    metric: str = "cosine",
-    comparison: str = "l1",
+    metric: Metric = "cosine",
+    comparison: Comparison = "l1",
     device: str = "cpu",
     workers: int | Executor | None = None,
     settings: WorkerSettings | None = None,
@@ -62,7 +63,7 @@ def scan_models(
     Args:
         models: entries with different names, or what `sac_fast.models.list_entries` takes: a folder, a model file or
             a manifest.
-        probes: inputs of the models; or only their content hash, ``"sha256:…"``, for recorded outputs.
+        probes: inputs of the models, images or `RecordedInputs`; or only their hash, for recorded outputs.
         store: open for writing; or its folder, which is created if missing.
         manifest: of the folder, to be believed; what one inside a folder says that is not named is shown at most.
         sources: models whose distance to all others is wanted: fingerprints, or names of models of the scan or of the
@@ -132,7 +133,7 @@ def scan_models(
         scan = RunningScan(
             store=store,
             start=start if executor is None else lambda: executor,
-            builder=RecordBuilder(probe_hash, settings, code, left_bytes=left),
+            builder=RecordBuilder.of(probes, settings, code, left),
             retry_failed=retry_failed,
             names=KnownNames(store, probe_hash, replace),
             signals=signals,
@@ -147,19 +148,21 @@ def scan_models(
         return scan.run(listing.entries, metric, comparison, sources)
 
 
-def _probe_hash(probes: ProbeSet | ProbeFile | str) -> str:
+def _probe_hash(probes: Probes | ProbeFile | str) -> str:
     if not isinstance(probes, (str, ProbeFile)):
-        from ..probes import ProbeSet
+        from ..probes import ProbeSet, RecordedInputs
 
-        if not isinstance(probes, ProbeSet):
-            raise TypeError(f"probes must be a ProbeSet or the hash of one, got {type(probes).__name__}")
+        if not isinstance(probes, (ProbeSet, RecordedInputs)):
+            raise TypeError(
+                f"probes must be a ProbeSet, RecordedInputs or the hash of one, got {type(probes).__name__}"
+            )
     probe_hash = probes if isinstance(probes, str) else probes.content_hash
     if not is_hash(probe_hash):
         raise ValueError(f'probes must be a ProbeSet or "sha256:" and 64 digits, got {probes!r}')
     return probe_hash
 
 
-def _check_choices(metric: str, comparison: str) -> None:
+def _check_choices(metric: Metric, comparison: Comparison) -> None:
     if (metric, comparison) == ("cosine", "l1"):  # the defaults need no torch to be known
         return
     from ..ops.arguments import COMPARISONS, METRICS, check_choice
@@ -169,7 +172,7 @@ def _check_choices(metric: str, comparison: str) -> None:
 
 
 def _start_workers(
-    probes: ProbeSet | ProbeFile | str, devices: Sequence[str], settings: WorkerSettings, entries: Sequence[ModelEntry]
+    probes: Probes | ProbeFile | str, devices: Sequence[str], settings: WorkerSettings, entries: Sequence[ModelEntry]
 ) -> Executor:
     """The processes that run models, once there is one to run."""
     from .fork_server import ForkServer

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..formats.weights.sharded import INDEX
+from ..io.choices import Comparison, Metric
 from ..io.progress import ProgressBar
 from ..models.entry import ModelEntry
 from ..store.records import ModelRecord
@@ -62,7 +63,11 @@ class RunningScan:
         self.unchanged = UnchangedModels(self.store, self.probe_hash, self.settings, self.builder.code_version)
 
     def run(
-        self, entries: Sequence[ModelEntry], metric: str, comparison: str, sources: Sequence[Fingerprint | str]
+        self,
+        entries: Sequence[ModelEntry],
+        metric: Metric,
+        comparison: Comparison,
+        sources: Sequence[Fingerprint | str],
     ) -> ScanSummary:
         """Run the sources among the entries first, then all others with their distances to the sources."""
         named = {source for source in sources if isinstance(source, str)}
@@ -76,6 +81,8 @@ class RunningScan:
             loaded = self._load_sources(sources)
             self.builder.rows = probe_count(loaded)
             self._run_all(entries, numbers, metric, comparison, loaded, named)
+        accuracies = self.builder.accuracies
+        self.summary.low_accuracy = [] if accuracies is None else accuracies.far_below()
         self.summary.interrupted = self.signals.received
         self.summary.seconds = time.perf_counter() - self.begun
         phases = {"start": self.starting or 0.0, "load": 0.0, "run": 0.0, "correlate": 0.0, "store": 0.0}
@@ -85,7 +92,7 @@ class RunningScan:
     def _load_sources(self, sources: Sequence[Fingerprint | str]) -> list[Fingerprint]:
         if not sources:
             return []
-        from .results import load_source
+        from .source_comparison import load_source
 
         return [load_source(self.store, source, self.probe_hash) for source in sources]
 
@@ -93,8 +100,8 @@ class RunningScan:
         self,
         entries: Iterable[ModelEntry],
         numbers: Iterator[int],
-        metric: str,
-        comparison: str,
+        metric: Metric,
+        comparison: Comparison,
         sources: Sequence[Fingerprint] = (),
         compared: Iterable[str] = (),
     ) -> None:
@@ -104,7 +111,8 @@ class RunningScan:
         if first is not None and self.executor is None:
             self.executor = self.start()
         if first is not None or sources:
-            from .results import ResultWriter, SourceComparison
+            from .results import ResultWriter
+            from .source_comparison import SourceComparison
 
             writer = ResultWriter(self.store, SourceComparison(sources, metric, comparison))
             with contextlib.closing(writer):
@@ -194,6 +202,8 @@ class RunningScan:
             self.retagged.append(dataclasses.replace(known, tags=tags))
         if known.status == "done":
             self.known.add(known.name)
+            if self.builder.accuracies is not None:
+                self.builder.accuracies.add_stated(known.name, known.message)
         self._notify({**model_event(known), "known": True})
 
     def _write_tags(self) -> None:
