@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .ops.jpeg_roundtrip import jpeg_roundtrip
     from .ops.nearest_models import NearestModels, nearest_models
     from .ops.pairwise_correlation_distances import pairwise_correlation_distances
+    from .packs.opened import open_pack
     from .probes import ProbeSet
     from .scan.run import scan_models
     from .simulation.run import simulate
@@ -125,6 +126,7 @@ __all__ = [
     "nearest_models",
     "neighbours_within",
     "open_model",
+    "open_pack",
     "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
@@ -166,6 +168,7 @@ _MODULES = {
     "ops.jpeg_roundtrip": "jpeg_roundtrip",
     "ops.nearest_models": "NearestModels nearest_models",
     "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
+    "packs.opened": "open_pack",
     "probes": "ProbeSet",
     "scan.run": "scan_models",
     "simulation.run": "simulate",

@@ -13,7 +13,9 @@ from .options import Json
 def show(
     path: Annotated[
         Path,
-        Argument(exists=True, help="Probes, fingerprint, calibration, store, labelled zoo, siblings, case, report."),
+        Argument(
+            exists=True, help="Probes, fingerprint, pack, calibration, store, labelled zoo, siblings, case, report."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -76,6 +78,14 @@ def _describe_file(path: Path) -> dict[str, Any]:
         hashes = {"weights_hash": fp.model_hash, "probe_hash": fp.probe_hash}
         about = {"name": fp.name, "kind": fp.kind, "probes": n, "outputs": k, "output_form": fp.output_form}
         return {"what": what, **about, **hashes, **more}
+    if what == "pack":
+        from ..io.files import open_regular
+        from ..io.hashing import sha256_stream
+        from ..packs.opened import open_pack
+
+        with open_regular(path) as handle:
+            found = sha256_stream(handle)
+        return {"what": what, **open_pack(path, found).summary()}
     if what == "probes":
         probes = ProbeSet.load(path)
         n, height, width, channels = probes.images.shape

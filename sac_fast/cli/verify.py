@@ -40,19 +40,32 @@ class EvidenceOptions:
         Path | None,
         Option(exists=True, file_okay=False, help="Labelled zoo of your model: siblings, nulls and simulated thefts."),
     ] = None
+    pack: Annotated[
+        list[str] | None,
+        Option(
+            metavar="PATH|URL",
+            help="Pack of others' answers (`sac-fast pack`): a file or https://…; its independents are nulls, its "
+            "siblings siblings; repeatable.",
+        ),
+    ] = None
+    pack_hash: Annotated[
+        list[str] | None,
+        Option(metavar="sha256:…", help="SHA-256 of the packs, in their order, from their maker; repeatable."),
+    ] = None
     calibration: Annotated[Path | None, file_option("File written by `evaluate --fit`, for --preset calibrated.")] = (
         None
     )
 
     def load(self, source: Fingerprint) -> dict[str, Any]:
         """The fingerprints, as `verify_suspects` takes them."""
-        from .fingerprint_files import load_nulls, load_siblings, load_zoo
+        from .fingerprint_files import load_nulls, load_packs, load_siblings, load_zoo
 
         of_zoo = ([], [], {}) if self.zoo is None else load_zoo(self.zoo, source)
         siblings, nulls, thefts = of_zoo
         if self.siblings is not None:
             siblings = [*siblings, *load_siblings(self.siblings, source)]
-        nulls = [*nulls, *load_nulls(self.null or [])]
+        others, more = load_packs(self.pack or [], self.pack_hash or [], source)
+        siblings, nulls = [*siblings, *others], [*nulls, *load_nulls(self.null or []), *more]
         return {"siblings": siblings, "nulls": nulls, "thefts": thefts, "calibration": self.calibration}
 
 

@@ -100,6 +100,7 @@ class BlackBox:
             key = hash_json({"name": name, "output_form": output_form, "labels": list(self.labels)})
         if isinstance(predict, HttpPredict):
             self.address = predict.endpoint.url.partition("?")[0]
+        self.key = key
         self._service = self._ledger.service(key, self.address)
 
     @classmethod
