@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from .ops.nearest_models import NearestModels, nearest_models
     from .ops.pairwise_correlation_distances import pairwise_correlation_distances
     from .packs.opened import open_pack
-    from .probes import ProbeSet
+    from .probes import ProbeSet, RecordedInputs
     from .scan.run import scan_models
     from .simulation.run import simulate
     from .verdict import (
@@ -94,6 +94,7 @@ __all__ = [
     "Preprocessing",
     "ProbeError",
     "ProbeSet",
+    "RecordedInputs",
     "SacFastError",
     "SiblingResult",
     "StoreDamagedError",
@@ -169,7 +170,7 @@ _MODULES = {
     "ops.nearest_models": "NearestModels nearest_models",
     "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
     "packs.opened": "open_pack",
-    "probes": "ProbeSet",
+    "probes": "ProbeSet RecordedInputs",
     "scan.run": "scan_models",
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..probes import ProbeSet
 
 Layout = Literal["NCHW", "NHWC"]
+#: Longest side of a model's input, in pixels.
+MAX_SIDE = 65535
 
 
 def refuse_if(wrong: bool, option: str, message: str) -> None:
@@ -71,8 +73,9 @@ def parse_size(text: str | None, option: str = "--size") -> tuple[int, int] | No
     if text is None:
         return None
     parts = text.lower().split("x")
-    is_size = len(parts) <= 2 and all(part.isascii() and part.isdecimal() for part in parts)
-    refuse_if(not is_size, option, f"must be N or HxW in pixels, got {text!r}")
+    is_size = len(parts) <= 2 and all(part.isascii() and part.isdecimal() and len(part) < 9 for part in parts)
+    is_size = is_size and all(1 <= int(part) <= MAX_SIDE for part in parts)
+    refuse_if(not is_size, option, f"must be N or HxW in pixels, from 1 to {MAX_SIDE}, got {text!r}")
     return int(parts[0]), int(parts[-1])
 
 
@@ -88,8 +91,13 @@ def parse_preprocessing(
     from ..models import Preprocessing
 
     means, stds = parse_numbers(mean, "--mean"), parse_numbers(std, "--std")
-    with usage_errors(command):
+    try:
         return Preprocessing(size=parse_size(size), mean=means, std=stds, colour_order=colour_order, layout=layout)
+    except ValueError as error:  # it begins with the argument's name, which is the option's
+        name, _, rest = str(error).partition(" ")
+        is_option = name in Preprocessing.__dataclass_fields__
+        option, message = (f"--{name.replace('_', '-')}", rest) if is_option else (command, str(error))
+        raise typer.BadParameter(message, param_hint=option) from None
 
 
 def load_image_file(

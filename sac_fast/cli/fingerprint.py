@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
     from ..models.asking import Auto
-    from ..probes import ProbeSet
+    from ..probes import Probes
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def fingerprint(
     from ..fingerprint import fingerprint as make_fingerprint
     from ..models.asking import Auto
     from ..models.kinds import KINDS
-    from ..probes import ProbeSet
+    from ..probes import load_probes
     from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -118,7 +118,7 @@ def fingerprint(
     service.check(model)
     arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
-    probes = ProbeSet.load(probes_file)
+    probes = load_probes(probes_file)
     try:
         wanted = Auto(preprocessing) if how.choose == "auto" else preprocessing
         with _opening(model, options, arguments, how, table.parse(), service, probes, out, wanted) as (
@@ -171,11 +171,16 @@ def _opening(
     how: RunOptions,
     table: TableFormat,
     service: ServiceOptions,
-    probes: ProbeSet,
+    probes: Probes,
     out: Path,
     preprocessing: Preprocessing | Auto,
 ) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
     """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
+    from ..probes import ProbeSet
+
+    if model is None or is_service(model):
+        images = isinstance(probes, ProbeSet)
+        refuse_if(not images, "--probes", "must be images for a service or its answers, got recorded inputs")
     if model is None:
         yield service.open_answers(probes), None
     elif is_service(model):
@@ -194,7 +199,7 @@ def _opening(
         yield _open(model, options, arguments, how.which, table)
 
 
-def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing | Auto) -> OpenedModel:
+def _run_file(entry: ModelEntry, how: RunOptions, probes: Probes, preprocessing: Preprocessing | Auto) -> OpenedModel:
     """A file that needs none of the user's code, in a worker with limits."""
     from ..scan.one_model import run_in_worker
 

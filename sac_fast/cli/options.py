@@ -50,7 +50,7 @@ Choose = Annotated[
         "how sure the model is.",
     ),
 ]
-ProbeFile = Annotated[Path, file_option("Probe file.", "--probes")]
+ProbeFile = Annotated[Path, file_option("Probe file, or .npz with inputs of a model that takes no images.", "--probes")]
 ProbeFiles = Annotated[
     list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.", "--probes")
 ]

@@ -13,7 +13,7 @@ from .checks import Layout, check_output_path, load_image_file, refuse_if
 from .exit_codes import FINDING
 from .help import HelpCommand
 from .option_groups import expand_option_groups
-from .options import Json, PrintOptions, Quiet
+from .options import Force, Json, PrintOptions, Quiet
 from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions
 
 if TYPE_CHECKING:
@@ -105,6 +105,27 @@ def export(
     written = export_probes(ProbeSet.load(file), folder, image_format=image_format)
     result = {"folder": str(folder), "images": len(written), "exact": image_format == "png"}
     print_result(result, as_json, "probes.export")
+
+
+@app.command("import", cls=HelpCommand)
+def import_inputs(
+    source: Annotated[Path, Argument(exists=True, dir_okay=False, help=".npz file: an array for each input.")],
+    out: Annotated[Path, Option(help="Probe file to write (safetensors).")],
+    limit: Annotated[int | None, Option(min=1, help="Use at most this number of rows, the first ones.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Keep inputs of models that take no images as probes: arrays of any shape, row i of each for probe i.
+
+    An array called labels holds class numbers. `fingerprint` and `scan` take the .npz file itself too.
+    """
+    from ..probes import RecordedInputs
+    from .render.common import show_inputs
+
+    check_output_path(out, force)
+    made = RecordedInputs.from_npz(source, limit=limit)
+    made.save(out)
+    show_inputs(made, out, as_json)
 
 
 def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str, progress: bool) -> ProbeSet:

@@ -21,7 +21,7 @@ from .options import Choose, Comparison, FixedInputs, InputOptions, Metric, Quie
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
-    from ..probes import ProbeSet
+    from ..probes import Probes
     from ..scan.jobs import WorkerSettings
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
@@ -32,16 +32,16 @@ _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that
 class ProbeOptions:
     """The probes, or only their hash."""
 
-    probes_file: Annotated[Path | None, file_option("Probe file: the inputs of the models.", "--probes")] = None
+    probes_file: Annotated[Path | None, file_option("Probe file, or .npz with the models' inputs.", "--probes")] = None
     probe_hash: Annotated[
         str | None, Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…")
     ] = None
 
-    def load(self) -> ProbeSet | str:
+    def load(self) -> Probes | str:
         """The options as the API takes them."""
-        from ..probes import ProbeSet
+        from ..probes import load_probes
 
-        return self.probe_hash or ProbeSet.load(self.probes_file or Path())
+        return self.probe_hash or load_probes(self.probes_file or Path())
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class RunOptions:
             return None
         return [os.path.realpath(path) for path in self.allow_read or ()]
 
-    def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
+    def executor(self, probes: Probes | str, settings: WorkerSettings) -> Any:
         """What `scan_models` takes as workers."""
         if self.ray is None:
             return self.workers
@@ -188,8 +188,10 @@ def scan(
     code of an architecture is not compared: after editing it, remove the models from the store (`sac-fast store rm`) or
     start a new store.
     """
+    from ..models import Preprocessing
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
+    from ..probes import RecordedInputs
     from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
     from .render.scan import ScanReport
@@ -214,6 +216,9 @@ def scan(
     if networks.architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
+    named = settings.preprocessing != Preprocessing() or networks.choose == "auto"
+    wrong = named and isinstance(probes, RecordedInputs)
+    refuse_if(wrong, "scan", "--size, --mean, --std, … and --preprocessing go with images, got recorded inputs")
     report = ScanReport(as_json)
     summary = scan_models(
         source,

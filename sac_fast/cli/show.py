@@ -65,7 +65,8 @@ def _describe_case(folder: Path) -> dict[str, Any]:
 def _describe_file(path: Path) -> dict[str, Any]:
     from ..fingerprint import Fingerprint
     from ..formats.identify import identify
-    from ..probes import ProbeSet
+    from ..probes import ProbeSet, RecordedInputs
+    from .render.common import describe_inputs
 
     if path.name in ("verdicts.json", "report.json"):
         return _describe_case(path.parent)
@@ -86,6 +87,8 @@ def _describe_file(path: Path) -> dict[str, Any]:
         with open_regular(path) as handle:
             found = sha256_stream(handle)
         return {"what": what, **open_pack(path, found).summary()}
+    if what == "inputs":
+        return {"what": what, **describe_inputs(RecordedInputs.load(path))}
     if what == "probes":
         probes = ProbeSet.load(path)
         n, height, width, channels = probes.images.shape

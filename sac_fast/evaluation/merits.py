@@ -18,7 +18,7 @@ from ..verify.contrast import contrast_channels, largest_channel
 from .choice import Figures, nested_choices
 from .methods import calibrated_method, preset_method, score_method
 from .rulings import EXACT, FORM, MAX_PROBES, Ruling
-from .sources import SourceZoo, disputed_order, family, limited
+from .sources import PAPER, SourceZoo, disputed_order, family, limited
 
 #: Fixed statistics among which one is chosen; each is a score without its probe set.
 FIXED_STATISTICS = (
@@ -200,12 +200,18 @@ def summarise_statistics(measured: Sequence[Measured], queries: int | None = Non
                 "sources": len(of),
                 "mean_auc": _mean(by_source),
                 "mean_auc_by_source": {m.source.key: value for m, value in zip(of, by_source, strict=True)},
+                "paper_auc_by_source": {m.source.key: _mean_paper(values) for m, values in zip(of, aucs, strict=True)},
                 "mean_tpr_5": _mean([_mean_usual(values) for values in tprs]),
                 "auc_by_attack": _by_attack(aucs),
                 "roc": np.mean(curves, axis=0).tolist() if curves else [],
                 "seconds": float(np.mean([m.seconds for m in of])),
             }
         )
+        if statistic in (SIBLINGS, CONTRAST):
+            rows[-1]["cells"] = {
+                m.source.key: {attack: round(value, 4) for attack, value in values.items()}
+                for m, values in zip(of, aucs, strict=True)
+            }
     return rows
 
 
@@ -239,6 +245,11 @@ def figures_by_task(measured: Sequence[Measured]) -> dict[str, Figures]:
 def _mean_usual(by_attack: Mapping[str, float]) -> float | None:
     """Mean over the attacks that are not adaptive, each alike."""
     return _mean([value for attack, value in by_attack.items() if family(attack) != "adaptive"])
+
+
+def _mean_paper(by_attack: Mapping[str, float]) -> float | None:
+    """Mean over the paper's attacks, each alike."""
+    return _mean([value for attack, value in by_attack.items() if attack.startswith(PAPER)])
 
 
 def _by_attack(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

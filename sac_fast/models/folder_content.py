@@ -25,13 +25,8 @@ STORE_FOLDERS = frozenset({"outputs", "incoming", "quarantine"})
 STORE_FILES = frozenset({STORE_DATABASE, f"{STORE_DATABASE}-wal", f"{STORE_DATABASE}-shm", "writer.lock"})
 # Files that hold no model by the format that `identify` gives, and by the reason for which it refuses them.
 _FORMATS = {
-    **{"tfjs": "an index of TensorFlow.js", "zip": "an archive"},
-    **{
-        "probes": "probes",
-        "pack": "a pack of outputs",
-        "openvino": "a description of a network",
-        "git-lfs": "a pointer of Git LFS",
-    },
+    **{"tfjs": "an index of TensorFlow.js", "zip": "an archive", "git-lfs": "a pointer of Git LFS"},
+    **{"probes": "probes", "inputs": "probes", "openvino": "a description of a network", "pack": "a pack of outputs"},
 }
 _REFUSED = {
     **{"empty": "an empty file", "missing": "not to be read", "symlink": "a link out of the folder"},

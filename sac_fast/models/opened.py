@@ -29,11 +29,13 @@ from .fitting import (
     states_under,
     views_of,
 )
+from .memory_format import use_fastest_memory_format
+from .named_inputs import Inputs
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
 from .preprocessing_choice import read_claim
 from .recorded_model import RecordedModel
-from .runner import run_inputs, use_fastest_memory_format
+from .runner import run_inputs
 from .state_hash import weights_hash
 
 _OUTPUTS = "outputs"
@@ -52,7 +54,7 @@ class _Network(OpenedModel):
         self.model_hash = weights_hash(module)
         self._memory_format: torch.memory_format | None = None
 
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")

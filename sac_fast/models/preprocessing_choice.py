@@ -29,8 +29,12 @@ USUAL: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "plus-minus-one": ((0.5,), (0.5,)),
 }
+#: The option that notes on a model's inputs name.
+REMEDY = "--preprocessing auto"
 _CLAIM_BYTES = 1 << 20
 _MAX_VALUE = 1000.0  # of a claimed mean or std
+# How much better another entry must be before it is named: in accuracy, and in entropy as a share of its largest value.
+_CLEARLY = {"accuracy": 0.25, "entropy": 0.15}
 # How near to an equal share of all classes a model's answers are when they say nothing.
 _NEAR_UNIFORM = 0.98
 
@@ -200,15 +204,54 @@ def measure(outputs: Tensor, labels: Tensor | None) -> dict[str, float]:
     return found
 
 
+def suggest_other(
+    run: Callable[[Preprocessing], Tensor],
+    listed: Mapping[str, Preprocessing],
+    used: Preprocessing,
+    outputs: Tensor,
+    labels: Tensor | None,
+) -> list[str]:
+    """A line where another entry of the list serves a model clearly better than what it was asked with.
+
+    Args:
+        run: gives the outputs of the first few probes.
+        listed: of `candidates`.
+        used: what the model was asked with; it is not run again.
+        outputs: its outputs for the first few probes.
+        labels: their class numbers; None: there are none.
+
+    Returns:
+        At most one line for people.
+    """
+    mine = measure(outputs, labels)
+    by = next((kind for kind in ("accuracy", "entropy") if kind in mine), None)
+    if by is None:
+        return []
+    best: tuple[float, str] | None = None
+    for name, one in listed.items():
+        if (one.mean, one.std) == (used.mean, used.std):
+            continue
+        try:
+            found = measure(run(one), labels).get(by)
+        except ModelError:
+            continue
+        if found is not None:
+            gain = found - mine[by] if by == "accuracy" else (mine[by] - found) / math.log(outputs.shape[1])
+            best = max(filter(None, (best, (gain, name))), default=None)
+    if best is None or best[0] < _CLEARLY[by]:
+        return []
+    better = "right more often" if by == "accuracy" else "much surer"
+    said = f"mean and std were not named, and with {best[1]}'s it is {better} on the first {len(outputs)} probes"
+    return [f"{said}: name them (--mean, --std), or give {REMEDY}"]
+
+
 def describe_outputs(outputs: Tensor, labels: Tensor | None) -> list[str]:
     """Lines for people: the accuracy on labelled probes, and whether the answers say nothing."""
     found = measure(outputs, labels)
     k = outputs.shape[1]
     lines = []
     if "accuracy" in found:
-        lines.append(f"accuracy {found['accuracy']:.1%} on the probes' labels")
+        lines.append(f"accuracy {found['accuracy']:.2%} on the probes' labels")
     if found.get("entropy", 0.0) > _NEAR_UNIFORM * math.log(k):
-        lines.append(
-            "answers are nearly the same for every class: the preprocessing may be another (--preprocessing auto)"
-        )
+        lines.append(f"answers are nearly the same for every class: its inputs may be other ones ({REMEDY})")
     return lines

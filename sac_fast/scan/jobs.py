@@ -142,9 +142,7 @@ class WorkerSettings:
             return CPU_BATCH_SIZE
         return self.batch_size
 
-    def setup(
-        self, device: str, probes_shape: Sequence[int] | None, labels: Sequence[int] | None = None
-    ) -> dict[str, Any]:
+    def setup(self, device: str, probes: Mapping[str, Any] | None) -> dict[str, Any]:
         """The first frame of a worker, as `sac_fast.scan.worker_main` reads it."""
         return {
             "device": device,
@@ -152,11 +150,10 @@ class WorkerSettings:
             "batch_size": self.batch_size_on(device),
             "architectures": list(self.architectures),
             "choose_preprocessing": self.preprocessing.to_dict() if self.choose_preprocessing else None,
-            "labels": labels,
             "code_folder": code_folder(),
             "limits": dataclasses.asdict(self.limits),
             "memory_bytes": self.memory_bytes,
-            "probes_shape": None if probes_shape is None else list(probes_shape),
+            "probes": probes,
             "max_body_bytes": self.max_body_bytes,
             # On a CPU, loading ahead would take cores away from the models that run.
             "threads": self.threads,

@@ -17,15 +17,15 @@ from ..errors import StoreError
 from ..fingerprint import Fingerprint
 from ..models import Preprocessing
 from ..models.architectures import split_architecture
-from ..models.common_form import CommonForm, common_form, formed
-from ..models.output_form import reason_of_ties
-from ..ops import correlation_distance, correlation_distances
+from ..probes import Probes
 from ..store.records import MAX_TEXT, ModelRecord, ResultKey
 from ..store.store import ModelStore
 from ..store.vectors import update_vectors
-from .jobs import BAD_ARGUMENTS, OVER_BUDGET, UNTRUSTED_ARCHITECTURE, Job, ScanError, WorkerSettings
+from .accuracies import Accuracies
+from .jobs import BAD_ARGUMENTS, OVER_BUDGET, UNTRUSTED_ARCHITECTURE, Job, WorkerSettings, code_version
 from .onnx_external import external_files
 from .protocol import ENVIRONMENT, SURROUNDINGS, RunResult, failed
+from .source_comparison import SourceComparison
 
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
@@ -43,6 +43,7 @@ class RecordBuilder:
         probe_hash, settings, code_version: of the scan.
         rows: number of probes of the sources, which all outputs must have; None: there are no sources.
         left_bytes: of the outputs that the scan may still add.
+        accuracies: of the models on labelled probes.
     """
 
     probe_hash: str
@@ -50,6 +51,13 @@ class RecordBuilder:
     code_version: str
     rows: int | None = None
     left_bytes: int = sys.maxsize
+    accuracies: Accuracies = field(default_factory=Accuracies)
+
+    @classmethod
+    def of(cls, probes: Probes | str, settings: WorkerSettings, device: str, left_bytes: int) -> RecordBuilder:
+        """Of a scan with these probes, or only with their hash."""
+        digest = probes if isinstance(probes, str) else probes.content_hash
+        return cls(digest, settings, code_version(device, settings), None, left_bytes, Accuracies.of(probes))
 
     def build(self, job: Job, result: RunResult) -> tuple[ModelRecord, RunResult]:
         """The record of a result, and the result or the failure that replaces it where no store can hold it."""
@@ -114,8 +122,10 @@ class RecordBuilder:
         if dtype is None or recorded:
             dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
         values: dict[str, Any] = {"format": result.format, "model_hash": result.model_hash or None}
-        if result.notes:
-            values["message"] = "; ".join(result.notes)[:MAX_TEXT]
+        outputs, notes = result.outputs, list(result.notes)
+        notes = notes if outputs is None else self.accuracies.notes_of(entry.name, outputs, result.notes)
+        if notes:
+            values["message"] = "; ".join(notes)[:MAX_TEXT]
         values |= {"kwargs": kwargs, "dtype": dtype, "seconds": sum(result.seconds)}
         if recorded:
             return values
@@ -126,41 +136,6 @@ class RecordBuilder:
             "preprocessing_hash": preprocessing.hash,
             "code_version": self.code_version,
         }
-
-
-@dataclass
-class SourceComparison:
-    """The sources, and how models are compared with them."""
-
-    sources: Sequence[Fingerprint]
-    metric: str
-    comparison: str
-
-    def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
-        """The distance of each model to a source, in the weaker of their output forms; None for forms that cannot be
-        compared and for outputs whose correlations are all equal. The same bits for any number of models in a call.
-        """
-        found: list[float | None] = [None] * len(outputs)
-        groups: dict[CommonForm, list[int]] = {}
-        for index, one in enumerate(outputs):
-            with contextlib.suppress(ValueError):
-                groups.setdefault(common_form([source.formed, formed(one)]), []).append(index)
-        for form, indices in groups.items():
-            mine = form.rows(source.formed)
-            rows = {index: form.rows(formed(outputs[index])) for index in indices}
-            theirs = {index: own for index, own in rows.items() if not reason_of_ties(own, self.metric)}
-            if not theirs or reason_of_ties(mine, self.metric):
-                continue
-            for index, distance in zip(theirs, self._of_rows(mine, list(theirs.values())), strict=True):
-                found[index] = distance
-        return found
-
-    def _of_rows(self, mine: torch.Tensor, theirs: list[torch.Tensor]) -> list[float]:
-        if self.comparison == "l1":
-            found: list[float] = correlation_distances(mine, theirs, metric=self.metric).tolist()
-            return found
-        metric, comparison = self.metric, self.comparison
-        return [float(correlation_distance(mine, one, metric=metric, comparison=comparison)) for one in theirs]
 
 
 @dataclass
@@ -296,22 +271,3 @@ def model_event(record: ModelRecord) -> Event:
     names = ("reason", "message") if record.status == "failed" else ("format", "model_hash", "n", "k", "seconds")
     event = {"event": "model", **{name: getattr(record, name) for name in ("name", "status", *names)}}
     return event if record.message is None else event | {"message": record.message}
-
-
-def load_source(store: ModelStore, source: Fingerprint | str, probe_hash: str) -> Fingerprint:
-    """The fingerprint of a source, which may be a name of the store's.
-
-    Raises:
-        ScanError: no such model with outputs, or one of other probes.
-    """
-    if isinstance(source, str):
-        record = store.record_for(source, probe_hash)
-        if record is None or record.status != "done":
-            why = "no model of that name" if record is None else f"{record.status}: {record.reason or ''}"
-            wanted = "a fingerprint or a model with outputs for the probes"
-            raise ScanError(f"source {source!r} must be {wanted}, got {why}")
-        source = store.fingerprint(record)
-    if source.probe_hash != probe_hash:
-        wanted = f"of the scan's probes {probe_hash}"
-        raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
-    return source

@@ -23,7 +23,7 @@ from ..io.progress import ProgressBar
 from ..models import ModelEntry
 from ..models.code_path import code_folder
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
-from ..probes import ProbeSet
+from ..probes import Probes, ProbeSet, RecordedInputs
 from ..store.records import ModelRecord
 from ..store.store import ModelStore
 from .budgets import default_memory, store_budget
@@ -32,7 +32,6 @@ from .jobs import (
     Job,
     WorkerSettings,
     check_sources,
-    code_version,
     device_list,
     listing_of,
     probe_count,
@@ -43,8 +42,9 @@ from .onnx_external import external_files, names_of, with_external
 from .pool import WorkerPool
 from .progress import ScanSummary, StopSignals
 from .protocol import RunResult
-from .results import Event, RecordBuilder, ResultWriter, SourceComparison, load_source, model_event
+from .results import Event, RecordBuilder, ResultWriter, model_event
 from .sandbox import places_of, unrestricted_parts
+from .source_comparison import SourceComparison, load_source
 
 _POLL_SECONDS = 0.1
 # After a signal, for the models that run; the next scan runs those that need longer.
@@ -54,7 +54,7 @@ _LOOKUP_BATCH = 500
 
 def scan_models(
     models: Sequence[ModelEntry] | StrPath,
-    probes: ProbeSet | str,
+    probes: Probes | str,
     store: ModelStore | StrPath,
     *,
     manifest: StrPath | None = None,
@@ -80,7 +80,7 @@ def scan_models(
     Args:
         models: entries with different names, or what `sac_fast.models.list_entries` takes: a folder, a model file or
             a manifest.
-        probes: inputs of the models; or only their content hash, ``"sha256:…"``, for recorded outputs.
+        probes: inputs of the models, images or `RecordedInputs`; or only their hash, for recorded outputs.
         store: open for writing; or its folder, which is created if missing.
         manifest: of the folder, to be believed; what one inside a folder says that is not named is shown at most.
         sources: models whose distance to all others is wanted: fingerprints, or names of models of the scan or of the
@@ -95,8 +95,7 @@ def scan_models(
             under a name that holds its path.
         progress: show models per second, time left and failures on stderr.
         on_event: called with a JSON-able mapping for each model once it is durable or found in the store
-            (``"event": "model"``); before that for what was passed over (``"passed-over"``), and for what a manifest
-            inside the folder says of a model (``"claim"``).
+            (``"model"``); before that for what was passed over (``"passed-over"``) or a manifest says (``"claim"``).
 
     Returns:
         The numbers of the scan.
@@ -125,8 +124,8 @@ def scan_models(
         ['mine.npy', 'yours.npy']
     """
     settings = settings or WorkerSettings()
-    if not isinstance(probes, (ProbeSet, str)):
-        raise TypeError(f"probes must be a ProbeSet or the hash of one, got {type(probes).__name__}")
+    if not isinstance(probes, (ProbeSet, RecordedInputs, str)):
+        raise TypeError(f"probes must be a ProbeSet, RecordedInputs or the hash of one, got {type(probes).__name__}")
     probe_hash = probes if isinstance(probes, str) else probes.content_hash
     if not is_hash(probe_hash):
         raise ValueError(f'probes must be a ProbeSet or "sha256:" and 64 digits, got {probes!r}')
@@ -147,7 +146,7 @@ def scan_models(
             if settings.sandbox:
                 places = [*places_of(listing.entries, code_folder()), *(settings.readable or ())]
                 settings = dataclasses.replace(settings, readable=places)
-            executor = WorkerPool(probes if isinstance(probes, ProbeSet) else None, devices, settings)
+            executor = WorkerPool(None if isinstance(probes, str) else probes, devices, settings)
             stack.enter_context(contextlib.closing(executor))
         left = store_budget(settings, store.folder)
         signals = stack.enter_context(StopSignals())
@@ -155,7 +154,7 @@ def scan_models(
         scan = _Scan(
             store=store,
             executor=executor,
-            builder=RecordBuilder(probe_hash, settings, code_version(devices[0], settings), left_bytes=left),
+            builder=RecordBuilder.of(probes, settings, devices[0], left),
             retry_failed=retry_failed,
             names=KnownNames(store, probe_hash, replace),
             signals=signals,
@@ -208,6 +207,7 @@ class _Scan:
             )
             self.builder.rows = probe_count(compared.sources)
             self._run_all(entries, numbers, ResultWriter(self.store, compared), named)
+        self.summary.low_accuracy = self.builder.accuracies.far_below()
         self.summary.interrupted = self.signals.received
         self.summary.seconds = time.perf_counter() - self.begun
         self.summary.phases = {"start": self.starting or 0.0, "load": 0.0, "run": 0.0, **self.phases}
@@ -288,6 +288,7 @@ class _Scan:
             self.retagged.append(dataclasses.replace(known, tags=tags))
         if known.status == "done":
             self.known.add(known.name)
+            self.builder.accuracies.add_stated(known.name, known.message)
         self._notify({**model_event(known), "known": True})
 
     def _write_tags(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import StoreError
 from ..io.progress import track
 from ..io.text import escape_text
+from ..models.accuracy import low_accuracies, stated_accuracy
 from .records import ModelRecord
 from .store import ModelStore
 
@@ -57,4 +58,5 @@ def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress
         named = ", ".join(f"{escape_text(record.name, 80)!r} ({record.n})" for record in others[:_MAX_NAMED])
         more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
         notes.append(f"models with another number of rows than {usual} are left out: {named}{more}")
+    notes += low_accuracies({record.name: stated_accuracy(record.message) for record in done})
     return StoredOutputs(probe_hash, tuple(record.name for record in done), outputs, tuple(done), tuple(notes))

@@ -16,6 +16,7 @@ from ..scores.siblings_channels import SIBLING_SCORES
 from ..verdict import holm
 from ..verdict.checks import check_rate
 from ..verdict.pool import min_null_count
+from .asked_alike import warn_of_inputs
 from .fingerprints import POOL_SCORES, pool_test
 from .packs import pack_conditions
 from .pool import PoolTest, Verification
@@ -134,9 +135,10 @@ def verify_suspects(
         pool, test = judge_by_rows(make_test, source, named, nulls, siblings, thefts or {})
         parts.append(_pool_part(pool, test))
         against = against or {name: result.thefts for name, result in pool.items()}
-    result = _combine(source.name, list(named), parts, why, alpha, found, pool, dict(weights or {}), against)
+    made = _combine(source.name, list(named), parts, why, alpha, found, pool, dict(weights or {}), against)
+    warned = warn_of_inputs(source, named, [*siblings, *nulls])
     more = pack_conditions([*siblings, *nulls])
-    return dataclasses.replace(result, conditions=(*result.conditions, *more))
+    return dataclasses.replace(made, warnings=(*made.warnings, *warned), conditions=(*made.conditions, *more))
 
 
 def choose_ground(
@@ -187,7 +189,6 @@ def _by_name(suspects: Sequence[Fingerprint] | Mapping[str, Fingerprint]) -> dic
 
 
 def _siblings_part(found: SiblingResult) -> _Part:
-    count = len(found.siblings) + 1
     return _Part(
         "siblings",
         dict(found.p_exact if found.exact else found.p_student),
@@ -195,7 +196,7 @@ def _siblings_part(found: SiblingResult) -> _Part:
         dict(found.verdict),
         dict(found.reason),
         found.smallest_p if found.exact else MIN_STUDENT_P,
-        int(found.alpha * count + 1e-9) / count if found.exact else found.alpha,
+        found.realised_rate,
         found.hypothesis,
         found.conditions,
         found.warnings,

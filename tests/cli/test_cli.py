@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -77,6 +78,7 @@ def test_siblings_are_the_stronger_ground(made, run):
     assert code == 0
     assert "ground" in out
     assert "siblings (5 siblings are the strongest ground, though few)" in " ".join(out.split())
+    assert re.search(r"source among siblings .* \(siblings .*\), rank \S+ of 6, p = ", " ".join(out.split()))
     code, out, _ = run(
         "verify", "0.safetensors", "1.safetensors", "--siblings", "siblings", "--preset", "sac-jc", "--json"
     )

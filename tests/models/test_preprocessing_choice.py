@@ -56,7 +56,7 @@ def test_the_best_for_the_labels_is_chosen_and_all_are_recorded() -> None:
         "plus-minus-one": pytest.approx(1 / 3, abs=0.34),
     }
     assert made.provenance["preprocessing"]["mean"] == list(IMAGENET[0])
-    assert any("accuracy 100.0% on the probes' labels" in line for line in made.provenance["notes"])
+    assert any("accuracy 100.00% on the probes' labels" in line for line in made.provenance["notes"])
     plain = fingerprint(OfImageNet(), PROBES, preprocessing=Preprocessing(mean=IMAGENET[0], std=IMAGENET[1]))
     assert torch.equal(plain.outputs, made.outputs)
     assert "preprocessing_tried" not in plain.provenance
@@ -71,6 +71,26 @@ def test_without_labels_the_surest_is_chosen() -> None:
 def test_answers_that_say_nothing_are_told() -> None:
     made = fingerprint(OfImageNet(), UNLABELLED)  # as it comes: pixels in 0..1
     assert any("nearly the same for every class" in line for line in made.provenance["notes"])
+
+
+def test_a_forgotten_mean_and_std_are_named_by_default() -> None:
+    labelled = fingerprint(OfImageNet(), PROBES).provenance
+    said = "mean and std were not named, and with imagenet's it is right more often on the first 12 probes"
+    assert f"{said}: name them (--mean, --std), or give --preprocessing auto" in labelled["notes"]
+    unlabelled = fingerprint(OfImageNet(), UNLABELLED).provenance["notes"]
+    assert any("with imagenet's it is much surer on the first 12 probes" in line for line in unlabelled)
+    named = Preprocessing(mean=IMAGENET[0], std=IMAGENET[1])
+    for probes in (PROBES, UNLABELLED):
+        notes = fingerprint(OfImageNet(), probes, preprocessing=named).provenance["notes"]
+        assert not any("were not named" in line for line in notes)
+
+
+def test_a_model_that_takes_pixels_as_they_are_is_told_nothing() -> None:
+    def brightest(x: torch.Tensor) -> torch.Tensor:
+        return 100 * (x.mean((2, 3)) - 0.4)
+
+    for probes in (PROBES, UNLABELLED):
+        assert not any("named" in line for line in fingerprint(brightest, probes).provenance["notes"])
 
 
 def test_a_false_claim_is_one_of_the_list_and_no_more(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
 from sac_fast.scan import results
+from sac_fast.scan.source_comparison import SourceComparison
 from sac_fast.store import ModelRecord, ModelStore, check_store
 from sac_fast.store.vectors import open_vectors, update_vectors
 
@@ -207,7 +208,7 @@ def test_commands_that_run_no_network_import_no_torch(made):
 def test_a_scan_packs_the_vectors_of_a_large_store(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "_MIN_PACKED", 30)
     with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
-        writer = results.ResultWriter(store, results.SourceComparison((), "cosine", "l1"))
+        writer = results.ResultWriter(store, SourceComparison((), "cosine", "l1"))
         add(store, outputs_of(29))
         writer.update_vectors(PROBES)
         assert open_vectors(store, PROBES) is None

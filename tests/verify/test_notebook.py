@@ -50,7 +50,7 @@ def test_results_have_tables(verification, siblings):
     images = np.zeros((2, 8, 8, 3), dtype=np.uint8)
     for result, words in (
         (verification, ("p by kind", "hypothesis", verification.verdict.verdict)),
-        (siblings, ("derived", "Hypothesis: ", "0.05")),
+        (siblings, ("derived", "Hypothesis: ", "0.05", "Source among its siblings: agreement ", "rank ")),
         (sac_fast.weights_test(weights, weights), ("identical", "units matched")),
         (related, ("nearest", "0.5")),
         (sac_fast.ProbeSet.from_arrays(images), ("probe hash", "sha256:")),
