@@ -69,12 +69,11 @@ class Cell:
 
 def plan_cells(repetitions: int) -> list[Cell]:
     """All settings: α at the last look, at two; Student's t at all three; files and services together, and apart."""
-    cells = [
-        Cell(siblings, form, spending, repetitions)
-        for siblings, spending in ((19, "exact"), (39, "exact"), (19, "equal"))
-        for form in ("labels", "probabilities")
-    ]
-    return cells + [Cell(siblings, "labels", "exact", repetitions, files=True) for siblings in (19, 39)]
+    exact = [Cell(siblings, "labels", "exact", repetitions) for siblings in (19, 39)]
+    of_cases = [Cell(siblings, "labels", "exact", repetitions, files=True) for siblings in (19, 39)]
+    soft = [Cell(siblings, "probabilities", "exact", repetitions) for siblings in (19, 39)]
+    student = [Cell(19, form, "equal", repetitions) for form in ("labels", "probabilities")]
+    return [*exact, *of_cases, *soft, *student]
 
 
 def make_models(cell: Cell, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor], Tensor]:

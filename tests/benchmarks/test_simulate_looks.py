@@ -29,7 +29,7 @@ def test_the_plans_say_where_alpha_is_spent():
         *((19, "exact", True), (39, "exact", True), (19, "equal", False)),
     }
     assert cells[0].family.looks.alphas == (0, 0, 0.05)
-    assert cells[2].family.looks.alphas == (0, 0.025, 0.025)
+    assert cells[1].family.looks.alphas == (0, 0.025, 0.025)
     together, apart = (cell.family for cell in cells if cell.files)
     assert (together.together, together.files, together.looks.queries) == (True, 0.05, (160,))
     assert (apart.together, apart.files, apart.looks.alphas) == (False, 0.025, (0, 0, 0.025))
