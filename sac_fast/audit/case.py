@@ -140,9 +140,10 @@ def load_case(path: StrPath) -> Case:
         check_choice("ground", made.ground, GROUNDS)
         check_choice("score", made.score, SCORES)
         check_choice("family", made.family, FAMILIES)
-        for key, kind in (("weights", bool), ("ancestor", str | None)):
-            if not isinstance(getattr(made, key), kind):
-                raise ValueError(f"{key} must be {kind}, got {getattr(made, key)!r}")
+        if not isinstance(made.weights, bool):
+            raise ValueError(f"weights must be true or false, got {made.weights!r}")
+        if not isinstance(made.ancestor, str | None):
+            raise ValueError(f"ancestor must be a path, got {made.ancestor!r}")
         for kind in made.kinds:
             check_choice("kinds", kind, KINDS)
         if made.source.path is None:

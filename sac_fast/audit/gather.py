@@ -12,7 +12,7 @@ from ..errors import ModelError
 from ..fingerprint import Fingerprint
 from ..formats.identify import identify
 from ..io.files import STORE_DATABASE
-from ..labelled_zoo.folder import INDEX, LabelledZoo
+from ..labelled_zoo.folder import INDEX, LabelledZoo, Role
 from ..models import ModelEntry, list_entries
 from ..store.store import ModelStore
 from ..verify.names import unique_name
@@ -87,7 +87,7 @@ def _of_path(case: Case, spec: ModelSpec, path: Path, probe_hash: str, role: str
             raise ModelError(f"store {spec.path!r} must hold outputs on the case's probes {probe_hash}, got none")
         return
     if (path / INDEX).is_file():
-        of_role = "independent" if role == "independents" else None
+        of_role: Role | None = "independent" if role == "independents" else None
         if (members := LabelledZoo.load(path).fingerprints_on(probe_hash, of_role)) is not None:
             yield from (Found(fp.name, spec, fingerprint=fp, kind=spec.kind or fp.kind) for fp in members.values())
             return

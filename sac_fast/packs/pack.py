@@ -36,7 +36,8 @@ MAX_TEXT = 1000
 Role = Literal["independents", "siblings"]
 ROLES: tuple[Role, ...] = get_args(Role)
 _TEXT = (str, type(None))
-_ABOUT = {"created": str, "note": _TEXT, "probes": {"hash": str, "count": int, "at": str}, "members": [dict]}
+_PROBES = {"hash": str, "count": int, "at": str}
+_ABOUT = {"created": str, "note": _TEXT, "probes": _PROBES, "members": [dict]}
 _MEMBER = {
     **dict.fromkeys(("name", "role"), str),
     **dict.fromkeys(("kind", "model_hash", "output_form", "preprocessing_hash"), _TEXT),
@@ -178,7 +179,7 @@ def check_about(about: Any, name: str) -> tuple[tuple[PackMember, ...], int]:
     """
     try:
         _check_keys(about, _ABOUT, "pack")
-        _check_keys(about["probes"], _ABOUT["probes"], "probes")
+        _check_keys(about["probes"], _PROBES, "probes")
         datetime.fromisoformat(about["created"])
         for text in (about["note"] or "", about["probes"]["at"], about["created"]):
             _check_text(text)
