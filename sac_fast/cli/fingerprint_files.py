@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,23 @@ from .checks import refuse_if
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
+
+
+def load_suspects(given: list[str]) -> dict[str, Fingerprint]:
+    """Fingerprints by name: of files, of folders of them, and of patterns that no shell has expanded."""
+    from ..fingerprint import Fingerprint
+    from ..verify.names import unique_name
+
+    found: dict[str, Fingerprint] = {}
+    for text in given:
+        paths = [Path(text)]
+        if not paths[0].exists() and glob.has_magic(text):
+            paths = [Path(path) for path in sorted(glob.glob(text))]
+        refuse_if(not paths or not paths[0].exists(), "SUSPECT", f"must be there, got nothing at {text!r}")
+        for file in [file for path in paths for file in _files(path, "SUSPECT")]:
+            fp = Fingerprint.load(file)
+            found[unique_name(fp.name, found)] = fp
+    return found
 
 
 def load_nulls(given: list[str]) -> list[Fingerprint]:

@@ -170,7 +170,8 @@ def verify(
     context: typer.Context,
     source: Annotated[Path, Argument(exists=True, dir_okay=False, help="Fingerprint of your model.")],
     suspects: Annotated[
-        list[Path], Argument(metavar="SUSPECT...", exists=True, dir_okay=False, help="Fingerprints of the suspects.")
+        list[str],
+        Argument(metavar="SUSPECT...", help="Fingerprints of the suspects: files, folders of them, patterns with *."),
     ],
     evidence: EvidenceOptions,
     how: ScoreOptions,
@@ -185,17 +186,14 @@ def verify(
     """
     from ..fingerprint import Fingerprint
     from ..verify.grounds import verify_suspects
-    from ..verify.names import unique_name
+    from .fingerprint_files import load_suspects
     from .render.verify import show_verdicts
 
     start = time.monotonic()
     options = how.parse(context, evidence.calibration)
     ends.check()
     ours = Fingerprint.load(source)
-    theirs: dict[str, Fingerprint] = {}
-    for file in suspects:
-        fp = Fingerprint.load(file)
-        theirs[unique_name(fp.name, theirs)] = fp
+    theirs = load_suspects(suspects)
     weights = files.compare(list(theirs))
     given = evidence.load(ours)
     found = verify_suspects(ours, theirs, alpha=alpha, weights=weights, **options, **given)

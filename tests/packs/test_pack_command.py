@@ -78,6 +78,22 @@ def test_a_pack_is_made_checked_and_judged_with(folder):
     assert hash in verdicts["conditions"][-1]
 
 
+def test_suspects_are_files_folders_and_patterns(folder):
+    options = ("--null", "nulls", "--alpha", "0.1", "--json")
+
+    def judged(*suspects):
+        return set(json.loads(run("verify", "mine.safetensors", *suspects, *options).stdout)["verdict"])
+
+    pathlib.Path("theirs").mkdir()
+    for i in range(3):
+        fp = sac_fast.Fingerprint.load("copy.safetensors")
+        outputs = fp.outputs + torch.randn(N, K, generator=torch.Generator().manual_seed(i))
+        sac_fast.Fingerprint(outputs, {**fp.provenance, "name": f"their {i}"}).save(f"theirs/{i}.safetensors")
+    assert judged("theirs") == {"their 0", "their 1", "their 2"}
+    assert judged("theirs/[01].*", "copy.safetensors") == {"their 0", "their 1", "copy"}
+    assert "got nothing at" in run("verify", "mine.safetensors", "theirs/9*", *options, code=2).output
+
+
 def test_a_report_on_a_verdict_from_a_pack_is_sound(folder):
     hash = made()["hash"]
     run(
