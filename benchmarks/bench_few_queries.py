@@ -25,9 +25,9 @@ from sac_fast.verify.stages import judge_in_looks, plan_looks
 
 KIND = "sac_fast label-only queries"
 ALPHA, LOOKS, DRAWN = 0.05, (100, 200), 2000
-ATTACKS = ("finetune-all", "finetune-last", "fine-prune", "prune-magnitude", "extract-soft-t1", "extract-labels")
+ATTACKS = ("finetune-all", "finetune-last", "extract-labels")
 #: Of each source's independents, evenly spaced.
-HONEST = 8
+HONEST = 4
 
 
 def judge(members: Sequence[Fingerprint], suspect: Fingerprint) -> tuple[bool, int]:

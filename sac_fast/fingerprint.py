@@ -12,28 +12,26 @@ from torch import nn
 
 from .errors import FileFormatError, FingerprintError, ModelError
 from .formats.recorded import check_provenance
+from .io.choices import Backend, Comparison, Metric
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, weights_hash
 from .models.accuracy import accuracy_of
-from .models.asking import Asked, Named, ask_model, check_unprocessed
+from .models.asking import Asked, Named, ask_model, default_name, form_of, shapes_of, take_recorded
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
-from .models.preprocessing_choice import describe_outputs
 from .models.runner import Model
+from .models.shown import ShownOutputs
 from .ops import correlation_distance
 from .ops.arguments import check_choice
-from .probes import Probes, ProbeSet, RecordedInputs
+from .probes import Probes, ProbeSet
 from .probes.provenance import json_copy, step_versions, without_image_lists
-
-#: Reason of the ModelError of a declared form that outputs cannot have.
-WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True, eq=False)
-class Fingerprint:
+class Fingerprint(ShownOutputs):
     """Outputs of one model on one probe set.
 
     Attributes:
@@ -148,15 +146,18 @@ class Fingerprint:
         return f"Fingerprint({self.name!r}, {what}, probes {self.probe_hash[:19]}…)"
 
     def distance(
-        self, suspect: Fingerprint, *, metric: str = "cosine", comparison: str = "l1", backend: str = "auto"
+        self,
+        suspect: Fingerprint,
+        *,
+        metric: Metric = "cosine",
+        comparison: Comparison = "l1",
+        backend: Backend = "auto",
     ) -> float:
         """`sac_fast.correlation_distance` of the two models' outputs, in the form that both can be brought to.
 
         Args:
             suspect: fingerprint on the same probes; k, form and preprocessing may differ.
-            metric: ``"cosine"``, ``"pearson"``, ``"spearman"`` or ``"rbf"``.
-            comparison: ``"l1"``, ``"l2"``, ``"rsa"`` or ``"cka"``.
-            backend: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"reference"``.
+            metric, comparison, backend: as there.
 
         Returns:
             The distance, 0.0 for identical models.
@@ -284,7 +285,7 @@ def fingerprint(
         asked = Asked(model.ask(probes, progress=progress), named)
         declared = declared or model.form_of(asked.outputs)
     elif isinstance(model, OpenedModel) and model.recorded:
-        asked = _recorded(model, probes, named, labels)
+        asked = take_recorded(model, probes, named, labels)
     else:
         how = {"batch_size": batch_size, "device": device, "dtype": dtype, "output": output, "progress": progress}
         asked = ask_model(model, probes, preprocessing or named, **how)
@@ -292,10 +293,10 @@ def fingerprint(
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
-    shape = {"size": list(probes.images.shape[1:3])} if isinstance(probes, ProbeSet) else {"inputs": _shapes(probes)}
+    shape = {"size": list(probes.images.shape[1:3])} if isinstance(probes, ProbeSet) else {"inputs": shapes_of(probes)}
     accuracy = accuracy_of(outputs, labels, probes.provenance)
     provenance = {
-        "name": name or _default_name(model),
+        "name": name or default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
         "probes": {"count": len(probes), **shape, **without_image_lists(probes.provenance)},
@@ -305,7 +306,7 @@ def fingerprint(
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": kind,
-        "output_form": (form := _check_form(outputs, declared)),
+        "output_form": (form := form_of(outputs, declared)),
         "output_form_declared": declared is not None,
         "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *asked.notes, *notes_of(outputs, form)],
         **({} if accuracy is None else {"accuracy": accuracy}),
@@ -313,29 +314,3 @@ def fingerprint(
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
-
-
-def _recorded(model: OpenedModel, probes: Probes, named: Preprocessing, labels: torch.Tensor | None) -> Asked:
-    """Outputs that are there already: recorded ones, or those of a worker, which has said what there is to say."""
-    outputs = model.recorded_outputs(probes)
-    said = [] if model.is_run else describe_outputs(outputs, labels)
-    if isinstance(probes, ProbeSet):
-        return Asked(outputs, model.adapt(named, *probes.images.shape[1:3]), said)
-    check_unprocessed(named)
-    return Asked(outputs, None, said)
-
-
-def _shapes(inputs: RecordedInputs) -> dict[str, Any]:
-    return {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in inputs.arrays.items()}
-
-
-def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
-    try:
-        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
-    except ValueError as error:
-        raise ModelError(str(error), reason=WRONG_FORM) from error
-
-
-def _default_name(model: object) -> str:
-    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
-    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import FileFormatError, ModelError, describe_error
 from ..formats.toml_text import parse_toml
+from ..io.choices import Ground
 from ..io.files import StrPath, read_regular
 from ..io.hashing import is_hash
 from ..models.endpoint import ANSWER_FORMS, endpoint_from_table
@@ -66,7 +67,7 @@ class Case:
     packs: tuple[PackSpec, ...] = ()
     architectures: tuple[str, ...] = ()
     alpha: float = 0.05
-    ground: str = "auto"
+    ground: Ground = "auto"
     score: str = "default"
     kinds: tuple[str, ...] = ()
     family: str = "auto"

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..probes import Probes, ProbeSet
+from ..probes import Probes, ProbeSet, RecordedInputs
 from .batch_statistics import watch_statistics
 from .opened_model import OpenedModel
+from .output_form import check_output_form, detect_output_form
 from .preprocessing import Preprocessing
 from .preprocessing_choice import REMEDY, candidates, choose_preprocessing, describe_outputs, suggest_other
 from .runner import Model, run_model
 
 #: Probes that are asked once more with each usual preprocessing where none was named.
 TRIED = 16
+
+#: Reason of the ModelError of a declared form that outputs cannot have.
+WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True)
@@ -160,3 +164,32 @@ def adapt_and_run(
 
 def _shown(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def default_name(model: object) -> str:
+    """What a model is called that nobody has named: its function, else its class."""
+    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
+    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
+
+
+def take_recorded(model: OpenedModel, probes: Probes, named: Preprocessing, labels: torch.Tensor | None) -> Asked:
+    """Outputs that are there already: recorded ones, or those of a worker, which has said what there is to say."""
+    outputs = model.recorded_outputs(probes)
+    said = [] if model.is_run else describe_outputs(outputs, labels)
+    if isinstance(probes, ProbeSet):
+        return Asked(outputs, model.adapt(named, *probes.images.shape[1:3]), said)
+    check_unprocessed(named)
+    return Asked(outputs, None, said)
+
+
+def shapes_of(inputs: RecordedInputs) -> dict[str, Any]:
+    """Dtype and shape of every input, as JSON values."""
+    return {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in inputs.arrays.items()}
+
+
+def form_of(outputs: torch.Tensor, declared: str | None) -> str:
+    """The declared form, else the detected one; a ModelError for one that the outputs cannot have."""
+    try:
+        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
+    except ValueError as error:
+        raise ModelError(str(error), reason=WRONG_FORM) from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Ground, Metric
 from ..io.files import StrPath
 from ..ops.arguments import check_choice
 from ..scores.siblings_channels import SIBLING_SCORES
@@ -28,7 +29,7 @@ from .siblings import sibling_test
 from .verdicts import Verdicts
 from .weights import WeightsResult
 
-GROUNDS = ("auto", "siblings", "null pool", "both")
+GROUNDS: tuple[Ground, ...] = get_args(Ground)
 #: Every score of some ground.
 SCORES = tuple(dict.fromkeys((*SIBLING_SCORES, *POOL_SCORES)))
 # Of several grounds' words the first one counts.
@@ -58,10 +59,10 @@ def verify_suspects(
     *,
     siblings: Sequence[Fingerprint] = (),
     nulls: Sequence[Fingerprint] = (),
-    ground: str = "auto",
+    ground: Ground = "auto",
     score: str = "default",
-    metric: str | None = None,
-    comparison: str | None = None,
+    metric: Metric | None = None,
+    comparison: Comparison | None = None,
     alpha: float = 0.05,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
