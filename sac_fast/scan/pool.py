@@ -38,8 +38,7 @@ class WorkerPool:
     def __init__(self, probes: Probes | SharedProbes | None, devices: Sequence[str], settings: WorkerSettings) -> None:
         if not devices:
             raise ValueError("devices must name at least one device, got none")
-        is_shared = probes is None or isinstance(probes, SharedProbes)
-        self._probes = probes if is_shared else SharedProbes.of(probes)
+        self._probes = probes if probes is None or isinstance(probes, SharedProbes) else SharedProbes.of(probes)
         self._rows = None if self._probes is None else self._probes.layout["rows"]
         self._settings = settings
         self._selector = selectors.DefaultSelector()
