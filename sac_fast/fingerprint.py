@@ -10,29 +10,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import FileFormatError, FingerprintError, ModelError
+from .errors import FileFormatError, FingerprintError
 from .formats.recorded import check_provenance
+from .io.choices import Backend, Comparison, Metric
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, weights_hash
 from .models.accuracy import stated_of
-from .models.asking import Asked, Named, ask_model, ask_outputs
+from .models.asking import Asked, Named, ask_model, ask_outputs, default_name, form_of
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
 from .models.runner import Model
+from .models.shown import ShownOutputs
 from .ops import correlation_distance
 from .ops.arguments import check_choice
 from .probes import Probes
 from .probes.provenance import json_copy, step_versions, without_image_lists
 
-#: Reason of the ModelError of a declared form that outputs cannot have.
-WRONG_FORM = "wrong-form"
-
 
 @dataclass(frozen=True, eq=False)
-class Fingerprint:
+class Fingerprint(ShownOutputs):
     """Outputs of one model on one probe set.
 
     Attributes:
@@ -147,15 +146,18 @@ class Fingerprint:
         return f"Fingerprint({self.name!r}, {what}, probes {self.probe_hash[:19]}…)"
 
     def distance(
-        self, suspect: Fingerprint, *, metric: str = "cosine", comparison: str = "l1", backend: str = "auto"
+        self,
+        suspect: Fingerprint,
+        *,
+        metric: Metric = "cosine",
+        comparison: Comparison = "l1",
+        backend: Backend = "auto",
     ) -> float:
         """`sac_fast.correlation_distance` of the two models' outputs, in the form that both can be brought to.
 
         Args:
             suspect: fingerprint on the same probes; k, form and preprocessing may differ.
-            metric: ``"cosine"``, ``"pearson"``, ``"spearman"`` or ``"rbf"``.
-            comparison: ``"l1"``, ``"l2"``, ``"rsa"`` or ``"cka"``.
-            backend: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"reference"``.
+            metric, comparison, backend: as there.
 
         Returns:
             The distance, 0.0 for identical models.
@@ -288,7 +290,7 @@ def fingerprint(
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
     provenance = {
-        "name": name or _default_name(model),
+        "name": name or default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
         "probes": {"count": len(probes), **probes.shapes(), **without_image_lists(probes.provenance)},
@@ -298,7 +300,7 @@ def fingerprint(
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": kind,
-        "output_form": (form := _check_form(outputs, declared)),
+        "output_form": (form := form_of(outputs, declared)),
         "output_form_declared": declared is not None,
         "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *asked.notes, *notes_of(outputs, form)],
         **stated_of(outputs, probes),
@@ -306,15 +308,3 @@ def fingerprint(
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
-
-
-def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
-    try:
-        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
-    except ValueError as error:
-        raise ModelError(str(error), reason=WRONG_FORM) from error
-
-
-def _default_name(model: object) -> str:
-    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
-    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__

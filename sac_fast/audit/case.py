@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import FileFormatError, ModelError, describe_error
 from ..formats.toml_text import parse_toml
+from ..io.choices import Ground
 from ..io.files import StrPath, read_regular
 from ..models.endpoint import ANSWER_FORMS, Endpoint, endpoint_from_table
 from ..models.kinds import KINDS
@@ -159,7 +160,7 @@ class Case:
     suspects: tuple[ModelSpec, ...] = ()
     architectures: tuple[str, ...] = ()
     alpha: float = 0.05
-    ground: str = "auto"
+    ground: Ground = "auto"
     score: str = "default"
     kinds: tuple[str, ...] = ()
     text: bytes = b""

@@ -69,7 +69,8 @@ class NetworkOptions:
     architecture: Annotated[
         list[str] | None,
         Option(
-            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
+            help='package.module:callable, timm:NAME, or hf: for config.json beside a file, with "NAME {…}" for '
+            "arguments, to fit weights to; repeatable. "
             "Its code is run."
         ),
     ] = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Metric
 from ..labelled_zoo.folder import ZooMember
 from ..models.output_form import to_form
 from ..ops import correlation_distance
@@ -27,8 +28,8 @@ def judge(
     trained: Mapping[str, ZooMember],
     prints: Mapping[str, Fingerprint],
     size: Size,
-    metric: str,
-    comparison: str,
+    metric: Metric,
+    comparison: Comparison,
 ) -> dict[str, Any]:
     """Judge every suspect by the siblings, by its weights where they are there, and by a null pool.
 
@@ -121,7 +122,9 @@ def _compare_weights(out: Path, source: Member, member: Member) -> dict[str, Any
     return {"verdict": found.verdict, "log10_p": found.log10_p}
 
 
-def _distance(source: Member, member: Member, prints: Mapping[str, Fingerprint], metric: str, comparison: str) -> float:
+def _distance(
+    source: Member, member: Member, prints: Mapping[str, Fingerprint], metric: Metric, comparison: Comparison
+) -> float:
     """The published distance, the source's outputs brought to what an API lets through of the suspect's."""
     ours, theirs = prints[source.name].outputs, prints[member.name].outputs
     if member.form == "labels":

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 
+from .files import StrPath, open_regular
+
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
 
@@ -25,6 +27,12 @@ def sha256_stream(handle: BinaryIO) -> str:
     while chunk := handle.read(_CHUNK_BYTES):
         digest.update(chunk)
     return "sha256:" + digest.hexdigest()
+
+
+def sha256_file(path: StrPath) -> str:
+    """``"sha256:…"`` of a regular file, as `sha256sum` counts it; see `open_regular`."""
+    with open_regular(path) as handle:
+        return sha256_stream(handle)
 
 
 def canonical_json(value: object) -> str:

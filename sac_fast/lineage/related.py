@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from ..io.choices import Metric
 from .forest import Pairs, groups_of, spanning_forest
 from .result import GROUNDS, Edge
 
@@ -30,7 +31,7 @@ class NearPairs:
         outputs: list[Tensor],
         pairs: Pairs,
         threshold: float,
-        metric: str,
+        metric: Metric,
         notes: list[str],
     ) -> None:
         self.threshold = threshold

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Metric
 from ..io.files import StrPath
 from ..ops import correlation_distance
 from ..store.records import FileStamp
@@ -38,7 +39,7 @@ def find_relatives(
     among: Sequence[str] | None = None,
     top: int = 10,
     alpha: float = 0.01,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     hashes: Mapping[str, str] | None = None,
     files: Mapping[str, StrPath | FileStamp] | None = None,
     max_weights: int = MAX_PAIRS,
@@ -172,7 +173,7 @@ def _search(
     among: Sequence[str] | None,
     top: int,
     alpha: float,
-    metric: str,
+    metric: Metric,
     progress: bool,
 ) -> list[Found]:
     """The relatives form by form."""
@@ -236,7 +237,7 @@ def _sibling_edges(
     source: str | None,
     names: Sequence[str],
     groups: Sequence[FormGroup],
-    metric: str,
+    metric: Metric,
 ) -> list[Edge]:
     """The source and what was derived from it, with distances in the form in which the suspect answers."""
     edges = []

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..probes import Probes, ProbeSet
 from .batch_statistics import watch_statistics
 from .opened_model import OpenedModel
+from .output_form import check_output_form, detect_output_form
 from .preprocessing import Preprocessing
 from .preprocessing_choice import REMEDY, candidates, choose_preprocessing, describe_outputs, suggest_other
 from .runner import Model, run_model
@@ -21,6 +22,9 @@ from .runner import Model, run_model
 TRIED = 16
 #: From fewer probes than this nothing follows.
 MIN_TRIED = 8
+
+#: Reason of the ModelError of a declared form that outputs cannot have.
+WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True)
@@ -187,3 +191,17 @@ def adapt_and_run(
 
 def _shown(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def default_name(model: object) -> str:
+    """What a model is called that nobody has named: its function, else its class."""
+    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
+    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
+
+
+def form_of(outputs: torch.Tensor, declared: str | None) -> str:
+    """The declared form, else the detected one; a ModelError for one that the outputs cannot have."""
+    try:
+        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
+    except ValueError as error:
+        raise ModelError(str(error), reason=WRONG_FORM) from error

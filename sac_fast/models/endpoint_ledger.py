@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -218,3 +219,21 @@ class QueryLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_counts(path: StrPath) -> dict[str, dict[str, int]]:
+    """Number of queries by service and state, for people; nothing is written, and no lock is taken.
+
+    Raises:
+        FileFormatError: no query ledger, or a damaged one.
+    """
+    found: dict[str, dict[str, int]] = {}
+    select = "SELECT address, state, COUNT(*) FROM queries JOIN services ON services.id = service GROUP BY 1, 2"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("PRAGMA trusted_schema=OFF")
+            for address, state, count in database.execute(select):
+                found.setdefault(str(address), {})[str(state)] = int(count)
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise FileFormatError(f"ledger {os.fspath(path)!r} must be a query ledger, got {error}") from error
+    return found

@@ -19,7 +19,8 @@ class ModelEntry:
     Attributes:
         name: unique in a scan; of a folder's files the POSIX path relative to the folder.
         path: the file.
-        architecture: ``"package.module:callable"`` or ``"timm:NAME"``; None: inferred, or none needed.
+        architecture: ``"package.module:callable"``, ``"timm:NAME"`` or ``"hf:"`` (config.json beside the file, see
+            `sac_fast.models.image_classifiers`); None: inferred, or none needed.
         kwargs: keyword arguments of the architecture.
         preprocessing: from pixels to inputs; None: the scan's.
         output: which of several outputs, see `run_model`; of recorded outputs the array's name.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _backend
+from ..io.choices import VectorMetric
 from .recall import CONFIDENCE, MIN_RECALL, TRIALS, Recall, count_found
 from .vectors import DEFAULT_SIGMA, ByteVectors, as_arrays, draw_order, pack_vectors, views
 
@@ -121,7 +122,7 @@ def nearest_by_subset(
     queries: Sequence[Any] | None = None,
     top: int = 10,
     *,
-    metric: str = "cosine",
+    metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
     seed: int | None = None,
 ) -> Neighbours:
@@ -190,7 +191,7 @@ def exact_distances(
     queries: Sequence[NDArray[Any]] | None,
     candidates: Rows,
     *,
-    metric: str = "cosine",
+    metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
 ) -> Floats:
     """Distances (q, c) of each query to its candidates (q, c), as `sac_fast.correlation_distance` defines them."""

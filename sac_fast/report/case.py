@@ -16,11 +16,13 @@ import torch
 from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath, atomic_write, open_regular
+from ..io.hashing import sha256_file
+from ..models.file_origin import describe_origin
 from ..probes.provenance import step_versions
 from ..verify.case_folder import CaseFolder, read_verdicts, write_verdicts
 from ..verify.grounds import verify_suspects
 from ..verify.verdicts import Verdicts
-from .files import read_json, sha256_file
+from .files import read_json
 
 #: Arguments of `verify_suspects` that a test may hold, beside α.
 SETTINGS = ("ground", "score", "metric", "comparison", "kinds")
@@ -171,6 +173,7 @@ def save_case(
         path.parent.mkdir(parents=True, exist_ok=True)
         fp.save(path)
         given = (files or {}).get(name) if role in (SOURCE, SUSPECTS) else None
+        origin = _origin_of(fp, given)
         models.append(
             {
                 "name": name,
@@ -180,9 +183,10 @@ def save_case(
                 "fingerprint_sha256": sha256_file(path),
                 "model_hash": fp.model_hash,
                 "path": None if given is None else Path(given).name,
-                "file_sha256": sha256_file(Path(given)) if given is not None and Path(given).is_file() else None,
+                "file_sha256": None,
                 "endpoint": None,
                 "queries": None,
+                **origin,
                 **more,
             }
         )
@@ -225,6 +229,17 @@ def save_case(
     }
     write_verdicts(case, results)
     return case.verdicts
+
+
+def _origin_of(fp: Fingerprint, given: StrPath | None) -> dict[str, str]:
+    """Name, hash, address and revision of a model's file: of the one that was given, else as its fingerprint says."""
+    if given is not None:
+        found = describe_origin(given) if Path(given).is_file() else {}
+    else:
+        said = fp.provenance.get("file")
+        found = {key: str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+    names = {"name": "path", "sha256": "file_sha256", "url": "url", "revision": "revision"}
+    return {names[key]: value for key, value in found.items() if key in names}
 
 
 def load_case(folder: StrPath) -> Case:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from ..fingerprint import Fingerprint
 from ..formats.weights.sharded import INDEX
+from ..io.choices import Comparison, Metric
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
@@ -59,8 +60,8 @@ def scan_models(
     *,
     manifest: StrPath | None = None,
     sources: Sequence[Fingerprint | str] = (),
-    metric: str = "cosine",
-    comparison: str = "l1",
+    metric: Metric = "cosine",
+    comparison: Comparison = "l1",
     device: str = "cpu",
     workers: int | Executor | None = None,
     settings: WorkerSettings | None = None,

@@ -25,12 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..io.choices import VectorMetric
 from ..io.hashing import canonical_json
 from ..neighbours.vectors import count_entries, part_bytes
 from .durable import open_folder, write_new
 
 FOLDER = "vectors"
-METRIC = "cosine"
+METRIC: VectorMetric = "cosine"
 DESCRIPTION = "vectors.json"
 DIGEST_BYTES = 32
 #: Neighbours in a list.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Ground, Metric
 from ..io.files import StrPath
 from ..ops.arguments import check_choice
 from ..scores.siblings_channels import SIBLING_SCORES
@@ -25,7 +27,7 @@ from .siblings import sibling_test
 from .verdicts import Verdicts
 from .weights import WeightsResult
 
-GROUNDS = ("auto", "siblings", "null pool", "both")
+GROUNDS: tuple[Ground, ...] = get_args(Ground)
 #: Every score of some ground.
 SCORES = tuple(dict.fromkeys((*SIBLING_SCORES, *POOL_SCORES)))
 # Of several grounds' words the first one counts.
@@ -55,10 +57,10 @@ def verify_suspects(
     *,
     siblings: Sequence[Fingerprint] = (),
     nulls: Sequence[Fingerprint] = (),
-    ground: str = "auto",
+    ground: Ground = "auto",
     score: str = "default",
-    metric: str | None = None,
-    comparison: str | None = None,
+    metric: Metric | None = None,
+    comparison: Comparison | None = None,
     alpha: float = 0.05,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
@@ -183,7 +185,6 @@ def _by_name(suspects: Sequence[Fingerprint] | Mapping[str, Fingerprint]) -> dic
 
 
 def _siblings_part(found: SiblingResult) -> _Part:
-    count = len(found.siblings) + 1
     return _Part(
         "siblings",
         dict(found.p_exact if found.exact else found.p_student),
@@ -191,7 +192,7 @@ def _siblings_part(found: SiblingResult) -> _Part:
         dict(found.verdict),
         dict(found.reason),
         found.smallest_p if found.exact else MIN_STUDENT_P,
-        int(found.alpha * count + 1e-9) / count if found.exact else found.alpha,
+        found.realised_rate,
         found.hypothesis,
         found.conditions,
         found.warnings,

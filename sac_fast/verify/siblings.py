@@ -21,6 +21,7 @@ from ..ops.arguments import check_choice
 from ..scores.siblings_chance import agreement_with_members, correlation_agreement
 from ..scores.siblings_channels import SIBLING_SCORES, sibling_similarities
 from ..verdict.checks import check_rate
+from ..verdict.pool import largest_count
 from .sibling_diagnostics import Diagnostic, diagnose_siblings, same_outputs, sibling_warnings
 from .sibling_inputs import Member, Outputs, check_together, read_members, read_suspects, representatives, shared_form
 from .sibling_p_values import (
@@ -283,6 +284,7 @@ def _judge(
         verdict=by_name([verdict for verdict, _ in told]),
         reason=by_name([reason for _, reason in told]),
         smallest_p=smallest,
+        realised_rate=largest_count(alpha, len(members)) / len(members) if _is_exact(smallest, alpha) else alpha,
         diagnostics=tuple(diagnostics),
         conditions=CONDITIONS if _is_exact(smallest, alpha) else (*CONDITIONS, APPROXIMATE),
         warnings=tuple(warnings),
