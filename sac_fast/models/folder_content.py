@@ -38,8 +38,8 @@ _HEAD_BYTES = 4096
 
 def is_named_as_model(name: str) -> bool:
     """Whether a file is taken for a model by its path below the folder: hidden ones, texts and pictures are not."""
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    return not hidden and os.path.splitext(name)[1].lower() not in _NO_MODELS
+    hidden = name.startswith(".") or "/." in name
+    return not hidden and not name.lower().endswith(_NO_MODELS)
 
 
 def describe_content(path: Path, root: Path) -> str | None:
