@@ -203,6 +203,7 @@ def _opening(
         images = isinstance(probes, ProbeSet)
         refuse_if(not images, "--probes", "must be images for a service or its answers, got recorded inputs")
     if model is None:
+        assert isinstance(probes, ProbeSet)
         yield service.open_answers(probes), None
     elif is_service(model):
         box, ledger = service.open_service(Path(model), out)
