@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sac_fast.evaluation.merits import CONTRAST, SIBLINGS, Measured, measure_contrast, of_ruling
+from sac_fast.evaluation.merits import CONTRAST, CONTRAST_MEAN, SIBLINGS, Measured, measure_contrast, of_ruling
 from sac_fast.evaluation.methods import score_method
 from sac_fast.evaluation.rulings import rule_by_siblings
 from sac_fast.evaluation.sources import PAPER, SourceZoo
@@ -23,7 +23,11 @@ from sac_fast.scores import Score
 #: Numbers of queries at which all are compared.
 BUDGETS = (100, 200, 400, 2000)
 _SIBLINGS = 19
-OWN = {SIBLINGS: "sibling test, 19 siblings", CONTRAST: "contrast, 19 siblings"}
+OWN = {
+    SIBLINGS: "sibling test, 19 siblings",
+    CONTRAST: "contrast, 19 siblings",
+    CONTRAST_MEAN: "contrast as a mean, 19 siblings",
+}
 #: Name -> (title, paper, score without its number of probes); probes are evenly spaced ones of the set.
 RECORDED = {
     "akh": ("AKH", "Godinot et al., AAAI 2025, arXiv 2412.13021", "agreement@misclassified"),
@@ -82,7 +86,8 @@ def from_outputs(source: SourceZoo, budget: int) -> list[Compared]:
     if len(source.loaded.siblings) >= _SIBLINGS:
         ruling, _ = rule_by_siblings(source, _SIBLINGS, budget)
         found.append(Compared(of_ruling(source, SIBLINGS, ruling), budget, "logits"))
-        found.append(Compared(measure_contrast(source, _SIBLINGS, budget), budget, "logits"))
+        for name in (CONTRAST, CONTRAST_MEAN):
+            found.append(Compared(measure_contrast(source, _SIBLINGS, budget, name), budget, "logits"))
     for name, (_, _, score) in RECORDED.items():
         probes = score.partition("@")[2]
         if probes not in source.loaded.outputs:

@@ -20,9 +20,14 @@ def paper_markdown(results: Mapping[str, Any]) -> list[str]:
 
     Args:
         results: results of `evaluate_sources`.
+
+    Returns:
+        Lines; none where no source has siblings.
     """
     rows = [row for row in results["statistics"] if "cells" in row]
     tasks = list(dict.fromkeys(source["task"] for source in results["sources"]))
+    if not rows:
+        return []
     lines = ["## The paper's attacks: mean AUC by task", ""]
     table = []
     for row in sorted(rows, key=lambda row: (row["statistic"], row["queries"] or 1 << 40)):
@@ -34,7 +39,7 @@ def paper_markdown(results: Mapping[str, Any]) -> list[str]:
     for queries in (None, _QUERIES):
         for row in (row for row in rows if row["queries"] == queries):
             lines += ["", f"Cells below {TARGET} of {row['statistic']}, {queries or 'all'} queries: {_short(row)}."]
-    return lines
+    return [*lines, ""]
 
 
 def _short(row: Mapping[str, Any]) -> str:

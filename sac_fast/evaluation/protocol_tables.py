@@ -33,7 +33,6 @@ def protocol_markdown(results: Mapping[str, Any], command: str | None = None) ->
         *_by_count(results),
         "",
         *paper_markdown(results),
-        "",
         *_statistics(results),
         "",
         *_choices(results),

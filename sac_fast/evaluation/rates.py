@@ -69,7 +69,7 @@ class Share:
         return max(0.0, float(shares.mean() - half)), min(1.0, float(shares.mean() + half))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values; intervals to four digits."""
+        """As JSON values; intervals to six digits."""
         return {
             "hits": self.hits,
             "models": self.models,
@@ -81,7 +81,7 @@ class Share:
 
 
 def _rounded(interval: Sequence[float] | None) -> list[float] | None:
-    return None if interval is None else [round(bound, 4) for bound in interval]
+    return None if interval is None else [round(bound, 6) for bound in interval]
 
 
 def accusations(rulings: Sequence[Ruling], sources: Mapping[str, SourceZoo], alpha: float, kind: str = ALL) -> Share:
