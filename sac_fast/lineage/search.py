@@ -89,7 +89,7 @@ def search_form(
     for row, distances, near in zip(queries, values, others, strict=True):
         keep = np.flatnonzero(near != row)[:top]
         tests = len(candidates) - int(is_candidate[row])
-        nulls = None if evidence.is_empty(row) else null.get(row)
+        nulls = None if row not in null or evidence.is_empty(row) else null[row]
         empty = [evidence.is_empty(int(other)) for other in near[keep]] if nulls is not None else []
         relatives[names[row]] = _with_p_values(names, row, distances[keep], near[keep], tests, pool, nulls, empty)
     if empty_names := [names[row] for row in evidence.empty() if names[row] not in search_for.independents]:

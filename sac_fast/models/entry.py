@@ -61,3 +61,9 @@ class ModelEntry:
         object.__setattr__(self, "tags", tuple(self.tags))
         object.__setattr__(self, "kwargs", dict(self.kwargs))
         object.__setattr__(self, "inputs", dict(self.inputs))
+
+    def at(self, name: str, path: Path, root: Path | None) -> ModelEntry:
+        """The same for another file; `dataclasses.replace` would check again what was checked."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, name=name, path=path, root=root)
+        return other
