@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from baselines import METHODS
-from baselines.peers import OWN, RECORDED, from_outputs, read_scores
+from baselines.peers import OWN, RECORDED, Compared, from_outputs, read_scores
 
 from sac_fast.attacks import TrainingConfig
 from sac_fast.bench.results import start_result, write_json
@@ -111,13 +111,18 @@ def train(asked: argparse.Namespace) -> LabelledZoo:
     )  # fmt: skip
 
 
-def compare(source: SourceZoo, name: str, scores: Path | None) -> list[dict[str, Any]]:
-    """One record a statistic: AUCs by the paper's names of the attacks."""
-    protocol = Protocol.read(name)
-    compared = from_outputs(source, protocol.queries)
+def compare(source: SourceZoo, names: Sequence[str], scores: Path | None) -> list[dict[str, Any]]:
+    """One record a protocol and statistic: AUCs by the paper's names of the attacks."""
+    protocols = {name: Protocol.read(name) for name in names}
+    by_queries = {queries: from_outputs(source, queries) for queries in {of.queries for of in protocols.values()}}
     if scores is not None:
-        more = read_scores(scores, source)
-        compared += [one for one in more if one.budget == protocol.queries and one.measured.statistic not in RECORDED]
+        for one in read_scores(scores, source):
+            if one.budget in by_queries and one.measured.statistic not in RECORDED:
+                by_queries[one.budget].append(one)
+    return [row for name, of in protocols.items() for row in _records(source, name, of, by_queries[of.queries])]
+
+
+def _records(source: SourceZoo, name: str, protocol: Protocol, compared: Sequence[Compared]) -> list[dict[str, Any]]:
     records = []
     for one in compared:
         aucs = one.measured.aucs()
@@ -142,7 +147,7 @@ def tables(asked: argparse.Namespace) -> None:
     start = time.perf_counter()
     result = start_result(KIND, torch.get_num_threads())
     sources, left_out = load_sources(asked.zoos)
-    records = [row for source in sources for name in PROTOCOLS for row in compare(source, name, asked.scores)]
+    records = [row for source in sources for row in compare(source, PROTOCOLS, asked.scores)]
     titles = {**OWN, **{n: of[0] for n, of in RECORDED.items()}, **{n: m.title for n, m in METHODS.items()}}
     results = result | {
         "left_out": left_out,

@@ -57,8 +57,11 @@ class _Kept:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._made: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self._broken = False
         if path is not None and path.exists():
-            for line in path.read_text().splitlines():
+            text = path.read_text()
+            self._broken = bool(text) and not text.endswith("\n")
+            for line in text.splitlines():
                 with contextlib.suppress(ValueError):  # a line that a stopped run left unfinished
                     key, budget, rows = json.loads(line)
                     self._made[key, budget] = rows
@@ -72,7 +75,8 @@ class _Kept:
         self._made[key, budget] = rows
         if self._path is not None:
             with open(self._path, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps([key, budget, rows]) + "\n")
+                handle.write(("\n" if self._broken else "") + json.dumps([key, budget, rows]) + "\n")
+            self._broken = False
 
     def records(self, keys: Collection[str]) -> list[dict[str, Any]]:
         """All records of some sources, by source and budget."""

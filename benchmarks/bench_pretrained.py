@@ -25,10 +25,12 @@ import torch
 from pretrained.distances import agreement_where_sure, compare, compare_weights, works
 from pretrained.members import CHANGES, CHEAP, JPEG, PLAIN, Workshop, all_members, make_all
 from pretrained.photographs import hash_images
+from pretrained.tables import markdown
 from pretrained.zoos import make_zoos
 
 from sac_fast.bench.results import start_result, write_json
 from sac_fast.errors import SacFastError
+from sac_fast.io.files import atomic_write
 
 KIND = "sac_fast pretrained"
 
@@ -43,7 +45,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only-kept", action="store_true", help="make nothing, report what is kept")
     parser.add_argument("--seed", type=int, default=0, help="of the images and of all changes")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results, and a table beside them (.md)")
     asked = parser.parse_args(arguments)
     asked.changes = CHANGES if asked.only is None else CHEAP if asked.only == "cheap" else tuple(asked.only.split(","))
     if unknown := [name for name in asked.changes if name not in CHANGES]:
@@ -123,6 +125,8 @@ def main() -> None:
         results = run(asked)
         if asked.json is not None:
             write_json(results, asked.json)
+            with atomic_write(asked.json.with_suffix(".md")) as handle:
+                handle.write(markdown(results).encode())
     except (SacFastError, ValueError, RuntimeError, OSError) as error:
         print(f"bench_pretrained: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)

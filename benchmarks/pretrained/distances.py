@@ -81,11 +81,12 @@ def _given_nulls(
 
 
 def compare_weights(workshop: Workshop, members: Sequence[Member]) -> list[dict[str, Any]]:
-    """log10 of the weights test's p-value of every model with every source, as distances; one record a source."""
+    """log10 of the weights test's p-value of every copy and of the other sources, as distances; one record a source."""
     records = []
     names = {member.name: member for member in members}
     for source in (source for source in SOURCES if source in names):
-        suspects = [m for m in members if m.name != source and (is_copy(m, source) or not is_related(m, source))]
+        # the copies of the others have the others' weights
+        suspects = [m for m in members if is_copy(m, source) or (m.name in SOURCES and m.name != source)]
         found = []
         for member in suspects:
             # A file of one format with a file of the same: exporting folds the normalisation into the convolutions.

@@ -199,10 +199,11 @@ def _opening(
     """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
     from ..probes import ProbeSet
 
-    if model is None or is_service(model):
-        images = isinstance(probes, ProbeSet)
-        refuse_if(not images, "--probes", "must be images for a service or its answers, got recorded inputs")
+    of_service = model is None or is_service(model)
+    wrong = of_service and not isinstance(probes, ProbeSet)
+    refuse_if(wrong, "--probes", "must be images for a service or its answers, got recorded inputs")
     if model is None:
+        assert isinstance(probes, ProbeSet)
         yield service.open_answers(probes), None
     elif is_service(model):
         box, ledger = service.open_service(Path(model), out)

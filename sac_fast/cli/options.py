@@ -48,7 +48,7 @@ Choose = Annotated[
     Option(
         "--preprocessing",
         help="auto: try no, ImageNet's and ±1's mean and std, and those beside the file; the probes' labels decide, or "
-        "how sure the model is.",
+        "what its answers tell apart.",
     ),
 ]
 ProbeFile = Annotated[Path, file_option("Probe file, or .npz with inputs of a model that takes no images.", "--probes")]

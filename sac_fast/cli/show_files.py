@@ -24,6 +24,7 @@ def describe_file(path: Path) -> dict[str, Any]:
         "fingerprint": _fingerprint,
         "probes": _probes,
         "inputs": _inputs,
+        "pack": _pack,
         "safetensors": _container,
         "unknown": _text,
     }
@@ -42,6 +43,13 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     hashes = {"weights_hash": fp.model_hash, "probe_hash": fp.probe_hash, "sha256": sha256_file(path)}
     about = {"name": fp.name, "kind": fp.kind, "probes": n, "outputs": k, "output_form": fp.output_form}
     return {"what": "fingerprint", **about, **hashes, **more}
+
+
+def _pack(path: Path) -> dict[str, Any]:
+    from ..io.hashing import sha256_file
+    from ..packs.opened import open_pack
+
+    return {"what": "pack", **open_pack(path, sha256_file(path)).summary()}
 
 
 def _probes(path: Path) -> dict[str, Any]:

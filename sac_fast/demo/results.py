@@ -66,6 +66,7 @@ def judge(
                 "origin": member.origin,
                 "truth": member.truth,
                 "kind": member.kind,
+                "takes": member.takes,
                 "architecture": member.architecture,
                 "accuracy": accuracy,
                 "output_form": member.form,
@@ -91,7 +92,10 @@ def judge(
         "conditions": list(together.conditions),
         "warnings": list(together.warnings),
         "models": rows,
-        "summary": {key: _count(rows, key) for key in ("verdict", "null_verdict")},
+        "summary": {
+            **{key: _count(rows, key) for key in ("verdict", "null_verdict")},
+            "by_labels": _count([row for row in rows if row["takes"] == "labels"], "verdict"),
+        },
         "null_pool": {
             "count": len(nulls), "alpha": size.null_alpha, "metric": metric, "comparison": comparison,
             "smallest_p": 1 / (len(nulls) + 1),

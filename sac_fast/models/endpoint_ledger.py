@@ -196,16 +196,20 @@ class QueryLedger:
             ).fetchall()
         return float(np.median([row[0] for row in rows])) if rows else None
 
-    def spent(self, probes: Sequence[str], *, before: float) -> int:
+    def spent(self, probes: Sequence[str], *, before: float, without: Sequence[str] = ()) -> int:
         """How many of these probes any service was asked before a time: whoever runs it may know them.
 
         Args:
             probes: hashes of images.
             before: seconds since the epoch.
+            without: keys of services that do not count.
         """
         with self._lock:
-            rows = self._database.execute("SELECT DISTINCT probe FROM queries WHERE asked < ?", (before,)).fetchall()
-        return len({probe for (probe,) in rows}.intersection(probes))
+            rows = self._database.execute(
+                "SELECT DISTINCT probe, key FROM queries JOIN services ON services.id = service WHERE asked < ?",
+                (before,),
+            ).fetchall()
+        return len({probe for probe, key in rows if key not in without}.intersection(probes))
 
     def close(self) -> None:
         """Close the file."""

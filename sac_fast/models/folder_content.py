@@ -26,7 +26,7 @@ STORE_FILES = frozenset({STORE_DATABASE, f"{STORE_DATABASE}-wal", f"{STORE_DATAB
 # Files that hold no model by the format that `identify` gives, and by the reason for which it refuses them.
 _FORMATS = {
     **{"tfjs": "an index of TensorFlow.js", "zip": "an archive", "git-lfs": "a pointer of Git LFS"},
-    **{"probes": "probes", "inputs": "probes", "openvino": "a description of a network"},
+    **{"probes": "probes", "inputs": "probes", "openvino": "a description of a network", "pack": "a pack of outputs"},
 }
 _REFUSED = {
     **{"empty": "an empty file", "missing": "not to be read", "symlink": "a link out of the folder"},

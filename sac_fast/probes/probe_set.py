@@ -72,6 +72,10 @@ class ProbeSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def shapes(self) -> dict[str, Any]:
+        """Height and width, as fingerprints record them."""
+        return {"size": list(self.images.shape[1:3])}
+
     def __repr__(self) -> str:
         n, height, width, _ = self.images.shape
         kind = self.provenance.get("kind", "?")

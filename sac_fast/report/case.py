@@ -21,6 +21,7 @@ from ..models.file_origin import describe_origin
 from ..probes.provenance import step_versions
 from ..verify.case_folder import CaseFolder, read_verdicts, write_verdicts
 from ..verify.grounds import verify_suspects
+from ..verify.rows import covers, restrict_fingerprint
 from ..verify.verdicts import Verdicts
 from .files import read_json
 
@@ -55,14 +56,7 @@ class Model:
         fp = Fingerprint.load(self.file)
         if self.about.get("kind") is not None:
             fp = fp.with_kind(self.about["kind"])
-        if rows is None:
-            return fp
-        # a service was asked for some of the probes, which its fingerprint names
-        own = fp.provenance.get("probe_rows")
-        place = {row: i for i, row in enumerate(range(len(fp)) if own is None else own)}
-        if not set(rows) <= set(place):
-            raise FileFormatError(f"{self.file.name} must have the probes {list(rows)[:5]} …, got others")
-        return Fingerprint(fp.outputs[[place[row] for row in rows]], fp.provenance)
+        return fp if rows is None else restrict_fingerprint(fp, rows)
 
 
 @dataclass(frozen=True)
@@ -107,6 +101,8 @@ class Case:
         """
         rows = test["rows"]
         suspects = {model.name: model for model in self.of_role(SUSPECTS)}
+        # independents that were asked serve at the looks whose probes they have
+        nulls = [fp for fp in map(Model.load, self.of_role(INDEPENDENTS)) if rows is None or covers(fp, rows)]
         thefts: dict[str, list[Fingerprint]] = {}
         for model in self.of_role(THEFTS):
             thefts.setdefault(str(model.about["attack"]), []).append(model.load(rows))
@@ -118,7 +114,7 @@ class Case:
             # a look decides some of the suspects that it compares
             {name: suspects[name].load(rows) for name in test["verdicts"]["verdict"]},
             siblings=[model.load(rows) for model in self.of_role(SIBLINGS)],
-            nulls=[model.load(rows) for model in self.of_role(INDEPENDENTS)],
+            nulls=[fp if rows is None else restrict_fingerprint(fp, rows) for fp in nulls],
             thefts=thefts,
             alpha=test["alpha"],
             calibration=self.calibration(test),

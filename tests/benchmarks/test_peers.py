@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 
 import bench_literature
+import bench_peers
 import numpy as np
 import pytest
 from baselines import peers
@@ -78,6 +79,21 @@ def test_tables_have_a_row_a_statistic_and_a_column_a_budget(source):
     assert line == f"| AKH | labels | {wanted[0]:.3f} (1) | {wanted[1]:.3f} (1) |"
 
 
+def test_what_is_kept_is_not_computed_again(tmp_path):
+    kept = bench_peers._Kept(tmp_path / "kept.jsonl")
+    kept.add("task/b", 200, [{"statistic": "x"}])
+    kept.add("task/a", 100, [{"statistic": "y"}])
+    with open(tmp_path / "kept.jsonl", "a") as handle:
+        handle.write('["task/a", 200, [{"stat')  # a run that was stopped
+    again = bench_peers._Kept(tmp_path / "kept.jsonl")
+    assert again.has("task/b", 200)
+    assert not again.has("task/a", 200)
+    assert again.records({"task/a", "task/b"}) == [{"statistic": "y"}, {"statistic": "x"}]
+    again.add("task/a", 200, [{"statistic": "z"}])
+    assert bench_peers._Kept(tmp_path / "kept.jsonl").has("task/a", 200)
+    assert again.records({"task/b"}) == [{"statistic": "x"}]
+
+
 @pytest.mark.parametrize("name", bench_literature.PROTOCOLS)
 def test_protocols_name_attacks_that_are_there(name):
     protocol = bench_literature.Protocol.read(name)
@@ -92,7 +108,7 @@ def test_protocols_name_attacks_that_are_there(name):
 
 
 def test_literature_records_use_the_papers_names(source):
-    rows = bench_literature.compare(source, "sac-jc", None)
+    rows = bench_literature.compare(source, ["sac-jc"], None)
     row = next(row for row in rows if row["statistic"] == "sac-normal")
     assert "Finetune-A" in row["auc_by_attack"]
     assert row["mean_auc"] == pytest.approx(np.mean(list(row["auc_by_attack"].values())))

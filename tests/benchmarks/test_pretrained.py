@@ -10,6 +10,7 @@ from PIL import Image
 from pretrained import copies, photographs, thefts
 from pretrained.distances import separation, works
 from pretrained.members import CHANGES, CHEAP, all_members, is_copy, is_related, link
+from pretrained.tables import markdown
 from torch import nn
 
 
@@ -131,6 +132,23 @@ def test_separation_by_hand():
     below = separation({"noise": 0.1}, {"other": 0.3})
     assert (below["all_below"], below["auc"], below["not_below"]) == (True, 1.0, [])
     assert separation({}, {"other": 0.3}) == {}
+
+
+def test_the_table_lists_what_does_not_work_and_what_was_not_made():
+    def about(agreement, works):
+        return {"agreement": agreement, "accuracy_of_kinds": None, "agreement_where_sure": 1.0, "works": works}
+
+    models = {"lite0": about(1.0, True), "lite0-fp16": about(0.98, True), "lite0-noise-2": about(0.77, False)}
+    record = {
+        "source": "lite0", "statistic": "agreement", "probes": "plain", "copies": 1, "copies_below": 0, "honest": 9,
+        "not_below": ["lite0-fp16"],
+    }  # fmt: skip
+    text = markdown({"models": models, "records": [record], "command": "x"})
+    assert "3 models, 1 of them copies that work" in text
+    assert "| fp16 | 98% (100%) | – | – |" in text
+    assert "| noise-2 | 77% (100%), not counted | – | – |" in text
+    assert "lite1-fp16, " in text.split("Not made in this run: ")[1]
+    assert "| agreement, plain | 0 of 1, 9 honest | – | – | lite0-fp16 |" in text
 
 
 def test_members_are_named_by_source_and_change():
