@@ -21,7 +21,7 @@ def test_moments_are_those_of_utc(text, moment):
 
 
 def test_what_is_no_moment_is_refused():
-    with pytest.raises(typer.BadParameter, match="must be a date or a time.*yesterday"):
+    with pytest.raises(typer.BadParameter, match=r"must be a date or a time.*yesterday"):
         parse_moment("yesterday", "--since")
 
 
