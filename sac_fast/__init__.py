@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .ops.jpeg_roundtrip import jpeg_roundtrip
     from .ops.nearest_models import NearestModels, nearest_models
     from .ops.pairwise_correlation_distances import pairwise_correlation_distances
+    from .packs.opened import open_pack
     from .probes import ProbeSet, RecordedInputs
     from .scan.run import scan_models
     from .simulation.run import simulate
@@ -126,6 +127,7 @@ __all__ = [
     "nearest_models",
     "neighbours_within",
     "open_model",
+    "open_pack",
     "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
@@ -167,6 +169,7 @@ _MODULES = {
     "ops.jpeg_roundtrip": "jpeg_roundtrip",
     "ops.nearest_models": "NearestModels nearest_models",
     "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
+    "packs.opened": "open_pack",
     "probes": "ProbeSet RecordedInputs",
     "scan.run": "scan_models",
     "simulation.run": "simulate",

@@ -10,30 +10,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import FileFormatError, FingerprintError, ModelError
+from .errors import FileFormatError, FingerprintError
 from .formats.recorded import check_provenance
+from .io.choices import Backend, Comparison, Metric
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, weights_hash
-from .models.accuracy import accuracy_of
-from .models.asking import Asked, Named, ask_model, check_unprocessed
+from .models.accuracy import stated_of
+from .models.asking import Asked, Named, ask_model, ask_outputs, default_name, form_of
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
-from .models.preprocessing_choice import describe_outputs
 from .models.runner import Model
+from .models.shown import ShownOutputs
 from .ops import correlation_distance
 from .ops.arguments import check_choice
-from .probes import Probes, ProbeSet, RecordedInputs
+from .probes import Probes
 from .probes.provenance import json_copy, step_versions, without_image_lists
-
-#: Reason of the ModelError of a declared form that outputs cannot have.
-WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True, eq=False)
-class Fingerprint:
+class Fingerprint(ShownOutputs):
     """Outputs of one model on one probe set.
 
     Attributes:
@@ -148,15 +146,18 @@ class Fingerprint:
         return f"Fingerprint({self.name!r}, {what}, probes {self.probe_hash[:19]}…)"
 
     def distance(
-        self, suspect: Fingerprint, *, metric: str = "cosine", comparison: str = "l1", backend: str = "auto"
+        self,
+        suspect: Fingerprint,
+        *,
+        metric: Metric = "cosine",
+        comparison: Comparison = "l1",
+        backend: Backend = "auto",
     ) -> float:
         """`sac_fast.correlation_distance` of the two models' outputs, in the form that both can be brought to.
 
         Args:
             suspect: fingerprint on the same probes; k, form and preprocessing may differ.
-            metric: ``"cosine"``, ``"pearson"``, ``"spearman"`` or ``"rbf"``.
-            comparison: ``"l1"``, ``"l2"``, ``"rsa"`` or ``"cka"``.
-            backend: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"reference"``.
+            metric, comparison, backend: as there.
 
         Returns:
             The distance, 0.0 for identical models.
@@ -242,7 +243,7 @@ def fingerprint(
             outputs are used unchanged, unless they name other probes.
         probes: the images; or `RecordedInputs`, which the model is given as they are.
         preprocessing: what is named is believed; ``"auto"``: no, ImageNet's or ±1's mean and std, or what lies beside
-            the model's file, whichever serves the probes' labels best, or makes the model surest without labels.
+            the model's file, whichever serves the probes' labels best, or without labels tells most apart.
         batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: name of the model. Default: the name of its class or function.
         kind: one of `KINDS`: what the model has in common with the source. Default: undeclared.
@@ -273,18 +274,14 @@ def fingerprint(
         model_hash: str | None = weights_hash(model)
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
-    if output is None and isinstance(model, OpenedModel):
-        output = model.output
+    output = model.output if output is None and isinstance(model, OpenedModel) else output
     declared = output_form
     named = preprocessing if isinstance(preprocessing, Preprocessing) else Preprocessing()
-    labels = None if probes.labels is None else torch.tensor(probes.labels)
     if isinstance(model, BlackBox):
-        if not isinstance(probes, ProbeSet):
-            raise ModelError("a service must be asked with images, got recorded inputs")
         asked = Asked(model.ask(probes, progress=progress), named)
         declared = declared or model.form_of(asked.outputs)
     elif isinstance(model, OpenedModel) and model.recorded:
-        asked = _recorded(model, probes, named, labels)
+        asked = ask_outputs(model, probes, named)
     else:
         how = {"batch_size": batch_size, "device": device, "dtype": dtype, "output": output, "progress": progress}
         asked = ask_model(model, probes, preprocessing or named, **how)
@@ -292,50 +289,22 @@ def fingerprint(
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
-    shape = {"size": list(probes.images.shape[1:3])} if isinstance(probes, ProbeSet) else {"inputs": _shapes(probes)}
-    accuracy = accuracy_of(outputs, labels, probes.provenance)
     provenance = {
-        "name": name or _default_name(model),
+        "name": name or default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
-        "probes": {"count": len(probes), **shape, **without_image_lists(probes.provenance)},
+        "probes": {"count": len(probes), **probes.shapes(), **without_image_lists(probes.provenance)},
         **asked.provenance(),
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": kind,
-        "output_form": (form := _check_form(outputs, declared)),
+        "output_form": (form := form_of(outputs, declared)),
         "output_form_declared": declared is not None,
         "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *asked.notes, *notes_of(outputs, form)],
-        **({} if accuracy is None else {"accuracy": accuracy}),
+        **stated_of(outputs, probes),
         **({"checkpoint": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
-
-
-def _recorded(model: OpenedModel, probes: Probes, named: Preprocessing, labels: torch.Tensor | None) -> Asked:
-    """Outputs that are there already: recorded ones, or those of a worker, which has said what there is to say."""
-    outputs = model.recorded_outputs(probes)
-    said = [] if model.is_run else describe_outputs(outputs, labels)
-    if isinstance(probes, ProbeSet):
-        return Asked(outputs, model.adapt(named, *probes.images.shape[1:3]), said)
-    check_unprocessed(named)
-    return Asked(outputs, None, said)
-
-
-def _shapes(inputs: RecordedInputs) -> dict[str, Any]:
-    return {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in inputs.arrays.items()}
-
-
-def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
-    try:
-        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
-    except ValueError as error:
-        raise ModelError(str(error), reason=WRONG_FORM) from error
-
-
-def _default_name(model: object) -> str:
-    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
-    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__

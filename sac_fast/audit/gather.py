@@ -16,7 +16,8 @@ from ..labelled_zoo.folder import INDEX, LabelledZoo
 from ..models import ModelEntry, list_entries
 from ..store.store import ModelStore
 from ..verify.names import unique_name
-from .case import Case, ModelSpec
+from .case import Case
+from .specs import ModelSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ def find_models(case: Case, specs: tuple[ModelSpec, ...], probe_hash: str, role:
         case: the case.
         specs: of the role.
         probe_hash: of the case's probes.
-        role: ``"suspects"`` or ``"independents"``: of a labelled zoo the latter are its independents alone.
+        role: ``"suspects"`` or ``"independents"``: of a labelled zoo the former are its stolen models and its
+            independents, the latter its independents alone.
 
     Raises:
         ModelError: nothing there, or fingerprints of other probes.
@@ -86,8 +88,13 @@ def _of_path(case: Case, spec: ModelSpec, path: Path, probe_hash: str, role: str
             raise ModelError(f"store {spec.path!r} must hold outputs on the case's probes {probe_hash}, got none")
         return
     if (path / INDEX).is_file():
-        if (members := _of_zoo(path, probe_hash, role)) is not None:
-            yield from (Found(fp.name, spec, fingerprint=fp, kind=spec.kind or fp.kind) for fp in members)
+        zoo = LabelledZoo.load(path)
+        # its source and siblings are evidence, and each is nearest to itself
+        roles = ("independent",) if role == "independents" else ("stolen", "independent")
+        of_roles = {member.name for member in zoo.members if member.role in roles}
+        if (members := zoo.fingerprints_on(probe_hash)) is not None:
+            chosen = [fp for name, fp in members.items() if name in of_roles]
+            yield from (Found(fp.name, spec, fingerprint=fp, kind=spec.kind or fp.kind) for fp in chosen)
             return
         if role == "independents":
             raise ModelError(f"labelled zoo {spec.path!r} must have the case's probes {probe_hash}, got others")
@@ -106,18 +113,3 @@ def _of_path(case: Case, spec: ModelSpec, path: Path, probe_hash: str, role: str
     if not entries:
         raise ModelError(f"{role} must hold models, got none in {spec.path!r}")
     yield from (Found(entry.name, spec, entry=entry, kind=spec.kind) for entry in entries)
-
-
-def _of_zoo(path: Path, probe_hash: str, role: str) -> list[Fingerprint] | None:
-    """Fingerprints of a labelled zoo; None where it has none on these probes."""
-    zoo = LabelledZoo.load(path)
-    members = zoo.of_role("independent") if role == "independents" else zoo.members
-    for probes in zoo.probes:
-        if zoo.load_probes(probes).content_hash == probe_hash:
-            files = [(member, zoo.fingerprint_file(probes, member)) for member in members]
-            return [
-                Fingerprint.load(file).with_kind(member.origin if role == "independents" else None)
-                for member, file in files
-                if file.is_file()
-            ]
-    return None

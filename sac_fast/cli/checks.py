@@ -163,3 +163,17 @@ def check_output_path(out: Path, force: bool, option: str = "--out") -> None:
         raise FileExistsError(f"{option} must not exist yet, got {str(out)!r} (--force replaces it)")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"the folder of {option} must exist, got {str(out.parent)!r}")
+
+
+def parse_moment(text: str, option: str) -> str:
+    """A moment as stores have it, in UTC; without a time zone it is one of UTC."""
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"must be a date or a time such as 2026-01-31T12:00, got {text!r}", param_hint=option
+        ) from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds")

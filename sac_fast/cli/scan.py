@@ -21,8 +21,8 @@ from .options import Choose, Comparison, FixedInputs, InputOptions, Metric, Quie
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
-    from ..probes import Probes
     from ..scan.jobs import WorkerSettings
+    from ..scan.probe_file import ProbeFile
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
@@ -37,11 +37,11 @@ class ProbeOptions:
         str | None, Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…")
     ] = None
 
-    def load(self) -> Probes | str:
+    def load(self) -> ProbeFile | str:
         """The options as the API takes them."""
-        from ..probes import load_probes
+        from ..scan.probe_file import ProbeFile
 
-        return self.probe_hash or load_probes(self.probes_file or Path())
+        return self.probe_hash or ProbeFile(self.probes_file or Path())
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,13 @@ class DistanceOptions:
 
     def load(self) -> list[Fingerprint | str]:
         """A fingerprint where there is a file of that name, else the name of a model."""
-        from ..fingerprint import Fingerprint
+        return [_load_fingerprint(text) if Path(text).is_file() else text for text in self.sources or ()]
 
-        return [Fingerprint.load(text) if Path(text).is_file() else text for text in self.sources or ()]
+
+def _load_fingerprint(path: str) -> Fingerprint:
+    from ..fingerprint import Fingerprint
+
+    return Fingerprint.load(path)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class NetworkOptions:
     architecture: Annotated[
         list[str] | None,
         Option(
-            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
+            help='package.module:callable, timm:NAME, or hf: for config.json beside a file, with "NAME {…}" for '
+            "arguments, to fit weights to; repeatable. "
             "Its code is run."
         ),
     ] = None
@@ -121,13 +126,13 @@ class RunOptions:
             return None
         return [os.path.realpath(path) for path in self.allow_read or ()]
 
-    def executor(self, probes: Probes | str, settings: WorkerSettings) -> Any:
+    def executor(self, probes: ProbeFile | str, settings: WorkerSettings) -> Any:
         """What `scan_models` takes as workers."""
         if self.ray is None:
             return self.workers
         from ..scan.ray import RayPool
 
-        return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
+        return RayPool(self.ray, None if isinstance(probes, str) else probes.load(), self.device, settings)
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,6 @@ def scan(
     from ..models import Preprocessing
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
-    from ..probes import RecordedInputs
     from ..scan.jobs import WorkerSettings
     from ..scan.run import scan_models
     from .render.scan import ScanReport
@@ -217,7 +221,7 @@ def scan(
         allow_code_in(os.getcwd())
     probes = inputs.load()
     named = settings.preprocessing != Preprocessing() or networks.choose == "auto"
-    wrong = named and isinstance(probes, RecordedInputs)
+    wrong = named and not isinstance(probes, str) and not probes.has_images
     refuse_if(wrong, "scan", "--size, --mean, --std, … and --preprocessing go with images, got recorded inputs")
     report = ScanReport(as_json)
     summary = scan_models(
@@ -235,6 +239,7 @@ def scan(
         replace=keep.replace,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
         on_event=report.take,
+        known_events=as_json,
     )
     report.finish(summary, store)
     if keep.sketch_weights and summary.interrupted is None:
@@ -261,7 +266,7 @@ def _sketch_weights(folder: Path, progress: bool) -> None:
 def _check(inputs: ProbeOptions, how: RunOptions) -> None:
     """Refuse wrong options before a store is created."""
     from ..io.hashing import is_hash
-    from ..scan.jobs import device_list
+    from ..scan.arguments import device_list
 
     given = inputs.probe_hash
     refuse_if((inputs.probes_file is None) == (given is None), "scan", "give either --probes or --probe-hash")

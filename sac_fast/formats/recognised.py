@@ -24,6 +24,7 @@ NOT_READ = {
     "csv": ("a table of text", "give a file of weights"),
     "fingerprint": ("a fingerprint, which holds outputs of a model", "give the model's own file"),
     **dict.fromkeys(("probes", "inputs"), ("a probe set", "give a model's file")),
+    "pack": ("a pack of many models' outputs", "give a model's file"),
     "zip": ("a zip archive of another kind", "give the file of weights inside it"),
 }
 #: Formats whose weights `open_weights` reads, and that hold no model that can be run here.
@@ -70,5 +71,5 @@ def refuse_format(format: str, name: str, wanted: str) -> NoReturn:
     """
     if format in WEIGHTS_ONLY:
         refuse("unknown-format", f"{name} must be {wanted}, got {WEIGHTS_ONLY[format]}; open_weights reads its arrays")
-    found, remedy = NOT_READ.get(format, ("something else", ""))
+    found, remedy = NOT_READ.get(format, ("a file whose content is of no known format", ""))
     refuse("unknown-format", f"{name} must be {wanted}, got {found}" + (f"; {remedy}" if remedy else ""))

@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..probes import Probes
 from .preprocessing_choice import REMEDY, measure
 
 #: Models that must be there before one of them is far below.
@@ -33,6 +35,13 @@ def accuracy_of(outputs: Tensor, labels: Tensor | None, probes: Mapping[str, Any
     if any(step.get("kind") == "misclassified" for step in probes.get("selection", ())):
         return None
     return measure(outputs, labels).get("accuracy")
+
+
+def stated_of(outputs: Tensor, probes: Probes) -> dict[str, float]:
+    """``{"accuracy": …}`` for the provenance of a fingerprint; empty where there is none."""
+    labels = None if probes.labels is None else torch.tensor(probes.labels)
+    found = accuracy_of(outputs, labels, probes.provenance)
+    return {} if found is None else {"accuracy": found}
 
 
 def describe_accuracy(accuracy: float) -> str:

@@ -7,18 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..probes import Probes, ProbeSet
 from .batch_statistics import watch_statistics
 from .opened_model import OpenedModel
+from .output_form import check_output_form, detect_output_form
 from .preprocessing import Preprocessing
 from .preprocessing_choice import REMEDY, candidates, choose_preprocessing, describe_outputs, suggest_other
 from .runner import Model, run_model
 
 #: Probes that are asked once more with each usual preprocessing where none was named.
 TRIED = 16
+#: From fewer probes than this nothing follows.
+MIN_TRIED = 8
+
+#: Reason of the ModelError of a declared form that outputs cannot have.
+WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,23 @@ def check_unprocessed(preprocessing: Named) -> None:
         raise ModelError(f"{wanted}, which a model is given as they are, got one")
 
 
+def ask_outputs(model: OpenedModel, probes: Probes, named: Preprocessing) -> Asked:
+    """Outputs that are there already: recorded ones, or those of a worker, which has said what there is to say.
+
+    Args:
+        model: with outputs.
+        probes: that they are of.
+        named: what a worker's inputs went through.
+    """
+    outputs = model.recorded_outputs(probes)
+    labels = None if probes.labels is None else torch.tensor(probes.labels)
+    said = [] if model.is_run else describe_outputs(outputs, labels)
+    if isinstance(probes, ProbeSet):
+        return Asked(outputs, model.adapt(named, *probes.images.shape[1:3]), said)
+    check_unprocessed(named)
+    return Asked(outputs, None, said)
+
+
 def ask_recorded(model: Model | OpenedModel, run: Callable[[], Tensor], labels: Tensor | None) -> Asked:
     """Run a model on recorded inputs.
 
@@ -134,6 +157,13 @@ def adapt_and_run(
     def adapted(one: Preprocessing) -> Preprocessing:
         return model.adapt(one, *size) if isinstance(model, OpenedModel) else one
 
+    def adapted_list(base: Preprocessing) -> dict[str, Preprocessing]:
+        said = model.notes if isinstance(model, OpenedModel) else ()
+        listed = {name: adapted(one) for name, one in candidates(base, claim).items()}
+        if isinstance(model, OpenedModel):
+            model.notes = said  # what is taken of the file is said once, of the one that is used
+        return listed
+
     if isinstance(preprocessing, Preprocessing):
         used = adapted(preprocessing)
         notes = []
@@ -144,14 +174,15 @@ def adapt_and_run(
                 said = f"{claim.source} claims mean {_shown(claim.mean)} and std {_shown(claim.std)}"
                 notes.append(f"{said}, which were not used: name them, or give {REMEDY}")
             few = min(TRIED, rows)
-            listed = {name: adapted(one) for name, one in candidates(preprocessing, claim).items()}
             first = None if labels is None else labels[:few]
+            listed = adapted_list(preprocessing) if few >= MIN_TRIED else {}
             notes += suggest_other(lambda one: run(one, few), listed, used, outputs[:few], first)
         return Asked(outputs, used, [*notes, *seen.notes(), *describe_outputs(outputs, labels)])
     base = preprocessing.base if isinstance(preprocessing, Auto) else Preprocessing()
-    listed = {name: adapted(one) for name, one in candidates(base, claim).items()}
+    listed = adapted_list(base)
     choice = choose_preprocessing(run, listed, labels)
     used = choice.preprocessing
+    adapted(candidates(base, claim)[choice.tried["chosen"]])
     said = f"mean {_shown(used.mean)} and std {_shown(used.std)} ({choice.tried['chosen']})"
     found = ", ".join(f"{name} {choice.tried[name].get(choice.by, 'failed')}" for name in listed)
     notes = [f"preprocessing chosen by {choice.by} ({found}): {said}", *describe_outputs(choice.outputs, labels)]
@@ -160,3 +191,17 @@ def adapt_and_run(
 
 def _shown(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def default_name(model: object) -> str:
+    """What a model is called that nobody has named: its function, else its class."""
+    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
+    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
+
+
+def form_of(outputs: torch.Tensor, declared: str | None) -> str:
+    """The declared form, else the detected one; a ModelError for one that the outputs cannot have."""
+    try:
+        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
+    except ValueError as error:
+        raise ModelError(str(error), reason=WRONG_FORM) from error

@@ -19,8 +19,8 @@ from .preprocessing_choice import REMEDY
 #: Rows of inputs that are looked at.
 MAX_ROWS = 256
 # Medians over channels beyond which the note is given; see docs/scanning.md for what was measured.
-_MAX_SHIFT = 2.0
-_MAX_RATIO = 5.0
+_MAX_SHIFT = 1.5
+_MAX_RATIO = 4.0
 
 
 class BatchStatistics:

@@ -157,8 +157,28 @@ def states_under(states: Mapping[str, StoredState], key: str | None, name: str) 
         part = part_of(state, inside) if inside != key or not start else None
         if part is not None:
             return {key: part}
-    known = ", ".join(repr(found) for found in [*states][:_SHOWN])
+    known = ", ".join(repr(found) if found else "one without a key" for found in [*states][:_SHOWN])
     refuse("which-weights", f"{name} must hold a state dict under {key!r} (--weights-key), got {known}")
+
+
+def fit_one(expected: ExpectedState, states: Mapping[str, StoredState], name: str, what: str) -> Fit:
+    """The state that fits a module.
+
+    Args:
+        expected: of the module.
+        states: of the file.
+        name: what messages call the file.
+        what: what they call the module.
+
+    Raises:
+        ModelError: none fits; the first few differences are listed.
+        ModelRefusedError: several fit and differ, or the file is damaged.
+    """
+    found = fit_states(expected, views_of(states))
+    if isinstance(found, Misfit):
+        check_digests(states)
+        raise ModelError(f"weights {name} do not fit {what}: {found.message}")
+    return choose_fit(found, name)
 
 
 def _equal(a: StateDict, b: StateDict) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
+from ..io.choices import Fit, FolderLabels, Resample
 from ..io.files import StrPath, file_size, is_inside, open_regular
 from ..io.hashing import sha256_stream
 from ..io.progress import track
@@ -58,9 +59,9 @@ class FolderOptions:
     """
 
     size: InitVar[tuple[int, int] | int | None]
-    fit: str
-    resample: str
-    labels: str
+    fit: Fit
+    resample: Resample
+    labels: FolderLabels
     limit: int | None
     seed: int | None
     commit_seed: str | None
@@ -99,7 +100,10 @@ def read_folder(folder: StrPath, options: FolderOptions) -> Folder:
     root = Path(folder)
     names, ignored = list_images(root)
     if not names:
-        raise ProbeError(f"folder {str(root)!r} must hold at least one image file, got none ({dict(ignored)})")
+        passed = ", ".join(f"{count:,} passed over: {what}" for what, count in ignored.items())
+        raise ProbeError(
+            f"folder {str(root)!r} must hold at least one image file, got none" + (f" ({passed})" if passed else "")
+        )
     classes = class_names(root, names) if options.labels == "folder" else None
     source: dict[str, Any] = {"type": "folder", "name": root.resolve().name, "ignored": dict(ignored)}
     more: dict[str, Any] = {}

@@ -90,6 +90,11 @@ class RecordedInputs:
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
+    def shapes(self) -> dict[str, Any]:
+        """Dtype and shape of each input, as fingerprints record them."""
+        arrays = self.arrays.items()
+        return {"inputs": {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in arrays}}
+
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in self.arrays.items())
         return f"RecordedInputs({shapes}, {self.content_hash[:19]}…)"
@@ -170,14 +175,17 @@ def load_probes(path: StrPath) -> Probes:
         format = identify_open(handle, repr(os.fspath(path)), limits)
     if format == "npz":
         return RecordedInputs.from_npz(path)
+    if format not in (_KIND, "probes", "safetensors"):
+        wanted = "a probe file of sac_fast (a safetensors file), or an .npz file of inputs"
+        raise FileFormatError(f"{str(path)!r} must be {wanted}, got another format ({format})")
     return RecordedInputs.load(path) if format == _KIND else ProbeSet.load(path)
 
 
-def _checked(name: str, array: Any) -> npt.NDArray[Any]:
+def _checked(name: str, given: Any) -> npt.NDArray[Any]:
     """A read-only copy in C order and of the machine's byte order."""
     if not isinstance(name, str) or not name:
         raise ProbeError(f"inputs must have names, got {name!r}")
-    array = np.asarray(array)
+    array: npt.NDArray[Any] = np.asarray(given)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise ProbeError(f"input {name!r} must hold real numbers, got dtype {array.dtype}")
     if not array.ndim or 0 in array.shape:

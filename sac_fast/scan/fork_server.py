@@ -34,12 +34,11 @@ class ForkServer:
     """Forks worker processes, reports their end, and kills them.
 
     Args:
-        block: bytes to be shared with all workers, or None.
         scrub: give the process no more of the environment than it needs.
     """
 
-    def __init__(self, block: npt.NDArray[np.uint8] | None, *, scrub: bool = False) -> None:
-        self._block_fd = None if block is None else _share(block)
+    def __init__(self, *, scrub: bool = False) -> None:
+        self._block_fd: int | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [os.path.abspath(folder) for folder in sys.path]
@@ -58,6 +57,10 @@ class ForkServer:
                 start_new_session=True,  # Ctrl-C goes to the scan, which stops its workers
             )
         self._serial = 0
+
+    def share(self, block: npt.NDArray[np.uint8]) -> None:
+        """Share bytes with all workers that are spawned from now on."""
+        self._block_fd = _share(block)
 
     def spawn(self) -> tuple[int, socket.socket]:
         """Request a worker.

@@ -58,10 +58,10 @@ def run_in_worker(
     memory_bytes: int | None = None,
     sandbox: bool = True,
 ) -> OpenedModel:
-    """The outputs of a model file that needs no code: ONNX, or recorded outputs.
+    """The outputs of a model file that needs no code of the user: ONNX, recorded outputs, or ``hf:``.
 
     Args:
-        entry: the file and which of its outputs are meant; it names no architecture.
+        entry: the file and which of its outputs are meant; its architecture, if any, is ``"hf:"``.
         probes: inputs of the model.
         preprocessing, batch_size: how it is run.
         timeout: seconds for opening and running it.

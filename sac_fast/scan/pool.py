@@ -33,13 +33,19 @@ class WorkerPool:
         probes: what the models are asked with; None: recorded outputs only.
         devices: one worker for each: ``["cpu", "cpu"]``, ``["cuda:0", "cuda:1"]``.
         settings: of the workers.
+        server: that forks them, closed at the end; None: a new one.
     """
 
-    def __init__(self, probes: Probes | SharedProbes | None, devices: Sequence[str], settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        probes: Probes | SharedProbes | None,
+        devices: Sequence[str],
+        settings: WorkerSettings,
+        server: ForkServer | None = None,
+    ) -> None:
         if not devices:
             raise ValueError("devices must name at least one device, got none")
-        is_shared = probes is None or isinstance(probes, SharedProbes)
-        self._probes = probes if is_shared else SharedProbes.of(probes)
+        self._probes = probes if probes is None or isinstance(probes, SharedProbes) else SharedProbes.of(probes)
         self._rows = None if self._probes is None else self._probes.layout["rows"]
         self._settings = settings
         self._selector = selectors.DefaultSelector()
@@ -50,11 +56,12 @@ class WorkerPool:
         self._restarts = 0
         self._draining = False
         self._limits_checked = 0.0
-        self._server = self._start_server()
+        self._server = self._start_server(server)
 
-    def _start_server(self) -> ForkServer:
-        block = None if self._probes is None else self._probes.block
-        server = ForkServer(block, scrub=self._settings.readable is not None)
+    def _start_server(self, server: ForkServer | None = None) -> ForkServer:
+        server = server or ForkServer(scrub=self._settings.readable is not None)
+        if self._probes is not None:
+            server.share(self._probes.block)
         self._ready = False
         self._selector.register(server.control, selectors.EVENT_READ, None)
         return server

@@ -36,7 +36,8 @@ class SharedProbes:
         """The bytes of probes; of images no copy."""
         labels = probes.labels
         arrays = {"": probes.images} if isinstance(probes, ProbeSet) else probes.arrays
-        places, end = [], 0
+        places: list[list[Any]] = []
+        end = 0
         for name, array in arrays.items():
             places.append([name, array.dtype.name, list(array.shape), end])
             end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Metric
 from ..models.common_form import CommonForm, common_form, formed
 from ..models.output_form import reason_of_ties
 from ..ops import correlation_distance, correlation_distances
@@ -21,8 +22,8 @@ class SourceComparison:
     """The sources, and how models are compared with them."""
 
     sources: Sequence[Fingerprint]
-    metric: str
-    comparison: str
+    metric: Metric
+    comparison: Comparison
 
     def distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
         """The distance of each model to a source, in the weaker of their output forms; None for forms that cannot be

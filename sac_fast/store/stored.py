@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..errors import StoreError
@@ -51,7 +52,8 @@ def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress
     done = [record for record in done if record.n == usual]
     if len(done) < 2:
         raise StoreError(f"the store must hold outputs of at least two models for {probe_hash}, got {len(done)}")
-    outputs = tuple(store.outputs(record) for record in track(done, "reading outputs", enabled=progress))
+    arrays = store.output_arrays(track(done, "reading outputs", enabled=progress))
+    outputs = tuple(torch.from_numpy(array) for array in arrays)
     left = len(records) - len(done) - len(others)
     notes = [f"{left} models without outputs (failed or to be redone) are left out"] if left else []
     if others:

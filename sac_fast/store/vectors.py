@@ -12,23 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.progress import track
-from ..neighbours.search import Sample, nearest_vectors
-from ..neighbours.vectors import STEPS, ByteVectors, draw_order, pack_vectors
-from .vector_files import MAX_PROBES, METRIC, NEAR, Description, VectorFolder, damaged_vectors
+from ..neighbours.search import nearest_vectors
+from ..neighbours.vectors import ByteVectors, draw_order, pack_vectors
+from .neighbour_lists import NOBODY, ROW, make_lists
+from .vector_files import (
+    DESCRIPTION,
+    FOLDER,
+    MAX_PROBES,
+    METRIC,
+    NEAR,
+    Description,
+    VectorFolder,
+    damaged_vectors,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from .store import ModelStore
 
 _PACKED = 4_096  # models that are packed at a time
-# Additions of a larger share of the models make all lists anew.
-_MAX_ADDED = 0.2
+# Neighbours by bytes beyond those that are wanted, of which the exact distance is computed.
+_SPARE = 6
 # Candidates of one query: its sweep over the subset takes far longer than ranking them.
 _CANDIDATES = 1_000
+# Smaller stores are searched at once without them.
+_MIN_PACKED = 1_000
 # Outputs that are no logits or the like are brought to a form before they are compared.
 _AS_THEY_ARE = ("logits", "similarities", "embeddings")
-
-_ROW = np.uint64(0xFFFFFFFF)
-_NOBODY = np.uint64(0xFFFFFFFFFFFFFFFF)  # ends a list of fewer
+_FEW_ROWS = 16
 
 Digests = NDArray[Any]
 
@@ -49,31 +60,55 @@ class StoreVectors:
     near: NDArray[np.uint64] | None
     as_they_are: bool
 
-    def nearest(self, row: int, top: int, dead: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The nearest rows of one: from its list, else by a sweep.
+    def nearest(self, rows: NDArray[np.int64], top: int, dead: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The nearest rows of some by their bytes: from the lists, else by a sweep.
 
         Args:
-            row: whose neighbours are wanted.
+            rows: (q,) whose neighbours are wanted.
             top: number of neighbours.
             dead: (m,) rows that are left out.
 
         Returns:
-            Rows and distances in steps of a byte.
+            (q, top + 6) rows, ascending by distance; the last six, and those that there are not, may be -1.
+
+        Raises:
+            ValueError: damaged lists.
         """
+        alive = len(dead) - int(dead.sum()) - 1  # without itself
+        wanted = min(top + _SPARE, alive)
+        found = np.full((len(rows), wanted), -1)
+        swept = np.ones(len(rows), np.bool_)
         if self.near is not None:
-            keys = self.near[row]
-            keys = keys[keys != _NOBODY]
-            if len(keys) and int((keys & _ROW).max()) >= len(dead):
+            keys = self.near[rows]
+            listed = (keys & ROW).astype(np.int64)
+            is_there = keys != NOBODY
+            if (listed[is_there] >= len(dead)).any():
                 raise ValueError("lists must name rows that there are")
-            keys = keys[~dead[(keys & _ROW).astype(np.int64)]]
-            if len(keys) >= top:
-                rows = (keys[:top] & _ROW).astype(np.int64)
-                return rows, self.vectors.distances(keys[:top] >> np.uint64(32))
-        wanted = min(top + int(dead.sum()), len(self.vectors) - 1)
-        query = self.vectors.take(np.array([row]))
-        found = nearest_vectors(self.vectors, query, wanted, candidates=max(_CANDIDATES, 2 * wanted), first_query=row)
-        alive = ~dead[found.indices[0]]
-        return found.indices[0][alive][:top], found.distances[0][alive][:top]
+            is_there[is_there] = ~dead[listed[is_there]]
+            # Two beyond `top`, since the order by bytes is not quite that by exact distances.
+            swept = is_there.sum(axis=1) < min(top + 2, alive)
+            found = _to_the_left(listed, is_there, found)
+        if swept.any():
+            found[swept] = self._sweep(rows[swept], wanted, dead)
+        return found
+
+    def _sweep(self, rows: NDArray[np.int64], wanted: int, dead: NDArray[np.bool_]) -> NDArray[np.int64]:
+        queries = self.vectors.take(rows)
+        for more in (min(int(dead.sum()), _SPARE), int(dead.sum())):
+            count = min(wanted + more + 1, len(self.vectors))
+            near = nearest_vectors(self.vectors, queries, count, candidates=max(_CANDIDATES, 2 * count))
+            is_there = ~dead[near.indices] & (near.indices != rows[:, None])
+            if (is_there.sum(axis=1) >= wanted).all():
+                break
+        return _to_the_left(near.indices, is_there, np.full((len(rows), wanted), -1))
+
+
+def _to_the_left(values: NDArray[np.int64], kept: NDArray[np.bool_], empty: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The kept values of each row in their order, as many as there is room for."""
+    order = np.argsort(~kept, axis=1, kind="stable")[:, : empty.shape[1]]
+    chosen = np.take_along_axis(values, order, 1)
+    empty[:, : order.shape[1]] = np.where(np.take_along_axis(kept, order, 1), chosen, -1)
+    return empty
 
 
 def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
@@ -90,6 +125,34 @@ def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
         return None
     except (OSError, ValueError) as error:
         raise damaged_vectors(store.folder, error) from error
+
+
+def keep_vectors(store: ModelStore, probe_hash: str, *, has_new: bool) -> None:
+    """Add vectors that are missing, in stores that are so large that it saves time.
+
+    Args:
+        store: open for writing.
+        probe_hash: of the probe set.
+        has_new: whether models were added since; else that is told by their number.
+    """
+    sql = "SELECT count(DISTINCT digest) FROM models WHERE probe_hash = ? AND status = 'done'"
+    count = store.rows(sql, probe_hash)[0][0]
+    if count < _MIN_PACKED:
+        return
+    rows = 0
+    with contextlib.suppress(OSError, ValueError), VectorFolder(store.files.root, probe_hash) as folder:
+        found = folder.describe()
+        rows = 0 if found is None else found.rows
+    if has_new or count > rows:
+        update_vectors(store, probe_hash)
+
+
+def state_of(store: ModelStore, probe_hash: str) -> tuple[int, int] | None:
+    """What changes when vectors are added to; None: there are none."""
+    with contextlib.suppress(OSError):
+        found = os.stat(f"{FOLDER}/{name_of(probe_hash)}/{DESCRIPTION}", dir_fd=store.files.root, follow_symlinks=False)
+        return found.st_mtime_ns, found.st_ino
+    return None
 
 
 def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False, progress: bool = False) -> int:
@@ -137,7 +200,6 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
             folder.write("order.i32", order.astype("<i4").data.cast("B"))
         else:
             order = old.vectors.order
-        before = found.rows
         counts = store.rows(
             "SELECT DISTINCT r.n FROM models m JOIN results r ON r.digest = m.digest WHERE m.probe_hash = ?", probe_hash
         )
@@ -147,7 +209,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
             found = _append(store, folder, found, order, new[start : start + _PACKED], names, probe_hash)
         if found.rows > 1 and found.as_they_are:
             now = _mapped(folder, found)
-            folder.write_lists(found, _lists(now.vectors, None if old is None else old.near, before))
+            folder.write_lists(found, make_lists(now.vectors, None if old is None else old.near, found))
         folder.write("vectors.json", found.to_json())
         folder.clean(keep=("vectors.json", found.near))
         return len(new)
@@ -171,18 +233,9 @@ def _append(
     names: dict[bytes, str],
     probe_hash: str,
 ) -> Description:
-    from ..models.common_form import formed  # needs torch, as every scan has it
-
     records = store.records_for([names[digest] for digest in digests], probe_hash)
-    outputs: list[NDArray[Any]] = []
-    for digest in digests:
-        outputs.append(store.output_array(records[names[digest]]))
-    if found.as_they_are:
-        import torch
-
-        found.as_they_are = all(
-            one.shape[1] > 1 and formed(torch.from_numpy(one)).form in _AS_THEY_ARE for one in outputs
-        )
+    outputs = list(store.output_arrays(records[names[digest]] for digest in digests))
+    found.as_they_are = found.as_they_are and all(map(_is_as_it_is, outputs))
     packed = pack_vectors(outputs, order, metric=METRIC)
     parts = {
         "head.u8": packed.head,
@@ -192,30 +245,18 @@ def _append(
     return folder.append(found, parts)
 
 
-def _lists(vectors: ByteVectors, old: NDArray[np.uint64] | None, before: int) -> NDArray[np.uint64]:
-    """Keys (m, 16) of the nearest of every row; the largest key where there are fewer."""
-    count = len(vectors)
-    lists = np.full((count, NEAR), _NOBODY)
-    if old is None or count - before > _MAX_ADDED * count:
-        top = min(NEAR, count - 1)
-        found = nearest_vectors(vectors, None, top, candidates=Sample(vectors, top).choose_candidates())
-        lists[:, :top] = _keys(vectors, found.distances, found.indices)
-        return lists
-    added = vectors[before:]
-    top = min(NEAR, count - 1)
-    found = nearest_vectors(vectors, added, top, first_query=before)
-    lists[before:, :top] = _keys(vectors, found.distances, found.indices)
-    top = min(NEAR, count - before)
-    found = nearest_vectors(added, vectors[:before], top)
-    joined = np.concatenate([old, _keys(vectors, found.distances, found.indices + before)], axis=1)
-    lists[:before] = np.sort(joined, axis=1)[:, :NEAR]
-    return lists
+def _is_as_it_is(outputs: NDArray[Any]) -> bool:
+    """Whether outputs are compared without bringing them to a form first."""
+    if outputs.shape[1] < 2:
+        return False
+    first = outputs[:_FEW_ROWS]
+    if first.min() < 0 and first.max() > 2:
+        return True  # logits, see `detect_output_form`
+    import torch  # where the rows have to be looked at closely
 
+    from ..models.common_form import formed
 
-def _keys(vectors: ByteVectors, distances: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.uint64]:
-    sums = np.rint(distances * (vectors.n**2 * STEPS / 2)).astype(np.uint64)
-    keys: NDArray[np.uint64] = sums << np.uint64(32) | rows.astype(np.uint64)
-    return keys
+    return formed(torch.from_numpy(outputs)).form in _AS_THEY_ARE
 
 
 def remove_vectors(store: ModelStore, probe_hash: str) -> None:

@@ -76,7 +76,11 @@ def check(outcome: Any, said: str, case: Case) -> None:
     assert case.says in said
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+#: Every third one in each run of the suite, all of them with --slow.
+MARKED = [case if number % 3 == 0 else pytest.param(case, marks=pytest.mark.slow) for number, case in enumerate(CASES)]
+
+
+@pytest.mark.parametrize("case", MARKED, ids=[case.name for case in CASES])
 def test_every_way_in_reads_the_file_alike(case: Case, files: Path, scanned: Any, tmp_path: Path, run: Any) -> None:
     path = files / case.name
     try:

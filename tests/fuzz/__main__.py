@@ -1,6 +1,7 @@
-"""Fuzz the readers of untrusted files: python -m tests.fuzz TARGET --minutes 30 [--seed 1] [--keep FOLDER].
+"""Fuzz the readers of untrusted files: python -m tests.fuzz TARGET … --minutes 30 [--seed 1] [--keep FOLDER].
 
-TARGET is one of `tests.fuzz.targets.TARGETS`, or "all", one after the other, each as long. Small sound and hostile
+TARGET is one of `tests.fuzz.targets.TARGETS`, or "all"; one after the other, each as long, or several at a time with
+``--processes``. Small sound and hostile
 files are damaged by Hypothesis; a reader may refuse them by an error of sac_fast. Another error, a crash, a case of
 over 10 s, or memory beyond twice the file and 200 MB is a fault: its file is kept, and the exit status is 1.
 ``--file FILE`` reads one file that was kept.
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parent.parent
@@ -25,18 +27,21 @@ from fuzz.targets import TARGETS  # noqa: E402
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", choices=[*TARGETS, "all"])
+    parser.add_argument("target", nargs="+", choices=[*TARGETS, "all"])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzz-faults"))
+    parser.add_argument("--processes", type=int, default=1, help="how many run targets at a time")
     parser.add_argument("--file", type=Path, help="read this file alone")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)  # the folder of a child process
     options = parser.parse_args()
-    names = list(TARGETS) if options.target == "all" else [options.target]
+    names = list(TARGETS) if "all" in options.target else options.target
     if options.file is not None:
         run_one(TARGETS[names[0]], options.file.read_bytes())
     elif options.inside is None:
-        return _supervised(options)
+        parts = [part for start in range(options.processes) if (part := names[start :: options.processes])]
+        with ThreadPoolExecutor(len(parts)) as threads:
+            return max(threads.map(lambda part: _supervised(part, options), parts))
     else:
         for name in names:
             count = run_cases(TARGETS[name], 60 * options.minutes, options.seed, options.inside / name)
@@ -44,10 +49,10 @@ def main() -> int:
     return 0
 
 
-def _supervised(options: argparse.Namespace) -> int:
-    """Run the targets in a process of its own, which may crash; keep the file that it read last."""
+def _supervised(names: list[str], options: argparse.Namespace) -> int:
+    """Run targets in a process of its own, which may crash; keep the file that it read last."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "fuzz", options.target, "--minutes", str(options.minutes)]
+        command = [sys.executable, "-m", "fuzz", *names, "--minutes", str(options.minutes)]
         command += ["--seed", str(options.seed), "--inside", folder]
         run = subprocess.run(command, cwd=_TESTS, check=False)
         if not run.returncode:

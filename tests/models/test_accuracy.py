@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.opened_models import opened
 
 from sac_fast import Fingerprint, ModelEntry, ProbeSet, fingerprint, scan_models, verify_suspects
 from sac_fast.models.accuracy import (
@@ -72,16 +73,16 @@ def test_the_line_says_what_may_be_wrong() -> None:
     ]
 
 
-def recorded(name: str, right: int, seed: int) -> Fingerprint:
-    outputs = outputs_of(right, seed)
-    return fingerprint(lambda _: torch.from_numpy(outputs), PROBES, name=name)
+def recorded(folder: Path, name: str, right: int, seed: int, probes: ProbeSet = PROBES) -> Fingerprint:
+    np.save(folder / f"{name}.npy", outputs_of(right, seed)[: len(probes)])
+    return fingerprint(opened(folder / f"{name}.npy"), probes, name=name)
 
 
-def test_a_verdict_warns_of_a_suspect_that_was_asked_otherwise() -> None:
-    source, suspect = recorded("mine", 19, 0), recorded("theirs", 4, 1)
+def test_a_verdict_warns_of_a_suspect_that_was_asked_otherwise(tmp_path: Path) -> None:
+    source, suspect = recorded(tmp_path, "mine", 19, 0), recorded(tmp_path, "theirs", 4, 1)
     assert (source.provenance["accuracy"], suspect.provenance["accuracy"]) == (0.95, 0.2)
     assert "accuracy 95.00% on the probes' labels" in source.provenance["notes"]
-    nulls = [recorded(f"null {seed}", 18, seed) for seed in range(2, 8)]
+    nulls = [recorded(tmp_path, f"null {seed}", 18, seed) for seed in range(2, 8)]
     warned = verify_suspects(source, [suspect], nulls=nulls, alpha=0.2).warnings
     assert any(
         line.startswith("theirs: accuracy 20.0% is far below that of the others (median 90.0%)") for line in warned
@@ -90,10 +91,10 @@ def test_a_verdict_warns_of_a_suspect_that_was_asked_otherwise() -> None:
     assert not any("accuracy" in line for line in fine)
 
 
-def test_probes_that_were_chosen_by_wrong_answers_have_no_accuracy() -> None:
-    chosen = misclassified(PROBES, recorded("mine", 9, 0))
+def test_probes_that_were_chosen_by_wrong_answers_have_no_accuracy(tmp_path: Path) -> None:
+    chosen = misclassified(PROBES, recorded(tmp_path, "mine", 9, 0))
     assert len(chosen) == 11
-    made = fingerprint(lambda _: torch.from_numpy(outputs_of(9)[:11]), chosen)
+    made = recorded(tmp_path, "mine", 9, 0, chosen)
     assert "accuracy" not in made.provenance
 
 

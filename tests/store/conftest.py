@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from support.store_models import model, result
 
-from sac_fast.store import ModelStore
+from sac_fast.store import ModelStore, additions
+
+
+@pytest.fixture
+def files_of_their_own(monkeypatch):
+    """Small outputs too are files of their own, as in stores of earlier versions."""
+    monkeypatch.setattr(additions, "_MAX_PACKED", 0)
 
 
 @pytest.fixture

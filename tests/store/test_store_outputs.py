@@ -16,6 +16,8 @@ from support.store_models import model, result
 from sac_fast.errors import StoreError
 from sac_fast.store import output_files
 
+pytestmark = pytest.mark.usefixtures("files_of_their_own")
+
 
 def test_large_outputs_keep_no_descriptors(store):
     count, large = 24, torch.arange(512 * 513, dtype=torch.float32).reshape(512, 513)  # just over 1 MiB

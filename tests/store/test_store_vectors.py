@@ -13,10 +13,10 @@ from scipy.spatial.distance import cdist
 
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
-from sac_fast.scan import results
-from sac_fast.scan.source_comparison import SourceComparison
-from sac_fast.store import ModelRecord, ModelStore, check_store
-from sac_fast.store.vectors import open_vectors, update_vectors
+from sac_fast.neighbours.search import nearest_vectors
+from sac_fast.store import ModelRecord, ModelStore, check_store, vectors
+from sac_fast.store.vector_files import VectorFolder
+from sac_fast.store.vectors import keep_vectors, open_vectors, update_vectors
 
 PROBES = "sha256:" + "5" * 64
 
@@ -89,6 +89,81 @@ def test_ranking_opens_few_outputs_and_has_exact_distances(made, top, monkeypatc
     np.testing.assert_allclose([one.distance for one in relatives], np.sort(full)[:top], atol=1e-6)
     assert [one.name for one in relatives[:3]] == [f"m{i:03}" for i in np.argsort(full)[:3]]
     assert len(opened) <= top + 7
+
+
+@pytest.mark.parametrize("top", [5, 30])
+def test_all_models_are_ranked_as_each_by_itself(made, top):
+    folder, outputs = made
+    full = distances_of(outputs)
+    np.fill_diagonal(full, np.inf)
+    with ModelStore.open(folder, write=False) as store:
+        found = rank_from_vectors(store, PROBES, None, top)
+        alone = rank_from_vectors(store, PROBES, ["m012", "m003"], top)
+    assert list(found.relatives) == [f"m{number:03}" for number in range(64)]
+    assert list(alone.relatives) == ["m012", "m003"]
+    for number in range(64):
+        relatives = found.relatives[f"m{number:03}"]
+        np.testing.assert_allclose([one.distance for one in relatives], np.sort(full[number])[:top], atol=1e-6)
+    assert found.relatives["m012"] == alone.relatives["m012"]
+    assert (found.groups, found.forest, found.duplicates) == ((), (), {})
+
+
+def test_copies_are_one_row_and_do_not_crowd_out_the_others(copied):
+    outputs = outputs_of(64)
+    with ModelStore.open(copied, write=True) as store:
+        # 20 models with the outputs of the eighth: more than a list has room for
+        add(store, np.repeat(outputs[7:8], 20, axis=0), 100)
+        update_vectors(store, PROBES)
+        found = rank_from_vectors(store, PROBES, None, 5)
+        asked = rank_from_vectors(store, PROBES, ["m110"], 5)
+    copies = tuple(f"m{number}" for number in range(100, 120))
+    assert found.duplicates == {"m007": copies}
+    assert found.groups == (("m007", *copies),)
+    assert {(edge.a, edge.ground, edge.distance) for edge in found.forest} == {("m007", "equal", 0.0)}
+    full = distances_of(outputs)[7]
+    full[7] = np.inf
+    for relatives in (found.relatives["m007"], asked.relatives["m110"]):
+        np.testing.assert_allclose([one.distance for one in relatives], np.sort(full)[:5], atol=1e-6)
+    assert not set(copies) & set(found.relatives)
+    near = found.relatives[found.relatives["m007"][0].name]
+    assert [one.name for one in near].count("m007") == 1
+
+
+def test_what_is_looked_up_once_follows_what_is_written(copied):
+    with ModelStore.open(copied, write=False) as reader:
+        first = rank_from_vectors(reader, PROBES, ["m000"], 1).relatives["m000"][0].name
+        with ModelStore.open(copied, write=True) as store:
+            store.remove(first)
+        assert rank_from_vectors(reader, PROBES, ["m000"], 1).relatives["m000"][0].name != first
+        with ModelStore.open(copied, write=True) as store:
+            add(store, outputs_of(1, seed=9), 200)
+        assert rank_from_vectors(reader, PROBES, ["m000"], 1) is None
+        with ModelStore.open(copied, write=True) as store:
+            update_vectors(store, PROBES)
+        assert rank_from_vectors(reader, PROBES, ["m200"], 1) is not None
+
+
+def test_lists_after_additions_by_a_subset_are_those_of_all(tmp_path):
+    """So many probes that a vector is longer than its subset, so many models that the subset is used."""
+    rng = np.random.default_rng(0)
+    parents = rng.standard_normal((45, 60, 5)).repeat(20, 0)
+    outputs = (parents + 0.2 * rng.standard_normal(parents.shape)).astype(np.float32)
+    with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
+        add(store, outputs[:800])
+        update_vectors(store, PROBES)
+        with VectorFolder(store.files.root, PROBES) as folder:
+            before = folder.describe()
+        add(store, outputs[800:], 800)
+        update_vectors(store, PROBES)
+        with VectorFolder(store.files.root, PROBES) as folder:
+            after = folder.describe()
+        found = open_vectors(store, PROBES)
+    assert (before.candidates, before.measured) == (25, 800)
+    assert (after.candidates, after.measured, after.rows) == (25, 800, 900)
+    near = nearest_vectors(found.vectors, None, 16)
+    listed = (found.near & np.uint64(0xFFFFFFFF)).astype(int)
+    same = [len(set(a) & set(b)) for a, b in zip(listed.tolist(), near.indices.tolist(), strict=True)]
+    assert np.mean(same) / 16 > 0.99
 
 
 def test_removed_models_are_no_neighbours_and_copies_have_one_row(copied):
@@ -196,6 +271,8 @@ def test_commands_that_run_no_network_import_no_torch(made):
         ["store", "show", folder, "m001"],
         ["store", "check", folder],
         ["store", "export", folder, folder.parent / "models.csv", "--force"],
+        ["relatives", folder, "--json", "--quiet"],
+        ["relatives", folder, "--since", "2000-01-01", "--quiet"],
         ["relatives", folder, "--name", "m007", "--json", "--top", "2"],
     ):
         words = [sys.executable, "-c", code, *map(str, command)]
@@ -205,14 +282,14 @@ def test_commands_that_run_no_network_import_no_torch(made):
     assert [one["name"] for one in found["relatives"]["m007"]] == [f"m{i:03}" for i in np.argsort(full)[:2]]
 
 
-def test_a_scan_packs_the_vectors_of_a_large_store(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "_MIN_PACKED", 30)
+def test_vectors_of_a_large_store_are_kept_complete(tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors, "_MIN_PACKED", 30)
     with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
-        writer = results.ResultWriter(store, SourceComparison((), "cosine", "l1"))
         add(store, outputs_of(29))
-        writer.update_vectors(PROBES)
+        keep_vectors(store, PROBES, has_new=True)
         assert open_vectors(store, PROBES) is None
         add(store, outputs_of(1, seed=1), 40)
-        writer.update_vectors(PROBES)
+        keep_vectors(store, PROBES, has_new=False)  # a scan that was stopped before it came to them
         assert len(open_vectors(store, PROBES).vectors) == 30
-        writer.close()
+        monkeypatch.setattr(vectors, "update_vectors", None)
+        keep_vectors(store, PROBES, has_new=False)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...errors import ModelRefusedError
 from ..identify import identify_open, open_model_file
 from ..json_text import read_json
 from ..limits import Limits, refuse
-from .safetensors_arrays import safetensors_arrays
-from .state_dict import StoredArray
-from .torch_arrays import torch_arrays
+
+if TYPE_CHECKING:
+    from .state_dict import StoredArray
 
 #: How the name of an index ends.
 INDEX = ".index.json"
@@ -104,8 +104,13 @@ def _open_part(place: Path, name: str, limits: Limits, root: Path | None) -> Bin
 
 def _arrays(handle: BinaryIO, name: str, limits: Limits, as_data: bool) -> dict[str, StoredArray]:
     format = identify_open(handle, name, limits)
+    # Indices are read without torch.
     if format == "safetensors":
+        from .safetensors_arrays import safetensors_arrays
+
         return safetensors_arrays(handle, name, limits)[0]
     if format in ("torch", "torch-legacy"):
+        from .torch_arrays import torch_arrays
+
         return torch_arrays(handle, name, limits, as_data=as_data)
     refuse("unknown-format", f"{name} must be safetensors or a checkpoint of torch as a part of another, got {format}")

@@ -108,7 +108,10 @@ def test_a_row_may_be_a_whole_input_of_a_graph(graph: Path) -> None:
     made = fingerprint(opened(graph), probes)
     np.testing.assert_allclose(made.outputs, EXPECTED, rtol=1e-5, atol=1e-5)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    rows = [session.run(None, {"sound": SOUND[i : i + 1], "state": STATE[i], "rate": RATE[i]})[0] for i in range(5)]
+    rows = [
+        session.run(None, {"sound": SOUND[i : i + 1], "state": STATE[i], "rate": np.asarray(RATE[i])})[0]
+        for i in range(5)
+    ]
     np.testing.assert_allclose(made.outputs, np.concatenate(rows), rtol=0, atol=1e-6)
 
 
