@@ -52,12 +52,12 @@ def write_plot(results: Mapping[str, Any], path: Path) -> None:
         fontsize=10,
     )
     for axes, (letter, records) in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps.items(), strict=True):
-        _panel(axes, letter, records)
+        _panel(axes, letter, records, results["exponents"].get(letter, {}))
     with atomic_write(path) as handle:
         figure.savefig(handle, format="png", dpi=140)
 
 
-def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]]) -> None:
+def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]], exponents: Mapping[str, float]) -> None:
     peers = [name for name in dict.fromkeys(n for r in records for n in r["implementations"]) if name != OURS]
     for number, name in enumerate([OURS, *peers]):
         timed = [(r["shape"][letter], r["implementations"].get(name, {}).get("seconds")) for r in records]
@@ -67,7 +67,7 @@ def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]]) -> None:
         ours = name == OURS
         axes.plot(
             *zip(*points, strict=True),
-            label=name,
+            label=f"{name}: {letter}$^{{{exponents[name]:.2f}}}$" if name in exponents else name,
             color="black" if ours else _COLOURS[(number - 1) % len(_COLOURS)],
             linewidth=2.4 if ours else 1.4,
             marker=_MARKERS[number % len(_MARKERS)],
