@@ -9,12 +9,6 @@
 
 #include "cpu/kernels/simd.h"
 
-#if SAC_VECTOR_BYTES == 64
-#define SAC_VECTOR_REGISTER "v"
-#else
-#define SAC_VECTOR_REGISTER "x"
-#endif
-
 namespace sac {
 namespace {
 
@@ -44,17 +38,6 @@ inline ByteSum byte_distance(ByteRow a, ByteRow b) {
   ByteSum s{};
   for (int i = 0; i < SAC_VECTOR_BYTES; ++i) s[i % kByteLanes] += d[i];
   return s;
-#endif
-}
-
-// The compiler would read the column once more for each row, from the cache, whose ports the rows need.
-inline __attribute__((always_inline)) void keep_in_register(ByteRow& row) {
-#if defined(__SSE2__)
-  __asm__("" : "+" SAC_VECTOR_REGISTER(row));
-#elif defined(__aarch64__)
-  __asm__("" : "+w"(row));
-#else
-  (void)row;
 #endif
 }
 

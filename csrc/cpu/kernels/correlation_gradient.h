@@ -111,10 +111,13 @@ inline void add_products_of(const T* x, std::int64_t panel_size, const T* blocks
     for (int r = 0; r < width; ++r, blocks += width) {
       Vector<T> block[SAC_TILE_VECTORS];
 #pragma GCC unroll 8
-      for (int v = 0; v < SAC_TILE_VECTORS; ++v) block[v] = load<T>(blocks + v * lanes);
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+        block[v] = load<T>(blocks + v * lanes);
+        keep_if_room(block[v]);
+      }
 #pragma GCC unroll 16
       for (int l = 0; l < Lines; ++l) {
-        const Vector<T> value = Vector<T>{} + x[l * step * width + r];
+        const Vector<T> value = broadcast<T>(x[l * step * width + r]);
 #pragma GCC unroll 8
         for (int v = 0; v < SAC_TILE_VECTORS; ++v) acc[l][v] += value * block[v];
       }

@@ -49,6 +49,32 @@ struct Shape {
   static constexpr int width = lanes * vectors;
 };
 
+// A vector that is used several times. The compiler would read it from memory for each use, on ports that others need.
+template <typename V>
+inline __attribute__((always_inline)) void keep_in_register(V& vector) {
+#if defined(__x86_64__) && SAC_VECTOR_BYTES == 64
+  __asm__("" : "+v"(vector));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(vector));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(vector));
+#else
+  (void)vector;
+#endif
+}
+
+// The same beside accumulators that fill the 16 registers of AVX2: there it would push one of them out.
+template <typename V>
+inline __attribute__((always_inline)) void keep_if_room(V& vector) {
+  if constexpr (SAC_VECTOR_BYTES == 64) keep_in_register(vector);
+}
+
+// All lanes x. To the compiler x − 0 is x; 0 + x is an addition, since −0 + 0 is 0.
+template <typename T>
+inline __attribute__((always_inline)) Vector<T> broadcast(T x) {
+  return x - Vector<T>{};
+}
+
 template <typename T>
 inline Vector<T> absolute(Vector<T> v) {
   using Int = typename BitsOf<T>::Int;
@@ -83,10 +109,13 @@ inline __attribute__((always_inline)) void rank_one(const T* rows, const T* cols
                                                     Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
   Vector<T> c[SAC_TILE_VECTORS];
 #pragma GCC unroll 8
-  for (int v = 0; v < SAC_TILE_VECTORS; ++v) c[v] = load<T>(cols + v * Shape<T>::lanes);
+  for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+    c[v] = load<T>(cols + v * Shape<T>::lanes);
+    keep_if_room(c[v]);
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
-    const Vector<T> x = Vector<T>{} + rows[r];
+    const Vector<T> x = broadcast<T>(rows[r]);
 #pragma GCC unroll 8
     for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
       if (Add)
