@@ -190,10 +190,8 @@ def scan(
     reason. What is no model by its content is passed over, counted and named. A manifest inside the folder is not
     believed unless you name it, as SOURCE or with --manifest. Interrupt a scan at any time; the same command continues.
     Exit code 130 after Ctrl-C. A model is known, and not run again, while its file and the options stay the same. The
-    code of an architecture is not compared: after editing it, remove the models from the store (`sac-fast store rm`) or
-    start a new store.
+    code of an architecture is not compared: after editing it, remove the models with `sac-fast store rm`.
     """
-    from ..models import Preprocessing
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
     from ..scan.jobs import WorkerSettings
@@ -220,9 +218,7 @@ def scan(
     if networks.architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
-    named = settings.preprocessing != Preprocessing() or networks.choose == "auto"
-    wrong = named and not isinstance(probes, str) and not probes.has_images
-    refuse_if(wrong, "scan", "--size, --mean, --std, … and --preprocessing go with images, got recorded inputs")
+    _check_images(probes, settings)
     report = ScanReport(as_json)
     summary = scan_models(
         source,
@@ -248,6 +244,15 @@ def scan(
         raise typer.Exit(128 + signal.Signals[summary.interrupted].value)
     if keep.fail_on is not None and summary.failed + summary.known_failed:
         raise typer.Exit(FINDING)
+
+
+def _check_images(probes: Any, settings: WorkerSettings) -> None:
+    """Refuse a preprocessing of inputs that are no images."""
+    from ..models import Preprocessing
+
+    named = settings.preprocessing != Preprocessing() or settings.choose_preprocessing
+    wrong = named and not isinstance(probes, str) and not probes.has_images
+    refuse_if(wrong, "scan", "--size, --mean, --std, … and --preprocessing go with images, got recorded inputs")
 
 
 def _sketch_weights(folder: Path, progress: bool) -> None:

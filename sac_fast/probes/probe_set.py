@@ -206,9 +206,8 @@ class ProbeSet:
         """SAC-JC probes: each image compressed to JPEG and decoded again.
 
         Args:
-            quality: JPEG quality, 1..100, or a list of distinct ones: all images with the first, then all with the
-                second, …; or
-            severity: 1..5, quality 25, 18, 15, 10, 7 (Hendrycks & Dietterich 2019), or a list.
+            quality: JPEG quality, 1..100, or a list of distinct ones: all images with the first, then the second
+            severity: instead of it 1..5, quality 25, 18, 15, 10, 7 (Hendrycks & Dietterich 2019), or a list.
             subsampling: chroma subsampling, ``"4:4:4"``, ``"4:2:2"`` or ``"4:2:0"``.
             engine, device: see `sac_fast.probes.engines.compress`. Default: the exact op of this package if it is
                 compiled, else Pillow. The engine and its exactness are recorded.

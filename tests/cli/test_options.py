@@ -59,7 +59,7 @@ def test_an_option_says_the_same_in_every_command(name):
 @pytest.mark.parametrize(
     ("name", "word", "paths"),
     [
-        ("--probes", "Probe file", {"fingerprint", "scan", "siblings make", "simulate"}),
+        ("--probes", "Probe file", {"fingerprint", "scan", "siblings make", "simulate", "pack make", "pack check"}),
         ("--probe-hash", "hash", {"scan", "relatives", "store ls", "store rm", "store export", "store index"}),
         ("--model", "package.module:callable", MODELS),
         (
