@@ -184,9 +184,18 @@ def markdown(results: Mapping[str, Any]) -> str:
                 if found := [row for row in of if row["statistic"] == statistic]:
                     cells = [_mean([row["auc_by_attack"].get(attack) for row in found]) for attack in attacks]
                     lines.append(f"| {title} | {_mean([r['mean_auc'] for r in found])} | " + " | ".join(cells) + " |")
-            missing = sorted({attack for row in of for attack in row["without_models"]} - set(attacks))
-            lines += ["", f"Without working models here: {', '.join(missing)}."] if missing else []
+            lines += _missing(of)
     return "\n".join(lines) + "\n"
+
+
+def _missing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """By attack the sources that have no working model of it."""
+    sources: dict[str, set[str]] = {}
+    for row in rows:
+        for attack in row["without_models"]:
+            sources.setdefault(attack, set()).add(row["source"])
+    said = "; ".join(f"{attack} of {', '.join(sorted(of))}" for attack, of in sorted(sources.items()))
+    return ["", f"Without working models: {said}."] if said else []
 
 
 def _mean(values: Sequence[float | None]) -> str:

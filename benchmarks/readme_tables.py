@@ -230,8 +230,23 @@ def rotation_table() -> str:
     return format_table(header, rows)
 
 
+def forms_table() -> str:
+    """False accusations of honest models in weaker forms, and copies found, by ground."""
+    rates = read("form_grounds_simulation.json")["rates"]
+    rows = []
+    for form in dict.fromkeys(rate["form"] for rate in rates):
+        of = {(rate["ground"], rate["alpha"]): rate for rate in rates if rate["form"] == form}
+        grounds = dict.fromkeys(ground for ground, _ in of)
+        shares = [f"{percent(of[ground, 0.05]['rate'])} ({percent(of[ground, 0.1]['rate'])})" for ground in grounds]
+        copies = min(rate["copies_found"] for rate in of.values())
+        rows.append([form, *shares, f"{percent(copies)} %"])
+    header = ["form", *dict.fromkeys(rate["ground"] for rate in rates), "copies derived, each ground"]
+    return format_table(header, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "demo": demo_table,
+    "form-grounds": forms_table,
     "grounds": grounds_table,
     "presets": presets_table,
     "rotation": rotation_table,

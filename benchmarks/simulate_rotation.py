@@ -7,8 +7,8 @@ divided into groups of K + 1; in each group every member is the source once and 
 model knows none of them better than another, so that whatever is accused is accused falsely. By the exact rank each
 model is nearest to one member in K + 1 by construction, so that nothing is learnt of it here; Student's t can fail.
 
-The nearest honest model: max-T over 100 of them, drawn by a seed; accused is a role in which the largest one is. The
-exact max-T is given beside it.
+The nearest honest model: max-T over those with the source's classes, 100 at most, drawn by a seed where there are more;
+accused is a role in which the nearest one is. The exact max-T is given beside it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 
 #include <vector>
 
-#include "sac/byte_vectors.h"
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_weighted.h"
 #include "sac/correlation_distances.h"
@@ -15,13 +14,6 @@
 namespace {
 
 using namespace sac_bindings;
-
-sac::Metric metric_of(const std::string& name) {
-  if (name == "cosine") return sac::Metric::cosine;
-  if (name == "pearson") return sac::Metric::pearson;
-  if (name == "rbf") return sac::Metric::rbf;
-  throw std::invalid_argument("metric must be cosine, pearson or rbf, got " + name);
-}
 
 struct NamedSet {
   const char* name;
@@ -46,35 +38,6 @@ sac::InstructionSet instruction_set_of(const std::string& name) {
   throw std::invalid_argument("instruction_set must be one of " + there + " on this processor, got " + name);
 }
 
-sac::CpuOptions cpu_options(int threads, const std::string& instruction_set) {
-  sac::CpuOptions options;
-  options.threads = threads;
-  options.instruction_set = instruction_set_of(instruction_set);
-  options.cancelled = [] {
-    py::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;  // leaves the exception (KeyboardInterrupt) set
-  };
-  return options;
-}
-
-// Runs a kernel without the GIL. If it was cancelled, raises the exception that the signal handler set.
-template <typename Kernel>
-auto without_gil(const Kernel& kernel) {
-  try {
-    py::gil_scoped_release no_gil;
-    return kernel();
-  } catch (const sac::Cancelled&) {
-    throw py::error_already_set();
-  }
-}
-
-std::vector<sac::MatrixView> views_of(const std::vector<View>& views) {
-  std::vector<sac::MatrixView> all;
-  all.reserve(views.size());
-  for (const View& view : views) all.push_back(view_of(view));
-  return all;
-}
-
 double correlation_distance_cpu(const View& a, const View& b, const std::string& metric, double sigma, int threads,
                                 const std::string& instruction_set) {
   const auto options = cpu_options(threads, instruction_set);
@@ -92,6 +55,34 @@ void correlation_distance_weighted_cpu(const View& a, const View& b, std::uintpt
   without_gil([&] {
     sac::correlation_distance_weighted_cpu(view_a, view_b, reinterpret_cast<const double*>(weights), replicates, kind,
                                            sigma, options, reinterpret_cast<double*>(distances));
+  });
+}
+
+// Either gradient may be asked for or not, as the null pointer.
+void correlation_distance_backward_cpu(const View& a, const View& b, const std::string& metric, double sigma,
+                                       double factor, int threads, const std::string& instruction_set,
+                                       std::uintptr_t grad_a, std::uintptr_t grad_b) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto view_a = view_of(a), view_b = view_of(b);
+  const auto kind = metric_of(metric);
+  without_gil([&] {
+    sac::correlation_distance_backward_cpu(view_a, view_b, kind, sigma, factor, options,
+                                           reinterpret_cast<double*>(grad_a), reinterpret_cast<double*>(grad_b));
+  });
+}
+
+void correlation_distance_weighted_backward_cpu(const View& a, const View& b, std::uintptr_t weights,
+                                                std::int64_t replicates, const std::string& metric, double sigma,
+                                                std::uintptr_t factors, int threads, const std::string& instruction_set,
+                                                std::uintptr_t grad_a, std::uintptr_t grad_b) {
+  const auto options = cpu_options(threads, instruction_set);
+  const auto view_a = view_of(a), view_b = view_of(b);
+  const auto kind = metric_of(metric);
+  without_gil([&] {
+    sac::correlation_distance_weighted_backward_cpu(view_a, view_b, reinterpret_cast<const double*>(weights),
+                                                    replicates, kind, sigma, reinterpret_cast<const double*>(factors),
+                                                    options, reinterpret_cast<double*>(grad_a),
+                                                    reinterpret_cast<double*>(grad_b));
   });
 }
 
@@ -163,59 +154,6 @@ void candidate_distances_cpu(const std::vector<View>& models, const std::vector<
   });
 }
 
-// Pointer, rows, stride and bytes.
-using Part = std::tuple<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t>;
-
-std::vector<sac::ByteRows> rows_of(const std::vector<Part>& parts) {
-  std::vector<sac::ByteRows> all;
-  all.reserve(parts.size());
-  for (const auto& [data, rows, stride, bytes] : parts)
-    all.push_back({reinterpret_cast<const std::uint8_t*>(data), rows, stride, bytes});
-  return all;
-}
-
-void pack_bytes_cpu(const std::vector<View>& models, const std::string& metric, double sigma, std::uintptr_t order,
-                    std::int64_t entries, std::int64_t head_bytes, std::uintptr_t head, std::int64_t head_stride,
-                    std::uintptr_t tail, std::int64_t tail_stride, int threads, const std::string& instruction_set) {
-  const auto options = cpu_options(threads, instruction_set);
-  const auto views = views_of(models);
-  const auto kind = metric_of(metric);
-  const sac::BytePlaces places{
-      reinterpret_cast<const std::int32_t*>(order), entries,     head_bytes, reinterpret_cast<std::uint8_t*>(head),
-      reinterpret_cast<std::uint8_t*>(tail),        head_stride, tail_stride};
-  without_gil([&] { sac::pack_bytes_cpu(views, kind, sigma, places, options); });
-}
-
-void nearest_bytes_cpu(const std::vector<Part>& models, const std::vector<Part>& queries, std::int64_t first_query,
-                       std::int64_t top, int threads, const std::string& instruction_set, std::uintptr_t keys) {
-  const auto options = cpu_options(threads, instruction_set);
-  const auto right = rows_of(models), left = rows_of(queries);
-  without_gil([&] {
-    sac::nearest_bytes_cpu(right, left.empty() ? nullptr : &left, first_query, top, options,
-                           reinterpret_cast<std::uint64_t*>(keys));
-  });
-}
-
-void rank_bytes_cpu(const std::vector<Part>& models, const std::vector<Part>& queries, std::uintptr_t candidates,
-                    std::int64_t each, std::int64_t top, int threads, const std::string& instruction_set,
-                    std::uintptr_t keys) {
-  const auto options = cpu_options(threads, instruction_set);
-  const auto right = rows_of(models), left = rows_of(queries);
-  without_gil([&] {
-    sac::rank_bytes_cpu(right, left, reinterpret_cast<const std::int64_t*>(candidates), each, top, options,
-                        reinterpret_cast<std::uint64_t*>(keys));
-  });
-}
-
-py::bytes within_bytes_cpu(const std::vector<Part>& models, const std::vector<Part>& queries, std::int64_t first,
-                           std::int64_t last, std::int64_t limit, int threads, const std::string& instruction_set) {
-  const auto options = cpu_options(threads, instruction_set);
-  const auto right = rows_of(models), left = rows_of(queries);
-  const auto pairs = without_gil(
-      [&] { return sac::within_bytes_cpu(right, left.empty() ? nullptr : &left, first, last, limit, options); });
-  return {reinterpret_cast<const char*>(pairs.data()), pairs.size() * sizeof(sac::BytePair)};
-}
-
 void jpeg_roundtrip_cpu(std::uintptr_t images, std::uintptr_t out, std::int64_t count, int height, int width,
                         int channels, std::uintptr_t quality, int quality_step, const std::string& subsampling,
                         int threads, const std::string& instruction_set) {
@@ -232,6 +170,17 @@ constexpr const char* kCudaArchitectures = "";
 #endif
 
 }  // namespace
+
+sac::CpuOptions sac_bindings::cpu_options(int threads, const std::string& instruction_set) {
+  sac::CpuOptions options;
+  options.threads = threads;
+  options.instruction_set = instruction_set_of(instruction_set);
+  options.cancelled = [] {
+    py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;  // leaves the exception (KeyboardInterrupt) set
+  };
+  return options;
+}
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Kernels of sac_fast. Call them through sac_fast.ops, which checks the arguments.";
@@ -255,6 +204,13 @@ PYBIND11_MODULE(_C, m) {
         py::arg("weights"), py::arg("replicates"), py::arg("metric"), py::arg("sigma"), py::arg("threads"),
         py::arg("instruction_set"), py::arg("distances"),
         "float64 distances for each row of weights; see csrc/include/sac/correlation_distance_weighted.h");
+  m.def("correlation_distance_backward_cpu", &correlation_distance_backward_cpu, py::arg("a"), py::arg("b"),
+        py::arg("metric"), py::arg("sigma"), py::arg("factor"), py::arg("threads"), py::arg("instruction_set"),
+        py::arg("grad_a"), py::arg("grad_b"), "float64 gradients; see csrc/include/sac/correlation_distance.h");
+  m.def("correlation_distance_weighted_backward_cpu", &correlation_distance_weighted_backward_cpu, py::arg("a"),
+        py::arg("b"), py::arg("weights"), py::arg("replicates"), py::arg("metric"), py::arg("sigma"),
+        py::arg("factors"), py::arg("threads"), py::arg("instruction_set"), py::arg("grad_a"), py::arg("grad_b"),
+        "float64 gradients; see csrc/include/sac/correlation_distance_weighted.h");
   m.def("correlation_distances_cpu", &correlation_distances_cpu, py::arg("source"), py::arg("suspects"),
         py::arg("metric"), py::arg("sigma"), py::arg("threads"), py::arg("instruction_set"), py::arg("distances"),
         "float64 distances of one source to each suspect; see csrc/include/sac/correlation_distances.h");
@@ -275,19 +231,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("candidate_distances_cpu", &candidate_distances_cpu, py::arg("models"), py::arg("queries"), py::arg("metric"),
         py::arg("sigma"), py::arg("offsets"), py::arg("candidates"), py::arg("threads"), py::arg("instruction_set"),
         py::arg("distances"), "Distances of queries to their candidates; see csrc/include/sac/nearest_models.h");
-  m.def("pack_bytes_cpu", &pack_bytes_cpu, py::arg("models"), py::arg("metric"), py::arg("sigma"), py::arg("order"),
-        py::arg("entries"), py::arg("head_bytes"), py::arg("head"), py::arg("head_stride"), py::arg("tail"),
-        py::arg("tail_stride"), py::arg("threads"), py::arg("instruction_set"),
-        "Vectors as bytes, their entries in a given order; see csrc/include/sac/byte_vectors.h");
-  m.def("nearest_bytes_cpu", &nearest_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("first_query"),
-        py::arg("top"), py::arg("threads"), py::arg("instruction_set"), py::arg("keys"),
-        "Nearest rows of bytes, as sum << 32 | row; see csrc/include/sac/byte_vectors.h");
-  m.def("rank_bytes_cpu", &rank_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("candidates"),
-        py::arg("each"), py::arg("top"), py::arg("threads"), py::arg("instruction_set"), py::arg("keys"),
-        "Nearest candidates by all parts of their bytes; see csrc/include/sac/byte_vectors.h");
-  m.def("within_bytes_cpu", &within_bytes_cpu, py::arg("models"), py::arg("queries"), py::arg("first"), py::arg("last"),
-        py::arg("limit"), py::arg("threads"), py::arg("instruction_set"),
-        "Pairs (query, model, sum) of int64 with a sum up to the limit; see csrc/include/sac/byte_vectors.h");
+  sac_bindings::define_bytes(m);
   m.def("jpeg_roundtrip_cpu", &jpeg_roundtrip_cpu, py::arg("images"), py::arg("out"), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("quality"), py::arg("quality_step"),
         py::arg("subsampling"), py::arg("threads"), py::arg("instruction_set"),

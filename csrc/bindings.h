@@ -8,8 +8,12 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <vector>
 
+#include "sac/detail/cancelled.h"
+#include "sac/detail/cpu_options.h"
 #include "sac/detail/matrix_view.h"
+#include "sac/detail/metric.h"
 #include "sac/detail/vector_form.h"
 #include "sac/jpeg_roundtrip.h"
 
@@ -31,6 +35,20 @@ using View = std::tuple<std::uintptr_t, std::string, std::int64_t, std::int64_t,
 inline sac::MatrixView view_of(const View& view) {
   const auto& [data, dtype, rows, cols, row_stride, col_stride] = view;
   return {reinterpret_cast<const void*>(data), dtype_of(dtype), rows, cols, row_stride, col_stride};
+}
+
+inline std::vector<sac::MatrixView> views_of(const std::vector<View>& views) {
+  std::vector<sac::MatrixView> all;
+  all.reserve(views.size());
+  for (const View& view : views) all.push_back(view_of(view));
+  return all;
+}
+
+inline sac::Metric metric_of(const std::string& name) {
+  if (name == "cosine") return sac::Metric::cosine;
+  if (name == "pearson") return sac::Metric::pearson;
+  if (name == "rbf") return sac::Metric::rbf;
+  throw std::invalid_argument("metric must be cosine, pearson or rbf, got " + name);
 }
 
 inline sac::VectorForm form_of(const std::string& dtype) {
@@ -61,6 +79,23 @@ inline sac::JpegBatch jpeg_batch_of(std::uintptr_t images, std::uintptr_t out, s
           quality_step,
           subsampling_of(subsampling)};
 }
+
+// bindings.cpp. While a kernel runs, a signal whose handler raises cancels it.
+sac::CpuOptions cpu_options(int threads, const std::string& instruction_set);
+
+// Runs a kernel without the GIL. If it was cancelled, raises the exception that the signal handler set.
+template <typename Kernel>
+auto without_gil(const Kernel& kernel) {
+  try {
+    py::gil_scoped_release no_gil;
+    return kernel();
+  } catch (const sac::Cancelled&) {
+    throw py::error_already_set();
+  }
+}
+
+// bindings_bytes.cpp
+void define_bytes(py::module_& m);
 
 // bindings_cuda.cpp, in builds with CUDA
 void define_cuda(py::module_& m);

@@ -30,6 +30,30 @@ def correlation_distance_weighted_cpu(
     instruction_set: str,
     distances: int,
 ) -> None: ...
+def correlation_distance_backward_cpu(
+    a: _View,
+    b: _View,
+    metric: str,
+    sigma: float,
+    factor: float,
+    threads: int,
+    instruction_set: str,
+    grad_a: int,
+    grad_b: int,
+) -> None: ...
+def correlation_distance_weighted_backward_cpu(
+    a: _View,
+    b: _View,
+    weights: int,
+    replicates: int,
+    metric: str,
+    sigma: float,
+    factors: int,
+    threads: int,
+    instruction_set: str,
+    grad_a: int,
+    grad_b: int,
+) -> None: ...
 def correlation_distances_cpu(
     source: _View,
     suspects: Sequence[_View],

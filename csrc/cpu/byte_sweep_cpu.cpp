@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cpu/detail/aligned_buffer.h"
+#include "cpu/detail/cache_size.h"
 #include "cpu/detail/key_lists.h"
 #include "cpu/detail/parallel.h"
 #include "cpu/kernels/correlation.h"
@@ -15,14 +16,19 @@
 namespace sac {
 namespace {
 
-constexpr std::int64_t kBlockBytes = 384 << 10;
 constexpr std::int64_t kMaxBlockRows = 512;
+constexpr std::int64_t kMinBlockRows = 64;  // where more blocks are wanted than the cache asks for
+constexpr std::int64_t kBlocksPerThread = 4;
 constexpr std::int64_t kColumnBlock = 4096;  // models of a task, where the queries are others
 constexpr std::int64_t kLimitColumns = 4;    // kByteColumns models each, between two looks at the limits of the rows
 constexpr std::int64_t kStepBytes = 512;     // between two looks at the sums of a radius search
 
-std::int64_t block_rows(std::int64_t bytes) {
-  return std::clamp(kBlockBytes / bytes / kByteColumns * kByteColumns, std::int64_t{kByteColumns}, kMaxBlockRows);
+// Rows of half of the L2 cache: the more there are, the less often the columns come from beyond it. Few rows are split
+// further, so that no thread waits long for the last block.
+std::int64_t block_rows(std::int64_t bytes, std::int64_t rows, int threads) {
+  const auto whole = [](std::int64_t n) { return n / kByteColumns * kByteColumns; };
+  const std::int64_t cached = whole(l2_cache_bytes() / 2 / bytes), wanted = whole(rows / kBlocksPerThread / threads);
+  return std::clamp(std::min(cached, std::max(wanted, kMinBlockRows)), std::int64_t{kByteColumns}, kMaxBlockRows);
 }
 
 void check_sizes(std::int64_t models, std::int64_t bytes) {
@@ -83,7 +89,7 @@ class NearestSweepOfBytes {
         kernels_(kernels_for(options.instruction_set)),
         count_(models[0]->models()),
         queries_(left_[0]->models()),
-        block_(std::min(block_rows(bytes_of(models)), std::max<std::int64_t>(queries_, 1))),
+        block_(std::min(block_rows(bytes_of(models), queries_, options.threads), std::max<std::int64_t>(queries_, 1))),
         column_block_(same_ ? block_ : kColumnBlock),
         lists_(queries_, top) {
     const std::int64_t blocks = ceil_div(queries_, block_), column_blocks = ceil_div(count_, column_block_);
@@ -117,8 +123,12 @@ class NearestSweepOfBytes {
       const std::int64_t needed = same_ ? std::min(rows, c + columns - first) : rows;
       for (std::size_t part = 0; part < models_.size(); ++part) {
         y[part]->load(c, columns);
-        kernels_.byte_columns(x[part]->data(), needed, y[part]->data(), 0, models_[part]->bytes(), part > 0,
-                              sums.data());
+        const std::uint8_t* ahead[kByteColumns];
+        const bool is_next = models_[part]->in_place() && c + kByteColumns < last_column;
+        for (int j = 0; is_next && j < kByteColumns; ++j)
+          ahead[j] = models_[part]->row(std::min(c + kByteColumns + j, last_column - 1), nullptr);
+        kernels_.byte_columns(x[part]->data(), needed, y[part]->data(), is_next ? ahead : nullptr, 0,
+                              models_[part]->bytes(), part > 0, sums.data());
       }
       std::int32_t column_limits[kByteColumns];
       for (int j = 0; j < kByteColumns; ++j) column_limits[j] = same_ && j < columns ? lists_.limit(c + j) : -1;
@@ -172,8 +182,8 @@ class RadiusBlock {
       for (std::int64_t j = 0; j < kByteColumns; ++j) y[j] = models_[part].row(c + std::min(j, count - 1));
       for (std::int64_t from = 0; from < models_[part].bytes && left > 0; from += kStepBytes) {
         for (std::int64_t i = 0; i < left; ++i) pointers_[i] = left_[part].row(first_ + alive_[i]);
-        kernels_.byte_columns(pointers_.data(), left, y, from, std::min(models_[part].bytes, from + kStepBytes), add,
-                              sums_.data());
+        kernels_.byte_columns(pointers_.data(), left, y, nullptr, from,
+                              std::min(models_[part].bytes, from + kStepBytes), add, sums_.data());
         add = true;
         const std::int64_t kept = kernels_.rows_within(sums_.data(), left, limits_.data(), no_limits, found_.data());
         if (kept < left)
@@ -242,7 +252,7 @@ void rank_bytes_cpu(const std::vector<ByteRows>& models, const std::vector<ByteR
         for (std::size_t part = 0; part < models.size(); ++part) {
           const std::uint8_t *x = queries[part].row(q), *y[kByteColumns];
           for (std::int64_t j = 0; j < kByteColumns; ++j) y[j] = models[part].row(some[std::min(j, count - 1)]);
-          kernels.byte_columns(&x, 1, y, 0, models[part].bytes, part > 0, sums);
+          kernels.byte_columns(&x, 1, y, nullptr, 0, models[part].bytes, part > 0, sums);
         }
         for (std::int64_t j = 0; j < count; ++j) ranked[c + j] = byte_key(sums[j], some[j]);
       }
@@ -258,7 +268,7 @@ std::vector<BytePair> within_bytes_cpu(const std::vector<ByteRows>& models, cons
   check_sizes(count, bytes);
   const Kernels& kernels = kernels_for(options.instruction_set);
   const std::vector<ByteRows>& left = queries ? *queries : models;
-  const std::int64_t block = block_rows(bytes), blocks = ceil_div(last - first, block);
+  const std::int64_t block = block_rows(bytes, last - first, options.threads), blocks = ceil_div(last - first, block);
   const std::int64_t column_blocks = ceil_div(count, kColumnBlock);
   const auto bound = static_cast<std::int32_t>(std::clamp<std::int64_t>(limit, -1, kMaxByteEntries * 255));
   std::vector<std::vector<BytePair>> found(static_cast<std::size_t>(blocks * column_blocks));

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/detail/correlation_gradient.h"
 #include "cpu/detail/packing.h"
 #include "cpu/detail/parallel.h"
 #include "sac/correlation_distance.h"
@@ -56,6 +57,12 @@ double correlation_distance_cpu(const MatrixView& a, const MatrixView& b, Metric
                                 const CpuOptions& options) {
   const bool wide = needs_float64(a, metric, sigma) || needs_float64(b, metric, sigma);
   return wide ? distance<double>(a, b, metric, sigma, options) : distance<float>(a, b, metric, sigma, options);
+}
+
+void correlation_distance_backward_cpu(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
+                                       double factor, const CpuOptions& options, double* grad_a, double* grad_b) {
+  const double probes = static_cast<double>(a.rows);
+  correlation_gradient(a, b, metric, sigma, {factor / probes / probes, nullptr, nullptr, 0}, options, grad_a, grad_b);
 }
 
 }  // namespace sac

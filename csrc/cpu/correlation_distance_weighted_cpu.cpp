@@ -2,6 +2,7 @@
 #include <cmath>
 #include <vector>
 
+#include "cpu/detail/correlation_gradient.h"
 #include "cpu/detail/packing.h"
 #include "cpu/detail/parallel.h"
 #include "sac/correlation_distance_weighted.h"
@@ -121,6 +122,13 @@ void correlation_distance_weighted_cpu(const MatrixView& a, const MatrixView& b,
                                        double* distances) {
   const bool wide = needs_float64(a, metric, sigma) || needs_float64(b, metric, sigma);
   (wide ? weighted<double> : weighted<float>)(a, b, weights, replicates, metric, sigma, options, distances);
+}
+
+void correlation_distance_weighted_backward_cpu(const MatrixView& a, const MatrixView& b, const double* weights,
+                                                std::int64_t replicates, Metric metric, double sigma,
+                                                const double* factors, const CpuOptions& options, double* grad_a,
+                                                double* grad_b) {
+  correlation_gradient(a, b, metric, sigma, {1.0, weights, factors, replicates}, options, grad_a, grad_b);
 }
 
 }  // namespace sac

@@ -12,6 +12,7 @@ set(SAC_CPU_SOURCES
   csrc/cpu/kernels/correlation.cpp
   csrc/cpu/kernels/correlation_portable.cpp
   csrc/cpu/nearest_models_cpu.cpp
+  csrc/cpu/detail/correlation_gradient.cpp
   csrc/cpu/detail/normalise_row.cpp
   csrc/cpu/detail/packing.cpp
   csrc/cpu/detail/worker_pool.cpp

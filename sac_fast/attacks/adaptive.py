@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ModelError, require
+from ..ops import correlation_distance
 from .copies import ModelT, copied
 from .extract import fit_to_source, pack, predictions, unpack
 from .finetune import last_layer_name
@@ -18,25 +19,6 @@ from .training import RunOptions, TrainingConfig
 
 _TUNING = TrainingConfig(epochs=6, learning_rate=0.02)
 Metric = Literal["pearson", "cosine"]
-
-
-def correlation_gap(a: Tensor, b: Tensor, metric: Metric = "pearson") -> Tensor:
-    """``(1/n²) Σ_ij |C^a_ij − C^b_ij|`` with a gradient; `correlation_distance` is fast and has none.
-
-    Args:
-        a, b: (n, k) outputs.
-        metric: ``"pearson"`` or ``"cosine"``.
-
-    Returns:
-        A scalar.
-    """
-
-    def matrix(outputs: Tensor) -> Tensor:
-        rows = outputs - outputs.mean(dim=1, keepdim=True) if metric == "pearson" else outputs
-        unit = F.normalize(rows, dim=1)
-        return unit @ unit.T
-
-    return (matrix(a) - matrix(b)).abs().mean()
 
 
 def adaptive_correlation(
@@ -52,9 +34,9 @@ def adaptive_correlation(
 ) -> ModelT:
     """Fine-tune a copy of a model away from its own correlation matrix on the thief's images.
 
-    ``loss = CE(outputs, labels) − weight · min(target, gap)`` on every batch, with ``gap = correlation_gap(outputs,
-    source's outputs)``. Without a target the copy ends farther away than any independent model, which is
-    conspicuous; with a target as large as the independents' distance it is not.
+    ``loss = CE(outputs, labels) − weight · min(target, gap)`` on every batch of two or more, with
+    ``gap = correlation_distance(outputs, source's outputs)``. Without a target the copy ends farther away than any
+    independent model, which is conspicuous; with a target as large as the independents' distance it is not.
 
     Args:
         model: the stolen model; it is not changed. It is trained on the device it is on.
@@ -86,8 +68,12 @@ def adaptive_correlation(
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         source_outputs, classes = unpack(targets)
-        gap = correlation_gap(outputs, source_outputs, metric)
-        return F.cross_entropy(outputs, classes) - weight * (gap if target is None else gap.clamp(max=target))
+        error = F.cross_entropy(outputs, classes)
+        # A batch of one has no correlations; a loss that is not finite ends the training with an error of its own.
+        if len(outputs) < 2 or not bool(torch.isfinite(error)):
+            return error
+        gap = correlation_distance(outputs, source_outputs, metric=metric)
+        return error - weight * (gap if target is None else gap.clamp(max=target))
 
     description = "fine-tuning away from the source"
     return fit_to_source(

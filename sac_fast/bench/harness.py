@@ -18,6 +18,8 @@ OURS = "sac_fast"
 OUR_TOLERANCE = 1e-6
 # Peers sum up to 10⁸ numbers in float32.
 PEER_TOLERANCE = 1e-4
+# Approximate peers that find less are not timed.
+MIN_RECALL = 0.9
 # Short calls are timed in blocks of about this long.
 _BLOCK_SECONDS = 0.03
 # OpenMP's threads spin for some milliseconds after the last parallel region, on cores that the next one needs.
@@ -42,6 +44,8 @@ class Implementation:
         result: turns what `run` returns into what the case checks; not timed.
         limit: name of the machine limit to compare with.
         tolerance: largest |difference| from the definition; None: the case's own.
+        recall: of an approximate one: from its result and those of the ones before it, the share of the right answers
+            that it finds. It is checked in place of the error.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Implementation:
     result: Callable[[Any], Any] = lambda value: value
     limit: str | None = None
     tolerance: float | None = None
+    recall: Callable[[Any, Mapping[str, Any]], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,10 @@ def _checked(
         raw = implementation.run()
         seconds = time.perf_counter() - start
         result = implementation.result(raw)
+        if implementation.recall is not None:
+            return _checked_by_recall(
+                implementation.name, implementation.run, implementation.recall(result, results), seconds, rounds
+            )
         error = float(case.error(result))
     except Exception as failure:  # a peer that breaks must not take the run with it
         if implementation is case.implementations[0]:
@@ -192,6 +201,16 @@ def _checked(
         return {"refused": f"{implementation.name} {wanted}, got a difference of {error:.3g}", "error": error}, None
     results[implementation.name] = result
     return {"error": error, "tolerance": tolerance}, _clock(implementation.run, seconds, rounds)
+
+
+def _checked_by_recall(
+    name: str, run: Callable[[], Any], recall: float, seconds: float, rounds: int
+) -> tuple[dict[str, Any], _Clock | None]:
+    entry: dict[str, Any] = {"recall": recall}
+    if not recall >= MIN_RECALL:
+        wanted = f"must find {MIN_RECALL:.0%} of the right answers"
+        return entry | {"refused": f"{name} {wanted}, got {recall:.1%}"}, None
+    return entry, _clock(run, seconds, rounds)
 
 
 def _rate(case: Case, record: dict[str, Any], clocks: Mapping[str, _Clock], limits: Mapping[str, float]) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from ..ops import capabilities
+
 MATRIX_PRODUCT = "float32 matrix product"
 DIFFERENCES = "float32 |a − b| in registers"
 MINIMA = "float32 min(a, b) in registers"
@@ -23,7 +25,12 @@ BYTE_DIFFERENCES = "uint8 |a − b| in registers"
 CLOCK = "clock"
 
 _SOURCE = Path(__file__).with_name("limits.cpp")
-_FLAGS = ["-std=c++17", "-O2", "-march=native", "-ffinite-math-only", "-fno-signed-zeros", "-shared", "-fPIC"]
+_FLAGS = ["-std=c++17", "-O2", "-ffinite-math-only", "-fno-signed-zeros", "-shared", "-fPIC"]
+# Instruction set of the kernels -> bytes of a vector, and flags beside them: the limit of what the kernels may use
+_SETS: dict[str | None, tuple[int, list[str]]] = {
+    "avx512": (64, ["-march=native"]),
+    "avx2": (32, ["-march=native", "-mno-avx512f"]),
+}
 # name -> (function, function that gives its work a turn, unit)
 _LOOPS = {
     DIFFERENCES: ("absolute_differences", "differences_a_turn", "G abs-diff/s"),
@@ -65,7 +72,9 @@ def _limit(run: Callable[[], object], work: float, unit: str, calls: int) -> Lim
 def measure_limits(threads: int, quick: bool) -> tuple[dict[str, Limit], dict[str, str]]:
     """Measure the limits of `threads` threads.
 
-    The loops in registers are C++, compiled by the machine's own compiler (`CXX`, else c++) for its own processor.
+    The loops in registers are C++, compiled by the machine's own compiler (`CXX`, else c++) for its own processor and
+    the instruction set that the kernels use (`SAC_FAST_INSTRUCTION_SET`). torch's product takes the best one unless
+    `ATEN_CPU_CAPABILITY=avx2` and `MKL_ENABLE_INSTRUCTIONS=AVX2` are set before torch is imported.
 
     Args:
         threads: as torch and the kernels use them.
@@ -100,20 +109,14 @@ def _on_threads(function: Callable[[int], float], threads: int) -> Callable[[], 
     return lambda: list(pool.map(function, [_TURNS] * threads))
 
 
-def _vector_bytes() -> int:
-    from ..ops import capabilities
-
-    best = (capabilities()["instruction_sets"] or ["portable"])[0]
-    return {"avx512": 64, "avx2": 32}.get(best, 16)
-
-
 def _compiled_loops() -> ctypes.CDLL:
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     if not compiler or shutil.which(compiler[0]) is None:
         raise RuntimeError(f"a C++ compiler (CXX, c++) must be there to measure it, got none named {compiler!r}")
+    vector_bytes, flags = _SETS.get(capabilities()["instruction_set"], (16, []))
     with tempfile.TemporaryDirectory(prefix="sac_fast-bench-") as folder:
         library = Path(folder) / "limits.so"
-        command = [*compiler, *_FLAGS, f"-DVECTOR_BYTES={_vector_bytes()}", "-o", str(library), str(_SOURCE)]
+        command = [*compiler, *_FLAGS, *flags, f"-DVECTOR_BYTES={vector_bytes}", "-o", str(library), str(_SOURCE)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{shlex.join(command[:1])} must compile {_SOURCE.name}, got: {done.stderr[:500]}")

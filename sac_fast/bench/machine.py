@@ -16,7 +16,7 @@ from ..io.version import package_version
 from ..ops import capabilities
 
 KERNEL_THREADS = "SAC_FAST_NUM_THREADS"
-_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pykeops", "matplotlib")
+_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pykeops", "faiss-cpu", "usearch", "matplotlib")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -96,3 +97,30 @@ def keops(a: Tensor, b: Tensor, metric: Metric) -> Callable[[], Tensor]:
 def vectors_loop(vectors: Tensor) -> Tensor:
     """L1 distances of all rows, one row after another."""
     return torch.stack([(vectors - vector).abs().sum(dim=1) for vector in vectors])
+
+
+def vectors_then_pdist(outputs: np.ndarray) -> np.ndarray:
+    """L1 distances of all pairs from the outputs (m, n, k): cosine correlations by NumPy, then SciPy, condensed."""
+    rows = outputs / np.linalg.norm(outputs, axis=2, keepdims=True)
+    above = np.triu_indices(outputs.shape[1], 1)
+    correlations = (rows @ rows.swapaxes(1, 2))[:, above[0], above[1]]
+    distances: np.ndarray = importlib.import_module("scipy.spatial.distance").pdist(correlations, "cityblock")
+    return distances
+
+
+def faiss_l1(vectors: np.ndarray, top: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and rows of the `top` nearest of each vector by L1, exact."""
+    faiss = importlib.import_module("faiss")
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexFlat(vectors.shape[1], faiss.METRIC_L1)
+    index.add(vectors)
+    found: tuple[np.ndarray, np.ndarray] = index.search(vectors, top)
+    return found
+
+
+def usearch_l2(vectors: np.ndarray, top: int, threads: int) -> np.ndarray:
+    """Rows of the `top` nearest of each vector by squared L2, approximate; the index is built first."""
+    index = importlib.import_module("usearch.index").Index(ndim=vectors.shape[1], metric="l2sq", dtype="f32")
+    index.add(np.arange(len(vectors)), vectors, threads=threads)
+    keys: np.ndarray = index.search(vectors, top, threads=threads).keys
+    return keys

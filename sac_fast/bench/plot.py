@@ -35,11 +35,11 @@ def write_plot(results: Mapping[str, Any], path: Path) -> None:
         fontsize=10,
     )
     for axes, (letter, records) in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps.items(), strict=True):
-        _panel(axes, letter, records)
+        _panel(axes, letter, records, results["exponents"].get(letter, {}))
     save_figure(figure, path)
 
 
-def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]]) -> None:
+def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]], exponents: Mapping[str, float]) -> None:
     peers = [name for name in dict.fromkeys(n for r in records for n in r["implementations"]) if name != OURS]
     for number, name in enumerate([OURS, *peers]):  # ours is black
         timed = [(r["shape"][letter], r["implementations"].get(name, {}).get("seconds")) for r in records]
@@ -49,8 +49,8 @@ def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]]) -> None:
         ours = name == OURS
         axes.plot(
             *zip(*points, strict=True),
-            label=name,
-            color=COLOURS[number % len(COLOURS)],
+            label=f"{name}: {letter}$^{{{exponents[name]:.2f}}}$" if name in exponents else name,
+            color="black" if ours else COLOURS[(number - 1) % len(COLOURS)],
             linewidth=2.4 if ours else 1.4,
             marker=MARKERS[number % len(MARKERS)],
             markersize=5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import SacFastError
 from .results import write_json
@@ -26,11 +27,15 @@ def main(op: str, description: str) -> None:
     asked = parser.parse_args()
     if asked.json is not None and not asked.json.parent.is_dir():
         parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
+
+    def keep(results: dict[str, Any]) -> None:
+        if asked.json is not None:
+            write_json(results, asked.json)
+
     try:
-        results = run_bench([op], quick=asked.quick, threads=asked.threads, progress=sys.stderr.isatty())
+        results = run_bench([op], quick=asked.quick, threads=asked.threads, keep=keep)
     except (SacFastError, ValueError, RuntimeError, OSError) as error:
         print(f"{parser.prog}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
-    if asked.json is not None:
-        write_json(results, asked.json)
+    keep(results)
     show_results(results)

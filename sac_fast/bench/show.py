@@ -29,7 +29,8 @@ def show_results(results: Mapping[str, Any]) -> None:
             _record(record, out)
     sweeps = [record for record in results["records"] if record["sweep"] is not None]
     for letter in ("n", "k", "m"):
-        _sweep(letter, [record for record in sweeps if record["sweep"] == letter], out)
+        exponents = results["exponents"].get(letter, {})
+        _sweep(letter, [record for record in sweeps if record["sweep"] == letter], exponents, out)
     _targets(results, out)
 
 
@@ -71,7 +72,7 @@ def _record(record: Mapping[str, Any], out: Console) -> None:
             seconds_text(entry["seconds"]),
             f"{entry['rate']:.3g} {record['unit']}",
             "" if entry["ratio"] == 1 else f"{entry['ratio']:.3g}×",
-            f"{entry['error']:.1e}",
+            f"recall {entry['recall']:.1%}" if "recall" in entry else f"{entry['error']:.1e}",
             Text(fraction),
         )
     out.print(table)
@@ -87,7 +88,7 @@ def _target(target: Mapping[str, Any]) -> Text:
     return Text.assemble(f"target: {target['text']}: {value}, ", (met, style))
 
 
-def _sweep(letter: str, records: list[Mapping[str, Any]], out: Console) -> None:
+def _sweep(letter: str, records: list[Mapping[str, Any]], exponents: Mapping[str, float], out: Console) -> None:
     if not records:
         return
     out.print()
@@ -102,6 +103,7 @@ def _sweep(letter: str, records: list[Mapping[str, Any]], out: Console) -> None:
         entries = [record["implementations"].get(name, {}) for name in names]
         times = [seconds_text(entry["seconds"]) if "seconds" in entry else "—" for entry in entries]
         table.add_row(f"{record['shape'][letter]:,}", *times)
+    table.add_row(f"{letter}^", *(f"{exponents[name]:.2f}" if name in exponents else "—" for name in names))
     out.print(table)
 
 

@@ -19,7 +19,10 @@ class Sizes:
         source: (m, n, k) of correlation_distances.
         weighted: (n, k, R) of correlation_distance_weighted.
         all_pairs: (m, n, k) of pairwise_correlation_distances.
+        few_models: (m, n) of pairwise_correlation_distances of few models.
+        gradients: (n, k) of the gradient of correlation_distance.
         nearest: (m, n, k) of nearest_models; `top` of its neighbours.
+        nearest_peers: (m, n, k) of nearest_models beside other libraries, which are slow.
         memory: (n, k) of the pair whose memory is measured.
         sweep_n, sweep_k, sweep_m: the values on the plot's axes, with what stays fixed.
     """
@@ -31,7 +34,10 @@ class Sizes:
     source: tuple[int, int, int]
     weighted: tuple[int, int, int]
     all_pairs: tuple[int, int, int]
+    few_models: tuple[tuple[int, int], ...] = ((10, 50), (10, 100), (30, 50), (30, 100))
+    gradients: tuple[tuple[int, int], ...]
     nearest: tuple[int, int, int]
+    nearest_peers: tuple[int, int, int]
     top: int = 10
     memory: tuple[int, int]
     sweep_n: tuple[int, ...]
@@ -56,7 +62,9 @@ FULL = Sizes(
     source=(50, 2_000, 100),
     weighted=(2_000, 10, 200),
     all_pairs=(1_000, 200, 10),
+    gradients=((5_000, 10), (5_000, 128), (2_000, 512)),
     nearest=(20_000, 100, 10),
+    nearest_peers=(4_000, 100, 10),
     memory=(200_000, 64),
     sweep_n=(30, 100, 300, 1_000, 3_000, 10_000),
     sweep_k=(1, 3, 10, 30, 100, 300, 1_000),
@@ -72,7 +80,9 @@ QUICK = Sizes(
     source=(10, 1_000, 100),
     weighted=(500, 10, 100),
     all_pairs=(200, 100, 10),
+    gradients=((2_000, 10),),
     nearest=(2_000, 50, 10),
+    nearest_peers=(1_000, 50, 10),
     memory=(20_000, 64),
     sweep_n=(30, 300, 3_000),
     sweep_k=(1, 10, 100),

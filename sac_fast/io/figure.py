@@ -32,6 +32,7 @@ def make_figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as PlainFigure
+        from PIL import Image
     except ImportError as error:
         hint = "figures need matplotlib (pip install 'sac-fast[plots]')"
         raise FigureError(f"{hint}, which is not there: {describe_error(error)}") from error
@@ -40,8 +41,10 @@ def make_figure(size: tuple[float, float]) -> Any:
         """A figure that notebooks show, whatever their backend."""
 
         def _repr_png_(self) -> bytes:
-            content = io.BytesIO()
-            self.savefig(content, format="png", dpi=70)
+            drawn, content = io.BytesIO(), io.BytesIO()
+            self.savefig(drawn, format="png", dpi=70)
+            with Image.open(drawn) as image:  # a palette: a notebook is a file to commit
+                image.convert("RGB").quantize(64).save(content, format="png", optimize=True)
             return content.getvalue()
 
     figure = Figure(figsize=size, layout="constrained")

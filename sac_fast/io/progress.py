@@ -23,11 +23,20 @@ class ProgressBar:
         total: number of items; None: not known.
         unit: plural of the item, to show a rate, such as ``"models"``; empty: no rate.
         enabled: False shows nothing.
+        line_seconds: where stderr is no terminal, the least time between two lines.
     """
 
-    def __init__(self, description: str, total: int | None = None, unit: str = "", enabled: bool = True) -> None:
+    def __init__(
+        self,
+        description: str,
+        total: int | None = None,
+        unit: str = "",
+        enabled: bool = True,
+        line_seconds: float = LINE_SECONDS,
+    ) -> None:
         self._description, self._total, self._unit, self._enabled = description, total, unit, enabled
         self._done, self._start = 0, time.monotonic()
+        self._line_seconds = line_seconds
         self._next_line: float | None = None
         self._stack = ExitStack()
         self._bar: Any = None
@@ -52,7 +61,7 @@ class ProgressBar:
             self._bar = self._stack.enter_context(Progress(*columns, console=console, transient=True))
             self._task = self._bar.add_task(self._description, total=self._total, unit=self._unit, note="")
         else:
-            self._next_line = time.monotonic() + LINE_SECONDS
+            self._next_line = time.monotonic() + self._line_seconds
         return self
 
     def __exit__(
@@ -71,7 +80,7 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.update(self._task, advance=count, note=note)
         elif self._next_line is not None and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_SECONDS
+            self._next_line = time.monotonic() + self._line_seconds
             self._print_line(note)
 
     def _print_line(self, note: str) -> None:

@@ -70,10 +70,10 @@ def is_of_store(path: Path, store: Path) -> bool:
     limits = Limits()
     try:
         with open_model_file(path, limits, root=store) as handle:
-            head = handle.read(_HEAD_BYTES)
-            if _is_segment(head, file_size(handle)):
+            first = handle.read(_HEAD_BYTES)
+            if _is_segment(first, file_size(handle)):
                 return True
-            if not looks_like_safetensors(head, file_size(handle)):
+            if not looks_like_safetensors(first, file_size(handle)):
                 return False
             handle.seek(0)
             header = read_header(handle, repr(os.fspath(path)), limits)

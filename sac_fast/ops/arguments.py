@@ -81,11 +81,16 @@ def check_detached(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} must not require grad (the ops have no backward): expected {name}.detach()")
 
 
-def check_outputs(name: str, x: Tensor) -> None:
-    """Raise unless `x` is a dense, detached floating-point tensor of shape (n, k), n ≥ 2 and k ≥ 1."""
+def check_outputs_dtype(name: str, x: Tensor) -> None:
+    """Raise a TypeError unless `x` is dense and floating point."""
     if x.dtype not in FLOATING:
         raise TypeError(f"{name} must be floating point (float16, bfloat16, float32 or float64), got {x.dtype}")
     check_dense(name, x)
+
+
+def check_outputs(name: str, x: Tensor) -> None:
+    """Raise unless `x` is a dense, detached floating-point tensor of shape (n, k), n ≥ 2 and k ≥ 1."""
+    check_outputs_dtype(name, x)
     if x.dim() != 2:
         raise ValueError(f"{name} must have shape (n, k), got {tuple(x.shape)}")
     n, k = x.shape
@@ -148,6 +153,24 @@ def as_tensor(name: str, value: Any) -> Tensor:
     whole_steps = all(stride >= 0 and stride % value.itemsize == 0 for stride in value.strides)
     sharable = value.dtype.isnative and value.flags.writeable and value.flags.aligned and whole_steps
     return torch.from_numpy(value if sharable else np.array(value, dtype=native))
+
+
+def check_derivative(metric: str, comparison: str = "l1") -> None:
+    """Raise a ValueError for a metric or comparison without a gradient."""
+    if metric == "spearman":
+        raise ValueError("metric must be cosine, pearson or rbf where gradients are recorded, got 'spearman' (ranks)")
+    if comparison not in ("l1", "l2"):
+        raise ValueError(f"comparison must be l1 or l2 where gradients are recorded, got {comparison!r}")
+
+
+def check_upstream(grad: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
+    """Raise unless `grad` is the gradient of a result of `shape` on the device of `like`."""
+    check_outputs_dtype("grad", grad)
+    if grad.shape != shape:
+        raise ValueError(f"grad must have shape {shape}, got {tuple(grad.shape)}")
+    if grad.device != like.device:
+        raise ValueError(f"grad must be on {like.device} like a, got {grad.device}")
+    check_detached("grad", grad)
 
 
 def outputs_tensor(name: str, value: Any) -> Tensor:

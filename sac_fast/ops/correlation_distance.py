@@ -8,10 +8,20 @@ from torch import Tensor
 
 from .. import _backend
 from ..io.choices import Backend, Comparison, Metric, Precision
-from .arguments import DEFAULT_SIGMA, as_tensor, check_options, check_pair, result_dtype
+from . import reference
+from .arguments import (
+    DEFAULT_SIGMA,
+    as_tensor,
+    check_derivative,
+    check_options,
+    check_pair,
+    check_upstream,
+    finite_rows,
+    result_dtype,
+)
 from .cuda.correlation_distances import correlation_distances as cuda_distances
-from .dispatch import cpu_arguments, ranked_pair, register, view
-from .moments import distance_from_moments
+from .dispatch import cpu_arguments, gradient_buffers, ranked_pair, register, register_gradient, view, wanted_gradients
+from .moments import distance_from_moments, gradients_from_moments
 
 
 def correlation_distance(
@@ -34,7 +44,9 @@ def correlation_distance(
     * "cka": d = 1 − <HC^aH, HC^bH> / (|HC^aH| |HC^bH|), H = I − 11ᵀ/n
 
     Neither n×n matrix is stored. Identical models give exactly 0; the same call twice gives the same bits, for any
-    number of threads. For "rsa" and "cka" a matrix without variation correlates 0 with any other (d = 1).
+    number of threads. "l1" and "l2" of "cosine", "pearson" and "rbf" are differentiable once in a and b, in O(n·k)
+    memory; of |x| at 0, of identical models and for rows without direction the gradient is 0. For "rsa" and "cka" a
+    matrix without variation correlates 0 with any other (d = 1).
 
     Args:
         a: (n, k_a) outputs of the first model, float16, bfloat16, float32 or float64; any strides; tensor or
@@ -57,8 +69,8 @@ def correlation_distance(
 
     Raises:
         TypeError: not a dense floating-point matrix.
-        ValueError: shapes or devices that do not fit, unknown name, outputs that require grad, or NaN or Inf (the
-            message names the row).
+        ValueError: shapes or devices that do not fit, unknown name, NaN or Inf (the message names the row), or outputs
+            that require grad with a metric or comparison that has none.
         BackendError: the backend was asked for by name and is not there, or does not fit the device.
 
     Example:
@@ -105,3 +117,67 @@ def _cuda(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, prec
 
 
 _op = register("correlation_distance", check=_check, fake=_fake, cpu=_cpu, cuda=_cuda)
+
+
+def _check_backward(
+    grad: Tensor, a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, wants_a: bool, wants_b: bool
+) -> None:
+    check_pair(a, b)
+    check_upstream(grad, (), a)
+    check_options(sigma, metric=metric, comparison=comparison)
+    check_derivative(metric, comparison)
+
+
+def _fake_backward(
+    grad: Tensor, a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, wants_a: bool, wants_b: bool
+) -> tuple[Tensor, Tensor]:
+    return a.new_empty(a.shape if wants_a else (0,)), b.new_empty(b.shape if wants_b else (0,))
+
+
+def _cpu_backward(
+    grad: Tensor, a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, wants_a: bool, wants_b: bool
+) -> tuple[Tensor, Tensor]:
+    if comparison == "l2":
+        return _torch_backward(grad, a, b, metric, comparison, sigma, wants_a, wants_b)
+    grad_a, grad_b = gradient_buffers(a, b, wants_a, wants_b)
+    _backend.compiled().correlation_distance_backward_cpu(
+        view(a), view(b), metric, sigma, float(grad), *cpu_arguments(), grad_a.data_ptr(), grad_b.data_ptr()
+    )
+    return grad_a.to(a.dtype), grad_b.to(b.dtype)
+
+
+def _torch_backward(
+    grad: Tensor, a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, wants_a: bool, wants_b: bool
+) -> tuple[Tensor, Tensor]:
+    """By moments where they serve, else by definition, on any device; there is no CUDA kernel."""
+    found = gradients_from_moments(grad, a, b, metric) if comparison == "l2" else None
+    if found is None:
+        return _reference_backward(grad, a, b, metric, comparison, sigma, wants_a, wants_b)
+    return wanted_gradients(found, a, b, wants_a, wants_b)
+
+
+def _reference_backward(
+    grad: Tensor, a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float, wants_a: bool, wants_b: bool
+) -> tuple[Tensor, Tensor]:
+    finite_rows("a", a)
+    finite_rows("b", b)
+    found = reference.correlation_distance_backward(grad, a, b, metric=metric, comparison=comparison, sigma=sigma)
+    return wanted_gradients(found, a, b, wants_a, wants_b)
+
+
+_backward = register(
+    "correlation_distance",
+    "correlation_distance_backward",
+    check=_check_backward,
+    fake=_fake_backward,
+    cpu=_cpu_backward,
+    cuda=_torch_backward,
+    reference=_reference_backward,
+)
+
+
+def _check_gradient(a: Tensor, b: Tensor, metric: str, comparison: str, sigma: float) -> None:
+    check_derivative(metric, comparison)
+
+
+register_gradient("correlation_distance", _backward, _check_gradient)

@@ -44,7 +44,7 @@ def register(
     """
     row, name = OPS[op], schema or op
     signature = row.schemas[name]
-    names = [argument.split()[1] for argument in signature.partition("(")[2].partition(")")[0].split(",")]
+    names = [argument.split()[1] for argument in _arguments(signature)]
     place = names.index("backend")
     backends.setdefault("reference", _definition(row, names[:place] + names[place + 1 :]))
     if backends.keys() != row.backends.keys():
@@ -66,6 +66,37 @@ def register(
     torch.library.register_fake(f"sac_fast::{name}", fake_kernel, lib=_library)
     overload: Callable[..., Result] = getattr(torch.ops.sac_fast, name).default
     return gated(overload)
+
+
+def register_gradient(name: str, gradient: Callable[..., tuple[Tensor, Tensor]], check: Callable[..., None]) -> None:
+    """Register the derivative of an op in its first two tensors, a and b, with `torch.library`.
+
+    Args:
+        name: of the registered op.
+        gradient: the registered op that gives it: (grad, arguments …, wants_a, wants_b, backend) -> gradients.
+        check: raises for arguments that have no derivative, which are not a and b; called where one is recorded.
+    """
+    names = [argument.split()[1] for argument in _arguments(OPS[name].schemas[name])]
+    place = names.index("backend")
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        check(*inputs[:place])
+        tensors = [value for value in inputs if isinstance(value, Tensor)]
+        ctx.save_for_backward(*tensors)
+        ctx.options = inputs[len(tensors) : place + 1]
+
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        *options, backend = ctx.options
+        wants = ctx.needs_input_grad[:2]
+        found = gradient(grad, *ctx.saved_tensors, *options, *wants, backend)
+        wanted = [each if wants[i] else None for i, each in enumerate(found)]
+        return (*wanted, *[None] * (len(names) - 2))
+
+    torch.library.register_autograd(f"sac_fast::{name}", backward, setup_context=setup_context, lib=_library)
+
+
+def _arguments(signature: str) -> list[str]:
+    return signature.partition("(")[2].partition(")")[0].split(",")
 
 
 def _definition(op: Op, names: list[str]) -> Callable[..., Any]:
@@ -137,3 +168,22 @@ def ranked_models(name: str, models: list[Tensor], metric: str) -> tuple[VectorM
     if metric != "spearman":
         return cast(VectorMetric, metric), models
     return "pearson", [ranked(f"{name}[{i}]", model) for i, model in enumerate(models)]
+
+
+def gradient_buffers(a: Tensor, b: Tensor, wants_a: bool, wants_b: bool) -> tuple[Tensor, Tensor]:
+    """float64 memory for the gradients of a and b; none, at the null pointer, for one that nobody wants."""
+    first, second = (
+        torch.empty(x.shape if wants else (0,), dtype=torch.float64) for x, wants in ((a, wants_a), (b, wants_b))
+    )
+    return first, second
+
+
+def wanted_gradients(
+    found: tuple[Tensor, Tensor], a: Tensor, b: Tensor, wants_a: bool, wants_b: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients in the dtypes of a and b; empty ones in place of those that nobody wants."""
+    first, second = (
+        grad.to(x.dtype) if wants else x.new_empty(0)
+        for grad, x, wants in zip(found, (a, b), (wants_a, wants_b), strict=True)
+    )
+    return first, second

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .arguments import result_dtype
+from .arguments import finite_rows, result_dtype
 from .cuda.correlation_distance import normalised_pair
 
 # Below this share of the mean square, the variance is a result of cancellation: the two-pass definition is needed.
@@ -38,6 +38,29 @@ def distance_from_moments(a: Tensor, b: Tensor, metric: str, comparison: str, si
         if distance is not None:
             return distance.to(result_dtype(a, b))
     return reference.correlation_distance(a, b, metric=metric, comparison=comparison, sigma=sigma)
+
+
+def gradients_from_moments(grad: Tensor, a: Tensor, b: Tensor, metric: str) -> tuple[Tensor, Tensor] | None:
+    """Gradients of "l2" with respect to a and b, times `grad`, float64; None where the moments do not serve.
+
+    With D = ÂÂᵀ − B̂B̂ᵀ, ∂d/∂Â = 2 DÂ / (n² d) and DÂ = Â(ÂᵀÂ) − B̂(B̂ᵀÂ); likewise for B̂.
+    """
+    if metric == "rbf" or max(a.shape[1], b.shape[1]) > a.shape[0]:
+        return None
+    finite_rows("a", a)
+    finite_rows("b", b)
+    sides = reference.directions_and_norms(a, metric), reference.directions_and_norms(b, metric)
+    (rows_a, _), (rows_b, _) = sides
+    if torch.equal(rows_a, rows_b):
+        return torch.zeros_like(rows_a), torch.zeros_like(rows_b)
+    aa, bb, ab = rows_a.T @ rows_a, rows_b.T @ rows_b, rows_a.T @ rows_b
+    squares = (aa.square().sum() + bb.square().sum() - 2.0 * ab.square().sum()).clamp(min=0.0)  # (n d)²
+    scale = torch.where(squares > 0, 2.0 * grad.double() / (len(rows_a) * squares.sqrt()), 0.0)
+    towards = (rows_a @ aa - rows_b @ ab.T) * scale, (rows_b @ bb - rows_a @ ab) * scale
+    first, second = (
+        reference.through_normalisation(*side, each, metric) for side, each in zip(sides, towards, strict=True)
+    )
+    return first, second
 
 
 def comparison_from_rows(rows_a: Tensor, rows_b: Tensor, comparison: str) -> Tensor | None:

@@ -86,13 +86,23 @@ _ROWS = (
     ),
     _declare(
         "correlation_distance",
-        ({"a": "outputs", "b": "same probes", **_OPTIONS, "comparison": "comparison", "precision": "precision"},),
+        (
+            {
+                "a": "differentiable",
+                "b": "differentiable, same probes",
+                **_OPTIONS,
+                "comparison": "comparison",
+                "precision": "precision",
+            },
+        ),
         f"(Tensor a, Tensor b, str metric, str comparison, float sigma, {_LEVEL}) -> Tensor",
         {
             "cpu": Support(comparisons=COMPARISONS, shapes=f"any; {_MOMENTS}"),
             "cuda": Support(comparisons=COMPARISONS, shapes=f"{_TILES}the float64 kernel; {_MOMENTS}"),
             "reference": Support(comparisons=COMPARISONS, compiled=False),
         },
+        correlation_distance_backward="(Tensor grad, Tensor a, Tensor b, str metric, str comparison, float sigma,"
+        " bool wants_a, bool wants_b, str backend) -> (Tensor, Tensor)",
     ),
     _declare(
         "correlation_distances",
@@ -133,9 +143,11 @@ _ROWS = (
     ),
     _declare(
         "correlation_distance_weighted",
-        ({"a": "outputs", "b": "same probes", "weights": "weights", **_OPTIONS},),
+        ({"a": "differentiable", "b": "differentiable, same probes", "weights": "weights", **_OPTIONS},),
         "(Tensor a, Tensor b, Tensor weights, str metric, float sigma, str backend) -> Tensor",
         {"cpu": Support(), "reference": _REFERENCE},
+        correlation_distance_weighted_backward="(Tensor grad, Tensor a, Tensor b, Tensor weights, str metric,"
+        " float sigma, bool wants_a, bool wants_b, str backend) -> (Tensor, Tensor)",
     ),
     _declare(
         "jpeg_roundtrip",

@@ -132,7 +132,7 @@ class Pack:
         size = sum(outputs.nbytes for outputs in self.outputs)
         require(size < MAX_PACK_BYTES - (4 << 20), f"a pack must stay under {MAX_PACK_BYTES:,} bytes", size)
         arrays = {str(i): outputs.numpy() for i, outputs in enumerate(self.outputs)}
-        save_container(path, PACK_KIND, arrays, self._about())
+        save_container(path, PACK_KIND, arrays, self.metadata())
         with open_regular(path) as handle:
             return sha256_stream(handle)
 
@@ -150,7 +150,8 @@ class Pack:
             "siblings": sum(member.role == "siblings" for member in self.members),
         }
 
-    def _about(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
+        """What the file says beside the outputs."""
         probes = {"hash": self.probe_hash, "count": self.count, "at": self.probes_at}
         members = [dataclasses.asdict(member) for member in self.members]
         return {"created": self.created, "note": self.note, "probes": probes, "members": members}

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import ProbeError
 
@@ -50,3 +51,11 @@ def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise a ProbeError if the value is none of those allowed."""
     if value not in allowed:
         raise ProbeError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
+def check_images(images: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> None:
+    """Raise a ProbeError unless they are uint8 ``(n, H, W, 3)``, none of them 0, with no labels or int64 ``(n,)``."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        raise ProbeError(f"images must be uint8 (n, H, W, 3), none of them 0, got {images.dtype} {images.shape}")
+    if labels is not None and (labels.dtype != np.int64 or labels.shape != images.shape[:1]):
+        raise ProbeError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")

@@ -16,7 +16,7 @@ from ..io.container import load_container, save_container
 from ..io.files import StrPath
 from ..io.hashing import content_hash
 from ..io.html import html_pairs
-from .arguments import as_integer
+from .arguments import as_integer, check_images
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
 from .contact_sheet import draw_images
 from .engines import compress
@@ -51,10 +51,7 @@ class ProbeSet:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-            raise ProbeError(f"images must be uint8 (n, H, W, 3), none of them 0, got {images.dtype} {images.shape}")
-        if labels is not None and (labels.dtype != np.int64 or labels.shape != images.shape[:1]):
-            raise ProbeError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
+        check_images(images, labels)
         object.__setattr__(self, "images", _frozen(images))
         object.__setattr__(self, "labels", None if labels is None else _frozen(labels))
         object.__setattr__(self, "provenance", json_copy(self.provenance, ProbeError))

@@ -10,10 +10,13 @@ import torch
 from support.prediction_server import LABELS, PredictionServer, scores_of
 
 import sac_fast
+from sac_fast.audit.case import load_case
 from sac_fast.audit.family import plan_family
+from sac_fast.audit.gather import Found
 from sac_fast.audit.plan import plan_case
 from sac_fast.audit.protocol import ProtocolError
 from sac_fast.audit.specs import ModelSpec
+from sac_fast.audit.weights import compare_files
 from sac_fast.errors import FileFormatError, ModelError
 from sac_fast.report import check_report, write_report
 from sac_fast.verify.case_folder import CaseFolder
@@ -237,7 +240,13 @@ def test_weights_and_claims_stand_beside_the_verdicts(folder):
     page = pathlib.Path("case-audit/report.html").read_text()
     assert "contradicted" in page
     assert "consistent" in page
-    assert audit("weights = false\n" + text, "off.toml")["tests"][0]["verdicts"]["weights"] == {}
+    pathlib.Path("off.toml").write_text("weights = false\n" + text)
+    source, tuned = (
+        Found(name, ModelSpec(path=name), entry=sac_fast.ModelEntry(name, pathlib.Path(name)))
+        for name in ("mine.safetensors", "theirs/tuned.safetensors")
+    )
+    assert list(compare_files(load_case("case.toml"), source, [tuned])[0]) == ["theirs/tuned.safetensors"]
+    assert compare_files(load_case("off.toml"), source, [tuned]) == ({}, {})
 
 
 def test_wrong_keys_are_refused(folder):

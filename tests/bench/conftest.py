@@ -14,7 +14,10 @@ TINY = sizes.Sizes(
     source=(3, 30, 4),
     weighted=(30, 4, 5),
     all_pairs=(9, 20, 3),
+    few_models=((5, 12),),
+    gradients=((40, 3),),
     nearest=(40, 20, 3),
+    nearest_peers=(60, 20, 3),
     top=3,
     memory=(300, 4),
     sweep_n=(10, 20),
@@ -33,6 +36,11 @@ def no_pykeops(monkeypatch):
     monkeypatch.setitem(sys.modules, "pykeops.torch", None)
     monkeypatch.setattr(harness, "_BLOCK_SECONDS", 1e-4)
     monkeypatch.setattr(harness, "_PAUSE_SECONDS", 0)
+
+
+@pytest.fixture
+def tiny_sizes():
+    return TINY
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The benchmarks at tiny sizes: results are checked before they are timed, nothing is skipped in silence."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,7 +10,8 @@ import torch
 
 import sac_fast
 from sac_fast import _backend
-from sac_fast.bench import harness, limits, peers, run_bench
+from sac_fast.bench import harness, limits, peers, run, run_bench
+from sac_fast.bench.growth import growth_exponents
 from sac_fast.bench.harness import Case, Implementation, Target, WrongResultError, measure
 from sac_fast.bench.machine import environment
 from sac_fast.bench.memory import memory_record
@@ -70,6 +72,50 @@ def test_a_peer_that_fails_or_is_missing_is_reported():
     )
     assert record["implementations"]["broken"] == {"refused": "failed: RuntimeError: no compiler"}
     assert record["implementations"]["absent"] == {"missing": "absent is not installed"}
+
+
+@pytest.mark.parametrize(
+    ("found", "words"), [(0.95, None), (0.5, "peer must find 90% of the right answers, got 50.0%")]
+)
+def test_an_approximate_peer_is_checked_by_its_recall(found, words):
+    seen = []
+    peer = Implementation(
+        "peer", lambda: 7.0, recall=lambda result, before: seen.append((result, dict(before))) or found
+    )
+    entry = measure(case(Implementation("sac_fast", lambda: 1.0), peer), {}, 1)["implementations"]["peer"]
+    assert seen == [(7.0, {"sac_fast": 1.0})]
+    assert entry["recall"] == found
+    assert entry.get("refused") == words
+    assert ("seconds" in entry) == (words is None)
+
+
+def test_exponents_are_slopes_through_the_larger_sizes():
+    def record(n, **seconds):
+        entries = {name: {"seconds": value} for name, value in seconds.items()}
+        return {"sweep": "n", "shape": {"n": n}, "implementations": entries | {"absent": {"missing": "why"}}}
+
+    # a constant cost up to 100, then n²
+    records = [
+        record(10, ours=1.0),
+        record(100, ours=1.0),
+        record(1_000, ours=4.0),
+        record(10_000, ours=400.0, late=1.0),
+    ]
+    assert growth_exponents([*records, {"sweep": None}]) == {"n": {"ours": pytest.approx(2.0)}}
+
+
+@needs_kernels
+def test_results_are_kept_after_each_op(tiny_sizes, monkeypatch, capsys):
+    monkeypatch.setattr(run, "QUICK", dataclasses.replace(tiny_sizes, sweep_m=(4,)))
+    kept = []
+    ops = ["correlation_vector", "pairwise_correlation_distances"]
+    found = run_bench(ops, quick=True, threads=1, keep=lambda results: kept.append(json.loads(json.dumps(results))))
+    assert [(each["complete"], len(each["records"])) for each in kept] == [(False, 1), (False, 4), (True, 4)]
+    assert found["records"][0]["case"] == kept[0]["records"][0]["case"]
+    # stderr is no terminal: a line for each case
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("benchmarks: ")]
+    assert len(lines) == 4
+    assert lines[0].startswith("benchmarks: 1 of 4, correlation_vector, n = 30")
 
 
 def test_our_own_failure_is_not_hidden():
@@ -171,8 +217,12 @@ def test_results_judge_targets(results):
     memory = by_case["memory, pair, n = 300, k = 4"]
     assert memory["targets"][0]["met"] is True
     assert memory["agreement"]["peak_bytes_above_inputs"] < 300e6
-    (nearest,) = [record for record in results["records"] if record["op"] == "nearest_models"]
+    nearest, libraries = [record for record in results["records"] if record["op"] == "nearest_models"]
     assert nearest["agreement"]["equal_entries"] == 1.0
+    assert any(name.startswith("faiss-cpu") for name in libraries["implementations"])
+    gradient = by_case["gradient of a pair, n = 40, k = 3, cosine"]
+    assert [target["at_most"] for target in gradient["targets"]] == [4.5, 3]
+    assert all(target["value"] > 0 for target in gradient["targets"])
     assert by_case["pair, n = 40, k = 3, cosine"]["agreement"] == {"same_bits_on_1_thread": 1.0}
     (source,) = [record for record in results["records"] if record["op"] == "correlation_distances"]
     assert source["shape"] == {"m": 3, "n": 30, "k": 4}

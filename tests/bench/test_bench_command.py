@@ -81,6 +81,22 @@ def test_command_prints_tables_and_replaces_only_when_forced(call, tmp_path):
     assert call("bench", "--out", tmp_path, "--force")[0] == 0
 
 
+def test_command_runs_one_op_alone(call, tmp_path, monkeypatch, results):
+    asked = []
+
+    def run_ops(ops, **options):
+        asked.append(ops)
+        return results | {"records": [record for record in results["records"] if record["sweep"] is None]}
+
+    monkeypatch.setattr("sac_fast.bench.report.run_bench", run_ops)
+    # without a sweep there is nothing to plot
+    code, _, err = call("bench", "--out", tmp_path, "--only", "nearest_models", "--only", "correlation_distance")
+    assert (code, err) == (0, "")
+    assert asked == [["correlation_distance", "nearest_models"]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.csv", "results.json"]
+    assert call("bench", "--only", "everything")[0] == 2
+
+
 def test_command_asked_wrongly(call, tmp_path):
     assert call("bench", "--threads", "0")[0] == 2
     assert call("bench", "--out", tmp_path / "no" / "folder")[0] == 1

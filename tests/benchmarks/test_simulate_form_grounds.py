@@ -21,7 +21,7 @@ def run(tmp_path, monkeypatch, repetitions):
 
 
 def test_honest_models_and_copies(tmp_path, monkeypatch):
-    code, found = run(tmp_path, monkeypatch, 4)
+    code, found = run(tmp_path, monkeypatch, 2)
     assert (code, found["violations"]) == (0, [])
     assert found["kind"] == simulate_form_grounds.KIND
     assert len(found["rates"]) == 2 * 4 * 2
@@ -38,6 +38,6 @@ def test_suspects_that_were_made_from_the_source_are_told(tmp_path, monkeypatch)
         return models
 
     monkeypatch.setattr(simulate_form_grounds, "make_models", leaking)
-    code, found = run(tmp_path, monkeypatch, 2)
+    code, found = run(tmp_path, monkeypatch, 1)
     assert code == 1
     assert {row["ground"] for row in found["violations"]} == {"siblings", "siblings, max-T", "contrast", "given cohort"}

@@ -12,6 +12,7 @@
 #include "byte_vectors.h"
 #include "cpu/detail/parallel.h"
 #include "definition.h"
+#include "expect.h"
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_weighted.h"
 #include "sac/correlation_distances.h"
@@ -23,25 +24,11 @@
 namespace {
 
 using namespace definition;
+using namespace expectations;
 using sac::InstructionSet;
 using sac::MatrixView;
 using sac::Metric;
 using sac::Subsampling;
-
-int failures = 0;
-
-void expect(bool holds, const char* what) {
-  if (holds) return;
-  std::printf("%s\n", what);
-  ++failures;
-}
-
-void expect_near(double actual, double expected, double tolerance, const char* what, std::int64_t n, std::int64_t k) {
-  if (std::fabs(actual - expected) <= tolerance) return;
-  std::printf("%s n=%ld k=%ld: expected %.9g, got %.9g\n", what, static_cast<long>(n), static_cast<long>(k), expected,
-              actual);
-  ++failures;
-}
 
 std::vector<sac::CpuOptions> options_of_each_set() {
   std::vector<sac::CpuOptions> all;
@@ -93,6 +80,38 @@ void correlation_distance_weighted(const Case<T>& c, const sac::CpuOptions& opti
       expect_near(distances[r], distance_by_definition(c.matrices[0], c.matrices[j], &weights[r * n], n), c.tolerance,
                   "correlation_distance_weighted", c.n, c.k);
   }
+}
+
+// Plain and with two weightings, of which one counts negative; both gradients at a time, and one alone.
+template <typename T>
+void gradients(const Case<T>& c, const sac::CpuOptions& options) {
+  const std::size_t n = static_cast<std::size_t>(c.n);
+  std::vector<double> weights(2 * n);
+  for (std::size_t e = 0; e < 2 * n; ++e) weights[e] = static_cast<double>((7 * e + e / 5) % 4 + 1);
+  const double shares[2] = {0.5, -2};
+  for (const std::size_t j : {1u, 2u, 3u})
+    for (const bool weighted : {false, true}) {
+      const auto w = weighted ? weights_by_definition(weights, shares, n) : std::vector<Real>(n * n, Real{3} / n / n);
+      const auto &a = c.models[0], &b = c.models[j];
+      const auto wanted_a = gradient_by_definition(a, c.matrices[0], c.matrices[j], c.metric, w);
+      const auto wanted_b = gradient_by_definition(b, c.matrices[j], c.matrices[0], c.metric, w);
+      std::vector<double> grad_a(wanted_a.size()), grad_b(wanted_b.size()), alone(wanted_b.size());
+      const auto run = [&](double* first, double* second) {
+        if (weighted)
+          sac::correlation_distance_weighted_backward_cpu(c.views[0], c.views[j], weights.data(), 2, c.metric, c.sigma,
+                                                          shares, options, first, second);
+        else
+          sac::correlation_distance_backward_cpu(c.views[0], c.views[j], c.metric, c.sigma, 3, options, first, second);
+      };
+      run(grad_a.data(), grad_b.data());
+      run(nullptr, alone.data());
+      expect(alone == grad_b, "gradients: one gradient alone must be that of both");
+      const double tolerance = 10 * c.tolerance / static_cast<double>(n);
+      for (std::size_t e = 0; e < grad_a.size(); ++e)
+        if (!std::isnan(wanted_a[e])) expect_near(grad_a[e], wanted_a[e], tolerance, "gradient of a", c.n, c.k);
+      for (std::size_t e = 0; e < grad_b.size(); ++e)
+        if (!std::isnan(wanted_b[e])) expect_near(grad_b[e], wanted_b[e], tolerance, "gradient of b", c.n, c.k);
+    }
 }
 
 template <typename T>
@@ -237,6 +256,7 @@ struct Check {
 #define SAC_CHECK(name) {#name, name, nullptr, nullptr}
 constexpr Check kChecks[] = {SAC_OP_CHECK(correlation_distance),
                              SAC_OP_CHECK(correlation_distance_weighted),
+                             SAC_OP_CHECK(gradients),
                              SAC_OP_CHECK(correlation_distances),
                              SAC_OP_CHECK(pairwise_correlation_distances),
                              SAC_OP_CHECK(correlation_vector),

@@ -76,4 +76,60 @@ inline double distance_by_definition(const std::vector<Real>& c_a, const std::ve
   return static_cast<double>(sum);
 }
 
+// W_ij = Σ_r shares_r w_ri w_rj / (Σ_i w_ri)² of two weightings.
+inline std::vector<Real> weights_by_definition(const std::vector<double>& w, const double* shares, std::size_t n) {
+  std::vector<Real> all(n * n);
+  for (std::size_t r = 0; r < 2; ++r) {
+    Real total = 0;
+    for (std::size_t i = 0; i < n; ++i) total += w[r * n + i];
+    for (std::size_t e = 0; e < n * n; ++e)
+      all[e] += shares[r] * (w[r * n + e / n] / total) * (w[r * n + e % n] / total);
+  }
+  return all;
+}
+
+// The gradient of Σ_ij W_ij |C^a_ij − C^b_ij| in the entries of a, W symmetric: through the rows' normalisation. NaN
+// for rows with a difference whose sign float32 cannot tell.
+template <typename T>
+std::vector<double> gradient_by_definition(const Model<T>& a, const std::vector<Real>& c_a,
+                                           const std::vector<Real>& c_b, sac::Metric metric,
+                                           const std::vector<Real>& w) {
+  std::vector<Real> unit(static_cast<std::size_t>(a.n * a.k)), norms(static_cast<std::size_t>(a.n));
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    Real mean = 0, squares = 0;
+    if (metric == sac::Metric::pearson)
+      for (std::int64_t l = 0; l < a.k; ++l) mean += a.at(i, l) / a.k;
+    for (std::int64_t l = 0; l < a.k; ++l) squares += (a.at(i, l) - mean) * (a.at(i, l) - mean);
+    norms[static_cast<std::size_t>(i)] = squares > 1e-30 ? std::sqrt(squares) : 0;
+    for (std::int64_t l = 0; l < a.k; ++l)
+      unit[static_cast<std::size_t>(i * a.k + l)] = squares > 1e-30 ? (a.at(i, l) - mean) / std::sqrt(squares) : 0;
+  }
+  std::vector<double> gradient(unit.size());
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    std::vector<Real> row(static_cast<std::size_t>(a.k));
+    bool is_sure = true;
+    for (std::int64_t j = 0; j < a.n; ++j) {
+      const auto at = static_cast<std::size_t>(i * a.n + j);
+      const Real apart = c_a[at] - c_b[at], sign = std::fabs(apart) < 1e-12 ? 0 : apart > 0 ? 1 : -1;
+      if (sign != 0 && std::fabs(apart) < 1e-6) is_sure = false;
+      const Real slope = 2 * w[at] * sign * (metric == sac::Metric::rbf ? 2 * c_a[at] : Real{1});  // 2σ² = 1
+      for (std::int64_t l = 0; l < a.k; ++l)
+        row[static_cast<std::size_t>(l)] += slope * unit[static_cast<std::size_t>(j * a.k + l)];
+    }
+    Real along = 0, mean = 0;
+    for (std::int64_t l = 0; l < a.k; ++l) {
+      along += row[static_cast<std::size_t>(l)] * unit[static_cast<std::size_t>(i * a.k + l)];
+      if (metric == sac::Metric::pearson) mean += row[static_cast<std::size_t>(l)] / a.k;
+    }
+    if (norms[static_cast<std::size_t>(i)] == 0) continue;
+    for (std::int64_t l = 0; l < a.k; ++l) {
+      const auto at = static_cast<std::size_t>(i * a.k + l);
+      gradient[at] = !is_sure ? NAN
+                              : static_cast<double>((row[static_cast<std::size_t>(l)] - mean - along * unit[at]) /
+                                                    norms[static_cast<std::size_t>(i)]);
+    }
+  }
+  return gradient;
+}
+
 }  // namespace definition

@@ -18,6 +18,7 @@ from support.store_models import result
 from torch import nn
 
 from sac_fast import Fingerprint, ProbeSet, save_weights
+from sac_fast.packs.make import make_pack
 from sac_fast.store import ModelStore
 
 _MAX_SEED_BYTES = 1 << 16
@@ -121,6 +122,13 @@ def provenance() -> list[bytes]:
     from sac_fast.probes import cutmix
 
     return [json.dumps(p.provenance).encode() for p in (_probes(), cutmix(_probes()).jpeg(severity=1), _fingerprint())]
+
+
+def packs() -> list[bytes]:
+    """Metadata of packs as JSON, sealed after it was changed."""
+    prints = [_fingerprint(), _fingerprint().with_kind("same-data")]
+    made = [make_pack([fp], _probes(), probes_at="https://example.org/p", note="x") for fp in prints]
+    return [json.dumps(pack.metadata()).encode() for pack in made]
 
 
 def store() -> list[bytes]:

@@ -22,12 +22,23 @@ def registered(name, backend):
     return {
         "correlation_matrix": (outputs[0], "cosine", 0.7, backend),
         "correlation_distance": (*outputs[:2], "rbf", "l1", 0.7, backend, "highest"),
+        "correlation_distance_backward": (torch.tensor(0.5), *outputs[:2], "rbf", "l1", 0.7, True, True, backend),
         "correlation_distances": (outputs[0], outputs, "cosine", 0.7, backend, "highest"),
         "pairwise_correlation_distances": (outputs, "rbf", 0.7, backend, "highest"),
         "correlation_vector": (outputs[0], "pearson", 0.7, backend),
         "nearest_models": (outputs, outputs[:1], "cosine", 0.7, 2, 0, backend),
         "nearest_vectors": (vectors, vectors[:2], 2, 0, backend),
         "correlation_distance_weighted": (*outputs[:2], torch.ones(3, 9), "cosine", 0.7, backend),
+        "correlation_distance_weighted_backward": (
+            torch.tensor([0.5, -1.0, 2.0]),
+            *outputs[:2],
+            torch.ones(3, 9),
+            "cosine",
+            0.7,
+            True,
+            False,
+            backend,
+        ),
         "jpeg_roundtrip": (images, torch.tensor([30, 60], dtype=torch.uint8), "4:2:0", backend),
     }[name]
 

@@ -77,7 +77,8 @@ def _images(dtype: torch.dtype, generator: torch.Generator) -> Tensor:
 
 _MAKERS: Mapping[str, Callable[[torch.dtype, torch.Generator], Any]] = {
     "outputs": _outputs,
-    "same probes": _outputs,
+    "differentiable": _outputs,
+    "differentiable, same probes": _outputs,
     "models": _models,
     "vectors": _vectors,
     "same vectors": _vectors,
@@ -129,6 +130,7 @@ _OUTPUTS = [
     _GRAD,
     *_NOT_FINITE,
 ]
+_DIFFERENTIABLE = [bad for bad in _OUTPUTS if bad is not _GRAD]
 _SAME_PROBES = [
     BadValue(lambda x: x[:-1], ValueError, f"^{{name}} must have {PROBES} rows like .*, got {PROBES - 1}"),
     BadValue(lambda x: x.to("meta"), ValueError, "^{name} must be on cpu like .*, got meta"),
@@ -216,7 +218,8 @@ def _not_one_of(*wrong: object) -> list[BadValue]:
 # Bad values by kind
 BAD: Mapping[str, list[BadValue]] = {
     "outputs": _OUTPUTS,
-    "same probes": [*_OUTPUTS, *_SAME_PROBES],
+    "differentiable": _DIFFERENTIABLE,
+    "differentiable, same probes": [*_DIFFERENTIABLE, *_SAME_PROBES],
     "models": _MODELS_BAD,
     "vectors": _VECTORS,
     "same vectors": [*_VECTORS, *_SAME_VECTORS],

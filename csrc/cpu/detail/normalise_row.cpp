@@ -25,15 +25,16 @@ double largest_magnitude(const double* v, std::int64_t k) {
 }
 
 // To magnitude 1, unless it is near it already: no square may overflow or vanish. Division, not a product with the
-// reciprocal: the reciprocal of a subnormal number overflows.
-void scale(double* v, std::int64_t k, double largest) {
-  if (largest > 1e-100 && largest < 1e100) return;
+// reciprocal: the reciprocal of a subnormal number overflows. Returns what it divided by.
+double scale(double* v, std::int64_t k, double largest) {
+  if (largest > 1e-100 && largest < 1e100) return 1.0;
   for (std::int64_t j = 0; j < k; ++j) v[j] /= largest;
+  return largest;
 }
 
 }  // namespace
 
-RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* out) {
+RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* out, double* norm) {
   switch (x.dtype) {
     case DType::float16: read_row<Float16>(x, i, out); break;
     case DType::bfloat16: read_row<BFloat16>(x, i, out); break;
@@ -44,7 +45,7 @@ RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* 
   const double largest = largest_magnitude(out, k);
   if (std::isinf(largest)) return RowKind::not_finite;
   if (largest == 0) return RowKind::zero;
-  scale(out, k, largest);
+  double scaled = scale(out, k, largest);
   if (centre) {
     // Shifted by the first entry before the mean is taken: a constant row becomes exactly zero.
     const double first = out[0];
@@ -57,12 +58,13 @@ RowKind normalise_row(const MatrixView& x, std::int64_t i, bool centre, double* 
       largest_centred = std::fmax(largest_centred, std::fabs(out[j]));
     }
     if (largest_centred == 0) return RowKind::zero;
-    scale(out, k, largest_centred);
+    scaled *= scale(out, k, largest_centred);
   }
   double squares = 0;
   for (std::int64_t j = 0; j < k; ++j) squares += out[j] * out[j];
   const double inverse = 1.0 / std::sqrt(squares);
   for (std::int64_t j = 0; j < k; ++j) out[j] *= inverse;
+  if (norm) *norm = std::sqrt(squares) * scaled;
   return RowKind::ordinary;
 }
 

@@ -9,6 +9,12 @@
 
 #include "cpu/kernels/simd.h"
 
+#if SAC_VECTOR_BYTES == 64
+#define SAC_VECTOR_REGISTER "v"
+#else
+#define SAC_VECTOR_REGISTER "x"
+#endif
+
 namespace sac {
 namespace {
 
@@ -38,6 +44,17 @@ inline ByteSum byte_distance(ByteRow a, ByteRow b) {
   ByteSum s{};
   for (int i = 0; i < SAC_VECTOR_BYTES; ++i) s[i % kByteLanes] += d[i];
   return s;
+#endif
+}
+
+// The compiler would read the column once more for each row, from the cache, whose ports the rows need.
+inline __attribute__((always_inline)) void keep_in_register(ByteRow& row) {
+#if defined(__SSE2__)
+  __asm__("" : "+" SAC_VECTOR_REGISTER(row));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(row));
+#else
+  (void)row;
 #endif
 }
 
@@ -72,8 +89,10 @@ inline __attribute__((always_inline)) ByteSum reduce_lanes(const ByteSum* s) {
     return add_lane_pairs<Count / 2>(reduce_lanes<Count / 2>(s), reduce_lanes<Count / 2>(s + Count / 2));
 }
 
+// `ahead` are the rows that come next.
 template <bool Add>
 inline __attribute__((always_inline)) void byte_tile(const std::uint8_t* const (&x)[kByteTileRows],
+                                                     const std::uint8_t* const (&ahead)[kByteTileRows],
                                                      const std::uint8_t* const* y, std::int64_t from, std::int64_t to,
                                                      std::int32_t* sums) {
   constexpr int tile = kByteTileRows * kByteTileColumns;
@@ -84,10 +103,14 @@ inline __attribute__((always_inline)) void byte_tile(const std::uint8_t* const (
   for (std::int64_t e = from; e < to; e += SAC_VECTOR_BYTES) {
     ByteRow row[kByteTileRows];
 #pragma GCC unroll 2
-    for (int i = 0; i < kByteTileRows; ++i) row[i] = *reinterpret_cast<const ByteRow*>(x[i] + e);
+    for (int i = 0; i < kByteTileRows; ++i) {
+      row[i] = *reinterpret_cast<const ByteRow*>(x[i] + e);
+      __builtin_prefetch(ahead[i] + e, 0, 3);
+    }
 #pragma GCC unroll 8
     for (int j = 0; j < kByteTileColumns; ++j) {
-      const ByteRow b = *reinterpret_cast<const ByteRow*>(column[j] + e);
+      ByteRow b = *reinterpret_cast<const ByteRow*>(column[j] + e);
+      keep_in_register(b);
 #pragma GCC unroll 2
       for (int i = 0; i < kByteTileRows; ++i) acc[i][j] += byte_distance(row[i], b);
     }
@@ -112,18 +135,44 @@ inline __attribute__((always_inline)) void byte_tile(const std::uint8_t* const (
     }
 }
 
-void byte_columns(const std::uint8_t* const* x, std::int64_t rows, const std::uint8_t* const* y, std::int64_t from,
-                  std::int64_t to, bool add, std::int32_t* sums) {
+// Brings a share of the columns that come next into the L2 cache, while others are compared.
+class NextColumns {
+ public:
+  NextColumns(const std::uint8_t* const* columns, std::int64_t from, std::int64_t lines, std::int64_t steps)
+      : columns_(columns), from_(from), lines_(lines), share_((lines * kByteColumns + steps - 1) / steps) {}
+
+  void fetch_share() {
+    if (!columns_) return;
+    for (std::int64_t s = 0; s < share_ && column_ < kByteColumns; ++s) {
+      __builtin_prefetch(columns_[column_] + from_ + 64 * line_, 0, 2);
+      if (++line_ == lines_) line_ = 0, ++column_;
+    }
+  }
+
+ private:
+  const std::uint8_t* const* columns_;
+  const std::int64_t from_, lines_, share_;
+  std::int64_t line_ = 0;
+  int column_ = 0;
+};
+
+void byte_columns(const std::uint8_t* const* x, std::int64_t rows, const std::uint8_t* const* y,
+                  const std::uint8_t* const* next, std::int64_t from, std::int64_t to, bool add, std::int32_t* sums) {
   const std::int64_t lines = (to - from) / 64, chunks = (to - from + kByteChunk - 1) / kByteChunk;
+  NextColumns ahead(next, from, lines, chunks * ((rows + kByteTileRows - 1) / kByteTileRows));
   for (std::int64_t c = 0; c < chunks; ++c) {
     const std::int64_t first = from + lines * c / chunks * 64, last = from + lines * (c + 1) / chunks * 64;
     for (std::int64_t i = 0; i < rows; i += kByteTileRows) {
-      const std::uint8_t* const tile_rows[kByteTileRows] = {x[i], x[i + 1 < rows ? i + 1 : i]};
+      const std::int64_t end = rows - 1;
+      const auto row = [=](std::int64_t at) { return x[at < end ? at : end]; };
+      const std::uint8_t* const tile_rows[kByteTileRows] = {x[i], row(i + 1)};
+      const std::uint8_t* const rows_ahead[kByteTileRows] = {row(i + 2), row(i + 3)};
+      ahead.fetch_share();
       for (int j = 0; j < kByteColumns; j += kByteTileColumns) {
         if (add || c > 0)
-          byte_tile<true>(tile_rows, y + j, first, last, sums + i * kByteColumns + j);
+          byte_tile<true>(tile_rows, rows_ahead, y + j, first, last, sums + i * kByteColumns + j);
         else
-          byte_tile<false>(tile_rows, y + j, first, last, sums + i * kByteColumns + j);
+          byte_tile<false>(tile_rows, rows_ahead, y + j, first, last, sums + i * kByteColumns + j);
       }
     }
   }

@@ -52,6 +52,23 @@ template <typename T>
 using WeightedSums = void (*)(const T* values, std::int64_t lines, const T* u, const T* v, std::int64_t stride,
                               double* sums);
 
+// The block (p, q) of W ∘ S and, of rbf, of W ∘ S ∘ C^a in `a` and W ∘ S ∘ C^b in `b`, width × width, row by row. S is
+// the sign of C^a − C^b, 0 where they differ by no more than `equal`; W_ij = <u_i, u_j> − <v_i, v_j> of the pair (u, v)
+// in `weights`, 1 without it.
+template <typename T>
+using SignBlock = void (*)(const PackedPairView<T>&, const PackedPairView<T>* weights, std::int64_t p, std::int64_t q,
+                           T equal, T* a, T* b);
+
+// Transposes a block of width × width.
+template <typename T>
+using TransposeBlock = void (*)(const T* block, T* out);
+
+// sums[l] += Σ_p Σ_r x_p[l][r] · block_p[r] for `count` lines l of a panel, `step` lines apart in x and sums alike: the
+// products of `panels` panels x_p, panel_size apart, with as many blocks that follow each other.
+template <typename T>
+using AddProducts = void (*)(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels,
+                             std::int64_t count, std::int64_t step, T* sums);
+
 // The block (p, q) of C, width × width, row by row, into `out` (64-byte aligned).
 template <typename T>
 using BlockValues = void (*)(const PackedModelView<T>&, std::int64_t p, std::int64_t q, T* out);
@@ -70,9 +87,10 @@ constexpr std::int64_t kMaxByteEntries = 1 << 23;
 constexpr int kByteColumns = 8;
 
 // sums[i·kByteColumns + j] (+)= Σ_e |x[i][e] − y[j][e]|, from ≤ e < to, both whole cache lines. Rows lie on 64-byte
-// boundaries. Room for an even number of rows of sums.
+// boundaries. Room for an even number of rows of sums. `next`, which may be null, are the columns of the next call.
 using ByteColumnSums = void (*)(const std::uint8_t* const* x, std::int64_t rows, const std::uint8_t* const* y,
-                                std::int64_t from, std::int64_t to, bool add, std::int32_t* sums);
+                                const std::uint8_t* const* next, std::int64_t from, std::int64_t to, bool add,
+                                std::int32_t* sums);
 
 // Numbers of the rows with a sum ≤ max(row_limits[i], column_limits[j]), and how many there are.
 using ByteRowsWithin = std::int64_t (*)(const std::int32_t* sums, std::int64_t rows, const std::int32_t* row_limits,
@@ -92,6 +110,10 @@ struct KernelsOf {
   PairBlock<T> pair_block_rbf;
   int replicate_tile;
   WeightedSums<T> weighted_sums;
+  SignBlock<T> sign_block_dot;
+  SignBlock<T> sign_block_rbf;
+  TransposeBlock<T> transpose_block;
+  AddProducts<T> add_products;
 };
 
 struct Kernels {

@@ -10,38 +10,111 @@ namespace {
 // (constant rows, hard labels), every addition may round the same way: 24 of them are wrong by 12·2⁻²⁴ = 7e-7 at most.
 constexpr std::int64_t kChunk = 24;
 
-// C^a − C^b of a tile of Rows × width.
-template <typename T, int Rows, bool Chunked>
+// Adds to acc the products of `count` pairs of lines: a minus b.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void add_pairs(const T* rows, const T* cols, std::int64_t count,
+                                                     Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+  constexpr int width = Shape<T>::width;
+  for (std::int64_t i = 0; i < count; ++i, rows += 2 * width, cols += 2 * width) {
+    rank_one<T, Rows, true>(rows, cols, acc);
+    rank_one<T, Rows, false>(rows + width, cols + width, acc);
+  }
+}
+
+// The products of `count` lines of the longer one, a or minus b.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void add_rest(const T* rows, const T* cols, std::int64_t count, bool is_a,
+                                                    Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+  constexpr int width = Shape<T>::width;
+  if (is_a)
+    for (std::int64_t i = 0; i < count; ++i, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, acc);
+  else
+    for (std::int64_t i = 0; i < count; ++i, rows += width, cols += width) rank_one<T, Rows, false>(rows, cols, acc);
+}
+
+// C^a − C^b of a tile of Rows × width, of rows short enough for one sum.
+template <typename T, int Rows>
 inline __attribute__((always_inline)) void difference_dot(const PackedPairView<T>& z, const T* rows, const T* cols,
                                                           Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
   constexpr int width = Shape<T>::width;
   clear<T, Rows>(acc);
-  Vector<T> total[Chunked ? Rows : 1][SAC_TILE_VECTORS];
-  if constexpr (Chunked) clear<T, Rows>(total);
-  for (std::int64_t done = 0; done < z.pairs;) {
-    const std::int64_t stop = z.pairs - done < kChunk ? z.pairs : done + kChunk;
-    for (; done < stop; ++done, rows += 2 * width, cols += 2 * width) {
-      rank_one<T, Rows, true>(rows, cols, acc);
-      rank_one<T, Rows, false>(rows + width, cols + width, acc);
-    }
-    if constexpr (Chunked) add_compensated<T, Rows>(total, acc);
+  add_pairs<T, Rows>(rows, cols, z.pairs, acc);
+  add_rest<T, Rows>(rows + 2 * z.pairs * width, cols + 2 * z.pairs * width, z.rest, z.rest_is_a, acc);
+}
+
+// One chunk of all tiles of a block, whose sums and rounding errors stand in `total` and `error`.
+template <typename T, bool First, typename AddChunk>
+inline __attribute__((always_inline)) void add_chunk(T* total, T* error, const AddChunk& add) {
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes;
+  for (int first = 0; first < width; first += SAC_TILE_ROWS) {
+    Vector<T> acc[SAC_TILE_ROWS][SAC_TILE_VECTORS];
+    T* const tile_total = total + first * width;
+    T* const tile_error = error + first * width;
+#pragma GCC unroll 16
+    for (int r = 0; r < SAC_TILE_ROWS; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v)
+        acc[r][v] = First ? Vector<T>{} : load<T>(tile_error + r * width + v * lanes);
+    add(first, acc);
+#pragma GCC unroll 16
+    for (int r = 0; r < SAC_TILE_ROWS; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+        auto* const sum = reinterpret_cast<Vector<T>*>(tile_total + r * width + v * lanes);
+        auto* const left = reinterpret_cast<Vector<T>*>(tile_error + r * width + v * lanes);
+        // compensated summation: what rounding loses is where the next sum starts, so the error does not grow with k
+        const Vector<T> before = First ? Vector<T>{} : *sum, next = before + acc[r][v];
+        *left = acc[r][v] - (next - before);
+        *sum = next;
+      }
   }
-  for (std::int64_t done = 0; done < z.rest;) {
-    const std::int64_t stop = z.rest - done < kChunk ? z.rest : done + kChunk;
-    if (z.rest_is_a)
-      for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, acc);
+}
+
+// C^a − C^b of the block (p, q) of long rows, width × width, in `out`. The tiles of the block go through the lines
+// chunk by chunk, so that the lines of a chunk are read from the L1 cache by all tiles but the first.
+template <typename T>
+inline void long_difference(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T* out) {
+  constexpr int width = Shape<T>::width, size = width * width;
+  using Acc = Vector<T>[SAC_TILE_ROWS][SAC_TILE_VECTORS];
+  alignas(64) T error[size];
+  const std::int64_t panel = (2 * z.pairs + z.rest) * width;
+  const T *rows = z.lines + p * panel, *cols = z.lines + q * panel;
+  bool is_first = true;
+  for (std::int64_t left = z.pairs; left > 0; left -= kChunk) {
+    const std::int64_t count = left < kChunk ? left : kChunk;
+    const auto add = [=](int first, Acc& acc) __attribute__((always_inline)) {
+      add_pairs<T, SAC_TILE_ROWS>(rows + first, cols, count, acc);
+    };
+    if (is_first)
+      add_chunk<T, true>(out, error, add);
     else
-      for (; done < stop; ++done, rows += width, cols += width) rank_one<T, Rows, false>(rows, cols, acc);
-    if constexpr (Chunked) add_compensated<T, Rows>(total, acc);
+      add_chunk<T, false>(out, error, add);
+    is_first = false;
+    rows += 2 * count * width;
+    cols += 2 * count * width;
   }
-  if constexpr (Chunked) add_to<T, Rows>(acc, total);
+  for (std::int64_t left = z.rest; left > 0; left -= kChunk) {
+    const std::int64_t count = left < kChunk ? left : kChunk;
+    const auto add = [=, is_a = z.rest_is_a](int first, Acc& acc) __attribute__((always_inline)) {
+      add_rest<T, SAC_TILE_ROWS>(rows + first, cols, count, is_a, acc);
+    };
+    if (is_first)
+      add_chunk<T, true>(out, error, add);
+    else
+      add_chunk<T, false>(out, error, add);
+    is_first = false;
+    rows += count * width;
+    cols += count * width;
+  }
+  for (int i = 0; i < size; i += Shape<T>::lanes)
+    *reinterpret_cast<Vector<T>*>(out + i) = load<T>(out + i) + load<T>(error + i);
 }
 
 // Σ_lanes |C^a − C^b| of a tile of Rows × width.
-template <typename T, int Rows, bool Chunked>
+template <typename T, int Rows>
 inline Vector<T> tile_dot(const PackedPairView<T>& z, const T* rows, const T* cols) {
   Vector<T> acc[Rows][SAC_TILE_VECTORS];
-  difference_dot<T, Rows, Chunked>(z, rows, cols, acc);
+  difference_dot<T, Rows>(z, rows, cols, acc);
   Vector<T> sum[SAC_TILE_VECTORS];
 #pragma GCC unroll 8
   for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
@@ -54,13 +127,27 @@ inline Vector<T> tile_dot(const PackedPairView<T>& z, const T* rows, const T* co
   return sum[0];
 }
 
-// |C^a − C^b| of a tile of Rows × width, in `a`.
+// Σ_lanes |C^a − C^b| of a block of long rows.
+template <typename T>
+inline Vector<T> block_long_dot(const PackedPairView<T>& z, std::int64_t p, std::int64_t q) {
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes;
+  alignas(64) T apart[width * width];
+  long_difference<T>(z, p, q, apart);
+  Vector<T> sums[SAC_TILE_ROWS] = {};
+  for (int i = 0; i < width * width; i += SAC_TILE_ROWS * lanes)
+#pragma GCC unroll 16
+    for (int s = 0; s < SAC_TILE_ROWS; ++s) sums[s] += absolute<T>(load<T>(apart + i + s * lanes));
+  for (int s = 1; s < SAC_TILE_ROWS; ++s) sums[0] += sums[s];
+  return sums[0];
+}
+
+// C^a and C^b of a tile of Rows × width.
 template <typename T, int Rows>
-inline __attribute__((always_inline)) void difference_rbf(const PackedPairView<T>& z, const T* rows, const T* cols,
-                                                          std::int64_t row0, std::int64_t col0,
-                                                          Vector<T> (&a)[Rows][SAC_TILE_VECTORS]) {
+inline __attribute__((always_inline)) void correlations_rbf(const PackedPairView<T>& z, const T* rows, const T* cols,
+                                                            std::int64_t row0, std::int64_t col0,
+                                                            Vector<T> (&a)[Rows][SAC_TILE_VECTORS],
+                                                            Vector<T> (&b)[Rows][SAC_TILE_VECTORS]) {
   constexpr int width = Shape<T>::width;
-  Vector<T> b[Rows][SAC_TILE_VECTORS];
   clear<T, Rows>(a);
   clear<T, Rows>(b);
   for (std::int64_t i = 0; i < z.pairs; ++i, rows += 2 * width, cols += 2 * width) {
@@ -74,9 +161,20 @@ inline __attribute__((always_inline)) void difference_rbf(const PackedPairView<T
   for (int r = 0; r < Rows; ++r)
     for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
       const std::int64_t col = col0 + v * Shape<T>::lanes;
-      a[r][v] = absolute<T>(rbf_of<T>(a[r][v], z.norms_a[row0 + r], load<T>(z.norms_a + col), z.inverse_bandwidth) -
-                            rbf_of<T>(b[r][v], z.norms_b[row0 + r], load<T>(z.norms_b + col), z.inverse_bandwidth));
+      a[r][v] = rbf_of<T>(a[r][v], z.norms_a[row0 + r], load<T>(z.norms_a + col), z.inverse_bandwidth);
+      b[r][v] = rbf_of<T>(b[r][v], z.norms_b[row0 + r], load<T>(z.norms_b + col), z.inverse_bandwidth);
     }
+}
+
+// |C^a − C^b| of a tile of Rows × width, in `a`.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void difference_rbf(const PackedPairView<T>& z, const T* rows, const T* cols,
+                                                          std::int64_t row0, std::int64_t col0,
+                                                          Vector<T> (&a)[Rows][SAC_TILE_VECTORS]) {
+  Vector<T> b[Rows][SAC_TILE_VECTORS];
+  correlations_rbf<T, Rows>(z, rows, cols, row0, col0, a, b);
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v) a[r][v] = absolute<T>(a[r][v] - b[r][v]);
 }
 
 template <typename T, int Rows>
@@ -104,13 +202,16 @@ double group_sum_of(const PackedPairView<T>& z, std::int64_t p0, std::int64_t p1
     const T* cols = z.lines + q * panel;
     for (std::int64_t p = p0; p < p1 && p <= q; ++p) {
       Vector<T> sum{};
-      for (int r = 0; r < width; r += tile_rows) {
-        const T* rows = z.lines + p * panel + r;
-        if constexpr (Kind == Tile::rbf)
-          sum += tile_rbf<T, tile_rows>(z, rows, cols, p * width + r, q * width);
-        else
-          sum += tile_dot<T, tile_rows, Kind == Tile::long_dot>(z, rows, cols);
-      }
+      if constexpr (Kind == Tile::long_dot)
+        sum = block_long_dot<T>(z, p, q);
+      else
+        for (int r = 0; r < width; r += tile_rows) {
+          const T* rows = z.lines + p * panel + r;
+          if constexpr (Kind == Tile::rbf)
+            sum += tile_rbf<T, tile_rows>(z, rows, cols, p * width + r, q * width);
+          else
+            sum += tile_dot<T, tile_rows>(z, rows, cols);
+        }
       total += (p == q ? 1.0 : 2.0) * static_cast<double>(reduce_add<T>(sum));
     }
   }
@@ -125,7 +226,13 @@ double group_sum_dot(const PackedPairView<T>& z, std::int64_t p0, std::int64_t p
 
 template <typename T, Tile Kind>
 void pair_block_of(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T scale, T* out) {
-  constexpr int width = Shape<T>::width;
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes;
+  if constexpr (Kind == Tile::long_dot) {
+    long_difference<T>(z, p, q, out);
+    for (int i = 0; i < width * width; i += lanes)
+      *reinterpret_cast<Vector<T>*>(out + i) = absolute<T>(load<T>(out + i)) * scale;
+    return;
+  }
   constexpr int tile_rows = Kind == Tile::rbf ? SAC_TILE_ROWS / 2 : SAC_TILE_ROWS;
   const std::int64_t panel = (2 * z.pairs + z.rest) * width;
   for (int first = 0; first < width; first += tile_rows) {
@@ -134,13 +241,12 @@ void pair_block_of(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T
     if constexpr (Kind == Tile::rbf)
       difference_rbf<T, tile_rows>(z, rows, cols, p * width + first, q * width, apart);
     else
-      difference_dot<T, tile_rows, Kind == Tile::long_dot>(z, rows, cols, apart);
+      difference_dot<T, tile_rows>(z, rows, cols, apart);
 #pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r)
 #pragma GCC unroll 8
       for (int v = 0; v < SAC_TILE_VECTORS; ++v)
-        *reinterpret_cast<Vector<T>*>(out + (first + r) * width + v * Shape<T>::lanes) =
-            absolute<T>(apart[r][v]) * scale;
+        *reinterpret_cast<Vector<T>*>(out + (first + r) * width + v * lanes) = absolute<T>(apart[r][v]) * scale;
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/kernels/byte_sweep.h"
+#include "cpu/kernels/correlation_gradient.h"
 #include "cpu/kernels/correlation_models.h"
 #include "cpu/kernels/correlation_pair.h"
 #include "cpu/kernels/correlation_weighted.h"
@@ -14,7 +15,8 @@ constexpr KernelsOf<T> kernel_table_of() {
   return {Shape<T>::width,        group_sum_dot<T>,      group_sum_of<T, Tile::rbf>,
           block_values<T, false>, block_values<T, true>, abs_difference<T>,
           all_pairs<T>,           pair_block_dot<T>,     pair_block_of<T, Tile::rbf>,
-          SAC_TILE_ROWS,          weighted_sums<T>};
+          SAC_TILE_ROWS,          weighted_sums<T>,      sign_block<T, false>,
+          sign_block<T, true>,    transpose_block<T>,    add_products<T>};
 }
 
 constexpr Kernels kernel_table() {

@@ -22,6 +22,13 @@ namespace sac {
 double correlation_distance_cpu(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
                                 const CpuOptions& options);
 
+// grad_a: (n, k_a) and grad_b: (n, k_b), row by row, either may be null: the gradients of factor · d(a, b). Of |x| at 0
+// it is 0: where the correlations differ by no more than 2⁻²² (2⁻⁴⁸ where sums are float64), for rows without
+// direction, and for identical models. The same tiles as above, in O(n·k) memory; 2 times the operations of the
+// distance for one gradient, 3 times for both.
+void correlation_distance_backward_cpu(const MatrixView& a, const MatrixView& b, Metric metric, double sigma,
+                                       double factor, const CpuOptions& options, double* grad_a, double* grad_b);
+
 // CUDA in float64: for float64 inputs, and for rbf with a narrow kernel, which magnifies rounding. Other inputs:
 // correlation_distances_tiles with one suspect.
 

@@ -25,4 +25,10 @@ void correlation_distance_weighted_cpu(const MatrixView& a, const MatrixView& b,
                                        std::int64_t replicates, Metric metric, double sigma, const CpuOptions& options,
                                        double* distances);
 
+// Gradients of Σ_r factors_r d_r(a, b), as correlation_distance_backward_cpu gives them; n² R operations more.
+void correlation_distance_weighted_backward_cpu(const MatrixView& a, const MatrixView& b, const double* weights,
+                                                std::int64_t replicates, Metric metric, double sigma,
+                                                const double* factors, const CpuOptions& options, double* grad_a,
+                                                double* grad_b);
+
 }  // namespace sac

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..arguments import DEFAULT_SIGMA, check_options, finite_rows, outputs_pair, result_dtype
-from .rows import BlockPairs, normalised_rows
+from .gradients import gradients_of_rows, signs
+from .rows import BlockPairs, directions_and_norms, normalised_rows
 
 
 def correlation_distance(
@@ -29,6 +30,35 @@ def correlation_distance(
     blocks = BlockPairs(rows_a, rows_b, metric, sigma)
     value = {"l1": _l1, "l2": _l2, "rsa": _rsa, "cka": _cka}[comparison](blocks)
     return value.to(result_dtype(a, b))
+
+
+def correlation_distance_backward(
+    grad: Tensor, a: Tensor, b: Tensor, *, metric: str, comparison: str, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """Gradients of `correlation_distance` by "l1" or "l2" with respect to a and b, times `grad`; float64.
+
+    ∂d/∂C^a_ij = sign(D_ij) / n² for "l1" and D_ij / (n² d) for "l2", D = C^a − C^b; 0 where D (for "l2": d) is 0.
+    """
+    sides = directions_and_norms(a, metric), directions_and_norms(b, metric)
+    (rows_a, _), (rows_b, _) = sides
+    if torch.equal(rows_a, rows_b):
+        return torch.zeros_like(rows_a), torch.zeros_like(rows_b)
+    n = a.shape[0]
+    squares = rows_a.new_zeros(())
+
+    def by_entry(_: slice, apart: Tensor) -> Tensor:
+        nonlocal squares
+        if comparison == "l1":
+            return signs(apart)
+        squares = squares + apart.square().sum()
+        return apart
+
+    grads = gradients_of_rows(sides, BlockPairs(rows_a, rows_b, metric, sigma), metric, sigma, by_entry)
+    if comparison == "l1":
+        scale = grad.double() / n**2
+    else:  # squares = (n d)²
+        scale = torch.where(squares > 0, grad.double() / (n * squares.sqrt()), 0.0)
+    return grads[0] * scale, grads[1] * scale
 
 
 def _l1(blocks: BlockPairs) -> Tensor:

@@ -16,7 +16,8 @@ from ..arguments import (
     result_dtype,
     weights_values,
 )
-from .rows import BlockPairs, normalised_rows
+from .gradients import gradients_of_rows, signs
+from .rows import BlockPairs, directions_and_norms, normalised_rows
 
 
 def correlation_distance_weighted(
@@ -43,3 +44,22 @@ def correlation_distance_weighted(
         for block, c_a, c_b in BlockPairs(rows_a, rows_b, metric, sigma):
             total += ((counts[:, block] @ (c_a - c_b).abs_()) * counts).sum(dim=1)
     return (total / counts.sum(dim=1).square()).to(result_dtype(a, b))
+
+
+def correlation_distance_weighted_backward(
+    grad: Tensor, a: Tensor, b: Tensor, weights: Tensor, *, metric: str, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """Gradients of Σ_r grad_r d_r with respect to a and b; float64.
+
+    ∂/∂C^a_ij = sign(C^a_ij − C^b_ij) Σ_r grad_r w_ri w_rj / (Σ_i w_ri)²
+    """
+    sides = directions_and_norms(a, metric), directions_and_norms(b, metric)
+    (rows_a, _), (rows_b, _) = sides
+    if torch.equal(rows_a, rows_b):
+        return torch.zeros_like(rows_a), torch.zeros_like(rows_b)
+    counts = weights_values("weights", weights)
+    shares = counts / counts.amax(dim=1, keepdim=True)
+    shares = shares / shares.sum(dim=1, keepdim=True)
+    scaled = (grad.double()[:, None] * shares).T
+    blocks = BlockPairs(rows_a, rows_b, metric, sigma)
+    return gradients_of_rows(sides, blocks, metric, sigma, lambda block, apart: signs(apart) * (scaled[block] @ shares))

@@ -43,22 +43,29 @@ def normalised_rows(x: Tensor, metric: str) -> Tensor:
         x: (n, k) floating point, finite.
         metric: "cosine" and "rbf" scale the rows; "pearson" centres them first; "spearman" takes ranks first.
     """
+    return directions_and_norms(x, metric)[0]
+
+
+def directions_and_norms(x: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    """`normalised_rows`, and the norms (n, 1) of the rows, centred as the metric says; 0 without direction."""
     if metric == "spearman":
         x = average_ranks(x)
     x = x.to(torch.float64)
-    x = _scaled(x)
+    x, largest = _scaled(x)
     if metric in ("pearson", "spearman"):
         # shifted by the first entry before the mean is taken: a constant row becomes exactly zero
         x = x - x[:, :1]
-        x = _scaled(x - x.mean(dim=1, keepdim=True))
+        x, largest_centred = _scaled(x - x.mean(dim=1, keepdim=True))
+        largest = largest * largest_centred
     norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / torch.where(norm > 0, norm, 1.0)
+    return x / torch.where(norm > 0, norm, 1.0), norm * largest
 
 
-def _scaled(x: Tensor) -> Tensor:
+def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
     # magnitude 1 before anything is squared: no overflow, nothing lost at any scale
     largest = x.abs().amax(dim=1, keepdim=True)
-    return x / torch.where(largest > 0, largest, 1.0)
+    largest = torch.where(largest > 0, largest, 1.0)
+    return x / largest, largest
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:

@@ -1,0 +1,147 @@
+// The inner loops of the gradient of Σ_ij W_ij |C^a_ij − C^b_ij|: signs of the difference, and their products with
+// rows.
+#pragma once
+
+#include "cpu/kernels/correlation_pair.h"
+
+namespace sac {
+namespace {
+
+// The sign of `difference` times `value`.
+template <typename T>
+inline Vector<T> with_sign(Vector<T> difference, Vector<T> value, T equal) {
+  const Vector<T> zero{}, limit = zero + equal;
+  const Vector<T> negative_or_zero = difference < -limit ? -value : zero;
+  return difference > limit ? value : negative_or_zero;
+}
+
+// C^a − C^b in `a`; for rbf C^a there and C^b in `b`.
+template <typename T, bool Rbf>
+inline void apart_block(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T* a, T* b) {
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes;
+  constexpr int tile_rows = Rbf ? SAC_TILE_ROWS / 2 : SAC_TILE_ROWS;
+  if (!Rbf && z.pairs + z.rest > kChunk) return long_difference<T>(z, p, q, a);
+  const std::int64_t panel = (2 * z.pairs + z.rest) * width;
+  for (int first = 0; first < width; first += tile_rows) {
+    const T *rows = z.lines + p * panel + first, *cols = z.lines + q * panel;
+    Vector<T> c_a[tile_rows][SAC_TILE_VECTORS], c_b[Rbf ? tile_rows : 1][SAC_TILE_VECTORS];
+    if constexpr (Rbf)
+      correlations_rbf<T, tile_rows>(z, rows, cols, p * width + first, q * width, c_a, c_b);
+    else
+      difference_dot<T, tile_rows>(z, rows, cols, c_a);
+#pragma GCC unroll 16
+    for (int r = 0; r < tile_rows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
+        const std::int64_t place = (first + r) * width + v * lanes;
+        *reinterpret_cast<Vector<T>*>(a + place) = c_a[r][v];
+        if constexpr (Rbf) *reinterpret_cast<Vector<T>*>(b + place) = c_b[r][v];
+      }
+  }
+}
+
+template <typename T, bool Rbf>
+void sign_block(const PackedPairView<T>& z, const PackedPairView<T>* weights, std::int64_t p, std::int64_t q, T equal,
+                T* a, T* b) {
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes, size = width * width;
+  apart_block<T, Rbf>(z, p, q, a, b);
+  alignas(64) T weight[size];
+  if (weights) apart_block<T, false>(*weights, p, q, weight, nullptr);
+  const Vector<T> one = Vector<T>{} + static_cast<T>(1);
+  for (int i = 0; i < size; i += lanes) {
+    const Vector<T> w = weights ? load<T>(weight + i) : one, c_a = load<T>(a + i);
+    if constexpr (Rbf) {
+      const Vector<T> c_b = load<T>(b + i), signs = with_sign<T>(c_a - c_b, w, equal);
+      *reinterpret_cast<Vector<T>*>(a + i) = signs * c_a;
+      *reinterpret_cast<Vector<T>*>(b + i) = signs * c_b;
+    } else {
+      *reinterpret_cast<Vector<T>*>(a + i) = with_sign<T>(c_a, w, equal);
+    }
+  }
+}
+
+// a and b interleaved: the lower half of both, or the upper one.
+template <typename T>
+inline __attribute__((always_inline)) Vector<T> interleave(Vector<T> a, Vector<T> b, bool upper) {
+  constexpr int lanes = Shape<T>::lanes;
+  if constexpr (lanes == 16)
+    return upper ? __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+                 : __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  else if constexpr (lanes == 8)
+    return upper ? __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+                 : __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  else if constexpr (lanes == 4)
+    return upper ? __builtin_shufflevector(a, b, 2, 6, 3, 7) : __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  else
+    return upper ? __builtin_shufflevector(a, b, 1, 3) : __builtin_shufflevector(a, b, 0, 2);
+}
+
+template <typename T>
+void transpose_block(const T* block, T* out) {
+  constexpr int lanes = Shape<T>::lanes, width = Shape<T>::width;
+  for (int i = 0; i < width; i += lanes)
+    for (int j = 0; j < width; j += lanes) {
+      Vector<T> rows[lanes];
+#pragma GCC unroll 16
+      for (int r = 0; r < lanes; ++r) rows[r] = load<T>(block + (i + r) * width + j);
+    // Each round halves the distance of what belongs together: row r and row r + lanes / 2 alternate.
+#pragma GCC unroll 4
+      for (int distance = lanes; distance > 1; distance /= 2) {
+        Vector<T> next[lanes];
+#pragma GCC unroll 8
+        for (int r = 0; r < lanes / 2; ++r) {
+          next[2 * r] = interleave<T>(rows[r], rows[r + lanes / 2], false);
+          next[2 * r + 1] = interleave<T>(rows[r], rows[r + lanes / 2], true);
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < lanes; ++r) rows[r] = next[r];
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < lanes; ++r) *reinterpret_cast<Vector<T>*>(out + (j + r) * width + i) = rows[r];
+    }
+}
+
+template <typename T, int Lines>
+inline void add_products_of(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels,
+                            std::int64_t step, T* sums) {
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes;
+  Vector<T> acc[Lines][SAC_TILE_VECTORS];
+  clear<T, Lines>(acc);
+  for (std::int64_t p = 0; p < panels; ++p, x += panel_size)
+    for (int r = 0; r < width; ++r, blocks += width) {
+      Vector<T> block[SAC_TILE_VECTORS];
+#pragma GCC unroll 8
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v) block[v] = load<T>(blocks + v * lanes);
+#pragma GCC unroll 16
+      for (int l = 0; l < Lines; ++l) {
+        const Vector<T> value = Vector<T>{} + x[l * step * width + r];
+#pragma GCC unroll 8
+        for (int v = 0; v < SAC_TILE_VECTORS; ++v) acc[l][v] += value * block[v];
+      }
+    }
+#pragma GCC unroll 16
+  for (int l = 0; l < Lines; ++l)
+#pragma GCC unroll 8
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v)
+      *reinterpret_cast<Vector<T>*>(sums + l * step * width + v * lanes) += acc[l][v];
+}
+
+template <typename T, int Lines = SAC_TILE_ROWS>
+inline void add_products_from(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels,
+                              std::int64_t count, std::int64_t step, T* sums) {
+  constexpr int width = Shape<T>::width;
+  for (; count >= Lines; count -= Lines, x += Lines * step * width, sums += Lines * step * width)
+    add_products_of<T, Lines>(x, panel_size, blocks, panels, step, sums);
+  if constexpr (Lines > 1) {
+    if (count > 0) add_products_from<T, Lines / 2>(x, panel_size, blocks, panels, count, step, sums);
+  }
+}
+
+template <typename T>
+void add_products(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels, std::int64_t count,
+                  std::int64_t step, T* sums) {
+  add_products_from<T>(x, panel_size, blocks, panels, count, step, sums);
+}
+
+}  // namespace
+}  // namespace sac
