@@ -63,8 +63,7 @@ class ProbeSet:
 
     @property
     def _arrays(self) -> dict[str, Any]:
-        arrays = {"images": self.images, "labels": self.labels}
-        return {name: array for name, array in arrays.items() if array is not None}
+        return {"images": self.images} | ({} if self.labels is None else {"labels": self.labels})
 
     def __len__(self) -> int:
         return len(self.images)

@@ -30,14 +30,14 @@ FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
         (["probes", "nowhere", "--out", "p", "--severity", "3"], "does not exist"),
         (
             ["probes", "normal", "images", "--out", "p", "--image-size", "8y8"],
-            "must be N or HxW in pixels, got '8y8'",
+            "must be N or HxW in pixels, from 1 to 65535, got '8y8'",
         ),
         (["probes", "normal", "images", "--out", "p", "--fit", "melt"], "--fit"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "[1]"], "JSON object"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "{"], "must be JSON"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--kind", "x"], "must be one of same-"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--mean", "x"], "must be numbers"),
-        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--std", "0"], "std must be above 0"),
+        (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--std", "0"], "--std: must be above 0"),
         (["verify", "cli_models.py", "cli_models.py", "--alpha", "1.5"], "must be between 0 and 1, got 1.5"),
         (["verify", "cli_models.py", "cli_models.py", "--metric", "euclid"], "--metric"),
         (
