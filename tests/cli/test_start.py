@@ -9,7 +9,7 @@ import pytest
 
 COMMANDS = {
     *("info", "demo", "fingerprint", "verify", "weights", "scan", "relatives"),
-    *("siblings", "simulate", "evaluate", "bench", "probes", "store", "testbed", "audit", "report", "show"),
+    *("siblings", "simulate", "evaluate", "bench", "probes", "store", "testbed", "audit", "report", "pack", "show"),
 }
 
 
