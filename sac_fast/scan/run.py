@@ -236,9 +236,9 @@ class _Scan:
                 self._report(writer.poll())
             self._report(writer.flush())
             self._write_tags()
-            if not self.signals.received:
-                writer.add_missing_distances(self.known.union(compared), self.probe_hash, lambda: self.signals.received)
-                writer.update_vectors(self.probe_hash)
+            names = self.known.union(compared)
+            self.signals.run_until_signal(lambda: writer.add_missing_distances(names, self.probe_hash))
+            self.signals.run_until_signal(lambda: writer.update_vectors(self.probe_hash))
             self.phases.update(writer.seconds)
 
     def _jobs(self, entries: Iterable[ModelEntry], numbers: Iterator[int]) -> Iterator[Job]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..io.progress import track
 from ..neighbours.search import Sample, nearest_vectors
 from ..neighbours.vectors import STEPS, ByteVectors, draw_order, pack_vectors
+from .stored_rows import StoredRows
 from .vector_files import MAX_PROBES, METRIC, NEAR, Description, VectorFolder, damaged_vectors
 
 if TYPE_CHECKING:
@@ -35,19 +36,39 @@ Digests = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class StoreVectors:
-    """The vectors of one probe set, mapped, not read.
+    """The vectors of one probe set, read where they are wanted.
 
     Attributes:
+        n: probes.
+        order: of the entries, see `sac_fast.neighbours.vectors.ByteVectors`.
         digests: (m,) of the results, 32 bytes each.
-        vectors: (m, …) their correlations.
+        head, tail: (m, …) their correlations.
         near: (m, 16) keys of the nearest rows; None where there are none.
         as_they_are: whether all outputs are compared as they are.
     """
 
+    n: int
+    order: NDArray[np.int32]
     digests: Digests
-    vectors: ByteVectors
-    near: NDArray[np.uint64] | None
+    head: StoredRows
+    tail: StoredRows
+    near: StoredRows | None
     as_they_are: bool
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def take(self, rows: NDArray[np.int64]) -> ByteVectors:
+        """Some rows, in memory."""
+        return ByteVectors(self.n, self.order, self.head.take(rows), self.tail.take(rows))
+
+    def whole(self, folder: int) -> ByteVectors:
+        """All rows, in memory; ``folder``: see `StoredRows.whole`."""
+        return ByteVectors(self.n, self.order, self.head.whole(folder), self.tail.whole(folder))
+
+    def lists(self, first: int, last: int) -> NDArray[np.uint64] | None:
+        """The keys of the nearest rows of rows first … last - 1, and `_NOBODY` at their ends; None: there are none."""
+        return None if self.near is None else self.near.read(first, last).view("<u8")
 
     def nearest(self, row: int, top: int, dead: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The nearest rows of one: from its list, else by a sweep.
@@ -59,21 +80,49 @@ class StoreVectors:
 
         Returns:
             Rows and distances in steps of a byte.
+
+        Raises:
+            ValueError: the files are damaged.
         """
-        if self.near is not None:
-            keys = self.near[row]
+        if (lists := self.lists(row, row + 1)) is not None:
+            keys = lists[0]
             keys = keys[keys != _NOBODY]
             if len(keys) and int((keys & _ROW).max()) >= len(dead):
                 raise ValueError("lists must name rows that there are")
             keys = keys[~dead[(keys & _ROW).astype(np.int64)]]
             if len(keys) >= top:
                 rows = (keys[:top] & _ROW).astype(np.int64)
-                return rows, self.vectors.distances(keys[:top] >> np.uint64(32))
-        wanted = min(top + int(dead.sum()), len(self.vectors) - 1)
-        query = self.vectors.take(np.array([row]))
-        found = nearest_vectors(self.vectors, query, wanted, candidates=max(_CANDIDATES, 2 * wanted), first_query=row)
-        alive = ~dead[found.indices[0]]
-        return found.indices[0][alive][:top], found.distances[0][alive][:top]
+                return rows, self._distances(keys[:top] >> np.uint64(32))
+        wanted = min(top + int(dead.sum()), len(self) - 1)
+        rows, distances = self._swept(row, wanted)
+        alive = ~dead[rows]
+        return rows[alive][:top], distances[alive][:top]
+
+    def _distances(self, sums: NDArray[np.uint64]) -> NDArray[np.float64]:
+        return sums.astype(np.float64) * (2 / self.n**2 / STEPS)
+
+    def _swept(self, row: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The nearest of one row by all entries, among those that are nearest in the subset."""
+        query = self.take(np.array([row]))
+        head = self._head_only(query.head)
+        rows, distances = np.empty(0, np.int64), np.empty(0)
+        most = max(_CANDIDATES, 2 * wanted)
+        for first, block in self.head.blocks():
+            inside = first <= row < first + len(block)
+            count = min(most, len(block) - inside)
+            if not count:
+                continue
+            found = nearest_vectors(self._head_only(block), head, count, first_query=row - first if inside else -1)
+            rows = np.concatenate([rows, found.indices[0] + first])
+            distances = np.concatenate([distances, found.distances[0]])
+            best = np.lexsort((rows, distances))[:most]
+            rows, distances = rows[best], distances[best]
+        rows = np.sort(rows)  # ties by row
+        ranked = nearest_vectors(self.take(rows), query, wanted)
+        return rows[ranked.indices[0]], ranked.distances[0]
+
+    def _head_only(self, rows: NDArray[np.uint8]) -> ByteVectors:
+        return ByteVectors(self.n, self.order, rows, np.empty((len(rows), 0), np.uint8))
 
 
 def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
@@ -85,7 +134,7 @@ def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
     try:
         with VectorFolder(store.files.root, probe_hash) as folder:
             found = folder.describe()
-            return None if found is None or not found.rows else _mapped(folder, found)
+            return None if found is None or not found.rows else _opened(folder, found)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -114,7 +163,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
         found, old = None, None
         with contextlib.suppress(ValueError, FileNotFoundError):  # damaged vectors are made anew
             found = None if rebuild else folder.describe()
-            old = None if found is None else _mapped(folder, found)
+            old = None if found is None else _opened(folder, found)
         known = set() if old is None else set(old.digests.tolist())
         names = {
             bytes.fromhex(digest): name
@@ -136,7 +185,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
             order = draw_order(first.n, METRIC)
             folder.write("order.i32", order.astype("<i4").data.cast("B"))
         else:
-            order = old.vectors.order
+            order = old.order
         before = found.rows
         counts = store.rows(
             "SELECT DISTINCT r.n FROM models m JOIN results r ON r.digest = m.digest WHERE m.probe_hash = ?", probe_hash
@@ -146,20 +195,21 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
         for start in track(range(0, len(new), _PACKED), "packing vectors", enabled=progress):
             found = _append(store, folder, found, order, new[start : start + _PACKED], names, probe_hash)
         if found.rows > 1 and found.as_they_are:
-            now = _mapped(folder, found)
-            folder.write_lists(found, _lists(now.vectors, None if old is None else old.near, before))
+            try:
+                now = _opened(folder, found).whole(store.files.root)
+            except ValueError as error:
+                raise damaged_vectors(store.folder, error) from error
+            folder.write_lists(found, _lists(now, None if old is None else old.lists(0, before), before))
         folder.write("vectors.json", found.to_json())
         folder.clean(keep=("vectors.json", found.near))
         return len(new)
 
 
-def _mapped(folder: VectorFolder, found: Description) -> StoreVectors:
-    head, tail, digests = (folder.map(name, found.rows, size) for name, size in found.row_bytes.items())
-    near = None
-    if found.near is not None:
-        near = folder.map(found.near, found.rows, NEAR * 8).view("<u8")
-    vectors = ByteVectors(found.n, folder.order(found.n), head, tail)
-    return StoreVectors(digests.view("V32").ravel().astype("V32"), vectors, near, found.as_they_are)
+def _opened(folder: VectorFolder, found: Description) -> StoreVectors:
+    head, tail, digests = (folder.rows(name, found.rows, size) for name, size in found.row_bytes.items())
+    near = None if found.near is None else folder.rows(found.near, found.rows, NEAR * 8)
+    known = digests.read(0, found.rows).view("V32").ravel()
+    return StoreVectors(found.n, folder.order(found.n), known, head, tail, near, found.as_they_are)
 
 
 def _append(

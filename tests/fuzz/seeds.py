@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from PIL import Image
 from support import hostile_arrays, hostile_onnx, hostile_safetensors, hostile_torch
-from support.store_models import result
+from support.store_models import PROBES, result
 from torch import nn
 
 from sac_fast import Fingerprint, ProbeSet, save_weights
 from sac_fast.store import ModelStore
+from sac_fast.store.vectors import update_vectors
 
 _MAX_SEED_BYTES = 1 << 16
 
@@ -124,16 +125,17 @@ def provenance() -> list[bytes]:
 
 
 def store() -> list[bytes]:
-    """The database of a store, then a file of its outputs."""
+    """The database of a store, a file of its outputs, and what describes its packed vectors."""
 
     def make(folder: Path) -> None:
         with ModelStore.open(folder / "s", write=True, create=True) as opened:
             opened.add_results([result(1), result(2)])
+            update_vectors(opened, PROBES)
         for path in folder.rglob("*"):
-            if path.name.startswith(("writer", "zoo.sqlite-")):
+            if path.is_file() and path.suffix not in (".sqlite", ".safetensors", ".json"):
                 path.unlink()
 
-    return sorted(_files(make), key=lambda content: not content.startswith(b"SQLite"))
+    return _files(make)
 
 
 def images() -> list[bytes]:

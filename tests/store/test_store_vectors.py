@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
 from sac_fast.scan import results
-from sac_fast.store import ModelRecord, ModelStore, check_store
+from sac_fast.store import ModelRecord, ModelStore, check_store, stored_rows, vectors
 from sac_fast.store.vectors import open_vectors, update_vectors
 
 PROBES = "sha256:" + "5" * 64
@@ -66,11 +66,12 @@ def test_lists_are_the_nearest_after_an_addition(made):
     np.fill_diagonal(full, np.inf)
     with ModelStore.open(folder, write=False) as store:
         found = open_vectors(store, PROBES)
-        assert found.near.shape == (64, 16)
+        lists = found.lists(0, 64)
+        assert lists.shape == (64, 16)
         names = {bytes.fromhex(d): int(n[1:]) for n, d in store.rows("SELECT name, digest FROM models")}
         number = np.array([names[one.tobytes()] for one in found.digests])
         for row in range(64):
-            listed = number[(found.near[row] & np.uint64(0xFFFFFFFF)).astype(int)]
+            listed = number[(lists[row] & np.uint64(0xFFFFFFFF)).astype(int)]
             np.testing.assert_allclose(full[number[row], listed], np.sort(full[number[row]])[:16], atol=1e-3)
 
 
@@ -171,6 +172,40 @@ def test_damaged_vectors_are_found_and_made_again(copied, name, content):
     assert check_store(copied).clean
 
 
+@pytest.mark.parametrize("name", ["head.u8", "tail.u8", "near"])
+@pytest.mark.parametrize("size", [0, 1000, 4096])
+def test_files_that_are_shortened_after_their_check_are_damaged(copied, name, size):
+    """A mapping of the file would end the process by SIGBUS where whole pages are gone."""
+    (path,) = (copied / "vectors" / "5555555555555555").glob(f"{name}*")
+    with ModelStore.open(copied, write=True) as store:
+        found = open_vectors(store, PROBES)
+        before = found.nearest(50, 3, np.zeros(64, bool))[0]
+        os.truncate(path, size)
+        for row, top in ((63, 3), (63, 40)):
+            if name == "near" or top == 40:
+                with pytest.raises(ValueError, match=rf"{name}.*must have"):
+                    found.nearest(row, top, np.zeros(64, bool))
+        with pytest.raises(StoreError, match="store index --rebuild"):
+            open_vectors(store, PROBES)
+        assert update_vectors(store, PROBES) == 64
+        assert set(open_vectors(store, PROBES).digests.tolist()) == set(found.digests.tolist())
+    assert len(before) == 3
+
+
+def test_a_sweep_in_blocks_finds_the_same(made, monkeypatch):
+    with ModelStore.open(made[0], write=False) as store:
+        found = open_vectors(store, PROBES)
+        dead = np.zeros(64, bool)
+        dead[5:9] = True
+        expected = [found.nearest(row, 40, dead) for row in range(64)]
+        monkeypatch.setattr(stored_rows, "_BLOCK_BYTES", 7 * found.head.shape[1])
+        monkeypatch.setattr(vectors, "_CANDIDATES", 1)
+        for row, (rows, distances) in enumerate(expected):
+            again = found.nearest(row, 40, dead)
+            np.testing.assert_array_equal(again[0], rows)
+            np.testing.assert_array_equal(again[1], distances)
+
+
 def test_links_are_not_followed(copied, tmp_path):
     base = copied / "vectors" / "5555555555555555"
     shutil.move(base / "head.u8", tmp_path / "elsewhere")
@@ -213,5 +248,5 @@ def test_a_scan_packs_the_vectors_of_a_large_store(tmp_path, monkeypatch):
         assert open_vectors(store, PROBES) is None
         add(store, outputs_of(1, seed=1), 40)
         writer.update_vectors(PROBES)
-        assert len(open_vectors(store, PROBES).vectors) == 30
+        assert len(open_vectors(store, PROBES)) == 30
         writer.close()
