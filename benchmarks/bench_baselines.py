@@ -18,6 +18,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +71,34 @@ def training_images(zoo: LabelledZoo, images: Path | None) -> tuple[torch.Tensor
     """What the source was trained on: from a file, or the test bed's own task made again."""
     if images is not None:
         return _labelled(ProbeSet.load(images), str(images))
-    if zoo.task.get("name") == "patches" and "hash" in zoo.task:
-        from sac_fast.testbed.tasks import make_task
-
-        for quick in (False, True):
-            task, _, _ = make_task("patches", quick=quick, seed=zoo.task.get("seed", 0))
-            if task.describe()["hash"] == zoo.task["hash"]:
-                return to_pixels(task.defender.pixels), torch.tensor(task.defender.labels)
+    for task in _own_tasks(zoo):
+        if task.describe()["hash"] == zoo.task.get("hash"):
+            return to_pixels(task.defender.pixels), torch.tensor(task.defender.labels)
     raise SacFastError("--images must name the source's training images: the zoo's task cannot be made again here")
 
 
+def _own_tasks(zoo: LabelledZoo) -> Iterator[Any]:
+    """The test bed's tasks of this name: of one source, or the half of one of several sources."""
+    from sac_fast.testbed.tasks import make_sources_task, make_task
+
+    name, half = zoo.task.get("name"), zoo.task.get("half")
+    if name not in ("patches", "fashion"):
+        return
+    for quick in (False, True):
+        if half is None:
+            yield make_task(name, quick=quick, seed=zoo.task.get("seed", 0))[0]
+            continue
+        for task in (name, "backbone"):  # that one is cut from the images of patches
+            yield make_sources_task(task, quick=quick).task.on_half(half)
+
+
 def read_task(zoo: LabelledZoo, images: Path | None) -> Task:
-    """The defender's images, with the zoo's probes as held-out ones and as errors where it has them."""
+    """The defender's images, with the zoo's probes as held-out ones and as errors where it has them.
+
+    Without a probe set of errors, AKH takes those of the held-out images.
+    """
     more: list[torch.Tensor | None] = []
-    for name in (HELD_OUT, ERRORS):
+    for name in (HELD_OUT, ERRORS if ERRORS in zoo.probes else HELD_OUT):
         more += _labelled(zoo.load_probes(name), f"the zoo's {name!r}") if name in zoo.probes else (None, None)
     return Task(*training_images(zoo, images), *more)
 
@@ -95,8 +110,10 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     result = start_result("sac_fast baselines", asked.threads)
     zoo = LabelledZoo.load(asked.zoo)
     names = asked.methods.split(",")
-    if ERRORS not in zoo.probes and "akh" in names:
-        raise SacFastError(f"the zoo must have the probes {ERRORS!r} for akh, got {', '.join(zoo.probes) or 'none'}")
+    if not {ERRORS, HELD_OUT} & set(zoo.probes) and "akh" in names:
+        raise SacFastError(
+            f"the zoo must have the probes {ERRORS!r} or {HELD_OUT!r} for akh, got {', '.join(zoo.probes) or 'none'}"
+        )
     task = read_task(zoo, asked.images)
     work = asked.work or asked.zoo / "baselines"
     own = OwnModels()

@@ -57,7 +57,7 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     protocol = Protocol(rotate=not asked.no_rotate)
     found = evaluate_sources(asked.folders, probes=asked.probes, protocol=protocol, progress=not asked.quiet).results
     results = found | result | {"seconds": round(time.perf_counter() - start, 1)}
-    write_json(results, asked.out / f"{NAME}.json")
+    write_json(results, asked.out / f"{NAME}.json", row_lines=True)
     return write_tables(results, asked.out)
 
 

@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pretrained.distances import compare, works
+from pretrained.distances import agreement_where_sure, compare, compare_weights, works
 from pretrained.members import CHANGES, CHEAP, JPEG, PLAIN, Workshop, all_members, make_all
 from pretrained.photographs import hash_images
+from pretrained.tables import markdown
 from pretrained.zoos import make_zoos
 
 from sac_fast.bench.results import start_result, write_json
 from sac_fast.errors import SacFastError
+from sac_fast.io.files import atomic_write
 
 KIND = "sac_fast pretrained"
 
@@ -43,7 +45,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only-kept", action="store_true", help="make nothing, report what is kept")
     parser.add_argument("--seed", type=int, default=0, help="of the images and of all changes")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results, and a table beside them (.md)")
     asked = parser.parse_args(arguments)
     asked.changes = CHANGES if asked.only is None else CHEAP if asked.only == "cheap" else tuple(asked.only.split(","))
     if unknown := [name for name in asked.changes if name not in CHANGES]:
@@ -76,8 +78,15 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
         "images": {
             side: {"count": len(of.images), "hash": hash_images(of.images)} for side, of in workshop.sides.items()
         },
-        "models": {name: {**about, "works": works(about)} for name, about in facts.items()},
-        "records": compare(workshop, done, probes),
+        "models": {
+            member.name: {
+                **facts[member.name],
+                **agreement_where_sure(workshop, member),
+                "works": works(facts[member.name]),
+            }
+            for member in done
+        },
+        "records": [*compare(workshop, done, probes), *compare_weights(workshop, done)],
         "cpu_seconds": sum(sum(about["seconds"].values()) for about in facts.values()),
         "seconds": time.perf_counter() - start,
     }
@@ -88,11 +97,18 @@ def show(results: dict[str, Any]) -> None:
     for name, about in results["models"].items():
         share = about["agreement"] if about["agreement"] is not None else about["accuracy_of_kinds"]
         what = "agreement" if about["agreement"] is not None else "things told"
-        print(f"{name:28} {what} {share:6.1%}{'' if about['works'] else '  (does not work, not counted)'}")
+        sure = about["agreement_where_sure"]
+        more = "" if sure is None else f", {sure:6.1%} of the {about['sure']} of which the source is sure"
+        print(f"{name:28} {what} {share:6.1%}{more}{'' if about['works'] else '  (not counted)'}")
     for record in results["records"]:
         head = f"{record['source']} {record['statistic']:28} {record['probes']:9}"
         if "refused" in record or "copies" not in record:
             print(f"{head} not computed: {record.get('refused', 'no copies or no honest models')}")
+            continue
+        if "ranks" in record:
+            print(
+                f"{head} {record['copies_below']}/{record['copies']} copies below all {record['honest']} honest models"
+            )
             continue
         (nearest, near), (farthest, far) = record["nearest_honest"], record["farthest_copy"]
         beyond = "cannot be compared" if far is None else f"{far:.4f}"
@@ -109,6 +125,8 @@ def main() -> None:
         results = run(asked)
         if asked.json is not None:
             write_json(results, asked.json)
+            with atomic_write(asked.json.with_suffix(".md")) as handle:
+                handle.write(markdown(results).encode())
     except (SacFastError, ValueError, RuntimeError, OSError) as error:
         print(f"bench_pretrained: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)

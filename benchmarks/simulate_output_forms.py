@@ -73,9 +73,10 @@ def run_repetition(form: str, mixed: bool, generator: torch.Generator, *, check:
     """Outcomes of one source: by preset, shares of accused suspects by α and whether the copy was found."""
     models = make_models(generator)
     own = [str(FORMS[int(i)]) if mixed else "" for i in torch.randint(len(FORMS), (NULLS,), generator=generator)]
-    nulls = [_print(give(of, o), f"null {i}") for i, (of, o) in enumerate(zip(own, models[1 : 1 + NULLS], strict=True))]
-    source, copy = _print(models[0], "source"), _print(give(form, models[0]), "copy")
-    suspects = [_print(give(form, o), f"suspect {i}") for i, o in enumerate(models[1 + NULLS :])]
+    given = [give(of, o) for of, o in zip(own, models[1 : 1 + NULLS], strict=True)]
+    nulls = [fingerprint_of(outputs, f"null {i}") for i, outputs in enumerate(given)]
+    source, copy = fingerprint_of(models[0], "source"), fingerprint_of(give(form, models[0]), "copy")
+    suspects = [fingerprint_of(give(form, o), f"suspect {i}") for i, o in enumerate(models[1 + NULLS :])]
     found = {}
     for preset, score in FIXED.items():
         # All suspects answer in one form: nulls and suspects are brought to it at once.
@@ -95,7 +96,8 @@ def run_repetition(form: str, mixed: bool, generator: torch.Generator, *, check:
     return found
 
 
-def _print(outputs: Tensor, name: str) -> Fingerprint:
+def fingerprint_of(outputs: Tensor, name: str) -> Fingerprint:
+    """A fingerprint on the invented probes."""
     return Fingerprint(outputs, {"name": name, **_ABOUT})
 
 

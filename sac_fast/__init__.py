@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from .ops.jpeg_roundtrip import jpeg_roundtrip
     from .ops.nearest_models import NearestModels, nearest_models
     from .ops.pairwise_correlation_distances import pairwise_correlation_distances
-    from .probes import ProbeSet
+    from .packs.opened import open_pack
+    from .probes import ProbeSet, RecordedInputs
     from .scan.run import scan_models
     from .simulation.run import simulate
     from .verdict import (
@@ -93,6 +94,7 @@ __all__ = [
     "Preprocessing",
     "ProbeError",
     "ProbeSet",
+    "RecordedInputs",
     "SacFastError",
     "SiblingResult",
     "StoreDamagedError",
@@ -125,6 +127,7 @@ __all__ = [
     "nearest_models",
     "neighbours_within",
     "open_model",
+    "open_pack",
     "open_weights",
     "pairwise_correlation_distances",
     "probe_bootstrap",
@@ -166,7 +169,8 @@ _MODULES = {
     "ops.jpeg_roundtrip": "jpeg_roundtrip",
     "ops.nearest_models": "NearestModels nearest_models",
     "ops.pairwise_correlation_distances": "pairwise_correlation_distances",
-    "probes": "ProbeSet",
+    "packs.opened": "open_pack",
+    "probes": "ProbeSet RecordedInputs",
     "scan.run": "scan_models",
     "simulation.run": "simulate",
     "verdict": "NullPool Verdict auc calibrated_threshold conformal_p_value evaluate_distances probe_bootstrap",

@@ -10,36 +10,37 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import FileFormatError, FingerprintError, ModelError
+from .errors import FileFormatError, FingerprintError
 from .formats.recorded import check_provenance
+from .io.choices import Backend, Comparison, Metric
 from .io.container import load_container, save_container
 from .io.files import StrPath
 from .io.hashing import is_hash
 from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, weights_hash
-from .models.asking import Asked, Named, ask_model
+from .models.accuracy import stated_of
+from .models.asking import Asked, Named, ask_model, ask_outputs, default_name, form_of
 from .models.common_form import CommonForm, FormedOutputs, common_form
 from .models.kinds import KINDS
 from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
 from .models.runner import Model
+from .models.shown import ShownOutputs
 from .ops import correlation_distance
 from .ops.arguments import check_choice
-from .probes import ProbeSet
+from .probes import Probes
 from .probes.provenance import json_copy, step_versions, without_image_lists
-
-#: Reason of the ModelError of a declared form that outputs cannot have.
-WRONG_FORM = "wrong-form"
 
 
 @dataclass(frozen=True, eq=False)
-class Fingerprint:
+class Fingerprint(ShownOutputs):
     """Outputs of one model on one probe set.
 
     Attributes:
         outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
-            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes`` and ``checkpoint`` (see
-            `OpenedModel`). Only ``name`` and ``probe_hash`` are required. A form that outputs cannot have is refused.
+            ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes``, ``accuracy`` (on labelled
+            probes) and ``checkpoint`` (see `OpenedModel`). Only ``name`` and ``probe_hash`` are required. A form that
+            outputs cannot have is refused.
 
     Raises:
         FingerprintError: invalid outputs or provenance.
@@ -145,15 +146,18 @@ class Fingerprint:
         return f"Fingerprint({self.name!r}, {what}, probes {self.probe_hash[:19]}…)"
 
     def distance(
-        self, suspect: Fingerprint, *, metric: str = "cosine", comparison: str = "l1", backend: str = "auto"
+        self,
+        suspect: Fingerprint,
+        *,
+        metric: Metric = "cosine",
+        comparison: Comparison = "l1",
+        backend: Backend = "auto",
     ) -> float:
         """`sac_fast.correlation_distance` of the two models' outputs, in the form that both can be brought to.
 
         Args:
             suspect: fingerprint on the same probes; k, form and preprocessing may differ.
-            metric: ``"cosine"``, ``"pearson"``, ``"spearman"`` or ``"rbf"``.
-            comparison: ``"l1"``, ``"l2"``, ``"rsa"`` or ``"cka"``.
-            backend: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"reference"``.
+            metric, comparison, backend: as there.
 
         Returns:
             The distance, 0.0 for identical models.
@@ -220,7 +224,7 @@ class Fingerprint:
 
 def fingerprint(
     model: Model | OpenedModel | BlackBox,
-    probes: ProbeSet,
+    probes: Probes,
     *,
     preprocessing: Named | None = None,
     batch_size: int = 64,
@@ -237,9 +241,9 @@ def fingerprint(
     Args:
         model: an `nn.Module`, any callable from a batch of inputs to outputs, or the result of `open_model`. Recorded
             outputs are used unchanged, unless they name other probes.
-        probes: the images.
+        probes: the images; or `RecordedInputs`, which the model is given as they are.
         preprocessing: what is named is believed; ``"auto"``: no, ImageNet's or ±1's mean and std, or what lies beside
-            the model's file, whichever serves the probes' labels best, or makes the model surest without labels.
+            the model's file, whichever serves the probes' labels best, or without labels tells most apart.
         batch_size, device, dtype, output, progress: see `sac_fast.models.run_model`.
         name: name of the model. Default: the name of its class or function.
         kind: one of `KINDS`: what the model has in common with the source. Default: undeclared.
@@ -270,13 +274,14 @@ def fingerprint(
         model_hash: str | None = weights_hash(model)
     else:
         model_hash = model.model_hash if isinstance(model, OpenedModel) else None
+    output = model.output if output is None and isinstance(model, OpenedModel) else output
     declared = output_form
     named = preprocessing if isinstance(preprocessing, Preprocessing) else Preprocessing()
     if isinstance(model, BlackBox):
         asked = Asked(model.ask(probes, progress=progress), named)
         declared = declared or model.form_of(asked.outputs)
     elif isinstance(model, OpenedModel) and model.recorded:
-        asked = Asked(model.recorded_outputs(probes), model.adapt(named, *probes.images.shape[1:3]))
+        asked = ask_outputs(model, probes, named)
     else:
         how = {"batch_size": batch_size, "device": device, "dtype": dtype, "output": output, "progress": progress}
         asked = ask_model(model, probes, preprocessing or named, **how)
@@ -284,34 +289,22 @@ def fingerprint(
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
-    n, height, width, _ = probes.images.shape
     provenance = {
-        "name": name or _default_name(model),
+        "name": name or default_name(model),
         "model_hash": model_hash,
         "probe_hash": probes.content_hash,
-        "probes": {"count": n, "size": [height, width], **without_image_lists(probes.provenance)},
+        "probes": {"count": len(probes), **probes.shapes(), **without_image_lists(probes.provenance)},
         **asked.provenance(),
         "output": output,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "versions": step_versions(torch=torch.__version__),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": kind,
-        "output_form": (form := _check_form(outputs, declared)),
+        "output_form": (form := form_of(outputs, declared)),
         "output_form_declared": declared is not None,
         "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *asked.notes, *notes_of(outputs, form)],
+        **stated_of(outputs, probes),
         **({"checkpoint": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
         **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
     }
     return Fingerprint(outputs, provenance)
-
-
-def _check_form(outputs: torch.Tensor, declared: str | None) -> str:
-    try:
-        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
-    except ValueError as error:
-        raise ModelError(str(error), reason=WRONG_FORM) from error
-
-
-def _default_name(model: object) -> str:
-    is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
-    return str(getattr(model, "__name__", "")) if is_function else type(model).__name__

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "sac_fast"
 # An upper line may import a lower one, never the other way; rooms of one line may, as long as no circle comes of it.
 ORDER = (
     "cli",
-    "compat bench demo testbed simulation evaluation audit",
+    "compat bench demo testbed simulation evaluation audit packs",
     "labelled_zoo",
     "report",
     "scan lineage",

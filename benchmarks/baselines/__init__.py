@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from . import akh, cae, deepjudge, ipguard, modeldiff, uap, zest
+from . import advtra, akh, cae, deepjudge, ipguard, irisfp, modeldiff, uap, zest
 from .defender import OwnModels, PixelModel, Task, to_pixels
 
 
@@ -89,6 +89,10 @@ METHODS: dict[str, Method] = {
         deepjudge.prepare_jsd,
         deepjudge.SETTINGS,
         output_form="probabilities",
+    ),
+    "adv-tra": Method("ADV-TRA", "Xu et al., NeurIPS 2024", advtra.prepare, advtra.SETTINGS),
+    "irisfp": Method(
+        "IrisFP", "Geng et al., CVPR 2026, arXiv 2603.24996", irisfp.prepare, irisfp.SETTINGS, own_models=True
     ),
     "zest": Method(
         "Zest",

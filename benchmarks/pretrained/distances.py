@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from sac_fast import weights_test
 from sac_fast.scores import FIXED, Score
 from sac_fast.verdict import auc
+from sac_fast.verify.contrast import MIN_COHORT, cohort_products, distances_given_others
 
-from .members import Member, Workshop, is_copy, is_related
+from .copies import INT8
+from .members import EXPORT, HELD_OUT, SERVED, WEIGHTS, Member, Workshop, is_copy, is_related
 from .networks import SOURCES
+from .thefts import agreement
 
 #: Scores without their probe set; "robust" is the preset's.
 STATISTICS = ("raw/cosine/l1", "raw/pearson/l1", "agreement", FIXED["robust"].name.partition("@")[0])
@@ -19,6 +23,11 @@ STATISTICS = ("raw/cosine/l1", "raw/pearson/l1", "agreement", FIXED["robust"].na
 #: with other classes if it tells so many of the things on them.
 MIN_AGREEMENT = 0.8
 MIN_ACCURACY = 0.6
+#: Similarity to the source given the honest models, the default without siblings; the source has no siblings here.
+GIVEN_NULLS = "given the honest models"
+WEIGHTS_TEST = "weights"
+#: From this probability of its label on, a source counts as sure.
+SURE = 0.5
 
 
 def compare(workshop: Workshop, members: Sequence[Member], probes: Sequence[str]) -> list[dict[str, Any]]:
@@ -38,7 +47,67 @@ def compare(workshop: Workshop, members: Sequence[Member], probes: Sequence[str]
                     records.append({**record, "refused": str(error)})
                     continue
                 records.append(record | _summarise(workshop, source, suspects, found.tolist()))
+            record = {"source": source, "statistic": GIVEN_NULLS, "probes": name, "count": len(outputs[source])}
+            records.append(
+                record | _given_nulls(workshop, source, suspects, {n: o.double() for n, o in outputs.items()})
+            )
     return records
+
+
+def _given_nulls(
+    workshop: Workshop, source: str, suspects: Sequence[Member], outputs: dict[str, Any]
+) -> dict[str, Any]:
+    """Each copy alone beside the honest models: its rank is the number of those at least as near, 0 below all."""
+    honest = [m for m in suspects if not is_copy(m, source)]
+    copies = [m for m in suspects if is_copy(m, source)]
+    if len(honest) < MIN_COHORT:
+        return {"refused": f"{MIN_COHORT} honest models are needed, got {len(honest)}"}
+    channels = cohort_products(outputs[source], [outputs[m.name] for m in (*honest, *copies)], "logits")
+    ranks: dict[str, int] = {}
+    for place, member in enumerate(copies, start=len(honest)):
+        found = distances_given_others(channels, [place, *range(len(honest))])
+        ranks[member.name] = int((found[1:] <= found[0]).sum())
+    counted = [m.name for m in copies if works(workshop.about(m))]
+    above = [name for name in counted if ranks[name]]
+    return {
+        "ranks": ranks,
+        "copies": len(counted),
+        "honest": len(honest),
+        "copies_below": len(counted) - len(above),
+        "not_below": above,
+        "not_counted": {m.name: not ranks[m.name] for m in copies if m.name not in counted},
+        "all_below": not above,
+    }
+
+
+def compare_weights(workshop: Workshop, members: Sequence[Member]) -> list[dict[str, Any]]:
+    """log10 of the weights test's p-value of every copy and of the other sources, as distances; one record a source."""
+    records = []
+    names = {member.name: member for member in members}
+    for source in (source for source in SOURCES if source in names):
+        # the copies of the others have the others' weights
+        suspects = [m for m in members if is_copy(m, source) or (m.name in SOURCES and m.name != source)]
+        found = []
+        for member in suspects:
+            # A file of one format with a file of the same: exporting folds the normalisation into the convolutions.
+            served = member.change in (*INT8, EXPORT)
+            ours = workshop.exported(source) if served else workshop.place(names[source]) / WEIGHTS
+            result = weights_test(ours, workshop.place(member) / (SERVED if served else WEIGHTS))
+            known = result.attainable_log10_p if result.verdict == "identical" else result.log10_p
+            found.append(float("nan") if result.verdict == "inconclusive" else known)
+        record = {"source": source, "statistic": WEIGHTS_TEST, "probes": "none", "count": 0}
+        records.append(record | _summarise(workshop, source, suspects, found))
+    return records
+
+
+def agreement_where_sure(workshop: Workshop, member: Member) -> dict[str, float | int | None]:
+    """Agreement on the held-out photographs to whose label the source gives at least ``SURE``, and their number."""
+    outputs = workshop.load(member, HELD_OUT).outputs
+    source = workshop.load(Member(member.source, member.source, "", member.source), HELD_OUT).outputs
+    sure = source.softmax(dim=1).amax(dim=1) >= SURE
+    if outputs.shape != source.shape or not bool(sure.any()):
+        return {"agreement_where_sure": None, "sure": int(sure.sum())}
+    return {"agreement_where_sure": agreement(outputs[sure], source[sure]), "sure": int(sure.sum())}
 
 
 def works(facts: dict[str, Any]) -> bool:
@@ -50,9 +119,15 @@ def works(facts: dict[str, Any]) -> bool:
 
 def _summarise(workshop: Workshop, source: str, suspects: Sequence[Member], found: Sequence[float]) -> dict[str, Any]:
     distances = {member.name: value for member, value in zip(suspects, found, strict=True)}
-    copies = {m.name: distances[m.name] for m in suspects if is_copy(m, source) and works(workshop.about(m))}
+    counted = {m.name for m in suspects if is_copy(m, source) and works(workshop.about(m))}
+    copies = {name: value for name, value in distances.items() if name in counted}
     honest = {m.name: distances[m.name] for m in suspects if not is_copy(m, source)}
+    nearest = min((value for value in honest.values() if np.isfinite(value)), default=float("nan"))
     return {
+        # copies that work too little to be counted, and whether they lie below all honest models all the same
+        "not_counted": {
+            m.name: bool(distances[m.name] < nearest) for m in suspects if is_copy(m, source) and m.name not in counted
+        },
         "distances": {name: value if np.isfinite(value) else None for name, value in distances.items()},
         **separation(copies, honest),
     }

@@ -32,13 +32,14 @@ from sac_fast.probes import ProbeSet
 
 from . import copies, thefts
 from .networks import HEAD, PREPROCESSING, SOURCES, export, load_source, to_inputs, without_head
-from .photographs import SIDES, Side, fetch, make_sides
+from .photographs import SIDES, Side, fetch, make_queries, make_sides
 
 PLAIN, JPEG = "plain", "jpeg-q15"
-HELD_OUT, TRAINING = "held-out", "training"
+HELD_OUT, TRAINING, QUERIES = "held-out", "training", "queries"
 SERVED, WEIGHTS = "model.onnx", "weights.safetensors"
-_CALIBRATION = 64  # images
-_NORM_IMAGES = 192
+_CALIBRATION = 48  # images
+_NORM_IMAGES = 96
+_QUERIES = 640  # images, beside those for training, whose outputs a distiller asks for
 _BATCH = 16
 
 _ROUNDED = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -47,7 +48,7 @@ _PRUNED = {"prune-30": 0.3}
 EXPORT = "onnx"
 CHEAP = (EXPORT, *copies.INT8, *_NOISE, *_ROUNDED, *_PRUNED)
 CHANGES = (*CHEAP, *thefts.THEFTS)
-#: These are made for all sources before the others are made, which begin with the smallest source.
+#: These are made before the others.
 _FIRST = (*thefts.HEADS, "int8-static-qdq", EXPORT)
 
 
@@ -69,10 +70,10 @@ class Member:
 
 
 def all_members(changes: tuple[str, ...] = CHANGES) -> list[Member]:
-    """The sources, then the first changes for all of them, then source by source."""
+    """The sources, then the first changes for all of them, then the others, cheap ones first."""
     found = [Member(source, source, "", source) for source in SOURCES]
     first = [(source, change) for change in _FIRST for source in SOURCES]
-    rest = [(source, change) for source in SOURCES for change in CHANGES if change not in _FIRST]
+    rest = [(source, change) for change in CHANGES for source in SOURCES if change not in _FIRST]
     for source, change in [*first, *rest]:
         if change in changes:
             start = thefts.STUDENTS[source] if change == "distil" else source
@@ -133,6 +134,17 @@ class Workshop:
     def inputs(self) -> Tensor:
         """The thief's photographs as the networks see them."""
         return to_inputs(self.sides[TRAINING].images)
+
+    @cached_property
+    def queries(self) -> ProbeSet:
+        """More of the thief's photographs, cut once."""
+        kept = self.folder / "images" / f"{QUERIES}.npz"
+        if not kept.is_file():
+            fetch(self.photographs)
+            with atomic_write(kept) as handle:
+                np.savez(handle, images=make_queries(self.photographs, _QUERIES, self.seed))
+        with np.load(kept, allow_pickle=False) as arrays:
+            return ProbeSet.from_arrays(arrays["images"], layout="NHWC", name="the thief's further photographs")
 
     def network(self, source: str) -> nn.Module:
         """A published network; it must not be changed."""
@@ -199,7 +211,8 @@ class Workshop:
             Fingerprint(logits, about).save(kept / f"{name}.safetensors")
 
     def _fingerprint(self, model: OpenedModel, probes: str, name: str) -> Fingerprint:
-        return fingerprint(model, self.probes[probes], preprocessing=PREPROCESSING, batch_size=_BATCH, name=name)
+        images = self.queries if probes == QUERIES else self.probes[probes]
+        return fingerprint(model, images, preprocessing=PREPROCESSING, batch_size=_BATCH, name=name)
 
     def features(self, source: str, probes: str) -> Fingerprint:
         """What the last layer of a source sees, computed once by onnxruntime."""
@@ -229,10 +242,10 @@ class Workshop:
         network, served = self.network(member.source), kept / SERVED
         if member.change in copies.INT8:
             images = self.inputs[:_CALIBRATION].contiguous().numpy()
-            copies.quantize(self._exported(member.source), served, member.change, images)
+            copies.quantize(self.exported(member.source), served, member.change, images)
             return None
         if member.change == EXPORT:
-            link(self._exported(member.source), served)
+            link(self.exported(member.source), served)
             return None
         changed = self._change(member, network)
         save_weights(kept / WEIGHTS, changed)
@@ -240,7 +253,8 @@ class Workshop:
             export(changed, served)
         return changed
 
-    def _exported(self, source: str) -> Path:
+    def exported(self, source: str) -> Path:
+        """A published network as an ONNX file."""
         path = self.folder / "features" / f"{source}-logits.onnx"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,13 +270,19 @@ class Workshop:
         if change in _PRUNED:
             return copies.pruned(network, _PRUNED[change], self.inputs[:_NORM_IMAGES])
         if change in thefts.THEFTS:
-            return thefts.THEFTS[change](self._thief(member.source), self.features(member.source, TRAINING).outputs)
+            return thefts.THEFTS[change](self._thief(member), self.features(member.source, TRAINING).outputs)
         return network
 
-    def _thief(self, source: str) -> thefts.Thief:
+    def _queries(self, source: str) -> tuple[Tensor, Tensor]:
+        return to_inputs(self.queries.images), self.features(source, QUERIES).outputs
+
+    def _thief(self, member: Member) -> thefts.Thief:
         training = self.sides[TRAINING]
-        kinds = torch.as_tensor(training.kinds)
-        return thefts.Thief(self.network(source), source, self.inputs, kinds, len(training.kind_names), self.seed)
+        return thefts.Thief(
+            self.network(member.source), member.source, self.inputs,
+            self._queries(member.source) if member.change == "distil" else None,
+            torch.as_tensor(training.kinds), len(training.kind_names), self.seed,
+        )  # fmt: skip
 
 
 def make_all(

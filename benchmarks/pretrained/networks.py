@@ -72,6 +72,44 @@ def without_head(network: nn.Module) -> nn.Module:
     return copy
 
 
+class Tail(nn.Module):
+    """The last blocks and the head of a network, as one of their own; the weights are the network's.
+
+    Args:
+        network: of the package; it is changed where the tail is trained.
+        blocks: number of blocks.
+    """
+
+    def __init__(self, network: nn.Module, blocks: int) -> None:
+        super().__init__()
+        parts: Any = network
+        self.body = nn.Sequential(
+            *parts._blocks[-blocks:], parts._conv_head, parts._bn1, parts._swish, parts._avg_pooling, nn.Flatten(),
+            parts._fc,
+        )  # fmt: skip
+
+    def train(self, mode: bool = True) -> Tail:
+        """As the network, batch normalisation keeps its statistics."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Logits of what `before_tail` gives."""
+        logits: Tensor = self.body(maps)
+        return logits
+
+
+def before_tail(network: nn.Module, inputs: Tensor, blocks: int, batch_size: int = 16) -> Tensor:
+    """What enters the last blocks of a network."""
+    parts: Any = network
+    stem = nn.Sequential(parts._conv_stem, parts._bn0, parts._swish, *parts._blocks[:-blocks]).eval()
+    with torch.no_grad():
+        return torch.cat([stem(batch) for batch in inputs.split(batch_size)])
+
+
 def export(network: nn.Module, path: Path) -> None:
     """Write an ONNX file for any number of images, whole or not at all."""
     part = path.with_suffix(".part")

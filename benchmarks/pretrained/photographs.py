@@ -119,18 +119,40 @@ def make_sides(folder: Path, seed: int = 0) -> dict[str, Side]:
     Returns:
         By name of the side.
     """
-    photographs, stamps = read_photographs(folder), read_stamps(folder)
     generator = np.random.default_rng(seed)
-    of_photographs = assign_sides(len(photographs), generator)
-    of_stamps = assign_sides(len(stamps), generator)
-    kinds = [kind for kind, _ in stamps]
-    names = tuple(sorted({kind for kind in kinds if kinds.count(kind) >= _MIN_KIND}))
-    sides = {}
-    for index, side in enumerate(SIDES):
-        backgrounds = [photographs[i] for i in np.flatnonzero(of_photographs == index)]
-        things = [stamps[i] for i in np.flatnonzero(of_stamps == index)]
+    cut = _Cutter.of(folder, generator)
+    return {side: cut.side(side, COUNTS[side], generator) for side in SIDES}
+
+
+def make_queries(folder: Path, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """More images of the thief's side, cut from the same photographs: (count, 224, 224, 3)."""
+    cut = _Cutter.of(folder, np.random.default_rng(seed))
+    return cut.side("training", count, np.random.default_rng((seed, 1))).images
+
+
+@dataclass(frozen=True)
+class _Cutter:
+    """Photographs, stamps with their kinds, and the side that each serves."""
+
+    photographs: list[NDArray[np.uint8]]
+    stamps: list[tuple[str, Image.Image]]
+    of_photographs: NDArray[np.int64]
+    of_stamps: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, folder: Path, generator: np.random.Generator) -> _Cutter:
+        """All there is, divided at random."""
+        photographs, stamps = read_photographs(folder), read_stamps(folder)
+        return cls(photographs, stamps, assign_sides(len(photographs), generator), assign_sides(len(stamps), generator))
+
+    def side(self, side: str, count: int, generator: np.random.Generator) -> Side:
+        """So many images of one side."""
+        kinds = [kind for kind, _ in self.stamps]
+        names = tuple(sorted({kind for kind in kinds if kinds.count(kind) >= _MIN_KIND}))
+        backgrounds = [self.photographs[i] for i in np.flatnonzero(self.of_photographs == SIDES.index(side))]
+        things = [self.stamps[i] for i in np.flatnonzero(self.of_stamps == SIDES.index(side))]
         images, labels = [], []
-        for number in range(COUNTS[side]):
+        for number in range(count):
             image = crop(backgrounds[number % len(backgrounds)], generator)
             label = -1
             # Every third image is a piece of a photograph alone.
@@ -139,8 +161,7 @@ def make_sides(folder: Path, seed: int = 0) -> dict[str, Side]:
                 image, label = paste(image, stamp, generator), names.index(kind) if kind in names else -1
             images.append(image)
             labels.append(label)
-        sides[side] = Side(np.stack(images), np.array(labels, dtype=np.int64), names)
-    return sides
+        return Side(np.stack(images), np.array(labels, dtype=np.int64), names)
 
 
 def assign_sides(count: int, generator: np.random.Generator) -> NDArray[np.int64]:

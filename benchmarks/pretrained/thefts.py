@@ -9,23 +9,32 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
-from sac_fast.attacks import TrainingConfig, extract_probabilities, finetune_all, prune_magnitude
+from sac_fast.attacks import TrainingConfig, finetune_all
 from sac_fast.attacks.copies import copied
+from sac_fast.attacks.extract import fit_to_source
+from sac_fast.attacks.training import fit
 from sac_fast.attacks.transfer import replace_head
 
-from .copies import reestimate_norms
-from .networks import FEATURES, HEAD, load_source
+from .copies import dense_layers, pruned
+from .networks import FEATURES, HEAD, Tail, before_tail, load_source
 
-#: Steps of 16 images; the learning rates are those of fine-tuning with fixed batch-norm statistics.
-_HEAD = TrainingConfig(epochs=10, batch_size=64, learning_rate=0.2, flips=False)
+#: Batch normalisation keeps its statistics, and trained networks stand a small learning rate alone.
+_HEAD = TrainingConfig(epochs=10, batch_size=64, learning_rate=0.01, weight_decay=0.0, flips=False)
 _NEW_HEAD = TrainingConfig(epochs=60, batch_size=64, learning_rate=0.2, flips=False)
-_ALL = TrainingConfig(epochs=1, batch_size=16, learning_rate=0.005)
+_ALL = TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-5, optimizer="adamw", weight_decay=0.0)
 _TRANSFER = TrainingConfig(epochs=2, batch_size=16, learning_rate=0.005)
-_DISTIL = TrainingConfig(epochs=3, batch_size=16, learning_rate=3e-4, optimizer="adamw", weight_decay=0.0)
+_REPAIR = TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4, optimizer="adamw", weight_decay=0.0)
+_DISTIL = TrainingConfig(
+    epochs=4, batch_size=32, learning_rate=3e-4, optimizer="adamw", weight_decay=0.0, flips=False
+)  # fmt: skip
 #: Whose weights the student of a distillation starts from.
 STUDENTS = {"lite0": "lite1", "lite1": "lite0", "lite2": "lite0"}
 RATIO = 0.5
+_NORM_IMAGES = 96
+#: Blocks of a student that are trained, from the end: at 7×7 they cost a quarter of all.
+_TAIL = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Thief:
         source: the network.
         name: of the source.
         inputs: (n, 3, 224, 224) photographs.
+        queries: (m, 3, 224, 224) more of them, and what the source's last layer sees of these; None where they are not
+            needed.
         kinds: (n,) int64 kinds of the things on them, -1 without.
         classes: number of kinds.
         seed: of everything random.
@@ -44,6 +55,7 @@ class Thief:
     source: nn.Module
     name: str
     inputs: Tensor
+    queries: tuple[Tensor, Tensor] | None
     kinds: Tensor
     classes: int
     seed: int = 0
@@ -81,17 +93,34 @@ def finetune_everything(thief: Thief, features: Tensor) -> nn.Module:
 
 
 def prune_finetune(thief: Thief, features: Tensor) -> nn.Module:
-    """Half of all weights 0, the smallest ones, fine-tuned, with new batch-norm statistics."""
-    labels = getattr(thief.source, HEAD)(features).argmax(dim=1)
-    copy = prune_magnitude(thief.source, thief.inputs, labels, ratio=RATIO, config=_ALL, seed=thief.seed)
-    reestimate_norms(copy, thief.inputs)
+    """Half of all dense weights 0, the smallest ones, then trained to give the source's probabilities."""
+    copy = pruned(thief.source, RATIO, thief.inputs[:_NORM_IMAGES])
+    layers = dense_layers(copy)
+    for layer in layers:
+        prune.custom_from_mask(layer, "weight", (layer.weight != 0).float())  # type: ignore[no-untyped-call]
+    # flips: the source is asked for the mirrored images too
+    fit_to_source(
+        thief.source, copy, thief.inputs, lambda logits: logits.softmax(dim=1), nn.functional.cross_entropy, _REPAIR,
+        seed=thief.seed,
+    )  # fmt: skip
+    for layer in layers:
+        prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
     return copy
 
 
 def distil(thief: Thief, features: Tensor) -> nn.Module:
-    """Another published network, trained to give the source's probabilities."""
+    """Another published network whose last blocks and head are trained to give the source's probabilities for many
+    images.
+    """
+    assert thief.queries is not None
     student = load_source(STUDENTS[thief.name])
-    return extract_probabilities(thief.source, student, thief.inputs, temperature=2.0, config=_DISTIL, seed=thief.seed)
+    images, seen = (torch.cat(pair) for pair in zip((thief.inputs, features), thief.queries, strict=True))
+    with torch.no_grad():
+        targets = getattr(thief.source, HEAD)(seen).softmax(dim=1)
+    maps = before_tail(student, images.contiguous(memory_format=torch.channels_last), _TAIL)
+    tail = Tail(student, _TAIL)
+    fit(tail, maps, targets, targets, nn.functional.cross_entropy, _DISTIL, thief.seed)
+    return student.eval()
 
 
 #: Changes of the last layer alone.

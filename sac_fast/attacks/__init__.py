@@ -7,10 +7,10 @@ How it trains is said by one `TrainingConfig`.
 """
 
 from .adaptive import adaptive_correlation, adaptive_removalnet
-from .adversarial import extract_adversarial, pgd
+from .adversarial import extract_adversarial, finetune_adversarial, pgd
 from .extract import distillation_loss, extract_distilled, extract_labels, extract_probabilities
 from .finetune import finetune_all, finetune_last, last_layer_name
-from .prune import prune_magnitude
+from .prune import prune_magnitude, prune_only
 from .prune_filters import fine_prune, prune_taylor
 from .registry import ATTACKS, Attack, AttackContext
 from .training import SCRATCH, TUNING, RunOptions, TrainingConfig, train, train_independent
@@ -33,11 +33,13 @@ __all__ = [
     "extract_labels",
     "extract_probabilities",
     "fine_prune",
+    "finetune_adversarial",
     "finetune_all",
     "finetune_last",
     "last_layer_name",
     "pgd",
     "prune_magnitude",
+    "prune_only",
     "prune_taylor",
     "quantize_int8",
     "replace_head",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +13,12 @@ from ..errors import require
 from ..models import Preprocessing
 from ..models.runner import evaluating
 from .arguments import check_images
-from .copies import ModelT
+from .copies import ModelT, copied
 from .extract import extract_labels, fit_to_source, predictions
-from .training import SCRATCH, TUNING, Progress, TrainingConfig, split_progress
+from .training import SCRATCH, TUNING, Perturb, Progress, RunOptions, TrainingConfig, fit_labels, split_progress
 
 EPSILON = 4 / 255
+_DESCRIPTION = "training on adversarial images"
 
 
 def pgd(
@@ -131,6 +133,57 @@ def extract_adversarial(
     first, second = split_progress(progress, [config, tuning], images.shape[0])
     stolen = extract_labels(source, student, images, config=config, seed=seed, progress=first)
 
+    return fit_to_source(
+        source, stolen, images, predictions, F.cross_entropy, tuning,
+        seed=seed, perturb=_half_adversarial(epsilon, steps, preprocessing), progress=second, description=_DESCRIPTION,
+    )  # fmt: skip
+
+
+def finetune_adversarial(
+    model: ModelT,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: float = EPSILON,
+    steps: int = 2,
+    preprocessing: Preprocessing | None = None,
+    config: TrainingConfig = TUNING,
+    **run: Unpack[RunOptions],
+) -> ModelT:
+    """Fine-tune all layers of a copy of a model on clean and on adversarial images: adversarial training.
+
+    It minimises ``½ CE(model(x), y) + ½ CE(model(pgd(x)), y)``.
+
+    Args:
+        model: the stolen model; it is not changed.
+        images: (n, C, H, W) or (n, H, W, C) float, as the model sees them: the thief's own.
+        labels: (n,) integers, 0 … classes - 1.
+        epsilon, steps, preprocessing: see `pgd`.
+        config: of the training.
+        **run: see `RunOptions`.
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        TypeError, ValueError, ModelError: as `finetune_all` and `pgd`.
+
+    Source: Madry et al., arXiv 1706.06083.
+
+    Example:
+        >>> import torch
+        >>> model, images, labels = torch.nn.Linear(4, 3), torch.rand(32, 4), torch.arange(32) % 3
+        >>> stolen = finetune_adversarial(model, images, labels, config=TrainingConfig(epochs=2))
+        >>> torch.equal(stolen.weight, model.weight)
+        False
+    """
+    perturb = _half_adversarial(epsilon, steps, preprocessing)
+    return fit_labels(copied(model), images, labels, config, perturb=perturb, description=_DESCRIPTION, **run)
+
+
+def _half_adversarial(epsilon: float, steps: int, preprocessing: Preprocessing | None) -> Perturb:
+    """Beside every batch its adversarial images, with the same labels."""
+
     def perturb(model: nn.Module, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         start = 2 * torch.rand(batch.shape, dtype=batch.dtype) - 1  # on the CPU: one seed, one result
         moved = pgd(
@@ -139,7 +192,4 @@ def extract_adversarial(
         )  # fmt: skip
         return torch.cat([batch, moved]), torch.cat([labels, labels])
 
-    return fit_to_source(
-        source, stolen, images, predictions, F.cross_entropy, tuning,
-        seed=seed, perturb=perturb, progress=second, description="training on adversarial images",
-    )  # fmt: skip
+    return perturb

@@ -17,6 +17,8 @@ from .training import Progress, RunOptions, TrainingConfig, fit_labels, split_pr
 
 ROUND = TrainingConfig(epochs=2, learning_rate=0.01)  # of the fine-tuning after one round
 
+_NOTHING = "model must have a linear or convolutional layer to prune, got none"
+
 
 def prune_magnitude(
     model: ModelT,
@@ -62,7 +64,7 @@ def prune_magnitude(
     working = copied(model)
     layers = [module for _, module in prunable(working)]
     if not layers:
-        raise ModelError("model must have a linear or convolutional layer to prune, got none")
+        raise ModelError(_NOTHING)
     total = sum(layer.weight.numel() for layer in layers)
 
     def remove(done: int) -> None:
@@ -70,6 +72,34 @@ def prune_magnitude(
 
     description = "pruning by magnitude"
     return prune_in_rounds(model, working, images, labels, remove, rounds, config, description=description, **run)
+
+
+def prune_only(model: ModelT, *, ratio: float = 0.3) -> ModelT:
+    """Remove the smallest weights of a copy of a model at once, and train nothing.
+
+    Args:
+        model: the stolen model; it is not changed.
+        ratio: 0 … 1, both excluded: the share of the weights of all linear and convolutional layers that is 0.
+
+    Returns:
+        A new model of the same type, in eval mode.
+
+    Raises:
+        ValueError: a ratio out of range.
+        ModelError: nothing to prune.
+
+    Example:
+        >>> import torch
+        >>> int((prune_only(torch.nn.Linear(4, 3), ratio=0.5).weight == 0).sum())
+        6
+    """
+    check_schedule(ratio, 1)
+    working = copied(model)
+    layers = [module for _, module in prunable(working)]
+    if not layers:
+        raise ModelError(_NOTHING)
+    _mask_smallest(layers, round(ratio * sum(layer.weight.numel() for layer in layers)))
+    return _without_masks(working, model)
 
 
 def prune_in_rounds(
@@ -93,6 +123,11 @@ def prune_in_rounds(
     for index, part in enumerate(split_progress(progress, [config] * rounds, len(images))):
         remove(index + 1)
         fit_labels(working, images, labels, config, seed=seed + index, progress=part, description=description)
+    return _without_masks(working, model)
+
+
+def _without_masks(working: nn.Module, model: ModelT) -> ModelT:
+    """A copy of a model with the values of ``working``, whose masks become zeros; the layout is the model's."""
     for module in working.modules():
         for name in [key.removesuffix("_mask") for key, _ in module.named_buffers(recurse=False) if "_mask" in key]:
             if hasattr(module, f"{name}_orig"):

@@ -17,15 +17,15 @@ from torch import nn
 
 from ..errors import require
 from .adaptive import adaptive_correlation, adaptive_removalnet
-from .adversarial import EPSILON, extract_adversarial
+from .adversarial import EPSILON, extract_adversarial, finetune_adversarial
 from .attack import Attack, AttackContext, Job
 from .extract import extract_distilled, extract_labels, extract_probabilities
 from .finetune import finetune_all, finetune_last
 from .mixture import adaptive_siblings, extract_mixture
-from .prune import prune_magnitude
+from .prune import prune_magnitude, prune_only
 from .prune_filters import fine_prune, prune_taylor
 from .semi_supervised import extract_semi_supervised
-from .stages import prune_distill, second_hand
+from .stages import noise_finetune, prune_distill, second_hand
 from .transfer import transfer_all, transfer_last
 from .weights import quantize_int8, weight_noise
 
@@ -56,6 +56,11 @@ def _extract_distill(job: Job) -> nn.Module:
 
 def _extract_adversarial(job: Job) -> nn.Module:
     return job.extract(extract_adversarial, tuning=job.context.tuning, preprocessing=job.context.preprocessing)
+
+
+def _finetune_adversarial(job: Job) -> nn.Module:
+    attack = partial(finetune_adversarial, preprocessing=job.context.preprocessing)
+    return job.tune(attack)
 
 
 def _transfer(attack: Callable[..., nn.Module], *, tuned: bool) -> Callable[[Job], nn.Module]:
@@ -168,6 +173,19 @@ _ALL = (
         "adaptive-mixture", "student on the source's outputs mixed with those of own models", extract_mixture,
         adaptive=True, starts_from="student", needs_labels=True, defaults={"share": 0.5, "count": 1},
         variants=({}, {"share": 0.7}),
+    ),
+    # Last, since the seeds of a test bed's models go by the attacks' places.
+    Attack(
+        "n-finetune", "normal noise on the weights, then fine-tuned, all layers", noise_finetune,
+        needs_labels=True, defaults={"level": 0.1}, variants=({}, {"level": 0.2}),
+    ),
+    Attack(
+        "prune-only", "smallest weights removed, not trained", _untrained(prune_only, seeded=False),
+        random=False, defaults={"ratio": 0.3}, variants=({}, {"ratio": 0.2}, {"ratio": 0.4}),
+    ),
+    Attack(
+        "adversarial-finetune", "fine-tuned on clean and adversarial images", _finetune_adversarial,
+        needs_labels=True, defaults={"epsilon": EPSILON, "steps": 2},
     ),
 )  # fmt: skip
 #: Every attack by its origin, in the order of the tables.

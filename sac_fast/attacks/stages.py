@@ -1,4 +1,4 @@
-"""Theft in two stages: a second thief who steals from the first, and a student of a pruned copy."""
+"""Theft in two stages: a second thief who steals from the first, a student of a pruned copy, noise before tuning."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import nn
 from ..errors import require
 from .attack import Job
 from .extract import extract_labels, extract_probabilities
+from .finetune import finetune_all
 from .prune import prune_magnitude
 from .training import Progress, split_progress
+from .weights import weight_noise
 
 
 def second_hand(job: Job) -> nn.Module:
@@ -41,6 +43,15 @@ def prune_distill(job: Job) -> nn.Module:
     return _stage(dataclasses.replace(job, source=pruned), parts[-1], temperature=temperature).extract(
         extract_probabilities
     )
+
+
+def noise_finetune(job: Job) -> nn.Module:
+    """Add noise to the weights of a copy of the source, and fine-tune all layers.
+
+    Option ``level``: of `weight_noise`.
+    """
+    noisy = weight_noise(job.source, level=job.options["level"], seed=job.seed)
+    return dataclasses.replace(job, source=noisy, options={}).tune(finetune_all)
 
 
 def _stage(job: Job, progress: Progress, **options: float) -> Job:

@@ -232,13 +232,17 @@ def fit_labels(
     config: TrainingConfig,
     *,
     trained: nn.Module | None = None,
+    perturb: Perturb | None = None,
     description: str = "training",
     **run: Unpack[RunOptions],
 ) -> ModelT:
     """Check images and labels against the model, then `fit` it in place with cross-entropy."""
     check_images(images)
     labels = check_labels(labels, images.shape[0], compute_logits(model, images[:1]).shape[1]).to(images.device)
-    fit(model, images, labels, labels, F.cross_entropy, config, trained=trained, description=description, **run)
+    fit(
+        model, images, labels, labels, F.cross_entropy, config,
+        trained=trained, perturb=perturb, description=description, **run,
+    )  # fmt: skip
     return model
 
 

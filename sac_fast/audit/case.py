@@ -7,129 +7,31 @@ are those of the dataclasses below.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError, ModelError, describe_error
 from ..formats.toml_text import parse_toml
+from ..io.choices import Ground
 from ..io.files import StrPath, read_regular
-from ..models.endpoint import ANSWER_FORMS, Endpoint, endpoint_from_table
+from ..io.hashing import is_hash
+from ..models.endpoint import ANSWER_FORMS, endpoint_from_table
 from ..models.kinds import KINDS
 from ..models.output_form import OUTPUT_FORMS
 from ..models.preprocessing import Preprocessing
 from ..models.service_file import read_service_file
 from ..ops.arguments import check_choice
 from ..verdict.checks import check_rate
+from ..verify.case_folder import CaseFolder
 from ..verify.grounds import GROUNDS, SCORES
 from ..verify.stages import SPENDING
+from .family import FAMILIES
+from .specs import ModelSpec, PackSpec, ProbesSpec, QueriesSpec, SiblingsSpec
 
 MAX_CASE_BYTES = 8 << 20
 _PIXELS = tuple(item.name for item in dataclasses.fields(Preprocessing))
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One model or several, as a case names them. Exactly one of `path`, `service`, `answers` and `predict`.
-
-    Attributes:
-        path: a model file, a folder, a pattern with ``*``, a scan store, a labelled zoo or a fingerprint.
-        service: where a service is, and how it is asked.
-        answers: answers to exported probes, see `open_answers`.
-        predict: ``"package.module:function"``, see `BlackBox`.
-        name: in the report; None: the file's.
-        kind: of independents: what they have in common with the source.
-        architecture, arguments: of weights: ``"package.module:callable"`` and its keyword arguments.
-        preprocessing: from pixels to inputs; None: the source's.
-        output: which of several outputs.
-        output_form: of `answers`, `predict` and source; None: by the values.
-        labels: names of the classes, for `answers` and `predict`.
-    """
-
-    path: str | None = None
-    service: Endpoint | None = None
-    answers: str | None = None
-    predict: str | None = None
-    name: str | None = None
-    kind: str | None = None
-    architecture: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    preprocessing: Preprocessing | None = None
-    output: int | str | None = None
-    output_form: str | None = None
-    labels: Sequence[str] = ()
-
-    @property
-    def asked(self) -> bool:
-        """Whether queries are sent."""
-        return self.service is not None or self.predict is not None
-
-    @property
-    def shown(self) -> str:
-        """For messages."""
-        where = self.service.url.partition("?")[0] if self.service is not None else None
-        return self.name or self.path or self.answers or self.predict or where or "model"
-
-
-@dataclass(frozen=True)
-class ProbesSpec:
-    """What models are compared on.
-
-    Attributes:
-        images: folder of images, HDF5 file or probe file.
-        size: ``[H, W]`` to resize to; None: as the images are.
-        limit: largest number.
-        seed: of the draw where `limit` takes some.
-        severity: JPEG severity 1 … 5; None: the images as they are.
-    """
-
-    images: str
-    size: tuple[int, int] | None = None
-    limit: int | None = None
-    seed: int = 0
-    severity: int | None = None
-
-
-@dataclass(frozen=True)
-class SiblingsSpec:
-    """Models of the source's own recipe with other seeds.
-
-    Attributes:
-        train: ``"package.module:function"``, see `make_siblings`.
-        count: how many.
-        folder: of siblings that are there already.
-        workers: processes of the training; None: one a core.
-    """
-
-    train: str | None = None
-    count: int = 19
-    folder: str | None = None
-    workers: int | None = None
-
-
-@dataclass(frozen=True)
-class QueriesSpec:
-    """How much services are asked.
-
-    Attributes:
-        looks: probes at each look, rising, see `plan_looks`.
-        spending: see `plan_looks`.
-        budget: most queries to one service; None: the largest look, the repeats and a quarter more.
-        repeats: probes that are asked twice.
-        ledger: file that several cases share; None: the case's own.
-    """
-
-    looks: tuple[int, ...] = (100, 200)
-    spending: str = "exact"
-    budget: int | None = None
-    repeats: int = 10
-    ledger: str | None = None
-
-    @property
-    def most(self) -> int:
-        """Largest number of queries to one service."""
-        return self.budget or (self.looks[-1] * 5) // 4 + self.repeats
 
 
 @dataclass(frozen=True)
@@ -143,8 +45,13 @@ class Case:
         source: your model.
         probes, siblings, queries: see there.
         independents, suspects: models.
+        packs: of others' answers.
         architectures: of which one must fit weights for which none is named.
-        alpha, ground, score, kinds: of `verify_suspects`; no kinds: its default.
+        alpha, ground, score, kinds: of `verify_suspects`; no kinds: its default. α bounds the false accusations of the
+            whole case.
+        family: how α is shared between files and services, see `plan_family`.
+        weights: whether weights files of source and suspects are compared beside the verdicts.
+        ancestor: weights from which both may come.
         text: the file, as it was read.
     """
 
@@ -157,17 +64,25 @@ class Case:
     queries: QueriesSpec = field(default_factory=QueriesSpec)
     independents: tuple[ModelSpec, ...] = ()
     suspects: tuple[ModelSpec, ...] = ()
+    packs: tuple[PackSpec, ...] = ()
     architectures: tuple[str, ...] = ()
     alpha: float = 0.05
-    ground: str = "auto"
+    ground: Ground = "auto"
     score: str = "default"
     kinds: tuple[str, ...] = ()
+    family: str = "auto"
+    weights: bool = True
+    ancestor: str | None = None
     text: bytes = b""
 
     @property
     def settings(self) -> dict[str, Any]:
         """Further arguments of `verify_suspects`, as JSON values."""
         return {"ground": self.ground, "score": self.score, **({"kinds": list(self.kinds)} if self.kinds else {})}
+
+    def ledger(self, folder: CaseFolder) -> Path:
+        """The file with the queries to services."""
+        return folder.ledger if self.queries.ledger is None else self.path(self.queries.ledger)
 
     def path(self, text: str) -> Path:
         """A path of the case."""
@@ -210,17 +125,26 @@ def load_case(path: StrPath) -> Case:
             queries=_queries(queries),
             independents=tuple(_model("independents", entry, base) for entry in independents),
             suspects=tuple(_model("suspects", entry, base) for entry in suspects),
+            packs=tuple(_pack(entry) for entry in known.pop("packs", [])),
             architectures=tuple(known.pop("architectures", ())),
             alpha=check_rate("alpha", known.pop("alpha", 0.05)),
             ground=known.pop("ground", "auto"),
             score=known.pop("score", "default"),
             kinds=tuple(known.pop("kinds", ())),
+            family=known.pop("family", "auto"),
+            weights=known.pop("weights", True),
+            ancestor=known.pop("ancestor", None),
             text=content,
         )
         if known:
             raise ValueError(f"unknown keys {', '.join(sorted(known))}")
         check_choice("ground", made.ground, GROUNDS)
         check_choice("score", made.score, SCORES)
+        check_choice("family", made.family, FAMILIES)
+        if not isinstance(made.weights, bool):
+            raise ValueError(f"weights must be true or false, got {made.weights!r}")
+        if not isinstance(made.ancestor, str | None):
+            raise ValueError(f"ancestor must be a path, got {made.ancestor!r}")
         for kind in made.kinds:
             check_choice("kinds", kind, KINDS)
         if made.source.path is None:
@@ -288,6 +212,14 @@ def _siblings(table: Any) -> SiblingsSpec:
     for key in ("count", "workers"):
         _check_type("siblings", values, key, int)
     return SiblingsSpec(**values)
+
+
+def _pack(table: Any) -> PackSpec:
+    values = _fields("packs", table, PackSpec)
+    _check_type("packs", values, "at", str)
+    if "at" not in values or not is_hash(values.get("hash")):
+        raise ValueError('[packs] must have at and hash, "sha256:" and 64 digits from its maker')
+    return PackSpec(**values)
 
 
 def _queries(table: Any) -> QueriesSpec:

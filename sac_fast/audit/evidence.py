@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import ModelError
 from ..fingerprint import Fingerprint
 from ..io.files import atomic_write, read_regular
@@ -15,14 +18,19 @@ from ..io.hashing import hash_json
 from ..labelled_zoo.plan import Architecture
 from ..labelled_zoo.siblings import make_siblings
 from ..labelled_zoo.siblings_folder import sibling_fingerprints
+from ..models import QueryLedger, Secrets
 from ..models.kinds import KINDS
+from ..packs.opened import is_address, open_pack
 from ..probes import ProbeSet
 from ..verify.case_folder import CaseFolder
 from ..verify.grounds import choose_ground
-from ..verify.stages import Looks, plan_looks
+from ..verify.rows import rows_of
+from ..verify.stages import query_order
 from .case import Case
+from .family import Family, plan_family
 from .gather import Found, find_models
-from .outputs import rename, run_files
+from .outputs import Services, read_answers, rename, run_files
+from .specs import ModelSpec
 
 _MADE_FROM = "probes.json"
 _MAX_MADE_FROM = 1 << 20
@@ -37,7 +45,9 @@ class Evidence:
         source: fingerprint of the source, and how the case names it.
         siblings, nulls: fingerprints.
         independents: how the case names the nulls, in their order.
-        looks: at services.
+        family: how α is shared, and the looks at services.
+        services: what independents behind services were asked, by name.
+        service_keys: of these services in the ledger.
         warnings: remarks for the reader.
     """
 
@@ -46,7 +56,9 @@ class Evidence:
     siblings: list[Fingerprint]
     nulls: list[Fingerprint]
     independents: list[Found]
-    looks: Looks
+    family: Family
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    service_keys: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
 
 
@@ -107,7 +119,7 @@ def make_case_siblings(
     return sibling_fingerprints(folder.siblings, probes.content_hash), list(made["warnings"])
 
 
-def gather_evidence(case: Case, folder: CaseFolder, *, progress: bool = False) -> Evidence:
+def gather_evidence(case: Case, folder: CaseFolder, secrets: Secrets, *, progress: bool = False) -> Evidence:
     """Probes, siblings, source and independents, made or taken from the folder."""
     probes = make_probes(case, folder, progress=progress)
     siblings, warnings = make_case_siblings(case, folder, probes, progress=progress)
@@ -122,21 +134,73 @@ def gather_evidence(case: Case, folder: CaseFolder, *, progress: bool = False) -
     def of(role: str, model: Found) -> Fingerprint:
         return prints[role, model.name] if model.fingerprint is None else rename(model.fingerprint, model)
 
-    for model in independents:
-        if model.entry is None and model.fingerprint is None:
-            raise ModelError(f"[independents] must be files or fingerprints, got {model.name!r}")
     ours = of("source", source)
-    siblings = [fp for fp in siblings if fp.model_hash is None or fp.model_hash != ours.model_hash]
-    nulls = [of("independents", model) for model in independents]
-    looks = looks_of(case, len(probes), siblings, nulls)
-    return Evidence(probes, (source, ours), siblings, nulls, independents, looks, warnings)
+    others, more = _of_packs(case, folder, probes)
+    siblings = [fp for fp in (*siblings, *others) if fp.model_hash is None or fp.model_hash != ours.model_hash]
+    independents += more
+    family = family_of(case, len(probes), len(siblings), [model.kind for model in independents])
+    order = query_order([ours, *siblings])
+    asked, boxes = _ask_independents(case, folder, probes, independents, order, secrets, progress)
+    nulls = [asked[model.name] if model.name in asked else of("independents", model) for model in independents]
+    partial = [fp.name for fp in nulls if rows_of(fp) is not None]
+    if partial:
+        some = f"{', '.join(partial[:5])}{' …' if len(partial) > 5 else ''} answered some of the probes"
+        warnings.append(f"{some}: they serve for suspects on these, and for all where no other independent is there")
+    return Evidence(probes, (source, ours), siblings, nulls, independents, family, boxes[0], boxes[1], warnings)
 
 
-def looks_of(case: Case, probes: int, siblings: Sequence[object], nulls: Sequence[Fingerprint]) -> Looks:
-    """The looks at services, with the parts of α that the ground can reach."""
-    smallest = smallest_p_of(case, len(siblings), [fp.kind for fp in nulls])
+def _ask_independents(
+    case: Case,
+    folder: CaseFolder,
+    probes: ProbeSet,
+    independents: Sequence[Found],
+    order: npt.NDArray[np.int64],
+    secrets: Secrets,
+    progress: bool,
+) -> tuple[dict[str, Fingerprint], tuple[dict[str, dict[str, Any]], tuple[str, ...]]]:
+    """Answers of independents that are recorded or behind services, and what the services were asked.
+
+    Services are asked for the probes of the last look, the same as suspects are.
+    """
+    found = {model.name: read_answers(case, probes, model) for model in independents if model.spec.answers is not None}
+    services = [model for model in independents if model.spec.asked]
+    if not services:
+        return found, ({}, ())
+    with QueryLedger(case.ledger(folder)) as ledger:
+        asked = Services(case, probes, services, ledger, secrets, progress)
+        rows = sorted(order[: case.queries.looks[-1]].tolist())
+        found |= asked.ask(rows, list(asked.boxes))
+        if asked.failed:
+            name, reason = next(iter(asked.failed.items()))
+            raise ModelError(f"independents {name!r} must answer, got {reason}")
+        summaries = {name: box.summary() for name, box in asked.boxes.items()}
+        return found, (summaries, tuple(box.key for box in asked.boxes.values()))
+
+
+def _of_packs(case: Case, folder: CaseFolder, probes: ProbeSet) -> tuple[list[Fingerprint], list[Found]]:
+    """Siblings and independents of the case's packs; a pack from an address is kept in the folder."""
+    siblings: list[Fingerprint] = []
+    independents: list[Found] = []
+    for spec in case.packs:
+        at = spec.at if is_address(spec.at) else case.path(spec.at)
+        pack = open_pack(at, spec.hash, keep=folder.folder / "packs").on(probes.content_hash)
+        siblings += pack.fingerprints("siblings")
+        found = ModelSpec(path=spec.at)
+        independents += [Found(fp.name, found, fingerprint=fp, kind=fp.kind) for fp in pack.fingerprints()]
+    return siblings, independents
+
+
+def family_of(case: Case, probes: int, siblings: int, kinds: Sequence[str | None]) -> Family:
+    """How α is shared, and the looks at services, with the parts of α that the ground can reach.
+
+    Args:
+        case: the case.
+        probes, siblings: how many.
+        kinds: of the independents.
+    """
+    smallest = min(1.0, smallest_p_of(case, siblings, kinds))
     sizes = sorted({min(count, probes) for count in case.queries.looks})
-    return plan_looks(sizes, smallest, case.alpha, spending=case.queries.spending)
+    return plan_family(case.family, case.suspects, sizes, smallest, case.alpha, case.queries.spending)
 
 
 def smallest_p_of(case: Case, siblings: int, kinds: Sequence[str | None]) -> float:

@@ -12,11 +12,12 @@ from ..errors import ModelError
 from ..fingerprint import Fingerprint
 from ..formats.identify import identify
 from ..io.files import STORE_DATABASE
-from ..labelled_zoo.folder import INDEX, LabelledZoo
+from ..labelled_zoo.folder import INDEX, LabelledZoo, Role
 from ..models import ModelEntry, list_entries
 from ..store.store import ModelStore
 from ..verify.names import unique_name
-from .case import Case, ModelSpec
+from .case import Case
+from .specs import ModelSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,9 @@ def _of_path(case: Case, spec: ModelSpec, path: Path, probe_hash: str, role: str
             raise ModelError(f"store {spec.path!r} must hold outputs on the case's probes {probe_hash}, got none")
         return
     if (path / INDEX).is_file():
-        if (members := _of_zoo(path, probe_hash, role)) is not None:
-            yield from (Found(fp.name, spec, fingerprint=fp, kind=spec.kind or fp.kind) for fp in members)
+        of_role: Role | None = "independent" if role == "independents" else None
+        if (members := LabelledZoo.load(path).fingerprints_on(probe_hash, of_role)) is not None:
+            yield from (Found(fp.name, spec, fingerprint=fp, kind=spec.kind or fp.kind) for fp in members.values())
             return
         if role == "independents":
             raise ModelError(f"labelled zoo {spec.path!r} must have the case's probes {probe_hash}, got others")
@@ -106,18 +108,3 @@ def _of_path(case: Case, spec: ModelSpec, path: Path, probe_hash: str, role: str
     if not entries:
         raise ModelError(f"{role} must hold models, got none in {spec.path!r}")
     yield from (Found(entry.name, spec, entry=entry, kind=spec.kind) for entry in entries)
-
-
-def _of_zoo(path: Path, probe_hash: str, role: str) -> list[Fingerprint] | None:
-    """Fingerprints of a labelled zoo; None where it has none on these probes."""
-    zoo = LabelledZoo.load(path)
-    members = zoo.of_role("independent") if role == "independents" else zoo.members
-    for probes in zoo.probes:
-        if zoo.load_probes(probes).content_hash == probe_hash:
-            files = [(member, zoo.fingerprint_file(probes, member)) for member in members]
-            return [
-                Fingerprint.load(file).with_kind(member.origin if role == "independents" else None)
-                for member, file in files
-                if file.is_file()
-            ]
-    return None

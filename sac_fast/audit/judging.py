@@ -11,12 +11,14 @@ from ..models import QueryLedger, Secrets
 from ..probes.export import image_key
 from ..verify.case_folder import CaseFolder
 from ..verify.grounds import verify_suspects
-from ..verify.stages import judge_in_looks, restrict_fingerprint
+from ..verify.stages import judge_in_looks, query_order
+from ..verify.weights import WeightsResult
 from .case import Case
 from .evidence import Evidence
 from .gather import Found, find_models
 from .outputs import Services, read_answers, rename, run_files
 from .results import describe_test, model_rows, service_tests
+from .weights import compare_files
 
 _MERGED = ("verdict", "p_value", "adjusted", "reason")
 
@@ -39,20 +41,36 @@ def judge_case(
     if not models:
         raise ModelError("[[suspects]] must hold at least one model, got none")
     prints, failed = _outputs_of(case, folder, evidence, models, progress)
-    tests = [_test(case, evidence, rows, {name: prints[name] for name in names}) for rows, names in _by_rows(prints)]
-    warnings, summaries = list(evidence.warnings), {}
+    weights, claims = compare_files(case, evidence.source[0], models)
+    warnings, family = list(evidence.warnings), evidence.family
+    summaries: dict[str, dict[str, Any]] = {}
+    tests: list[dict[str, Any]] = []
+    later: list[dict[str, Any]] = []
     asked = [model for model in models if model.spec.asked]
     if asked:
-        ledger = folder.ledger if case.queries.ledger is None else case.path(case.queries.ledger)
-        with QueryLedger(ledger) as queries:
+        with QueryLedger(case.ledger(folder)) as queries:
             warnings += _spent(queries, evidence, committed)
             services = Services(case, evidence.probes, asked, queries, secrets, progress)
-            tests += _ask(case, evidence, services)
+            if family.together:
+                order = query_order([evidence.source[1], *evidence.siblings])
+                prints |= services.ask(sorted(order[: family.looks.queries[-1]].tolist()), list(services.boxes))
+            else:
+                later = _ask(case, evidence, services)
             summaries = {name: box.summary() for name, box in services.boxes.items()}
         failed |= services.failed
         prints |= services.prints
-    if len(tests) > 1:
-        warnings.append(f"α = {case.alpha:g} bounds the false accusations of each of {len(tests)} tests by itself")
+    files = {name: fp for name, fp in prints.items() if family.together or name not in summaries}
+    if files:
+        share = case.alpha if family.together else family.files
+        tests.append(_test(case, evidence, files, share, weights, claims))
+    tests += later
+    warnings += [
+        f"{name} was not judged, but the weights of the two files say: {result.verdict}"
+        for name, result in weights.items()
+        if name not in files
+    ]
+    said = family.describe(case.alpha)
+    warnings += [] if said is None else [said]
     merged = {
         field: {name: test["verdicts"][field][name] for test in tests for name in test["suspects"]} for field in _MERGED
     }
@@ -66,30 +84,35 @@ def judge_case(
 
 
 def _test(
-    case: Case, evidence: Evidence, rows: tuple[int, ...] | None, suspects: Mapping[str, Fingerprint]
+    case: Case,
+    evidence: Evidence,
+    suspects: Mapping[str, Fingerprint],
+    alpha: float,
+    weights: Mapping[str, WeightsResult],
+    claims: Mapping[str, list[dict[str, str]]],
 ) -> dict[str, Any]:
-    """Suspects that answered the same probes, judged together."""
-
-    def on(fp: Fingerprint) -> Fingerprint:
-        return fp if rows is None else restrict_fingerprint(fp, rows)
-
-    siblings, nulls = ([on(fp) for fp in some] for some in (evidence.siblings, evidence.nulls))
-    ours, settings = on(evidence.source[1]), case.settings
-    verdicts = verify_suspects(ours, suspects, siblings=siblings, nulls=nulls, alpha=case.alpha, **settings)
-    return describe_test(list(suspects), rows, verdicts, settings, ())
+    """Suspects whose answers are there, judged together, each on the probes that it answered."""
+    settings = case.settings
+    verdicts = verify_suspects(
+        evidence.source[1], suspects, siblings=evidence.siblings, nulls=evidence.nulls, alpha=alpha,
+        weights={name: result for name, result in weights.items() if name in suspects}, **settings,
+    )  # fmt: skip
+    test = describe_test(list(suspects), None, verdicts, settings, ())
+    return test | {"claims": {name: found for name, found in claims.items() if name in suspects}}
 
 
 def _ask(case: Case, evidence: Evidence, services: Services) -> list[dict[str, Any]]:
     settings = case.settings
     looks = judge_in_looks(
-        services.ask, list(services.boxes), evidence.looks, source=evidence.source[1], siblings=evidence.siblings,
-        nulls=evidence.nulls, alpha=case.alpha, **settings,
+        services.ask, list(services.boxes), evidence.family.looks, source=evidence.source[1],
+        siblings=evidence.siblings, nulls=evidence.nulls, alpha=evidence.family.services, **settings,
     )  # fmt: skip
     return service_tests(looks, settings)
 
 
 def _spent(queries: QueryLedger, evidence: Evidence, committed: float) -> list[str]:
-    spent = queries.spent([image_key(image) for image in evidence.probes.images], before=committed)
+    images = [image_key(image) for image in evidence.probes.images]
+    spent = queries.spent(images, before=committed, without=evidence.service_keys)
     if not spent:
         return []
     known = f"{spent} of the probes were sent to a service before this protocol was committed to"
@@ -108,12 +131,3 @@ def _outputs_of(
         elif model.spec.answers is not None:
             prints[model.name] = read_answers(case, evidence.probes, model)
     return prints, failed
-
-
-def _by_rows(prints: Mapping[str, Fingerprint]) -> list[tuple[tuple[int, ...] | None, list[str]]]:
-    """Names of suspects by the probes that they answered; None: all."""
-    groups: dict[tuple[int, ...] | None, list[str]] = {}
-    for name, fp in prints.items():
-        rows = fp.provenance.get("probe_rows")
-        groups.setdefault(None if rows is None else tuple(rows), []).append(name)
-    return list(groups.items())

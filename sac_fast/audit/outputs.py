@@ -121,7 +121,7 @@ class Services:
         self.failed: dict[str, str] = {}
         self.prints: dict[str, Fingerprint] = {}
         self.boxes: dict[str, BlackBox] = {}
-        self._forms = {model.name: model.spec.output_form for model in models}
+        self._kinds = {model.name: model.kind for model in models}
         for model in models:
             self.boxes[model.name] = _box_of(case, model, ledger, secrets)
 
@@ -130,7 +130,7 @@ class Services:
         chosen = self._probes.subset(list(rows))
         for name in names:
             try:
-                made = fingerprint(self.boxes[name], chosen, name=name, progress=self._progress)
+                made = fingerprint(self.boxes[name], chosen, name=name, kind=self._kinds[name], progress=self._progress)
             except SacFastError as error:
                 self.failed[name] = str(error)
                 continue

@@ -10,10 +10,12 @@ from ..io.files import StrPath
 from ..labelled_zoo.siblings_folder import open_siblings
 from ..models import BlackBox, QueryLedger
 from ..models.endpoint import parse_url
+from ..packs.opened import is_address
 from ..probes import ProbeSet
 from ..verify.case_folder import CaseFolder
-from .case import Case, ModelSpec, load_case
-from .evidence import describe_ground, looks_of
+from .case import Case, load_case
+from .evidence import describe_ground, family_of
+from .specs import ModelSpec
 
 _SECONDS_A_QUERY = 1.0
 
@@ -31,7 +33,8 @@ def plan_case(case: Case | StrPath) -> dict[str, Any]:
         * ``services``: for each ``name``, ``address``, ``queries`` (most of them, repeats included), ``asked`` before,
           and ``minutes``;
         * ``ground``, ``why``, ``smallest_p``, ``alpha``, ``reaches_alpha``: whether *derived* can come out;
-        * ``looks``: queries and part of α of each look at services;
+        * ``looks``: queries and part of α of each look at services; ``family``: what of α files and services have, and
+          whether they are judged together;
         * ``suspects``, ``missing``: what is there, and paths at which nothing is.
 
     Example::
@@ -50,10 +53,14 @@ def plan_case(case: Case | StrPath) -> dict[str, Any]:
     ground = describe_ground(case, siblings["wanted"], kinds)
     count = _probe_count(case, folder)
     looks = None
-    services = [spec for spec in case.suspects if spec.asked]
-    if services and ground["ground"] is not None:
-        planned = looks_of(case, count or case.queries.looks[-1], [None] * siblings["wanted"], [])
-        looks = [{"queries": n, "alpha": a} for n, a in zip(planned.queries, planned.alphas, strict=True)]
+    services = [spec for spec in (*case.independents, *case.suspects) if spec.asked]
+    family = None
+    if ground["ground"] is not None:
+        planned = family_of(case, count or case.queries.looks[-1], siblings["wanted"], kinds)
+        family = planned.to_dict()
+        if any(spec.asked for spec in case.suspects):
+            pairs = zip(planned.looks.queries, planned.looks.alphas, strict=True)
+            looks = [{"queries": n, "alpha": a} for n, a in pairs]
     return {
         "folder": str(case.folder),
         "code": _code(case),
@@ -65,6 +72,7 @@ def plan_case(case: Case | StrPath) -> dict[str, Any]:
         "alpha": case.alpha,
         "reaches_alpha": ground["smallest_p"] <= case.alpha + 1e-12,
         "looks": looks,
+        "family": family,
         "suspects": {spec.shown: _count(case, spec) for spec in case.suspects},
         "missing": _missing(case),
     }
@@ -86,10 +94,14 @@ def _code(case: Case) -> dict[str, str]:
 def _hosts(case: Case) -> dict[str, list[str]]:
     """Hosts by what they would get."""
     hosts: dict[str, list[str]] = {}
-    for spec in case.suspects:
+    for spec in (*case.independents, *case.suspects):
         if spec.service is not None:
             scheme, host, port = parse_url(spec.service.url)
             hosts.setdefault(f"{scheme}://{host}:{port}", []).extend(spec.service.secrets)
+    for pack in case.packs:
+        if is_address(pack.at):
+            scheme, host, port = parse_url(pack.at)
+            hosts.setdefault(f"{scheme}://{host}:{port}", [])
     return {host: sorted(set(secrets)) for host, secrets in hosts.items()}
 
 
@@ -111,7 +123,7 @@ def _siblings(case: Case, folder: CaseFolder) -> dict[str, Any]:
 def _service(case: Case, folder: CaseFolder, spec: ModelSpec) -> dict[str, Any]:
     """Queries and minutes of one service; what it was asked before is in the ledger."""
     asked, seconds = 0, None
-    ledger = folder.ledger if case.queries.ledger is None else case.path(case.queries.ledger)
+    ledger = case.ledger(folder)
     if ledger.exists() and spec.service is not None:
         with QueryLedger(ledger) as queries:
             box = BlackBox(lambda images: [], ledger=queries, key=spec.service.key)
@@ -141,6 +153,7 @@ def _missing(case: Case) -> list[str]:
     specs = (case.source, *case.independents, *case.suspects)
     paths = [spec.path for spec in specs if spec.path is not None and not _count(case, spec)]
     paths += [spec.answers for spec in specs if spec.answers is not None and not case.path(spec.answers).exists()]
+    paths += [pack.at for pack in case.packs if not is_address(pack.at) and not case.path(pack.at).exists()]
     if not case.path(case.probes.images).exists():
         paths.append(case.probes.images)
     if case.siblings is not None and case.siblings.folder is not None and not case.path(case.siblings.folder).is_dir():

@@ -13,8 +13,9 @@ from ..io.files import atomic_write, read_regular
 from ..io.hashing import content_hash, hash_json
 from ..io.version import package_version
 from ..verify.case_folder import CaseFolder
-from ..verify.stages import Looks, query_order
+from ..verify.stages import query_order
 from .case import Case
+from .family import Family
 
 PROTOCOL_KIND = "sac_fast protocol"
 PROTOCOL_FORMAT = 1
@@ -26,7 +27,7 @@ class ProtocolError(SacFastError, ValueError):
 
 
 def describe_protocol(
-    case: Case, source: Fingerprint, siblings: Sequence[Fingerprint], nulls: Sequence[Fingerprint], looks: Looks
+    case: Case, source: Fingerprint, siblings: Sequence[Fingerprint], nulls: Sequence[Fingerprint], family: Family
 ) -> dict[str, Any]:
     """All that decides verdicts but the suspects, as JSON values."""
     return {
@@ -37,7 +38,8 @@ def describe_protocol(
         "source": _outputs_of(source),
         "siblings": [_outputs_of(fp) for fp in siblings],
         "independents": [{**_outputs_of(fp), "kind": fp.kind} for fp in nulls],
-        "looks": {"queries": list(looks.queries), "alphas": list(looks.alphas)},
+        "looks": {"queries": list(family.looks.queries), "alphas": list(family.looks.alphas)},
+        "family": family.to_dict(),
         "order": hash_json(query_order([source, *siblings]).tolist()),
     }
 

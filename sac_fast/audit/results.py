@@ -69,7 +69,11 @@ def model_rows(
         taken: list[str] = []
         for fp, model in zip(some, models, strict=True):
             taken.append(unique_name(fp.name, taken))
-            rows.append(_row(folder, role, taken[-1], fp, model))
+            row = _row(folder, role, taken[-1], fp, model)
+            if model is not None and model.name in evidence.services:
+                queries = evidence.services[model.name]
+                row |= {"endpoint": queries["address"], "queries": dict(queries)}
+            rows.append(row)
     for model in suspects:
         if model.name in prints:
             row = _row(folder, "suspects", model.name, prints[model.name], model)

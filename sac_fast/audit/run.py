@@ -94,8 +94,8 @@ def run_audit(
             if stage == "siblings":
                 found["siblings"] = len(make_case_siblings(case, folder, probes, progress=progress)[0])
             return found
-        evidence = gather_evidence(case, folder, progress=progress)
-        protocol = describe_protocol(case, evidence.source[1], evidence.siblings, evidence.nulls, evidence.looks)
+        evidence = gather_evidence(case, folder, secrets or Secrets(), progress=progress)
+        protocol = describe_protocol(case, evidence.source[1], evidence.siblings, evidence.nulls, evidence.family)
         found["protocol_hash"], committed = commit_protocol(folder, protocol)
         if stage == "commit":
             return found

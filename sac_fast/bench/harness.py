@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SacFastError
+from ..io.choices import Metric
 from .limits import Limit
 
 OURS = "sac_fast"
@@ -85,7 +86,7 @@ class Case:
     error: Callable[[Any], float]
     work: float
     unit: str = "GFLOP/s"
-    metric: str = "cosine"
+    metric: Metric = "cosine"
     checked: str = "all entries"
     tolerance: float = PEER_TOLERANCE
     sweep: str | None = None

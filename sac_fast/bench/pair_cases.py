@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..io.choices import Metric
 from ..ops import correlation_distance, correlation_distances, reference
 from . import peers, targets
 from .harness import OUR_TOLERANCE, OURS, Case, Implementation, Target
@@ -84,7 +85,7 @@ def pair_cases(sizes: Sizes, threads: int) -> Iterator[Callable[[], Case]]:
         yield partial(pair, sizes.sweep_k_n, k, "cosine", sweep="k")
 
 
-def pair(n: int, k: int, metric: str, *, sweep: str | None = None, judged: list[Target] | None = None) -> Case:
+def pair(n: int, k: int, metric: Metric, *, sweep: str | None = None, judged: list[Target] | None = None) -> Case:
     """One pair of models, normally distributed outputs."""
     generator = torch.Generator().manual_seed(n + k)
     a, b = (torch.randn(n, k, generator=generator) for _ in range(2))
@@ -112,7 +113,7 @@ def pair(n: int, k: int, metric: str, *, sweep: str | None = None, judged: list[
     )
 
 
-def _pykeops(a: Tensor, b: Tensor, metric: str) -> Implementation:
+def _pykeops(a: Tensor, b: Tensor, metric: Metric) -> Implementation:
     k = a.shape[1]
     module, missing = peers.available("pykeops.torch")
     if module is None:

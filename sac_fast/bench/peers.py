@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..io.choices import Metric
+
 EXTRA = "pip install 'sac-fast[bench]'"
 _TILE = 1024
 
@@ -29,13 +31,13 @@ def available(module: str) -> tuple[ModuleType | None, str | None]:
         return None, f"{module} cannot be imported: {type(error).__name__}: {error}"
 
 
-def correlations(rows: Tensor, metric: str) -> Tensor:
+def correlations(rows: Tensor, metric: Metric) -> Tensor:
     """C of normalised rows as one would write it: cosine, or rbf with 2σ² = 1."""
     products = rows @ rows.T
     return torch.exp(-(2 - 2 * products)) if metric == "rbf" else products
 
 
-def naive(a: Tensor, b: Tensor, metric: str) -> Tensor:
+def naive(a: Tensor, b: Tensor, metric: Metric) -> Tensor:
     """As the reference scripts do it: normalise, two products, two n×n matrices, abs, sum."""
     c_a, c_b = correlations(normalize(a), metric), correlations(normalize(b), metric)
     return (c_a - c_b).abs().sum() / len(a) ** 2
@@ -53,7 +55,7 @@ def naive_loop_source_kept(source: Tensor, suspects: Tensor) -> Tensor:
     return torch.stack([(c - correlations(normalize(x), "cosine")).abs().sum() / n2 for x in suspects])
 
 
-def tiled(a: Tensor, b: Tensor, metric: str) -> Tensor:
+def tiled(a: Tensor, b: Tensor, metric: Metric) -> Tensor:
     """1024×1024 tiles of the symmetric half; for cosine one product [Â B̂]·[Â −B̂]ᵀ a tile."""
     a, b = normalize(a), normalize(b)
     left, right = torch.cat([a, b], dim=1), torch.cat([a, -b], dim=1).T.contiguous()
@@ -72,7 +74,7 @@ def tiled(a: Tensor, b: Tensor, metric: str) -> Tensor:
     return total / n**2
 
 
-def keops(a: Tensor, b: Tensor, metric: str) -> Callable[[], Tensor]:
+def keops(a: Tensor, b: Tensor, metric: Metric) -> Callable[[], Tensor]:
     """A pykeops reduction; the code is generated and compiled at the first call of each k."""
     module = importlib.import_module("pykeops")
     module.set_verbose(False)

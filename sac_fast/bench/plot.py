@@ -6,20 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import SacFastError
-from ..io.files import atomic_write
+from ..io.figure import COLOURS, MARKERS, FigureError, make_figure, save_figure
 from .harness import OURS
-from .peers import available
 
 PLOT = "plot.png"
 _MEANING = {"n": "n, probes", "k": "k, outputs of a model", "m": "m, models"}
-_MARKERS = "osD^vPX"
-# Okabe and Ito's colours: distinguishable by everyone; ours is black.
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
-
-
-class PlotError(SacFastError, RuntimeError):
-    """The plot cannot be made here."""
 
 
 def write_plot(results: Mapping[str, Any], path: Path) -> None:
@@ -30,21 +21,13 @@ def write_plot(results: Mapping[str, Any], path: Path) -> None:
         path: replaced if it is there; its folder must be.
 
     Raises:
-        PlotError: matplotlib is not installed, or the run has no sweeps.
+        FigureError: matplotlib is not installed, or the run has no sweeps.
     """
-    module, missing = available("matplotlib")
-    if module is None:
-        raise PlotError(f"the plot needs matplotlib: {missing}")
-    # no window, no state shared with the caller's own plots
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     sweeps = {letter: [r for r in results["records"] if r["sweep"] == letter] for letter in _MEANING}
     sweeps = {letter: records for letter, records in sweeps.items() if records}
     if not sweeps:
-        raise PlotError("the plot needs a run with sweeps, got one without")
-    figure = Figure(figsize=(5.2 * len(sweeps), 6), layout="constrained")
-    FigureCanvasAgg(figure)
+        raise FigureError("the plot needs a run with sweeps, got one without")
+    figure = make_figure((5.2 * len(sweeps), 6))
     hardware, versions = results["hardware"], results["versions"]
     figure.suptitle(
         f"sac_fast {versions['sac_fast']}: {hardware['processor']}, {hardware['threads']} threads, "
@@ -53,13 +36,12 @@ def write_plot(results: Mapping[str, Any], path: Path) -> None:
     )
     for axes, (letter, records) in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps.items(), strict=True):
         _panel(axes, letter, records)
-    with atomic_write(path) as handle:
-        figure.savefig(handle, format="png", dpi=140)
+    save_figure(figure, path)
 
 
 def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]]) -> None:
     peers = [name for name in dict.fromkeys(n for r in records for n in r["implementations"]) if name != OURS]
-    for number, name in enumerate([OURS, *peers]):
+    for number, name in enumerate([OURS, *peers]):  # ours is black
         timed = [(r["shape"][letter], r["implementations"].get(name, {}).get("seconds")) for r in records]
         points = [(x, seconds) for x, seconds in timed if seconds is not None]
         if not points:
@@ -68,9 +50,9 @@ def _panel(axes: Any, letter: str, records: list[Mapping[str, Any]]) -> None:
         axes.plot(
             *zip(*points, strict=True),
             label=name,
-            color="black" if ours else _COLOURS[(number - 1) % len(_COLOURS)],
+            color=COLOURS[number % len(COLOURS)],
             linewidth=2.4 if ours else 1.4,
-            marker=_MARKERS[number % len(_MARKERS)],
+            marker=MARKERS[number % len(MARKERS)],
             markersize=5,
         )
     fixed = ", ".join(f"{name} = {value:,}" for name, value in records[0]["shape"].items() if name != letter)

@@ -25,7 +25,7 @@ def make_report(out: Path, *, quick: bool, threads: int | None, force: bool, as_
 
     Raises:
         FileExistsError: the folder holds results and `force` is not given.
-        PlotError: everything else is written and printed, but the plot cannot be made.
+        FigureError: everything else is written and printed, but the plot cannot be made.
     """
     files = [out / name for name in (RESULTS_JSON, RESULTS_CSV, PLOT)]
     for file in files:

@@ -83,19 +83,31 @@ def check_result(result: Mapping[str, Any]) -> None:
         raise ValueError(f"the result's schema must be {SCHEMA!r}, got {result['schema']!r}")
 
 
-def write_json(result: Mapping[str, Any], path: Path) -> None:
+def write_json(result: Mapping[str, Any], path: Path, *, row_lines: bool = False) -> None:
     """Check the result and write it as it is.
 
     Args:
         result: from `start_result`, with what was measured.
         path: replaced if it is there; its folder must be.
+        row_lines: write each row of a list of rows on one line, for results of thousands of rows.
 
     Raises:
         ValueError: a field that every result has is missing or wrong.
     """
     check_result(result)
     with atomic_write(path) as handle:
-        handle.write(json.dumps(result, indent=1, allow_nan=False).encode() + b"\n")
+        text = _dump_rows(result) if row_lines else json.dumps(result, indent=1, allow_nan=False)
+        handle.write(text.encode() + b"\n")
+
+
+def _dump_rows(result: Mapping[str, Any]) -> str:
+    fields = []
+    for name, value in result.items():
+        is_table = isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
+        rows = ",\n  ".join(json.dumps(row, allow_nan=False) for row in value) if is_table else ""
+        text = f"[\n  {rows}\n ]" if is_table else json.dumps(value, allow_nan=False)
+        fields.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}"
 
 
 def write_csv(result: Mapping[str, Any], path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..io.choices import Metric
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
@@ -24,7 +26,7 @@ class Sizes:
 
     judged: bool
     rounds: int
-    pairs: tuple[tuple[int, int, str], ...]
+    pairs: tuple[tuple[int, int, Metric], ...]
     matrix: tuple[int, int]
     source: tuple[int, int, int]
     weighted: tuple[int, int, int]

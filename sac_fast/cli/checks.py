@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..probes import ProbeSet
 
 Layout = Literal["NCHW", "NHWC"]
+#: Longest side of a model's input, in pixels.
+MAX_SIDE = 65535
 
 
 def refuse_if(wrong: bool, option: str, message: str) -> None:
@@ -71,8 +73,9 @@ def parse_size(text: str | None, option: str = "--size") -> tuple[int, int] | No
     if text is None:
         return None
     parts = text.lower().split("x")
-    is_size = len(parts) <= 2 and all(part.isascii() and part.isdecimal() for part in parts)
-    refuse_if(not is_size, option, f"must be N or HxW in pixels, got {text!r}")
+    is_size = len(parts) <= 2 and all(part.isascii() and part.isdecimal() and len(part) < 9 for part in parts)
+    is_size = is_size and all(1 <= int(part) <= MAX_SIDE for part in parts)
+    refuse_if(not is_size, option, f"must be N or HxW in pixels, from 1 to {MAX_SIDE}, got {text!r}")
     return int(parts[0]), int(parts[-1])
 
 
@@ -88,8 +91,13 @@ def parse_preprocessing(
     from ..models import Preprocessing
 
     means, stds = parse_numbers(mean, "--mean"), parse_numbers(std, "--std")
-    with usage_errors(command):
+    try:
         return Preprocessing(size=parse_size(size), mean=means, std=stds, colour_order=colour_order, layout=layout)
+    except ValueError as error:  # it begins with the argument's name, which is the option's
+        name, _, rest = str(error).partition(" ")
+        is_option = name in Preprocessing.__dataclass_fields__
+        option, message = (f"--{name.replace('_', '-')}", rest) if is_option else (command, str(error))
+        raise typer.BadParameter(message, param_hint=option) from None
 
 
 def load_image_file(
@@ -155,3 +163,17 @@ def check_output_path(out: Path, force: bool, option: str = "--out") -> None:
         raise FileExistsError(f"{option} must not exist yet, got {str(out)!r} (--force replaces it)")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"the folder of {option} must exist, got {str(out.parent)!r}")
+
+
+def parse_moment(text: str, option: str) -> str:
+    """A moment as stores have it, in UTC; without a time zone it is one of UTC."""
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"must be a date or a time such as 2026-01-31T12:00, got {text!r}", param_hint=option
+        ) from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds")

@@ -138,11 +138,11 @@ def evaluate(
 def _evaluate_sources(
     folders: list[Path], out: Path, several: SourcesOptions, figures: bool, prints: PrintOptions
 ) -> None:
-    from ..evaluation.figures import FigureError
     from ..evaluation.protocol import Protocol, evaluate_sources
     from ..evaluation.protocol_figures import write_protocol_figures
     from ..evaluation.protocol_tables import protocol_markdown
     from ..io.console import print_json
+    from ..io.figure import FigureError
 
     evaluation = evaluate_sources(
         folders, probes=several.probes, protocol=Protocol(rotate=several.rotate), progress=not prints.quiet
@@ -174,7 +174,8 @@ def _train_quick(folder: Path, seed: int, progress: bool) -> Path:
 
 def _write(evaluation: ZooEvaluation, out: Path, fit: Path | None, fitted: Calibration | None, figures: bool) -> None:
     """Write results, calibration and figures; a failure of the last two does not lose the results."""
-    from ..evaluation.figures import FigureError, write_figures
+    from ..evaluation.figures import write_figures
+    from ..io.figure import FigureError
 
     results = evaluation.results
     results["command"] = shlex.join(["sac-fast", *sys.argv[1:]])

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
     from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
     from ..models.asking import Auto
-    from ..probes import ProbeSet
+    from ..probes import Probes
+
+_HF = "hf:"  # sac_fast.models.image_classifiers.PREFIX, which is slow to import
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class ModelOptions:
     architecture: Annotated[
         list[str] | None,
         Option(
-            help='package.module:callable, or "package.module:callable {…}" with arguments; one must fit; repeatable.'
+            help='package.module:callable, timm:NAME, or hf: for config.json beside the file; "NAME {…}" with '
+            "arguments; one must fit; repeatable."
         ),
     ] = None
     random_weights: RandomWeights = False
@@ -86,8 +89,8 @@ def fingerprint(
     model: Annotated[
         str | None,
         Argument(
-            help="package.module:callable, a model file (ONNX, recorded outputs, weights), or a .toml file that says "
-            "where a service is."
+            help="package.module:callable, timm:NAME, a model file (ONNX, recorded outputs, weights), a folder with "
+            "config.json and model.safetensors, or a .toml file that says where a service is."
         ),
     ] = None,
     probes_file: ProbeFile,
@@ -106,11 +109,12 @@ def fingerprint(
 ) -> None:
     """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
-    from ..fingerprint import WRONG_FORM, Fingerprint
+    from ..fingerprint import Fingerprint
     from ..fingerprint import fingerprint as make_fingerprint
-    from ..models.asking import Auto
+    from ..models.asking import WRONG_FORM, Auto
+    from ..models.file_origin import describe_origin
     from ..models.kinds import KINDS
-    from ..probes import ProbeSet
+    from ..probes import load_probes
     from .render.common import show_fingerprint, show_notes
 
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -118,7 +122,7 @@ def fingerprint(
     service.check(model)
     arguments = {} if model is None else _check_model(model, options)
     check_output_path(out, prints.force)
-    probes = ProbeSet.load(probes_file)
+    probes = load_probes(probes_file)
     try:
         wanted = Auto(preprocessing) if how.choose == "auto" else preprocessing
         with _opening(model, options, arguments, how, table.parse(), service, probes, out, wanted) as (
@@ -140,11 +144,28 @@ def fingerprint(
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
-    if origin is not None:
-        made = Fingerprint(made.outputs, {**made.provenance, "weights_from": origin})
+    about: dict[str, Any] = {} if origin is None else {"weights_from": origin}
+    if (file := _weights_file(model, options)) is not None:
+        about["file"] = describe_origin(file)
+    made = Fingerprint(made.outputs, {**made.provenance, **about})
     show_notes([*made.provenance["notes"], *([f"weights: {origin}"] if origin in ("code", "random") else [])])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
+
+
+def _weights_file(model: str | None, options: ModelOptions) -> Path | None:
+    """The file that the model was read from; None: it is no file, or none of a model."""
+    if options.weights is not None:
+        return options.weights
+    if model is None or is_service(model) or not Path(model).exists():
+        return None
+    return _classifier_weights(Path(model)) if Path(model).is_dir() else Path(model)
+
+
+def _classifier_weights(folder: Path) -> Path:
+    from ..models.image_classifiers import classifier_weights
+
+    return classifier_weights(folder)
 
 
 def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
@@ -171,30 +192,45 @@ def _opening(
     how: RunOptions,
     table: TableFormat,
     service: ServiceOptions,
-    probes: ProbeSet,
+    probes: Probes,
     out: Path,
     preprocessing: Preprocessing | Auto,
 ) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
     """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
+    from ..probes import ProbeSet
+
+    of_service = model is None or is_service(model)
+    wrong = of_service and not isinstance(probes, ProbeSet)
+    refuse_if(wrong, "--probes", "must be images for a service or its answers, got recorded inputs")
     if model is None:
+        assert isinstance(probes, ProbeSet)
         yield service.open_answers(probes), None
     elif is_service(model):
         box, ledger = service.open_service(Path(model), out)
         with ledger:
             yield box, None
-    elif Path(model).exists() and not options.architecture:
+    elif Path(model).exists() and {*(options.architecture or [])} <= {_HF}:
         from ..models import ModelEntry
 
-        file, fixed = Path(model), parse_fixed_inputs(options.fixed_inputs)
+        file, architecture, root = Path(model), _HF if options.architecture else None, None
+        if file.is_dir():
+            file, architecture, root = _classifier_weights(file), _HF, file
         entry = ModelEntry(
-            file.name, file, output=how.which, weights_key=options.weights_key, inputs=fixed, table=table
+            file.name,
+            file,
+            architecture=architecture,
+            root=root,
+            output=how.which,
+            weights_key=options.weights_key,
+            inputs=parse_fixed_inputs(options.fixed_inputs),
+            table=table,
         )
         yield _run_file(entry, how, probes, preprocessing), None
     else:
         yield _open(model, options, arguments, how.which, table)
 
 
-def _run_file(entry: ModelEntry, how: RunOptions, probes: ProbeSet, preprocessing: Preprocessing | Auto) -> OpenedModel:
+def _run_file(entry: ModelEntry, how: RunOptions, probes: Probes, preprocessing: Preprocessing | Auto) -> OpenedModel:
     """A file that needs none of the user's code, in a worker with limits."""
     from ..scan.one_model import run_in_worker
 

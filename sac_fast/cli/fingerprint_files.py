@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,23 +10,58 @@ from .checks import refuse_if
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
-    from ..labelled_zoo.folder import LabelledZoo, Role
+
+
+def load_suspects(given: list[str]) -> dict[str, Fingerprint]:
+    """Fingerprints by name: of files, of folders of them, and of patterns that no shell has expanded."""
+    from ..fingerprint import Fingerprint
+    from ..verify.names import unique_name
+
+    found: dict[str, Fingerprint] = {}
+    for text in given:
+        paths = [Path(text)]
+        if not paths[0].exists() and glob.has_magic(text):
+            paths = [Path(path) for path in sorted(glob.glob(text))]
+        refuse_if(not paths or not paths[0].exists(), "SUSPECT", f"must be there, got nothing at {text!r}")
+        for file in [file for path in paths for file in _files(path, "SUSPECT")]:
+            fp = Fingerprint.load(file)
+            found[unique_name(fp.name, found)] = fp
+    return found
 
 
 def load_nulls(given: list[str]) -> list[Fingerprint]:
     """Fingerprints of ``PATH`` or ``KIND=PATH``: files or folders; the kind counts for all that is there."""
     from ..fingerprint import Fingerprint
-    from ..models.kinds import KINDS
 
     found: list[Fingerprint] = []
     for text in given:
-        before, equals, after = text.partition("=")
-        kind, path = (before, Path(after)) if equals and not Path(text).exists() else (None, Path(text))
-        known = f"PATH or KIND=PATH with one of the kinds {', '.join(KINDS)}"
-        refuse_if(kind not in (None, *KINDS), "--null", f"must be {known}, got {text!r}")
+        kind, path = split_kind(text, "--null")
         loaded = [Fingerprint.load(file) for file in _files(path, "--null")]
         found += loaded if kind is None else [fp.with_kind(kind) for fp in loaded]
     return found
+
+
+def split_kind(text: str, option: str) -> tuple[str | None, Path]:
+    """Kind and path of ``PATH`` or ``KIND=PATH``."""
+    from ..models.kinds import KINDS
+
+    before, equals, after = text.partition("=")
+    kind, path = (before, Path(after)) if equals and not Path(text).exists() else (None, Path(text))
+    known = f"PATH or KIND=PATH with one of the kinds {', '.join(KINDS)}"
+    refuse_if(kind not in (None, *KINDS), option, f"must be {known}, got {text!r}")
+    return kind, path
+
+
+def load_packs(at: list[str], hashes: list[str], source: Fingerprint) -> tuple[list[Fingerprint], list[Fingerprint]]:
+    """Siblings and independents of packs on the source's probes; each has its hash, in their order."""
+    from ..io.hashing import is_hash
+    from ..packs.opened import open_pack
+
+    wrong = len(at) != len(hashes) or not all(map(is_hash, hashes))
+    refuse_if(wrong, "--pack-hash", f'must be "sha256:" and 64 digits for each of {len(at)} packs, got {len(hashes)}')
+    packs = [open_pack(place, hash).on(source.probe_hash) for place, hash in zip(at, hashes, strict=True)]
+    siblings = [fp for pack in packs for fp in pack.fingerprints("siblings")]
+    return siblings, [fp for pack in packs for fp in pack.fingerprints("independents")]
 
 
 def load_siblings(folder: Path, source: Fingerprint) -> list[Fingerprint]:
@@ -43,27 +79,18 @@ def load_zoo(
     folder: Path, source: Fingerprint
 ) -> tuple[list[Fingerprint], list[Fingerprint], dict[str, list[Fingerprint]]]:
     """Siblings, independents with their kinds, and stolen models by attack, of a labelled zoo."""
-    from ..fingerprint import Fingerprint
-    from ..labelled_zoo.folder import LabelledZoo
+    from ..labelled_zoo.folder import ROLES, LabelledZoo
 
     zoo = LabelledZoo.load(folder)
-    origins = {member.name: member.origin for member in zoo.members}
-    siblings = [Fingerprint.load(file) for file in _of_role(zoo, source, "sibling").values()]
-    independents = _of_role(zoo, source, "independent")
-    nulls = [Fingerprint.load(file).with_kind(origins[name]) for name, file in independents.items()]
+    found = zoo.fingerprints_on(source.probe_hash)
+    if found is None:
+        raise FileNotFoundError(f"{str(folder)!r} must have the source's probes {source.probe_hash}, got other sets")
+    of_role = {role: [found[m.name] for m in zoo.of_role(role) if m.name in found] for role in ROLES}
     thefts: dict[str, list[Fingerprint]] = {}
-    for name, file in _of_role(zoo, source, "stolen").items():
-        thefts.setdefault(origins[name], []).append(Fingerprint.load(file))
-    return siblings, nulls, thefts
-
-
-def _of_role(zoo: LabelledZoo, source: Fingerprint, role: Role) -> dict[str, Path]:
-    """Fingerprint files of the members of a role on the source's probes, by name."""
-    for probes in zoo.probes:
-        if zoo.load_probes(probes).content_hash == source.probe_hash:
-            files = {member.name: zoo.fingerprint_file(probes, member) for member in zoo.of_role(role)}
-            return {name: file for name, file in files.items() if file.is_file()}
-    raise FileNotFoundError(f"{str(zoo.folder)!r} must have the source's probes {source.probe_hash}, got other sets")
+    for member in zoo.of_role("stolen"):
+        if member.name in found:
+            thefts.setdefault(member.origin, []).append(found[member.name])
+    return of_role["sibling"], of_role["independent"], thefts
 
 
 def _files(path: Path, option: str) -> list[Path]:

@@ -24,6 +24,7 @@ from . import (
     evaluate,
     fingerprint,
     info,
+    pack,
     probes,
     relatives,
     report,
@@ -55,6 +56,7 @@ app.command(cls=HelpCommand)(fingerprint.fingerprint)
 app.command(cls=HelpCommand)(verify.verify)
 app.add_typer(report.app, name="report", help="Write the report on a case, or check one.")
 app.command(cls=HelpCommand)(audit.audit)
+app.add_typer(pack.app, name="pack", help="Make, check or fetch a pack: answers of independents to published probes.")
 app.command(cls=HelpCommand)(weights.weights)
 app.add_typer(siblings.app, name="siblings", help="Train your model again with other seeds; pick the one to release.")
 app.command(cls=scan.ScanCommand)(scan.scan)

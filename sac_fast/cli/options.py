@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
+from ..io import choices
 from .checks import Layout, check_alpha, check_output_form_option, check_seed_option, parse_preprocessing, refuse_if
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def file_option(help: str, *names: str) -> Any:
 
 Alpha = Annotated[float, Option(callback=check_alpha, help="Stated error rate α, between 0 and 1.")]
 ColourOrder = Annotated[Literal["RGB", "BGR", "GRAY"], Option(help="Channels of the model's input.")]
-Comparison = Annotated[Literal["l1", "l2", "rsa", "cka"], Option(help="Comparison of two correlation matrices.")]
+Comparison = Annotated[choices.Comparison, Option(help="Comparison of two correlation matrices.")]
 Force = Annotated[bool, Option("--force", help="Replace the output file if it exists.")]
 FixedInputs = Annotated[
     list[str] | None,
@@ -32,7 +33,7 @@ FixedInputs = Annotated[
 ImageSize = Annotated[str | None, Option(help="Resize the images that are read to N or HxW pixels (folders).")]
 Json = Annotated[bool, Option("--json", help="Print the result as one JSON document.")]
 Mean = Annotated[str, Option(help="Mean to subtract, pixels in 0..1: one number or one a channel.")]
-Metric = Annotated[Literal["cosine", "pearson", "spearman", "rbf"], Option(help="Correlation of two probes' outputs.")]
+Metric = Annotated[choices.Metric, Option(help="Correlation of two probes' outputs.")]
 ModelArgs = Annotated[str | None, Option(help="Arguments of the model's callable, a JSON object.")]
 ModelLayout = Annotated[Layout, Option(help="Layout of the model's input.")]
 OutputForm = Annotated[
@@ -47,10 +48,10 @@ Choose = Annotated[
     Option(
         "--preprocessing",
         help="auto: try no, ImageNet's and ±1's mean and std, and those beside the file; the probes' labels decide, or "
-        "how sure the model is.",
+        "what its answers tell apart.",
     ),
 ]
-ProbeFile = Annotated[Path, file_option("Probe file.", "--probes")]
+ProbeFile = Annotated[Path, file_option("Probe file, or .npz with inputs of a model that takes no images.", "--probes")]
 ProbeFiles = Annotated[
     list[Path] | None, file_option("Probe file on which every model is fingerprinted; repeatable.", "--probes")
 ]

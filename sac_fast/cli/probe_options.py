@@ -1,4 +1,4 @@
-"""The options of `sac-fast probes make`, in groups, and what each group does."""
+"""The options of `sac-fast probes`, in groups, and what each group does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
+from ..io import choices
 from .checks import Layout, parse_json_object, parse_preprocessing, parse_size, refuse_if
 from .options import ImageSize, Mean, ModelArgs, RandomWeights, Std, Weights, file_option
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class KindOptions:
-    """What is done to the images: exactly one kind, of JPEG several levels."""
+class LevelOptions:
+    """How strongly JPEG compresses: --severity or --quality"""
 
     severity: Annotated[
         list[int] | None, Option(min=1, max=5, help="JPEG severity: 1…5 = quality 25, 18, 15, 10, 7; repeatable.")
@@ -27,42 +28,28 @@ class KindOptions:
     quality: Annotated[
         list[int] | None, Option(min=1, max=100, help="JPEG quality instead of severity; repeatable.")
     ] = None
-    normal: Annotated[bool, Option("--normal", help="Keep the images as they are (SAC-normal).")] = False
-    cutmix: Annotated[bool, Option("--cutmix", help="Paste a patch of another image (SAC-m).")] = False
-    corruption: Annotated[
-        str | None, Option(help="NAME:SEVERITY of the imagecorruptions package (extra 'corruptions').")
-    ] = None
+    subsampling: Annotated[choices.Subsampling, Option(help="JPEG chroma.")] = "4:2:0"
+
+    def parse(self) -> dict[str, Any]:
+        """The options as the API takes them; exactly one of severity and quality."""
+        wrong = bool(self.severity) == bool(self.quality)
+        kinds = "exactly one of --severity and --quality must be given (other kinds: normal, cutmix, corrupt)"
+        refuse_if(wrong, "probes", kinds)
+        levels = {"quality": _one_or_all(self.quality), "severity": _one_or_all(self.severity)}
+        return {**levels, "subsampling": self.subsampling}
+
+
+@dataclass(frozen=True)
+class AfterOptions:
+    """What is done last"""
+
     mix: Annotated[list[Path] | None, file_option("Append a probe file; repeatable.")] = None
     transpose: Annotated[bool, Option("--transpose", help="Then exchange height and width.")] = False
-    subsampling: Annotated[Literal["4:4:4", "4:2:2", "4:2:0"], Option(help="JPEG chroma.")] = "4:2:0"
-    engine: Annotated[
-        Literal["native", "pillow", "dali"] | None, Option(help="JPEG engine; default: native if compiled.")
-    ] = None
-    device: Annotated[str, Option(help="Device of the engines native and dali, and of the DALI loader.")] = "cpu"
 
-    @property
-    def levels(self) -> dict[str, Any]:
-        """JPEG quality or severity as the API takes them."""
-        return {"quality": _one_or_all(self.quality), "severity": _one_or_all(self.severity)}
-
-    def check(self) -> None:
-        """Refuse all but exactly one kind."""
-        chosen = [bool(self.severity), bool(self.quality), self.normal, self.cutmix, self.corruption is not None]
-        kinds = "exactly one of --severity, --quality and --normal, --cutmix, --corruption must be given"
-        refuse_if(sum(chosen) != 1, "probes", kinds)
-        _corruption(self.corruption)
-
-    def apply(self, probes: ProbeSet, seed: int | None) -> ProbeSet:
-        """Make the probes of plain images."""
+    def apply(self, probes: ProbeSet) -> ProbeSet:
+        """Exchange height and width, and append other probes."""
         from .. import probes as kinds
 
-        corruption = _corruption(self.corruption)
-        if self.quality or self.severity:
-            probes = probes.jpeg(**self.levels, subsampling=self.subsampling, engine=self.engine, device=self.device)
-        elif self.cutmix:
-            probes = kinds.cutmix(probes, seed=seed or 0)
-        elif corruption is not None:
-            probes = kinds.corrupt(probes, corruption[0], severity=corruption[1], seed=seed or 0)
         if self.transpose:
             probes = probes.transpose()
         if self.mix:
@@ -76,19 +63,37 @@ class ImageOptions:
 
     loader: Annotated[Literal["pillow", "dali"], Option(help="Who decodes and resizes.")] = "pillow"
     image_size: ImageSize = None
-    fit: Annotated[Literal["crop", "stretch", "pad"], Option(help="How images fit the size.")] = "crop"
+    fit: Annotated[choices.Fit | None, Option(help="How images fit --image-size; default: crop.")] = None
     resample: Annotated[
-        Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"], Option(help="Pillow's filter.")
-    ] = "bilinear"
-    labels: Annotated[Literal["none", "folder"], Option(help="folder: one class a sub-folder.")] = "none"
+        choices.Resample | None, Option(help="Pillow's filter for --image-size; default: bilinear.")
+    ] = None
+    labels: Annotated[choices.FolderLabels, Option(help="folder: one class a sub-folder.")] = "none"
     hdf5_layout: Annotated[Layout | None, Option(help="Layout of an HDF5 file whose shape is not clear.")] = None
     skip_bad: Annotated[bool, Option("--skip-bad", help="List unreadable images instead of stopping.")] = False
+    device: Annotated[str, Option(help="Device of the engines native and dali, and of the DALI loader.")] = "cpu"
 
     @property
     def reading(self) -> dict[str, Any]:
         """Arguments of the loaders."""
         size = parse_size(self.image_size, "--image-size")
-        return {"size": size, "fit": self.fit, "resample": self.resample, "labels": self.labels}
+        return {
+            "size": size,
+            "fit": self.fit or "crop",
+            "resample": self.resample or "bilinear",
+            "labels": self.labels,
+        }
+
+    def check(self, source: Path, *, uses_device: bool) -> None:
+        """Refuse what would have no effect on this source."""
+        sized = self.fit is not None or self.resample is not None
+        refuse_if(sized and self.image_size is None, "probes", "--fit and --resample go with --image-size")
+        moved = self.device != "cpu" and self.loader != "dali" and not uses_device
+        refuse_if(moved, "--device", "goes with --loader dali and with the engines native and dali")
+        is_folder = source.is_dir() or self.loader == "dali"
+        wrong = is_folder and self.hdf5_layout is not None
+        refuse_if(wrong, "--hdf5-layout", f"goes with an HDF5 file, got {str(source)!r}")
+        wrong = not is_folder and self.labels != "none"
+        refuse_if(wrong, "--labels", f"goes with a folder of images, got the file {str(source)!r}")
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,11 @@ class ChoiceOptions:
         list[Path] | None, file_option("SAC-w: fingerprints of SOURCE (a probe file); repeatable.")
     ] = None
 
+    def check(self, *, random_kind: bool) -> None:
+        """Refuse a seed of nothing."""
+        unused = self.seed is not None and self.limit is None and self.per_class is None and not random_kind
+        refuse_if(unused, "--seed", "goes with --limit or --per-class: nothing else is random here")
+
     @property
     def draws(self) -> bool:
         """True if a limited number is drawn at random."""
@@ -126,32 +136,20 @@ class ChoiceOptions:
 
 
 @dataclass(frozen=True)
-class CompareOptions:
-    """The comparison of JPEG engines, and the model that may judge it."""
+class JudgeOptions:
+    """A model that says how far the engines' pixels are apart"""
 
-    compare_engines: Annotated[
-        bool, Option("--compare-engines", help="Write nothing; show how far each engine is from Pillow.")
-    ] = False
-    model: Annotated[str | None, Option(help="Compare engines: package.module:callable, for a distance.")] = None
+    model: Annotated[str | None, Option(help="package.module:callable, for a distance of its outputs.")] = None
     weights: Weights = None
     model_args: ModelArgs = None
     random_weights: RandomWeights = False
     mean: Mean = "0"
     std: Std = "1"
 
-    def check(self, out: Path | None, kind: KindOptions) -> None:
-        """Refuse options that do not go together."""
-        compares, has_levels = self.compare_engines, bool(kind.severity or kind.quality)
-        for wrong, message in (
-            (compares == (out is not None), "exactly one of --out and --compare-engines must be given"),
-            (compares and not has_levels, "--compare-engines needs --severity or --quality"),
-            (self.model is not None and not compares, "--model is for --compare-engines"),
-        ):
-            refuse_if(wrong, "probes", message)
-
     def distance(self) -> Callable[[ProbeSet, ProbeSet], float] | None:
         """The distance of two probe sets as the model sees them."""
         if self.model is None:
+            refuse_if(self != JudgeOptions(), "probes compare", "--weights, --model-args, … go with --model")
             return None
         from ..fingerprint import fingerprint
         from ..models import load_model
@@ -165,6 +163,7 @@ class CompareOptions:
         if self.weights is None:
             model, _ = load_without_weights(self.model, arguments, random_weights=self.random_weights)
         else:
+            refuse_if(self.random_weights, "--random-weights", "goes with --model without --weights")
             model = load_model(self.model, weights=self.weights, kwargs=arguments)
 
         def distance(a: ProbeSet, b: ProbeSet) -> float:
@@ -176,12 +175,3 @@ class CompareOptions:
 
 def _one_or_all(values: list[int] | None) -> int | list[int] | None:
     return values[0] if values and len(values) == 1 else values or None
-
-
-def _corruption(text: str | None) -> tuple[str, int] | None:
-    if text is None:
-        return None
-    name, _, level = text.partition(":")
-    is_level = level in ("1", "2", "3", "4", "5")
-    refuse_if(not is_level, "--corruption", f"must be NAME:SEVERITY, severity 1…5, got {text!r}")
-    return name, int(level)

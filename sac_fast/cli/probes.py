@@ -9,60 +9,128 @@ import typer
 from typer import Argument, Option
 from typer.core import TyperGroup
 
+from ..io import choices
 from .checks import Layout, check_output_path, load_image_file, refuse_if
 from .exit_codes import FINDING
 from .help import HelpCommand
 from .option_groups import expand_option_groups
-from .options import Json, PrintOptions, Quiet
-from .probe_options import ChoiceOptions, CompareOptions, ImageOptions, KindOptions
+from .options import Force, Json, PrintOptions, Quiet
+from .probe_options import AfterOptions, ChoiceOptions, ImageOptions, JudgeOptions, LevelOptions
 
 if TYPE_CHECKING:
     from ..probes import ProbeSet
 
 
-class _MakeUnlessNamed(TyperGroup):
-    """`sac-fast probes SOURCE …` is `sac-fast probes make SOURCE …`; a folder called "verify" is "./verify"."""
+class _JpegUnlessNamed(TyperGroup):
+    """`sac-fast probes SOURCE …` is `sac-fast probes jpeg SOURCE …`; a folder called "verify" is "./verify"."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args if args and args[0] in self.commands else ["make", *args])
+        known = not args or args[0] in self.commands or args[0] in ctx.help_option_names
+        return super().parse_args(ctx, args if known else ["jpeg", *args])
 
 
-app = typer.Typer(cls=_MakeUnlessNamed, rich_markup_mode=None)
+app = typer.Typer(cls=_JpegUnlessNamed, rich_markup_mode=None, no_args_is_help=True)
+
+Source = Annotated[
+    Path, Argument(exists=True, help="Folder of images, HDF5 with /data, or probe file; DALI: .txt, .tar too.")
+]
+Out = Annotated[Path, Option(help="Probe file to write (safetensors).")]
 
 
-@app.command("make", cls=HelpCommand)
+@app.command("jpeg", cls=HelpCommand)
 @expand_option_groups
-def make(
+def jpeg(
     *,
-    source: Annotated[
-        Path, Argument(exists=True, help="Folder of images, HDF5 with /data, or probe file; DALI: .txt, .tar too.")
-    ],
-    out: Annotated[Path | None, Option(help="Probe file to write (safetensors).")] = None,
-    kind: KindOptions,
+    source: Source,
+    out: Out,
+    level: LevelOptions,
+    engine: Annotated[choices.JpegEngine | None, Option(help="JPEG engine; default: native if compiled.")] = None,
     images: ImageOptions,
     choice: ChoiceOptions,
-    compare: CompareOptions,
+    after: AfterOptions,
     prints: PrintOptions,
 ) -> None:
-    """Make probes: images, compressed to JPEG and decoded again (SAC-JC), or of another kind.
+    """Images, compressed to JPEG and decoded again (SAC-JC); `sac-fast probes SOURCE …` is the same.
 
     `sac-fast probes verify FILE --images DIR` remakes a probe file and compares every pixel.
     """
-    from ..probes import compare_engines
-    from .render.common import show_engines, show_probes
+    levels = level.parse()
+    made = _read(source, out, images, choice, prints, uses_device=engine != "pillow")
+    _write(after.apply(made.jpeg(**levels, engine=engine, device=images.device)), out, prints)
 
-    kind.check()
-    compare.check(out, kind)
-    if out is not None:
-        check_output_path(out, prints.force)
-    made = choice.filter(_read(source, images, choice, kind.device, not prints.quiet))
-    if out is None:
-        found = compare_engines(made, **kind.levels, subsampling=kind.subsampling, distance=compare.distance())
-        show_engines(found, len(made), prints.as_json)
-        return
-    made = kind.apply(made, choice.seed)
-    made.save(out)
-    show_probes(made, out, prints.as_json)
+
+@app.command("normal", cls=HelpCommand)
+@expand_option_groups
+def normal(
+    *,
+    source: Source,
+    out: Out,
+    images: ImageOptions,
+    choice: ChoiceOptions,
+    after: AfterOptions,
+    prints: PrintOptions,
+) -> None:
+    """Images as they are (SAC-normal)."""
+    _write(after.apply(_read(source, out, images, choice, prints)), out, prints)
+
+
+@app.command("cutmix", cls=HelpCommand)
+@expand_option_groups
+def cutmix(
+    *,
+    source: Source,
+    out: Out,
+    images: ImageOptions,
+    choice: ChoiceOptions,
+    after: AfterOptions,
+    prints: PrintOptions,
+) -> None:
+    """Images with a patch of another one pasted in (SAC-m)."""
+    from .. import probes as kinds
+
+    made = _read(source, out, images, choice, prints, random_kind=True)
+    _write(after.apply(kinds.cutmix(made, seed=choice.seed or 0)), out, prints)
+
+
+@app.command("corrupt", cls=HelpCommand)
+@expand_option_groups
+def corrupt(
+    *,
+    source: Source,
+    corruption: Annotated[str, Option(help="Name of the imagecorruptions package (extra 'corruptions').")],
+    severity: Annotated[int, Option(min=1, max=5, help="How strong it is.")] = 3,
+    out: Out,
+    images: ImageOptions,
+    choice: ChoiceOptions,
+    after: AfterOptions,
+    prints: PrintOptions,
+) -> None:
+    """Images with noise, blur, weather or another of the usual corruptions."""
+    from .. import probes as kinds
+
+    made = _read(source, out, images, choice, prints, random_kind=True)
+    _write(after.apply(kinds.corrupt(made, corruption, severity=severity, seed=choice.seed or 0)), out, prints)
+
+
+@app.command("compare", cls=HelpCommand)
+@expand_option_groups
+def compare(
+    *,
+    source: Source,
+    level: LevelOptions,
+    images: ImageOptions,
+    choice: ChoiceOptions,
+    judge: JudgeOptions,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show how far each JPEG engine is from Pillow on these images; nothing is written."""
+    from ..probes import compare_engines
+    from .render.common import show_engines
+
+    levels, distance = level.parse(), judge.distance()
+    made = _read(source, None, images, choice, PrintOptions(quiet=quiet))
+    show_engines(compare_engines(made, **levels, distance=distance), len(made), as_json)
 
 
 @app.command("verify", cls=HelpCommand)
@@ -107,7 +175,53 @@ def export(
     print_result(result, as_json, "probes.export")
 
 
-def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str, progress: bool) -> ProbeSet:
+@app.command("import", cls=HelpCommand)
+def import_inputs(
+    source: Annotated[Path, Argument(exists=True, dir_okay=False, help=".npz file: an array for each input.")],
+    out: Annotated[Path, Option(help="Probe file to write (safetensors).")],
+    limit: Annotated[int | None, Option(min=1, help="Use at most this number of rows, the first ones.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Keep inputs of models that take no images as probes: arrays of any shape, row i of each for probe i.
+
+    An array called labels holds class numbers. `fingerprint` and `scan` take the .npz file itself too.
+    """
+    from ..probes import RecordedInputs
+    from .render.common import show_inputs
+
+    check_output_path(out, force)
+    made = RecordedInputs.from_npz(source, limit=limit)
+    made.save(out)
+    show_inputs(made, out, as_json)
+
+
+def _read(
+    source: Path,
+    out: Path | None,
+    images: ImageOptions,
+    choice: ChoiceOptions,
+    prints: PrintOptions,
+    *,
+    uses_device: bool = False,
+    random_kind: bool = False,
+) -> ProbeSet:
+    """The chosen images, once the options fit the source and the output can be written."""
+    images.check(source, uses_device=uses_device)
+    choice.check(random_kind=random_kind)
+    if out is not None:
+        check_output_path(out, prints.force)
+    return choice.filter(_read_source(source, images, choice, not prints.quiet))
+
+
+def _write(made: ProbeSet, out: Path, prints: PrintOptions) -> None:
+    from .render.common import show_probes
+
+    made.save(out)
+    show_probes(made, out, prints.as_json)
+
+
+def _read_source(source: Path, images: ImageOptions, choice: ChoiceOptions, progress: bool) -> ProbeSet:
     """The chosen images of a folder, an HDF5 file, a probe file, or what DALI reads."""
     from ..probes import ProbeSet, load_dali
 
@@ -117,7 +231,7 @@ def _read(source: Path, images: ImageOptions, choice: ChoiceOptions, device: str
         needs = "--loader dali needs --image-size, and takes no --commit-seed, --per-class, or --seed with --limit"
         refuse_if(reading["size"] is None or draws, "probes", needs)
         return load_dali(
-            source, limit=choice.limit, device=device, skip_bad=images.skip_bad, progress=progress, **reading
+            source, limit=choice.limit, device=images.device, skip_bad=images.skip_bad, progress=progress, **reading
         )
     if source.is_dir():
         drawn = (choice.limit or choice.per_class) and choice.commit_seed is None

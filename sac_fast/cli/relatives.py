@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from .checks import check_output_path, refuse_if, usage_errors
+from .checks import check_output_path, parse_moment, refuse_if, usage_errors
 from .option_groups import expand_option_groups
 from .options import Alpha, Metric, PrintOptions
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..fingerprint import Fingerprint
     from ..lineage.result import Lineage
+    from ..store import ModelStore
     from ..store.records import FileStamp, ModelRecord
     from ..store.stored import StoredOutputs
 
@@ -30,6 +31,10 @@ class SearchOptions:
     names: Annotated[
         list[str] | None, Option("--name", help="Model whose relatives are wanted; default: all. Repeatable.")
     ] = None
+    since: Annotated[
+        str | None,
+        Option(metavar="TIME", help="Only models that were scanned then or later: 2026-01-31, 2026-01-31T12:00 (UTC)."),
+    ] = None
     among: Annotated[
         list[str] | None, Option(help="Search among these models only, for example your own. Repeatable; default: all.")
     ] = None
@@ -39,6 +44,17 @@ class SearchOptions:
         str | None, Option(metavar="HASH", help="The probe set, by the start of its hash, where the store has several.")
     ] = None
     alpha: Alpha = 0.01
+
+    def wanted(self, store: ModelStore, probe_hash: str) -> list[str] | None:
+        """The models whose relatives are wanted; None: all."""
+        refuse_if(self.since is not None and bool(self.names), "--since", "does not go with --name")
+        if self.since is None:
+            return self.names
+        names = store.names_since(parse_moment(self.since, "--since"), probe_hash)
+        if not names:
+            typer.echo(f"no models with outputs were scanned since {self.since}")
+            raise typer.Exit
+        return names
 
 
 @dataclass(frozen=True)
@@ -137,22 +153,28 @@ def relatives(
     are by independents; without any of these it is a ranking. In groups by distance, --alpha is the share of unrelated
     pairs that may lie below the threshold.
     """
+    from ..store import ModelStore
     from .render.relatives import show_relatives
 
     evidence.check()
     graphs = drawing.graph or []
-    if not graphs and (ranked := _rank_from_vectors(folder, search, evidence)) is not None:
-        show_relatives(ranked[0], ranked[1], (), prints.as_json)
-        return
+    with ModelStore.open(folder, write=False) as store:
+        probe_hash = store.complete_probe_hash(search.probe_hash or "", "done")
+        wanted = search.wanted(store, probe_hash)
+        if (
+            not graphs
+            and (ranked := _rank_from_vectors(store, probe_hash, wanted, search, evidence, prints)) is not None
+        ):
+            show_relatives(ranked, probe_hash, (), prints.as_json)
+            return
     from ..lineage.graph import save_graph
     from ..lineage.relatives import find_relatives
-    from ..store import ModelStore
     from ..store.stored import stored_outputs
 
     _check_graphs(graphs, prints.force)
     with ModelStore.open(folder, write=False) as store:
-        stored = stored_outputs(store, search.probe_hash, progress=not prints.quiet)
-    for option, given in (("--name", search.names), ("--among", search.among), ("--source", evidence.source)):
+        stored = stored_outputs(store, probe_hash, progress=not prints.quiet)
+    for option, given in (("--name", wanted), ("--among", search.among), ("--source", evidence.source)):
         if unknown := sorted(set(given or []) - set(stored.names)):
             raise typer.BadParameter(
                 f"must name models with outputs in {str(folder)!r}, got {unknown[0]!r}", param_hint=option
@@ -163,7 +185,7 @@ def relatives(
     found = find_relatives(
         stored.names,
         stored.outputs,
-        models=search.names,
+        models=wanted,
         among=search.among,
         top=search.top,
         alpha=search.alpha,
@@ -177,19 +199,23 @@ def relatives(
         save_graph(path, found, sources=evidence.source or ())
 
 
-def _rank_from_vectors(folder: Path, search: SearchOptions, evidence: RelativesEvidence) -> tuple[Lineage, str] | None:
-    """A ranking of a few models by the store's packed vectors, and their probes; None: there is more to be said."""
+def _rank_from_vectors(
+    store: ModelStore,
+    probe_hash: str,
+    names: list[str] | None,
+    search: SearchOptions,
+    evidence: RelativesEvidence,
+    prints: PrintOptions,
+) -> Lineage | None:
+    """A ranking by the store's packed vectors; None: there is more to be said."""
     from ..lineage.ranked import rank_from_vectors
-    from ..store import ModelStore
 
-    asks_for_more = search.among or search.metric != "cosine" or evidence.source or evidence.siblings is not None
-    if not search.names or asks_for_more:
+    if search.among or search.metric != "cosine" or evidence.source or evidence.siblings is not None:
         return None
-    with ModelStore.open(folder, write=False) as store:
-        probe_hash = store.complete_probe_hash(search.probe_hash or "", "done")
-        tags = (evidence.independent, "source", "sibling")
-        found = rank_from_vectors(store, probe_hash, search.names, search.top, tags, with_files=not evidence.no_weights)
-    return None if found is None else (found, probe_hash)
+    tags = (evidence.independent, "source", "sibling")
+    return rank_from_vectors(
+        store, probe_hash, names, search.top, tags, with_files=not evidence.no_weights, progress=not prints.quiet
+    )
 
 
 def _check_graphs(paths: Sequence[Path], force: bool) -> None:

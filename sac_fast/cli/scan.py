@@ -21,8 +21,8 @@ from .options import Choose, Comparison, FixedInputs, InputOptions, Metric, Quie
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
-    from ..probes import ProbeSet
     from ..scan.jobs import WorkerSettings
+    from ..scan.probe_file import ProbeFile
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
@@ -32,16 +32,16 @@ _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that
 class ProbeOptions:
     """The probes, or only their hash."""
 
-    probes_file: Annotated[Path | None, file_option("Probe file: the inputs of the models.", "--probes")] = None
+    probes_file: Annotated[Path | None, file_option("Probe file, or .npz with the models' inputs.", "--probes")] = None
     probe_hash: Annotated[
         str | None, Option(help="Instead of --probes, for recorded outputs only: the probes' content hash, sha256:…")
     ] = None
 
-    def load(self) -> ProbeSet | str:
+    def load(self) -> ProbeFile | str:
         """The options as the API takes them."""
-        from ..probes import ProbeSet
+        from ..scan.probe_file import ProbeFile
 
-        return self.probe_hash or ProbeSet.load(self.probes_file or Path())
+        return self.probe_hash or ProbeFile(self.probes_file or Path())
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,13 @@ class DistanceOptions:
 
     def load(self) -> list[Fingerprint | str]:
         """A fingerprint where there is a file of that name, else the name of a model."""
-        from ..fingerprint import Fingerprint
+        return [_load_fingerprint(text) if Path(text).is_file() else text for text in self.sources or ()]
 
-        return [Fingerprint.load(text) if Path(text).is_file() else text for text in self.sources or ()]
+
+def _load_fingerprint(path: str) -> Fingerprint:
+    from ..fingerprint import Fingerprint
+
+    return Fingerprint.load(path)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class NetworkOptions:
     architecture: Annotated[
         list[str] | None,
         Option(
-            help='package.module:callable or timm:NAME, with "NAME {…}" for arguments, to fit weights to; repeatable. '
+            help='package.module:callable, timm:NAME, or hf: for config.json beside a file, with "NAME {…}" for '
+            "arguments, to fit weights to; repeatable. "
             "Its code is run."
         ),
     ] = None
@@ -121,13 +126,13 @@ class RunOptions:
             return None
         return [os.path.realpath(path) for path in self.allow_read or ()]
 
-    def executor(self, probes: ProbeSet | str, settings: WorkerSettings) -> Any:
+    def executor(self, probes: ProbeFile | str, settings: WorkerSettings) -> Any:
         """What `scan_models` takes as workers."""
         if self.ray is None:
             return self.workers
         from ..scan.ray import RayPool
 
-        return RayPool(self.ray, None if isinstance(probes, str) else probes, self.device, settings)
+        return RayPool(self.ray, None if isinstance(probes, str) else probes.load(), self.device, settings)
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,7 @@ def scan(
     code of an architecture is not compared: after editing it, remove the models from the store (`sac-fast store rm`) or
     start a new store.
     """
+    from ..models import Preprocessing
     from ..models.code_path import allow_code_in
     from ..models.manifest import is_manifest
     from ..scan.jobs import WorkerSettings
@@ -214,6 +220,9 @@ def scan(
     if networks.architecture or manifest is not None or is_manifest(source):
         allow_code_in(os.getcwd())
     probes = inputs.load()
+    named = settings.preprocessing != Preprocessing() or networks.choose == "auto"
+    wrong = named and not isinstance(probes, str) and not probes.has_images
+    refuse_if(wrong, "scan", "--size, --mean, --std, … and --preprocessing go with images, got recorded inputs")
     report = ScanReport(as_json)
     summary = scan_models(
         source,
@@ -230,6 +239,7 @@ def scan(
         replace=keep.replace,
         progress=not quiet and not (as_json and sys.stdout.isatty()),
         on_event=report.take,
+        known_events=as_json,
     )
     report.finish(summary, store)
     if keep.sketch_weights and summary.interrupted is None:
@@ -256,7 +266,7 @@ def _sketch_weights(folder: Path, progress: bool) -> None:
 def _check(inputs: ProbeOptions, how: RunOptions) -> None:
     """Refuse wrong options before a store is created."""
     from ..io.hashing import is_hash
-    from ..scan.jobs import device_list
+    from ..scan.arguments import device_list
 
     given = inputs.probe_hash
     refuse_if((inputs.probes_file is None) == (given is None), "scan", "give either --probes or --probe-hash")

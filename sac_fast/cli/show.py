@@ -9,18 +9,23 @@ from typer import Argument
 
 from .options import Json
 
+# Files that stand for their folder.
+_INDICES = ("verdicts.json", "report.json", "zoo.json", "siblings.json")
+
 
 def show(
     path: Annotated[
         Path,
-        Argument(exists=True, help="Probes, fingerprint, calibration, store, labelled zoo, siblings, case, report."),
+        Argument(exists=True, help="Any file or folder that sac_fast writes: probes, fingerprint, store, report, …"),
     ],
     as_json: Json = False,
 ) -> None:
     """Say what a file or a folder of sac_fast holds; of a model file its format. Nothing of it is run."""
     from .render.common import print_result
+    from .show_files import describe_file
 
-    found = _describe_folder(path) if path.is_dir() else _describe_file(path)
+    of_folder = path.is_dir() or path.name in _INDICES
+    found = _describe_folder(path if path.is_dir() else path.parent) if of_folder else describe_file(path)
     print_result({"path": str(path), **found}, as_json, "show")
 
 
@@ -58,35 +63,3 @@ def _describe_case(folder: Path) -> dict[str, Any]:
     }
     about = {key: case.content[key] for key in ("name", "created", "protocol_hash")}
     return {"what": "case", **about, "verdicts": verdicts, "failed": case.content["failed"], "report": reports}
-
-
-def _describe_file(path: Path) -> dict[str, Any]:
-    from ..fingerprint import Fingerprint
-    from ..formats.identify import identify
-    from ..probes import ProbeSet
-
-    if path.name in ("verdicts.json", "report.json"):
-        return _describe_case(path.parent)
-    what = identify(path)
-    if what == "fingerprint":
-        fp = Fingerprint.load(path)
-        keys = ("preprocessing", "versions", "created", "service")
-        more = {key: fp.provenance[key] for key in keys if fp.provenance.get(key) is not None}
-        n, k = fp.outputs.shape
-        hashes = {"weights_hash": fp.model_hash, "probe_hash": fp.probe_hash}
-        about = {"name": fp.name, "kind": fp.kind, "probes": n, "outputs": k, "output_form": fp.output_form}
-        return {"what": what, **about, **hashes, **more}
-    if what == "probes":
-        probes = ProbeSet.load(path)
-        n, height, width, channels = probes.images.shape
-        steps = [step.get("kind") for step in probes.provenance.get("augmentation", [])]
-        return {
-            "what": what,
-            "probes": n,
-            "size": [height, width, channels],
-            "kind": probes.provenance.get("kind"),
-            "steps": steps,
-            "labelled": probes.labels is not None,
-            "probe_hash": probes.content_hash,
-        }
-    return {"what": "no file of sac_fast", "format": what}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
+from ..io import choices
 from .checks import load_image_file, name_probe_files, parse_json_object, parse_size, usage_errors
 from .exit_codes import ERROR
 from .option_groups import expand_option_groups
@@ -73,7 +74,7 @@ class ImageOptions:
         Option(exists=True, help="Another task, for transfers; default: the thief's with half the classes."),
     ] = None
     probes: ProbeFiles = None
-    labels: Annotated[Literal["folder", "none"], Option(help="folder: one class a sub-folder.")] = "folder"
+    labels: Annotated[choices.FolderLabels, Option(help="folder: one class a sub-folder.")] = "folder"
     image_size: ImageSize = None
     limit: Annotated[int | None, Option(min=1, help="Use at most this number of images of each set.")] = None
 
@@ -87,7 +88,9 @@ class ImageOptions:
         surrogate = self._read(self.surrogate_data, seed, progress, labels="none")
         return SimulationImages(thief, test, owner, surrogate, self._read(self.transfer_data, seed, progress))
 
-    def _read(self, path: Path | None, seed: int, progress: bool, labels: str | None = None) -> ProbeSet | None:
+    def _read(
+        self, path: Path | None, seed: int, progress: bool, labels: choices.FolderLabels | None = None
+    ) -> ProbeSet | None:
         """Images of a folder, an HDF5 file or a probe file."""
         from ..probes import ProbeSet
 

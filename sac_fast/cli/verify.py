@@ -40,19 +40,32 @@ class EvidenceOptions:
         Path | None,
         Option(exists=True, file_okay=False, help="Labelled zoo of your model: siblings, nulls and simulated thefts."),
     ] = None
+    pack: Annotated[
+        list[str] | None,
+        Option(
+            metavar="PATH|URL",
+            help="Pack of others' answers (`sac-fast pack`): a file or https://…; its independents are nulls, its "
+            "siblings siblings; repeatable.",
+        ),
+    ] = None
+    pack_hash: Annotated[
+        list[str] | None,
+        Option(metavar="sha256:…", help="SHA-256 of the packs, in their order, from their maker; repeatable."),
+    ] = None
     calibration: Annotated[Path | None, file_option("File written by `evaluate --fit`, for --preset calibrated.")] = (
         None
     )
 
     def load(self, source: Fingerprint) -> dict[str, Any]:
         """The fingerprints, as `verify_suspects` takes them."""
-        from .fingerprint_files import load_nulls, load_siblings, load_zoo
+        from .fingerprint_files import load_nulls, load_packs, load_siblings, load_zoo
 
         of_zoo = ([], [], {}) if self.zoo is None else load_zoo(self.zoo, source)
         siblings, nulls, thefts = of_zoo
         if self.siblings is not None:
             siblings = [*siblings, *load_siblings(self.siblings, source)]
-        nulls = [*nulls, *load_nulls(self.null or [])]
+        others, more = load_packs(self.pack or [], self.pack_hash or [], source)
+        siblings, nulls = [*siblings, *others], [*nulls, *load_nulls(self.null or []), *more]
         return {"siblings": siblings, "nulls": nulls, "thefts": thefts, "calibration": self.calibration}
 
 
@@ -157,7 +170,8 @@ def verify(
     context: typer.Context,
     source: Annotated[Path, Argument(exists=True, dir_okay=False, help="Fingerprint of your model.")],
     suspects: Annotated[
-        list[Path], Argument(metavar="SUSPECT...", exists=True, dir_okay=False, help="Fingerprints of the suspects.")
+        list[str],
+        Argument(metavar="SUSPECT...", help="Fingerprints of the suspects: files, folders of them, patterns with *."),
     ],
     evidence: EvidenceOptions,
     how: ScoreOptions,
@@ -172,17 +186,14 @@ def verify(
     """
     from ..fingerprint import Fingerprint
     from ..verify.grounds import verify_suspects
-    from ..verify.names import unique_name
+    from .fingerprint_files import load_suspects
     from .render.verify import show_verdicts
 
     start = time.monotonic()
     options = how.parse(context, evidence.calibration)
     ends.check()
     ours = Fingerprint.load(source)
-    theirs: dict[str, Fingerprint] = {}
-    for file in suspects:
-        fp = Fingerprint.load(file)
-        theirs[unique_name(fp.name, theirs)] = fp
+    theirs = load_suspects(suspects)
     weights = files.compare(list(theirs))
     given = evidence.load(ours)
     found = verify_suspects(ours, theirs, alpha=alpha, weights=weights, **options, **given)

@@ -25,15 +25,27 @@ Method = Literal[
 ]
 Truth = Literal["derived", "independent"]
 Form = Literal["logits", "probabilities", "labels"]
+Takes = Literal["weights", "outputs", "labels"]
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 #: How a stolen model comes about, in words.
 THEFTS: dict[Method, str] = {
     "finetune-all": "fine-tuned, all layers",
     "finetune-last": "fine-tuned, last layer",
     "prune-magnitude": "half of the weights pruned, fine-tuned",
-    "extract-distill": "distilled (90 % labels, 10 % outputs at T = 20)",
+    "extract-distill": "extracted by labels (90 %) and outputs at T = 20 (10 %)",
     "extract-soft-t4": "extracted by probabilities (T = 4)",
     "extract-labels": "extracted by labels",
+}
+#: What a theft takes of the source. It is by labels where at least half of its loss is cross-entropy with the source's
+#: labels: the reference scripts' distillation has 90 % of that, and outputs at T = 20 for the rest.
+TAKES: dict[Method, Takes] = {
+    "finetune-all": "weights",
+    "finetune-last": "weights",
+    "prune-magnitude": "weights",
+    "extract-distill": "labels",
+    "extract-soft-t4": "outputs",
+    "extract-labels": "labels",
+    "api": "weights",
 }
 DECIMALS = 3  # of the probabilities that an API gives
 #: What an API gives, in words.
@@ -112,6 +124,11 @@ class Member:
     def truth(self) -> Truth:
         """What a verdict on it should say."""
         return "derived" if self.method in THEFTS or self.method == "api" else "independent"
+
+    @property
+    def takes(self) -> Takes | None:
+        """What a theft takes of the source; None of honest models."""
+        return TAKES.get(self.method)
 
     @property
     def is_suspect(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Metric
 from ..labelled_zoo.folder import ZooMember
 from ..models.output_form import to_form
 from ..ops import correlation_distance
@@ -27,8 +28,8 @@ def judge(
     trained: Mapping[str, ZooMember],
     prints: Mapping[str, Fingerprint],
     size: Size,
-    metric: str,
-    comparison: str,
+    metric: Metric,
+    comparison: Comparison,
 ) -> dict[str, Any]:
     """Judge every suspect by the siblings, by its weights where they are there, and by a null pool.
 
@@ -65,6 +66,7 @@ def judge(
                 "origin": member.origin,
                 "truth": member.truth,
                 "kind": member.kind,
+                "takes": member.takes,
                 "architecture": member.architecture,
                 "accuracy": accuracy,
                 "output_form": member.form,
@@ -90,7 +92,10 @@ def judge(
         "conditions": list(together.conditions),
         "warnings": list(together.warnings),
         "models": rows,
-        "summary": {key: _count(rows, key) for key in ("verdict", "null_verdict")},
+        "summary": {
+            **{key: _count(rows, key) for key in ("verdict", "null_verdict")},
+            "by_labels": _count([row for row in rows if row["takes"] == "labels"], "verdict"),
+        },
         "null_pool": {
             "count": len(nulls), "alpha": size.null_alpha, "metric": metric, "comparison": comparison,
             "smallest_p": 1 / (len(nulls) + 1),
@@ -121,7 +126,9 @@ def _compare_weights(out: Path, source: Member, member: Member) -> dict[str, Any
     return {"verdict": found.verdict, "log10_p": found.log10_p}
 
 
-def _distance(source: Member, member: Member, prints: Mapping[str, Fingerprint], metric: str, comparison: str) -> float:
+def _distance(
+    source: Member, member: Member, prints: Mapping[str, Fingerprint], metric: Metric, comparison: Comparison
+) -> float:
     """The published distance, the source's outputs brought to what an API lets through of the suspect's."""
     ours, theirs = prints[source.name].outputs, prints[member.name].outputs
     if member.form == "labels":

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import ModelError
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Metric
 from ..io.version import package_version
 from ..labelled_zoo.engine import lock_folder, run_jobs
 from ..labelled_zoo.folder import ZooMember
@@ -46,8 +47,8 @@ def run_demo(
     *,
     seed: int = 0,
     quick: bool = False,
-    metric: str = "pearson",
-    comparison: str = "l1",
+    metric: Metric = "pearson",
+    comparison: Comparison = "l1",
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def run_demo(
 
 
 def _run(
-    out: Path, size: Size, seed: int, metric: str, comparison: str, workers: int | None, progress: bool
+    out: Path, size: Size, seed: int, metric: Metric, comparison: Comparison, workers: int | None, progress: bool
 ) -> dict[str, Any]:
     check_seed(seed)
     check_workers(workers)

@@ -86,7 +86,7 @@ def grid(loaded: LoadedZoo, *, progress: bool = False) -> list[dict[str, Any]]:
         ``mean_auc_same_data`` (independents trained on the source's data), ``mean_tpr_5`` and ``attacks``. Undefined
         figures are None; their rows come last.
     """
-    measures: list[tuple[str, str | None, str | None]] = [
+    measures: list[tuple[str, Any, Any]] = [
         *itertools.product(GRID_TRANSFORMS, GRID_METRICS, GRID_COMPARISONS),
         *((transform, None, "regression") for transform in GRID_TRANSFORMS),
         ("agreement", None, None),

@@ -9,23 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SacFastError
-from ..io.files import atomic_write
+from ..io.figure import COLOURS, DASHES, MARKERS, make_figure, save_figure
 from ..io.text import figure_text, map_texts
 from ..scores import PRESETS
 from ..verdict import roc_curve
 from .heatmap import draw_heatmap
 from .loaded_zoo import LoadedZoo, is_adaptive
 
-# Okabe and Ito's colour-blind safe palette; dashes and markers distinguish lines without colour.
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#7F7F7F")
-DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 1, 2)))
-MARKERS = "osD^vPX*"
 _MAX_ROC_CURVES = 6
-
-
-class FigureError(SacFastError, RuntimeError):
-    """The figures cannot be drawn, since matplotlib is missing."""
 
 
 def write_figures(results: Mapping[str, Any], loaded: LoadedZoo, folder: Path) -> list[Path]:
@@ -70,24 +61,13 @@ def draw_figures(panels: Mapping[str, tuple[tuple[float, float], Callable[[Any],
     Raises:
         FigureError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise FigureError(
-            f"the figures need matplotlib (pip install 'sac-fast[plots]'), which is not there: {error}"
-        ) from error
     written = []
     for name, (size, draw) in panels.items():
-        # No window, and no state shared with the plots of the caller.
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = make_figure(size)
         if not draw(figure):
             continue
-        path = folder / f"{name}.png"
-        with atomic_write(path) as handle:
-            figure.savefig(handle, format="png", dpi=110)
-        written.append(path)
+        save_figure(figure, folder / f"{name}.png", dpi=110)
+        written.append(folder / f"{name}.png")
     return written
 
 

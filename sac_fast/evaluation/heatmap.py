@@ -35,7 +35,7 @@ def draw_heatmap(figure: Any, loaded: LoadedZoo) -> bool:
     bounds = torch.nonzero(torch.diff(classes[order]))[:, 0].tolist()
 
     def matrix(name: str) -> torch.Tensor:
-        return correlation_matrix(transform_rows(outputs[name][order], score.measure), metric=str(score.metric))
+        return correlation_matrix(transform_rows(outputs[name][order], score.measure), metric=score.metric or "cosine")
 
     mine = matrix(loaded.source)
     groups = [[m for m in loaded.stolen if m.origin.startswith(attack)] for attack in ("finetune", "extract")]

@@ -16,9 +16,10 @@ from ..scores import CALIBRATED, FIXED, Score, preset_probes
 from ..verdict import auc, roc_curve, tpr_at_fpr
 from ..verify.contrast import contrast_channels, largest_channel
 from .choice import Figures, nested_choices
+from .contrast_mean import contrast_mean
 from .methods import calibrated_method, preset_method, score_method
 from .rulings import EXACT, FORM, MAX_PROBES, Ruling
-from .sources import SourceZoo, disputed_order, family, limited
+from .sources import PAPER, SourceZoo, disputed_order, family, limited
 
 #: Fixed statistics among which one is chosen; each is a score without its probe set.
 FIXED_STATISTICS = (
@@ -33,6 +34,7 @@ SIBLING_STATISTICS = {
     "siblings, sac-jc": f"{EXACT}, sac-jc",
 }
 CONTRAST = "contrast"
+CONTRAST_MEAN = "contrast, mean"
 #: Numbers of queries at which statistics are compared.
 BUDGETS = (100, 200, 400)
 #: False positive rates of the ROC curves.
@@ -130,8 +132,8 @@ def of_ruling(source: SourceZoo, statistic: str, ruling: Ruling) -> Measured:
     return Measured(source, statistic, distances, ruling.probes, ruling.seconds)
 
 
-def measure_contrast(source: SourceZoo, count: int, queries: int | None = None) -> Measured:
-    """The contrast with siblings (`contrast_distances`), all suspects standardised together."""
+def measure_contrast(source: SourceZoo, count: int, queries: int | None = None, statistic: str = CONTRAST) -> Measured:
+    """The contrast with siblings (`contrast_distances` or `contrast_mean`), all suspects standardised together."""
     names = [source.loaded.source, *(m.name for m in source.loaded.siblings[:count])]
     outputs = source.outputs
     if queries is not None and queries < source.count:
@@ -139,13 +141,12 @@ def measure_contrast(source: SourceZoo, count: int, queries: int | None = None) 
         outputs = limited(outputs, torch.sort(order[:queries]).values)
     suspects = [m.name for m in source.loaded.suspects]
     start = time.perf_counter()
-    channels = contrast_channels(
-        outputs[names[0]], [outputs[name] for name in names[1:]], [outputs[name] for name in suspects], FORM
-    )
-    distances = largest_channel(channels)
+    parts = outputs[names[0]], [outputs[name] for name in names[1:]], [outputs[name] for name in suspects]
+    largest = lambda *given: largest_channel(contrast_channels(*given))  # noqa: E731
+    distances = (contrast_mean if statistic == CONTRAST_MEAN else largest)(*parts, FORM)
     seconds = (time.perf_counter() - start) / max(1, len(suspects))
     by_name = dict(zip(suspects, distances.tolist(), strict=True))
-    return Measured(source, CONTRAST, by_name, len(outputs[names[0]]), seconds)
+    return Measured(source, statistic, by_name, len(outputs[names[0]]), seconds)
 
 
 def measure_all(
@@ -163,7 +164,8 @@ def measure_all(
         (name, partial(measure_fixed, source, name, most)) for name in FIXED_STATISTICS
     ]
     if source.loaded.siblings:
-        jobs.append((CONTRAST, partial(measure_contrast, source, min(len(source.loaded.siblings), 19), most)))
+        siblings = min(len(source.loaded.siblings), 19)
+        jobs += [(name, partial(measure_contrast, source, siblings, most, name)) for name in (CONTRAST, CONTRAST_MEAN)]
     found: list[Measured] = []
     reasons: dict[str, str] = {}
     for name, measure in jobs:
@@ -200,12 +202,18 @@ def summarise_statistics(measured: Sequence[Measured], queries: int | None = Non
                 "sources": len(of),
                 "mean_auc": _mean(by_source),
                 "mean_auc_by_source": {m.source.key: value for m, value in zip(of, by_source, strict=True)},
+                "paper_auc_by_source": {m.source.key: _mean_paper(values) for m, values in zip(of, aucs, strict=True)},
                 "mean_tpr_5": _mean([_mean_usual(values) for values in tprs]),
                 "auc_by_attack": _by_attack(aucs),
                 "roc": np.mean(curves, axis=0).tolist() if curves else [],
                 "seconds": float(np.mean([m.seconds for m in of])),
             }
         )
+        if statistic in (SIBLINGS, CONTRAST, CONTRAST_MEAN):
+            rows[-1]["cells"] = {
+                m.source.key: {attack: round(value, 4) for attack, value in values.items()}
+                for m, values in zip(of, aucs, strict=True)
+            }
     return rows
 
 
@@ -239,6 +247,11 @@ def figures_by_task(measured: Sequence[Measured]) -> dict[str, Figures]:
 def _mean_usual(by_attack: Mapping[str, float]) -> float | None:
     """Mean over the attacks that are not adaptive, each alike."""
     return _mean([value for attack, value in by_attack.items() if family(attack) != "adaptive"])
+
+
+def _mean_paper(by_attack: Mapping[str, float]) -> float | None:
+    """Mean over the paper's attacks, each alike."""
+    return _mean([value for attack, value in by_attack.items() if attack.startswith(PAPER)])
 
 
 def _by_attack(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

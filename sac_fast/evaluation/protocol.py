@@ -142,7 +142,7 @@ def _verdicts(judged: Sequence[Judged], sources: Mapping[str, SourceZoo]) -> dic
     thefts: list[dict[str, Any]] = []
     for ground, siblings, probes, group in _grouped(rulings):
         about = {"ground": ground, "siblings": siblings, "probes": probes, "sources": len(group)}
-        about["seconds"] = sum(ruling.seconds for ruling in group) / len(group)
+        about["seconds"] = round(sum(ruling.seconds for ruling in group) / len(group), 6)
         for alpha in RATES:
             # No rank is that small: the test cannot accuse anybody.
             if ground.startswith(EXACT) and not is_below(1 / (1 + siblings), alpha):
@@ -159,7 +159,9 @@ def _verdicts(judged: Sequence[Judged], sources: Mapping[str, SourceZoo]) -> dic
         "rotated": _rotated(judged),
         "family_wise": _family_wise(judged),
         "weights": _weights(judged),
-        "rulings": [_keep(ruling) for ruling in rulings if ruling.probes == sources[ruling.source].count],
+        "rulings": [
+            _keep(ruling, sources[ruling.source]) for ruling in rulings if ruling.probes == sources[ruling.source].count
+        ],
     }
 
 
@@ -238,14 +240,20 @@ def _family_wise(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     ]
 
 
-def _keep(ruling: Ruling) -> dict[str, Any]:
+def _keep(ruling: Ruling, source: SourceZoo) -> dict[str, Any]:
+    """p-values in the order of the source's ``suspects``; None for siblings that judge."""
+    p_values = [ruling.p_values.get(name) for name in _suspects(source)]
     return {
         "source": ruling.source,
         "ground": ruling.ground,
         "siblings": ruling.siblings,
         "probes": ruling.probes,
-        "p_values": {name: round(value, 5) for name, value in ruling.p_values.items()},
+        "p_values": [None if value is None else round(value, 5) for value in p_values],
     }
+
+
+def _suspects(source: SourceZoo) -> list[str]:
+    return [m.name for m in (*source.loaded.siblings, *source.loaded.suspects)]
 
 
 def _describe(source: SourceZoo) -> dict[str, Any]:
@@ -264,4 +272,5 @@ def _describe(source: SourceZoo) -> dict[str, Any]:
         "architecture": source.loaded.zoo.source.architecture,
         "accuracy": source.loaded.zoo.source.accuracy,
         "models": len(source.loaded.members),
+        "suspects": _suspects(source),
     }

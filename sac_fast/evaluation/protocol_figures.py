@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..io.figure import COLOURS, DASHES, MARKERS
 from ..io.text import figure_text, map_texts
-from .figures import COLOURS, DASHES, MARKERS, draw_figures
+from .figures import draw_figures
 from .merits import CONTRAST, ROC_RATES
 from .rates import ALL
 from .rulings import EXACT, KIN, STUDENT

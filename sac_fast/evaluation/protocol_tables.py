@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..io.text import map_texts, markdown_text
+from .paper_tables import paper_markdown
 from .rates import ALL
 from .rulings import COHORT, EXACT, KIN, LARGE_POOL, MIXED_POOL, POOL, STUDENT
 from .sources import PAPER
@@ -31,6 +32,7 @@ def protocol_markdown(results: Mapping[str, Any], command: str | None = None) ->
         "",
         *_by_count(results),
         "",
+        *paper_markdown(results),
         *_statistics(results),
         "",
         *_choices(results),

@@ -69,15 +69,19 @@ class Share:
         return max(0.0, float(shares.mean() - half)), min(1.0, float(shares.mean() + half))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """As JSON values; intervals to six digits."""
         return {
             "hits": self.hits,
             "models": self.models,
-            "share": self.value,
-            "exact": self.exact(),
-            "clustered": self.clustered(),
+            "share": None if self.value is None else round(self.value, 6),
+            "exact": _rounded(self.exact()),
+            "clustered": _rounded(self.clustered()),
             "by_source": [list(pair) for pair in self.by_source],
         }
+
+
+def _rounded(interval: Sequence[float] | None) -> list[float] | None:
+    return None if interval is None else [round(bound, 6) for bound in interval]
 
 
 def accusations(rulings: Sequence[Ruling], sources: Mapping[str, SourceZoo], alpha: float, kind: str = ALL) -> Share:

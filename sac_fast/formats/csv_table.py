@@ -9,10 +9,9 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-import torch
-
+from ..io.lazy import LazyModule
 from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS, Limits, refuse, refuse_errors
 from .table_format import (
     DELIMITERS,
@@ -24,6 +23,11 @@ from .table_format import (
     is_whole,
     refuse_ambiguous,
 )
+
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
 
 _HEAD_BYTES = 1 << 20
 _HEAD_LINES = 3

@@ -29,10 +29,10 @@ def identify(path: StrPath, *, limits: Limits | None = None) -> str:
 
     Returns:
         ``"safetensors"``, ``"torch"``, ``"torch-legacy"``, ``"onnx"``, ``"npy"``, ``"npz"``, ``"csv"``, ``"hdf5"``,
-        ``"fingerprint"`` or ``"probes"`` (containers of sac_fast); of weights alone ``"sharded"`` (an index),
-        ``"torchscript"``, ``"keras"`` (an archive), ``"keras-h5"``, ``"tfjs"`` or ``"tflite"``; of what is not read
-        ``"pickle"``, ``"pt2"``, ``"gguf"``, ``"ggml"``, ``"coreml"``, ``"paddle"``, ``"savedmodel"``, ``"openvino"``,
-        ``"ncnn"``, ``"git-lfs"`` (a pointer), ``"zip"`` or ``"unknown"``.
+        ``"fingerprint"``, ``"probes"``, ``"inputs"`` or ``"pack"`` (containers of sac_fast); of weights alone
+        ``"sharded"`` (an index), ``"torchscript"``, ``"keras"`` (an archive), ``"keras-h5"``, ``"tfjs"`` or
+        ``"tflite"``; of what is not read ``"pickle"``, ``"pt2"``, ``"gguf"``, ``"ggml"``, ``"coreml"``, ``"paddle"``,
+        ``"savedmodel"``, ``"openvino"``, ``"ncnn"``, ``"git-lfs"`` (a pointer), ``"zip"`` or ``"unknown"``.
 
     Raises:
         ModelRefusedError: no regular file, an empty one, or one whose directory or header is damaged.
@@ -106,10 +106,10 @@ def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:
 
 
 def _container_kind(metadata: dict[str, str]) -> str | None:
-    """``"fingerprint"`` or ``"probes"`` where a safetensors file is a container of sac_fast."""
+    """What a safetensors file is that is a container of sac_fast; None: it is none."""
     # As `save_container` writes it, before anything that a user can name; the container's own reader checks it.
     start = metadata.get(METADATA_KEY, "")[:200]
-    return next((kind for kind in ("fingerprint", "probes") if f'"kind":"{kind}"' in start), None)
+    return next((kind for kind in ("fingerprint", "probes", "inputs", "pack") if f'"kind":"{kind}"' in start), None)
 
 
 def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) -> BinaryIO:

@@ -87,7 +87,7 @@ def check_values(model: Any, name: str, limits: Limits, file_bytes: int) -> None
     _take_out_weights(model, name)
     sort_nodes(model.graph)
     with refuse_errors(f"{name} must be a graph that onnx accepts", "graph"):
-        onnx.checker.check_model(model)
+        _check_model(model)
         for number, node in enumerate(list(model.graph.node)):
             _inline(node, {}, f"{number}", model.graph)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -105,6 +105,21 @@ def check_values(model: Any, name: str, limits: Limits, file_bytes: int) -> None
             if size > limits.max_activation_bytes:
                 wanted = f"at most {limits.max_activation_bytes:,} bytes a value"
                 refuse("too-large", f"{name} must need {wanted}, got {size:,} for {node.op_type} {text!r}")
+
+
+def _check_model(model: Any) -> None:
+    """onnx's own check, which wants shapes of outputs that no runtime needs."""
+    outputs = list(model.graph.output)
+    del model.graph.output[:]
+    kinds = (value.type.WhichOneof("value") for value in outputs)
+    is_bare = [
+        kind == "tensor_type" and not o.type.tensor_type.HasField("shape")
+        for kind, o in zip(kinds, outputs, strict=True)
+    ]
+    model.graph.output.extend(value for value, bare in zip(outputs, is_bare, strict=True) if not bare)
+    onnx.checker.check_model(model)
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
 
 
 def _inline(node: Any, scope: Mapping[str, str], prefix: str, flat: Any) -> None:

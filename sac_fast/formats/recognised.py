@@ -23,7 +23,8 @@ NOT_READ = {
     "npy": ("one array without a name", "save the arrays as .npz or safetensors"),
     "csv": ("a table of text", "give a file of weights"),
     "fingerprint": ("a fingerprint, which holds outputs of a model", "give the model's own file"),
-    "probes": ("a probe set", "give a model's file"),
+    **dict.fromkeys(("probes", "inputs"), ("a probe set", "give a model's file")),
+    "pack": ("a pack of many models' outputs", "give a model's file"),
     "zip": ("a zip archive of another kind", "give the file of weights inside it"),
 }
 #: Formats whose weights `open_weights` reads, and that hold no model that can be run here.

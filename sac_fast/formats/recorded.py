@@ -31,6 +31,7 @@ _SCHEMA = {
     "output": (int, *_OPTIONAL_TEXT),
     "output_form_declared": bool,
     "notes": [str],
+    "accuracy": (int, float),
 }
 
 
@@ -89,8 +90,9 @@ def read_recorded(
         return _named(found, key, outputs, name)
     if format == "fingerprint":
         return read_fingerprint(handle, name, limits)
-    if format == "probes":
-        refuse("not-a-model", f"{name} must hold a model, got a probe set")
+    if format in ("probes", "inputs", "pack"):
+        got = "a pack of many models' outputs" if format == "pack" else "a probe set"
+        refuse("not-a-model", f"{name} must hold a model, got {got}")
     wanted = "safetensors, a state dict of torch.save, ONNX, .npy, .npz, CSV, HDF5 or a fingerprint"
     refuse_format(format, name, wanted)
 

@@ -13,15 +13,19 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
-
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from ..io.dtypes import STORED_DTYPES
 from ..io.files import file_size
+from ..io.lazy import LazyModule
 from .limits import MAX_DIMENSIONS, MAX_METADATA_ENTRIES, MAX_TENSOR_ENTRY, Limits, refuse
 
-_DTYPES = {row.safetensors: getattr(torch, row.name) for row in STORED_DTYPES if row.safetensors}
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
+
+_DTYPES = {row.safetensors: row.name for row in STORED_DTYPES if row.safetensors}
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _SPACE = " \t\n\r"
 _SPACES = re.compile(f"[{_SPACE}]*")
@@ -179,16 +183,17 @@ class _Parser:
             refuse("not-dense", f"{self.name} must hold dtypes that torch has, got {dtype!r} at {key!r}")
         if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > MAX_DIMENSIONS:
             self._wrong(f"tensor {key!r} of shape {shape} at bytes {offsets}")
-        size = math.prod(shape) * _DTYPES[dtype].itemsize
+        stored: torch.dtype = getattr(torch, _DTYPES[dtype])
+        size = math.prod(shape) * stored.itemsize
         # Exact whole numbers: a product that overflows 64 bits elsewhere is only a large one here.
         self.total += size
         self.limits.check_tensor(self.name, key, size, self.total)
         if offsets[1] - offsets[0] != size:
             self._wrong(f"tensor {key!r} of {size:,} bytes at bytes {offsets}")
         # A side of 0 leaves no bytes, but torch counts the strides of the others all the same.
-        if math.prod(max(1, side) for side in shape) * _DTYPES[dtype].itemsize >= 1 << 63:
+        if math.prod(max(1, side) for side in shape) * stored.itemsize >= 1 << 63:
             self._wrong(f"tensor {key!r} of shape {shape}")
-        return StoredTensor(_DTYPES[dtype], tuple(shape), *offsets)
+        return StoredTensor(stored, tuple(shape), *offsets)
 
     def _string(self) -> str:
         if self._peek() != '"':

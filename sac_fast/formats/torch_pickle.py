@@ -13,24 +13,30 @@ import pickle
 import pickletools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn, Self
-
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 
 from ..io.dtypes import STORED_DTYPES
+from ..io.lazy import LazyModule
 from .limits import MAX_KEY_PARTS, MAX_PICKLE_CLASSES, MAX_PICKLE_STEPS, refuse, refuse_errors, refuse_weights
 from .magic import PICKLE
 from .pickle_keys import KeyParts
 from .pickle_names import is_class_of_data
 
-DTYPES: dict[str, torch.dtype] = {row.name: getattr(torch, row.name) for row in STORED_DTYPES}
-#: Storages of quantised tensors, whose numbers mean nothing without their scales.
-QUANTISED = {"QInt8Storage": torch.int8, "QUInt8Storage": torch.uint8, "QInt32Storage": torch.int32}
-_STORAGES = {row.storage: DTYPES[row.name] for row in STORED_DTYPES if row.storage}
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
+
+_DTYPES = {row.name for row in STORED_DTYPES}
+# The last three: of quantised tensors, whose numbers mean nothing without their scales.
+_STORAGES = {
+    **{row.storage: row.name for row in STORED_DTYPES if row.storage},
+    **{"UntypedStorage": "uint8", "QInt8Storage": "int8", "QUInt8Storage": "uint8", "QInt32Storage": "int32"},
+}
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"}
 _LAYOUTS = {"strided", "sparse_coo", "sparse_csr", "channels_last", "contiguous_format", "preserve_format"}
 _SCHEMES = {"per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "qint8", "quint8", "qint32"}
-_IN_TORCH = {*_STORAGES, *QUANTISED, *DTYPES, *_LAYOUTS, *_SCHEMES, "Size", "device"}
+_IN_TORCH = {*_STORAGES, *_DTYPES, *_LAYOUTS, *_SCHEMES, "Size", "device"}
 # What a pickle may name, by module; most of it becomes a refusal that says what was found.
 _KNOWN = {
     "torch": _IN_TORCH,
@@ -46,6 +52,11 @@ _KNOWN = {
         *("_rebuild_device_tensor_from_numpy", "_rebuild_device_tensor_from_cpu_tensor", "_rebuild_from_type_v2"),
     },
 }
+
+
+def dtype_of(name: str) -> torch.dtype | None:
+    """The dtype of a name; None: a file stores no such values."""
+    return getattr(torch, name) if name in _DTYPES else None
 
 
 def looks_like_pickle(head: bytes) -> bool:
@@ -179,14 +190,12 @@ class _Reader(pickle.Unpickler):
             refuse_weights(self.name, "a reference to something else than a storage")
         kind, key, count = pid[1], pid[2], pid[4]
         type_name = getattr(kind, "name", None)
-        dtype = torch.uint8 if type_name == "UntypedStorage" else _STORAGES.get(type_name or "")
-        if dtype is None:
-            dtype = QUANTISED.get(type_name or "")
+        dtype = _STORAGES.get(type_name or "")
         if dtype is None or not isinstance(key, str) or type(count) is not int or count < 0:
             refuse_weights(self.name, "a storage without kind, key or number of values")
         if len(pid) == 6 and pid[5] is not None:
             refuse_weights(self.name, "a view of a storage, as very old versions of torch wrote it")
-        found = Storage(key, dtype, count)
+        found = Storage(key, getattr(torch, dtype), count)
         if self.storages.setdefault(key, found) != found:
             refuse_weights(self.name, f"storage {key!r} in two forms")
         return found

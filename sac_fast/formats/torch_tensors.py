@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .limits import MAX_DIMENSIONS, Limits, refuse
-from .torch_pickle import DTYPES, REBUILD, Inert, Storage
+from .torch_pickle import REBUILD, Inert, Storage, dtype_of
 
 _PARAMETERS = ("_rebuild_parameter", "Parameter", "_rebuild_parameter_with_state")
 MAX_DEPTH = 64  # of records inside each other
@@ -103,7 +103,7 @@ def describe_tensor(entry: Any, key: str, name: str) -> PickledTensor:
     views = arguments[6:7]
     if what == "_rebuild_tensor_v3":
         views = arguments[7:8]
-        dtype = DTYPES.get(getattr(arguments[6] if len(arguments) > 6 else None, "name", ""))
+        dtype = dtype_of(getattr(arguments[6] if len(arguments) > 6 else None, "name", ""))
     shape = shape.arguments[0] if isinstance(shape, Inert) and shape.arguments else shape
     sound = all(isinstance(part, tuple) and len(part) <= MAX_DIMENSIONS for part in (shape, stride))
     if not sound or len(shape) != len(stride) or not all(map(_is_size, (*shape, *stride, offset))) or dtype is None:

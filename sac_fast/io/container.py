@@ -31,7 +31,7 @@ FORMAT_VERSION = 2
 # safetensors itself refuses larger headers.
 MAX_HEADER_BYTES = 100_000_000
 #: Largest file of each kind; of others `_MAX_BYTES`.
-_LARGE = {"probes": 16 << 30, "fingerprint": 2 << 30}
+_LARGE = {"probes": 16 << 30, "inputs": 16 << 30, "fingerprint": 2 << 30}
 _MAX_BYTES = 256 << 20
 # Parsed as JSON twice, a header costs many times its own size: it may be this long, and a sixteenth of the data more
 # (an image's entry in the provenance of probes has 130 bytes, the image thousands), and have a value a few characters.

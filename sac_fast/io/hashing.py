@@ -10,8 +10,12 @@ from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 
+from .files import StrPath, open_regular
+
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
+# Made once: json.dumps makes an encoder for every call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def is_hash(value: object) -> TypeGuard[str]:
@@ -27,9 +31,15 @@ def sha256_stream(handle: BinaryIO) -> str:
     return "sha256:" + digest.hexdigest()
 
 
+def sha256_file(path: StrPath) -> str:
+    """``"sha256:…"`` of a regular file, as `sha256sum` counts it; see `open_regular`."""
+    with open_regular(path) as handle:
+        return sha256_stream(handle)
+
+
 def canonical_json(value: object) -> str:
     """JSON that is the same for equal values: sorted keys, no spaces, ASCII, no NaN or Infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 def hash_json(value: object) -> str:

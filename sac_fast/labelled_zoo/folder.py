@@ -155,6 +155,22 @@ class LabelledZoo:
         """Read a member's fingerprint on a probe set, its hash checked."""
         return Fingerprint.load(self.fingerprint_file(probes, member))
 
+    def fingerprints_on(self, probe_hash: str, role: Role | None = None) -> dict[str, Fingerprint] | None:
+        """Fingerprints on a probe set by name; None where the zoo does not have the probe set.
+
+        Args:
+            probe_hash: `ProbeSet.content_hash`.
+            role: of the members; None: all. Independents have their kind.
+        """
+        members = self.members if role is None else self.of_role(role)
+        for probes in self.probes:
+            if self.load_probes(probes).content_hash == probe_hash:
+                there = [member for member in members if self.fingerprint_file(probes, member).is_file()]
+                prints = {member.name: self.load_fingerprint(probes, member) for member in there}
+                kinds = {member.name: member.origin for member in there if member.role == "independent"}
+                return {name: fp.with_kind(kinds[name]) if name in kinds else fp for name, fp in prints.items()}
+        return None
+
     def make_folders(self) -> None:
         """Make the folder and its sub-folders where they are missing."""
         for inside in ("models", "probes", *(f"fingerprints/{name}" for name in self.probes)):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from ..io.choices import Metric
 from ..models.kinds import KINDS
 from ..ops.arguments import METRICS, check_choice
 
@@ -18,7 +19,7 @@ def check_search(
     among: Sequence[str] | None,
     top: int,
     alpha: float,
-    metric: str,
+    metric: Metric,
     max_weights: int,
     source: str | None,
     siblings: int,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
+from ..io.choices import Metric
 from ..models.output_form import check_informative, detect_output_form
 
 
@@ -15,7 +16,7 @@ def find_duplicates(
     outputs: Sequence[Tensor],
     hashes: Mapping[str, str],
     wanted: Collection[str] = (),
-    metric: str | None = None,
+    metric: Metric | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Models with the same hash, or with the same outputs bit for bit.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..io.choices import Metric
 from ..io.progress import track
 from ..neighbours.within import neighbours_within
 from ..ops import nearest_models, pairwise_correlation_distances
@@ -36,7 +37,7 @@ def nearest_in_blocks(
     rows: Sequence[int] | Rows,
     candidates: Rows,
     top: int,
-    metric: str,
+    metric: Metric,
     first_pass: str,
     description: str,
     progress: bool,
@@ -62,7 +63,7 @@ def nearest_in_blocks(
         yield block, found.values.double().numpy(), candidates[found.indices.numpy()]
 
 
-def related_pairs(outputs: list[Tensor], threshold: float, metric: str, progress: bool) -> Pairs:
+def related_pairs(outputs: list[Tensor], threshold: float, metric: Metric, progress: bool) -> Pairs:
     """All pairs of models with a distance below the threshold, in one exact sweep (`neighbours_within`).
 
     Args:
@@ -103,7 +104,9 @@ def spanning_forest(count: int, pairs: Pairs) -> list[tuple[int, int, float]]:
     return [(a, b, distance) for a, b, distance in edges if trees.merge(a, b)]
 
 
-def groups_of(outputs: list[Tensor], pairs: Pairs, threshold: float, metric: str, notes: list[str]) -> list[list[int]]:
+def groups_of(
+    outputs: list[Tensor], pairs: Pairs, threshold: float, metric: Metric, notes: list[str]
+) -> list[list[int]]:
     """Average-linkage clusters, cut at the threshold; clusters of one are left out.
 
     Average linkage never joins two parts without a pair below the threshold, so distances are computed within connected
@@ -141,7 +144,7 @@ def _connected(count: int, pairs: Pairs) -> list[list[int]]:
     return [part.tolist() for part in parts if len(part) > 1]
 
 
-def _average_linkage(outputs: list[Tensor], rows: list[int], threshold: float, metric: str) -> list[list[int]]:
+def _average_linkage(outputs: list[Tensor], rows: list[int], threshold: float, metric: Metric) -> list[list[int]]:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 

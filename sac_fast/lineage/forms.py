@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..io.choices import Metric
 from ..models.common_form import CommonForm, common_form, formed
 from ..models.output_form import CLASSIFIER_FORMS, check_informative
 
@@ -61,7 +62,7 @@ def group_by_form(outputs: Sequence[Tensor]) -> list[FormGroup]:
 class Evidence:
     """Which models' outputs are no evidence, each looked at once (`check_informative`)."""
 
-    def __init__(self, group: FormGroup, metric: str) -> None:
+    def __init__(self, group: FormGroup, metric: Metric) -> None:
         self._group, self._metric = group, metric
         self._found: dict[int, bool] = {}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from ..io.choices import Metric
 from ..models.kinds import KINDS
 from ..ops import correlation_distances, pairwise_correlation_distances
 from ..scores import evenly_spaced
@@ -105,7 +106,7 @@ class Independents:
             to_source = correlation_distances(self._outputs[a][self._chosen], rows, metric=metric).double().numpy()
         return NullModels(names, (), kinds, groups, to_source, ())
 
-    def _near(self, metric: str, left: list[int]) -> tuple[tuple[int, ...], ...]:
+    def _near(self, metric: Metric, left: list[int]) -> tuple[tuple[int, ...], ...]:
         """Groups of near-duplicates among some independents, as places in `left`."""
         if len(left) < 2:
             return ()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from ..errors import SacFastError
+from ..io.choices import Metric
 from ..io.files import StrPath
 from ..io.progress import track
 from ..ops import correlation_distance
@@ -74,7 +75,7 @@ def compare_pairs(
 
 
 def take_searched(
-    found: WeightsRelatives, outputs: Mapping[str, Tensor], files: Mapping[str, StrPath | FileStamp], metric: str
+    found: WeightsRelatives, outputs: Mapping[str, Tensor], files: Mapping[str, StrPath | FileStamp], metric: Metric
 ) -> tuple[PairWeights, ...]:
     """What a search over all pairs of weights found, as tests of pairs.
 

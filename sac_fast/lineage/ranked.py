@@ -1,88 +1,247 @@
-"""The nearest of a few models of a store by its packed vectors: a ranking, where there is no evidence to be weighed."""
+"""The nearest of some or all models of a store by its packed vectors: a ranking, where there is no other evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..neighbours.search import exact_distances
+from ..io.progress import track
+from ..neighbours.search import distances_between
 from ..store.records import ModelRecord
 from ..store.store import ModelStore
 from ..store.vector_files import METRIC
-from ..store.vectors import StoreVectors, open_vectors
-from .result import Lineage, Relative
+from ..store.vectors import StoreVectors, open_vectors, state_of
+from .result import Edge, Lineage, Relative
+from .trees import join
 
-# Neighbours by bytes of which the exact distance is computed, beside those that are wanted.
-_SPARE = 6
+_PAGE = 2_000  # records that are looked up at a time
+# Part of a record's details where the model's weights were run, not recorded outputs.
+_HAS_FILES = '"preprocessing_hash":"sha256:'
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """The vectors of a probe set, and which of their rows are of models that the store still has.
+
+    Attributes:
+        stamp: of the state of the database and of the vectors.
+        vectors: of all models; None: some have none, or outputs of different forms.
+        row_of: by the digest of the result.
+        dead: (m,) rows without a model.
+    """
+
+    stamp: object
+    vectors: StoreVectors | None
+    row_of: dict[bytes, int]
+    dead: NDArray[np.bool_]
+
+
+_known: WeakKeyDictionary[ModelStore, dict[tuple[str, tuple[str, ...]], _Known]] = WeakKeyDictionary()
 
 
 def rank_from_vectors(
     store: ModelStore,
     probe_hash: str,
-    names: Sequence[str],
+    names: Sequence[str] | None,
     top: int,
     evidence_tags: Sequence[str] = (),
     *,
     with_files: bool = True,
+    progress: bool = False,
 ) -> Lineage | None:
-    """The nearest models of some, with exact distances, opening the outputs of these alone.
+    """The nearest models of some, with exact distances, opening the outputs of these and their neighbours alone.
 
     Args:
         store: open for reading.
         probe_hash: of the probe set.
-        names: of the models.
+        names: of the models; None: all.
         top: number of relatives.
         evidence_tags: models with one of these tags are evidence.
         with_files: whether files of weights are evidence.
+        progress: a bar on stderr.
 
     Returns:
-        The ranking; None where the store has no vectors of all models, their outputs are of different forms, a name is
-        unknown, or there is evidence: then `find_relatives` has more to say.
+        The ranking; of several models with equal outputs the first stands for all. None where the store has no vectors
+        of all models, their outputs are of different forms, a name is unknown, or there is evidence: then
+        `find_relatives` has more to say.
 
     Raises:
         StoreError: the vectors or outputs are damaged.
     """
-    if with_files:
-        evidence_tags = (*evidence_tags, _HAS_FILES)
-    vectors = None if _has_evidence(store, probe_hash, evidence_tags) else open_vectors(store, probe_hash)
-    if vectors is None or not vectors.as_they_are:
+    known = _look_up(store, probe_hash, (*evidence_tags, _HAS_FILES) if with_files else tuple(evidence_tags))
+    vectors, alive = known.vectors, np.flatnonzero(~known.dead)
+    if vectors is None or len(alive) < 2:
         return None
-    known = vectors.digests.tolist()
-    rows = store.rows("SELECT digest FROM models WHERE probe_hash = ? AND status = 'done'", probe_hash)
-    present = {bytes.fromhex(digest) for (digest,) in rows}
-    if not present <= set(known) or len(present) < 2:
+    rows = alive if names is None else _rows_of(store, probe_hash, names, known)
+    if rows is None:
         return None
-    dead = np.fromiter((digest not in present for digest in known), np.bool_, len(known))
-    row_of = {digest: row for row, digest in enumerate(known)}
-    relatives: dict[str, tuple[Relative, ...]] = {}
-    duplicates: dict[str, tuple[str, ...]] = {}
-    for name in dict.fromkeys(names):
-        record = store.record_for(name, probe_hash)
-        if record is None or record.status != "done":
-            return None
-        row = row_of[bytes.fromhex(record.key.digest)]
-        relatives[name] = _relatives(store, vectors, record, row, min(top, len(present) - 1), dead, duplicates)
-    notes = ["ranked by the store's packed vectors; the distances are exact"]
+    ranking = _Ranking(store, probe_hash, vectors, known.dead, progress)
+    shown = ranking.rank(rows, min(top, len(alive) - 1), set(names or ()))
+    if names is None:
+        shown = {name: shown[name] for name in sorted(shown)}
+    edges = [Edge(name, other, 0.0, "equal") for name, others in ranking.duplicates.items() for other in others]
+    everyone = ranking.everyone() if names is None else tuple(shown)
+    groups, forest = join(everyone, edges) if names is None else ((), ())
     return Lineage(
-        names=tuple(relatives),
-        relatives=relatives,
+        names=everyone,
+        relatives=shown,
         threshold=None,
         alpha=0.01,
         independents=(),
         attainable_p_value=None,
-        groups=(),
-        forest=(),
+        groups=groups,
+        forest=forest,
         metric=METRIC,
-        notes=tuple(notes),
-        duplicates=duplicates,
+        notes=("ranked by the store's packed vectors; the distances are exact",),
+        duplicates=ranking.duplicates,
     )
 
 
-# Part of a record's details where the model's weights were run, not recorded outputs.
-_HAS_FILES = '"preprocessing_hash":"sha256:'
+class _Ranking:
+    """Names, outputs and copies of the rows that a search looks at.
+
+    Args:
+        store, probe_hash, vectors: what is searched.
+        dead: rows without a model.
+        progress: a bar on stderr.
+    """
+
+    def __init__(
+        self, store: ModelStore, probe_hash: str, vectors: StoreVectors, dead: NDArray[np.bool_], progress: bool
+    ) -> None:
+        self._store, self._probe_hash, self._progress = store, probe_hash, progress
+        self._vectors, self._dead = vectors, dead
+        self._names: dict[int, list[str]] = {}
+        self.duplicates: dict[str, tuple[str, ...]] = {}
+
+    def rank(self, rows: Rows, top: int, wanted: set[str]) -> dict[str, tuple[Relative, ...]]:
+        """The nearest of each row; of those that are near many copies a second time, with more candidates."""
+        found: dict[str, tuple[Relative, ...]] = {}
+        alive, count = len(self._dead) - int(self._dead.sum()), top
+        while len(rows):
+            short = []
+            for row, name, relatives in self._nearest(rows, count, top, wanted):
+                found.setdefault(name, relatives)
+                if len(relatives) < top and count < alive - 1:
+                    del found[name]
+                    short.append(row)
+            rows, count = np.array(short, np.int64), min(4 * count, alive - 1)
+        return found
+
+    def everyone(self) -> tuple[str, ...]:
+        """All names, by name."""
+        return tuple(sorted(name for names in self._names.values() for name in names))
+
+    def _nearest(
+        self, rows: Rows, count: int, top: int, wanted: set[str]
+    ) -> Iterator[tuple[int, str, tuple[Relative, ...]]]:
+        try:
+            near = self._vectors.nearest(rows, count, self._dead)
+        except ValueError as error:
+            raise StoreError(f"the packed vectors of {str(self._store.folder)!r} are damaged: {error}") from error
+        used = np.union1d(rows, near[near >= 0])
+        records = track(self._read_records(used), "reading outputs", len(used), self._progress)
+        outputs = list(self._store.output_arrays(records))
+        shown = self._shown(used, outputs, wanted)
+        is_there = near >= 0
+        first = np.repeat(np.searchsorted(used, rows), is_there.sum(axis=1))
+        second = np.searchsorted(used, near[is_there])
+        distances = np.full(near.shape, np.inf)
+        distances[is_there] = distances_between(outputs, first, second, metric=METRIC)
+        order = np.lexsort((near, distances))
+        others = np.searchsorted(used, np.where(is_there, near, used[0]))
+        ordered = (np.take_along_axis(values, order, 1).tolist() for values in (others, distances))
+        places = np.searchsorted(used, rows).tolist()
+        for row, place, other_places, apart in zip(rows.tolist(), places, *ordered, strict=True):
+            seen = {shown[place]}
+            relatives: list[Relative] = []
+            for other, distance in zip(other_places, apart, strict=True):
+                name = shown[other]
+                if name not in seen and distance < np.inf and len(relatives) < top:
+                    seen.add(name)
+                    relatives.append(Relative(name, distance, None, None))
+            yield row, shown[place], tuple(relatives)
+
+    def _shown(self, used: Rows, outputs: Sequence[NDArray[Any]], wanted: set[str]) -> list[str]:
+        """The name under which each row is shown: the first of all models with equal outputs, or a wanted one."""
+        same: dict[bytes, list[int]] = {}
+        for place, one in enumerate(outputs):
+            about = f"{one.dtype} {one.shape}".encode()
+            same.setdefault(hashlib.sha256(about + one.tobytes()).digest(), []).append(place)
+        shown = [""] * len(outputs)
+        for places in same.values():
+            parts = [places] if len(places) == 1 or _is_informative(outputs[places[0]]) else [[one] for one in places]
+            for part in parts:
+                names = sorted(name for place in part for name in self._names[int(used[place])])
+                chosen = next((name for name in names if name in wanted), names[0])
+                if len(names) > 1:
+                    self.duplicates[chosen] = tuple(name for name in names if name != chosen)
+                for place in part:
+                    shown[place] = chosen
+        return shown
+
+    def _read_records(self, used: Rows) -> Iterator[ModelRecord]:
+        """One record of each row; the names of all of its models are kept."""
+        for start in range(0, len(used), _PAGE):
+            some = used[start : start + _PAGE]
+            digests = [self._vectors.digests[row].tobytes().hex() for row in some]
+            records: dict[str, list[ModelRecord]] = {}
+            for record in self._store.records_of_results(digests, self._probe_hash):
+                records.setdefault(record.key_digest, []).append(record)
+            for row, digest in zip(some.tolist(), digests, strict=True):
+                self._names[row] = [record.name for record in records[digest]]
+                yield records[digest][0]
+
+
+def _is_informative(outputs: NDArray[Any]) -> bool:
+    """Whether equal outputs say that two models are one; see `find_duplicates`."""
+    import torch
+
+    from ..models.output_form import check_informative, detect_output_form
+
+    rows = torch.from_numpy(outputs)
+    form = detect_output_form(rows)
+    return form != "labels" and check_informative(rows, form, metric=METRIC) is None
+
+
+def _look_up(store: ModelStore, probe_hash: str, tags: tuple[str, ...]) -> _Known:
+    """The vectors and who is alive, looked up anew when something was committed."""
+    (version,) = store.rows("PRAGMA data_version")[0]
+    stamp = version, store.connection.total_changes, state_of(store, probe_hash)
+    of_store = _known.setdefault(store, {})
+    known = of_store.get((probe_hash, tags))
+    if known is None or known.stamp != stamp:
+        known = of_store[probe_hash, tags] = _look_up_now(store, probe_hash, tags, stamp)
+    return known
+
+
+def _look_up_now(store: ModelStore, probe_hash: str, tags: tuple[str, ...], stamp: object) -> _Known:
+    nothing = _Known(stamp, None, {}, np.empty(0, np.bool_))
+    vectors = None if _has_evidence(store, probe_hash, tags) else open_vectors(store, probe_hash)
+    if vectors is None or not vectors.as_they_are:
+        return nothing
+    digests = vectors.digests.tolist()
+    row_of = dict(zip(digests, range(len(digests)), strict=True))
+    dead = np.ones(len(digests), np.bool_)
+    sql = "SELECT CAST(digest AS BLOB) FROM models WHERE probe_hash = ? AND status = 'done'"
+    try:
+        alive = bytes.fromhex(b"".join(digest for (digest,) in store.rows(sql, probe_hash)).decode())
+        step = vectors.digests.dtype.itemsize
+        dead[[row_of[alive[start : start + step]] for start in range(0, len(alive), step)]] = False
+    except KeyError:
+        return nothing  # some have no vectors yet
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"the store {str(store.folder)!r} must have digests of results, got: {error}") from error
+    return _Known(stamp, vectors, row_of, dead)
 
 
 def _has_evidence(store: ModelStore, probe_hash: str, tags: Sequence[str]) -> bool:
@@ -94,45 +253,10 @@ def _has_evidence(store: ModelStore, probe_hash: str, tags: Sequence[str]) -> bo
     return bool(store.rows(sql, probe_hash, *parts))
 
 
-def _relatives(
-    store: ModelStore,
-    vectors: StoreVectors,
-    record: ModelRecord,
-    row: int,
-    top: int,
-    dead: NDArray[np.bool_],
-    duplicates: dict[str, tuple[str, ...]],
-) -> tuple[Relative, ...]:
-    """The nearest of one model; other names of the same outputs are added to its duplicates."""
-    alive = len(dead) - int(dead.sum())
-    try:
-        near, _ = vectors.nearest(row, min(top + _SPARE, alive - 1), dead)
-    except ValueError as error:
-        raise StoreError(f"the packed vectors of {str(store.folder)!r} are damaged: {error}") from error
-    mine = store.output_array(record)
-    others = [_names_of(store, vectors.digests[other].tobytes(), record.probe_hash) for other in near]
-    outputs = [store.output_array(of[0]) for of in others]
-    distances = exact_distances(outputs, [mine], np.arange(len(outputs))[None], metric=METRIC)[0]
-    same = [r.name for r in _names_of(store, bytes.fromhex(record.key.digest), record.probe_hash) if r != record]
-    found = []
-    for place in np.lexsort((near, distances)):
-        names = [one.name for one in others[place]]
-        if outputs[place].shape == mine.shape and np.array_equal(outputs[place], mine):
-            same += names
-            continue
-        found.append(Relative(names[0], float(distances[place]), None, None))
-        if len(names) > 1:
-            duplicates[names[0]] = tuple(names[1:])
-    if same:
-        duplicates[record.name] = tuple(same)
-    return tuple(found[:top])
-
-
-def _names_of(store: ModelStore, digest: bytes, probe_hash: str) -> list[ModelRecord]:
-    """The records of a result, by name."""
-    names = store.rows(
-        "SELECT name FROM models WHERE digest = ? AND probe_hash = ? AND status = 'done' ORDER BY name",
-        *(digest.hex(), probe_hash),
-    )
-    records = store.records_for([name for (name,) in names], probe_hash)
-    return sorted(records.values(), key=lambda record: record.name)
+def _rows_of(store: ModelStore, probe_hash: str, names: Sequence[str], known: _Known) -> Rows | None:
+    """The rows of models; None: one has no outputs."""
+    records = store.records_for(dict.fromkeys(names), probe_hash)
+    if len(records) < len(set(names)) or any(record.status != "done" for record in records.values()):
+        return None
+    rows = [known.row_of[bytes.fromhex(records[name].key_digest)] for name in dict.fromkeys(names)]
+    return np.array(list(dict.fromkeys(rows)), np.int64)

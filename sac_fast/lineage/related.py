@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from ..io.choices import Metric
 from .forest import Pairs, groups_of, spanning_forest
-from .result import GROUNDS, Edge
+from .result import Edge
 
 
 class NearPairs:
@@ -30,7 +31,7 @@ class NearPairs:
         outputs: list[Tensor],
         pairs: Pairs,
         threshold: float,
-        metric: str,
+        metric: Metric,
         notes: list[str],
     ) -> None:
         self.threshold = threshold
@@ -45,24 +46,3 @@ class NearPairs:
     def includes(self, a: str, b: str, distance: float) -> bool:
         """Whether two models are related by this distance."""
         return distance < self.threshold and self._group.get(a, -1) == self._group.get(b, -2)
-
-
-def join(names: Sequence[str], edges: Sequence[Edge]) -> tuple[tuple[tuple[str, ...], ...], tuple[Edge, ...]]:
-    """Groups of related models and their forest, in which a stronger ground goes before a shorter distance.
-
-    Args:
-        names: of all models.
-        edges: related pairs.
-
-    Returns:
-        The trees of two or more models, the largest first, and the edges that span them, sorted by distance.
-    """
-    from scipy.cluster.hierarchy import DisjointSet
-
-    place = {name: row for row, name in enumerate(names)}
-    trees = DisjointSet(names)
-    ordered = sorted(edges, key=lambda e: (GROUNDS.index(e.ground), e.distance, place[e.a], place[e.b]))
-    forest = [edge for edge in ordered if trees.merge(edge.a, edge.b)]
-    groups = [tuple(sorted(tree, key=place.__getitem__)) for tree in trees.subsets() if len(tree) > 1]
-    groups.sort(key=lambda group: (-len(group), place[group[0]]))
-    return tuple(groups), tuple(sorted(forest, key=lambda e: (e.distance, place[e.a], place[e.b])))

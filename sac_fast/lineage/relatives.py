@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Metric
 from ..io.files import StrPath
 from ..ops import correlation_distance
 from ..store.records import FileStamp
@@ -21,9 +22,10 @@ from .checks import check_search
 from .duplicates import find_duplicates
 from .forms import FormGroup, group_by_form
 from .pair_weights import MAX_PAIRS, compare_pairs, near_pairs, take_searched
-from .related import NearPairs, join
+from .related import NearPairs
 from .result import Edge, Lineage, PairWeights, Relative
 from .search import Found, Search, search_form
+from .trees import join
 from .weights_result import WeightsRelatives
 
 __all__ = ["Edge", "Lineage", "PairWeights", "Relative", "find_relatives"]
@@ -38,7 +40,7 @@ def find_relatives(
     among: Sequence[str] | None = None,
     top: int = 10,
     alpha: float = 0.01,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     hashes: Mapping[str, str] | None = None,
     files: Mapping[str, StrPath | FileStamp] | None = None,
     max_weights: int = MAX_PAIRS,
@@ -116,7 +118,7 @@ def find_relatives(
         return None if some is None else list(dict.fromkeys(shown_as.get(name, name) for name in some))
 
     kinds = {shown_as.get(name, name): kind for name, kind in reversed(kinds.items())}
-    outputs_of = {name: rows for name, rows in zip(everyone, outputs, strict=True) if name in set(own)}
+    outputs_of = {name: rows for name, rows in zip(everyone, outputs, strict=True) if shown_as.get(name, name) == name}
     kinds = {name: kinds[name] for name in own if name in kinds}
     groups = group_by_form(list(outputs_of.values()))
     found = _search(own, groups, kinds, shown(models), shown(among), top, alpha, metric, progress)
@@ -172,7 +174,7 @@ def _search(
     among: Sequence[str] | None,
     top: int,
     alpha: float,
-    metric: str,
+    metric: Metric,
     progress: bool,
 ) -> list[Found]:
     """The relatives form by form."""
@@ -236,7 +238,7 @@ def _sibling_edges(
     source: str | None,
     names: Sequence[str],
     groups: Sequence[FormGroup],
-    metric: str,
+    metric: Metric,
 ) -> list[Edge]:
     """The source and what was derived from it, with distances in the form in which the suspect answers."""
     edges = []
@@ -272,7 +274,11 @@ def _add_evidence(
             grounds += ["siblings"] if tested.verdict[suspect].startswith("derived") else []
         if near is not None and near.includes(name, relative.name, relative.distance):
             grounds.append("distance")
+        if pair is None and p_siblings is None and not grounds:
+            return relative
         verdict = None if pair is None else pair.verdict
         return dataclasses.replace(relative, weights=verdict, p_siblings=p_siblings, grounds=tuple(grounds))
 
+    if not of_pair and tested is None and near is None:
+        return {name: tuple(found) for name, found in relatives.items()}
     return {name: tuple(add(name, relative) for relative in found) for name, found in relatives.items()}

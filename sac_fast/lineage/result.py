@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..io.choices import Metric
+from ..io.files import StrPath
 from ..io.html import html_table
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ class Lineage:
     attainable_p_value: float | None
     groups: tuple[tuple[str, ...], ...]
     forest: tuple[Edge, ...]
-    metric: str
+    metric: Metric
     notes: tuple[str, ...]
     duplicates: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     weights: tuple[PairWeights, ...] = ()
@@ -133,6 +135,23 @@ class Lineage:
         ]
         about = f"{len(self.names)} models, {self.metric}, {len(self.groups)} groups. {self.hypothesis or ''}"
         return html_table(("model", "nearest", "distance", "p"), rows, about, (*self.conditions, *self.notes))
+
+    def plot(self, path: StrPath | None = None) -> Any:
+        """Draw the distances of every model to its nearest relatives, with the threshold.
+
+        Args:
+            path: PNG that is written, replaced if it is there; None: none.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            FigureError: matplotlib is not installed.
+        """
+        from .plot import draw_distances
+
+        distances = {name: [one.distance for one in found] for name, found in self.relatives.items()}
+        return draw_distances(distances, self.threshold, self.metric, path)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..io.choices import Metric
 from ..neighbours.search import nearest_by_subset
 from ..ops import pairwise_correlation_distances
 from ..ops.dispatch import ranked_models
@@ -48,7 +49,9 @@ class Found:
     notes: list[str]
 
 
-def search_form(search_for: Search, top: int, alpha: float, metric: str, progress: bool, *, with_groups: bool) -> Found:
+def search_form(
+    search_for: Search, top: int, alpha: float, metric: Metric, progress: bool, *, with_groups: bool
+) -> Found:
     """The relatives of models of one form."""
     names, outputs = search_for.names, list(search_for.group.outputs)
     models, among, evidence = search_for.models, search_for.among, Evidence(search_for.group, metric)
@@ -86,7 +89,7 @@ def search_form(search_for: Search, top: int, alpha: float, metric: str, progres
     for row, distances, near in zip(queries, values, others, strict=True):
         keep = np.flatnonzero(near != row)[:top]
         tests = len(candidates) - int(is_candidate[row])
-        nulls = None if evidence.is_empty(row) else null.get(row)
+        nulls = None if row not in null or evidence.is_empty(row) else null[row]
         empty = [evidence.is_empty(int(other)) for other in near[keep]] if nulls is not None else []
         relatives[names[row]] = _with_p_values(names, row, distances[keep], near[keep], tests, pool, nulls, empty)
     if empty_names := [names[row] for row in evidence.empty() if names[row] not in search_for.independents]:
@@ -108,7 +111,7 @@ def search_form(search_for: Search, top: int, alpha: float, metric: str, progres
     )
 
 
-def _all_neighbours(outputs: list[Tensor], top: int, metric: str, notes: list[str]) -> tuple[Floats, Rows]:
+def _all_neighbours(outputs: list[Tensor], top: int, metric: Metric, notes: list[str]) -> tuple[Floats, Rows]:
     """The nearest of every model of very many, and a note of how many of them were found."""
     ranked_metric, rows = ranked_models("outputs", outputs, metric)
     found = nearest_by_subset(rows, None, min(top, len(rows) - 1), metric=ranked_metric)
@@ -123,7 +126,7 @@ def _all_neighbours(outputs: list[Tensor], top: int, metric: str, notes: list[st
     return found.distances, found.indices
 
 
-def _threshold(outputs: list[Tensor], known: Rows, alpha: float, metric: str, notes: list[str]) -> float | None:
+def _threshold(outputs: list[Tensor], known: Rows, alpha: float, metric: Metric, notes: list[str]) -> float | None:
     """The α quantile of the distances between independents; None, and a note, where there are too few."""
     distances: Floats = np.empty(0)
     if len(known) >= 2:

@@ -1,4 +1,4 @@
-"""Architectures by name: ``package.module:callable``, ``timm:NAME``, or the one of several that fits the weights."""
+"""Architectures by name: ``package.module:callable``, ``timm:NAME``, ``hf:``; or the one of several that fits."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ import torch
 from torch import nn
 
 from ..errors import ModelError, describe_error
-from ..formats.limits import refuse
+from ..formats.limits import Limits, refuse
 from ..formats.weights.states import StoredState
+from .entry import ModelEntry
 from .fitting import ExpectedState, Fit, Misfit, check_digests, choose_fit, fit_states, views_of, without_values
+from .image_classifiers import PREFIX, build_classifier, read_classifier, under_own_names
 
 _SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _TIMM = "timm:"
 _NEVER = 1 << 62  # how far from fitting what cannot be built is
 _PROBLEM = 160  # characters that are said of an architecture which is not the nearest one
-
-
-def call_spec(spec: str, kwargs: Mapping[str, Any] | None) -> nn.Module:
-    """Import what ``"package.module:callable"`` names and call it; see `load_model`."""
-    return _call(spec, import_callable(spec), kwargs or {})
 
 
 def import_callable(spec: str) -> Callable[..., Any]:
@@ -72,7 +69,8 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
     Importing a module runs its code: name only modules you trust.
 
     Args:
-        spec: ``"package.module:callable"``, or ``"timm:NAME"`` (extra ``timm``), without pretrained weights.
+        spec: ``"package.module:callable"``, ``"timm:NAME"`` (extra ``timm``), or ``"hf:KIND"`` (extra
+            ``transformers``; `sac_fast.models.image_classifiers`), without pretrained weights.
         kwargs: keyword arguments of the callable, or of ``timm.create_model``.
 
     Returns:
@@ -82,8 +80,10 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
         ModelRefusedError: timm is not installed.
         ModelError: the spec names nothing that gives an `nn.Module`.
     """
+    if is_described(spec):
+        return build_classifier(spec, kwargs or {})
     if not spec.startswith(_TIMM):
-        return call_spec(spec, kwargs)
+        return _call(spec, import_callable(spec), kwargs or {})
     try:
         import timm
     except ImportError as error:
@@ -120,14 +120,44 @@ def split_architecture(text: str) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Inferred:
-    """An architecture that fits the weights of a file, and which of them."""
+    """An architecture that fits the weights of a file, and which of them.
+
+    Attributes:
+        spec, kwargs: as it was named.
+        fit: the weights.
+        built: spec and arguments of which it is built; those that config.json describes, where that was named.
+    """
 
     spec: str
     kwargs: dict[str, Any]
     fit: Fit
+    built: tuple[str, dict[str, Any]]
 
 
-def infer_architecture(states: Mapping[str, StoredState], architectures: Sequence[str], name: str) -> Inferred:
+def is_described(spec: str) -> bool:
+    """Whether an architecture is of `sac_fast.models.image_classifiers`: its values may be those of a configuration."""
+    return spec.startswith(PREFIX)
+
+
+def read_described(
+    spec: str, kwargs: Mapping[str, Any], entry: ModelEntry, limits: Limits
+) -> tuple[str, dict[str, Any]]:
+    """Spec and arguments; of ``"hf:"`` alone those of config.json beside the entry's file.
+
+    Raises:
+        ModelRefusedError: see `read_classifier`.
+        ModelError: arguments for a network that config.json describes.
+    """
+    if spec != PREFIX:
+        return spec, dict(kwargs)
+    if kwargs:
+        raise ModelError(f"arguments of {PREFIX!r} must stand in config.json, got {sorted(kwargs)}")
+    return read_classifier(entry.path, entry.root, limits)
+
+
+def infer_architecture(
+    states: Mapping[str, StoredState], architectures: Sequence[str], entry: ModelEntry, name: str, limits: Limits
+) -> Inferred:
     """The only registered architecture whose tensors have the names, shapes and kinds of a state.
 
     Each is built on the meta device, so nothing is allocated for those that do not fit. One that cannot be built fits
@@ -136,7 +166,9 @@ def infer_architecture(states: Mapping[str, StoredState], architectures: Sequenc
     Args:
         states: of the file.
         architectures: see `split_architecture`; the same one given twice counts once.
+        entry: the file, beside which ``"hf:"`` finds its configuration.
         name: what messages call the file.
+        limits: on that configuration.
 
     Raises:
         ModelRefusedError: none fits, or several do.
@@ -146,12 +178,15 @@ def infer_architecture(states: Mapping[str, StoredState], architectures: Sequenc
         check_digests(states)
         refuse("no-architecture", f"{name} holds weights: an architecture must be given (--architecture), got none")
     tried = {text: split_architecture(text) for text in dict.fromkeys(architectures)}
-    views = views_of(states)
     fitting: dict[str, list[Fit]] = {}
+    built: dict[str, tuple[str, dict[str, Any]]] = {}
     problems: list[tuple[int, str]] = []
     for text, (spec, kwargs) in tried.items():
         try:
-            found = fit_states(expected_state(spec, kwargs), views)
+            built[text] = read_described(spec, kwargs, entry, limits)
+            expected = expected_state(*built[text])
+            named = under_own_names(expected.module, states) if is_described(spec) else states
+            found = fit_states(expected, views_of(named))
         except ModelError as error:
             if len(tried) == 1:
                 raise
@@ -169,7 +204,7 @@ def infer_architecture(states: Mapping[str, StoredState], architectures: Sequenc
     if len(fitting) > 1:
         refuse("ambiguous-architecture", f"{name} must fit one architecture only, got {' and '.join(fitting)}")
     [(text, fits)] = fitting.items()
-    return Inferred(*tried[text], choose_fit(fits, name))
+    return Inferred(*tried[text], choose_fit(fits, name), built[text])
 
 
 _EXPECTED: dict[str, ExpectedState] = {}
@@ -188,6 +223,8 @@ def expected_state(spec: str, kwargs: Mapping[str, Any]) -> ExpectedState:
                 with torch.device("meta"):
                     model = build_architecture(spec, kwargs)
             except ModelError:
+                if is_described(spec):
+                    raise
                 # Some constructors look at values, which the meta device does not have.
                 model = build_architecture(spec, kwargs)
         _EXPECTED[key] = ExpectedState(without_values(model))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from .named_inputs import Inputs
 
 #: Reason of the ModelError of outputs whose rows are no probes.
 BATCH_AXIS = "batch-axis"
@@ -17,7 +18,7 @@ ASKED = 3
 _TOLERANCE = 1e-2
 
 
-def check_batch_axis(ask: Callable[[Tensor], Tensor], inputs: Tensor) -> None:
+def check_batch_axis(ask: Callable[[Inputs], Tensor], inputs: Inputs) -> None:
     """Ask for one, two and three probes: the first axis of the outputs must be as long.
 
     A model that cannot be asked for so few is not refused, nor one that drops the axis of a single probe.

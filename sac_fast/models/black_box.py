@@ -14,7 +14,7 @@ import torch
 from ..errors import ModelError, require
 from ..io.hashing import hash_json
 from ..ops.arguments import check_choice
-from ..probes import ProbeSet
+from ..probes import Probes, ProbeSet
 from ..probes.export import image_key
 from .endpoint import ANSWER_FORMS, Endpoint, check_labels
 from .endpoint_answer import read_answer
@@ -100,6 +100,7 @@ class BlackBox:
             key = hash_json({"name": name, "output_form": output_form, "labels": list(self.labels)})
         if isinstance(predict, HttpPredict):
             self.address = predict.endpoint.url.partition("?")[0]
+        self.key = key
         self._service = self._ledger.service(key, self.address)
 
     @classmethod
@@ -129,11 +130,11 @@ class BlackBox:
         """Queries by what came of them, see `QueryLedger.counts`."""
         return self._ledger.counts(self._service)
 
-    def ask(self, probes: ProbeSet, *, progress: bool = False) -> torch.Tensor:
+    def ask(self, probes: Probes, *, progress: bool = False) -> torch.Tensor:
         """Outputs for probes; only what the ledger does not know is asked for.
 
         Args:
-            probes: n images.
+            probes: n images; inputs that were recorded are refused.
             progress: a bar on stderr.
 
         Returns:
@@ -142,6 +143,8 @@ class BlackBox:
         Raises:
             ModelError: a request failed for good, or the budget is spent; what came is in the ledger.
         """
+        if not isinstance(probes, ProbeSet):
+            raise ModelError("a service must be asked with images, got recorded inputs")
         keys = [image_key(image) for image in probes.images]
         images = dict(zip(keys, probes.images, strict=True))
         run = QueryRun(self._predict, self._read, self._ledger, self._service, self._limits)

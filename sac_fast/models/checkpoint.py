@@ -12,24 +12,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..errors import ModelError
 from ..formats.identify import identify_open, open_model_file
 from ..formats.limits import Limits
 from ..formats.recognised import refuse_format
 from ..formats.weights.states import HASH_KEY, STATES, StoredState, stored_states
 from ..io.files import StrPath, atomic_write
-from .architectures import call_spec
-from .fitting import (
-    ExpectedState,
-    Fit,
-    Misfit,
-    check_digests,
-    choose_fit,
-    fill_module,
-    fit_states,
-    states_under,
-    views_of,
-)
+from .architectures import build_architecture
+from .fitting import ExpectedState, Fit, choose_fit, fill_module, fit_one, states_under
 from .state_hash import dense_state, weights_hash
 from .state_views import StateDict, state_views
 
@@ -46,7 +35,8 @@ def load_model(
     Importing the module runs its code: name only modules you trust. Weight files are only read, never run.
 
     Args:
-        spec: ``"package.module:callable"``; the callable (a class or a function) returns an `nn.Module`.
+        spec: ``"package.module:callable"``; the callable (a class or a function) returns an `nn.Module`;
+            ``"timm:NAME"`` (extra ``timm``), never with downloaded weights.
         weights: see `load_weights`; None: as the callable leaves them.
         kwargs: keyword arguments of the callable.
         weights_key: see `load_weights`.
@@ -63,7 +53,7 @@ def load_model(
         >>> sac_fast.load_model("torch.nn:Linear", kwargs={"in_features": 4, "out_features": 2})
         Linear(in_features=4, out_features=2, bias=True)
     """
-    model = call_spec(spec, kwargs)
+    model = build_architecture(spec, kwargs)
     if weights is not None:
         load_weights(model, weights, weights_key=weights_key)
     return model
@@ -99,11 +89,8 @@ def load_weights(model: nn.Module, path: StrPath, *, weights_key: str | None = N
     """
     name = repr(os.fspath(path))
     with open_states(path, Limits()) as states:
-        found = fit_states(ExpectedState(model), views_of(states_under(states, weights_key, name)))
-        if isinstance(found, Misfit):
-            check_digests(states)
-            raise ModelError(f"weights {name} do not fit the model: {found.message}")
-        fill_module(model, choose_fit(found, name), name)
+        fit = fit_one(ExpectedState(model), states_under(states, weights_key, name), name, "the model")
+        fill_module(model, fit, name)
 
 
 @contextlib.contextmanager

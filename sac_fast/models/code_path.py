@@ -25,7 +25,7 @@ LIBRARIES = frozenset(
         *("PIL", "cryptography", "cv2", "cyclonedx", "h5py", "httpx2", "huggingface_hub", "imagecorruptions", "jinja2"),
         *("jmespath", "markupsafe", "matplotlib", "networkx", "numpy", "nvidia", "onnx", "onnxruntime", "pandas"),
         *("pyarrow", "pykeops", "ray", "rich", "safetensors", "scipy", "securesystemslib", "skimage", "sklearn"),
-        *("timm", "torch", "torchvision", "typer", "weasyprint"),
+        *("timm", "torch", "torchvision", "transformers", "typer", "weasyprint"),
     ]
 )
 _SAFE_PATH = "PYTHONSAFEPATH"

@@ -104,6 +104,10 @@ class HttpPredict:
 
     def _post(self, content: bytes, content_type: str) -> bytes:
         errors = self._http
+        # the time-out is one between two parts: a service may send a byte of its header at a time
+        watch = threading.Timer(_MAX_PARTS * self.endpoint.timeout, self.close)
+        watch.daemon = True
+        watch.start()
         try:
             with self._connected().stream(
                 "POST", self.endpoint.url, content=content, headers={"Content-Type": content_type}
@@ -114,6 +118,10 @@ class HttpPredict:
         except (errors.HTTPError, errors.StreamError, errors.InvalidURL) as error:
             message = f"no answer: {type(error).__name__} {self._shown(error)}".rstrip()
             raise AskError(message, retry=True, in_doubt=True) from None
+        except (OSError, RuntimeError) as error:  # of a connection that was closed under it
+            raise AskError(f"no answer in time: {self._shown(error)}", retry=True, in_doubt=True) from None
+        finally:
+            watch.cancel()
 
     def _read(self, response: httpx2.Response) -> bytes:
         """The body of an answer with the status 200; a few bytes of others, for the message."""

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -195,16 +196,20 @@ class QueryLedger:
             ).fetchall()
         return float(np.median([row[0] for row in rows])) if rows else None
 
-    def spent(self, probes: Sequence[str], *, before: float) -> int:
+    def spent(self, probes: Sequence[str], *, before: float, without: Sequence[str] = ()) -> int:
         """How many of these probes any service was asked before a time: whoever runs it may know them.
 
         Args:
             probes: hashes of images.
             before: seconds since the epoch.
+            without: keys of services that do not count.
         """
         with self._lock:
-            rows = self._database.execute("SELECT DISTINCT probe FROM queries WHERE asked < ?", (before,)).fetchall()
-        return len({probe for (probe,) in rows}.intersection(probes))
+            rows = self._database.execute(
+                "SELECT DISTINCT probe, key FROM queries JOIN services ON services.id = service WHERE asked < ?",
+                (before,),
+            ).fetchall()
+        return len({probe for probe, key in rows if key not in without}.intersection(probes))
 
     def close(self) -> None:
         """Close the file."""
@@ -218,3 +223,21 @@ class QueryLedger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_counts(path: StrPath) -> dict[str, dict[str, int]]:
+    """Number of queries by service and state, for people; nothing is written, and no lock is taken.
+
+    Raises:
+        FileFormatError: no query ledger, or a damaged one.
+    """
+    found: dict[str, dict[str, int]] = {}
+    select = "SELECT address, state, COUNT(*) FROM queries JOIN services ON services.id = service GROUP BY 1, 2"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("PRAGMA trusted_schema=OFF")
+            for address, state, count in database.execute(select):
+                found.setdefault(str(address), {})[str(state)] = int(count)
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise FileFormatError(f"ledger {os.fspath(path)!r} must be a query ledger, got {error}") from error
+    return found

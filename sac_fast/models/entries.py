@@ -108,7 +108,8 @@ def _list_folder(root: Path, defaults: ModelEntry) -> Listing:
     manifest = next(iter(manifests), None)
     entries, passed_over = _search(root, defaults, manifests)
     claimed, problem = ({}, "") if manifest is None else read_claims(manifest)
-    entries = [dataclasses.replace(entry, claims=claimed.pop(entry.path, {})) for entry in entries]
+    if claimed:
+        entries = [dataclasses.replace(entry, claims=claimed.pop(entry.path, {})) for entry in entries]
     passed_over += [PassedOver(path.relative_to(root).as_posix(), "named by a manifest, not there") for path in claimed]
     return Listing(_unique(entries, root), passed_over, manifest, problem)
 
@@ -135,7 +136,10 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
     stores: dict[Path, Path] = {}  # folders of a store's own files, and where it is
     outputs: Counter[Path] = Counter()
     unlisted: list[Path] = []
-    for here, folders, files in walk_folder(root, unlisted):
+    links: set[Path] = set()
+    may_repeat = False
+    for here, folders, files in walk_folder(root, unlisted, links):
+        may_repeat |= os.path.basename(os.path.realpath(here)) == "blobs"
         store = here if STORE_DATABASE in files and is_store(here) else stores.get(here)
         if store is not None:
             stores |= {here / name: store for name in folders if here != store or name in STORE_FOLDERS}
@@ -147,9 +151,9 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
             elif is_link or (Path(name).suffix.lower() in _MODELS and not name.startswith(".")):
                 found.append(_like(defaults, (here / name).relative_to(root).as_posix(), here / name, root))
         parts = {part for name in files if name.endswith(INDEX) for part in shards_of(here / name, Limits())}
+        below = "" if here == root else f"{here.relative_to(root).as_posix()}/"
         for name in files:
-            path = here / name
-            inside = path.relative_to(root).as_posix()
+            path, inside = here / name, below + name
             if name in parts:
                 passed.append(PassedOver(inside, "a part of a checkpoint in several files"))
                 continue
@@ -158,7 +162,7 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
                 continue
             is_plain = store is None or (here == store and name not in STORE_FILES)
             what = None
-            if path in manifests or not (is_plain and is_named_as_model(inside)):
+            if (manifests and path in manifests) or not (is_plain and is_named_as_model(inside)):
                 what = describe_content(path, root)
             if what is None:
                 found.append(_like(defaults, inside, path, root))
@@ -166,7 +170,8 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
                 passed.append(PassedOver(inside, "a manifest" if path in manifests else what))
     found += [_like(defaults, path.relative_to(root).as_posix(), path, root) for path in unlisted]
     passed += [PassedOver(path.relative_to(root).as_posix(), "of a store", count) for path, count in outputs.items()]
-    found, again = _one_of_each_blob(sorted(found, key=lambda entry: entry.name))
+    found.sort(key=lambda entry: entry.name)
+    found, again = _one_of_each_blob(found) if may_repeat or links else (found, [])
     return found, sorted([*passed, *again], key=lambda one: one.name)
 
 
@@ -185,6 +190,8 @@ def _one_of_each_blob(entries: list[ModelEntry]) -> tuple[list[ModelEntry], list
 
 
 def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:
+    if name.isascii() and len(name) <= MAX_TEXT:
+        return defaults.at(name, path, root)
     raw, shown = os.fsencode(name), name
     if raw != name.encode("utf-8", "replace"):
         # Undecodable bytes in a file's name could not be written to a store. No path that was listed begins with "./",
@@ -192,7 +199,7 @@ def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> Mod
         shown = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     if len(shown) > MAX_TEXT:  # longer than any path that can be opened: refused by this name, but not stored by it
         shown = f"./{shown[:1000]}…{hashlib.sha256(raw).hexdigest()}"
-    return dataclasses.replace(defaults, name=shown, path=path, root=root)
+    return defaults.at(shown, path, root)
 
 
 def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:

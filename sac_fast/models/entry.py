@@ -19,7 +19,8 @@ class ModelEntry:
     Attributes:
         name: unique in a scan; of a folder's files the POSIX path relative to the folder.
         path: the file.
-        architecture: ``"package.module:callable"`` or ``"timm:NAME"``; None: inferred, or none needed.
+        architecture: ``"package.module:callable"``, ``"timm:NAME"`` or ``"hf:"`` (config.json beside the file, see
+            `sac_fast.models.image_classifiers`); None: inferred, or none needed.
         kwargs: keyword arguments of the architecture.
         preprocessing: from pixels to inputs; None: the scan's.
         output: which of several outputs, see `run_model`; of recorded outputs the array's name.
@@ -60,3 +61,9 @@ class ModelEntry:
         object.__setattr__(self, "tags", tuple(self.tags))
         object.__setattr__(self, "kwargs", dict(self.kwargs))
         object.__setattr__(self, "inputs", dict(self.inputs))
+
+    def at(self, name: str, path: Path, root: Path | None) -> ModelEntry:
+        """The same for another file; `dataclasses.replace` would check again what was checked."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, name=name, path=path, root=root)
+        return other

@@ -19,6 +19,8 @@ from .state_views import StateDict, StateView, part_of, state_views
 _SHOWN = 5
 # Of a module's names those that a state must share with it before loading is tried.
 _SHARED = 0.5
+# Kinds that a module expects and a file may have: whole numbers for floats would be quantised weights.
+_CONVERTED = {("float", "float"), ("integer", "integer"), ("complex", "complex"), ("integer", "float")}
 
 
 class ExpectedState:
@@ -159,6 +161,26 @@ def states_under(states: Mapping[str, StoredState], key: str | None, name: str) 
     refuse("which-weights", f"{name} must hold a state dict under {key!r} (--weights-key), got {known}")
 
 
+def fit_one(expected: ExpectedState, states: Mapping[str, StoredState], name: str, what: str) -> Fit:
+    """The state that fits a module.
+
+    Args:
+        expected: of the module.
+        states: of the file.
+        name: what messages call the file.
+        what: what they call the module.
+
+    Raises:
+        ModelError: none fits; the first few differences are listed.
+        ModelRefusedError: several fit and differ, or the file is damaged.
+    """
+    found = fit_states(expected, views_of(states))
+    if isinstance(found, Misfit):
+        check_digests(states)
+        raise ModelError(f"weights {name} do not fit {what}: {found.message}")
+    return choose_fit(found, name)
+
+
 def _equal(a: StateDict, b: StateDict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(value, b[key]) for key, value in a.items())
 
@@ -208,7 +230,10 @@ def misfits(expected: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, li
 def _differ(want: Any, have: Any) -> bool:
     if not isinstance(want, torch.Tensor) or nn.parameter.is_lazy(want):
         return False  # load_state_dict decides
-    return not isinstance(have, torch.Tensor) or want.shape != have.shape or _kind(want) != _kind(have)
+    if not isinstance(have, torch.Tensor) or want.shape != have.shape:
+        return True
+    # Halving a whole state dict makes floats of tables of places too; `fill_module` checks that they are whole.
+    return (_kind(want), _kind(have)) not in _CONVERTED
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -238,6 +263,15 @@ def without_values(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, memo)
 
 
+def _check_whole(expected: Mapping[str, Any], tensors: StateDict) -> None:
+    """Refuse fractions in tables of whole numbers; single counters may have been averaged."""
+    for key in expected.keys() & tensors.keys():
+        want, have = expected[key], tensors[key]
+        is_table = isinstance(want, torch.Tensor) and have.ndim and _kind(want) == "integer"
+        if is_table and have.is_floating_point() and not bool((have == have.round()).all()):
+            raise ValueError(f"whole numbers at {key}, got fractions")
+
+
 def fill_module(module: nn.Module, fit: Fit, name: str) -> None:
     """Give a module the weights that fit it.
 
@@ -251,7 +285,9 @@ def fill_module(module: nn.Module, fit: Fit, name: str) -> None:
         ModelError: they do not fit after all.
     """
     try:
-        tensors = ExpectedState(module).with_ties(fit.view.read())
+        expected = ExpectedState(module)
+        tensors = expected.with_ties(fit.view.read())
+        _check_whole(expected.values, tensors)
     except ModelRefusedError:
         raise
     except ValueError as error:

@@ -25,8 +25,8 @@ STORE_FOLDERS = frozenset({"outputs", "incoming", "quarantine"})
 STORE_FILES = frozenset({STORE_DATABASE, f"{STORE_DATABASE}-wal", f"{STORE_DATABASE}-shm", "writer.lock"})
 # Files that hold no model by the format that `identify` gives, and by the reason for which it refuses them.
 _FORMATS = {
-    **{"tfjs": "an index of TensorFlow.js", "zip": "an archive"},
-    **{"probes": "probes", "openvino": "a description of a network", "git-lfs": "a pointer of Git LFS"},
+    **{"tfjs": "an index of TensorFlow.js", "zip": "an archive", "git-lfs": "a pointer of Git LFS"},
+    **{"probes": "probes", "inputs": "probes", "openvino": "a description of a network", "pack": "a pack of outputs"},
 }
 _REFUSED = {
     **{"empty": "an empty file", "missing": "not to be read", "symlink": "a link out of the folder"},
@@ -38,8 +38,8 @@ _HEAD_BYTES = 4096
 
 def is_named_as_model(name: str) -> bool:
     """Whether a file is taken for a model by its path below the folder: hidden ones, texts and pictures are not."""
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    return not hidden and os.path.splitext(name)[1].lower() not in _NO_MODELS
+    hidden = name.startswith(".") or "/." in name
+    return not hidden and not name.lower().endswith(_NO_MODELS)
 
 
 def describe_content(path: Path, root: Path) -> str | None:

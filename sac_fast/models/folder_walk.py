@@ -11,7 +11,7 @@ from ..errors import ModelError
 Level = tuple[Path, list[str], list[str]]
 
 
-def walk_folder(root: Path, unlisted: list[Path]) -> Iterator[Level]:
+def walk_folder(root: Path, unlisted: list[Path], links: set[Path] | None = None) -> Iterator[Level]:
     """Like `os.walk` from the top: folder, names of its folders, names of everything else.
 
     Remove names from the second list to keep the walk out of them. Folders behind links are not entered.
@@ -19,6 +19,7 @@ def walk_folder(root: Path, unlisted: list[Path]) -> Iterator[Level]:
     Args:
         root: where the walk begins.
         unlisted: gets the folders that cannot be listed, for want of a right or because their path is too long.
+        links: gets the paths that are links.
 
     Raises:
         ModelError: the root cannot be listed.
@@ -27,19 +28,22 @@ def walk_folder(root: Path, unlisted: list[Path]) -> Iterator[Level]:
     while waiting:
         here = waiting.pop()
         try:
-            folders, files = _names(here)
+            folders, files, linked = _names(here)
         except OSError as error:
             if here is root:
                 raise ModelError(f"cannot list {os.fspath(here)!r}: {error.strerror}") from error
             unlisted.append(here)
             continue
+        if links is not None:
+            links.update(here / name for name in linked)
         yield here, folders, files
         waiting += [here / name for name in reversed(folders) if not os.path.islink(here / name)]
 
 
-def _names(folder: Path) -> tuple[list[str], list[str]]:
+def _names(folder: Path) -> tuple[list[str], list[str], list[str]]:
     folders: list[str] = []
     files: list[str] = []
+    links: list[str] = []
     with os.scandir(folder) as found:
         for entry in found:
             try:
@@ -47,4 +51,6 @@ def _names(folder: Path) -> tuple[list[str], list[str]]:
             except OSError:  # links that lead nowhere, in circles, or too far
                 is_folder = False
             (folders if is_folder else files).append(entry.name)
-    return folders, files
+            if entry.is_symlink():
+                links.append(entry.name)
+    return folders, files, links

@@ -63,6 +63,19 @@ def describe_inputs(session: Any) -> list[OnnxInput]:
     ]
 
 
+def open_inputs(inputs: Sequence[OnnxInput], given: Mapping[str, Any], name: str) -> list[OnnxInput]:
+    """The inputs that are not given fixed values.
+
+    Raises:
+        ModelRefusedError: none is left.
+    """
+    left = [value for value in inputs if value.name not in given]
+    if not left:
+        found = "a fixed value for each" if inputs else "no inputs"
+        refuse("graph", f"{name} must have an input that takes the probes, got {found}")
+    return left
+
+
 def choose_input(inputs: Sequence[OnnxInput], given: Mapping[str, Any], name: str) -> OnnxInput:
     """The one input that is not given a fixed value.
 
@@ -74,10 +87,7 @@ def choose_input(inputs: Sequence[OnnxInput], given: Mapping[str, Any], name: st
     Raises:
         ModelRefusedError: none or several are left, or one that takes no numbers.
     """
-    left = [value for value in inputs if value.name not in given]
-    if not left:
-        found = "a fixed value for each" if inputs else "no inputs"
-        refuse("graph", f"{name} must have an input that takes the probes, got {found}")
+    left = open_inputs(inputs, given, name)
     if len(left) > 1:
         images = [value for value in left if len(value.shape) == 4]
         main = images[0] if len(images) == 1 else left[0]
@@ -85,7 +95,8 @@ def choose_input(inputs: Sequence[OnnxInput], given: Mapping[str, Any], name: st
         asked = " ".join(f"--input {value.name}={ZEROS}" for value in others)
         wanted = f"{name} must have one input for the probes ({main})"
         found = f"further ones: {', '.join(map(str, others))}"
-        refuse("more-inputs", f"{wanted}, got {found}; give each a fixed value, a number or zeros ({asked})")
+        remedy = f"give each a fixed value, a number or zeros ({asked}), or arrays for all as .npz to --probes"
+        refuse("more-inputs", f"{wanted}, got {found}; {remedy}")
     [main] = left
     if not main.dtype or main.dtype == "bool" or not main.shape:
         refuse("graph", f"{name} must take numbers with one row a probe, got {main}")
@@ -95,7 +106,7 @@ def choose_input(inputs: Sequence[OnnxInput], given: Mapping[str, Any], name: st
 def fixed_values(
     inputs: Sequence[OnnxInput], main: OnnxInput, given: Mapping[str, Any], rows: int
 ) -> dict[str, npt.NDArray[Any]]:
-    """Arrays for all inputs but the main one.
+    """Arrays for the inputs that are given fixed values.
 
     Args:
         inputs: of the graph.
@@ -108,7 +119,7 @@ def fixed_values(
     """
     arrays = {}
     for value in inputs:
-        if value is main:
+        if value.name not in given:
             continue
         wanted = tuple(_side(side, main, rows) for side in value.shape)
         said = given[value.name]

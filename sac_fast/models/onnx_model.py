@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, BinaryIO
 
@@ -16,7 +17,9 @@ from ..io.files import file_size
 from ..io.hashing import hash_json, sha256_stream
 from .batch_axis import check_rows_follow
 from .entry import ModelEntry
-from .onnx_inputs import adapt_to_input, choose_input, describe_inputs, fixed_values
+from .named_inputs import Inputs, NamedInputs
+from .onnx_inputs import OnnxInput, adapt_to_input, choose_input, describe_inputs, fixed_values, open_inputs
+from .onnx_recorded import feed_of, is_batched, match_inputs
 from .opened_model import OpenedModel
 from .preprocessing import Preprocessing
 from .preprocessing_choice import read_claim
@@ -47,20 +50,29 @@ class OnnxModel(OpenedModel):
         self._class_numbers = class_numbers
         self._checked = False
         self._inputs = describe_inputs(session)
-        self._input = choose_input(self._inputs, entry.inputs, name)
-        self._given = {value.name: entry.inputs[value.name] for value in self._inputs if value is not self._input}
+        self._given = {value.name: entry.inputs[value.name] for value in self._inputs if value.name in entry.inputs}
+        self._open = open_inputs(self._inputs, self._given, name)
         self.output = entry.output
         self.claim = read_claim(entry.path, session.get_modelmeta().custom_metadata_map)
         self._name = name
-        first = self._input.shape[0]
-        self._fixed_batch = first if isinstance(first, int) and first > 0 else None
         self._names = [value.name for value in session.get_outputs()]
-        fixed_values(self._inputs, self._input, self._given, self._fixed_batch or 1)  # refuses wrong ones
+        if len(self._open) == 1:  # of several, recorded inputs say which are meant
+            main = choose_input(self._inputs, self._given, name)
+            fixed_values(self._inputs, main, self._given, _fixed_side(main) or 1)  # refuses wrong ones
         # With other fixed values it is another function of the probes.
         self.model_hash = hash_json([model_hash, self._given]) if self._given else model_hash
         if self._given:
             said = ", ".join(f"{key}={str(value)[:80]}" for key, value in self._given.items())
             self.notes += (f"fixed inputs {said}",)
+
+    @functools.cached_property
+    def _input(self) -> OnnxInput:
+        """The one input that takes the probes."""
+        return choose_input(self._inputs, self._given, self._name)
+
+    @functools.cached_property
+    def _fixed_batch(self) -> int | None:
+        return _fixed_side(self._input)
 
     def adapt(self, preprocessing: Preprocessing, height: int, width: int) -> Preprocessing:
         adapted, note = adapt_to_input(self._input, preprocessing, (height, width), self._name)
@@ -68,28 +80,50 @@ class OnnxModel(OpenedModel):
             self.notes += (note,)
         return adapted
 
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         model = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for an ONNX model, got None")
-        return run_inputs(model, inputs, batch_size=self._fixed_batch or batch_size, output=self.output)
+        size = batch_size if isinstance(inputs, NamedInputs) else self._fixed_batch or batch_size
+        return run_inputs(model, inputs, batch_size=size, output=self.output)
 
     def runnable(self) -> Model:
         _ = self.content  # refuses a closed model
         return self._run_session
 
-    def _run_session(self, inputs: Tensor) -> Any:
+    def _run_recorded(self, inputs: NamedInputs) -> list[Any]:
+        """The outputs of one batch of recorded inputs."""
+        taken = match_inputs(self._open, list(inputs.tensors), self._name)
+        batched = [v for key, v in taken.items() if is_batched(v, inputs.tensors[key].ndim, self._name)]
+        sides = {side for value in batched if (side := _fixed_side(value)) is not None}
+        main = batched[0] if batched else self._open[0]
+        alone = len(batched) < len(taken) or sides == {1}
+        if len(sides - {1}) > 1:
+            raise ModelError(f"{self._name} must take as many rows in all inputs, got {sorted(sides)}")
+        wanted = max(sides, default=None)
+        step = 1 if alone else wanted or len(inputs)
+        parts = []
+        for start in range(0, len(inputs), step):
+            rows = inputs[start : start + step]
+            feed = feed_of(rows, taken, self._name)
+            parts.append(self._run_feed(feed, main, len(rows), None if alone else wanted))
+        return _joined(parts)
+
+    def _run_session(self, inputs: Inputs) -> Any:
+        if isinstance(inputs, NamedInputs):
+            return self._chosen(self._run_recorded(inputs))
         values = self._values(inputs)
         step = self._fixed_batch or len(values)
         if not self._checked and step > 1 and len(values) > 1 and self._fixed_batch:
             self._checked = True
             self._check_rows(values)
-        parts = [self._run_batch(values[start : start + step]) for start in range(0, len(values), step)]
-        outputs = parts[0]
-        if len(parts) > 1:
-            outputs = [
-                np.concatenate(some) if getattr(some[0], "ndim", 0) else some[0] for some in zip(*parts, strict=True)
-            ]
+        return self._chosen(
+            _joined([self._run_batch(values[start : start + step]) for start in range(0, len(values), step)])
+        )
+
+    _run_session.takes_named = True  # type: ignore[attr-defined]  # of functions
+
+    def _chosen(self, outputs: list[Any]) -> Any:
         self._check_class_numbers(outputs)
         if isinstance(self.output, int):
             return outputs
@@ -126,20 +160,26 @@ class OnnxModel(OpenedModel):
 
     def _run_batch(self, values: npt.NDArray[Any]) -> list[Any]:
         """The outputs of one call."""
-        rows = len(values)
-        if self._fixed_batch is not None and rows < self._fixed_batch:
-            # The last batch of a graph that takes so many and no fewer: its last row is repeated.
-            values = np.concatenate([values, np.repeat(values[-1:], self._fixed_batch - rows, axis=0)])
-        fixed = fixed_values(self._inputs, self._input, self._given, len(values))
+        return self._run_feed({self._input.name: values}, self._input, len(values), self._fixed_batch)
+
+    def _run_feed(
+        self, feed: dict[str, npt.NDArray[Any]], main: OnnxInput, rows: int, fixed_batch: int | None
+    ) -> list[Any]:
+        """The outputs for some rows; a graph that takes so many and no fewer is given the last one again."""
+        missing = 0 if fixed_batch is None else fixed_batch - rows
+        if missing > 0:
+            feed = {key: np.concatenate([v, np.repeat(v[-1:], missing, axis=0)]) for key, v in feed.items()}
+        fixed = fixed_values(self._inputs, main, self._given, rows + max(0, missing))
         try:
-            returned = self.content.run(None, {self._input.name: values, **fixed})
+            returned = self.content.run(None, {**feed, **fixed})
         except Exception as error:  # the runtime's own classes derive from Exception alone
-            wanted = f"inputs of shape {values.shape} for {self._input}"
+            shapes = " and ".join(str(value.shape) for value in feed.values())
+            wanted = f"inputs of shape {shapes} for {main}"
             said = str(error).rpartition(" : ")[2].splitlines()[0][:200]
             remedy = "name what it takes by --size, --colour-order, --layout, or --input for further inputs"
             raise ModelError(f"onnxruntime refused {wanted}: {remedy} ({said})") from error
         return [
-            value[:rows] if isinstance(value, np.ndarray) and len(values) != rows and value.ndim else value
+            value[:rows] if isinstance(value, np.ndarray) and missing > 0 and value.ndim else value
             for value in returned
         ]
 
@@ -158,6 +198,19 @@ class OnnxModel(OpenedModel):
                 f"inputs must be {wanted}, got {found}; name --mean and --std that make them of pixels / 255"
             )
         return whole.astype(dtype)
+
+
+def _fixed_side(value: OnnxInput) -> int | None:
+    """As many rows as an input takes, and no fewer or more; None: any number."""
+    first = value.shape[0] if value.shape else None
+    return first if isinstance(first, int) and first > 0 else None
+
+
+def _joined(parts: list[list[Any]]) -> list[Any]:
+    """The outputs of several calls, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return [np.concatenate(some) if getattr(some[0], "ndim", 0) else some[0] for some in zip(*parts, strict=True)]
 
 
 def open_onnx(handle: BinaryIO, entry: ModelEntry, limits: Limits) -> OnnxModel:

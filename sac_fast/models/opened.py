@@ -16,24 +16,17 @@ from ..formats.npy import check_output_shape
 from ..formats.recorded import RecordedOutputs, read_recorded
 from ..formats.safetensors import read_header, read_tensors
 from ..formats.weights.states import STATES, StoredState, stored_states
-from .architectures import build_architecture, infer_architecture
+from .architectures import build_architecture, expected_state, infer_architecture, is_described, read_described
 from .entry import ModelEntry
-from .fitting import (
-    ExpectedState,
-    Fit,
-    Misfit,
-    check_digests,
-    choose_fit,
-    fill_module,
-    fit_states,
-    states_under,
-    views_of,
-)
+from .fitting import ExpectedState, Fit, fill_module, fit_one, states_under
+from .image_classifiers import under_own_names
+from .memory_format import use_fastest_memory_format
+from .named_inputs import Inputs
 from .onnx_model import open_onnx
 from .opened_model import OpenedModel
 from .preprocessing_choice import read_claim
 from .recorded_model import RecordedModel
-from .runner import run_inputs, use_fastest_memory_format
+from .runner import run_inputs
 from .state_hash import weights_hash
 
 _OUTPUTS = "outputs"
@@ -52,7 +45,7 @@ class _Network(OpenedModel):
         self.model_hash = weights_hash(module)
         self._memory_format: torch.memory_format | None = None
 
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         module = self.runnable()
         if inputs is None:
             raise ModelError("inputs must be a tensor for a network, got None")
@@ -110,7 +103,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
                 return RecordedModel(format, RecordedOutputs(_outputs(outputs, name)), name)
         if format in STATES:
             states = stored_states(format, handle, entry.path, name, limits, stack, root=entry.root)
-            return _network(format, states_under(states, entry.weights_key, name), entry, architectures, name)
+            return _network(format, states_under(states, entry.weights_key, name), entry, architectures, name, limits)
         if format == "onnx":
             return open_onnx(handle, entry, limits)
         key = entry.output if isinstance(entry.output, str) else None
@@ -126,19 +119,30 @@ def _outputs(tensor: Tensor, name: str) -> Tensor:
 
 
 def _network(
-    format: str, states: Mapping[str, StoredState], entry: ModelEntry, architectures: Sequence[str], name: str
+    format: str,
+    states: Mapping[str, StoredState],
+    entry: ModelEntry,
+    architectures: Sequence[str],
+    name: str,
+    limits: Limits,
 ) -> OpenedModel:
     if entry.architecture is None:
-        inferred = infer_architecture(states, architectures, name)
-        spec, kwargs, fit = inferred.spec, inferred.kwargs, inferred.fit
-        module = build_architecture(spec, kwargs)
+        inferred = infer_architecture(states, architectures, entry, name, limits)
+        spec, kwargs, fit, built = inferred.spec, inferred.kwargs, inferred.fit, inferred.built
+        module = build_architecture(*built)
     else:
         spec, kwargs = entry.architecture, dict(entry.kwargs)
-        module = build_architecture(spec, kwargs)
-        found = fit_states(ExpectedState(module), views_of(states))
-        if isinstance(found, Misfit):
-            check_digests(states)
-            raise ModelError(f"weights {name} do not fit {spec}: {found.message}")
-        fit = choose_fit(found, name)
+        if is_described(spec):  # sizes that others have chosen: nothing is allocated before they fit the weights
+            built = read_described(spec, kwargs, entry, limits)
+            expected = expected_state(*built)
+            fit = fit_one(expected, under_own_names(expected.module, states), name, built[0])
+            module = build_architecture(*built)
+        else:
+            built = spec, kwargs
+            module = build_architecture(spec, kwargs)
+            fit = fit_one(ExpectedState(module), states, name, spec)
     fill_module(module, fit, name)
-    return _Network(format, module, entry, spec, kwargs, fit)
+    network = _Network(format, module, entry, spec, kwargs, fit)
+    if built != (spec, kwargs):
+        network.notes = (*network.notes, f"built as {built[0]} from config.json")
+    return network

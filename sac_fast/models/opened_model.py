@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..probes import ProbeSet
+from ..probes import Probes
+from .named_inputs import Inputs
 from .preprocessing import Preprocessing
 from .preprocessing_choice import Claim
 from .runner import Model
@@ -23,10 +24,12 @@ class OpenedModel(ABC):
         model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
             external data), `content_hash` of recorded outputs.
         recorded: whether the outputs are recorded, so that no inputs are needed.
+        is_run: whether these are outputs that a worker computed just now.
         probe_hash: of the probes, as a file of recorded outputs states it, ``"sha256:…"``; None where it states none.
         output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
         kwargs: the architecture's keyword arguments.
+        output: which of several outputs is meant, as its entry says.
         weights: which state dict of the file was taken (``"key"``), the prefix that was removed, parametrizations that
             were undone and entries that were left out, as JSON can hold them; empty for a plain state dict.
         claim: mean and std that lie beside the file, which nobody has checked; None where there are none.
@@ -45,9 +48,11 @@ class OpenedModel(ABC):
     format: str
     model_hash: str
     recorded: bool = False
+    is_run: bool = False
     probe_hash: str | None = None
     output_form: str | None = None
     architecture: str | None = None
+    output: int | str | None = None
     notes: tuple[str, ...] = ()
 
     def __init__(self, content: Any) -> None:
@@ -80,11 +85,12 @@ class OpenedModel(ABC):
         return preprocessing
 
     @abstractmethod
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         """The model's outputs.
 
         Args:
-            inputs: ``(n, ...)``, preprocessed, on the model's device and in its dtype; recorded outputs ignore them.
+            inputs: ``(n, ...)``, preprocessed, on the model's device and in its dtype, or several by name; recorded
+                outputs ignore them.
             batch_size: inputs a call.
 
         Returns:
@@ -94,7 +100,7 @@ class OpenedModel(ABC):
             ModelError: the model fails or its outputs cannot be used.
         """
 
-    def recorded_outputs(self, probes: ProbeSet) -> Tensor:
+    def recorded_outputs(self, probes: Probes) -> Tensor:
         """The recorded outputs, of these probes.
 
         Raises:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from .architectures import call_spec
+from .architectures import build_architecture
 from .state_hash import weights_hash
 
 #: Reason of the ModelError of a callable whose weights are random.
@@ -47,7 +47,7 @@ def load_without_weights(
         Traceback (most recent call last):
         sac_fast.errors.ModelError: weights of 'torch.nn:Linear' must come from a file (--weights) or from its code, got other values for another seed in 'bias'; --random-weights takes them as they are
     """  # noqa: E501 - the message is one line
-    first, second = (_seeded(seed, lambda: call_spec(spec, kwargs)) for seed in _SEEDS)
+    first, second = (_seeded(seed, lambda: build_architecture(spec, kwargs)) for seed in _SEEDS)
     if not first.state_dict():
         return first, "none"
     if weights_hash(first) == weights_hash(second):

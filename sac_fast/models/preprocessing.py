@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-import torch.nn.functional as F
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..io.hashing import hash_json
+from ..io.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
 
 _RESIZE = "torch bilinear antialias"
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
@@ -98,7 +101,7 @@ class Preprocessing:
         elif self.colour_order == "GRAY":
             x = (x * self._column(_LUMA, x.device)).sum(1, keepdim=True)
         if self.size is not None and tuple(x.shape[2:]) != self.size:
-            x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
+            x = torch.nn.functional.interpolate(x, self.size, mode="bilinear", antialias=True)
         x = (x - self._column(self.mean, x.device)) / self._column(self.std, x.device)
         return (x.permute(0, 2, 3, 1) if self.layout == "NHWC" else x).contiguous()
 

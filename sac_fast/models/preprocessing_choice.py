@@ -1,8 +1,11 @@
 """Which pixels a model was made for, where nobody says: a fixed list is run, and one chosen by the model's own outputs.
 
 What lies beside a suspect (``preprocessor_config.json``, timm's ``pretrained_cfg``, an ONNX file's metadata) is the
-suspect's proposal: a false mean and std would let a thief escape. So it is one entry of the list, and the choice looks
-at the probes' labels or at how sure the model is, never at the source.
+suspect's proposal: a false mean and std would let a thief escape. So it is one entry of the list, and the choice
+looks at the probes' labels or at what the model's answers tell, never at the source.
+
+Without labels the information of an answer about its probe decides, ``H(mean p) − mean H(p)``. How sure the model is
+does not: pixels that are too large make every answer sure, and all of them the same.
 """
 
 from __future__ import annotations
@@ -29,8 +32,14 @@ USUAL: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "plus-minus-one": ((0.5,), (0.5,)),
 }
+#: The option that notes on a model's inputs name.
+REMEDY = "--preprocessing auto"
 _CLAIM_BYTES = 1 << 20
 _MAX_VALUE = 1000.0  # of a claimed mean or std
+#: What decides, the first that there is.
+MEASURES = ("accuracy", "information")
+# How much better another entry must be before it is named, as a share of the largest value.
+_CLEARLY = {"accuracy": 0.2, "information": 0.04}
 # How near to an equal share of all classes a model's answers are when they say nothing.
 _NEAR_UNIFORM = 0.98
 
@@ -51,8 +60,8 @@ class Choice:
     Attributes:
         preprocessing: the chosen one.
         outputs: of the model with it.
-        by: ``"accuracy"``, ``"entropy"``, or ``"nothing"`` where the outputs tell neither: then the first one.
-        tried: by name: mean, std, and the accuracy, the entropy (in nats) or the failure.
+        by: ``"accuracy"``, ``"information"``, or ``"nothing"`` where the outputs tell neither: then the first one.
+        tried: by name: mean, std, and the accuracy, information and entropy (in nats) or the failure.
     """
 
     preprocessing: Preprocessing
@@ -145,7 +154,7 @@ def choose_preprocessing(
     Args:
         run: gives ``(n, k)`` outputs.
         listed: of `candidates`.
-        labels: class numbers ``(n,)`` of the probes; None: there are none, and the lowest entropy decides.
+        labels: class numbers ``(n,)`` of the probes; None: there are none, and the information decides.
 
     Raises:
         ModelError: the model fails with every entry.
@@ -164,18 +173,17 @@ def choose_preprocessing(
         assert failure is not None
         raise failure
     measured = {name: measure(rows, labels) for name, rows in outputs.items()}
-    by = next(
-        (kind for kind in ("accuracy", "entropy") if all(kind in found for found in measured.values())), "nothing"
-    )
-    sign = -1 if by == "entropy" else 1
-    name = max(outputs, key=lambda key: sign * measured[key].get(by, 0.0))
+    by = next((kind for kind in MEASURES if all(kind in found for found in measured.values())), "nothing")
+    name = max(outputs, key=lambda key: measured[key].get(by, 0.0))
     for key, found in measured.items():
         tried[key] |= {kind: round(value, 6) for kind, value in found.items()}
     return Choice(listed[name], outputs[name], by, {**tried, "chosen": name})
 
 
 def measure(outputs: Tensor, labels: Tensor | None) -> dict[str, float]:
-    """``accuracy`` on labels that the outputs can name, and mean ``entropy`` in nats of classifiers' outputs.
+    """``accuracy`` on labels that the outputs can name; ``information`` and mean ``entropy`` of classifiers' outputs.
+
+    The information of the class about the probe, ``H(mean p) − mean H(p)`` in nats, is at most ``log min(n, k)``.
 
     Args:
         outputs: ``(n, k)``.
@@ -197,7 +205,51 @@ def measure(outputs: Tensor, labels: Tensor | None) -> dict[str, float]:
     else:
         return found
     found["entropy"] = float(-torch.xlogy(shares, shares).sum(1).mean())
+    middle = shares.mean(0)
+    found["information"] = max(0.0, float(-torch.xlogy(middle, middle).sum()) - found["entropy"])
     return found
+
+
+def suggest_other(
+    run: Callable[[Preprocessing], Tensor],
+    listed: Mapping[str, Preprocessing],
+    used: Preprocessing,
+    outputs: Tensor,
+    labels: Tensor | None,
+) -> list[str]:
+    """A line where another entry of the list serves a model clearly better than what it was asked with.
+
+    Args:
+        run: gives the outputs of the first few probes.
+        listed: of `candidates`.
+        used: what the model was asked with; it is not run again.
+        outputs: its outputs for the first few probes.
+        labels: their class numbers; None: there are none.
+
+    Returns:
+        At most one line for people.
+    """
+    mine = measure(outputs, labels)
+    by = next((kind for kind in MEASURES if kind in mine), None)
+    if by is None:
+        return []
+    largest = 1.0 if by == "accuracy" else math.log(min(outputs.shape))
+    best: tuple[float, str] | None = None
+    for name, one in listed.items():
+        if (one.mean, one.std) == (used.mean, used.std):
+            continue
+        try:
+            found = measure(run(one), labels).get(by)
+        except ModelError:
+            continue
+        if found is not None:
+            gain = (found - mine[by]) / largest
+            best = max(filter(None, (best, (gain, name))), default=None)
+    if best is None or best[0] < _CLEARLY[by]:
+        return []
+    better = "it is right more often" if by == "accuracy" else "its answers tell more apart"
+    said = f"mean and std were not named, and with {best[1]}'s {better} on the first {len(outputs)} probes"
+    return [f"{said}: name them (--mean, --std), or give {REMEDY}"]
 
 
 def describe_outputs(outputs: Tensor, labels: Tensor | None) -> list[str]:
@@ -206,9 +258,7 @@ def describe_outputs(outputs: Tensor, labels: Tensor | None) -> list[str]:
     k = outputs.shape[1]
     lines = []
     if "accuracy" in found:
-        lines.append(f"accuracy {found['accuracy']:.1%} on the probes' labels")
+        lines.append(f"accuracy {found['accuracy']:.2%} on the probes' labels")
     if found.get("entropy", 0.0) > _NEAR_UNIFORM * math.log(k):
-        lines.append(
-            "answers are nearly the same for every class: the preprocessing may be another (--preprocessing auto)"
-        )
+        lines.append(f"answers are nearly the same for every class: its inputs may be other ones ({REMEDY})")
     return lines

@@ -9,6 +9,7 @@ from ..errors import ModelError
 from ..formats.limits import refuse
 from ..formats.recorded import RecordedOutputs
 from ..io.hashing import content_hash
+from .named_inputs import Inputs
 from .opened_model import OpenedModel
 from .runner import Model
 
@@ -38,7 +39,7 @@ class RecordedModel(OpenedModel):
             refuse("not-finite", f"{name} must hold finite outputs, got NaN or Inf in row {row}")
         self.model_hash = content_hash({"outputs": outputs.numpy()})
 
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         outputs: Tensor = self.content
         if inputs is not None and len(inputs) != len(outputs):
             raise ModelError(f"recorded outputs must have {len(inputs)} rows like the probes, got {len(outputs)}")

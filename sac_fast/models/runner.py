@@ -16,8 +16,9 @@ from torch import nn
 
 from ..errors import ModelError, describe_error
 from ..io.progress import track
-from ..probes import ProbeSet
+from ..probes import Probes, ProbeSet
 from .batch_axis import ASKED, check_batch_axis
+from .named_inputs import Inputs, NamedInputs, call_model
 from .preprocessing import Preprocessing
 
 Model = nn.Module | Callable[[torch.Tensor], Any]
@@ -26,7 +27,7 @@ _ARRAYS = (torch.Tensor, np.ndarray)
 
 def run_model(
     model: Model,
-    probes: ProbeSet,
+    probes: Probes,
     *,
     preprocessing: Preprocessing | None = None,
     batch_size: int = 64,
@@ -42,7 +43,7 @@ def run_model(
 
     Args:
         model: an `nn.Module`, or any callable from a batch of inputs to outputs (tensors or NumPy arrays).
-        probes: n images.
+        probes: n images, or inputs that were recorded, which are given as they are.
         preprocessing: from pixels to inputs; None: ``Preprocessing()``, pixels in 0..1, RGB, NCHW.
         batch_size: images a call.
         device: where to run; None: where the module's first parameter is, the CPU for other callables.
@@ -68,10 +69,17 @@ def run_model(
     if not callable(model):
         raise ModelError(f"model must be an nn.Module or a callable, got {type(model).__name__}")
     preprocessing = preprocessing or Preprocessing()
+    # Recorded inputs of a function are given as they are, float64 too.
+    as_recorded = dtype if dtype is not None or not isinstance(model, nn.Module) else own_dtype(model)
     model, device, dtype = _placed(model, device, dtype)
 
-    def batches() -> Iterator[torch.Tensor]:
+    def batches() -> Iterator[Inputs]:
+        recorded = None if isinstance(probes, ProbeSet) else NamedInputs.of(probes)
         for start in track(range(0, len(probes), batch_size), "running the model", enabled=progress):
+            if not isinstance(probes, ProbeSet):
+                assert recorded is not None
+                yield recorded[start : start + batch_size].clone().to(device, as_recorded)
+                continue
             # A copy: torch warns about read-only arrays.
             pixels = torch.from_numpy(probes.images[start : start + batch_size].copy())
             yield preprocessing(pixels.to(device)).to(dtype)
@@ -81,7 +89,7 @@ def run_model(
 
 def run_inputs(
     model: Model,
-    inputs: torch.Tensor,
+    inputs: Inputs,
     *,
     batch_size: int = 64,
     output: int | str | None = None,
@@ -94,7 +102,7 @@ def run_inputs(
 
     Args:
         model: an `nn.Module`, or any callable from a batch of inputs to outputs (tensors or NumPy arrays).
-        inputs: ``(n, ...)``, n at least 1; see `Preprocessing`.
+        inputs: ``(n, ...)``, n at least 1; see `Preprocessing`. Or several of them by name.
         batch_size: inputs a call.
         output: see `run_model`.
         memory_format: what each batch is brought into before the call.
@@ -108,25 +116,25 @@ def run_inputs(
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
-    if not inputs.ndim or not len(inputs):
+    if isinstance(inputs, torch.Tensor) and (not inputs.ndim or not len(inputs)):
         raise ValueError(f"inputs must be (n, ...) with n at least 1, got {tuple(inputs.shape)}")
     # Tensors count their in-place changes, but not those made through x.data or x.numpy(): only a copy is safe.
-    batches = (batch.clone(memory_format=memory_format) for batch in torch.split(inputs, batch_size))
-    return _run(model, batches, output)
+    parts = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
+    return _run(model, (part.clone(memory_format=memory_format) for part in parts), output)
 
 
-def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None) -> torch.Tensor:
+def _run(model: Model, batches: Iterator[Inputs], output: int | str | None) -> torch.Tensor:
     collected: list[torch.Tensor] = []
     start = 0
     sizes: set[int] = set()
-    few: torch.Tensor | None = None
+    few: Inputs | None = None
     with evaluating(model), torch.inference_mode():
         for inputs in batches:
             few = inputs[:ASKED].clone() if few is None else few
             sizes.add(len(inputs))
             where = f"probes {start} to {start + len(inputs) - 1} (batch {len(collected)})"
             try:
-                returned = model(inputs)
+                returned = call_model(model, inputs)
             except Exception as error:  # untrusted code may raise anything
                 reason = error.reason if isinstance(error, ModelError) else None
                 raise ModelError(f"model failed on {where}: {describe_error(error)}", reason=reason) from error
@@ -138,7 +146,7 @@ def _run(model: Model, batches: Iterator[torch.Tensor], output: int | str | None
             start += len(inputs)
         # batches of two sizes have shown which axis grows with them
         if few is not None and len(sizes) == 1 and not getattr(model, "is_service", False):
-            check_batch_axis(lambda some: select_output(model(some), output), few)
+            check_batch_axis(lambda some: select_output(call_model(model, some), output), few)
     # Outside of inference mode, so that the result is an ordinary tensor.
     return torch.cat(collected)
 
@@ -152,7 +160,7 @@ def _placed(
     tensors = [*model.parameters(), *model.buffers()]
     floats = [tensor for tensor in tensors if tensor.is_floating_point()]
     own_device = tensors[0].device if tensors else torch.device("cpu")
-    own_dtype = floats[0].dtype if floats else torch.float32
+    own = own_dtype(model)
     want_device = _usable(own_device if device is None else device)
     if str(want_device) == own_device.type:
         want_device = own_device  # "cuda" means the GPU where it is already
@@ -163,9 +171,15 @@ def _placed(
             model = copy.deepcopy(model).to(device=want_device, dtype=dtype)
         except (RuntimeError, TypeError, AssertionError, pickle.PicklingError) as error:
             remedy = f"move it yourself and leave device and dtype out: {describe_error(error)}"
-            place = f"{want_device} in {dtype or own_dtype}"
+            place = f"{want_device} in {dtype or own}"
             raise ModelError(f"model must be copied to run on {place}, which failed; {remedy}") from error
-    return model, want_device, dtype or own_dtype
+    return model, want_device, dtype or own
+
+
+def own_dtype(model: nn.Module) -> torch.dtype:
+    """Of a module's first floating parameter or buffer; float32 without one."""
+    tensors = (*model.parameters(), *model.buffers())
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
 
 def _usable(device: torch.device | str) -> torch.device:
@@ -202,7 +216,8 @@ def select_output(returned: Any, output: int | str | None) -> torch.Tensor:
     """
     if isinstance(returned, _ARRAYS):
         if output is not None:
-            raise ModelError(f"output={output!r} picks one of several outputs, but the model returns one tensor")
+            found = f"output={output!r} (--output), but it returns one tensor"
+            raise ModelError(f"model must return several outputs for one to be picked, got {found}")
         return _tensor(returned)
     parts = _parts(returned)
     choices = [key for key, value in parts.items() if isinstance(value, _ARRAYS)]
@@ -215,7 +230,7 @@ def select_output(returned: Any, output: int | str | None) -> torch.Tensor:
     elif output not in parts and isinstance(output, str) and not isinstance(returned, Mapping):
         parts[output] = getattr(returned, output, None)
     if not isinstance(parts.get(output), _ARRAYS):
-        raise ModelError(f"output={output!r} must name a tensor in the model's {kind} {shown}")
+        raise ModelError(f"output={output!r} must name a tensor in the model's {kind} {shown}, by --output")
     return _tensor(parts[output])
 
 
@@ -260,51 +275,3 @@ def _checked(returned: torch.Tensor, count: int, start: int) -> torch.Tensor:
         found = f"{value} for probe {start + index}"
         raise ModelError(f"model must return finite numbers, got {found}", reason="not-finite")
     return rows
-
-
-#: Below this the trial would cost more than it saves.
-MIN_INPUTS = 32
-_TRIAL = 4
-_TOLERANCE = 1e-4
-
-
-def use_fastest_memory_format(
-    module: nn.Module, inputs: torch.Tensor, *, output: int | str | None = None
-) -> torch.memory_format:
-    """Convert a network to channels last where it has convolutions to gain and its outputs stay the same.
-
-    Strides are no part of what a model computes, but one that calls ``.view`` or ``.as_strided`` may see them. So the
-    network runs on the first few inputs in both formats; if it fails in the new one, or gives other outputs, it
-    stays as it was. The choice depends on the network and the inputs alone, never on the time anything took.
-
-    Args:
-        module: changed in place: the strides of its four-dimensional parameters.
-        inputs: ``(n, C, H, W)`` on the module's device.
-        output: of `run_inputs`.
-
-    Returns:
-        ``torch.channels_last`` or ``torch.contiguous_format``: the format of its inputs.
-    """
-    images = inputs.device.type == "cpu" and inputs.dtype == torch.float32 and inputs.ndim == 4
-    if not images or len(inputs) < MIN_INPUTS or not any(isinstance(part, nn.Conv2d) for part in module.modules()):
-        return torch.contiguous_format
-    few = inputs[:_TRIAL]
-    with torch.random.fork_rng(devices=[]):
-        state = torch.get_rng_state()
-        try:
-            expected = run_inputs(module, few, batch_size=_TRIAL, output=output, memory_format=torch.contiguous_format)
-            _convert(module, torch.channels_last)
-            torch.set_rng_state(state)
-            actual = run_inputs(module, few, batch_size=_TRIAL, output=output, memory_format=torch.channels_last)
-            error = (actual - expected).abs().max() if actual.shape == expected.shape else torch.tensor(torch.inf)
-            same = bool(error <= _TOLERANCE * expected.abs().max())
-        except (ModelError, RuntimeError):
-            same = False
-    if not same:
-        _convert(module, torch.contiguous_format)
-        return torch.contiguous_format
-    return torch.channels_last
-
-
-def _convert(module: nn.Module, memory_format: torch.memory_format) -> None:
-    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # documented, missing from its stub

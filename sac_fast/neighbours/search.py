@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _backend
+from ..io.choices import VectorMetric
 from .recall import CONFIDENCE, MIN_RECALL, TRIALS, Recall, count_found
 from .vectors import DEFAULT_SIGMA, ByteVectors, as_arrays, draw_order, pack_vectors, views
 
@@ -121,7 +122,7 @@ def nearest_by_subset(
     queries: Sequence[Any] | None = None,
     top: int = 10,
     *,
-    metric: str = "cosine",
+    metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
     seed: int | None = None,
 ) -> Neighbours:
@@ -190,7 +191,7 @@ def exact_distances(
     queries: Sequence[NDArray[Any]] | None,
     candidates: Rows,
     *,
-    metric: str = "cosine",
+    metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
 ) -> Floats:
     """Distances (q, c) of each query to its candidates (q, c), as `sac_fast.correlation_distance` defines them."""
@@ -198,14 +199,25 @@ def exact_distances(
         offsets = np.arange(len(candidates) + 1, dtype=np.int64) * candidates.shape[1]
         flat = distances_of_pairs(models, queries, offsets, np.ascontiguousarray(candidates).ravel(), metric, sigma)
         return flat.reshape(candidates.shape)
-    # Most neighbours are mutual: each pair once.
-    rows = np.broadcast_to(np.arange(len(candidates))[:, None], candidates.shape)
-    pairs = np.minimum(rows, candidates) * len(models) + np.maximum(rows, candidates)
+    rows = np.repeat(np.arange(len(candidates)), candidates.shape[1])
+    found = distances_between(models, rows, candidates.ravel(), metric=metric, sigma=sigma)
+    return found.reshape(candidates.shape)
+
+
+def distances_between(
+    models: Sequence[NDArray[Any]],
+    first: Rows,
+    second: Rows,
+    *,
+    metric: str = "cosine",
+    sigma: float = DEFAULT_SIGMA,
+) -> Floats:
+    """Distances of models first[i] and second[i]; most neighbours are mutual, and each pair is computed once."""
+    pairs = np.minimum(first, second) * len(models) + np.maximum(first, second)
     different, places = np.unique(pairs, return_inverse=True)
-    first, second = np.divmod(different, len(models))
-    offsets = np.searchsorted(first, np.arange(len(models) + 1)).astype(np.int64)
-    flat = distances_of_pairs(models, None, offsets, second, metric, sigma)
-    return flat[places.reshape(candidates.shape)]
+    rows, others = np.divmod(different, len(models))
+    offsets = np.searchsorted(rows, np.arange(len(models) + 1)).astype(np.int64)
+    return distances_of_pairs(models, None, offsets, others, metric, sigma)[places.ravel()]
 
 
 def distances_of_pairs(

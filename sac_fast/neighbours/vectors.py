@@ -6,12 +6,13 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _backend
+from ..io.choices import VectorMetric
 
 # 2σ² = 1, the form of the reference scripts
 DEFAULT_SIGMA = math.sqrt(0.5)
@@ -20,7 +21,7 @@ HEAD_BYTES = 512
 #: Steps of a byte in one unit of correlation.
 STEPS = 127.5
 _LINE = 64
-METRICS = ("cosine", "pearson", "rbf")
+METRICS: tuple[VectorMetric, ...] = get_args(VectorMetric)
 
 Bytes = NDArray[np.uint8]
 Order = NDArray[np.int32]
@@ -85,7 +86,7 @@ def part_bytes(n: int, metric: str) -> tuple[int, int]:
 
 
 def pack_vectors(
-    outputs: Sequence[Any], order: Order, *, metric: str = "cosine", sigma: float = DEFAULT_SIGMA
+    outputs: Sequence[Any], order: Order, *, metric: VectorMetric = "cosine", sigma: float = DEFAULT_SIGMA
 ) -> ByteVectors:
     """The vectors of outputs.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _backend
+from ..io.choices import VectorMetric
 from .search import distances_of_pairs, nearest_vectors
 from .vectors import DEFAULT_SIGMA, STEPS, ByteVectors, as_arrays, draw_order, pack_vectors
 
@@ -33,7 +34,7 @@ def neighbours_within(
     radius: float | None = None,
     queries: Sequence[Any] | None = None,
     *,
-    metric: str = "cosine",
+    metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
 ) -> Iterator[PairsWithin]:
     """All pairs of models with ``d ≤ radius``, exactly, a block of queries at a time.

@@ -8,19 +8,25 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..io.choices import Backend, Comparison, Metric, Precision
 from ..neighbours.vectors import DEFAULT_SIGMA as DEFAULT_SIGMA
 
-METRICS = ("cosine", "pearson", "spearman", "rbf")
-COMPARISONS = ("l1", "l2", "rsa", "cka")
-PRECISIONS = ("highest", "high", "medium")
-BACKENDS = ("auto", "cuda", "cpu", "reference")
-_CHOICES = {"metric": METRICS, "comparison": COMPARISONS, "precision": PRECISIONS, "backend": BACKENDS}
+METRICS: tuple[Metric, ...] = get_args(Metric)
+COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "metric": METRICS,
+    "comparison": COMPARISONS,
+    "precision": PRECISIONS,
+    "backend": BACKENDS,
+}
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 STORED_DTYPES = (torch.uint8, torch.float16, torch.float32)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
+from ..io.choices import Backend, Comparison, Metric, Precision
 from .arguments import DEFAULT_SIGMA, as_tensor, check_options, check_pair, result_dtype
 from .cuda.correlation_distances import correlation_distances as cuda_distances
 from .dispatch import cpu_arguments, ranked_pair, register, view
@@ -17,11 +18,11 @@ def correlation_distance(
     a: Tensor | np.ndarray,
     b: Tensor | np.ndarray,
     *,
-    metric: str = "cosine",
-    comparison: str = "l1",
+    metric: Metric = "cosine",
+    comparison: Comparison = "l1",
     sigma: float = DEFAULT_SIGMA,
-    backend: str = "auto",
-    precision: str = "highest",
+    backend: Backend = "auto",
+    precision: Precision = "highest",
 ) -> Tensor:
     """Distance between the sample correlations of two models on the same n probes.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
+from ..io.choices import Backend, Metric
 from .arguments import (
     DEFAULT_SIGMA,
     as_tensor,
@@ -25,9 +26,9 @@ def correlation_distance_weighted(
     b: Tensor | np.ndarray,
     weights: Tensor | np.ndarray,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     sigma: float = DEFAULT_SIGMA,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Tensor:
     """`correlation_distance` ("l1") with probe i counted w_i times, for R weightings in one pass.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
+from ..io.choices import Backend, Metric, Precision
 from .arguments import (
     DEFAULT_SIGMA,
     Models,
@@ -25,10 +26,10 @@ def correlation_distances(
     source: Tensor | np.ndarray,
     suspects: Models,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     sigma: float = DEFAULT_SIGMA,
-    backend: str = "auto",
-    precision: str = "highest",
+    backend: Backend = "auto",
+    precision: Precision = "highest",
 ) -> Tensor:
     """`correlation_distance` of one source to each of m suspects.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from ..io.choices import Backend, Metric
 from . import reference
 from .arguments import DEFAULT_SIGMA, as_tensor, check_options, check_outputs, result_dtype
 from .cuda import correlation_matrix as cuda_matrix
@@ -14,9 +15,9 @@ from .dispatch import register
 def correlation_matrix(
     outputs: Tensor | np.ndarray,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     sigma: float = DEFAULT_SIGMA,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Tensor:
     """Sample correlation matrix of a model's outputs on n probes.
 

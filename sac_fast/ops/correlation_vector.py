@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
+from ..io.choices import Backend, Metric
 from .arguments import DEFAULT_SIGMA, VECTOR_DTYPES, as_tensor, check_options, check_outputs, result_dtype
 from .cuda import correlation_vector as cuda_vector
 from .dispatch import cpu_arguments, ranked, register, view
@@ -15,10 +16,10 @@ from .dispatch import cpu_arguments, ranked, register, view
 def correlation_vector(
     outputs: Tensor | np.ndarray,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     sigma: float = DEFAULT_SIGMA,
     dtype: torch.dtype | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Tensor:
     """The n(n−1)/2 correlations above the diagonal, row by row: a model's condensed fingerprint.
 

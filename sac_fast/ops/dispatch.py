@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from .. import _backend
 from ..errors import BackendError
+from ..io.choices import VectorMetric
 from ..io.exit_gate import gated
 from . import reference
 from .arguments import BACKENDS, check_choice, finite_rows, result_dtype
@@ -137,8 +138,8 @@ def ranked_pair(a: Tensor, b: Tensor, metric: str) -> tuple[str, Tensor, Tensor]
     return (metric, a, b) if metric != "spearman" else ("pearson", ranked("a", a), ranked("b", b))
 
 
-def ranked_models(name: str, models: list[Tensor], metric: str) -> tuple[str, list[Tensor]]:
+def ranked_models(name: str, models: list[Tensor], metric: str) -> tuple[VectorMetric, list[Tensor]]:
     """The metric and the models that stand for these, likewise."""
     if metric != "spearman":
-        return metric, models
+        return cast(VectorMetric, metric), models
     return "pearson", [ranked(f"{name}[{i}]", model) for i, model in enumerate(models)]

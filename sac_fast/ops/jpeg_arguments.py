@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..io.choices import Subsampling
 from .arguments import check_dense, check_not_masked
 
-SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+SUBSAMPLINGS: tuple[Subsampling, ...] = get_args(Subsampling)
 # libjpeg's own limit of a side, in pixels
 MAX_SIDE = 65_500
 

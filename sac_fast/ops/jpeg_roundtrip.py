@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
+from ..io.choices import Backend, Subsampling
 from . import reference
 from .arguments import BACKENDS, check_choice
 from .cuda.tiles import on_device
@@ -25,9 +26,9 @@ from .jpeg_arguments import (
 def jpeg_roundtrip(
     images: Tensor | np.ndarray,
     quality: Quality,
-    subsampling: str = "4:2:0",
+    subsampling: Subsampling = "4:2:0",
     *,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Tensor:
     """What is left of images after JPEG, bit for bit as Pillow (libjpeg-turbo) gives it, without the file in between.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
+from ..io.choices import Backend, Metric
 from ..neighbours.search import nearest_by_subset
 from . import reference
 from .arguments import (
@@ -46,10 +47,10 @@ def nearest_models(
     queries: Models | None = None,
     top: int = 10,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     sigma: float = DEFAULT_SIGMA,
     first_pass: str = "none",
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> NearestModels:
     """The `top` nearest of a batch of models for each query, without ever holding m×m distances.
 

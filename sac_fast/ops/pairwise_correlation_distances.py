@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import _backend
+from ..io.choices import Backend, Metric, Precision
 from . import reference
 from .arguments import DEFAULT_SIGMA, Models, as_models, check_models, check_options, check_stack, result_dtype
 from .cuda import pairwise_correlation_distances as cuda_pairwise
@@ -16,10 +17,10 @@ from .dispatch import cpu_arguments, ranked_models, register, view
 def pairwise_correlation_distances(
     models: Models,
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     sigma: float = DEFAULT_SIGMA,
-    precision: str = "highest",
-    backend: str = "auto",
+    precision: Precision = "highest",
+    backend: Backend = "auto",
 ) -> Tensor:
     """`correlation_distance` of all pairs of m models.
 

@@ -10,6 +10,7 @@ from .jpeg import JPEG_SEVERITY, jpeg_compress
 from .misclassified import misclassified
 from .mixture import mixture
 from .probe_set import ProbeSet
+from .recorded_inputs import Probes, RecordedInputs, load_probes
 from .reference_images import split_references
 from .selection import balanced, committed, distinct, perceptual_hash
 from .verification import ImageCheck, ProbeVerification, verify_probes
@@ -23,6 +24,8 @@ __all__ = [
     "ImageCheck",
     "ProbeSet",
     "ProbeVerification",
+    "Probes",
+    "RecordedInputs",
     "balanced",
     "commitment",
     "committed",
@@ -34,6 +37,7 @@ __all__ = [
     "distinct",
     "jpeg_compress",
     "load_dali",
+    "load_probes",
     "misclassified",
     "mixture",
     "perceptual_hash",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..errors import ProbeError
+from ..io.choices import JpegEngine, Subsampling
 from .engines import ENGINES, available_engines, is_exact
 from .jpeg import Levels, Pixels, require_exact_pillow
 from .probe_set import ProbeSet
@@ -34,7 +35,7 @@ class EngineDifference:
         True
     """
 
-    engine: str
+    engine: JpegEngine
     device: str
     unavailable: str | None
     exact: bool
@@ -50,7 +51,7 @@ def compare_engines(
     *,
     quality: Levels = None,
     severity: Levels = None,
-    subsampling: str = "4:2:0",
+    subsampling: Subsampling = "4:2:0",
     distance: Callable[[ProbeSet, ProbeSet], float] | None = None,
 ) -> list[EngineDifference]:
     """Compress the same images with every engine and compare each with Pillow.

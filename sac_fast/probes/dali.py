@@ -21,6 +21,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from ..errors import ProbeError
+from ..io.choices import Fit, FolderLabels, Resample, Subsampling
 from ..io.files import StrPath
 from ..io.progress import track
 from .arguments import check_integer, import_optional
@@ -98,7 +99,7 @@ def _pipeline(
     return pipe
 
 
-def jpeg_distort(images: Pixels, qualities: Sequence[int], subsampling: str, device: str) -> Pixels:
+def jpeg_distort(images: Pixels, qualities: Sequence[int], subsampling: Subsampling, device: str) -> Pixels:
     """DALI's ``jpeg_compression_distortion``: Pillow's pixels on the CPU, an approximation on a GPU."""
     if subsampling != "4:2:0":
         raise ProbeError(f"subsampling must be 4:2:0 for the engine dali, which has no other, got {subsampling!r}")
@@ -167,10 +168,10 @@ class DaliLoader:
         source: StrPath | Sequence[StrPath] | list[Item],
         *,
         size: tuple[int, int] | int,
-        fit: str = "crop",
-        resample: str = "bilinear",
+        fit: Fit = "crop",
+        resample: Resample = "bilinear",
         quality: int | None = None,
-        labels: str = "none",
+        labels: FolderLabels = "none",
         device: str = "cpu",
         batch_size: int = _BATCH,
         threads: int | None = None,

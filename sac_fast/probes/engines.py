@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from .. import _backend
 from ..errors import ProbeError
+from ..io.choices import JpegEngine, Subsampling
 from ..io.version import package_version
 from ..ops.jpeg_roundtrip import jpeg_roundtrip
 from .arguments import check_choice
 from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact
 
-ENGINES = ("native", "pillow", "dali")
+ENGINES: tuple[JpegEngine, ...] = get_args(JpegEngine)
 _CHUNK = 256
 
 
-def default_engine() -> str:
+def default_engine() -> JpegEngine:
     """``"native"`` if the compiled op is available, else ``"pillow"``; both give the same pixels."""
     return "native" if _backend.is_compiled() else "pillow"
 
@@ -31,7 +32,7 @@ def available_engines() -> dict[str, str | None]:
     return {"native": missing_native, "pillow": None, "dali": missing_dali()}
 
 
-def is_exact(engine: str, device: str = "cpu") -> bool:
+def is_exact(engine: JpegEngine, device: str = "cpu") -> bool:
     """Whether the engine gives the pixels of libjpeg-turbo, as called by Pillow, bit for bit."""
     if engine == "pillow":
         return pillow_is_exact()
@@ -39,7 +40,11 @@ def is_exact(engine: str, device: str = "cpu") -> bool:
 
 
 def compress(
-    images: Pixels, quality: int | Sequence[int], subsampling: str, engine: str | None = None, device: str = "cpu"
+    images: Pixels,
+    quality: int | Sequence[int],
+    subsampling: Subsampling,
+    engine: JpegEngine | None = None,
+    device: str = "cpu",
 ) -> tuple[Pixels, dict[str, Any]]:
     """Compress images to JPEG and decode them again with one of the engines.
 
@@ -85,7 +90,7 @@ def _check_device(device: str) -> torch.device:
     return place
 
 
-def _native(images: Pixels, qualities: list[int], subsampling: str, place: torch.device) -> Pixels:
+def _native(images: Pixels, qualities: list[int], subsampling: Subsampling, place: torch.device) -> Pixels:
     if not _backend.is_compiled():
         raise ProbeError("engine 'native' must be compiled and is not; engine 'pillow' gives the same pixels")
     result = images.copy(order="C")  # writable, as torch requires; overwritten chunk by chunk

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
+from ..io.choices import Fit, FolderLabels, Resample
 from ..io.files import StrPath, file_size, is_inside, open_regular
 from ..io.hashing import sha256_stream
 from ..io.progress import track
@@ -58,9 +59,9 @@ class FolderOptions:
     """
 
     size: InitVar[tuple[int, int] | int | None]
-    fit: str
-    resample: str
-    labels: str
+    fit: Fit
+    resample: Resample
+    labels: FolderLabels
     limit: int | None
     seed: int | None
     commit_seed: str | None

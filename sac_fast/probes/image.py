@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import get_args
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import FileFormatError, ProbeError
+from ..io.choices import Fit, Resample
 from ..io.files import StrPath, is_inside, open_regular, path_of
 from ..io.hashing import sha256_stream
 from .image_file import FORMATS, ImageBudget, TooMuchError, check_file_size, open_image
 
-RESAMPLES = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+RESAMPLES: tuple[Resample, ...] = get_args(Resample)
 # Tags of TIFF.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
-FITS = ("crop", "stretch", "pad")
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 
 def read_image(
@@ -97,7 +99,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit_image(image: Image.Image, size: tuple[int, int], fit: str, resample: str) -> Image.Image:
+def fit_image(image: Image.Image, size: tuple[int, int], fit: Fit, resample: Resample) -> Image.Image:
     """Bring an image to ``size = (H, W)``.
 
     Args:

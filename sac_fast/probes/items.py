@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import FileFormatError, ProbeError
 from ..formats.limits import Limits
+from ..io.choices import FolderLabels
 from ..io.files import StrPath, open_regular, read_regular
 from .folder import class_names, list_images
 from .image_file import check_file_size, image_extensions
@@ -53,7 +54,9 @@ class Item:
         return data, "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def list_items(source: StrPath | Sequence[StrPath], labels: str = "none") -> tuple[str, list[Item], list[str] | None]:
+def list_items(
+    source: StrPath | Sequence[StrPath], labels: FolderLabels = "none"
+) -> tuple[str, list[Item], list[str] | None]:
     """The encoded images of a source, in a stated order.
 
     Args:

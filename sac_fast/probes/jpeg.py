@@ -14,6 +14,7 @@ import PIL
 from PIL import Image, features
 
 from ..errors import ProbeError
+from ..io.choices import Subsampling
 from ..ops.jpeg_arguments import SUBSAMPLINGS
 from .arguments import as_integer, check_choice
 from .image_file import open_image
@@ -79,7 +80,7 @@ def engine_versions() -> dict[str, str]:
     return versions
 
 
-def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: str) -> list[int]:
+def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: Subsampling) -> list[int]:
     """Check the arguments of every engine; returns one quality per image."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ProbeError(f"images must be uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
@@ -91,7 +92,7 @@ def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: str) 
     return [resolve_quality(one, None) for one in quality]
 
 
-def jpeg_compress(images: Pixels, quality: int | Sequence[int], subsampling: str = "4:2:0") -> Pixels:
+def jpeg_compress(images: Pixels, quality: int | Sequence[int], subsampling: Subsampling = "4:2:0") -> Pixels:
     """Compress each image to JPEG and decode it again: ``decode(encode(image, quality, subsampling))``.
 
     Args:

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
+from ..io.choices import Fit, FolderLabels, JpegEngine, Resample, Subsampling
 from ..io.container import load_container, save_container
 from ..io.files import StrPath
 from ..io.hashing import content_hash
 from ..io.html import html_pairs
 from .arguments import as_integer
 from .arrays import Layout, array_source, read_hdf5, to_labels, to_numpy, to_pixels
+from .contact_sheet import draw_images
 from .engines import compress
 from .folder import FolderOptions, read_folder
 from .jpeg import Levels, Pixels, engine_versions, resolve_qualities
@@ -70,6 +72,10 @@ class ProbeSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def shapes(self) -> dict[str, Any]:
+        """Height and width, as fingerprints record them."""
+        return {"size": list(self.images.shape[1:3])}
+
     def __repr__(self) -> str:
         n, height, width, _ = self.images.shape
         kind = self.provenance.get("kind", "?")
@@ -79,15 +85,29 @@ class ProbeSet:
         """A table for notebooks."""
         return html_pairs(repr(self), {"probe hash": self.content_hash, "kind": self.provenance.get("kind")})
 
+    def plot(self, path: StrPath | None = None) -> Any:
+        """Draw up to 48 of the images, evenly spaced, with position and label.
+
+        Args:
+            path: PNG that is written, replaced if it is there; None: none.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            FigureError: matplotlib is not installed.
+        """
+        return draw_images(self.images, self.labels, path)
+
     @classmethod
     def from_folder(
         cls,
         folder: StrPath,
         *,
         size: tuple[int, int] | int | None = None,
-        fit: str = "crop",
-        resample: str = "bilinear",
-        labels: str = "none",
+        fit: Fit = "crop",
+        resample: Resample = "bilinear",
+        labels: FolderLabels = "none",
         limit: int | None = None,
         seed: int | None = None,
         commit_seed: str | None = None,
@@ -182,8 +202,8 @@ class ProbeSet:
         *,
         quality: Levels = None,
         severity: Levels = None,
-        subsampling: str = "4:2:0",
-        engine: str | None = None,
+        subsampling: Subsampling = "4:2:0",
+        engine: JpegEngine | None = None,
         device: str = "cpu",
     ) -> ProbeSet:
         """SAC-JC probes: each image compressed to JPEG and decoded again.

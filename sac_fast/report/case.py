@@ -16,11 +16,14 @@ import torch
 from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath, atomic_write, open_regular
+from ..io.hashing import sha256_file
+from ..models.file_origin import describe_origin
 from ..probes.provenance import step_versions
 from ..verify.case_folder import CaseFolder, read_verdicts, write_verdicts
 from ..verify.grounds import verify_suspects
+from ..verify.rows import covers, restrict_fingerprint
 from ..verify.verdicts import Verdicts
-from .files import read_json, sha256_file
+from .files import read_json
 
 #: Arguments of `verify_suspects` that a test may hold, beside α.
 SETTINGS = ("ground", "score", "metric", "comparison", "kinds")
@@ -53,14 +56,7 @@ class Model:
         fp = Fingerprint.load(self.file)
         if self.about.get("kind") is not None:
             fp = fp.with_kind(self.about["kind"])
-        if rows is None:
-            return fp
-        # a service was asked for some of the probes, which its fingerprint names
-        own = fp.provenance.get("probe_rows")
-        place = {row: i for i, row in enumerate(range(len(fp)) if own is None else own)}
-        if not set(rows) <= set(place):
-            raise FileFormatError(f"{self.file.name} must have the probes {list(rows)[:5]} …, got others")
-        return Fingerprint(fp.outputs[[place[row] for row in rows]], fp.provenance)
+        return fp if rows is None else restrict_fingerprint(fp, rows)
 
 
 @dataclass(frozen=True)
@@ -105,6 +101,8 @@ class Case:
         """
         rows = test["rows"]
         suspects = {model.name: model for model in self.of_role(SUSPECTS)}
+        # independents that were asked serve at the looks whose probes they have
+        nulls = [fp for fp in map(Model.load, self.of_role(INDEPENDENTS)) if rows is None or covers(fp, rows)]
         thefts: dict[str, list[Fingerprint]] = {}
         for model in self.of_role(THEFTS):
             thefts.setdefault(str(model.about["attack"]), []).append(model.load(rows))
@@ -116,7 +114,7 @@ class Case:
             # a look decides some of the suspects that it compares
             {name: suspects[name].load(rows) for name in test["verdicts"]["verdict"]},
             siblings=[model.load(rows) for model in self.of_role(SIBLINGS)],
-            nulls=[model.load(rows) for model in self.of_role(INDEPENDENTS)],
+            nulls=[fp if rows is None else restrict_fingerprint(fp, rows) for fp in nulls],
             thefts=thefts,
             alpha=test["alpha"],
             calibration=self.calibration(test),
@@ -171,6 +169,7 @@ def save_case(
         path.parent.mkdir(parents=True, exist_ok=True)
         fp.save(path)
         given = (files or {}).get(name) if role in (SOURCE, SUSPECTS) else None
+        origin = _origin_of(fp, given)
         models.append(
             {
                 "name": name,
@@ -180,9 +179,10 @@ def save_case(
                 "fingerprint_sha256": sha256_file(path),
                 "model_hash": fp.model_hash,
                 "path": None if given is None else Path(given).name,
-                "file_sha256": sha256_file(Path(given)) if given is not None and Path(given).is_file() else None,
+                "file_sha256": None,
                 "endpoint": None,
                 "queries": None,
+                **origin,
                 **more,
             }
         )
@@ -225,6 +225,17 @@ def save_case(
     }
     write_verdicts(case, results)
     return case.verdicts
+
+
+def _origin_of(fp: Fingerprint, given: StrPath | None) -> dict[str, str]:
+    """Name, hash, address and revision of a model's file: of the one that was given, else as its fingerprint says."""
+    if given is not None:
+        found = describe_origin(given) if Path(given).is_file() else {}
+    else:
+        said = fp.provenance.get("file")
+        found = {key: str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+    names = {"name": "path", "sha256": "file_sha256", "url": "url", "revision": "revision"}
+    return {names[key]: value for key, value in found.items() if key in names}
 
 
 def load_case(folder: StrPath) -> Case:

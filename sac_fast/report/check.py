@@ -12,11 +12,11 @@ from typing import Any
 
 from ..errors import SacFastError
 from ..io.files import StrPath, read_regular
-from ..io.hashing import hash_json
+from ..io.hashing import hash_json, sha256_file
 from ..io.version import package_version
 from .case import Case, load_case
 from .document import make_document
-from .files import MAX_JSON_BYTES, PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, sha256_file, to_text
+from .files import MAX_JSON_BYTES, PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, to_text
 from .page import make_page
 from .signature import check_signature
 

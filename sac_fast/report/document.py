@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError, require
+from ..io.hashing import sha256_file
 from .case import INDEPENDENTS, Case, Model
-from .files import sha256_file
 
 REPORT_SCHEMA = "sac_fast.report/1"
 SCHEMA_FILE = Path(__file__).parent / "report.schema.json"

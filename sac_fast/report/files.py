@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError, require
-from ..io.files import atomic_write, open_regular, read_regular
-from ..io.hashing import sha256_stream
+from ..io.files import atomic_write, read_regular
+from ..io.hashing import sha256_file
 
 REPORT_FILE, PAGE_FILE, PDF_FILE = "report.json", "report.html", "report.pdf"
 SUMS_FILE, SIGNATURE_FILE = "SHA256SUMS", "report.dsse.json"
 MAX_JSON_BYTES, MAX_SUMS_BYTES = 256 << 20, 64 << 20
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\\]+)")
-
-
-def sha256_file(path: Path) -> str:
-    """``"sha256:…"`` of a regular file, as `sha256sum` counts it."""
-    with open_regular(path) as handle:
-        return sha256_stream(handle)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import SacFastError, describe_error, require
 from ..io.files import StrPath, open_regular
-from .files import SIGNATURE_FILE, SUMS_FILE, read_json, read_sums, sha256_file, write_json
+from ..io.hashing import sha256_file
+from .files import SIGNATURE_FILE, SUMS_FILE, read_json, read_sums, write_json
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -37,12 +37,11 @@ class ForkServer:
     """Forks worker processes, reports their end, and kills them.
 
     Args:
-        pixels: uint8 ``(n, H, W, 3)`` to be shared with all workers, or None.
         scrub: give the process no more of the environment than it needs.
     """
 
-    def __init__(self, pixels: npt.NDArray[np.uint8] | None, *, scrub: bool = False) -> None:
-        self._pixels_fd = None if pixels is None else _share(pixels)
+    def __init__(self, *, scrub: bool = False) -> None:
+        self._block_fd: int | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [os.path.abspath(folder) for folder in sys.path]
@@ -62,6 +61,10 @@ class ForkServer:
             )
         self._serial = 0
 
+    def share(self, block: npt.NDArray[np.uint8]) -> None:
+        """Share bytes with all workers that are spawned from now on."""
+        self._block_fd = _share(block)
+
     def spawn(self) -> tuple[int, socket.socket]:
         """Request a worker.
 
@@ -72,7 +75,7 @@ class ForkServer:
             ScanError: the fork server has ended.
         """
         ours, theirs = socket.socketpair()
-        descriptors = [theirs.fileno()] + ([] if self._pixels_fd is None else [self._pixels_fd])
+        descriptors = [theirs.fileno()] + ([] if self._block_fd is None else [self._block_fd])
         self._serial += 1
         with theirs:
             try:
@@ -130,18 +133,18 @@ class ForkServer:
         self._process.kill()
         self._process.wait()
         self._errors.close()
-        if self._pixels_fd is not None:
-            os.close(self._pixels_fd)
-            self._pixels_fd = None
+        if self._block_fd is not None:
+            os.close(self._block_fd)
+            self._block_fd = None
 
 
-def _share(pixels: npt.NDArray[np.uint8]) -> int:
-    """A descriptor of sealed memory with the pixels, which no worker can change for the others."""
+def _share(block: npt.NDArray[np.uint8]) -> int:
+    """A descriptor of sealed memory with the bytes, which no worker can change for the others."""
     import fcntl
 
     descriptor = os.memfd_create("sac_fast probes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with os.fdopen(descriptor, "wb", closefd=False) as handle:
-        handle.write(np.ascontiguousarray(pixels).reshape(-1).data)
+        handle.write(np.ascontiguousarray(block).data)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor

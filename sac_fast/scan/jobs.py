@@ -1,28 +1,18 @@
-"""The jobs of a scan, the settings and devices of its workers, and checks of its arguments."""
+"""The jobs of a scan, and the settings of its workers."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import torch
-
 from ..errors import SacFastError
-from ..fingerprint import Fingerprint
-from ..io.files import StrPath
 from ..io.hashing import canonical_json
-from ..io.version import package_version
+from ..io.version import package_version, torch_version
 from ..models import Limits, ModelEntry, Preprocessing, TableFormat
 from ..models.code_path import code_folder
-from ..models.entries import list_models
-from ..models.listing import Listing
-from ..models.manifest import check_lengths
 from ..store.records import FileStamp
 from .named_modules import TRUSTED_ARCHITECTURES
 from .protocol import MAX_BODY_BYTES, RunResult, WireError, failed, pack
@@ -136,15 +126,20 @@ class WorkerSettings:
             return entry
         return dataclasses.replace(entry, architecture=spec, kwargs=entry.claims.get("kwargs", {}))
 
+    def prepared(self, entry: ModelEntry) -> ModelEntry:
+        """The entry with everything that the settings say where it says nothing."""
+        if entry.preprocessing is None and not self.choose_preprocessing:
+            entry = dataclasses.replace(entry, preprocessing=self.preprocessing)
+        key, inputs = entry.weights_key or self.weights_key, entry.inputs or self.inputs
+        return self.believe(dataclasses.replace(entry, weights_key=key, inputs=inputs))
+
     def batch_size_on(self, device: str) -> int | None:
         """The batch size on a device; None: the largest that fits."""
         if self.batch_size is None and device.split(":")[0] == "cpu":
             return CPU_BATCH_SIZE
         return self.batch_size
 
-    def setup(
-        self, device: str, probes_shape: Sequence[int] | None, labels: Sequence[int] | None = None
-    ) -> dict[str, Any]:
+    def setup(self, device: str, probes: Mapping[str, Any] | None) -> dict[str, Any]:
         """The first frame of a worker, as `sac_fast.scan.worker_main` reads it."""
         return {
             "device": device,
@@ -152,11 +147,10 @@ class WorkerSettings:
             "batch_size": self.batch_size_on(device),
             "architectures": list(self.architectures),
             "choose_preprocessing": self.preprocessing.to_dict() if self.choose_preprocessing else None,
-            "labels": labels,
             "code_folder": code_folder(),
             "limits": dataclasses.asdict(self.limits),
             "memory_bytes": self.memory_bytes,
-            "probes_shape": None if probes_shape is None else list(probes_shape),
+            "probes": probes,
             "max_body_bytes": self.max_body_bytes,
             # On a CPU, loading ahead would take cores away from the models that run.
             "threads": self.threads,
@@ -184,6 +178,12 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     Left out: tags, which do not change outputs, and the code of architectures, which is known only after importing
     it. After editing an architecture, remove its models from the store, or start a new store.
     """
+    text = request_text(job, settings, code_version)
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def request_text(job: Job, settings: WorkerSettings, code_version: str) -> str:
+    """What `request_hash` is of."""
     values, common = request_of(job), settings.to_dict()
     del values["number"]
     if job.entry.preprocessing is None:  # chosen from a list
@@ -197,10 +197,9 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
     ):
         del common[name]
     try:
-        text = canonical_json([values, common, code_version])
+        return canonical_json([values, common, code_version])
     except (TypeError, ValueError) as error:  # `pack_request` fails likewise
-        text = f"{type(error).__name__}: {error}"
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{type(error).__name__}: {error}"
 
 
 class Executor(Protocol):
@@ -225,85 +224,9 @@ class Executor(Protocol):
         """End all workers at once."""
 
 
-def _check_different(argument: str, names: Iterable[str]) -> None:
-    counts = collections.Counter(names)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(f"{argument} must have different names, got {twice[0]!r} {counts[twice[0]]} times")
-
-
-def check_sources(sources: Sequence[Fingerprint | str]) -> None:
-    """Refuse two sources of the same name, whose distances could not be distinguished."""
-    _check_different("sources", (source if isinstance(source, str) else source.name for source in sources))
-
-
-def check_entries(entries: Sequence[ModelEntry]) -> None:
-    """Refuse entries of the same name, and names or tags that a store cannot hold."""
-    _check_different("entries", (entry.name for entry in entries))
-    for entry in entries:
-        try:
-            check_lengths(entry.name, entry.tags)
-        except ValueError as error:
-            raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
-
-
-def listing_of(models: Sequence[ModelEntry] | StrPath, manifest: StrPath | None, settings: WorkerSettings) -> Listing:
-    """The models of a scan, with absolute paths, and names that differ and that a store can hold.
-
-    Args:
-        models, manifest: of `sac_fast.scan_models`.
-        settings: of the workers.
-    """
-    if isinstance(models, (str, os.PathLike)):
-        defaults = ModelEntry("all", Path(models), table=settings.table)
-        listing = list_models(Path(models), manifest=None if manifest is None else Path(manifest), defaults=defaults)
-    else:
-        listing = Listing(list(models))
-    check_entries(listing.entries)
-    # A relative path would mean another file to a node of a cluster, and to the next scan.
-    entries = [replace(e, path=e.path.absolute(), root=e.root and e.root.absolute()) for e in listing.entries]
-    return replace(listing, entries=entries)
-
-
-def probe_count(sources: Sequence[Fingerprint]) -> int | None:
-    """The number of probes of the sources; None: there are no sources.
-
-    Raises:
-        ScanError: their numbers differ.
-    """
-    counts = {len(source) for source in sources}
-    if len(counts) > 1:
-        raise ScanError(f"sources must have outputs for the same number of probes, got {sorted(counts)}")
-    return counts.pop() if counts else None
-
-
-def device_list(device: str, workers: int | None) -> list[str]:
-    """The device of each worker.
-
-    Args:
-        device, workers: as in `sac_fast.scan_models`.
-
-    Raises:
-        ValueError: no such device, or no worker.
-    """
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    named = [part.strip() for part in device.split(",")]
-    kinds = {part.split(":")[0] for part in named}
-    if kinds == {"cpu"}:
-        return ["cpu"] * (workers or len(os.sched_getaffinity(0)))
-    if kinds != {"cuda"}:
-        raise ValueError(f'device must be "cpu", "cuda" or GPUs such as "cuda:0,cuda:1", got {device!r}')
-    count = torch.cuda.device_count()
-    gpus = [f"cuda:{number}" for number in range(count)] if named == ["cuda"] else named
-    bad = [gpu for gpu in gpus if not gpu[5:].isdecimal() or int(gpu[5:]) >= count]
-    if bad or not gpus:
-        raise ValueError(f"device must be of the {count} GPUs that torch sees, got {', '.join(bad) or device}")
-    return [gpus[number % len(gpus)] for number in range(workers or len(gpus))]
-
-
 def code_version(device: str, settings: WorkerSettings) -> str:
     """Everything in the code and its configuration that the last bits of outputs depend on."""
     kind = device.split(":")[0]
     batch = settings.batch_size_on(device)
     how = f"{kind}, batch {batch or 'largest'}" + (", 1 thread, channels last where it fits" if kind == "cpu" else "")
-    return f"sac_fast {package_version()}, torch {torch.__version__}, {how}"
+    return f"sac_fast {package_version()}, torch {torch_version()}, {how}"

@@ -13,8 +13,9 @@ from ..errors import ModelError, ModelRefusedError
 from ..formats.limits import REASONS
 from ..models import ModelEntry, OpenedModel, Preprocessing
 from ..models.asking import Auto
+from ..models.named_inputs import Inputs
 from ..models.runner import Model
-from ..probes import ProbeSet
+from ..probes import Probes
 from .budgets import default_memory
 from .jobs import Job, WorkerSettings
 from .pool import WorkerPool
@@ -28,6 +29,7 @@ class WorkerOutputs(OpenedModel):
     """Outputs that a worker has computed or read, in place of the model that gave them."""
 
     recorded = True
+    is_run = True
 
     def __init__(self, result: RunResult) -> None:
         super().__init__(result.outputs)
@@ -35,7 +37,7 @@ class WorkerOutputs(OpenedModel):
         self.probe_hash, self.output_form, self.notes = result.probe_hash, result.output_form, result.notes
         self._preprocessing = result.preprocessing
 
-    def run(self, inputs: Tensor | None, *, batch_size: int = 64) -> Tensor:
+    def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         outputs: Tensor = self.content
         return outputs
 
@@ -48,7 +50,7 @@ class WorkerOutputs(OpenedModel):
 
 def run_in_worker(
     entry: ModelEntry,
-    probes: ProbeSet,
+    probes: Probes,
     *,
     preprocessing: Preprocessing | Auto | None = None,
     batch_size: int = 64,
@@ -56,10 +58,10 @@ def run_in_worker(
     memory_bytes: int | None = None,
     sandbox: bool = True,
 ) -> OpenedModel:
-    """The outputs of a model file that needs no code: ONNX, or recorded outputs.
+    """The outputs of a model file that needs no code of the user: ONNX, recorded outputs, or ``hf:``.
 
     Args:
-        entry: the file and which of its outputs are meant; it names no architecture.
+        entry: the file and which of its outputs are meant; its architecture, if any, is ``"hf:"``.
         probes: inputs of the model.
         preprocessing, batch_size: how it is run.
         timeout: seconds for opening and running it.

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from ..io.process import status_bytes
-from ..probes import ProbeSet
-from ..probes.jpeg import Pixels
+from ..probes import Probes
 from .attempts import Attempt, Worker, is_failed
 from .fork_server import ForkServer, signal_name
 from .jobs import Job, ScanError, WorkerSettings, pack_request
 from .protocol import FrameReader, RunResult, WireError, failed, pack, read_reply
+from .shared_probes import SharedProbes
 
 _MAX_RESTARTS = 5
 _TICK_SECONDS = 0.25
@@ -24,25 +24,29 @@ _SILENT_SECONDS = 5.0
 _PIECE_BYTES = 1 << 20
 # A worker's own memory besides its model: copied pages of the imports.
 _IMPORTS_BYTES = 256 << 20
-_MAX_LABELS = 100_000  # that a worker is sent
 
 
 class WorkerPool:
     """Runs jobs in worker processes; replaces those that crash, hang, or take too much memory.
 
     Args:
-        probes: the inputs of the models, or their pixels; None: recorded outputs only.
+        probes: what the models are asked with; None: recorded outputs only.
         devices: one worker for each: ``["cpu", "cpu"]``, ``["cuda:0", "cuda:1"]``.
         settings: of the workers.
+        server: that forks them, closed at the end; None: a new one.
     """
 
-    def __init__(self, probes: ProbeSet | Pixels | None, devices: Sequence[str], settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        probes: Probes | SharedProbes | None,
+        devices: Sequence[str],
+        settings: WorkerSettings,
+        server: ForkServer | None = None,
+    ) -> None:
         if not devices:
             raise ValueError("devices must name at least one device, got none")
-        self._pixels = probes.images if isinstance(probes, ProbeSet) else probes
-        self._rows = None if probes is None else len(probes)
-        labels = probes.labels if isinstance(probes, ProbeSet) and settings.choose_preprocessing else None
-        self._labels = None if labels is None or len(labels) > _MAX_LABELS else labels.tolist()
+        self._probes = probes if probes is None or isinstance(probes, SharedProbes) else SharedProbes.of(probes)
+        self._rows = None if self._probes is None else self._probes.layout["rows"]
         self._settings = settings
         self._selector = selectors.DefaultSelector()
         self._queue: deque[Attempt] = deque()
@@ -52,10 +56,12 @@ class WorkerPool:
         self._restarts = 0
         self._draining = False
         self._limits_checked = 0.0
-        self._server = self._start_server()
+        self._server = self._start_server(server)
 
-    def _start_server(self) -> ForkServer:
-        server = ForkServer(self._pixels, scrub=self._settings.readable is not None)
+    def _start_server(self, server: ForkServer | None = None) -> ForkServer:
+        server = server or ForkServer(scrub=self._settings.readable is not None)
+        if self._probes is not None:
+            server.share(self._probes.block)
         self._ready = False
         self._selector.register(server.control, selectors.EVENT_READ, None)
         return server
@@ -143,8 +149,7 @@ class WorkerPool:
         except ScanError:
             self._restart_server()
             return
-        shape = None if self._pixels is None else self._pixels.shape
-        setup = self._settings.setup(device, shape, self._labels)
+        setup = self._settings.setup(device, None if self._probes is None else self._probes.layout)
         worker = Worker(device, serial, connection, FrameReader(self._settings.max_body_bytes), setup["overlap"])
         self._workers.append(worker)
         self._selector.register(connection, selectors.EVENT_READ, worker)

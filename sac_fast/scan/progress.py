@@ -77,6 +77,7 @@ class ScanSummary:
         claimed: number of models of which it says anything.
         unrestricted: what the workers were not kept from, and why.
         reasons: number of failures by reason.
+        low_accuracy: a line for each model whose accuracy on labelled probes is far below that of the others.
         interrupted: None, or the signal that stopped it (``"SIGINT"``).
         seconds: wall-clock time.
         phases: seconds until the first model started, of loading and running (summed over the workers), correlating
@@ -95,6 +96,7 @@ class ScanSummary:
     claimed: int = 0
     unrestricted: list[str] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
+    low_accuracy: list[str] = field(default_factory=list)
     interrupted: str | None = None
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)

@@ -15,15 +15,18 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from ..io.hashing import is_hash
+from ..io.lazy import LazyModule
 from ..io.text import escape_text
-from ..models.output_form import OUTPUT_FORMS
 from ..models.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
 
 MAX_HEADER_BYTES = 1 << 20
 #: Largest outputs of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
@@ -38,7 +41,7 @@ SURROUNDINGS = (ENVIRONMENT, WORKER_LOST)
 
 _LENGTHS = struct.Struct("<IQ")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_ITEM_BYTES = {"float32": 4, "float64": 8}
 
 
 class WireError(ModelError):
@@ -219,6 +222,8 @@ def read_reply(
         if not isinstance(reason, str) or not _WORD.fullmatch(reason) or body:
             raise WireError("a failure must have a reason of letters, digits and hyphens, and no body")
         return RunResult(None, format=word, seconds=seconds, reason=reason, message=_escape_message(text))
+    from ..models.output_form import OUTPUT_FORMS
+
     names = ("model_hash", "recorded", "probe_hash", "inferred", "dtype", "shape")
     digest, recorded, probe_hash, inferred, dtype, shape = map(get, names)
     notes = header.get("notes", [])
@@ -229,16 +234,16 @@ def read_reply(
         (is_hash(digest) and isinstance(recorded, bool), "have a model hash and say whether the outputs were recorded"),
         (probe_hash is None or is_hash(probe_hash), "give the hash of the probes of recorded outputs, or None"),
         (is_known, "infer one of the architectures"),
-        (isinstance(dtype, str) and dtype in _DTYPES, "be float32 or float64"),
+        (isinstance(dtype, str) and dtype in _ITEM_BYTES, "be float32 or float64"),
         (_is_pair(shape, (int,), 1, MAX_BODY_BYTES), "have two dimensions of at least 1"),
         (form is None or form in OUTPUT_FORMS, "name an output form, or None"),
         (is_texts, f"have at most {MAX_NOTES} notes"),
     )
-    if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
+    if math.prod(shape) * _ITEM_BYTES[dtype] != len(body):
         raise WireError(f"a reply of shape {tuple(shape)} must have a body to match, got {len(body)} bytes")
     if rows is not None and shape[0] != rows:
         return failed("wrong-shape", f"the model must return {rows} rows, one per probe, got {shape[0]} rows", word)
-    outputs = torch.frombuffer(body, dtype=_DTYPES[dtype]).reshape(shape)
+    outputs = torch.frombuffer(body, dtype=getattr(torch, dtype)).reshape(shape)
     finite = torch.isfinite(outputs).all(1)
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])

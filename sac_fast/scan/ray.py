@@ -21,11 +21,12 @@ import numpy as np
 from ..io.hashing import canonical_json
 from ..models import ModelEntry
 from ..models.code_path import allow_code_in, code_folder
-from ..probes import ProbeSet
+from ..probes import Probes
 from .budgets import default_memory
 from .jobs import Job, ScanError, WorkerSettings, pack_request
 from .pool import WorkerPool
 from .protocol import WORKER_LOST, FrameReader, RunResult, WireError, failed, pack, read_reply, reply_of
+from .shared_probes import SharedProbes
 from .worker import entry_of
 
 # Repetitions of a task whose worker or node was lost.
@@ -48,7 +49,7 @@ class RayPool:
         ValueError: another device.
     """
 
-    def __init__(self, address: str, probes: ProbeSet | None, device: str, settings: WorkerSettings) -> None:
+    def __init__(self, address: str, probes: Probes | None, device: str, settings: WorkerSettings) -> None:
         try:
             import ray
         except ImportError as error:
@@ -63,17 +64,18 @@ class RayPool:
         resources: dict[str, Any] = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         self._task = self._ray.remote(max_retries=_MAX_RETRIES, **resources)(run_task)
         self._rows = None if probes is None else len(probes)
+        shared = None if probes is None else SharedProbes.of(probes)
         self._settings = settings
         setup = {
             "settings": settings.to_dict(),
             "device": device if device == "cpu" else "cuda:0",  # Ray shows a task its own GPU only
-            "shape": None if probes is None else list(probes.images.shape),
+            "probes": None if shared is None else shared.layout,
             "path": [os.path.abspath(folder) for folder in sys.path],
             "started_in": os.getcwd(),
             "code_folder": code_folder(),
         }
         self._setup = canonical_json(setup).encode()
-        self._pixels = None if probes is None else ray.put(probes.images.tobytes())
+        self._block = None if shared is None else ray.put(shared.block.tobytes())
         self._running: dict[Any, Job] = {}
         self._done: list[tuple[Job, RunResult]] = []
         if self._slots() < 1:
@@ -95,7 +97,7 @@ class RayPool:
         """Take a job."""
         request = pack_request(dataclasses.replace(job, entry=_absolute(job.entry)))
         if isinstance(request, bytes):
-            self._running[self._task.remote(self._setup, self._pixels, request)] = job
+            self._running[self._task.remote(self._setup, self._block, request)] = job
         else:
             self._done.append((job, request))
 
@@ -163,12 +165,12 @@ def _initialize(ray: Any, address: str, quiet: dict[str, Any]) -> None:
 _pools: dict[bytes, WorkerPool] = {}
 
 
-def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
+def run_task(setup: bytes, block: bytes | None, request: bytes) -> bytes:
     """The task: run one job in a worker process, which is kept for the next task.
 
     Args:
-        setup: settings, device and shape of the probes as canonical JSON.
-        pixels: of the probes.
+        setup: settings, device and layout of the probes as canonical JSON.
+        block: bytes of the probes.
         request: frame of `request_of`.
 
     Returns:
@@ -180,7 +182,7 @@ def run_task(setup: bytes, pixels: bytes | None, request: bytes) -> bytes:
         pool = _pools.get(setup)
         if pool is None:
             _close_pools()
-            pool = _pools[setup] = _make_pool(setup, pixels)
+            pool = _pools[setup] = _make_pool(setup, block)
         pool.submit(Job(number, entry_of(header)))
         while True:
             for _, result in pool.poll(1.0):
@@ -195,7 +197,7 @@ def _close_pools() -> None:
         _pools.popitem()[1].close()
 
 
-def _make_pool(setup: bytes, pixels: bytes | None) -> WorkerPool:
+def _make_pool(setup: bytes, block: bytes | None) -> WorkerPool:
     values = json.loads(setup)
     # Ray lets workers search the folder in which the command was started first: that is for `allow_code_in` to say.
     own = [folder for folder in sys.path if os.path.abspath(folder) != values["started_in"]]
@@ -204,5 +206,5 @@ def _make_pool(setup: bytes, pixels: bytes | None) -> WorkerPool:
     settings = WorkerSettings.from_dict(values["settings"])
     if settings.memory_bytes is None:
         settings = dataclasses.replace(settings, memory_bytes=default_memory(os.cpu_count() or 1))
-    images = None if pixels is None else np.frombuffer(pixels, np.uint8).reshape(values["shape"])
-    return WorkerPool(images, [values["device"]], settings)
+    probes = None if block is None else SharedProbes(np.frombuffer(block, np.uint8), values["probes"])
+    return WorkerPool(probes, [values["device"]], settings)

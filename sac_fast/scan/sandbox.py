@@ -96,10 +96,13 @@ def places_of(entries: Iterable[ModelEntry], code: str | None) -> list[str]:
     Weights of one model may lie in several files beside each other; a link out of the entry's root is refused anyway.
     """
     found: dict[str, None] = {} if code is None else {code: None}
+    roots: set[Path] = set()
     for entry in entries:
         if entry.root is not None:
-            blobs = blobs_of(entry.root)
-            found |= dict.fromkeys([os.path.realpath(entry.root), *([] if blobs is None else [os.fspath(blobs)])])
+            if entry.root not in roots:
+                roots.add(entry.root)
+                blobs = blobs_of(entry.root)
+                found |= dict.fromkeys([os.path.realpath(entry.root), *([] if blobs is None else [os.fspath(blobs)])])
             continue
         for path in (os.path.abspath(entry.path), os.path.realpath(entry.path)):
             found[os.path.dirname(path)] = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,16 +16,18 @@ from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
 from ..formats.table_format import TableFormat
 from ..models.architectures import split_architecture
-from ..models.asking import Asked, Auto, adapt_and_run
+from ..models.asking import Asked, Auto, adapt_and_run, ask_recorded, check_unprocessed
 from ..models.entry import ModelEntry
+from ..models.named_inputs import Inputs
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
 from ..models.output_form import detect_output_form, notes_of
 from ..models.preprocessing import Preprocessing
+from ..models.preprocessing_choice import describe_outputs
+from ..models.runner import own_dtype
+from .prepared_probes import PreparedProbes
 from .protocol import ENVIRONMENT, RunResult, failed
 
-#: Larger prepared probes are not cached but prepared again for each model, a part at a time.
-MAX_CACHED_BYTES = 1 << 30
 #: First batch size of the search for the largest one on a GPU.
 MAX_BATCH_SIZE = 1024
 # torch's CPU allocator raises a RuntimeError without a type or code of its own.
@@ -46,60 +47,6 @@ _FAULTS = frozenset(
         errno.EHOSTDOWN,
     }
 )
-
-
-@dataclass
-class PreparedProbes:
-    """The probes as inputs on the device, prepared once for each preprocessing.
-
-    Attributes:
-        pixels: uint8 ``(n, H, W, 3)``; None: only recorded outputs can be read.
-        device: of the inputs.
-        max_cached_bytes: of the cached inputs, over all preprocessings.
-        labels: class numbers of the probes, where they have some and a preprocessing is chosen.
-    """
-
-    pixels: torch.Tensor | None
-    device: torch.device
-    max_cached_bytes: int = MAX_CACHED_BYTES
-    labels: torch.Tensor | None = None
-    _cache: OrderedDict[str, torch.Tensor] = field(default_factory=OrderedDict)
-
-    def parts(self, preprocessing: Preprocessing, batch_size: int) -> Iterator[torch.Tensor]:
-        """The inputs in order: all at once where they can be cached, else in parts of whole batches.
-
-        The next model gets the same tensors: give each model a copy, as `run_inputs` does.
-        """
-        if self.pixels is None:
-            raise ModelError("a model that must be run needs probes, got none")
-        key = preprocessing.hash
-        whole = self._cache.pop(key, None)
-        if whole is None:
-            first = preprocessing(self.pixels[:1].to(self.device))
-            probe_bytes = first.nbytes
-            if probe_bytes * len(self.pixels) > self.max_cached_bytes:
-                step = max(1, self.max_cached_bytes // (4 * probe_bytes) // batch_size) * batch_size
-                for start in range(0, len(self.pixels), step):
-                    yield self._prepare(preprocessing, start, step, batch_size)
-                return
-            whole = self._prepare(preprocessing, 0, len(self.pixels), batch_size)
-            self._evict(self.max_cached_bytes - whole.nbytes)
-        self._cache[key] = whole
-        yield whole
-
-    def _prepare(self, preprocessing: Preprocessing, start: int, count: int, batch_size: int) -> torch.Tensor:
-        assert self.pixels is not None
-        pieces = torch.split(self.pixels[start : start + count], batch_size)
-        inputs = torch.cat([preprocessing(piece.to(self.device)) for piece in pieces])
-        # The fastest layout of convolutions on a CPU; see `use_fastest_memory_format`.
-        if self.device.type == "cpu" and preprocessing.layout == "NCHW":
-            return inputs.contiguous(memory_format=torch.channels_last)
-        return inputs
-
-    def _evict(self, max_bytes: int) -> None:
-        """Drop the least recently used inputs until the rest fits."""
-        while self._cache and sum(inputs.nbytes for inputs in self._cache.values()) > max_bytes:
-            self._cache.popitem(last=False)
 
 
 @dataclass
@@ -247,7 +194,7 @@ class ModelRunner:
             model_hash=digest,
             recorded=model.recorded,
             probe_hash=model.probe_hash,
-            preprocessing=None if model.recorded else asked.preprocessing.to_dict(),
+            preprocessing=None if asked.preprocessing is None else asked.preprocessing.to_dict(),
             notes=(*model.notes, *asked.notes, *notes_of(outputs, form, rows=_LOOKED_AT)),
             output_form=model.output_form,
             inferred=self._inferred(entry_of(request), model),
@@ -263,21 +210,34 @@ class ModelRunner:
 
     def _ask(self, model: OpenedModel, request: Mapping[str, Any]) -> Asked:
         """The outputs, and the preprocessing of the inputs that the model was run on."""
-        if model.recorded:
-            return Asked(model.run(None), Preprocessing())
+        labels = self.probes.labels
         named = entry_of(request).preprocessing or (Preprocessing() if self.choose is None else Auto(self.choose))
+        if model.recorded:
+            outputs = model.run(None)
+            return Asked(outputs, None, describe_outputs(outputs, labels))
+        if self.probes.recorded is not None:
+            check_unprocessed(named)
+            return ask_recorded(model, functools.partial(self._run, model, None), labels)
         pixels = self.probes.pixels
         if pixels is None:
             raise ModelError("a model that must be run needs probes, got none")
         size = (int(pixels.shape[1]), int(pixels.shape[2]))
-        return adapt_and_run(model, named, size, functools.partial(self._run, model), self.probes.labels)
+        run = functools.partial(self._run, model)
+        return adapt_and_run(model, named, size, run, labels, rows=len(pixels))
 
-    def _run(self, model: OpenedModel, preprocessing: Preprocessing) -> torch.Tensor:
-        dtype = self.dtype or _own_dtype(model)
+    def _run(self, model: OpenedModel, preprocessing: Preprocessing | None, count: int | None = None) -> torch.Tensor:
+        """The outputs for all images, or for the first few; or for the recorded inputs."""
+        module = model.content if isinstance(model.content, torch.nn.Module) else None
+        dtype = self.dtype or (torch.float32 if module is None else own_dtype(module))
+
+        def inputs(batch_size: int) -> Iterator[Inputs]:
+            if preprocessing is not None:
+                yield from (part.to(dtype) for part in self.probes.parts(preprocessing, batch_size, count))
+            elif self.probes.recorded is not None:  # a graph takes them in its own dtypes
+                yield self.probes.recorded.to(self.probes.device, None if module is None else dtype)
 
         def run(batch_size: int) -> torch.Tensor:
-            parts = self.probes.parts(preprocessing, batch_size)
-            outputs = [model.run(part.to(dtype), batch_size=batch_size) for part in parts]
+            outputs = [model.run(part, batch_size=batch_size) for part in inputs(batch_size)]
             if len({output.shape[1] for output in outputs}) > 1:
                 message = "model must return as many values for each probe, got a change of width"
                 raise ModelError(message, reason="wrong-shape")
@@ -285,17 +245,9 @@ class ModelRunner:
 
         if self.batch_size is not None:
             return run(self.batch_size)
-        kind = f"{model.architecture} {sorted(model.kwargs.items())} {preprocessing.hash}"
+        how = "recorded" if preprocessing is None else preprocessing.hash
+        kind = f"{model.architecture} {sorted(model.kwargs.items())} {how}"
         return self._largest.run(kind, run)
-
-
-def _own_dtype(model: OpenedModel) -> torch.dtype:
-    """The dtype of the model's first floating parameter or buffer; float32 without one."""
-    module = getattr(model, "module", None)
-    if not isinstance(module, torch.nn.Module):
-        return torch.float32
-    dtypes = [tensor.dtype for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
-    return dtypes[0] if dtypes else torch.float32
 
 
 def _failure(error: BaseException, otherwise: str, format: str = "") -> RunResult:

@@ -29,9 +29,11 @@ from ..formats.limits import Limits
 from ..io.process import status_bytes
 from ..models.code_path import allow_code_in
 from ..models.preprocessing import Preprocessing
+from .prepared_probes import PreparedProbes
 from .protocol import failed, receive, reply_of, send
 from .sandbox import restrict
-from .worker import ModelRunner, Opened, PreparedProbes
+from .shared_probes import arrays_of
+from .worker import ModelRunner, Opened
 
 _PR_SET_PDEATHSIG = 1
 _MAX_CONTROL_BYTES = 1 << 16
@@ -43,7 +45,7 @@ def main(control_fd: int, parent: int) -> None:
     """Fork workers on request until the other side closes the control socket.
 
     Messages are JSON, one a packet: ``{"ready": pid}`` after the imports; ``{"spawn": serial}`` with the descriptors
-    of the worker's socket and of the probes' pixels gives ``{"spawned": serial, "pid": pid}``; ``{"kill": pid}``;
+    of the worker's socket and of the probes' bytes gives ``{"spawned": serial, "pid": pid}``; ``{"kill": pid}``;
     ``{"ended": pid, "status": s}`` is sent unasked, s as `os.waitstatus_to_exitcode` gives it.
     """
     _die_with_parent(parent)
@@ -151,12 +153,9 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
         restrict(setup["readable"])  # before this process has a second thread, which would keep its rights
     torch.backends.cudnn.deterministic = True
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000))
+    pixels, recorded, labels = arrays_of(_map(probes_fd), setup["probes"])
     runner = ModelRunner(
-        PreparedProbes(
-            _map_pixels(probes_fd, setup["probes_shape"]),
-            device,
-            labels=None if setup["labels"] is None else torch.tensor(setup["labels"]),
-        ),
+        PreparedProbes(pixels, device, labels=labels, recorded=recorded),
         batch_size=setup["batch_size"],
         dtype=None if setup["dtype"] is None else getattr(torch, setup["dtype"]),
         architectures=setup["architectures"],
@@ -199,13 +198,13 @@ def _set_limits(memory_bytes: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _map_pixels(descriptor: int | None, shape: list[int] | None) -> torch.Tensor | None:
-    """The pixels, shared copy-on-write with the other workers."""
-    if descriptor is None or shape is None:
+def _map(descriptor: int | None) -> mmap.mmap | None:
+    """The probes' bytes, shared copy-on-write with the other workers."""
+    if descriptor is None:
         return None
     mapped = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     os.close(descriptor)
-    return torch.frombuffer(mapped, dtype=torch.uint8).reshape(shape)
+    return mapped
 
 
 def _read_ahead(path: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..io.choices import Backend, Comparison, Metric
 from ..ops import correlation_distance, correlation_distances
 from ..ops.arguments import COMPARISONS, METRICS, check_choice, outputs_list, outputs_tensor
 from .outputs import NEED_LABELS, OUTPUT_SCORES, output_distance
@@ -17,7 +19,7 @@ from .regression import SourceRegression
 from .transforms import parse_transform, transform_rows
 from .weights import Floats
 
-REGRESSION = "regression"
+REGRESSION: Literal["regression"] = "regression"
 #: ``PROBES:COUNT`` at the end of a name.
 PROBES_PATTERN = r"@([A-Za-z0-9][A-Za-z0-9._+-]{0,127})(?::([1-9][0-9]{0,8}))?"
 _NAME = re.compile("([^@]+)" + PROBES_PATTERN)
@@ -52,8 +54,8 @@ class Score:
     """
 
     measure: str
-    metric: str | None
-    comparison: str | None
+    metric: Metric | None
+    comparison: Comparison | Literal["regression"] | None
     probes: str
     count: int | None = None
 
@@ -82,7 +84,7 @@ class Score:
                 f"{'|'.join(OUTPUT_SCORES)}@PROBES:COUNT (:COUNT may be left out), got {name!r}"
             )
         what, probes, count = match.groups()
-        parts: list[str | None] = [*what.split("/")]
+        parts: list[Any] = [*what.split("/")]
         if parts[0] in OUTPUT_SCORES and len(parts) == 1:
             parts += [None, None]
         elif parts[1:] == [REGRESSION]:
@@ -103,7 +105,7 @@ class Score:
         return self.measure in NEED_LABELS
 
     def distances(
-        self, source: Tensor, suspects: Sequence[Tensor], labels: Tensor | None = None, *, backend: str = "auto"
+        self, source: Tensor, suspects: Sequence[Tensor], labels: Tensor | None = None, *, backend: Backend = "auto"
     ) -> Floats:
         """Distances of suspects to the source, from their outputs on the score's probe set.
 
@@ -126,7 +128,7 @@ class Score:
             truth = None if labels is None else labels[rows]
             return np.array([output_distance(self.measure, source[rows], model[rows], truth) for model in models])
         mine, *theirs = (transform_rows(model[rows], self.measure) for model in (source, *models))
-        if self.metric is None:
+        if self.metric is None or self.comparison == REGRESSION:
             regression = SourceRegression(mine)
             return np.array([regression.predict(other).share for other in theirs])
         if self.comparison == "l1":

@@ -1,6 +1,7 @@
 """A store of the outputs of many models, in one folder that survives crashes."""
 
-from .check import CheckReport, Finding, check_store
+from .check import CheckReport, check_store
+from .check_segments import Finding
 from .distances import SourceDistance, source_id
 from .export import export_distances, export_models
 from .lock import writer_of

@@ -7,41 +7,22 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from ..errors import StoreDamagedError, StoreError
 from ..io.files import StrPath
 from ..io.progress import track
+from .additions import Values
+from .check_segments import Finding, Kind, adopt, check_segments
 from .database import NAME, bound, create_database, damaged
 from .lock import WriterLock, writer_of
-from .output_files import FOLDER, INCOMING, SUFFIX, unreadable
+from .output_files import ADDITION, FOLDER, INCOMING, SUFFIX, unreadable
 from .quarantine import quarantine
 from .rows import SELECT, record_of
+from .segments import FOLDER as SEGMENTS
 from .store import ModelStore
 from .vector_files import FOLDER as VECTORS
 from .vector_files import VectorFolder, name_of
 from .vectors import remove_vectors
-
-Kind = Literal["database", "row", "missing", "damaged", "orphaned", "foreign", "left-over"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One defect of a store.
-
-    Attributes:
-        kind: ``"database"`` damaged; ``"row"`` of a model damaged; a result's file ``"missing"`` or ``"damaged"``; a
-            file ``"orphaned"`` (without a row), ``"foreign"`` (not written by a store) or ``"left-over"`` (half
-            written).
-        what: the file, or the model's name.
-        detail: what is wrong with it.
-        repair: what was done about it; None: not repaired.
-    """
-
-    kind: Kind
-    what: str
-    detail: str
-    repair: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +84,7 @@ def check_store(store: ModelStore | StrPath, *, repair: bool = False, progress: 
             return CheckReport(path, 0, (broken,))
     moved = _quarantine_database(path)
     with ModelStore.open(path, write=True, sweep=False) as opened:
+        opened.files.remove_incoming(ADDITION)  # nothing is committed now: whatever there is is taken up
         found = _check(opened, True, progress)
     done = f"moved to {', '.join(moved)}; created again" if moved else "created again"
     return CheckReport(path, found.results, (replace(broken, repair=done), *found.findings), found.notes)
@@ -117,10 +99,13 @@ def _check(store: ModelStore, repair: bool, progress: bool) -> CheckReport:
             raise damaged(store.folder / NAME, "; ".join(verdict)[:500])
         findings = list(_left_over(store, repair))
         results = store.rows("SELECT digest, key, n, k, outputs_file FROM results ORDER BY outputs_file")
+        places = store.places_of([row[4] for row in results])
         for row in track(results, "checking outputs", enabled=progress):
-            findings += _check_result(store, row, repair)
+            findings += _check_result(store, row, places.get(row[4]), repair)
         findings += _check_models(store, repair)
-        findings += _check_files(store, {row[4] for row in results}, repair)
+        known = {name for (name,) in store.rows("SELECT outputs_file FROM results")}
+        findings += _check_files(store, known, repair)
+        findings += check_segments(store, known, repair)
         findings += _check_vectors(store, repair)
         notes = []
         (unused,) = store.rows(
@@ -140,6 +125,7 @@ def _check(store: ModelStore, repair: bool, progress: bool) -> CheckReport:
 def _left_over(store: ModelStore, repair: bool) -> Iterator[Finding]:
     names = store.files.left_over()
     if repair:
+        store.undo_addition()
         store.files.sweep()
     rest = set(store.files.left_over())
     for name in names:
@@ -149,13 +135,13 @@ def _left_over(store: ModelStore, repair: bool) -> Iterator[Finding]:
         yield Finding("left-over", f"{INCOMING}/{name}", "its writer was stopped before it was complete", done)
 
 
-def _check_result(store: ModelStore, row: tuple[object, ...], repair: bool) -> Iterator[Finding]:
+def _check_result(store: ModelStore, row: tuple[object, ...], place: Values | None, repair: bool) -> Iterator[Finding]:
     """Check one row of results and its file."""
     digest, text, n, k, file = row
-    what = f"{FOLDER}/{str(file)[:2]}/{str(file)[:100]}{SUFFIX}"
+    what = f"{FOLDER}/{str(file)[:2]}/{str(file)[:100]}{SUFFIX}" if place is None else f"{SEGMENTS}/{str(file)[:100]}"
     kind: Kind
     try:
-        key, outputs = store.files.read(str(file))
+        key, outputs = store.files.read(str(file), place)
         if key.json != text or key.digest != digest or tuple(outputs.shape) != (n, k):
             raise ValueError("it must hold the result of the row that names it, got another one")
         return
@@ -178,8 +164,11 @@ def _check_result(store: ModelStore, row: tuple[object, ...], repair: bool) -> I
         ).rowcount
         store.connection.execute("DELETE FROM results WHERE digest = ?", (digest,))
         store.connection.execute("DELETE FROM distances WHERE digest = ?", (digest,))
+        dropped = store.drop_places([file])
+    if place is not None:
+        store.files.segments.mark_removed([where for _, where in dropped if where is not None])
     done = f"{count} model{'' if count == 1 else 's'} marked to be run again"
-    if kind == "damaged":
+    if kind == "damaged" and place is None:
         with contextlib.suppress(OSError):  # the row may hold no valid file name: then there is nothing to move
             done = f"moved to {quarantine(store.files.root, (FOLDER, str(file)[:2], str(file) + SUFFIX))}; {done}"
     yield Finding(kind, what, detail, done)
@@ -212,7 +201,7 @@ def _check_files(store: ModelStore, known: set[object], repair: bool) -> Iterato
         elif name not in known:
             if store.rows("SELECT 1 FROM results WHERE outputs_file = ?", name):
                 continue  # committed since the rows were read
-            done = _adopt(store, name) if repair else None
+            done = adopt(store, name) if repair else None
             yield Finding("orphaned", f"{FOLDER}/{path}", "no row names this file", done)
 
 
@@ -234,22 +223,6 @@ def _check_vectors(store: ModelStore, repair: bool) -> Iterator[Finding]:
             remove_vectors(store, probe_hash)
         done = "deleted: the next scan, or `sac-fast store index`, makes them again" if repair else None
         yield Finding("damaged", f"{VECTORS}/{name_of(probe_hash)}", detail, done)
-
-
-def _adopt(store: ModelStore, name: str) -> str:
-    """Restore the row of a result from its file, or remove the file."""
-    try:
-        key, outputs = store.files.read(name)
-    except OSError as error:
-        raise unreadable(name, error) from error
-    except ValueError as error:
-        return f"moved to {quarantine(store.files.root, (FOLDER, name[:2], name + SUFFIX))}: {error}"
-    if store.has_result(key):
-        store.files.remove([name])
-        return "deleted: its key has a result already"
-    row = (key.digest, key.json, *outputs.shape, name)
-    store.connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", row)
-    return "restored: known again when its model is scanned"
 
 
 def _quarantine_database(folder: Path) -> list[str]:

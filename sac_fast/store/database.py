@@ -19,7 +19,9 @@ from ..errors import StoreDamagedError, StoreError
 from ..io.files import STORE_APPLICATION_ID, STORE_DATABASE, sync_folder
 
 NAME = STORE_DATABASE
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: Version from which there is a table of segments; a store of an earlier one gets it when it is written to.
+SEGMENTS_SINCE = 2
 APPLICATION_ID = STORE_APPLICATION_ID
 #: Largest value that SQLite may return, in bytes.
 MAX_VALUE = 8 << 20
@@ -43,6 +45,13 @@ _TABLES = (
     "digest TEXT NOT NULL, distance REAL NOT NULL, PRIMARY KEY (source, metric, comparison, digest)) WITHOUT ROWID",
     "CREATE INDEX distances_of_result ON distances (digest)",
 )
+# Where the outputs lie that are no files of their own.
+_SEGMENTS = (
+    "CREATE TABLE segments (outputs_file TEXT PRIMARY KEY, segment INTEGER NOT NULL, start INTEGER NOT NULL, "
+    "length INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX segments_in_order ON segments (segment, start)",
+)
+_TABLES_OF = {1: frozenset(_TABLES), SCHEMA_VERSION: frozenset(_TABLES + _SEGMENTS)}
 
 
 def create_database(folder: Path) -> None:
@@ -62,7 +71,7 @@ def create_database(folder: Path) -> None:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN")
-            for table in _TABLES:
+            for table in _TABLES + _SEGMENTS:
                 connection.execute(table)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -102,7 +111,9 @@ def open_database(folder: Path, *, write: bool) -> sqlite3.Connection:
             _harden(connection)
             _check_schema(connection, path)
             connection.execute("PRAGMA synchronous=FULL")
-            if not write:
+            if write:
+                _upgrade(connection)
+            else:
                 connection.execute("PRAGMA query_only=ON")
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the text of an error may quote the file
             raise damaged(path, error) from error
@@ -148,13 +159,25 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise StoreError(f"{str(path)!r} must be the database of a store, got one of another program")
-    if version != SCHEMA_VERSION:
+    if version not in _TABLES_OF:
         newer = "a newer" if version > SCHEMA_VERSION else "an older"
-        raise StoreError(f"{str(path)!r} must have schema version {SCHEMA_VERSION}, got {version}, of {newer} sac_fast")
+        raise StoreError(
+            f"{str(path)!r} must have schema version 1 … {SCHEMA_VERSION}, got {version}, of {newer} sac_fast"
+        )
     found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master LIMIT 100")}
-    if found != set(_TABLES):
-        foreign = sorted(str(sql)[:80] for sql in found ^ set(_TABLES))
+    if found != _TABLES_OF[version]:
+        foreign = sorted(str(sql)[:80] for sql in found ^ _TABLES_OF[version])
         raise StoreError(f"{str(path)!r} must hold the tables of a store and no others, differs in {foreign[0]!r}")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= SEGMENTS_SINCE:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for table in _SEGMENTS:
+        connection.execute(table)
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
 def _check_files(folder: Path) -> None:

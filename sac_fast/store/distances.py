@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from ..io.choices import Comparison, Metric
 from ..io.hashing import content_hash
 from .database import bound
 from .records import ResultKey, is_digest
@@ -32,8 +33,8 @@ class SourceDistance:
 
     source: str
     source_name: str
-    metric: str
-    comparison: str
+    metric: Metric
+    comparison: Comparison
     name: str
     probe_hash: str
     distance: float
@@ -48,7 +49,7 @@ class DistanceRows(StoreSession):
     """The part of a store that keeps distances."""
 
     def add_distances(
-        self, source: Fingerprint, metric: str, comparison: str, distances: Iterable[tuple[ResultKey, float]]
+        self, source: Fingerprint, metric: Metric, comparison: Comparison, distances: Iterable[tuple[ResultKey, float]]
     ) -> None:
         """Add distances of results to a source, replacing earlier ones; one commit.
 
@@ -82,8 +83,8 @@ class DistanceRows(StoreSession):
         self,
         source: Fingerprint | str | None = None,
         *,
-        metric: str | None = None,
-        comparison: str | None = None,
+        metric: Metric | None = None,
+        comparison: Comparison | None = None,
         name: str | None = None,
     ) -> Iterator[SourceDistance]:
         """Distances by source, metric, comparison and name of the model; each copy of a model has its row.
@@ -111,7 +112,7 @@ class DistanceRows(StoreSession):
             yield SourceDistance(*row)
 
     def missing_distances(
-        self, source: Fingerprint, metric: str, comparison: str, keys: Iterable[ResultKey]
+        self, source: Fingerprint, metric: Metric, comparison: Comparison, keys: Iterable[ResultKey]
     ) -> list[ResultKey]:
         """The keys without a distance to the source, in their order."""
         found = self.rows(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
+
+# Errors of opening a link, a socket or a device; every other error may be temporary.
+NOT_REGULAR = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
 
 
 @contextlib.contextmanager
@@ -32,9 +36,7 @@ def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
     try:
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -42,3 +44,10 @@ def write_new(name: str, data: bytes | memoryview, *, folder: int) -> None:
         # After a failed fsync the content on the disk is unknown, and a second fsync may report success.
         os.unlink(name, dir_fd=folder)
         raise
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of the bytes where the file stands."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

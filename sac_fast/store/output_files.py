@@ -1,18 +1,18 @@
-"""Files of outputs, named by the SHA-256 of their content.
+"""Outputs on the disk, named by the SHA-256 of their bytes (`sac_fast.store.codec`).
 
-outputs/ab/abcd….safetensors     see `sac_fast.store.codec`
+segments/…                       small ones, many in a file (`sac_fast.store.segments`)
+outputs/ab/abcd….safetensors     large ones, and all of stores of earlier versions
 incoming/…                       files that are being written; a new writer deletes what it finds here
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -23,12 +23,15 @@ from numpy.typing import NDArray
 from ..errors import StoreError
 from ..io.files import stored_bytes, sync_folder
 from .codec import decode
-from .durable import open_folder, write_new
+from .durable import NOT_REGULAR, open_folder, write_all, write_new
 from .own_memory import read_whole
 from .records import ResultKey, is_digest
+from .segments import Segments, checked_place
 
 FOLDER = "outputs"
 INCOMING = "incoming"
+#: In ``incoming/``: what is being added and not committed yet (`sac_fast.store.additions`).
+ADDITION = "addition.json"
 SUFFIX = ".safetensors"
 
 # Larger files are read into memory that the system may write out.
@@ -37,8 +40,6 @@ _MIN_LARGE_BYTES = 1 << 20
 MAX_OUTPUTS_BYTES = 4 << 30
 # A journaling file system commits concurrent fsyncs together: 64 threads are many times as fast as one.
 _MAX_WRITERS = 64
-# Errors of opening a link, a socket or a device; every other error may be temporary.
-_NOT_REGULAR = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
 
 
 class OutputFiles:
@@ -62,6 +63,8 @@ class OutputFiles:
             self._outputs = self._subfolders([FOLDER], self.root, self._opened)[FOLDER]
             if write:
                 self._incoming = self._subfolders([INCOMING], self.root, self._opened)[INCOMING]
+            self.segments = Segments(self.root, write=write)
+            self._opened.callback(self.segments.close)
         except OSError as error:
             self.close()
             raise StoreError(f"cannot open the folders of outputs in {str(folder)!r}: {error}") from error
@@ -85,20 +88,15 @@ class OutputFiles:
         self.root = self._outputs = self._incoming = -1
         self._opened.close()
 
-    def write(self, blobs: Sequence[bytes]) -> list[str]:
-        """Write files; all of them, names included, are on the disk when the call returns.
+    def write(self, by_name: Mapping[str, bytes]) -> None:
+        """Write files of their own; all of them, names included, are on the disk when the call returns.
 
         Args:
-            blobs: of `encode`.
-
-        Returns:
-            Their names.
+            by_name: blobs of `encode`, by their SHA-256.
 
         Raises:
             OSError: the disk is full or fails; then no new file is left.
         """
-        names = [hashlib.sha256(blob).hexdigest() for blob in blobs]
-        by_name = dict(zip(names, blobs, strict=True))
         added: list[str] = []
         with contextlib.ExitStack() as opened:
             shards = self._subfolders(sorted({name[:2] for name in by_name}), self._outputs, opened)
@@ -113,7 +111,6 @@ class OutputFiles:
                     with contextlib.suppress(OSError):
                         os.unlink(name + SUFFIX, dir_fd=shards[name[:2]])
                 raise
-        return names
 
     def _write_one(self, name: str, blob: bytes, shard: int, added: list[str]) -> None:
         temporary = f"{name}-{secrets.token_hex(4)}.tmp"
@@ -128,11 +125,12 @@ class OutputFiles:
             os.unlink(temporary, dir_fd=self._incoming)
             raise
 
-    def read(self, name: str) -> tuple[ResultKey, NDArray[Any]]:
-        """Read a file after checking that its bytes have the hash that is its name.
+    def read(self, name: str, values: Sequence[object] | None = None) -> tuple[ResultKey, NDArray[Any]]:
+        """Read outputs after checking that their bytes have the hash that is their name.
 
         Args:
             name: 64 digits.
+            values: of their place in a segment; None: a file of their own.
 
         Returns:
             The result's key and its outputs, in memory of our own.
@@ -142,8 +140,13 @@ class OutputFiles:
             OSError: it cannot be read now; the file itself may be sound.
             ValueError: it is damaged, a link, or no file of outputs.
         """
-        data = self._bytes(name)
+        place = None if values is None else checked_place(values)
+        data = self._bytes(name) if place is None else self.segments.read(place)
         found = hashlib.sha256(data).hexdigest()
+        if found != name and place is not None:
+            self.segments.forget(place.segment)  # another writer may have deleted it and begun one of its number
+            data = self.segments.read(place)
+            found = hashlib.sha256(data).hexdigest()
         if found != name:
             raise ValueError(f"its bytes must have the hash {name}, got {found}")
         return decode(data)
@@ -156,7 +159,7 @@ class OutputFiles:
             with open_folder(name[:2], self._outputs) as shard:
                 descriptor = os.open(name + SUFFIX, flags, dir_fd=shard)
         except OSError as error:
-            if error.errno in _NOT_REGULAR:
+            if error.errno in NOT_REGULAR:
                 raise ValueError(f"it must be a regular file in a folder, got {error.strerror}") from error
             raise
         with contextlib.ExitStack() as stack:
@@ -204,8 +207,36 @@ class OutputFiles:
     def sweep(self) -> None:
         """Delete what earlier writers left in ``incoming/``; folders stay, since no writer creates them there."""
         for name in self.left_over():
-            with contextlib.suppress(IsADirectoryError, PermissionError):
-                os.unlink(name, dir_fd=self._incoming)
+            self.remove_incoming(name)
+
+    def write_incoming(self, name: str, data: bytes) -> None:
+        """Write a small file in ``incoming/``, or replace it; it need not survive a loss of power."""
+        temporary = f"{name}-{secrets.token_hex(4)}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        opened = os.open(temporary, flags, 0o666, dir_fd=self._incoming)
+        try:
+            write_all(opened, data)
+            os.rename(temporary, name, src_dir_fd=self._incoming, dst_dir_fd=self._incoming)
+        except BaseException:
+            self.remove_incoming(temporary)
+            raise
+        finally:
+            os.close(opened)
+
+    def read_incoming(self, name: str, max_bytes: int) -> bytes:
+        """The beginning of a file in ``incoming/``; empty where there is none."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            opened = os.open(name, flags, dir_fd=self._incoming)
+        except FileNotFoundError:
+            return b""
+        with os.fdopen(opened, "rb") as handle:
+            return handle.read(max_bytes) if stat.S_ISREG(os.fstat(opened).st_mode) else b""
+
+    def remove_incoming(self, name: str) -> None:
+        """Delete a file in ``incoming/`` that may not be there."""
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            os.unlink(name, dir_fd=self._incoming)
 
 
 def unreadable(name: str, error: OSError) -> StoreError:

@@ -44,13 +44,14 @@ class _HeldBytes:
 held = _HeldBytes()
 
 
-def read_whole(descriptor: int, size: int, folder: int) -> NDArray[np.uint8]:
+def read_whole(descriptor: int, size: int, folder: int | None = None) -> NDArray[np.uint8]:
     """The first bytes of an open file, in memory of our own.
 
     Args:
         descriptor: of the file.
         size: number of bytes, at least 1.
-        folder: descriptor of the folder on whose disk a file without a name is made where memory is short.
+        folder: descriptor of the folder on whose disk a file without a name is made where memory is short; None: that
+            of the system's temporary files.
 
     Returns:
         (size,) bytes, on the boundary of a cache line.
@@ -81,7 +82,7 @@ def read_into(buffer: memoryview, descriptor: int, offset: int) -> None:
         done += count
 
 
-def _unnamed(size: int, folder: int) -> NDArray[np.uint8]:
+def _unnamed(size: int, folder: int | None) -> NDArray[np.uint8]:
     """Memory whose pages can be written to a file without a name; plain memory where no such file can be made."""
     import torch  # commands that read little start without it
 
@@ -101,8 +102,10 @@ def _unnamed(size: int, folder: int) -> NDArray[np.uint8]:
     return found
 
 
-def _unnamed_file(folder: int) -> int:
+def _unnamed_file(folder: int | None) -> int:
     try:
+        if folder is None:
+            raise FileNotFoundError
         return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
     except OSError:  # a store that is read only, or a file system that has no such files
         descriptor, path = tempfile.mkstemp()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from .additions import Additions, Values
 from .database import bound
-from .output_files import FOLDER, SUFFIX, unreadable
+from .output_files import unreadable
 from .records import ModelRecord, ResultKey, Status
 from .rows import SELECT, record_of
-from .session import StoreSession
 
 if TYPE_CHECKING:  # commands that run no network start without torch
     import torch
@@ -23,7 +24,7 @@ _PAGE = 2000
 _MAX_NAMES = 500  # of a query: SQLite binds at most 999 values in its smallest builds
 
 
-class ModelQueries(StoreSession):
+class ModelQueries(Additions):
     """The part of a store that finds models and their outputs."""
 
     def has_result(self, key: ResultKey) -> bool:
@@ -80,6 +81,21 @@ class ModelQueries(StoreSession):
             found.update({record.name: record for record in map(record_of, rows)})
         return found
 
+    def records_of_results(self, digests: Sequence[str], probe_hash: str) -> Iterator[ModelRecord]:
+        """The records of models with these results, by name; each `_MAX_NAMES` digests by themselves."""
+        for start in range(0, len(digests), _MAX_NAMES):
+            some = digests[start : start + _MAX_NAMES]
+            where = f"WHERE m.probe_hash = ? AND m.status = 'done' AND m.digest IN ({', '.join('?' * len(some))}) "
+            yield from map(record_of, self.rows(SELECT + where + "ORDER BY m.name", probe_hash, *some))
+
+    def names_since(self, moment: str, probe_hash: str) -> list[str]:
+        """Names of the models that were recorded at a moment or later, ``"2026-01-31T12:00:00+00:00"`` (UTC)."""
+        sql = (
+            "SELECT v.name FROM visits v JOIN models m ON m.name = v.name AND m.probe_hash = v.probe_hash "
+            "WHERE v.probe_hash = ? AND v.recorded_at >= ? AND m.status = 'done' ORDER BY v.name"
+        )
+        return [str(name) for (name,) in self.rows(sql, probe_hash, moment)]
+
     def records(self, probe_hash: str | None = None, status: Status | None = None) -> Iterator[ModelRecord]:
         """All records in the order of their names, then probe sets.
 
@@ -114,21 +130,35 @@ class ModelQueries(StoreSession):
 
     def output_array(self, record: ModelRecord) -> NDArray[Any]:
         """The same as a NumPy array."""
-        self.check_open()
-        if record.outputs_file is None:
+        return next(self.output_arrays([record]))
+
+    def output_arrays(self, records: Iterable[ModelRecord]) -> Iterator[NDArray[Any]]:
+        """The outputs of many models, in their order."""
+        waiting = iter(records)
+        while some := list(islice(waiting, _PAGE)):
+            self.check_open()
+            places = self.places_of([one.outputs_file for one in some])
+            for record in some:
+                yield self._read(record, places.get(record.outputs_file))
+
+    def _read(self, record: ModelRecord, place: Values | None) -> NDArray[Any]:
+        name = record.outputs_file
+        if name is None:
             raise StoreError(f"the model {record.name!r} must have outputs, got status {record.status}")
         try:
-            key, outputs = self.files.read(record.outputs_file)
+            try:
+                key, outputs = self.files.read(name, place)
+            except FileNotFoundError:  # a writer may have moved them since
+                key, outputs = self.files.read(name, self.places_of([name]).get(name))
             if key != record.key or tuple(outputs.shape) != (record.n, record.k):
                 raise ValueError(f"it must hold {(record.n, record.k)} outputs of {record.key}, got {key}")
         except (FileNotFoundError, ValueError) as error:
-            file = f"{FOLDER}/{record.outputs_file[:2]}/{record.outputs_file}{SUFFIX}"
             raise StoreError(
-                f"the outputs of {record.name!r} are missing or damaged ({file}: {error}); `sac-fast store "
-                "check --repair` marks the model, the next scan runs it again"
+                f"the outputs of {record.name!r} are missing or damaged ({name}: {error}); `sac-fast store check "
+                "--repair` marks the model, the next scan runs it again"
             ) from error
         except OSError as error:
-            raise unreadable(record.outputs_file, error) from error
+            raise unreadable(name, error) from error
         return outputs
 
     def fingerprint(self, record: ModelRecord) -> Fingerprint:

@@ -200,7 +200,8 @@ class ModelRecord:
         if not all(isinstance(tag, str) for tag in self.tags):
             raise ValueError(f"tags must be texts, got {self.tags!r}")
         object.__setattr__(self, "tags", tuple(self.tags))
-        if len(self.details) > MAX_DETAILS:
+        # Without these all parts are short.
+        if (self.kwargs or self.tags or self.preprocessing) and len(self.details) > MAX_DETAILS:
             raise ValueError(f"kwargs, tags and preprocessing of {self.name[:80]!r} must stay under 1 MiB of JSON")
 
     def is_unchanged(self, file: FileStamp, request: str) -> bool:
@@ -221,6 +222,13 @@ class ModelRecord:
         """
         values = {name: getattr(self, name) for name in _KEY_FIELDS}
         return ResultKey(**values | {"architecture": architecture_text(self.architecture, self.kwargs)})
+
+    @cached_property
+    def key_digest(self) -> str:
+        """`ResultKey.digest` of `key`, without its checks, which are those of the record."""
+        values = {name: getattr(self, name) for name in _KEY_FIELDS}
+        values["architecture"] = architecture_text(self.architecture, self.kwargs)
+        return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
     @cached_property
     def details(self) -> str:

@@ -40,7 +40,7 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
         record = ModelRecord(**values, **dict(zip(_FIELDS, row, strict=False)))
         if (record.status == "done") != (record.outputs_file is not None):
             raise ValueError(f"status must be done exactly where there are outputs, got {record.status!r}")
-        if record.status == "done" and not digest == of_result == record.key.digest:
+        if record.status == "done" and not (record.model_hash and digest == of_result == record.key_digest):
             raise ValueError("the result must have the key of the model, got another key")
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"the store's row of the model {str(row[0])[:80]!r} is damaged: {error}") from error

@@ -107,7 +107,15 @@ class StoreSession:
             if self.connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     self.connection.execute("ROLLBACK")
+            self.after_rollback()
             raise
+        self.after_commit()
+
+    def after_commit(self) -> None:
+        """Called after a commit."""
+
+    def after_rollback(self) -> None:
+        """Called after a rollback."""
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """All rows of a query.

@@ -1,13 +1,14 @@
 """ModelStore: outputs, failures and distances of many models, in one folder that survives crashes.
 
     zoo.sqlite      models, keys of results, failures, distances (`sac_fast.store.database`)
-    outputs/        outputs of the models, named by the hash of the file (`sac_fast.store.output_files`)
+    segments/       small outputs of the models, many in a file (`sac_fast.store.segments`)
+    outputs/        large ones, a file each, named by its hash (`sac_fast.store.output_files`)
     incoming/       files that are being written
     vectors/        correlations as bytes and lists of neighbours, made from the outputs (`sac_fast.store.vectors`)
     writer.lock     held by the one writer
 
-A result is durable when the call that adds it returns: its file is synced first, then the row that names it. A crash in
-between leaves at most a file without a row, which `check_store` finds and the next attempt overwrites with equal bytes.
+A result is durable when the call that adds it returns: its bytes are synced first, then the row that names them. What a
+crash in between leaves behind is deleted by the next writer (`sac_fast.store.additions`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..io.files import StrPath
+from .additions import Named
 from .codec import encode
 from .database import NAME, bound, create_database, damaged, open_database
 from .distances import DistanceRows
@@ -97,10 +99,13 @@ class ModelStore(ModelQueries, DistanceRows):
             undo.callback(connection.close)
             files = OutputFiles(path, write=write)
             undo.callback(files.close)
+            store = cls(path, connection, files, lock)
             if write and sweep:
+                with store.writing():
+                    store.undo_addition()
                 files.sweep()
             undo.pop_all()
-        return cls(path, connection, files, lock)
+        return store
 
     def __enter__(self) -> ModelStore:
         return self
@@ -131,7 +136,7 @@ class ModelStore(ModelQueries, DistanceRows):
             if key != record.key:
                 raise ValueError(f"key must be that of the record of {record.name!r}: {record.key}, got {key}")
             batch.append((key, record, outputs))
-            size += outputs.numel() * outputs.element_size()
+            size += outputs.nbytes
             if len(batch) >= _MAX_BATCH_RESULTS or size >= _MAX_BATCH_BYTES:
                 added += self._add_batch(batch)
                 batch, size = [], 0
@@ -147,9 +152,10 @@ class ModelStore(ModelQueries, DistanceRows):
                 if digest not in new and found is None:
                     blobs.append(encode(key, outputs))
                     new[digest] = (key, *outputs.shape)
-            names = self.files.write(blobs) if blobs else []
+            added = self.add_blobs(blobs) if blobs else []
             with self.transaction():
-                for (digest, (key, n, k)), file in zip(new.items(), names, strict=True):
+                self.put_places(added)
+                for (digest, (key, n, k)), (file, _) in zip(new.items(), added, strict=True):
                     connection.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?)", (digest, key.json, n, k, file))
                 for key, record, _ in batch:
                     put_record(connection, as_done(record), key.digest)
@@ -206,7 +212,7 @@ class ModelStore(ModelQueries, DistanceRows):
                 connection.execute(f"DELETE FROM models {which}", values)
                 connection.execute(f"DELETE FROM visits {which}", values)
                 files = self._drop_unused([digest for digest in digests if digest is not None])
-            self.files.remove(files)
+            self.remove_blobs(files)
         return len(digests)
 
     def remove_unused(self) -> int:
@@ -217,19 +223,20 @@ class ModelStore(ModelQueries, DistanceRows):
                     "SELECT digest FROM results WHERE digest NOT IN (SELECT digest FROM models WHERE digest NOT NULL)"
                 ).fetchall()
                 files = self._drop_unused([row[0] for row in rows])
-            self.files.remove(files)
+            self.remove_blobs(files)
         return len(rows)
 
-    def _drop_unused(self, digests: list[str]) -> list[str]:
-        """Delete the rows of the results that no model refers to; returns the files to delete after the commit."""
-        files = []
+    def _drop_unused(self, digests: list[str]) -> list[Named]:
+        """Delete the rows of results that no model refers to; returns the outputs to delete after the commit."""
+        names: list[object] = []
         for digest in digests:
             if self.connection.execute("SELECT 1 FROM models WHERE digest = ? LIMIT 1", (digest,)).fetchone():
                 continue
-            files += self.connection.execute("SELECT outputs_file FROM results WHERE digest = ?", (digest,)).fetchall()
+            rows = self.connection.execute("SELECT outputs_file FROM results WHERE digest = ?", (digest,))
+            names += [file for (file,) in rows]
             self.connection.execute("DELETE FROM results WHERE digest = ?", (digest,))
             self.connection.execute("DELETE FROM distances WHERE digest = ?", (digest,))
-        return [file for (file,) in files]
+        return self.drop_places(names)
 
 
 def _make_folder(folder: Path) -> None:

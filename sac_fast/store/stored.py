@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..errors import StoreError
 from ..io.progress import track
 from ..io.text import escape_text
+from ..models.accuracy import low_accuracies, stated_accuracy
 from .records import ModelRecord
 from .store import ModelStore
 
@@ -50,11 +52,13 @@ def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress
     done = [record for record in done if record.n == usual]
     if len(done) < 2:
         raise StoreError(f"the store must hold outputs of at least two models for {probe_hash}, got {len(done)}")
-    outputs = tuple(store.outputs(record) for record in track(done, "reading outputs", enabled=progress))
+    arrays = store.output_arrays(track(done, "reading outputs", enabled=progress))
+    outputs = tuple(torch.from_numpy(array) for array in arrays)
     left = len(records) - len(done) - len(others)
     notes = [f"{left} models without outputs (failed or to be redone) are left out"] if left else []
     if others:
         named = ", ".join(f"{escape_text(record.name, 80)!r} ({record.n})" for record in others[:_MAX_NAMED])
         more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
         notes.append(f"models with another number of rows than {usual} are left out: {named}{more}")
+    notes += low_accuracies({record.name: stated_accuracy(record.message) for record in done})
     return StoredOutputs(probe_hash, tuple(record.name for record in done), outputs, tuple(done), tuple(notes))

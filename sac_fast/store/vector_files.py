@@ -17,20 +17,21 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
+from ..io.choices import VectorMetric
 from ..io.hashing import canonical_json
 from ..neighbours.vectors import count_entries, part_bytes
-from .durable import open_folder, write_new
+from .durable import open_folder, write_all, write_new
 from .stored_rows import StoredRows
 
 FOLDER = "vectors"
-METRIC = "cosine"
+METRIC: VectorMetric = "cosine"
 DESCRIPTION = "vectors.json"
 DIGEST_BYTES = 32
 #: Neighbours in a list.
@@ -53,6 +54,8 @@ class Description:
         near: name of the file of lists, of as many rows; None: there are none.
         near_hash: its SHA-256.
         as_they_are: whether all outputs are compared as they are; else forms differ and the vectors are of no use.
+        candidates: of the search that made the lists, see `sac_fast.neighbours.search`; None: all.
+        measured: rows among which their recall was measured.
     """
 
     n: int
@@ -61,6 +64,8 @@ class Description:
     near: str | None = None
     near_hash: str | None = None
     as_they_are: bool = True
+    candidates: int | None = None
+    measured: int = 0
 
     @property
     def row_bytes(self) -> dict[str, int]:
@@ -93,6 +98,10 @@ class Description:
                 raise ValueError("segments must hold all rows")
             if found.near is not None and not _is_name_of_lists(found.near):
                 raise ValueError(f"near must be the name of a file of lists, got {found.near!r}")
+            if not (found.candidates is None or (type(found.candidates) is int and 1 <= found.candidates <= 1 << 20)):
+                raise ValueError(f"candidates must be a positive integer, got {found.candidates!r}")
+            if type(found.measured) is not int or not 0 <= found.measured <= _MAX_ROWS:
+                raise ValueError(f"measured must be a number of rows, got {found.measured!r}")
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{DESCRIPTION} must describe packed vectors, got: {error}") from error
         return found
@@ -194,12 +203,10 @@ class VectorFolder:
             with self.open(name, os.O_WRONLY | os.O_CREAT) as opened:
                 os.ftruncate(opened, found.rows * row_bytes)
                 os.lseek(opened, 0, os.SEEK_END)
-                rest = data.reshape(-1).data
-                while rest:
-                    rest = rest[os.write(opened, rest) :]
+                write_all(opened, data.reshape(-1).data)
                 os.fsync(opened)
         segments = [*found.segments, (rows, digest.hexdigest())]
-        return Description(found.n, found.rows + rows, segments, None, None, found.as_they_are)
+        return replace(found, rows=found.rows + rows, segments=segments, near=None, near_hash=None)
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Write a file as a whole: it is there, complete and durable, or not at all."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +13,18 @@ from numpy.typing import NDArray
 from ..io.progress import track
 from ..neighbours.search import Sample, nearest_vectors
 from ..neighbours.vectors import STEPS, ByteVectors, draw_order, pack_vectors
-from .stored_rows import StoredRows
-from .vector_files import MAX_PROBES, METRIC, NEAR, Description, VectorFolder, damaged_vectors
+from .vector_files import (
+    DESCRIPTION,
+    FOLDER,
+    MAX_PROBES,
+    METRIC,
+    NEAR,
+    Description,
+    VectorFolder,
+    damaged_vectors,
+    name_of,
+)
+from .vector_search import NOBODY, ROW, StoreVectors
 
 if TYPE_CHECKING:
     from .store import ModelStore
@@ -23,106 +32,11 @@ if TYPE_CHECKING:
 _PACKED = 4_096  # models that are packed at a time
 # Additions of a larger share of the models make all lists anew.
 _MAX_ADDED = 0.2
-# Candidates of one query: its sweep over the subset takes far longer than ranking them.
-_CANDIDATES = 1_000
+# Smaller stores are searched at once without them.
+_MIN_PACKED = 1_000
 # Outputs that are no logits or the like are brought to a form before they are compared.
 _AS_THEY_ARE = ("logits", "similarities", "embeddings")
-
-_ROW = np.uint64(0xFFFFFFFF)
-_NOBODY = np.uint64(0xFFFFFFFFFFFFFFFF)  # ends a list of fewer
-
-Digests = NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class StoreVectors:
-    """The vectors of one probe set, read where they are wanted.
-
-    Attributes:
-        n: probes.
-        order: of the entries, see `sac_fast.neighbours.vectors.ByteVectors`.
-        digests: (m,) of the results, 32 bytes each.
-        head, tail: (m, …) their correlations.
-        near: (m, 16) keys of the nearest rows; None where there are none.
-        as_they_are: whether all outputs are compared as they are.
-    """
-
-    n: int
-    order: NDArray[np.int32]
-    digests: Digests
-    head: StoredRows
-    tail: StoredRows
-    near: StoredRows | None
-    as_they_are: bool
-
-    def __len__(self) -> int:
-        return len(self.head)
-
-    def take(self, rows: NDArray[np.int64]) -> ByteVectors:
-        """Some rows, in memory."""
-        return ByteVectors(self.n, self.order, self.head.take(rows), self.tail.take(rows))
-
-    def whole(self, folder: int) -> ByteVectors:
-        """All rows, in memory; ``folder``: see `StoredRows.whole`."""
-        return ByteVectors(self.n, self.order, self.head.whole(folder), self.tail.whole(folder))
-
-    def lists(self, first: int, last: int) -> NDArray[np.uint64] | None:
-        """The keys of the nearest rows of rows first … last - 1, and `_NOBODY` at their ends; None: there are none."""
-        return None if self.near is None else self.near.read(first, last).view("<u8")
-
-    def nearest(self, row: int, top: int, dead: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The nearest rows of one: from its list, else by a sweep.
-
-        Args:
-            row: whose neighbours are wanted.
-            top: number of neighbours.
-            dead: (m,) rows that are left out.
-
-        Returns:
-            Rows and distances in steps of a byte.
-
-        Raises:
-            ValueError: the files are damaged.
-        """
-        if (lists := self.lists(row, row + 1)) is not None:
-            keys = lists[0]
-            keys = keys[keys != _NOBODY]
-            if len(keys) and int((keys & _ROW).max()) >= len(dead):
-                raise ValueError("lists must name rows that there are")
-            keys = keys[~dead[(keys & _ROW).astype(np.int64)]]
-            if len(keys) >= top:
-                rows = (keys[:top] & _ROW).astype(np.int64)
-                return rows, self._distances(keys[:top] >> np.uint64(32))
-        wanted = min(top + int(dead.sum()), len(self) - 1)
-        rows, distances = self._swept(row, wanted)
-        alive = ~dead[rows]
-        return rows[alive][:top], distances[alive][:top]
-
-    def _distances(self, sums: NDArray[np.uint64]) -> NDArray[np.float64]:
-        return sums.astype(np.float64) * (2 / self.n**2 / STEPS)
-
-    def _swept(self, row: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The nearest of one row by all entries, among those that are nearest in the subset."""
-        query = self.take(np.array([row]))
-        head = self._head_only(query.head)
-        rows, distances = np.empty(0, np.int64), np.empty(0)
-        most = max(_CANDIDATES, 2 * wanted)
-        for first, block in self.head.blocks():
-            inside = first <= row < first + len(block)
-            count = min(most, len(block) - inside)
-            if not count:
-                continue
-            found = nearest_vectors(self._head_only(block), head, count, first_query=row - first if inside else -1)
-            rows = np.concatenate([rows, found.indices[0] + first])
-            distances = np.concatenate([distances, found.distances[0]])
-            best = np.lexsort((rows, distances))[:most]
-            rows, distances = rows[best], distances[best]
-        rows = np.sort(rows)  # ties by row
-        ranked = nearest_vectors(self.take(rows), query, wanted)
-        return rows[ranked.indices[0]], ranked.distances[0]
-
-    def _head_only(self, rows: NDArray[np.uint8]) -> ByteVectors:
-        return ByteVectors(self.n, self.order, rows, np.empty((len(rows), 0), np.uint8))
+_FEW_ROWS = 16
 
 
 def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
@@ -139,6 +53,34 @@ def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
         return None
     except (OSError, ValueError) as error:
         raise damaged_vectors(store.folder, error) from error
+
+
+def keep_vectors(store: ModelStore, probe_hash: str, *, has_new: bool) -> None:
+    """Add vectors that are missing, in stores that are so large that it saves time.
+
+    Args:
+        store: open for writing.
+        probe_hash: of the probe set.
+        has_new: whether models were added since; else that is told by their number.
+    """
+    sql = "SELECT count(DISTINCT digest) FROM models WHERE probe_hash = ? AND status = 'done'"
+    count = store.rows(sql, probe_hash)[0][0]
+    if count < _MIN_PACKED:
+        return
+    rows = 0
+    with contextlib.suppress(OSError, ValueError), VectorFolder(store.files.root, probe_hash) as folder:
+        found = folder.describe()
+        rows = 0 if found is None else found.rows
+    if has_new or count > rows:
+        update_vectors(store, probe_hash)
+
+
+def state_of(store: ModelStore, probe_hash: str) -> tuple[int, int] | None:
+    """What changes when vectors are added to; None: there are none."""
+    with contextlib.suppress(OSError):
+        found = os.stat(f"{FOLDER}/{name_of(probe_hash)}/{DESCRIPTION}", dir_fd=store.files.root, follow_symlinks=False)
+        return found.st_mtime_ns, found.st_ino
+    return None
 
 
 def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False, progress: bool = False) -> int:
@@ -186,7 +128,6 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
             folder.write("order.i32", order.astype("<i4").data.cast("B"))
         else:
             order = old.order
-        before = found.rows
         counts = store.rows(
             "SELECT DISTINCT r.n FROM models m JOIN results r ON r.digest = m.digest WHERE m.probe_hash = ?", probe_hash
         )
@@ -199,7 +140,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
                 now = _opened(folder, found).whole(store.files.root)
             except ValueError as error:
                 raise damaged_vectors(store.folder, error) from error
-            folder.write_lists(found, _lists(now, None if old is None else old.lists(0, before), before))
+            folder.write_lists(found, _lists(now, None if old is None else old.lists(), found))
         folder.write("vectors.json", found.to_json())
         folder.clean(keep=("vectors.json", found.near))
         return len(new)
@@ -221,18 +162,9 @@ def _append(
     names: dict[bytes, str],
     probe_hash: str,
 ) -> Description:
-    from ..models.common_form import formed  # needs torch, as every scan has it
-
     records = store.records_for([names[digest] for digest in digests], probe_hash)
-    outputs: list[NDArray[Any]] = []
-    for digest in digests:
-        outputs.append(store.output_array(records[names[digest]]))
-    if found.as_they_are:
-        import torch
-
-        found.as_they_are = all(
-            one.shape[1] > 1 and formed(torch.from_numpy(one)).form in _AS_THEY_ARE for one in outputs
-        )
+    outputs = list(store.output_arrays(records[names[digest]] for digest in digests))
+    found.as_they_are = found.as_they_are and all(map(_is_as_it_is, outputs))
     packed = pack_vectors(outputs, order, metric=METRIC)
     parts = {
         "head.u8": packed.head,
@@ -242,23 +174,65 @@ def _append(
     return folder.append(found, parts)
 
 
-def _lists(vectors: ByteVectors, old: NDArray[np.uint64] | None, before: int) -> NDArray[np.uint64]:
-    """Keys (m, 16) of the nearest of every row; the largest key where there are fewer."""
+def _is_as_it_is(outputs: NDArray[Any]) -> bool:
+    """Whether outputs are compared without bringing them to a form first."""
+    if outputs.shape[1] < 2:
+        return False
+    first = outputs[:_FEW_ROWS]
+    if first.min() < 0 and first.max() > 2:
+        return True  # logits, see `detect_output_form`
+    import torch  # where the rows have to be looked at closely
+
+    from ..models.common_form import formed
+
+    return formed(torch.from_numpy(outputs)).form in _AS_THEY_ARE
+
+
+def _lists(vectors: ByteVectors, old: NDArray[np.uint64] | None, found: Description) -> NDArray[np.uint64]:
+    """Keys (m, 16) of the nearest of every row; the largest key where there are fewer.
+
+    The number of candidates is chosen, by the recall that is measured with it, where all lists are made; additions use
+    the same number until they are a fifth of the models.
+    """
     count = len(vectors)
-    lists = np.full((count, NEAR), _NOBODY)
-    if old is None or count - before > _MAX_ADDED * count:
+    before = 0 if old is None else len(old)
+    lists = np.full((count, NEAR), NOBODY)
+    if old is None or count - found.measured > _MAX_ADDED * count:
         top = min(NEAR, count - 1)
-        found = nearest_vectors(vectors, None, top, candidates=Sample(vectors, top).choose_candidates())
-        lists[:, :top] = _keys(vectors, found.distances, found.indices)
+        found.candidates, found.measured = Sample(vectors, top).choose_candidates(), count
+        near = nearest_vectors(vectors, None, top, candidates=found.candidates)
+        lists[:, :top] = _keys(vectors, near.distances, near.indices)
         return lists
     added = vectors[before:]
     top = min(NEAR, count - 1)
-    found = nearest_vectors(vectors, added, top, first_query=before)
-    lists[before:, :top] = _keys(vectors, found.distances, found.indices)
-    top = min(NEAR, count - before)
-    found = nearest_vectors(added, vectors[:before], top)
-    joined = np.concatenate([old, _keys(vectors, found.distances, found.indices + before)], axis=1)
-    lists[:before] = np.sort(joined, axis=1)[:, :NEAR]
+    near = nearest_vectors(vectors, added, top, candidates=found.candidates, first_query=before)
+    lists[before:, :top] = _keys(vectors, near.distances, near.indices)
+    lists[:before] = _with_added(vectors, old, found.candidates)
+    return lists
+
+
+def _with_added(vectors: ByteVectors, old: NDArray[np.uint64], candidates: int | None) -> NDArray[np.uint64]:
+    """The lists of the first rows with those of the added models that are nearer.
+
+    Few of all candidates of a row are among the added: so many are looked at first, and as many as ever only for rows
+    of which most of these are nearer.
+    """
+    before, count = len(old), len(vectors)
+    added, top = vectors[before:], min(NEAR, count - before)
+    few = None if candidates is None else max(NEAR, -(-4 * candidates * len(added) // count))
+
+    def merge(rows: NDArray[np.int64] | slice, queries: ByteVectors, some: int | None) -> NDArray[np.uint64]:
+        near = nearest_vectors(added, queries, top, candidates=some)
+        joined = np.concatenate([old[rows], _keys(vectors, near.distances, near.indices + before)], axis=1)
+        merged: NDArray[np.uint64] = np.sort(joined, axis=1)[:, :NEAR]
+        return merged
+
+    lists = merge(slice(None), vectors[:before], few)
+    if candidates is not None and few is not None and few < min(candidates, len(added)):
+        is_new = (lists & ROW >= np.uint64(before)) & (lists != NOBODY)
+        crowded = np.flatnonzero(is_new.sum(axis=1) * 4 >= NEAR * 3)
+        if len(crowded):
+            lists[crowded] = merge(crowded, vectors.take(crowded), candidates)
     return lists
 
 

@@ -1,7 +1,7 @@
-"""Five small networks of different kinds for RGB patches, named on the command line as
+"""Five small networks of different kinds for RGB patches, and two of the literature's, named on the command line as
 ``sac_fast.testbed.architectures:NAME --model-args '{"classes": N}'``.
 
-Each keeps what makes its family what it is (VGG's plain stack, ResNet's sums, DenseNet's concatenations,
+Each small one keeps what makes its family what it is (VGG's plain stack, ResNet's sums, DenseNet's concatenations,
 MobileNetV2's inverted bottlenecks, the Mixer's MLPs over places and channels) at a size that one CPU core trains in
 well under a minute.
 """
@@ -182,3 +182,47 @@ def mixer(classes: int = 10, size: int = 32, tile: int = 4, channels: int = 48, 
         A freshly initialised network: (n, 3, size, size) float32 in, (n, classes) logits out.
     """
     return Mixer(classes, size, tile, channels, depth)
+
+
+def resnet18(classes: int = 10, width: int = 64) -> nn.Module:
+    """ResNet-18 for small images (He et al., arXiv 1512.03385): a 3×3 stem without pooling, 11 million parameters.
+
+    Args:
+        classes: number of outputs.
+        width: channels of the first stage.
+
+    Returns:
+        A freshly initialised network: (n, 3, H, W) float32 in, (n, classes) logits out.
+    """
+    layers: list[nn.Module] = [conv(3, width)]
+    channels = width
+    for stage in range(4):
+        for block in range(2):
+            outputs = width << stage
+            layers.append(Residual(channels, outputs, 2 if stage and not block else 1))
+            channels = outputs
+    return nn.Sequential(*layers, *pooled_head(channels, classes))
+
+
+#: Expansion, channels, blocks and stride of each stage (Sandler et al., arXiv 1801.04381, table 2).
+_MOBILENET_V2 = (
+    (1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
+)  # fmt: skip
+
+
+def mobilenet_v2(classes: int = 10) -> nn.Module:
+    """MobileNetV2 for small images: stem and second stage without strides, 2.3 million parameters.
+
+    Args:
+        classes: number of outputs.
+
+    Returns:
+        A freshly initialised network: (n, 3, H, W) float32 in, (n, classes) logits out.
+    """
+    layers: list[nn.Module] = [conv(3, 32)]
+    channels = 32
+    for expansion, outputs, blocks, stride in _MOBILENET_V2:
+        for block in range(blocks):
+            layers.append(_Inverted(channels, outputs, 1 if block else stride, expansion))
+            channels = outputs
+    return nn.Sequential(*layers, conv(channels, 1280, 1), *pooled_head(1280, classes))

@@ -89,6 +89,9 @@ FULL = Size(
         "adaptive-removalnet": (4, ("vgg",)),
         "adaptive-siblings": (4, ("vgg",)),
         "adaptive-mixture": (4, ("resnet", "vgg", "densenet")),
+        "n-finetune": (4, ("vgg",)),
+        "prune-only": (3, ("vgg",)),
+        "adversarial-finetune": (3, ("vgg",)),
     },
     probes=2000,
 )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..io.choices import Backend, Metric
 from . import checks
 from .bootstrap import Interval, bca_interval
 
@@ -157,12 +158,12 @@ def probe_bootstrap(
     source: Outputs,
     suspects: Mapping[str, Outputs],
     *,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     sigma: float | None = None,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> ProbeBootstrap:
     """Distances ("l1") of models to a source, with bootstrap replicates over probes.
 
@@ -227,7 +228,7 @@ def probe_bootstrap(
     return ProbeBootstrap(tuple(suspects), np.array(distances), np.stack(replicates), n, confidence)
 
 
-def _diagonal(a: Tensor, b: Tensor, metric: str) -> Tensor:
+def _diagonal(a: Tensor, b: Tensor, metric: Metric) -> Tensor:
     """D_ii: 1 if exactly one of the two rows is zero after centring, else 0; for rbf always 0."""
     import torch
 

@@ -20,8 +20,8 @@ verdicts.json is one object:
   that they were judged on; null: all of it), ``alpha`` of this look, ``looks`` (one entry a look at services:
   ``queries``, ``alpha``, ``p_value``, ``verdict``), ``settings`` (further arguments of `verify_suspects`: ``ground``,
   ``score``, ``metric``, ``comparison``, ``kinds``; those left out have their defaults), ``calibration`` (its file in
-  the folder, or null), ``claims`` (for suspects: `ClaimResult`s), and ``verdicts`` (`Verdicts.to_dict`). α bounds the
-  probability of any false accusation of one test;
+  the folder, or null), ``claims`` (for suspects: `ClaimResult`s), and ``verdicts`` (`Verdicts.to_dict`). The
+  sum of the tests' α is at most the case's, so that this bounds the probability of any false accusation;
 * ``verdict``, ``p_value``, ``adjusted`` and ``reason`` of all suspects by name, the same as in their tests;
 * ``failed``: suspects that could not be judged, name to reason; ``warnings`` of the case.
 """

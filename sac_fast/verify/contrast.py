@@ -170,10 +170,10 @@ def _given_cohort(products: Floats, models: Sequence[int], count: int) -> Floats
 def largest_channel(channels: Sequence[Floats]) -> Floats:
     """Minus the largest standardised channel of each model; every model has at least one."""
     # Rounded, so that models which are equally near by definition tie: rounding errors would order them.
-    return np.asarray(0.0 - np.nanmax([_standardised(values) for values in channels], axis=0).round(9))
+    return np.asarray(0.0 - np.nanmax([standardised_channel(values) for values in channels], axis=0).round(9))
 
 
-def _standardised(values: Floats) -> Floats:
+def standardised_channel(values: Floats) -> Floats:
     """A channel minus its mean, divided by its deviation, over the models that have it; 0 where nothing varies."""
     known = values[~np.isnan(values)]
     deviation = known.std() if len(known) else 0.0

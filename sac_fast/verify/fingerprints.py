@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Backend, Comparison, Metric
 from ..ops import correlation_distance
 from ..ops.arguments import COMPARISONS, METRICS, check_choice
 from ..scores import FIXED
@@ -49,11 +50,11 @@ def verify_fingerprints(
     siblings: Sequence[Fingerprint] = (),
     score: str = "default",
     alpha: float = 0.05,
-    metric: str | None = None,
-    comparison: str | None = None,
+    metric: Metric | None = None,
+    comparison: Comparison | None = None,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Verification:
     """Judge a suspect by a score, compared with the scores of independent models.
 
@@ -115,11 +116,11 @@ def pool_test(
     siblings: Sequence[Fingerprint] = (),
     score: str = "default",
     alpha: float = 0.05,
-    metric: str | None = None,
-    comparison: str | None = None,
+    metric: Metric | None = None,
+    comparison: Comparison | None = None,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> PoolTest:
     """The test of `verify_fingerprints` for any number of suspects; arguments and errors as there."""
     check_choice("score", score, POOL_SCORES)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
 
 from ..fingerprint import Fingerprint
+from ..io.choices import Comparison, Ground, Metric
 from ..io.files import StrPath
 from ..ops.arguments import check_choice
 from ..scores.siblings_channels import SIBLING_SCORES
 from ..verdict import holm
 from ..verdict.checks import check_rate
 from ..verdict.pool import min_null_count
+from .asked_alike import warn_of_inputs
 from .fingerprints import POOL_SCORES, pool_test
+from .packs import pack_conditions
 from .pool import PoolTest, Verification
+from .pool_by_rows import judge_by_rows
 from .preset import calibrated_test
 from .sibling_p_values import MIN_SIBLINGS, MIN_STUDENT_P
 from .sibling_result import SiblingResult
@@ -23,7 +29,7 @@ from .siblings import sibling_test
 from .verdicts import Verdicts
 from .weights import WeightsResult
 
-GROUNDS = ("auto", "siblings", "null pool", "both")
+GROUNDS: tuple[Ground, ...] = get_args(Ground)
 #: Every score of some ground.
 SCORES = tuple(dict.fromkeys((*SIBLING_SCORES, *POOL_SCORES)))
 # Of several grounds' words the first one counts.
@@ -53,10 +59,10 @@ def verify_suspects(
     *,
     siblings: Sequence[Fingerprint] = (),
     nulls: Sequence[Fingerprint] = (),
-    ground: str = "auto",
+    ground: Ground = "auto",
     score: str = "default",
-    metric: str | None = None,
-    comparison: str | None = None,
+    metric: Metric | None = None,
+    comparison: Comparison | None = None,
     alpha: float = 0.05,
     kinds: Sequence[str] | None = None,
     thefts: Mapping[str, Sequence[Fingerprint]] | None = None,
@@ -73,7 +79,8 @@ def verify_suspects(
 
     Args:
         source: fingerprint of your model.
-        suspects: fingerprints on the same probes, by name or with names of their own.
+        suspects: fingerprints on the same probes, by name or with names of their own. Those of some of the probes
+            (``probe_rows`` in their provenance) are compared on these, and are judged with the others.
         siblings: fingerprints of models of the source's recipe with other seeds.
         nulls: fingerprints of independents, with their kinds.
         ground: one of `GROUNDS`.
@@ -117,18 +124,22 @@ def verify_suspects(
         parts.append(_siblings_part(found))
         against = _against_thefts(source, siblings, found, of_siblings, thefts or {})
     if chosen in ("null pool", "both"):
-        test = (
-            calibrated_test(calibration, source, nulls, share, kinds)
-            if calibration is not None
-            else pool_test(
-                source, nulls, siblings=siblings, score=score if score in POOL_SCORES else "default", alpha=share,
-                metric=metric, comparison=comparison, kinds=kinds, thefts=thefts,
-            )
-        )  # fmt: skip
-        pool = {name: test.judge(fp) for name, fp in named.items()}
+
+        def make_test(**models: Any) -> PoolTest:
+            if calibration is not None:
+                return calibrated_test(calibration, source, nulls, share, kinds)
+            return pool_test(
+                **models, score=score if score in POOL_SCORES else "default", alpha=share, metric=metric,
+                comparison=comparison, kinds=kinds,
+            )  # fmt: skip
+
+        pool, test = judge_by_rows(make_test, source, named, nulls, siblings, thefts or {})
         parts.append(_pool_part(pool, test))
         against = against or {name: result.thefts for name, result in pool.items()}
-    return _combine(source.name, list(named), parts, why, alpha, found, pool, dict(weights or {}), against)
+    made = _combine(source.name, list(named), parts, why, alpha, found, pool, dict(weights or {}), against)
+    warned = warn_of_inputs(source, named, [*siblings, *nulls])
+    more = pack_conditions([*siblings, *nulls])
+    return dataclasses.replace(made, warnings=(*made.warnings, *warned), conditions=(*made.conditions, *more))
 
 
 def choose_ground(
@@ -179,7 +190,6 @@ def _by_name(suspects: Sequence[Fingerprint] | Mapping[str, Fingerprint]) -> dic
 
 
 def _siblings_part(found: SiblingResult) -> _Part:
-    count = len(found.siblings) + 1
     return _Part(
         "siblings",
         dict(found.p_exact if found.exact else found.p_student),
@@ -187,7 +197,7 @@ def _siblings_part(found: SiblingResult) -> _Part:
         dict(found.verdict),
         dict(found.reason),
         found.smallest_p if found.exact else MIN_STUDENT_P,
-        int(found.alpha * count + 1e-9) / count if found.exact else found.alpha,
+        found.realised_rate,
         found.hypothesis,
         found.conditions,
         found.warnings,

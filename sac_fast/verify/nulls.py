@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import FingerprintError
 from ..fingerprint import Fingerprint
+from ..io.choices import Metric
 from ..models.kinds import KINDS
 from ..models.output_form import CLASSIFIER_FORMS
 from ..ops import pairwise_correlation_distances
@@ -89,7 +90,7 @@ def collect_nulls(source: Fingerprint, nulls: Sequence[Fingerprint], form: str) 
     return dataclasses.replace(found, warnings=tuple(warnings))
 
 
-def choose_metric(columns: int, form: str) -> str:
+def choose_metric(columns: int, form: str) -> Metric:
     """Centred correlations of two outputs are ±1, and embeddings have a direction of their own."""
     return "cosine" if columns <= 2 or form == "embeddings" else "pearson"
 

@@ -104,13 +104,17 @@ class Verification:
         Raises:
             SacFastError: matplotlib is not installed.
         """
-        from .plot import draw_strips
+        from .plot import draw_pools
 
+        return draw_pools({self.suspect: self}, path)
+
+    @property
+    def strip(self) -> tuple[float, dict[str, list[float]]]:
+        """The suspect's distance, and those of the nulls by kind."""
         groups: dict[str, list[float]] = {}
         for name, distance in self.null_distances.items():
             groups.setdefault(self.null_kinds[name], []).append(distance)
-        strips = {self.suspect: (self.verdict.distance, groups or {"no nulls": []})}
-        return draw_strips(strips, f"distance to the source, {self.score} (line: the suspect)", path)
+        return self.verdict.distance, groups or {"no nulls": []}
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,18 @@ class Diagnostic:
     p_value: float
     outlier: bool
 
+    def describe(self) -> str:
+        """In a few words: the source's value, the siblings' and its rank.
+
+        Example::
+
+            >>> Diagnostic("accuracy", 0.9, (0.88, 0.91), 2.0, 1.0, False).describe()
+            'accuracy 0.9 (siblings 0.88 … 0.91), rank 2 of 3, p = 1'
+        """
+        span = f"{min(self.siblings):.4g} … {max(self.siblings):.4g}"
+        place = f"rank {self.rank:g} of {len(self.siblings) + 1}, p = {self.p_value:.2g}"
+        return f"{self.name} {self.source:.4g} (siblings {span}), {place}"
+
 
 def diagnose_siblings(members: Sequence[Tensor], labels: NDArray[np.int64] | None, *, form: str) -> list[Diagnostic]:
     """Ranks of the source among its siblings.

@@ -19,6 +19,7 @@ from ..models import OpenedModel
 from ..models.common_form import CommonForm, FormedOutputs, common_form
 from ..models.output_form import check_output_form, decimals_of, detect_output_form, weakest_form
 from .names import unique_name
+from .rows import positions_in
 from .sibling_p_values import MIN_SIBLINGS
 
 Outputs = Fingerprint | OpenedModel | Tensor | ArrayLike
@@ -143,7 +144,8 @@ def check_together(members: Sequence[Member], suspects: Sequence[Member]) -> Non
     source = members[0]
     hashes: dict[str, str] = {}
     for model in (*members, *suspects):
-        if len(model.outputs) != len(source.outputs):
+        partial = positions_of(model, source) is not None and model not in members
+        if len(model.outputs) != len(source.outputs) and not partial:
             raise ValueError(f"{model.name} must have {len(source.outputs)} rows, got {len(model.outputs)}")
         probes, expected = model.provenance.get("probe_hash"), source.provenance.get("probe_hash")
         if probes and expected and probes != expected:
@@ -154,6 +156,15 @@ def check_together(members: Sequence[Member], suspects: Sequence[Member]) -> Non
             raise FingerprintError(f"{model.name} must be a model of its own, got the weights of {hashes[weights]}")
         if weights:
             hashes[weights] = model.name
+
+
+def positions_of(model: Member, source: Member) -> tuple[int, ...] | None:
+    """Where the rows of a model that answered some of the probes are among the source's; None: all of them.
+
+    Raises:
+        FingerprintError: rows that the source does not have.
+    """
+    return positions_in(model.provenance, len(model.outputs), source.provenance, len(source.outputs), model.name)
 
 
 def representatives(members: Sequence[Member]) -> list[FormedOutputs]:

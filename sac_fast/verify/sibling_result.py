@@ -47,6 +47,8 @@ class SiblingResult:
         verdict: one of the four.
         reason: one sentence for each verdict.
         smallest_p: 1 / (K + 1).
+        realised_rate: how often an honest suspect that ties with nobody is called derived: ⌊α(K + 1)⌋ / (K + 1), at
+            most α; α itself where verdicts follow from Student's t.
         diagnostics: the source among its siblings, without a suspect.
         hypothesis, conditions, warnings: sentences.
         ground: ``"siblings"``.
@@ -80,6 +82,7 @@ class SiblingResult:
     verdict: dict[str, SiblingVerdict]
     reason: dict[str, str]
     smallest_p: float
+    realised_rate: float
     diagnostics: tuple[Diagnostic, ...]
     conditions: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -104,7 +107,8 @@ class SiblingResult:
             f"Source {self.source}, {len(self.siblings)} siblings, α = {self.alpha:g}, smallest exact p = "
             f"{self.smallest_p:.3g}. Hypothesis: {self.hypothesis}"
         )
-        return html_table(columns, rows, about, (*self.conditions, *self.warnings))
+        among = tuple(f"Source among its siblings: {one.describe()}." for one in self.diagnostics)
+        return html_table(columns, rows, about, (*self.conditions, *among, *self.warnings))
 
     def plot(self, path: StrPath | None = None) -> Any:
         """Draw the similarity of each suspect to the source among those to the siblings.

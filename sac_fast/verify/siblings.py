@@ -7,7 +7,6 @@ cannot tell it from its siblings, whatever the suspect is. `docs/verdicts.md` ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -21,16 +20,25 @@ from ..ops.arguments import check_choice
 from ..scores.siblings_chance import agreement_with_members, correlation_agreement
 from ..scores.siblings_channels import SIBLING_SCORES, sibling_similarities
 from ..verdict.checks import check_rate
+from ..verdict.pool import largest_count
 from .sibling_diagnostics import Diagnostic, diagnose_siblings, same_outputs, sibling_warnings
-from .sibling_inputs import Member, Outputs, check_together, read_members, read_suspects, representatives, shared_form
+from .sibling_group import Group
+from .sibling_inputs import (
+    Member,
+    Outputs,
+    check_together,
+    positions_of,
+    read_members,
+    read_suspects,
+    representatives,
+    shared_form,
+)
 from .sibling_p_values import (
     MIN_STUDENT_P,
     Floats,
-    combined_profiles,
     max_p_values,
     rank_p_values,
     standardise,
-    student_p_values,
 )
 from .sibling_result import APPROXIMATE, CONDITIONS, SiblingResult, SiblingVerdict, format_student
 
@@ -65,7 +73,8 @@ def sibling_test(
         source: (n, k) outputs of your model on n probes: a fingerprint, recorded outputs, or an array; (n,) class
             numbers are labels.
         siblings: K ≥ 4 of them, on the same probes, in a list or by name.
-        suspects: by name, or one suspect. k may differ. Each is compared in the weakest output form of it and
+        suspects: by name, or one suspect. k may differ, and a fingerprint whose ``probe_rows`` say that it is of some
+            of the probes is compared on these. Each is compared in the weakest output form of it and
             the members.
         score: ``"default"``, or one of `sac_fast.scores.siblings_channels.SIBLING_SCORES`; fix it before you look at
             results.
@@ -121,31 +130,6 @@ def sibling_test(
     return _judge(members, tested, groups, alpha, score, diagnostics, sibling_warnings(members, diagnostics, same))
 
 
-@dataclass
-class _Group:
-    """Suspects that are compared in the same form: their places, channels (S, J) and what is wrong with each.
-
-    `same_classes` is False for those whose outputs have the members' number but mean something else.
-    """
-
-    shared: CommonForm | None
-    same_classes: bool = True
-    places: list[int] = field(default_factory=list)
-    rows: list[Tensor] = field(default_factory=list)
-    channels: dict[str, Floats] = field(default_factory=dict)
-    problems: list[str | None] = field(default_factory=list)
-
-    def profiles(self, count: int) -> Floats:
-        if not self.channels:
-            return np.full((len(self.places), count), np.nan)
-        return combined_profiles(list(self.channels.values()))
-
-    def student(self, *, over_suspects: bool) -> Floats:
-        if not self.channels:
-            return np.ones(len(self.places))
-        return student_p_values(list(self.channels.values()), over_suspects=over_suspects)
-
-
 def _check_labels(labels: ArrayLike | None, count: int) -> NDArray[np.int64] | None:
     if labels is None:
         return None
@@ -155,9 +139,9 @@ def _check_labels(labels: ArrayLike | None, count: int) -> NDArray[np.int64] | N
     return checked.astype(np.int64)
 
 
-def _group(members: Sequence[Member], tested: Sequence[Member], output_form: str) -> list[_Group]:
+def _group(members: Sequence[Member], tested: Sequence[Member], output_form: str) -> list[Group]:
     """Suspects by common form and width; those that cannot be compared stand in a group of their own."""
-    groups: dict[tuple[CommonForm | None, int], _Group] = {}
+    groups: dict[tuple[CommonForm | None, int, tuple[int, ...] | None], Group] = {}
     deciding = representatives(members)
     for place, suspect in enumerate(tested):
         shared, rows, problem = None, suspect.outputs, suspect.problem
@@ -167,18 +151,19 @@ def _group(members: Sequence[Member], tested: Sequence[Member], output_form: str
                 rows = shared.rows(suspect.formed)
             except ValueError as error:
                 shared, problem = None, str(error)
-        group = groups.setdefault((shared, rows.shape[1] if shared else 0), _Group(shared))
+        at = positions_of(suspect, members[0]) if shared else None
+        group = groups.setdefault((shared, rows.shape[1] if shared else 0, at), Group(shared, at))
         group.places.append(place)
         group.rows.append(rows)
         group.problems.append(problem)
     return list(groups.values())
 
 
-def _check_agreement(group: _Group, members: Sequence[Member], tested: Sequence[Member]) -> None:
+def _check_agreement(group: Group, members: Sequence[Member], tested: Sequence[Member]) -> None:
     """Note the suspects of a group that are no evidence."""
     if group.shared is None:
         return
-    heads = [group.shared.rows(member.formed) for member in members]
+    heads = group.heads(members)
     form = group.shared.form
     if bool((heads[0] == heads[0][0]).all()):
         group.problems = [problem or _SILENT_SOURCE for problem in group.problems]
@@ -189,16 +174,16 @@ def _check_agreement(group: _Group, members: Sequence[Member], tested: Sequence[
             group.problems[i] = check_informative(formed.outputs, formed.form) or _BY_CHANCE
 
 
-def _split_other_classes(group: _Group, members: Sequence[Member]) -> _Group:
+def _split_other_classes(group: Group, members: Sequence[Member]) -> Group:
     """Take out the suspects whose outputs agree with the members' by their correlations alone.
 
     They have other classes, or the same ones in another order. The decision treats all members alike.
     """
-    moved = _Group(group.shared, same_classes=False)
+    moved = Group(group.shared, group.at, same_classes=False)
     at = [i for i, problem in enumerate(group.problems) if problem == _BY_CHANCE]
     if group.shared is None or not at or group.shared.form in ("similarities", "embeddings"):
         return moved
-    heads = [group.shared.rows(member.formed) for member in members]
+    heads = group.heads(members)
     if {rows.shape[1] for rows in group.rows} != {head.shape[1] for head in heads}:
         return moved
     metric = "cosine" if group.shared.form == "labels" else "pearson"
@@ -211,11 +196,11 @@ def _split_other_classes(group: _Group, members: Sequence[Member]) -> _Group:
     return moved
 
 
-def _compare(group: _Group, members: Sequence[Member], score: str) -> None:
+def _compare(group: Group, members: Sequence[Member], score: str) -> None:
     """Fill in the group's channels; a suspect that is no evidence gets NaN."""
     if group.shared is None:
         return
-    heads = [group.shared.rows(member.formed) for member in members]
+    heads = group.heads(members)
     silent = [i for i, problem in enumerate(group.problems) if problem]
     form = group.shared.form
     found = sibling_similarities(heads, group.rows, form, score, same_classes=group.same_classes)
@@ -233,7 +218,7 @@ def _agreement(heads: Sequence[Tensor], rows: Sequence[Tensor], form: str) -> Fl
 def _judge(
     members: Sequence[Member],
     tested: Sequence[Member],
-    groups: Sequence[_Group],
+    groups: Sequence[Group],
     alpha: float,
     score: str,
     diagnostics: Sequence[Diagnostic],
@@ -283,6 +268,7 @@ def _judge(
         verdict=by_name([verdict for verdict, _ in told]),
         reason=by_name([reason for _, reason in told]),
         smallest_p=smallest,
+        realised_rate=largest_count(alpha, len(members)) / len(members) if _is_exact(smallest, alpha) else alpha,
         diagnostics=tuple(diagnostics),
         conditions=CONDITIONS if _is_exact(smallest, alpha) else (*CONDITIONS, APPROXIMATE),
         warnings=tuple(warnings),

@@ -20,6 +20,7 @@ from ..ops.arguments import check_choice
 from ..scores.siblings_products import label_disagreement
 from ..verdict.checks import check_rate
 from .grounds import verify_suspects
+from .rows import covers, restrict_fingerprint
 from .verdicts import Verdicts
 
 SPENDING = ("exact", "equal")
@@ -103,16 +104,6 @@ def query_order(members: Sequence[Fingerprint]) -> NDArray[np.int64]:
     return np.lexsort((np.arange(n), -variance, -entropy))
 
 
-def restrict_fingerprint(fp: Fingerprint, rows: Sequence[int]) -> Fingerprint:
-    """The fingerprint on some of its probes; it says which, and keeps the hash of the whole probe set.
-
-    Args:
-        fp: on all of them.
-        rows: positions.
-    """
-    return Fingerprint(fp.outputs[list(rows)], {**fp.provenance, "probe_rows": list(rows)})
-
-
 @dataclass(frozen=True)
 class Look:
     """What a look found.
@@ -152,7 +143,7 @@ def judge_in_looks(
             rows alone (and the hash of the whole probe set); a suspect that cannot be asked is left out.
         suspects: names.
         looks: see `plan_looks`; a look at more probes than there are looks at all.
-        source, siblings, nulls: fingerprints on all probes.
+        source, siblings, nulls: fingerprints on all probes; nulls of some serve at the looks whose probes they have.
         alpha: α.
         options: of `verify_suspects`.
 
@@ -169,7 +160,7 @@ def judge_in_looks(
             break
         evidence: dict[str, Any] = {
             "siblings": [restrict_fingerprint(fp, rows) for fp in siblings],
-            "nulls": [restrict_fingerprint(fp, rows) for fp in nulls],
+            "nulls": [restrict_fingerprint(fp, rows) for fp in nulls if covers(fp, rows)],
             **options,
         }
         ours = restrict_fingerprint(source, rows)

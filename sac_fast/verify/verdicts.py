@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..io.files import StrPath
+from ..io.html import html_table
 from .pool import Verification
 from .sibling_result import SiblingResult
 from .weights import WeightsResult
@@ -67,6 +69,38 @@ class Verdicts:
     siblings: SiblingResult | None = None
     pool: dict[str, Verification] = field(default_factory=dict)
     weights: dict[str, WeightsResult] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks; names are escaped."""
+        rows = [
+            (name, verdict, f"{self.p_value[name]:.3g}", f"{self.adjusted[name]:.3g}", self.reason[name])
+            for name, verdict in self.verdict.items()
+        ]
+        about = (
+            f"Source {self.source}, by {self.ground} ({self.why}), α = {self.alpha:g}, smallest p = "
+            f"{self.smallest_p:.3g}. Hypothesis: {self.hypothesis}"
+        )
+        return html_table(
+            ("suspect", "verdict", "p", "p adjusted", "reason"), rows, about, (*self.conditions, *self.warnings)
+        )
+
+    def plot(self, path: StrPath | None = None) -> Any:
+        """Draw the suspects among the siblings; without siblings among the nulls.
+
+        Args:
+            path: PNG that is written, replaced if it is there; None: none.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            FigureError: matplotlib is not installed, or no suspect was compared.
+        """
+        if self.siblings is not None:
+            return self.siblings.plot(path)
+        from .plot import draw_pools
+
+        return draw_pools(self.pool, path)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON values."""

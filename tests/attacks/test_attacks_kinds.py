@@ -12,12 +12,15 @@ from support.attack_models import make_colour_data as make_data
 from torch import nn
 
 from sac_fast.attacks import (
+    ATTACKS,
+    AttackContext,
     TrainingConfig,
     adaptive_correlation,
     adaptive_removalnet,
     distillation_loss,
     extract_adversarial,
     extract_distilled,
+    finetune_adversarial,
     pgd,
     quantize_int8,
     replace_head,
@@ -126,6 +129,26 @@ def test_adversarial_training_makes_the_student_more_robust_than_the_plain_one()
 
     assert loss(robust) < 0.8 * loss(plain)
     assert accuracy(robust, IMAGES, LABELS) > 0.9
+
+
+def test_adversarial_fine_tuning_makes_the_copy_more_robust_than_the_source():
+    config = TrainingConfig(epochs=8, batch_size=16, learning_rate=0.1)
+    stolen = finetune_adversarial(SOURCE, IMAGES, LABELS, epsilon=40 / 255, config=config)
+
+    def loss(model):
+        return F.cross_entropy(model(pgd(model, IMAGES, LABELS, epsilon=40 / 255, steps=5)), LABELS).item()
+
+    assert loss(stolen) < 0.8 * loss(SOURCE)
+    assert accuracy(stolen, IMAGES, LABELS) > 0.9
+
+
+def test_noise_before_fine_tuning_is_that_of_the_level():
+    still = AttackContext(tuning=TrainingConfig(1, 96, 1e-12), options={"level": 0.2})
+    stolen = ATTACKS["n-finetune"].make(SOURCE, None, IMAGES, LABELS, context=still, seed=4)
+    expected = weight_noise(SOURCE, level=0.2, seed=4)
+    assert torch.allclose(stolen[0].weight, expected[0].weight, atol=1e-6)
+    tuned = ATTACKS["n-finetune"].make(SOURCE, None, IMAGES, LABELS, seed=4)
+    assert not torch.allclose(tuned[0].weight, expected[0].weight, atol=1e-3)
 
 
 def test_replaced_head_has_new_weights_and_nothing_else_has():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sac_fast.attacks import TrainingConfig, fine_prune, prune_magnitude, prune_taylor
+from sac_fast.attacks import TrainingConfig, fine_prune, prune_magnitude, prune_only, prune_taylor
 from sac_fast.attacks.filters import find_filters
 from sac_fast.attacks.prune import _mask_smallest
 from sac_fast.attacks.prune_filters import _choose, mean_activations, taylor_scores
@@ -215,3 +215,18 @@ def test_weights_that_are_computed_are_refused_by_name(attack, normalise):
     model = nn.Sequential(nn.Flatten(), normalise(nn.Linear(36, 8)), nn.ReLU(), nn.Linear(8, 3))
     with pytest.raises(ModelError, match="weight of layer '1' must be a parameter to be pruned"):
         attack(model, IMAGES, LABELS)
+
+
+def test_pruning_alone_removes_the_smallest_weights_and_changes_no_other():
+    model = net()
+    stolen = prune_only(model, ratio=0.3)
+    before, after = weights(model), weights(stolen)
+    removed = after == 0
+    assert int(removed.sum()) == 184  # round(0.3 · 615)
+    assert torch.equal(before[~removed], after[~removed])
+    assert before[removed].abs().max() <= before[~removed].abs().min()
+    assert not any("mask" in name for name, _ in stolen.named_buffers())
+    with pytest.raises(ModelError, match="layer to prune, got none"):
+        prune_only(nn.ReLU())
+    with pytest.raises(ValueError, match="ratio must be above 0"):
+        prune_only(model, ratio=1.0)

@@ -77,6 +77,9 @@ def test_names_are_those_of_the_tables():
         "adaptive-removalnet",
         "adaptive-siblings",
         "adaptive-mixture",
+        "n-finetune",
+        "prune-only",
+        "adversarial-finetune",
     ]
     assert [name for name, attack in ATTACKS.items() if attack.adaptive] == [
         "adaptive-correlation",

@@ -16,6 +16,8 @@ from sac_fast.audit.protocol import ProtocolError
 from sac_fast.errors import FileFormatError, ModelError
 from sac_fast.probes.export import exported_name
 from sac_fast.verify.case_folder import CaseFolder
+from sac_fast.verify.rows import restrict_fingerprint as restrict
+from sac_fast.verify.sibling_p_values import max_p_values
 
 N, K = 120, 3
 
@@ -99,9 +101,21 @@ def test_recorded_answers_of_some_probes_are_judged_on_these(folder):
     listed = 'labels = ["class 0", "class 1", "class 2"]'
     found = audit(HEAD + COPY + f'[[suspects]]\nanswers = "answers.csv"\n{listed}\n')
     assert found["verdict"]["answers.csv"] == "derived"
-    test = next(test for test in found["tests"] if test["suspects"] == ["answers.csv"])
-    assert test["rows"] == rows
-    assert "each of 2 tests" in found["warnings"][-1]
+    assert found["verdict"]["copy.npy"] == "derived"
+    (test,) = found["tests"]  # one family, each suspect on the probes that it answered
+    assert test["rows"] is None
+    assert set(test["suspects"]) == {"copy.npy", "answers.csv"}
+    kept = sac_fast.Fingerprint.load("case-audit/fingerprints/suspects/answers%2Ecsv.safetensors")
+    assert kept.provenance["probe_rows"] == rows
+    alone = sac_fast.sibling_test(
+        restrict(sac_fast.Fingerprint.load("mine.safetensors"), rows),
+        [restrict(sac_fast.Fingerprint.load(file), rows) for file in sorted(folder.glob("siblings/*"))],
+        {"answers.csv": restrict(kept, rows)},
+    )
+    judged = test["verdicts"]["siblings"]
+    assert judged["profiles"]["answers.csv"] == pytest.approx(list(alone.profiles["answers.csv"]), rel=1e-12)
+    together = max_p_values(np.array([judged["profiles"][name] for name in test["suspects"]]))
+    assert [judged["adjusted"][name] for name in test["suspects"]] == together.tolist()
 
 
 def test_services_are_asked_in_looks_and_not_again(folder, tmp_path):

@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from sac_fast.bench import OPS
-from sac_fast.bench.plot import PlotError, write_plot
+from sac_fast.bench.plot import write_plot
 from sac_fast.bench.results import write_csv, write_json
 from sac_fast.cli import main as cli
+from sac_fast.io.figure import FigureError
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -37,7 +38,7 @@ def test_plot_is_a_picture(results, tmp_path):
 def test_plot_without_sweeps_is_an_error(results, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra 'bench')")
     table = [record for record in results["records"] if record["sweep"] is None]
-    with pytest.raises(PlotError, match="run with sweeps"):
+    with pytest.raises(FigureError, match="run with sweeps"):
         write_plot(results | {"records": table}, tmp_path / "plot.png")
 
 
@@ -57,11 +58,12 @@ def call(monkeypatch, capsys, results):
 
 
 def test_command_without_matplotlib_keeps_the_numbers(call, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("matplotlib", "matplotlib.backends.backend_agg"):  # what was imported before is found without it
+        monkeypatch.setitem(sys.modules, name, None)
     code, out, err = call("bench", "--quick", "--out", tmp_path / "new", "--json")
     assert code == 1
-    assert "PlotError: the plot needs matplotlib" in err
-    assert "pip install 'sac-fast[bench]'" in err
+    assert "FigureError: figures need matplotlib" in err
+    assert "pip install 'sac-fast[plots]'" in err
     assert json.loads(out)["kind"] == "sac_fast benchmark"
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["results.csv", "results.json"]
 

@@ -118,6 +118,15 @@ def test_a_result_that_lacks_something_is_not_written(checkout, tmp_path, change
     assert not (tmp_path / "result.json").exists()
 
 
+def test_rows_on_lines_are_the_same_result(checkout, tmp_path):
+    rows = [{"a": 1, "b": [1.5, None]}, {"a": 2, "b": []}]
+    result = results.start_result("sac_fast benchmark", 1) | {"seconds": 1.0, "rows": rows, "none": [], "of": {"x": 1}}
+    results.write_json(result, tmp_path / "result.json", row_lines=True)
+    text = (tmp_path / "result.json").read_text()
+    assert json.loads(text) == result
+    assert '\n  {"a": 1, "b": [1.5, null]},\n' in text
+
+
 def test_the_writer_and_the_schema_ask_for_the_same():
     asked = SCHEMA["$defs"]["result"]
     assert sorted(asked["required"]) == sorted(asked["properties"]) == sorted(results._FIELDS)

@@ -10,6 +10,7 @@ from PIL import Image
 from pretrained import copies, photographs, thefts
 from pretrained.distances import separation, works
 from pretrained.members import CHANGES, CHEAP, all_members, is_copy, is_related, link
+from pretrained.tables import markdown
 from torch import nn
 
 
@@ -67,23 +68,45 @@ def test_rounded_weights_are_those_of_the_format():
     assert not torch.equal(copy[0].weight, network[0].weight)
 
 
-def test_pruning_sets_the_smallest_weights_to_zero_and_renews_the_norms():
+def channels_of(network, inputs):
+    """What the normalisation takes, as NumPy has it: (channels, values)."""
+    maps = nn.functional.conv2d(inputs, network[0].weight).detach().numpy().astype(np.float64)
+    return maps.transpose(1, 0, 2, 3).reshape(8, -1)
+
+
+def test_pruning_sets_the_smallest_weights_to_zero_and_matches_the_norms():
     network = small_network()
+    network[1].running_mean.uniform_(-1, 1, generator=torch.Generator().manual_seed(2))
+    network[1].running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(3))
     inputs = torch.randn(40, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-    copy = copies.pruned(network, 0.25, inputs, batch_size=20)
+    copy = copies.pruned(network, 0.25, inputs, batch_size=40)
     weight, before = copy[0].weight, network[0].weight
-    assert int((weight == 0).sum()) == 54
+    assert (int((weight == 0).sum()), int((copy[5].weight == 0).sum())) == (54, 8)
     assert before.abs()[weight == 0].max() < before.abs()[weight != 0].min()
-    # mean and variance over both batches alike, as NumPy has them
-    maps = nn.functional.conv2d(inputs, weight).detach().numpy()
-    halves = [maps[:20], maps[20:]]
-    mean = np.mean([half.mean(axis=(0, 2, 3)) for half in halves], axis=0)
-    variance = np.mean([half.transpose(1, 0, 2, 3).reshape(8, -1).var(axis=1, ddof=1) for half in halves], axis=0)
-    assert copy[1].running_mean.numpy() == pytest.approx(mean, abs=1e-6)
-    assert copy[1].running_var.numpy() == pytest.approx(variance, rel=1e-5)
-    assert copy[1].momentum == network[1].momentum
+
+    def moments(of):
+        mean, variance = of[1].running_mean.numpy()[:, None], of[1].running_var.numpy()[:, None]
+        normal = (channels_of(of, inputs) - mean) / np.sqrt(variance)
+        return normal.mean(axis=1), normal.std(axis=1)
+
+    # after normalisation every channel has the mean and deviation that it has in the source, and not 0 and 1
+    for found, expected in zip(moments(copy), moments(network), strict=True):
+        assert found == pytest.approx(expected, abs=1e-5)
+    assert np.abs(moments(copy)[0]).max() > 0.1
     assert not copy.training
-    assert torch.equal(network[1].running_mean, torch.zeros(8))
+
+
+def test_depthwise_weights_are_not_pruned():
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 6, 1), nn.Flatten(), nn.Linear(6, 2))
+    assert copies.dense_layers(network) == [network[1], network[3]]
+
+
+def test_norms_of_an_unchanged_network_stay():
+    network = small_network()
+    copy = small_network()
+    copies.match_norms(copy, network, torch.randn(20, 3, 6, 6), batch_size=10)
+    assert copy[1].running_mean.numpy() == pytest.approx(np.zeros(8), abs=1e-6)
+    assert copy[1].running_var.numpy() == pytest.approx(np.ones(8), rel=1e-5)
 
 
 def test_agreement_and_accuracy_of_kinds():
@@ -109,6 +132,23 @@ def test_separation_by_hand():
     below = separation({"noise": 0.1}, {"other": 0.3})
     assert (below["all_below"], below["auc"], below["not_below"]) == (True, 1.0, [])
     assert separation({}, {"other": 0.3}) == {}
+
+
+def test_the_table_lists_what_does_not_work_and_what_was_not_made():
+    def about(agreement, works):
+        return {"agreement": agreement, "accuracy_of_kinds": None, "agreement_where_sure": 1.0, "works": works}
+
+    models = {"lite0": about(1.0, True), "lite0-fp16": about(0.98, True), "lite0-noise-2": about(0.77, False)}
+    record = {
+        "source": "lite0", "statistic": "agreement", "probes": "plain", "copies": 1, "copies_below": 0, "honest": 9,
+        "not_below": ["lite0-fp16"],
+    }  # fmt: skip
+    text = markdown({"models": models, "records": [record], "command": "x"})
+    assert "3 models, 1 of them copies that work" in text
+    assert "| fp16 | 98% (100%) | – | – |" in text
+    assert "| noise-2 | 77% (100%), not counted | – | – |" in text
+    assert "lite1-fp16, " in text.split("Not made in this run: ")[1]
+    assert "| agreement, plain | 0 of 1, 9 honest | – | – | lite0-fp16 |" in text
 
 
 def test_members_are_named_by_source_and_change():

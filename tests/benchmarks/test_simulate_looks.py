@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import simulate_cases
 import simulate_looks
 from simulate_looks import Cell
 
@@ -28,8 +29,11 @@ def test_the_plans_say_where_alpha_is_spent():
     assert {(cell.siblings, cell.spending, cell.exact) for cell in cells} == {
         *((19, "exact", True), (39, "exact", True), (19, "equal", False)),
     }
-    assert cells[0].looks.alphas == (0, 0, 0.05)
-    assert cells[2].looks.alphas == (0, 0.025, 0.025)
+    assert cells[0].family.looks.alphas == (0, 0, 0.05)
+    assert cells[2].family.looks.alphas == (0, 0.025, 0.025)
+    together, apart = (cell.family for cell in simulate_cases.plan_cases(10))
+    assert (together.together, together.files, together.looks.queries) == (True, 0.05, (160,))
+    assert (apart.together, apart.files, apart.looks.alphas) == (False, 0.025, (0, 0, 0.025))
 
 
 def test_honest_suspects_are_seldom_accused(simulate):
@@ -52,3 +56,11 @@ def test_suspects_that_know_the_source_are_told(simulate, monkeypatch):
     code, result = simulate(4)
     assert (code, result["violations"]) == (1, 1)
     assert result["cells"][0]["accused"] == 1
+
+
+def test_a_case_of_files_and_services_is_judged_as_a_whole(simulate, monkeypatch):
+    monkeypatch.setattr(simulate_looks, "plan_cells", simulate_cases.plan_cases)
+    code, result = simulate(3)
+    assert (code, result["violations"]) == (0, 0)
+    assert [cell["family"]["together"] for cell in result["cells"]] == [True, False]
+    assert all(cell["exact"] for cell in result["cells"])

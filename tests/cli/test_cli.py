@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -77,6 +78,7 @@ def test_siblings_are_the_stronger_ground(made, run):
     assert code == 0
     assert "ground" in out
     assert "siblings (5 siblings are the strongest ground, though few)" in " ".join(out.split())
+    assert re.search(r"source among siblings .* \(siblings .*\), rank \S+ of 6, p = ", " ".join(out.split()))
     code, out, _ = run(
         "verify", "0.safetensors", "1.safetensors", "--siblings", "siblings", "--preset", "sac-jc", "--json"
     )
@@ -115,7 +117,7 @@ def test_a_null_must_be_a_model_of_its_own(made, run):
 
 
 def test_different_probes_name_both_hashes(made, run):
-    run("probes", "images", "--normal", "--out", "other.safetensors")
+    run("probes", "normal", "images", "--out", "other.safetensors")
     kind = ("--kind", "same-data")
     taken = ("fingerprint", "cli_models:Net", "--random-weights", "--probes", "other.safetensors")
     run(*taken, "--out", "x.safetensors", *kind)
@@ -131,7 +133,7 @@ def test_hdf5_probes(folder, run):
     with h5py.File("probes.h5", "w") as file:
         file["data"] = pixels / 255
         file["label"] = np.arange(4)
-    code, out, _ = run("probes", "probes.h5", "--normal", "--out", "p.safetensors", "--json")
+    code, out, _ = run("probes", "normal", "probes.h5", "--out", "p.safetensors", "--json")
     assert code == 0
     assert json.loads(out)["labelled"] is True
     np.testing.assert_array_equal(sac_fast.ProbeSet.load("p.safetensors").images, pixels.transpose(0, 2, 3, 1))

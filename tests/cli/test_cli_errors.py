@@ -24,15 +24,15 @@ FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
     ("arguments", "message"),
     [
         (["nonsense"], "No such command"),
-        (["probes", "images", "--out", "p"], "exactly one of --severity, --quality and --normal"),
+        (["probes", "images", "--out", "p"], "exactly one of --severity and --quality"),
         (["probes", "images", "--out", "p", "--severity", "3", "--quality", "9"], "exactly one of"),
         (["probes", "images", "--out", "p", "--severity", "6"], "--severity"),
         (["probes", "nowhere", "--out", "p", "--severity", "3"], "does not exist"),
         (
-            ["probes", "images", "--normal", "--out", "p", "--image-size", "8y8"],
+            ["probes", "normal", "images", "--out", "p", "--image-size", "8y8"],
             "must be N or HxW in pixels, got '8y8'",
         ),
-        (["probes", "images", "--normal", "--out", "p", "--fit", "melt"], "--fit"),
+        (["probes", "normal", "images", "--out", "p", "--fit", "melt"], "--fit"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "[1]"], "JSON object"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--model-args", "{"], "must be JSON"),
         (["fingerprint", "m:f", "--probes", "cli_models.py", "--out", "f", "--kind", "x"], "must be one of same-"),
@@ -61,7 +61,7 @@ FINGERPRINT = ("fingerprint", "--probes", "cli_models.py", "--out", "f")
             [*FINGERPRINT, "cli_models:Net", "--architecture", "cli_models:Net"],
             "file of weights as MODEL, got 'cli_models:Net'",
         ),
-        (["probes", "images", "--normal", "--out", "p", "--resample", "nonsense"], "--resample"),
+        (["probes", "normal", "images", "--out", "p", "--resample", "nonsense"], "--resample"),
         (["demo", "--seed", "-1"], "--seed"),
         (["demo", "--seed", "99999999999999999999"], "--seed"),
         (["testbed", "train", "--out", "bed", "--seed", "99999999999999999999"], "--seed"),
@@ -87,11 +87,11 @@ def test_failures_are_exit_code_1_and_leave_no_file(made, run):
     save_file({"layer.weight": torch.zeros(4, 192), "layer.bias": torch.zeros(4)}, "small.safetensors")
     probes = ("--probes", "probes.safetensors", "--out", "new.safetensors")
     cases = [
-        (["probes", "empty", "--normal", "--out", "new.safetensors"], "ProbeError", "empty"),
-        (["probes", "bad", "--normal", "--out", "new.safetensors"], "ProbeError", "truncated.png"),
-        (["probes", "no_data.h5", "--normal", "--out", "new.safetensors"], "ProbeError", "/data"),
-        (["probes", "images", "--normal", "--out", "probes.safetensors"], "FileExistsError", "--force"),
-        (["probes", "images", "--normal", "--out", "missing/new.safetensors"], "FileNotFoundError", "missing"),
+        (["probes", "normal", "empty", "--out", "new.safetensors"], "ProbeError", "empty"),
+        (["probes", "normal", "bad", "--out", "new.safetensors"], "ProbeError", "truncated.png"),
+        (["probes", "normal", "no_data.h5", "--out", "new.safetensors"], "ProbeError", "/data"),
+        (["probes", "normal", "images", "--out", "probes.safetensors"], "FileExistsError", "--force"),
+        (["probes", "normal", "images", "--out", "missing/new.safetensors"], "FileNotFoundError", "missing"),
         (["fingerprint", "cli_models:Net", "--weights", "small.safetensors", *probes], "ModelError", "layer.weight"),
         (["fingerprint", "cli_models:Nan", "--random-weights", *probes], "ModelError", "got nan for probe 0"),
         (["fingerprint", "cli_models:Short", "--random-weights", *probes], "ModelError", "6 rows"),
@@ -102,7 +102,7 @@ def test_failures_are_exit_code_1_and_leave_no_file(made, run):
             "FileFormatError",
             "damaged.safetensors",
         ),
-        (["probes", "images", "--normal", "--out", "bad", "--force"], "FileExistsError", "--out must name a file"),
+        (["probes", "normal", "images", "--out", "bad", "--force"], "FileExistsError", "--out must name a file"),
         (["verify", "probes.safetensors", "1.safetensors"], "FileFormatError", "probes.safetensors"),
         (["verify", "0.safetensors", "1.safetensors", "--null", "empty"], "FileNotFoundError", "empty"),
     ]

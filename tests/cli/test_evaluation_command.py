@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from support.labelled_zoos import make_zoo
 
-from sac_fast.evaluation.figures import FigureError, write_figures
+from sac_fast.evaluation.figures import write_figures
 from sac_fast.evaluation.run import evaluate
+from sac_fast.io.figure import FigureError
 
 FIGURES = ("roc", "distances", "probes", "quality", "heatmap", "time")
 
@@ -85,7 +86,7 @@ def test_one_json_document(tmp_path, zoo, run):
 def test_without_matplotlib_the_results_are_written(tmp_path, zoo, run, no_matplotlib):
     code, _, err = run("evaluate", zoo.folder, "--out", tmp_path / "out", "--preset", "robust", "-q")
     assert code == 0
-    assert "no figures: the figures need matplotlib (pip install 'sac-fast[plots]')" in err
+    assert "no figures: figures need matplotlib (pip install 'sac-fast[plots]')" in err
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["figures"] == []
     assert "matplotlib" in results["figures_note"]

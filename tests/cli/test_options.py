@@ -13,15 +13,18 @@ from typer.testing import CliRunner
 from sac_fast.cli.main import app
 from sac_fast.cli.option_groups import expand_option_groups
 
+DRAWS = {f"probes {kind}" for kind in ("jpeg", "normal", "cutmix", "corrupt", "compare")}
 # What an option says where it says something of its own, for the same meaning.
 OWN_WORDS = {
     ("--force", "bench"),  # a folder of results
     ("--json", "scan"),  # a line for each model
     ("--model-args", "testbed adopt"),  # one for each model
-    ("--seed", "probes make"),  # none: nothing is drawn
+    # none: nothing is drawn
+    *(("--seed", path) for path in DRAWS),
     ("--weights", "simulate"),  # required
     ("--workers", "scan"),  # they run models
 }
+MODELS = {"simulate", "siblings make", "probes compare", "testbed adopt"}
 SAME = [
     *("--alpha", "--colour-order", "--comparison", "--force", "--json", "--labels", "--layout", "--mean", "--metric"),
     *("--model-args", "--quiet", "--seed", "--size", "--std", "--weights", "--workers"),
@@ -58,11 +61,15 @@ def test_an_option_says_the_same_in_every_command(name):
     [
         ("--probes", "Probe file", {"fingerprint", "scan", "siblings make", "simulate"}),
         ("--probe-hash", "hash", {"scan", "relatives", "store ls", "store rm", "store export", "store index"}),
-        ("--model", "package.module:callable", {"simulate", "siblings make", "probes make", "testbed adopt"}),
-        ("--model-args", "JSON object", {"fingerprint", "simulate", "siblings make", "probes make", "testbed adopt"}),
+        ("--model", "package.module:callable", MODELS),
+        (
+            "--model-args",
+            "JSON object",
+            {"fingerprint", "simulate", "siblings make", "probes compare", "testbed adopt"},
+        ),
         ("--size", "the model's input", {"fingerprint", "scan", "siblings make", "simulate"}),
         ("--alpha", "Stated error rate", {"verify", "relatives", "evaluate", "weights"}),
-        ("--seed", "Seed of everything random", {"demo", "simulate", "evaluate", "probes make", "testbed train"}),
+        ("--seed", "Seed of everything random", {"demo", "simulate", "evaluate", *DRAWS, "testbed train"}),
         ("--store", "Folder of the store", {"scan"}),
     ],
 )

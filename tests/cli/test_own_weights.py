@@ -106,7 +106,7 @@ def test_generators_are_left_as_they_were(probes: ProbeSet) -> None:
 
 
 def test_comparing_engines_needs_weights(probes: ProbeSet, run: Any) -> None:
-    common = ("probes", "images", "--compare-engines", "--quality", "50", "--model", "cli_models:Net")
+    common = ("probes", "compare", "images", "--quality", "50", "--model", "cli_models:Net")
     code, _, err = run(*common)
     assert (code, "--random-weights takes them" in err) == (1, True)
     assert run(*common, "--random-weights")[0] == 0

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import sac_fast
+from sac_fast.attacks import ATTACKS
 from sac_fast.demo import data, folder, plan, run_demo
 from sac_fast.demo import run as demo_run
 from sac_fast.errors import ModelError
@@ -84,13 +85,15 @@ def test_table_has_every_column(demo):
     _, results = demo
     for row in results["models"]:
         assert list(row) == [
-            "name", "origin", "truth", "kind", "architecture", "accuracy", "output_form", "p_exact", "p_adjusted",
+            "name", "origin", "truth", "kind", "takes", "architecture", "accuracy", "output_form", "p_exact",
+            "p_adjusted",
             "p_student", "verdict", "reason", "correct", "weights", "distance", "null_p_value", "null_verdict",
         ]  # fmt: skip
         assert 0 <= row["accuracy"] <= 1
         assert 0 <= row["distance"] <= 2
         assert (row["kind"] is None) == (row["truth"] == "derived")
         assert (row["weights"] is None) == row["name"].startswith("api-")
+        assert (row["takes"] is None) == (row["truth"] == "independent")
     assert [(row["origin"], row["kind"]) for row in results["models"]] == [
         ("honest: same data, same network", "same-data-same-architecture"),
         ("honest: other data, residual network", "other-data"),
@@ -98,7 +101,7 @@ def test_table_has_every_column(demo):
         ("fine-tuned, all layers", None),
         ("fine-tuned, last layer", None),
         ("half of the weights pruned, fine-tuned", None),
-        ("distilled (90 % labels, 10 % outputs at T = 20), residual network", None),
+        ("extracted by labels (90 %) and outputs at T = 20 (10 %), residual network", None),
         ("extracted by probabilities (T = 4), residual network", None),
         ("extracted by labels, residual network", None),
         ("a copy behind an API that gives probabilities to 3 decimals", None),
@@ -181,6 +184,21 @@ def test_summary_counts_the_table(demo):
             "thefts": 8, "found": called.count(("derived", True)),
             "honest": 3, "accused": called.count(("independent", True)),
         }  # fmt: skip
+    by_labels = [row["verdict"] for row in results["models"] if row["name"].startswith(("extract-d", "extract-labels"))]
+    found = sum(verdict.startswith("derived") for verdict in by_labels)
+    assert results["summary"]["by_labels"] == {"thefts": 2, "found": found, "honest": 0, "accused": 0}
+
+
+def test_a_theft_is_by_labels_where_they_are_half_of_its_loss():
+    """By the recipes of the attacks, not by what the test finds."""
+    distilled = ATTACKS["extract-distill"].defaults
+    assert distilled["labels"] == "source"
+    assert 1 - distilled["alpha"] >= 0.5
+    members = plan.plan(plan.FULL, 0)
+    taken = {member.method: member.takes for member in members if member.takes}
+    assert {method for method, of in taken.items() if of == "labels"} == {"extract-labels", "extract-distill"}
+    assert {method for method, of in taken.items() if of == "outputs"} == {"extract-soft-t4"}
+    assert set(taken) == {*plan.THEFTS, "api"}
 
 
 def test_probes_are_the_compressed_test_patches(demo):

@@ -7,6 +7,7 @@ import pytest
 from support.labelled_zoos import make_zoo
 
 from sac_fast.errors import FileFormatError
+from sac_fast.evaluation.paper_tables import paper_markdown
 from sac_fast.evaluation.protocol import Protocol, evaluate_sources
 from sac_fast.evaluation.protocol_figures import write_protocol_figures
 from sac_fast.evaluation.protocol_tables import protocol_markdown
@@ -60,6 +61,28 @@ def test_every_model_is_counted_once(results):
     assert by_kind == [15, 15, 0]
     # with four of nine siblings as judges the other five are suspects
     assert pick(results["accusations"], siblings=4, probes=None, alpha=0.05, of="sibling")[0]["models"] == 15
+
+
+def test_p_values_are_kept_in_the_order_of_the_suspects(results):
+    source = next(source for source in results["sources"] if source["key"] == "one/b")
+    ruling = pick(results["rulings"], source="one/b", ground="siblings, Student's t", siblings=4)[0]
+    of = dict(zip(source["suspects"], ruling["p_values"], strict=True))
+    # four of nine siblings judge, the others are suspects
+    assert [name for name, value in of.items() if value is None] == [f"sibling-{i}" for i in range(4)]
+    independents = {name: value for name, value in of.items() if name.startswith("independent")}
+    row = pick(results["accusations"], ground="siblings, Student's t", siblings=4, probes=None, alpha=0.1, of="all")[0]
+    assert row["by_source"][1] == [sum(value <= 0.1 for value in independents.values()), 15]
+
+
+def test_the_papers_attacks_are_averaged_alone_and_what_falls_short_is_named(results):
+    row = pick(results["statistics"], statistic="contrast", queries=None)[0]
+    for source, cells in row["cells"].items():
+        paper = [value for attack, value in cells.items() if not attack.startswith("adaptive")]
+        assert row["paper_auc_by_source"][source] == pytest.approx(np.mean(paper), abs=1e-4)
+    row = {**row, "cells": {"one/a": {"finetune-all": 0.949, "extract-labels": 0.95, "adaptive-siblings": 0.1}}}
+    text = "\n".join(paper_markdown({**results, "statistics": [row]}))
+    assert "Cells below 0.95 of contrast, all queries: finetune-all (one/a 0.95)." in text
+    assert f"{np.mean(list(row['paper_auc_by_source'].values())):.3f}" in text
 
 
 def test_thefts_are_found_and_honest_models_are_not(results):

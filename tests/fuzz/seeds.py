@@ -19,6 +19,7 @@ from torch import nn
 
 from sac_fast import Fingerprint, ProbeSet, save_weights
 from sac_fast.store import ModelStore
+from sac_fast.store.codec import encode
 from sac_fast.store.vectors import update_vectors
 
 _MAX_SEED_BYTES = 1 << 16
@@ -125,17 +126,18 @@ def provenance() -> list[bytes]:
 
 
 def store() -> list[bytes]:
-    """The database of a store, a file of its outputs, and what describes its packed vectors."""
+    """The database of a store, a segment of outputs, what describes its packed vectors, and a file of outputs."""
 
     def make(folder: Path) -> None:
         with ModelStore.open(folder / "s", write=True, create=True) as opened:
             opened.add_results([result(1), result(2)])
             update_vectors(opened, PROBES)
         for path in folder.rglob("*"):
-            if path.is_file() and path.suffix not in (".sqlite", ".safetensors", ".json"):
+            if path.is_file() and path.suffix not in (".sqlite", ".seg", ".json"):
                 path.unlink()
 
-    return _files(make)
+    key, _, outputs = result(1)
+    return [*_files(make), encode(key, outputs)]
 
 
 def images() -> list[bytes]:

@@ -6,6 +6,7 @@ message, a member of an archive, a row of a table, and a reader gets as far as w
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -216,6 +217,20 @@ def _sealed(head: object, table: object, data: bytes) -> object:
         return head
 
 
+def _segment(content: bytes, random: Random, damage: Damage) -> bytes:
+    """Records of a store's segment, each with the length and hash of its blob (see `sac_fast.store.segments`)."""
+    records, place = [], 0
+    while place < len(content):
+        length = int.from_bytes(content[place + 8 : place + 16], "little")
+        records.append((content[place : place + 8], content[place + 48 : place + 48 + length]))
+        place += 48 + -(-length // 8) * 8
+    made = b""
+    for word, blob in rearranged(records, random, lambda one: (one[0], _inner(random, damage)(one[1]))):
+        made += word + len(blob).to_bytes(8, "little") + hashlib.sha256(blob).digest()
+        made += blob.ljust(-(-len(blob) // 8) * 8, b"\0")
+    return made
+
+
 def _json(content: bytes, random: Random, damage: Damage) -> bytes:
     value = changed_json(json.loads(content), random)
     return json.dumps(value).encode("utf-8", "surrogatepass")
@@ -248,4 +263,6 @@ _FORMATS: tuple[tuple[bytes, Callable[[bytes, Random, Damage], bytes]], ...] = (
     (b"\x93NUMPY", _npy),
     (b"\x89PNG", _png),
     (b"SQLite format 3\x00", _sqlite),
+    (b"outputs\n", _segment),
+    (b"removed\n", _segment),
 )

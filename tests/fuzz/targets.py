@@ -96,7 +96,7 @@ def _provenance(content: bytes, folder: Path, outcomes: Outcomes) -> None:
 
 
 def _store(content: bytes, folder: Path, outcomes: Outcomes) -> None:
-    """A database, a description of packed vectors, or a file of outputs, which stands under the name of its hash."""
+    """A database, a segment, a description of packed vectors, or a file of outputs under the name of its hash."""
     place = folder / "store"
     with ModelStore.open(place, write=True, create=True) as opened:
         opened.add_results([result(1), result(2)])
@@ -108,8 +108,9 @@ def _store(content: bytes, folder: Path, outcomes: Outcomes) -> None:
             (place / name).unlink(missing_ok=True)
     elif content.startswith(b"{"):
         next(place.rglob("vectors.json")).write_bytes(content)
+    elif content.startswith((b"outputs\n", b"removed\n")):
+        next((place / "segments").iterdir()).write_bytes(content)
     else:
-        next((place / "outputs").rglob("*.safetensors")).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         (place / "outputs" / digest[:2]).mkdir(exist_ok=True)
         (place / "outputs" / digest[:2] / f"{digest}.safetensors").write_bytes(content)
@@ -120,7 +121,7 @@ def _store(content: bytes, folder: Path, outcomes: Outcomes) -> None:
         with outcomes.attempt():
             found = open_vectors(opened, PROBES)
             if found is not None:
-                found.nearest(0, 1, np.zeros(len(found.digests), bool))
+                found.nearest(np.array([0]), 1, np.zeros(len(found.digests), bool))
     with outcomes.attempt():
         check_store(place)
     with outcomes.attempt():

@@ -8,9 +8,9 @@ from sac_fast import Fingerprint, verify_fingerprints
 from sac_fast.lineage import pair_weights
 from sac_fast.lineage.duplicates import find_duplicates
 from sac_fast.lineage.pair_weights import compare_pairs, near_pairs
-from sac_fast.lineage.related import join
 from sac_fast.lineage.relatives import Relative, find_relatives
 from sac_fast.lineage.result import Edge
+from sac_fast.lineage.trees import join
 
 N, K = 40, 6
 RNG = np.random.default_rng(11)

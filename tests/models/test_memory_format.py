@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sac_fast.models import ModelEntry, open_model, run_inputs, save_weights
-from sac_fast.models.runner import use_fastest_memory_format
+from sac_fast.models.memory_format import use_fastest_memory_format
 
 INPUTS = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -187,7 +187,11 @@ def test_output_picks(wrap: Any, output: Any) -> None:
         (lambda a: (a, a), "logits", "output='logits' must name a tensor"),
         (lambda a: Answer(a, a), "loss", "output='loss' must name a tensor"),
         (lambda a: (a, 3.0), 1, "output=1 must name a tensor"),
-        (lambda a: a, 0, "output=0 picks one of several outputs, but the model returns one tensor"),
+        (
+            lambda a: a,
+            0,
+            r"must return several outputs for one to be picked, got output=0 \(--output\), but it returns one",
+        ),
         (lambda a: None, None, "got NoneType with 0"),
         (lambda a: (), None, r"got tuple with 0.*\(choices: none\)"),
         (lambda a: "text", None, "got str with 0"),

@@ -123,7 +123,7 @@ def test_checkpoints_in_several_files_are_one_model(tmp_path: Path, form: str) -
     next(tmp_path.glob("*00002-of*")).unlink()
     with pytest.raises(ModelRefusedError) as caught:
         loaded(index)
-    assert caught.value.reason == "missing"
+    assert caught.value.reason == "external-data"
     evil = tmp_path / "evil.index.json"
     evil.write_text(json.dumps({"weight_map": {"a": "../another.pt", "b": "another.pt"}}))
     assert [entry.name for entry in list_entries(tmp_path)] == ["another.pt", evil.name, index.name]

@@ -121,12 +121,13 @@ print(correlation_distance(a, b, backend="cpu").item(), peak() - before)
 
 
 @needs_kernels
-def test_memory_stays_flat(tmp_path):
-    script = PEAK_MEMORY.format(n=100_000, k=64)
+@pytest.mark.parametrize("n", [30_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_memory_stays_flat(tmp_path, n):
+    script = PEAK_MEMORY.format(n=n, k=64)
     # away from the source tree, which has no compiled module
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
     distance, extra = run.stdout.split()
-    assert int(extra) < 200e6  # C alone would be 40 GB, twice
+    assert int(extra) < 200e6  # C alone would be 3.6 GB, or 40, twice
     # independent Gaussian rows: <x̂_i, x̂_j> has variance 1/k, the difference of two of them 2/k
     assert float(distance) == pytest.approx(math.sqrt(2 / math.pi * 2 / 64), rel=0.01)
 

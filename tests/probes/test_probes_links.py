@@ -82,7 +82,7 @@ def test_what_is_passed_over_is_counted_and_said(tmp_path: Path, run: Any, monke
     for number in range(7):
         (Path("photos") / f"{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (Path("photos") / "notes.txt").write_text("words")
-    code, out, err = run("probes", "photos", "--normal", "--out", "p", "--json", "-q")
+    code, out, err = run("probes", "normal", "photos", "--out", "p", "--json", "-q")
     assert code == 0, err
     heic = "images of a format that is not read (.heic)"
     result = json.loads(out)
@@ -103,6 +103,6 @@ def test_folders_with_numbers_are_classes_in_their_order(tmp_path: Path, run: An
         **{"0/a.png": 0, "1/a.png": 1, "10/a.png": 3, "2/a.png": 2}
     }
     assert np.array_equal(probes.images[:, 0, 0, 0], [0, 1, 10, 2])
-    code, _, err = run("probes", tmp_path / "photos", "--labels", "folder", "--normal", "--out", tmp_path / "p")
+    code, _, err = run("probes", "normal", tmp_path / "photos", "--labels", "folder", "--out", tmp_path / "p")
     assert (code, "classes are numbered in the order 0, 1, 2, 10" in err) == (0, True)
     assert natural_order(["10", "9", "a"]) == ["10", "9", "a"]

@@ -94,6 +94,21 @@ def test_every_changed_byte_of_the_signature_is_found(signed):
         assert found, place
 
 
+def test_random_flips_of_any_file_are_found(signed):
+    """Every bit of every file counts, that of hashes, page and envelope too."""
+    folder, public = signed
+    rng = np.random.default_rng(0)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert len(files) >= 17  # twelve fingerprints, verdicts, report, page, hashes, signature
+    for path in files:
+        raw = path.read_bytes()
+        for place in rng.integers(0, len(raw), 4):
+            path.write_bytes(raw[:place] + bytes([raw[place] ^ 1 << rng.integers(8)]) + raw[place + 1 :])
+            assert check_report(folder, key=public).findings, (path.name, place)
+        path.write_bytes(raw)
+    assert check_report(folder, key=public).sound
+
+
 def verified(folder, public):
     from sac_fast.report.signature import check_signature
 

@@ -14,7 +14,7 @@ from sac_fast.models import ModelEntry
 from sac_fast.scan.budgets import store_budget
 from sac_fast.scan.jobs import Job, WorkerSettings, request_hash
 from sac_fast.scan.protocol import RunResult
-from sac_fast.scan.results import RecordBuilder
+from sac_fast.scan.records import RecordBuilder
 
 HASH = "sha256:" + "1" * 64
 

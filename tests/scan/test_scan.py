@@ -9,11 +9,13 @@ import pytest
 import torch
 from support import scan_models
 from support.scan_runs import PROBES, SETTINGS, entry, run_scan
+from support.store_folders import blobs
 
 from sac_fast import correlation_distance, fingerprint
 from sac_fast.models import ModelEntry
+from sac_fast.scan.arguments import device_list
 from sac_fast.scan.budgets import default_memory
-from sac_fast.scan.jobs import ScanError, device_list
+from sac_fast.scan.jobs import ScanError
 from sac_fast.scan.pool import WorkerPool
 from sac_fast.store import ModelStore, export_models
 
@@ -159,8 +161,7 @@ def test_distances_to_sources_are_those_of_the_op(folder, store, pool):
 def contents(store_folder, tmp_path, name):
     with ModelStore.open(store_folder, write=False) as opened:
         export_models(opened, tmp_path / f"{name}.csv")
-    files = {p.name: p.read_bytes() for p in sorted((store_folder / "outputs").rglob("*")) if p.is_file()}
-    return (tmp_path / f"{name}.csv").read_bytes(), files
+    return (tmp_path / f"{name}.csv").read_bytes(), blobs(store_folder)
 
 
 def test_the_stored_bytes_do_not_depend_on_the_workers(folder, tmp_path, pool):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import scan_models
+from support.store_folders import blobs
 
 from sac_fast.store import ModelStore, check_store, export_distances, export_models
 
@@ -59,8 +60,7 @@ def contents(base, store):
         export_models(opened, base / f"{store}.csv")
         export_distances(opened, base / f"{store}-distances.csv")
         assert not check_store(opened).findings
-    files = {p.name: p.read_bytes() for p in sorted((base / store / "outputs").rglob("*")) if p.is_file()}
-    return [(base / f"{store}{end}").read_bytes() for end in (".csv", "-distances.csv")], files
+    return [(base / f"{store}{end}").read_bytes() for end in (".csv", "-distances.csv")], blobs(base / store)
 
 
 def reported(base, store):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import scan_models
+from support.store_folders import blobs
 
 import sac_fast
 from sac_fast.models import ModelEntry
@@ -71,8 +72,7 @@ def test_a_node_that_is_killed_costs_no_result(tmp_path, monkeypatch):
 def contents(folder):
     with ModelStore.open(folder, write=False) as store:
         export_models(store, folder.parent / "table.csv")
-    files = {p.name: p.read_bytes() for p in sorted((folder / "outputs").rglob("*")) if p.is_file()}
-    return (folder.parent / "table.csv").read_bytes(), files
+    return (folder.parent / "table.csv").read_bytes(), blobs(folder)
 
 
 class FakeRay:

@@ -8,7 +8,8 @@ from sac_fast import ModelError, Preprocessing
 from sac_fast.models import Limits, ModelEntry
 from sac_fast.models.runner import run_inputs
 from sac_fast.scan.jobs import Job, request_of
-from sac_fast.scan.worker import LargestBatch, ModelRunner, PreparedProbes, _failure, is_out_of_memory
+from sac_fast.scan.prepared_probes import PreparedProbes
+from sac_fast.scan.worker import LargestBatch, ModelRunner, _failure, is_out_of_memory
 
 PIXELS = torch.arange(10 * 2 * 2 * 3, dtype=torch.uint8).reshape(10, 2, 2, 3)
 

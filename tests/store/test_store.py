@@ -7,12 +7,12 @@ import dataclasses
 import hashlib
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from support.store_folders import blobs
 from support.store_models import PROBES, model, result, sha
 
 from sac_fast.store import (
@@ -25,10 +25,6 @@ from sac_fast.store import (
     export_models,
     source_id,
 )
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_round_trip(store):
@@ -74,9 +70,9 @@ def test_every_field_of_the_key_counts(store, field):
 def test_adding_again_changes_nothing(store):
     key, record, outputs = result(1)
     assert store.add_results([(key, record, outputs), (key, record, outputs + 1)]) == 1
-    before = tree(store.folder / "outputs")
+    before = blobs(store.folder)
     assert store.add_results([(key, record, outputs + 2)]) == 0
-    assert tree(store.folder / "outputs") == before
+    assert blobs(store.folder) == before
     assert len(before) == 1
     np.testing.assert_array_equal(store.outputs(store.record_for(record.name)).numpy(), outputs.numpy())
 
@@ -86,11 +82,11 @@ def test_a_copy_under_another_name_shares_the_result(store):
     store.add_results([(key, record, outputs)])
     assert store.add_results([(key, dataclasses.replace(record, name="copy"), outputs)]) == 0
     assert [found.name for found in store.records()] == ["copy", "model-0001"]
-    assert len(tree(store.folder / "outputs")) == 1
+    assert len(blobs(store.folder)) == 1
     assert store.remove("copy") == 1
     assert check_store(store).clean
     assert store.remove("model-0001") == 1
-    assert tree(store.folder / "outputs") == {}
+    assert blobs(store.folder) == {}
 
 
 def test_batches_and_pages(store, monkeypatch):
@@ -148,7 +144,7 @@ def test_changed_model_keeps_the_old_result_until_it_is_removed(store):
     assert "1 results belong to no model" in report.notes[0]
     assert store.remove_unused() == 1
     assert not store.has_result(model(1).key)
-    assert len(tree(store.folder / "outputs")) == 1
+    assert len(blobs(store.folder)) == 1
 
 
 def test_wrong_values_are_refused(store):
@@ -183,7 +179,7 @@ def test_exports_and_files_do_not_depend_on_the_order(tmp_path):
                 assert export_models(store, tmp_path / file) == len(names)
                 assert export_distances(store, tmp_path / f"d{file}") == len(names)
             files = [(tmp_path / name).read_bytes() for name in ("t.csv", "t.parquet", "dt.csv", "dt.parquet")]
-            exports.append((tree(store.folder / "outputs"), files))
+            exports.append((blobs(store.folder), files))
     assert exports[0] == exports[1]
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text("utf-8").splitlines()))
     by_bytes = sorted(names, key=lambda name: name.encode("utf-8", "surrogatepass"))

@@ -15,6 +15,8 @@ from sac_fast.errors import StoreDamagedError, StoreError, StoreLockedError
 from sac_fast.store import ModelStore, check_store
 from sac_fast.store.codec import encode
 
+pytestmark = pytest.mark.usefixtures("files_of_their_own")
+
 
 def file_of(folder: Path, name: str) -> Path:
     with ModelStore.open(folder, write=False) as store:
@@ -126,7 +128,8 @@ def test_orphans_are_taken_up_by_their_key(folder):
 def test_orphans_of_known_keys_and_rubbish(folder):
     key, _, outputs = result(1)
     with ModelStore.open(folder, write=True) as store:
-        (name,) = store.files.write([encode(key, outputs + 1)])
+        ((name, _),) = store.add_blobs([encode(key, outputs + 1)])
+        store.after_commit()
     rubbish = folder / "outputs" / "ab" / ("ab" * 32 + ".safetensors")
     rubbish.parent.mkdir(exist_ok=True)
     rubbish.write_bytes(b"rubbish")
@@ -189,7 +192,7 @@ def test_damaged_database(folder, damage, run):
 
 def test_nothing_is_judged_that_is_just_written(folder):
     with ModelStore.open(folder, write=True) as store:
-        store.files.write([encode(*(result(9)[i] for i in (0, 2)))])
+        store.add_blobs([encode(*(result(9)[i] for i in (0, 2)))])
         (folder / "incoming" / "half.tmp").write_bytes(b"1")
         report = check_store(folder)
         assert report.clean

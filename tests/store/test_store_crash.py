@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.store_folders import blobs
 from support.store_models import model, result
 
 from sac_fast.errors import StoreError
-from sac_fast.store import ModelStore, check_store
+from sac_fast.store import ModelStore, additions, check_store
 
 TESTS = Path(__file__).parents[1]
 
@@ -29,10 +30,7 @@ def kill_loop(folder: Path, kills: int, seed: int) -> dict[str, int]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=570, env=environment)
     assert done.returncode == 0, done.stderr
     assert (folder / "killed.csv").read_bytes() == (folder / "undisturbed.csv").read_bytes()
-    trees = [
-        {path.name: path.read_bytes() for path in (folder / name / "outputs").rglob("*") if path.is_file()}
-        for name in ("killed", "undisturbed")
-    ]
+    trees = [blobs(folder / name) for name in ("killed", "undisturbed")]
     assert trees[0] == trees[1]
     assert trees[0]
     return json.loads(done.stdout)
@@ -65,9 +63,12 @@ def names(folder: Path) -> list[int]:
         return [int(record.name[-4:]) for record in store.records()]
 
 
+@pytest.mark.parametrize("is_packed", [True, False])
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(("call", "code"), [("write", errno.ENOSPC), ("fsync", errno.EIO), ("rename", errno.EIO)])
-def test_each_failing_call_leaves_the_old_state(folder, monkeypatch, call, code, count):
+def test_each_failing_call_leaves_the_old_state(folder, monkeypatch, call, code, count, is_packed):
+    if not is_packed:
+        monkeypatch.setattr(additions, "_MAX_PACKED", 0)
     real = getattr(os, call)
     failures = 0
     for at in range(100):
@@ -95,7 +96,7 @@ def test_each_failing_call_leaves_the_old_state(folder, monkeypatch, call, code,
                 store.add_results([result(20)])
         assert names(folder) == [1, 2]
         assert check_store(folder).clean
-    assert failures >= count
+    assert failures >= (1 if is_packed else count)
     assert names(folder) == [1, 2, *range(10, 10 + count)]
     assert check_store(folder).clean
 
@@ -162,7 +163,13 @@ def test_death_while_the_store_is_made(tmp_path):
         (tmp_path / name).write_bytes(b"half")
     with ModelStore.open(tmp_path, write=True, create=True) as store:
         store.add_results([result(1)])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["incoming", "outputs", "writer.lock", "zoo.sqlite"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "incoming",
+        "outputs",
+        "segments",
+        "writer.lock",
+        "zoo.sqlite",
+    ]
 
 
 def test_a_forked_child_neither_uses_the_store_nor_keeps_its_lock(folder):

@@ -18,6 +18,8 @@ from sac_fast import correlation_distance
 from sac_fast.errors import StoreError
 from sac_fast.store import own_memory
 
+pytestmark = pytest.mark.usefixtures("files_of_their_own")
+
 
 def test_large_outputs_keep_no_descriptors(store):
     count, large = 24, torch.arange(512 * 513, dtype=torch.float32).reshape(512, 513)  # just over 1 MiB

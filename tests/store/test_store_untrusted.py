@@ -18,8 +18,8 @@ from sac_fast.store.codec import decode, encode
 @pytest.mark.parametrize(
     ("change_it", "match"),
     [
-        ("PRAGMA user_version=2", "schema version 1, got 2, of a newer"),
-        ("PRAGMA user_version=0", "schema version 1, got 0, of an older"),
+        ("PRAGMA user_version=3", "schema version 1 … 2, got 3, of a newer"),
+        ("PRAGMA user_version=0", "schema version 1 … 2, got 0, of an older"),
         ("PRAGMA application_id=7", "another program"),
         ("CREATE VIEW v AS SELECT 1", "no others.*VIEW"),
         ("CREATE TRIGGER t AFTER INSERT ON models BEGIN DELETE FROM models; END", "no others.*TRIGGER"),

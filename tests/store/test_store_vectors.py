@@ -8,31 +8,15 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.distance import cdist
+from support.vector_stores import PROBES, add, outputs_of
 
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
-from sac_fast.scan import results
-from sac_fast.store import ModelRecord, ModelStore, check_store, stored_rows, vectors
-from sac_fast.store.vectors import open_vectors, update_vectors
-
-PROBES = "sha256:" + "5" * 64
-
-
-def outputs_of(count, seed=0, n=40, k=5):
-    rng = np.random.default_rng(seed)
-    parents = rng.standard_normal((-(-count // 4), n, k)).repeat(4, 0)[:count]
-    return (parents + 0.2 * rng.standard_normal((count, n, k))).astype(np.float32)
-
-
-def add(store, outputs, first=0, **values):
-    results = []
-    for number, one in enumerate(outputs, first):
-        fields = {"name": f"m{number:03}", "path": f"m{number}.npy", "probe_hash": PROBES, "format": "npy"} | values
-        record = ModelRecord(model_hash=f"sha256:{number:064x}", **fields)
-        results.append((record.key, record, torch.from_numpy(one)))
-    store.add_results(results)
+from sac_fast.neighbours.search import nearest_vectors
+from sac_fast.store import ModelRecord, ModelStore, check_store, vectors
+from sac_fast.store.vector_files import VectorFolder
+from sac_fast.store.vectors import keep_vectors, open_vectors, update_vectors
 
 
 def distances_of(outputs):
@@ -41,32 +25,13 @@ def distances_of(outputs):
     return cdist(flat, flat, "cityblock") / outputs.shape[1] ** 2
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vectors") / "store"
-    outputs = outputs_of(64)
-    with ModelStore.open(folder, write=True, create=True) as store:
-        add(store, outputs[:60])
-        assert update_vectors(store, PROBES) == 60
-        add(store, outputs[60:], 60)
-        assert update_vectors(store, PROBES) == 4
-        assert update_vectors(store, PROBES) == 0
-    return folder, outputs
-
-
-@pytest.fixture
-def copied(made, tmp_path):
-    shutil.copytree(made[0], tmp_path / "store")
-    return tmp_path / "store"
-
-
 def test_lists_are_the_nearest_after_an_addition(made):
     folder, outputs = made
     full = distances_of(outputs)
     np.fill_diagonal(full, np.inf)
     with ModelStore.open(folder, write=False) as store:
         found = open_vectors(store, PROBES)
-        lists = found.lists(0, 64)
+        lists = found.lists()
         assert lists.shape == (64, 16)
         names = {bytes.fromhex(d): int(n[1:]) for n, d in store.rows("SELECT name, digest FROM models")}
         number = np.array([names[one.tobytes()] for one in found.digests])
@@ -89,6 +54,82 @@ def test_ranking_opens_few_outputs_and_has_exact_distances(made, top, monkeypatc
     np.testing.assert_allclose([one.distance for one in relatives], np.sort(full)[:top], atol=1e-6)
     assert [one.name for one in relatives[:3]] == [f"m{i:03}" for i in np.argsort(full)[:3]]
     assert len(opened) <= top + 7
+
+
+@pytest.mark.parametrize("top", [5, 30])
+def test_all_models_are_ranked_as_each_by_itself(made, top):
+    folder, outputs = made
+    full = distances_of(outputs)
+    np.fill_diagonal(full, np.inf)
+    with ModelStore.open(folder, write=False) as store:
+        found = rank_from_vectors(store, PROBES, None, top)
+        alone = rank_from_vectors(store, PROBES, ["m012", "m003"], top)
+    assert list(found.relatives) == [f"m{number:03}" for number in range(64)]
+    assert list(alone.relatives) == ["m012", "m003"]
+    for number in range(64):
+        relatives = found.relatives[f"m{number:03}"]
+        np.testing.assert_allclose([one.distance for one in relatives], np.sort(full[number])[:top], atol=1e-6)
+    assert found.relatives["m012"] == alone.relatives["m012"]
+    assert (found.groups, found.forest, found.duplicates) == ((), (), {})
+
+
+def test_copies_are_one_row_and_do_not_crowd_out_the_others(copied):
+    outputs = outputs_of(64)
+    with ModelStore.open(copied, write=True) as store:
+        # 20 models with the outputs of the eighth: more than a list has room for
+        add(store, np.repeat(outputs[7:8], 20, axis=0), 100)
+        update_vectors(store, PROBES)
+        found = rank_from_vectors(store, PROBES, None, 5)
+        asked = rank_from_vectors(store, PROBES, ["m110"], 5)
+    copies = tuple(f"m{number}" for number in range(100, 120))
+    assert found.duplicates == {"m007": copies}
+    assert found.groups == (("m007", *copies),)
+    assert {(edge.a, edge.ground, edge.distance) for edge in found.forest} == {("m007", "equal", 0.0)}
+    full = distances_of(outputs)[7]
+    full[7] = np.inf
+    for relatives in (found.relatives["m007"], asked.relatives["m110"]):
+        np.testing.assert_allclose([one.distance for one in relatives], np.sort(full)[:5], atol=1e-6)
+    assert not set(copies) & set(found.relatives)
+    near = found.relatives[found.relatives["m007"][0].name]
+    assert [one.name for one in near].count("m007") == 1
+
+
+def test_what_is_looked_up_once_follows_what_is_written(copied):
+    with ModelStore.open(copied, write=False) as reader:
+        first = rank_from_vectors(reader, PROBES, ["m000"], 1).relatives["m000"][0].name
+        with ModelStore.open(copied, write=True) as store:
+            store.remove(first)
+        assert rank_from_vectors(reader, PROBES, ["m000"], 1).relatives["m000"][0].name != first
+        with ModelStore.open(copied, write=True) as store:
+            add(store, outputs_of(1, seed=9), 200)
+        assert rank_from_vectors(reader, PROBES, ["m000"], 1) is None
+        with ModelStore.open(copied, write=True) as store:
+            update_vectors(store, PROBES)
+        assert rank_from_vectors(reader, PROBES, ["m200"], 1) is not None
+
+
+def test_lists_after_additions_by_a_subset_are_those_of_all(tmp_path):
+    """So many probes that a vector is longer than its subset, so many models that the subset is used."""
+    rng = np.random.default_rng(0)
+    parents = rng.standard_normal((45, 60, 5)).repeat(20, 0)
+    outputs = (parents + 0.2 * rng.standard_normal(parents.shape)).astype(np.float32)
+    with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
+        add(store, outputs[:800])
+        update_vectors(store, PROBES)
+        with VectorFolder(store.files.root, PROBES) as folder:
+            before = folder.describe()
+        add(store, outputs[800:], 800)
+        update_vectors(store, PROBES)
+        with VectorFolder(store.files.root, PROBES) as folder:
+            after = folder.describe()
+        found = open_vectors(store, PROBES)
+    assert (before.candidates, before.measured) == (50, 800)
+    assert (after.candidates, after.measured, after.rows) == (50, 800, 900)
+    near = nearest_vectors(found.whole(), None, 16)
+    lists = found.lists()
+    listed = (lists & np.uint64(0xFFFFFFFF)).astype(int)
+    same = [len(set(a) & set(b)) for a, b in zip(listed.tolist(), near.indices.tolist(), strict=True)]
+    assert np.mean(same) / 16 > 0.99
 
 
 def test_removed_models_are_no_neighbours_and_copies_have_one_row(copied):
@@ -172,40 +213,6 @@ def test_damaged_vectors_are_found_and_made_again(copied, name, content):
     assert check_store(copied).clean
 
 
-@pytest.mark.parametrize("name", ["head.u8", "tail.u8", "near"])
-@pytest.mark.parametrize("size", [0, 1000, 4096])
-def test_files_that_are_shortened_after_their_check_are_damaged(copied, name, size):
-    """A mapping of the file would end the process by SIGBUS where whole pages are gone."""
-    (path,) = (copied / "vectors" / "5555555555555555").glob(f"{name}*")
-    with ModelStore.open(copied, write=True) as store:
-        found = open_vectors(store, PROBES)
-        before = found.nearest(50, 3, np.zeros(64, bool))[0]
-        os.truncate(path, size)
-        for row, top in ((63, 3), (63, 40)):
-            if name == "near" or top == 40:
-                with pytest.raises(ValueError, match=rf"{name}.*must have"):
-                    found.nearest(row, top, np.zeros(64, bool))
-        with pytest.raises(StoreError, match="store index --rebuild"):
-            open_vectors(store, PROBES)
-        assert update_vectors(store, PROBES) == 64
-        assert set(open_vectors(store, PROBES).digests.tolist()) == set(found.digests.tolist())
-    assert len(before) == 3
-
-
-def test_a_sweep_in_blocks_finds_the_same(made, monkeypatch):
-    with ModelStore.open(made[0], write=False) as store:
-        found = open_vectors(store, PROBES)
-        dead = np.zeros(64, bool)
-        dead[5:9] = True
-        expected = [found.nearest(row, 40, dead) for row in range(64)]
-        monkeypatch.setattr(stored_rows, "_BLOCK_BYTES", 7 * found.head.shape[1])
-        monkeypatch.setattr(vectors, "_CANDIDATES", 1)
-        for row, (rows, distances) in enumerate(expected):
-            again = found.nearest(row, 40, dead)
-            np.testing.assert_array_equal(again[0], rows)
-            np.testing.assert_array_equal(again[1], distances)
-
-
 def test_links_are_not_followed(copied, tmp_path):
     base = copied / "vectors" / "5555555555555555"
     shutil.move(base / "head.u8", tmp_path / "elsewhere")
@@ -230,6 +237,8 @@ def test_commands_that_run_no_network_import_no_torch(made):
         ["store", "show", folder, "m001"],
         ["store", "check", folder],
         ["store", "export", folder, folder.parent / "models.csv", "--force"],
+        ["relatives", folder, "--json", "--quiet"],
+        ["relatives", folder, "--since", "2000-01-01", "--quiet"],
         ["relatives", folder, "--name", "m007", "--json", "--top", "2"],
     ):
         words = [sys.executable, "-c", code, *map(str, command)]
@@ -239,14 +248,14 @@ def test_commands_that_run_no_network_import_no_torch(made):
     assert [one["name"] for one in found["relatives"]["m007"]] == [f"m{i:03}" for i in np.argsort(full)[:2]]
 
 
-def test_a_scan_packs_the_vectors_of_a_large_store(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "_MIN_PACKED", 30)
+def test_vectors_of_a_large_store_are_kept_complete(tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors, "_MIN_PACKED", 30)
     with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
-        writer = results.ResultWriter(store, results.SourceComparison((), "cosine", "l1"))
         add(store, outputs_of(29))
-        writer.update_vectors(PROBES)
+        keep_vectors(store, PROBES, has_new=True)
         assert open_vectors(store, PROBES) is None
         add(store, outputs_of(1, seed=1), 40)
-        writer.update_vectors(PROBES)
+        keep_vectors(store, PROBES, has_new=False)  # a scan that was stopped before it came to them
         assert len(open_vectors(store, PROBES)) == 30
-        writer.close()
+        monkeypatch.setattr(vectors, "update_vectors", None)
+        keep_vectors(store, PROBES, has_new=False)

@@ -14,7 +14,7 @@ import safetensors.numpy
 
 from sac_fast import Fingerprint, ProbeSet
 
-from .corpus import NETWORK, OUTPUTS, PROBES, Case, content, saved
+from .corpus import OUTPUTS, PROBES, Case, content, saved
 
 LABELS = OUTPUTS.argmax(1)
 _ONE_COLUMN = LABELS[:, None]
@@ -90,6 +90,8 @@ def array_cases() -> list[Case]:
         Case("fingerprint", _fingerprint(PROBES), "fingerprint", OUTPUTS),
         Case("other-probes", _fingerprint(ProbeSet.from_arrays(PROBES.images[::-1])), "fingerprint", "other-probes"),
         Case("probe-set", PROBES.save, "probes", "not-a-model"),
+        Case("weight.npy", _npy(OUTPUTS), "npy", "looks-like-weights", "--output weight"),
+        Case("fc-weight.npz", _npz(**{"fc.weight": OUTPUTS}), "npz", "looks-like-weights", "--output fc.weight"),
         Case("npy.gz", content(gzip.compress(buffer.getvalue())), "unknown", "unknown-format"),
     ]  # fmt: skip
 
@@ -147,14 +149,24 @@ def hdf5_cases() -> list[Case]:
 
         return Case(name, make, "hdf5", outcome, says)
 
-    def packed(path: Path) -> None:
-        filters: Any = {"chunks": (2, 2), "compression": "gzip", "shuffle": True, "fletcher32": True}
-        with h5py.File(path, "w") as file:
-            file.create_dataset("outputs", data=OUTPUTS, **filters)
+    def packed(name: str, outcome: Any = OUTPUTS, *, block: int = 0, **options: Any) -> Case:
+        def make(path: Path) -> None:
+            with h5py.File(path, "w", userblock_size=block) as file:
+                file.create_dataset("outputs", data=OUTPUTS, **options)
+            if block:
+                with path.open("r+b") as raw:
+                    raw.write(b"words of its own")
+
+        return Case(name, make, "hdf5", outcome)
 
     narrow = OUTPUTS.astype("f2")
     return [
-        Case("gzip.h5", packed, "hdf5", OUTPUTS),
+        packed("gzip.h5", chunks=(2, 2), compression="gzip", shuffle=True, fletcher32=True),
+        packed("lzf.h5", chunks=(2, 3), compression="lzf"),
+        packed("user-block.h5", block=512),
+        packed("large-user-block.h5", block=4096, chunks=(7, 3), compression="lzf", shuffle=True),
+        packed("scaled.h5", "filter", chunks=(7, 3), scaleoffset=2),
+        packed("growing.h5", maxshape=(None, 3)),
         h5("plain.h5", OUTPUTS, what=OUTPUTS),
         h5("outputs.h5", OUTPUTS, outputs=OUTPUTS, labels=LABELS),
         h5("latest.h5", OUTPUTS, library="latest", outputs=OUTPUTS),
@@ -164,31 +176,12 @@ def hdf5_cases() -> list[Case]:
         h5("several.h5", "which-array", a=OUTPUTS, b=OUTPUTS),
         h5("cube.h5", "wrong-shape", outputs=OUTPUTS[None]),
         h5("soft.h5", "external-link", other=OUTPUTS, outputs=h5py.SoftLink("/other")),
+        h5("elsewhere.h5", "external-link", outputs=h5py.ExternalLink("plain.h5", "/what")),
+        h5("kernel.h5", "looks-like-weights", "--output kernel", kernel=OUTPUTS),
+        h5("texts.h5", "not-numbers", outputs=np.array([[b"a"] * 3] * 7)),
     ]
-
-
-def onnx_cases() -> list[Case]:
-    """The network as a graph."""
-    from onnx import helper
-
-    from .corpus import BIAS, WEIGHT
-    from .hostile_onnx import onnx_model
-
-    def graph(nodes: list[Any]) -> Callable[[Path], Any]:
-        made = onnx_model(nodes, {"w": WEIGHT.T.copy(), "b": BIAS})
-        del made.graph.input[0].type.tensor_type.shape.dim[1:]
-        for side in (3, 2, 2):
-            made.graph.input[0].type.tensor_type.shape.dim.add(dim_value=side)
-        return content(made.SerializeToString())
-
-    linear = [
-        helper.make_node("Flatten", ["x"], ["f"]),
-        helper.make_node("MatMul", ["f", "w"], ["m"]),
-        helper.make_node("Add", ["m", "b"], ["y"]),
-    ]
-    return [Case("net.onnx", graph(linear), "onnx", NETWORK)]
 
 
 def recorded_cases() -> list[Case]:
     """All of this module."""
-    return [*array_cases(), *table_cases(), *hdf5_cases(), *onnx_cases()]
+    return [*array_cases(), *table_cases(), *hdf5_cases()]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from .odd_files import (
     Array,
@@ -35,6 +35,8 @@ from .odd_files import (
     without_segment,
 )
 
+#: Builds of Pillow without it, as pillow-simd's, read uncompressed TIFF files alone.
+HAS_LIBTIFF = bool(features.check("libtiff"))
 RGB = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)
 GREY = RGB[..., 0]
 ALPHA = np.random.default_rng(1).integers(0, 256, (H, W), np.uint8)
@@ -171,10 +173,18 @@ def _tiffs() -> list[Odd]:
         Odd("lab.tif", by_pillow(lab, "TIFF"), "LAB"),
         Odd("palette.tif", by_pillow(palette, "TIFF"), np.asarray(palette.convert("RGB"))),
         Odd("bits.tif", by_pillow(Image.fromarray(GREY > 99), "TIFF"), grey3((GREY > 99) * 255)),
-        Odd("lzw.tif", by_pillow(Image.fromarray(RGB), "TIFF", compression="tiff_lzw"), RGB),
-        Odd("deflate.tif", by_pillow(Image.fromarray(RGB), "TIFF", compression="tiff_adobe_deflate"), RGB),
+        *_compressed_tiffs(),
         Odd("pages.tif", by_pillow(Image.fromarray(RGB), "TIFF", **pages), RGB),
     ]  # fmt: skip
+
+
+def _compressed_tiffs() -> list[Odd]:
+    """None where Pillow is built without libtiff, which alone reads and writes them."""
+    if not HAS_LIBTIFF:
+        return []
+    methods = {"lzw.tif": "tiff_lzw", "deflate.tif": "tiff_adobe_deflate"}
+    image = Image.fromarray(RGB)
+    return [Odd(name, by_pillow(image, "TIFF", compression=method), RGB) for name, method in methods.items()]
 
 
 def _bmps() -> list[Odd]:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from pathlib import Path
 
 from sac_fast.store import ModelStore
+
+
+def blobs(folder: Path) -> dict[str, bytes]:
+    """All outputs on the disk by their names, in files of their own and in segments, as the format says."""
+    found = {path.stem: path.read_bytes() for path in (folder / "outputs").rglob("*") if path.is_file()}
+    for path in sorted((folder / "segments").iterdir()) if (folder / "segments").exists() else []:
+        data = path.read_bytes()
+        at = 0
+        while at < len(data):
+            word, length, digest = struct.unpack_from("<8sQ32s", data, at)
+            if word == b"outputs\n":
+                found[digest.hex()] = data[at + 48 : at + 48 + length]
+            at += 48 + (length + 7) // 8 * 8
+    return found
 
 
 def change(folder: Path, *statements: str) -> None:

@@ -90,6 +90,14 @@ def test_architectures_keep_their_families_marks():
     assert sum(isinstance(m, torch.nn.Conv2d) for m in modules) == 1
 
 
+@pytest.mark.parametrize(("name", "parameters"), [("resnet18", 11_171_000), ("mobilenet_v2", 2_236_682)])
+def test_networks_of_the_literature_have_their_size(name, parameters):
+    # He et al. and Sandler et al. with a 3×3 stem and 10 classes: torchvision's counts but for the stems and shortcuts
+    model = load_model(plan.model_spec(name)).eval()
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(parameters, rel=0.003)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
 def test_larger_and_smaller_images_go_through_the_convolutional_ones():
     for name in ("vgg", "resnet", "densenet", "mobilenet"):
         model = load_model(plan.model_spec(name), kwargs={"classes": 3}).eval()

@@ -184,6 +184,7 @@ def test_few_siblings_give_an_approximate_verdict():
     assert result.verdict == {"stolen": "derived (approximate)", "honest": "not distinguished"}
     assert not result.exact
     assert result.p_exact["stolen"] == result.smallest_p == 0.2
+    assert result.realised_rate == 0.05
     assert any("approximate" in condition for condition in result.conditions)
     assert sibling_test(source, siblings, suspects, alpha=1e-4).verdict["stolen"] == "inconclusive"
 
@@ -194,6 +195,8 @@ def test_exact_rank_decides_where_it_can():
     siblings[4] = source.clone()
     result = sibling_test(source, siblings, source)
     assert result.exact
+    assert result.realised_rate == 0.05
+    assert sibling_test(source, siblings, source, alpha=0.12).realised_rate == 0.1  # 2 of 20
     assert result.p_exact["suspect"] == pytest.approx(0.1)
     assert result.verdict["suspect"] == "not distinguished"
     assert any("sibling 5" in warning for warning in result.warnings)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import sac_fast
-from sac_fast.verify.stages import judge_in_looks, plan_looks, query_order, restrict_fingerprint
+from sac_fast.verify.rows import restrict_fingerprint
+from sac_fast.verify.stages import judge_in_looks, plan_looks, query_order
 
 N, K, SIBLINGS = 120, 5, 19
 

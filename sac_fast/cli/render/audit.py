@@ -36,6 +36,11 @@ def show_plan(plan: dict[str, Any], as_json: bool) -> None:
     rows["ground"] = f"{plan['ground'] or 'none'}: {plan['why']}"
     reach = "" if plan["reaches_alpha"] else ": too large for an exact verdict"
     rows["smallest p"] = f"{plan['smallest_p']:.3g} (α = {plan['alpha']:g}){reach}"
+    family = plan["family"]
+    if family is not None and family["together"]:
+        rows["α of the case"] = "files and services are judged together, after the last query"
+    elif family is not None and family["files"] and family["services"]:
+        rows["α of the case"] = f"{family['files']:g} for files, {family['services']:g} for services"
     if plan["looks"]:
         looks = [f"{look['queries']} probes (α {look['alpha']:.3g})" for look in plan["looks"]]
         rows["looks at services"] = ", ".join(looks)

@@ -16,7 +16,7 @@ from ...io.text import escape_text
 
 if TYPE_CHECKING:
     from ...fingerprint import Fingerprint
-    from ...probes import EngineDifference, ProbeSet, ProbeVerification
+    from ...probes import EngineDifference, ProbeSet, ProbeVerification, RecordedInputs
 
 #: Colours of verdicts.
 STYLES = {"derived": "bold red", "derived (approximate)": "red", "not distinguished": "green", "inconclusive": "yellow"}
@@ -97,6 +97,18 @@ def show_probes(probes: ProbeSet, out: Path, as_json: bool) -> None:
         notes.append(f"classes are numbered in the order {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}")
     show_notes(notes)
     print_result(result, as_json, "probes")
+
+
+def describe_inputs(inputs: RecordedInputs) -> dict[str, Any]:
+    """What recorded inputs hold."""
+    arrays = {name: f"{array.dtype} {array.shape}" for name, array in inputs.arrays.items()}
+    about = {"labelled": inputs.labels is not None, "probe_hash": inputs.content_hash}
+    return {"probes": len(inputs), "inputs": arrays, **about}
+
+
+def show_inputs(inputs: RecordedInputs, out: Path, as_json: bool) -> None:
+    """Print what a file of recorded inputs holds."""
+    print_result({"file": str(out), **describe_inputs(inputs)}, as_json, "probes.import")
 
 
 def show_engines(found: list[EngineDifference], count: int, as_json: bool) -> None:

@@ -49,10 +49,14 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
         )
     screen.print(table)
     rank = "the exact rank" if results["exact"] else "Student's t, approximate"
-    pool = results["null_pool"]
+    pool, labels = results["null_pool"], results["summary"]["by_labels"]
+    everything = results["summary"]["verdict"]
+    rest = f"{everything['found'] - labels['found']} of {everything['thefts'] - labels['thefts']}"
     screen.print(
         f"siblings, α = {results['alpha']:.0%} for each suspect, verdicts by {rank} (p ≥ {results['smallest_p']:.2f}): "
-        f"{_count(results['summary']['verdict'])}\n"
+        f"{_count(everything)}\n"
+        f"of the thefts by labels, which leave little of one source (labels are at least half of the thief's loss), "
+        f"{labels['found']} of {labels['thefts']} found; of all others {rest}\n"
         f"null pool of the {pool['count']} honest models, one score ({pool['metric']}, {pool['comparison']}), "
         f"α = {pool['alpha']:.0%} (p ≥ {pool['smallest_p']:.2f}): {_count(results['summary']['null_verdict'])}\n"
         "weights related: also an honest model from the same public backbone is\n"

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 200  # of a table; --json has all
 _MAX_NAMES = 20
+_MAX_INDENTED = 1_000
 
 
 def show_relatives(found: Lineage, probe_hash: str, notes: tuple[str, ...], as_json: bool) -> None:
     """Print relatives, why they are called related, groups and notes."""
     if as_json:
-        print_json({"probe_hash": probe_hash, **found.to_dict(), "notes": [*notes, *found.notes]}, "relatives")
+        values = {"probe_hash": probe_hash, **found.to_dict(), "notes": [*notes, *found.notes]}
+        print_json(values, "relatives", is_large=len(found.relatives) > _MAX_INDENTED)
         return
     out = console()
     everyone = len(found.relatives) > 1

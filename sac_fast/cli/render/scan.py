@@ -85,6 +85,9 @@ class ScanReport:
         print_pairs(rows)
         self._print_listed("passed-over", lambda event: f"passed over: {event['name']}: {event['what']}")
         self._print_listed("claim", lambda event: f"not believed: {event['name']}: {json.dumps(event['claims'])}")
+        show_notes(summary.low_accuracy[:_MAX_SHOWN])
+        if (more := len(summary.low_accuracy) - _MAX_SHOWN) > 0:
+            show_notes([f"and {more:,} more of low accuracy (--json names all)"])
         for event in self._failures:
             line = ": ".join(escape_text(event[key]) for key in ("name", "reason", "message"))
             out.print(Text(line, style="red"))

@@ -41,6 +41,8 @@ def show_verdicts(result: Verdicts, as_json: bool) -> None:
         "false-accusation rate": f"{result.alpha:g}; of this ground {result.realised_rate:.3g} on average",
         "smallest p": f"{result.smallest_p:.4g}",
     }
+    if result.siblings is not None:
+        pairs["source among siblings"] = "; ".join(one.describe() for one in result.siblings.diagnostics)
     for name, against in result.thefts.items():
         if against:
             of = "" if len(names) == 1 else f", {name}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...errors import ModelRefusedError
 from ..identify import identify_open, open_model_file
 from ..json_text import read_json
 from ..limits import Limits, refuse
-from .safetensors_arrays import safetensors_arrays
-from .state_dict import StoredArray
-from .torch_arrays import torch_arrays
+
+if TYPE_CHECKING:
+    from .state_dict import StoredArray
 
 #: How the name of an index ends.
 INDEX = ".index.json"
@@ -81,7 +81,7 @@ def sharded_arrays(
     found: dict[str, tuple[str, StoredArray]] = {}
     for location in dict.fromkeys(said.values()):
         place = path.parent / location
-        shard = resources.enter_context(open_model_file(place, limits, root=root))
+        shard = resources.enter_context(_open_part(place, name, limits, root))
         for key, array in _arrays(shard, repr(str(place)), limits, as_data).items():
             if said.get(key) != location:
                 refuse("malformed", f"{name} must name every array of its files, got {key[:80]!r} in {location!r} too")
@@ -92,10 +92,25 @@ def sharded_arrays(
     return {key: found[key][1] for key in said}
 
 
+def _open_part(place: Path, name: str, limits: Limits, root: Path | None) -> BinaryIO:
+    try:
+        return open_model_file(place, limits, root=root)
+    except ModelRefusedError as error:
+        if error.reason != "missing":
+            raise
+        # The index itself is there: what is missing is a part of the model, not the folder that it lies in.
+        refuse("external-data", f"{name} must come with its parts, got no {place.name!r} beside it", error)
+
+
 def _arrays(handle: BinaryIO, name: str, limits: Limits, as_data: bool) -> dict[str, StoredArray]:
     format = identify_open(handle, name, limits)
+    # Indices are read without torch.
     if format == "safetensors":
+        from .safetensors_arrays import safetensors_arrays
+
         return safetensors_arrays(handle, name, limits)[0]
     if format in ("torch", "torch-legacy"):
+        from .torch_arrays import torch_arrays
+
         return torch_arrays(handle, name, limits, as_data=as_data)
     refuse("unknown-format", f"{name} must be safetensors or a checkpoint of torch as a part of another, got {format}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...io.figure import make_figure
-from ...io.files import StrPath, atomic_write
+from ...io.figure import OTHERS_COLOUR, OWN_COLOUR, make_figure, save_figure
+from ...io.files import StrPath
 from ...io.text import escape_text, figure_text
 
 _MAX_ROWS = 60  # a layer each; of more, evenly spaced ones are drawn
 _MAX_NAME = 40
-_MATCHED, _COSINE = "#0072B2", "#D55E00"  # Okabe and Ito's colours: distinguishable by everyone
 
 
 def draw_layers(result: Any, path: StrPath | None) -> Any:
@@ -24,7 +23,7 @@ def draw_layers(result: Any, path: StrPath | None) -> Any:
         The matplotlib figure.
 
     Raises:
-        SacFastError: matplotlib is not installed.
+        FigureError: matplotlib is not installed.
     """
     layers = result.compared
     step = -(-len(layers) // _MAX_ROWS) if layers else 1
@@ -33,9 +32,9 @@ def draw_layers(result: Any, path: StrPath | None) -> Any:
     axes = figure.add_subplot()
     places = list(range(len(layers)))
     shares = [(layer.matches or 0) / (layer.units or 1) for layer in layers]
-    axes.barh(places, shares, color=_MATCHED, height=0.7, label="units matched with themselves")
+    axes.barh(places, shares, color=OTHERS_COLOUR, height=0.7, label="units matched with themselves")
     cosines = [layer.cosine or 0 for layer in layers]
-    axes.plot(cosines, places, "D", color=_COSINE, markersize=5, label="median |cosine|")
+    axes.plot(cosines, places, "D", color=OWN_COLOUR, markersize=5, label="median |cosine|")
     for place, layer in zip(places, layers, strict=True):
         p = f"1e{layer.log10_p:.0f}" if layer.log10_p else "1"
         text = f"{layer.matches} of {layer.units}, p = {p}"
@@ -49,7 +48,4 @@ def draw_layers(result: Any, path: StrPath | None) -> Any:
     figures = f"log10 p = {result.log10_p:.1f}, α = {result.alpha:g}{shown}"
     axes.set_title(f"{names}: {result.verdict}\n{figures}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    if path is not None:
-        with atomic_write(path) as handle:
-            figure.savefig(handle, format="png", dpi=140)
-    return figure
+    return save_figure(figure, path)
