@@ -21,7 +21,7 @@ import torch
 from sac_fast import Fingerprint
 from sac_fast.bench.results import start_result, write_json
 from sac_fast.labelled_zoo.folder import LabelledZoo
-from sac_fast.verify.stages import judge_in_looks, plan_looks
+from sac_fast.verify.stages import judge_in_looks, plan_looks, query_order
 
 KIND = "sac_fast label-only queries"
 ALPHA, LOOKS, DRAWN = 0.05, (100, 200), 2000
@@ -56,6 +56,9 @@ def judge_source(folder: Path, seeds: int) -> dict[str, list[dict[str, Any]]]:
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randperm(len(members[0]), generator=generator)[:DRAWN].sort().values
+        # those of the last look, found once for all suspects
+        drawn = [Fingerprint(fp.outputs[rows], fp.provenance) for fp in members]
+        rows = rows[np.sort(query_order(drawn)[: LOOKS[-1]])]
         few = [Fingerprint(fp.outputs[rows], fp.provenance) for fp in members]
         for member in suspects:
             fp = prints[member.name]
@@ -96,14 +99,14 @@ def main() -> int:
         task = str(LabelledZoo.load(folder).task.get("name"))
         for what, some in judge_source(folder, asked.seeds).items():
             outcomes.setdefault(task, {}).setdefault(what, []).extend(some)
-    tasks = {task: summarise(found, asked.seeds) for task, found in outcomes.items()}
+        tasks = {task: summarise(found, asked.seeds) for task, found in outcomes.items()}
+        counts = {"alpha": ALPHA, "looks": list(LOOKS), "drawn": DRAWN, "seeds": asked.seeds}
+        if asked.json is not None:  # after every source: a long run that is stopped has a result
+            write_json({**result, **counts, "seconds": time.perf_counter() - start, "tasks": tasks}, asked.json)
     for task, rows in tasks.items():
         print(f"{task}: label-only, at most {LOOKS[-1]} queries, {asked.seeds} draws of {DRAWN} probes")
         for row in rows:
             print(f"  {row['suspect']:24} {row['derived']:4} of {row['judged']:4}  {row['queries']:.0f} queries")
-    counts = {"alpha": ALPHA, "looks": list(LOOKS), "drawn": DRAWN, "seeds": asked.seeds}
-    if asked.json is not None:
-        write_json({**result, **counts, "seconds": time.perf_counter() - start, "tasks": tasks}, asked.json)
     return 0
 
 

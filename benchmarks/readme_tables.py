@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md", ROOT / "docs" / "speed.md")
+PAGES = tuple(ROOT / page for page in ("README.md", "docs/measured.md", "docs/verdicts.md", "docs/speed.md"))
 PRESETS = {
     "sac-jc": "cosine and l1 on JPEG probes, as published",
     "robust": "share of the suspect's log-softmax outputs (T = 4, misclassified probes) that no linear function of the "
@@ -33,6 +33,25 @@ GROUNDS = (
     ("siblings, exact, sac-jc", 19), ("null pool, kinds mixed, sac-jc", 0), ("null pool, kinds mixed, robust", 0),
     ("null pool, kinds mixed, calibrated", 0),
 )  # fmt: skip
+#: Attacks of the table of thefts that siblings find, by its rows.
+ATTACKS = {
+    "fine-tuning (all layers, last layer)": ("finetune-all", "finetune-last"),
+    "pruning (fine-pruning, Taylor, magnitude)": ("fine-prune", "prune-taylor", "prune-magnitude"),
+    "extraction by probabilities (T = 1, T = 4)": ("extract-soft-t1", "extract-soft-t4"),
+    "distillation (90 % the source's labels, T = 20)": ("extract-distill",),
+    "extraction by labels": ("extract-labels",),
+    "transfer to other classes (last layer, all layers)": ("transfer-last", "transfer-all"),
+    "Knockoff": ("extract-knockoff",),
+    "adversarial extraction": ("extract-adversarial",),
+    "second-hand extraction, pruned and distilled": ("extract-second-hand", "prune-distill"),
+    "semi-supervised extraction (few labels)": ("extract-jagielski",),
+    "adaptive (correlation, RemovalNet, siblings, mixture)": (
+        "adaptive-correlation", "adaptive-removalnet", "adaptive-siblings", "adaptive-mixture",
+    ),
+    "8 bits, noise on the weights": ("quantize-int8", "weight-noise"),
+}  # fmt: skip
+#: How many of these rows are attacks of the paper.
+PAPER_ROWS = 6
 _TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -142,11 +161,83 @@ def grounds_table() -> str:
     return format_table(["verdict", "honest models accused", *families], rows)
 
 
+def thefts_table() -> str:
+    """Thefts within 5 points of the source's accuracy that the exact sibling test finds, by task."""
+    result = read("evaluation.json")
+    tasks = [source["task"] for source in result["sources"]]
+    known = {
+        row["of"]: row["by_source"]
+        for row in result["found"]
+        if (row["ground"], row["siblings"], row["alpha"], row["probes"]) == ("siblings, exact", 19, 0.05, None)
+        if row["working"]
+    }
+    order = sorted(dict.fromkeys(tasks), key=tasks.index)
+
+    def count(attacks: Sequence[str], task: str | None) -> str:
+        pairs = [pair for name in attacks for of, pair in zip(tasks, known[name], strict=True) if task in (None, of)]
+        return f"{sum(hits for hits, _ in pairs)} of {sum(models for _, models in pairs)}"
+
+    paper = sum(list(ATTACKS.values())[:PAPER_ROWS], ())
+    named = [*list(ATTACKS.items())[:PAPER_ROWS], ("**all of these, the paper's attacks**", paper)]
+    named += [*list(ATTACKS.items())[PAPER_ROWS:], ("**all**", ("all",))]
+    rows = [[name, *(count(attacks, task) for task in (*order, None))] for name, attacks in named]
+    return format_table(["theft", *order, "all"], rows)
+
+
+def percent(share: float | None) -> str:
+    """A share in percent, to one decimal."""
+    return "–" if share is None else f"{100 * share:.1f}".removesuffix(".0")
+
+
+def simulated_table() -> str:
+    """False accusations of the sibling test on invented models, in percent."""
+    rows = []
+    for cell in read("sibling_simulation.json")["cells"]:
+        rates = {(rate["test"], rate["alpha"]): rate["rate"] for rate in cell["rates"]}
+
+        def shown(test: str, *alphas: float, rates: dict[tuple[str, float], float] = rates) -> str:
+            return ", ".join(percent(rates.get((test, alpha))) for alpha in alphas)
+
+        what = f"{cell['form']}, other classes" if cell["other_classes"] else cell["form"]
+        source = {"fresh": "", "best": ", source the best of K + 1", "other recipe": ", siblings of a changed recipe"}
+        tests = [shown(test, 0.01, 0.05, 0.1) for test in ("rank", "max 10", "max 100")]
+        tests.append(shown("max 1000", 0.01, 0.05, 0.1) if not cell["other_classes"] else "–")
+        sources = f"{cell['repetitions']:,}"
+        what += source[cell["source"]]
+        student = shown("student", 0.01, 0.05)
+        rows.append([str(cell["siblings"]), what, sources, percent(cell["tied"]), *tests, student])
+    header = ["K", "outputs", "sources", "tied", "rank", "max-T of 10", "of 100", "of 1,000", "Student's t (1, 5 %)"]
+    return format_table(header, rows)
+
+
+def rotation_table() -> str:
+    """False accusations by Student's t on trained models, every member of a family the source once."""
+    found = {(row["siblings"], row["of"], row["alpha"]): row for row in read("rotation_simulation.json")["rows"]}
+    rows = []
+    for siblings in sorted({key[0] for key in found}):
+
+        def shown(of: str, alpha: float, siblings: int = siblings) -> str:
+            row = found[siblings, of, alpha]
+            return f"{percent(row['share'])} %" if of == "all" else f"{row['hits']} of {row['models']}"
+
+        tests = f"{found[siblings, 'all', 0.05]['models']:,}"
+        low, high = found[siblings, "all", 0.05]["clustered"]
+        at_five = f"{shown('all', 0.05)} [{percent(low)}, {percent(high)}]"
+        others = [shown("all", alpha) for alpha in (0.01, 0.001)]
+        nearest = [shown("nearest", alpha) for alpha in (0.05, 0.01)]
+        rows.append([str(siblings), tests, at_five, *others, *nearest])
+    header = ["K", "tests", "at 5 %", "at 1 %", "at 0.1 %", "nearest, at 5 %", "at 1 %"]
+    return format_table(header, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "demo": demo_table,
     "grounds": grounds_table,
     "presets": presets_table,
+    "rotation": rotation_table,
+    "simulated-siblings": simulated_table,
     "speed": speed_table,
+    "thefts": thefts_table,
 }
 
 

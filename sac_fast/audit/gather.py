@@ -12,7 +12,7 @@ from ..errors import ModelError
 from ..fingerprint import Fingerprint
 from ..formats.identify import identify
 from ..io.files import STORE_DATABASE
-from ..labelled_zoo.folder import INDEX, LabelledZoo, Role
+from ..labelled_zoo.folder import INDEX, LabelledZoo
 from ..models import ModelEntry, list_entries
 from ..store.store import ModelStore
 from ..verify.names import unique_name
@@ -51,7 +51,8 @@ def find_models(case: Case, specs: tuple[ModelSpec, ...], probe_hash: str, role:
         case: the case.
         specs: of the role.
         probe_hash: of the case's probes.
-        role: ``"suspects"`` or ``"independents"``: of a labelled zoo the latter are its independents alone.
+        role: ``"suspects"`` or ``"independents"``: of a labelled zoo the former are its stolen models and its
+            independents, the latter its independents alone.
 
     Raises:
         ModelError: nothing there, or fingerprints of other probes.
@@ -87,9 +88,13 @@ def _of_path(case: Case, spec: ModelSpec, path: Path, probe_hash: str, role: str
             raise ModelError(f"store {spec.path!r} must hold outputs on the case's probes {probe_hash}, got none")
         return
     if (path / INDEX).is_file():
-        of_role: Role | None = "independent" if role == "independents" else None
-        if (members := LabelledZoo.load(path).fingerprints_on(probe_hash, of_role)) is not None:
-            yield from (Found(fp.name, spec, fingerprint=fp, kind=spec.kind or fp.kind) for fp in members.values())
+        zoo = LabelledZoo.load(path)
+        # its source and siblings are evidence, and each is nearest to itself
+        roles = ("independent",) if role == "independents" else ("stolen", "independent")
+        of_roles = {member.name for member in zoo.members if member.role in roles}
+        if (members := zoo.fingerprints_on(probe_hash)) is not None:
+            chosen = [fp for name, fp in members.items() if name in of_roles]
+            yield from (Found(fp.name, spec, fingerprint=fp, kind=spec.kind or fp.kind) for fp in chosen)
             return
         if role == "independents":
             raise ModelError(f"labelled zoo {spec.path!r} must have the case's probes {probe_hash}, got others")

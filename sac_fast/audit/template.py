@@ -74,9 +74,12 @@ _HEAD = """\
 # A case for `sac-fast audit`. It is code: `sac-fast audit CASE --dry-run` lists the modules that it would run
 # and the hosts that it would ask. Paths are relative to this file.
 
-alpha = 0.05            # bound on the probability that an honest suspect is called derived
+alpha = 0.05            # bound on the probability that any honest suspect of the case is called derived
 ground = "auto"         # or "siblings", "null pool", "both": fix it before you look at suspects
 score = "default"       # of the ground
+# family = "apart"      # α / 2 for files and for services each; "together": one family; default: by what can be reached
+# weights = false       # don't compare files of weights, and what they claim, beside the verdicts
+# ancestor = "base.safetensors"   # weights from which both may come
 # kinds = ["same-data"] # kinds that suspects may be of if they are independent; default: all that are usual
 """
 _QUERIES = """\
@@ -90,6 +93,12 @@ _NO_INDEPENDENTS = """\
 # [[independents]]      # models that were certainly made without yours; needed where there are no siblings
 # path = "others/*.onnx"
 # kind = "same-data"    # what they share with your model: see `sac-fast fingerprint --help`
+# [[independents]]      # a service is asked for as many probes as suspects are; so are recorded answers taken
+# service = "public.toml"
+# kind = "other-data"
+# [[packs]]             # answers that somebody else published: see docs/packs.md
+# at = "https://packs.example.org/nulls.pack"
+# hash = "sha256:…"     # from its maker, by another way than the file
 """
 _NO_SUSPECTS = """\
 [[suspects]]            # repeat the table for each: a model file, a folder, a pattern, a fingerprint, a store …

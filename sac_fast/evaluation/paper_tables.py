@@ -36,9 +36,9 @@ def paper_markdown(results: Mapping[str, Any]) -> list[str]:
         everything = _mean(list(row["paper_auc_by_source"].values()))
         table.append([row["statistic"], queries, *by_task, everything])
     lines += format_rows(["statistic", "queries", *tasks, "all sources"], table)
-    for queries in (None, _QUERIES):
-        for row in (row for row in rows if row["queries"] == queries):
-            lines += ["", f"Cells below {TARGET} of {row['statistic']}, {queries or 'all'} queries: {_short(row)}."]
+    for budget in (None, _QUERIES):
+        for row in (row for row in rows if row["queries"] == budget):
+            lines += ["", f"Cells below {TARGET} of {row['statistic']}, {budget or 'all'} queries: {_short(row)}."]
     return [*lines, ""]
 
 

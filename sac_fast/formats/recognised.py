@@ -71,5 +71,5 @@ def refuse_format(format: str, name: str, wanted: str) -> NoReturn:
     """
     if format in WEIGHTS_ONLY:
         refuse("unknown-format", f"{name} must be {wanted}, got {WEIGHTS_ONLY[format]}; open_weights reads its arrays")
-    found, remedy = NOT_READ.get(format, ("something else", ""))
+    found, remedy = NOT_READ.get(format, ("a file whose content is of no known format", ""))
     refuse("unknown-format", f"{name} must be {wanted}, got {found}" + (f"; {remedy}" if remedy else ""))

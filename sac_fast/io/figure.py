@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from ..errors import SacFastError, describe_error
@@ -30,10 +31,19 @@ def make_figure(size: tuple[float, float]) -> Any:
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from matplotlib.figure import Figure as PlainFigure
     except ImportError as error:
         hint = "figures need matplotlib (pip install 'sac-fast[plots]')"
         raise FigureError(f"{hint}, which is not there: {describe_error(error)}") from error
+
+    class Figure(PlainFigure):
+        """A figure that notebooks show, whatever their backend."""
+
+        def _repr_png_(self) -> bytes:
+            content = io.BytesIO()
+            self.savefig(content, format="png", dpi=70)
+            return content.getvalue()
+
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,9 @@ STORE_DATABASE = "zoo.sqlite"
 STORE_APPLICATION_ID = 0x5341435A  # "SACZ"
 #: What the header of a store's file of outputs says that it is.
 STORE_OUTPUTS = "zoo outputs"
+#: Begins each record of a store's segment of outputs: one of the words, length and SHA-256 of the file that follows.
+STORE_RECORD = struct.Struct("<8sQ32s")
+STORE_WORDS = (b"outputs\n", b"removed\n")
 #: What the index of a labelled zoo, zoo.json, says that it is.
 LABELLED_ZOO = "sac_fast labelled zoo"
 

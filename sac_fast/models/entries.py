@@ -137,9 +137,9 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
     outputs: Counter[Path] = Counter()
     unlisted: list[Path] = []
     links: set[Path] = set()
-    may_repeat = False
+    may_repeat = os.path.basename(os.path.realpath(root)) == "blobs"
     for here, folders, files in walk_folder(root, unlisted, links):
-        may_repeat |= os.path.basename(os.path.realpath(here)) == "blobs"
+        may_repeat |= here.name == "blobs"  # no folder behind a link is entered
         store = here if STORE_DATABASE in files and is_store(here) else stores.get(here)
         if store is not None:
             stores |= {here / name: store for name in folders if here != store or name in STORE_FOLDERS}

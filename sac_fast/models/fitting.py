@@ -157,7 +157,7 @@ def states_under(states: Mapping[str, StoredState], key: str | None, name: str) 
         part = part_of(state, inside) if inside != key or not start else None
         if part is not None:
             return {key: part}
-    known = ", ".join(repr(found) for found in [*states][:_SHOWN])
+    known = ", ".join(repr(found) if found else "one without a key" for found in [*states][:_SHOWN])
     refuse("which-weights", f"{name} must hold a state dict under {key!r} (--weights-key), got {known}")
 
 

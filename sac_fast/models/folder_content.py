@@ -15,13 +15,13 @@ from ..formats.identify import identify_open, open_model_file
 from ..formats.limits import Limits
 from ..formats.safetensors import looks_like_safetensors, read_header
 from ..io.container import METADATA_KEY
-from ..io.files import STORE_DATABASE, STORE_OUTPUTS, file_size
+from ..io.files import STORE_DATABASE, STORE_OUTPUTS, STORE_RECORD, STORE_WORDS, file_size
 
 # Texts and pictures that lie beside models; everything else is identified by content when it is opened.
 _TEXTS = (".md", ".txt", ".rst", ".html", ".json", ".toml", ".yaml", ".yml", ".py", ".ipynb", ".log", ".lock", ".sh")
 _NO_MODELS = (*_TEXTS, ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".tmp")
 #: What a store has in its folder: files of its own, and folders of files of outputs.
-STORE_FOLDERS = frozenset({"outputs", "incoming", "quarantine"})
+STORE_FOLDERS = frozenset({"outputs", "segments", "incoming", "quarantine"})
 STORE_FILES = frozenset({STORE_DATABASE, f"{STORE_DATABASE}-wal", f"{STORE_DATABASE}-shm", "writer.lock"})
 # Files that hold no model by the format that `identify` gives, and by the reason for which it refuses them.
 _FORMATS = {
@@ -70,13 +70,24 @@ def is_of_store(path: Path, store: Path) -> bool:
     limits = Limits()
     try:
         with open_model_file(path, limits, root=store) as handle:
-            if not looks_like_safetensors(handle.read(9), file_size(handle)):
+            head = handle.read(_HEAD_BYTES)
+            if _is_segment(head, file_size(handle)):
+                return True
+            if not looks_like_safetensors(head, file_size(handle)):
                 return False
+            handle.seek(0)
             header = read_header(handle, repr(os.fspath(path)), limits)
     except FileFormatError:
         return False
     head = header.metadata.get(METADATA_KEY, "")
     return set(header.tensors) == {"outputs"} and head.endswith(f'"kind":"{STORE_OUTPUTS}"}}')
+
+
+def _is_segment(head: bytes, size: int) -> bool:
+    """Whether a file begins with a record of outputs, by its header and by the file that it says it holds."""
+    start = STORE_RECORD.size
+    word, length, _ = STORE_RECORD.unpack(head[:start]) if len(head) > start else (b"", 0, b"")
+    return word in STORE_WORDS and start + length <= size and looks_like_safetensors(head[start:], length)
 
 
 def _has_rows(handle: BinaryIO) -> bool:

@@ -16,9 +16,9 @@ from .recall import CONFIDENCE, MIN_RECALL, TRIALS, Recall, count_found
 from .vectors import DEFAULT_SIGMA, ByteVectors, as_arrays, draw_order, pack_vectors, views
 
 #: Candidates of the first pass that are tried, one after another, until the recall is large enough; then all entries.
-CANDIDATES = (50, 100, 200, 400)
+CANDIDATES = (25, 50, 100, 200, 400)
 # Candidates by bytes of which the exact distance is computed, beside those that are wanted.
-_SPARE = 4
+_SPARE = 2
 # The same for the sample by which the recall is measured.
 _MORE = 10
 

@@ -100,7 +100,10 @@ def read_folder(folder: StrPath, options: FolderOptions) -> Folder:
     root = Path(folder)
     names, ignored = list_images(root)
     if not names:
-        raise ProbeError(f"folder {str(root)!r} must hold at least one image file, got none ({dict(ignored)})")
+        passed = ", ".join(f"{count:,} passed over: {what}" for what, count in ignored.items())
+        raise ProbeError(
+            f"folder {str(root)!r} must hold at least one image file, got none" + (f" ({passed})" if passed else "")
+        )
     classes = class_names(root, names) if options.labels == "folder" else None
     source: dict[str, Any] = {"type": "folder", "name": root.resolve().name, "ignored": dict(ignored)}
     more: dict[str, Any] = {}

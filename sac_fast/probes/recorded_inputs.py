@@ -175,6 +175,9 @@ def load_probes(path: StrPath) -> Probes:
         format = identify_open(handle, repr(os.fspath(path)), limits)
     if format == "npz":
         return RecordedInputs.from_npz(path)
+    if format not in (_KIND, "probes", "safetensors"):
+        wanted = "a probe file of sac_fast (a safetensors file), or an .npz file of inputs"
+        raise FileFormatError(f"{str(path)!r} must be {wanted}, got another format ({format})")
     return RecordedInputs.load(path) if format == _KIND else ProbeSet.load(path)
 
 

@@ -95,13 +95,12 @@ def scan_models(
 
         >>> import os, tempfile
         >>> import numpy as np
-        >>> from sac_fast import scan_models
         >>> from sac_fast.store import ModelStore
         >>> folder = tempfile.mkdtemp()
         >>> for name in ("mine", "yours"):
         ...     np.save(os.path.join(folder, name), np.random.rand(20, 10))  # recorded outputs: 20 probes, 10 classes
         >>> store = os.path.join(tempfile.mkdtemp(), "store")
-        >>> summary = scan_models(folder, "sha256:" + "0" * 64, store, sources=["mine.npy"], workers=1)
+        >>> summary = sac_fast.scan_models(folder, "sha256:" + "0" * 64, store, sources=["mine.npy"], workers=1)
         >>> summary.done, summary.failed
         (2, 0)
         >>> with ModelStore.open(store, write=False) as opened:

@@ -15,13 +15,12 @@ import contextlib
 import hashlib
 import os
 import stat
-import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..io.files import sync_folder
+from ..io.files import STORE_RECORD, STORE_WORDS, sync_folder
 from .durable import NOT_REGULAR, open_folder, write_all
 
 FOLDER = "segments"
@@ -30,8 +29,8 @@ SUFFIX = ".seg"
 MAX_BLOB = 256 << 10
 # A segment that has grown beyond this gets no more records.
 _FULL = 64 << 20
-_LIVE, _REMOVED = b"outputs\n", b"removed\n"
-_HEAD = struct.Struct("<8sQ32s")
+_LIVE, _REMOVED = STORE_WORDS
+_HEAD = STORE_RECORD
 _MAX_NUMBER = 99_999_999
 _MAX_OPEN = 2  # descriptors that are kept for reading
 

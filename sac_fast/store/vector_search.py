@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..neighbours.search import nearest_vectors
 from ..neighbours.vectors import ByteVectors
+from .neighbour_lists import NOBODY, ROW
 from .stored_rows import StoredRows
 
 # Neighbours by bytes beyond those that are wanted, of which the exact distance is computed.
@@ -18,10 +19,6 @@ _SPARE = 6
 _CANDIDATES = 1_000
 # More queries at once are worth reading all rows into memory.
 _FEW_QUERIES = 16
-
-#: The part of a key in a list that is a row; the key that ends a list of fewer.
-ROW = np.uint64(0xFFFFFFFF)
-NOBODY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 Digests = NDArray[Any]
 

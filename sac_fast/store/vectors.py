@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.progress import track
-from ..neighbours.search import Sample, nearest_vectors
-from ..neighbours.vectors import STEPS, ByteVectors, draw_order, pack_vectors
+from ..neighbours.vectors import draw_order, pack_vectors
+from .neighbour_lists import make_lists
 from .vector_files import (
     DESCRIPTION,
     FOLDER,
@@ -24,14 +24,12 @@ from .vector_files import (
     damaged_vectors,
     name_of,
 )
-from .vector_search import NOBODY, ROW, StoreVectors
+from .vector_search import StoreVectors
 
 if TYPE_CHECKING:
     from .store import ModelStore
 
 _PACKED = 4_096  # models that are packed at a time
-# Additions of a larger share of the models make all lists anew.
-_MAX_ADDED = 0.2
 # Smaller stores are searched at once without them.
 _MIN_PACKED = 1_000
 # Outputs that are no logits or the like are brought to a form before they are compared.
@@ -140,7 +138,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
                 now = _opened(folder, found).whole(store.files.root)
             except ValueError as error:
                 raise damaged_vectors(store.folder, error) from error
-            folder.write_lists(found, _lists(now, None if old is None else old.lists(), found))
+            folder.write_lists(found, make_lists(now, None if old is None else old.lists(), found))
         folder.write("vectors.json", found.to_json())
         folder.clean(keep=("vectors.json", found.near))
         return len(new)
@@ -186,60 +184,6 @@ def _is_as_it_is(outputs: NDArray[Any]) -> bool:
     from ..models.common_form import formed
 
     return formed(torch.from_numpy(outputs)).form in _AS_THEY_ARE
-
-
-def _lists(vectors: ByteVectors, old: NDArray[np.uint64] | None, found: Description) -> NDArray[np.uint64]:
-    """Keys (m, 16) of the nearest of every row; the largest key where there are fewer.
-
-    The number of candidates is chosen, by the recall that is measured with it, where all lists are made; additions use
-    the same number until they are a fifth of the models.
-    """
-    count = len(vectors)
-    before = 0 if old is None else len(old)
-    lists = np.full((count, NEAR), NOBODY)
-    if old is None or count - found.measured > _MAX_ADDED * count:
-        top = min(NEAR, count - 1)
-        found.candidates, found.measured = Sample(vectors, top).choose_candidates(), count
-        near = nearest_vectors(vectors, None, top, candidates=found.candidates)
-        lists[:, :top] = _keys(vectors, near.distances, near.indices)
-        return lists
-    added = vectors[before:]
-    top = min(NEAR, count - 1)
-    near = nearest_vectors(vectors, added, top, candidates=found.candidates, first_query=before)
-    lists[before:, :top] = _keys(vectors, near.distances, near.indices)
-    lists[:before] = _with_added(vectors, old, found.candidates)
-    return lists
-
-
-def _with_added(vectors: ByteVectors, old: NDArray[np.uint64], candidates: int | None) -> NDArray[np.uint64]:
-    """The lists of the first rows with those of the added models that are nearer.
-
-    Few of all candidates of a row are among the added: so many are looked at first, and as many as ever only for rows
-    of which most of these are nearer.
-    """
-    before, count = len(old), len(vectors)
-    added, top = vectors[before:], min(NEAR, count - before)
-    few = None if candidates is None else max(NEAR, -(-4 * candidates * len(added) // count))
-
-    def merge(rows: NDArray[np.int64] | slice, queries: ByteVectors, some: int | None) -> NDArray[np.uint64]:
-        near = nearest_vectors(added, queries, top, candidates=some)
-        joined = np.concatenate([old[rows], _keys(vectors, near.distances, near.indices + before)], axis=1)
-        merged: NDArray[np.uint64] = np.sort(joined, axis=1)[:, :NEAR]
-        return merged
-
-    lists = merge(slice(None), vectors[:before], few)
-    if candidates is not None and few is not None and few < min(candidates, len(added)):
-        is_new = (lists & ROW >= np.uint64(before)) & (lists != NOBODY)
-        crowded = np.flatnonzero(is_new.sum(axis=1) * 4 >= NEAR * 3)
-        if len(crowded):
-            lists[crowded] = merge(crowded, vectors.take(crowded), candidates)
-    return lists
-
-
-def _keys(vectors: ByteVectors, distances: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.uint64]:
-    sums = np.rint(distances * (vectors.n**2 * STEPS / 2)).astype(np.uint64)
-    keys: NDArray[np.uint64] = sums << np.uint64(32) | rows.astype(np.uint64)
-    return keys
 
 
 def remove_vectors(store: ModelStore, probe_hash: str) -> None:

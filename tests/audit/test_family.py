@@ -244,3 +244,28 @@ def test_wrong_keys_are_refused(folder):
     for line in ('family = "all"', 'weights = "yes"', "ancestor = 3"):
         with pytest.raises(FileFormatError, match=line.partition(" ")[0]):
             audit(line + "\n" + HEAD + FILES, "bad.toml")
+
+
+def test_labelled_zoos_are_suspects_and_independents(tmp_path, monkeypatch):
+    from support.labelled_zoos import make_zoo
+
+    monkeypatch.chdir(tmp_path)
+    zoo = make_zoo(tmp_path / "zoo", n=120, siblings=19)
+    probes = zoo.probes[0]
+    head = f"""
+[source]
+path = "zoo/fingerprints/{probes}/{zoo.source.name}.safetensors"
+[probes]
+images = "zoo/probes/{probes}.safetensors"
+[[suspects]]
+path = "zoo"
+"""
+    found = audit(head + '[siblings]\nfolder = "zoo"\n')
+    assert set(found["verdict"]) == {m.name for m in (*zoo.of_role("stolen"), *zoo.of_role("independent"))}
+    assert found["verdict"]["finetune-all-1"] == "derived"
+    thief = f"zoo/fingerprints/{probes}/{zoo.of_role('stolen')[0].name}.safetensors"
+    text = head.replace('path = "zoo"\n', f'path = "{thief}"\n') + '[[independents]]\npath = "zoo"\n'
+    (test,) = audit(text, "pool.toml")["tests"]
+    (pool,) = test["verdicts"]["pool"].values()
+    names = {member.name: member.origin for member in zoo.of_role("independent")}
+    assert pool["null_kinds"].items() <= names.items()

@@ -196,7 +196,7 @@ def test_dali_loader_and_engine(folder, run):
         (["compare", "images"], "exactly one of --severity and --quality"),
         (["compare", "images", "--severity", "3", "--out", "p"], "No such option: --out"),
         (["compare", "images", "--severity", "3", "--mean", "0.5"], "--weights, --model-args, … go with --model"),
-        (["compare", "images", "--severity", "3", "--model", "m:f", "--std", "0"], "std must be above 0"),
+        (["compare", "images", "--severity", "3", "--model", "m:f", "--std", "0"], "--std: must be above 0"),
         (
             ["corrupt", "images", "--corruption", "fog", "--severity", "6", "--out", "p"],
             "--severity': Input should be less than or equal to 5",

@@ -106,7 +106,7 @@ def test_ray_gets_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             return len(sent)
 
     pool = RayPool.__new__(RayPool)
-    pool._task, pool._setup, pool._pixels, pool._running = Task(), b"", None, {}
+    pool._task, pool._setup, pool._block, pool._running = Task(), b"", None, {}
     job = Job(7, ModelEntry("a", Path("models/a.npy"), root=Path("models")))
     pool.submit(job)
     ((header, _),) = FrameReader().feed(sent[0])

@@ -123,8 +123,8 @@ def test_lists_after_additions_by_a_subset_are_those_of_all(tmp_path):
         with VectorFolder(store.files.root, PROBES) as folder:
             after = folder.describe()
         found = open_vectors(store, PROBES)
-    assert (before.candidates, before.measured) == (50, 800)
-    assert (after.candidates, after.measured, after.rows) == (50, 800, 900)
+    assert (before.candidates, before.measured) == (25, 800)
+    assert (after.candidates, after.measured, after.rows) == (25, 800, 900)
     near = nearest_vectors(found.whole(), None, 16)
     lists = found.lists()
     listed = (lists & np.uint64(0xFFFFFFFF)).astype(int)

@@ -108,6 +108,7 @@ def test_a_fingerprint_is_drawn_as_its_correlations(tmp_path):
     image = np.asarray(figure.axes[0].images[0].get_array())
     np.testing.assert_allclose(image, [[1, 0, 0.6], [0, 1, 0.8], [0.6, 0.8, 1]], atol=1e-6)
     assert (tmp_path / "plot.png").stat().st_size > 1000
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
     many = made("many", torch.randn(500, 3, generator=torch.Generator().manual_seed(0))).plot()
     assert many.axes[0].images[0].get_array().shape == (400, 400)
     assert "the first 400 of 500" in many.axes[0].get_xlabel()
