@@ -17,6 +17,7 @@ import sac_fast
 
 TABLE = Path(__file__).with_name("hostile_costs.md")
 ROOT = Path(sac_fast.__file__).parents[1]
+pytestmark = pytest.mark.slow
 HEAD = (
     "| file | bytes on disk | refused as | driver, MB | worker, MB | allowed, MB |\n"
     "| --- | ---: | --- | ---: | ---: | ---: |\n"
