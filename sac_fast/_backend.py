@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 from .errors import BackendError
+from .io.exit_gate import GatedModule
 
 _module: ModuleType | None = None
 _load_error: str | None = None
@@ -16,6 +17,7 @@ except ImportError as error:
     _load_error = str(error)
 
 _instruction_sets: tuple[str, ...] = tuple(_module.instruction_sets()) if _module is not None else ()
+_gated: GatedModule | None = None if _module is None else GatedModule(_module)
 _cuda_architectures: list[str] = [a for a in getattr(_module, "cuda_architectures", "").split(",") if a]
 
 
@@ -24,18 +26,20 @@ def is_compiled() -> bool:
     return _module is not None
 
 
-def compiled(backend: str = "cpu") -> ModuleType:
+def compiled(backend: str = "cpu") -> GatedModule:
     """Return the compiled module with the kernels of `backend`, "cpu" or "cuda".
+
+    The interpreter's end waits for other threads inside of its functions.
 
     Raises:
         BackendError: it is not installed, does not load, or was built without them; the message says why.
     """
-    if _module is None:
+    if _module is None or _gated is None:
         missing = f"the compiled module sac_fast._C, which is missing: {_load_error}"
         raise BackendError(f"backend {backend!r} needs {missing}")
     if backend == "cuda" and not _cuda_architectures:
         raise BackendError("backend 'cuda' needs a build with CUDA (SAC_FAST_CUDA=ON), got one without")
-    return _module
+    return _gated
 
 
 def load_error() -> str | None:

@@ -33,9 +33,9 @@ ORDER = (
     "probes",
     "ops",
     "neighbours",
+    "_backend",
     "formats",
     "io",
-    "_backend",
     "errors _C _search_path",
 )
 RANK = {room: rank for rank, line in enumerate(ORDER) for room in line.split()}

@@ -18,7 +18,7 @@ from .limits import MAX_ONNX_DEPTH, MAX_ONNX_FIELDS, MAX_ONNX_GRAPH_FIELDS, Limi
 _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 _GRAPH = 7
 _MESSAGE_BYTES = 160
-_PACKED = "packed"
+_PACKED, _TEXT = "packed", "text"
 
 
 def looks_like_onnx(handle: BinaryIO) -> bool:
@@ -92,7 +92,7 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
         limits: on the expansion.
 
     Raises:
-        ModelRefusedError: damaged, nested too deeply, or too many fields.
+        ModelRefusedError: damaged, nested too deeply, too many fields, or a text that is no UTF-8.
     """
     budget = len(data) + limits.free_expansion_bytes
     fields = cost = 0
@@ -116,6 +116,9 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
                 # Every number of a packed list ends with a byte below 128.
                 ends = np.frombuffer(data, np.uint8, value, position + more) < 128
                 cost += 8 * int(np.count_nonzero(ends))
+            elif kind == _TEXT:
+                cost += 32 + value
+                _check_text(data[position + more : position + size], name)
             else:
                 cost += _MESSAGE_BYTES
                 if value:
@@ -128,9 +131,21 @@ def check_fields(data: bytes, descriptor: Any, name: str, limits: Limits) -> Non
 
 @functools.cache
 def _schema(message: Any) -> dict[int, Any]:
-    """Of a message's fields those that are messages or lists of varints."""
-    return {
-        field.number: field.message_type or _PACKED
-        for field in message.fields
-        if field.message_type or field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64)
-    }
+    """Of a message's fields those that are messages, texts, or lists of varints."""
+    found: dict[int, Any] = {}
+    for field in message.fields:
+        if field.message_type:
+            found[field.number] = field.message_type
+        elif field.type == field.TYPE_STRING:
+            found[field.number] = _TEXT
+        elif field.type in (field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT64):
+            found[field.number] = _PACKED
+    return found
+
+
+def _check_text(text: bytes, name: str) -> None:
+    """Refuse a text that is no UTF-8: protobuf hands it over as bytes, which nothing that takes a text expects."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        refuse("malformed", f"{name} must hold texts in UTF-8, got {text[:40]!r}", error)

@@ -30,6 +30,7 @@ LIBRARIES = frozenset(
 )
 _SAFE_PATH = "PYTHONSAFEPATH"
 _OWN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+_STANDARD = os.path.join(os.path.dirname(os.path.abspath(os.__file__)), "")
 
 
 class _FolderFinder(MetaPathFinder):
@@ -67,8 +68,12 @@ def _importer() -> str:
 
 
 def _is_library(file: str) -> bool:
-    """Whether a file was installed, and is none of sac_fast's own."""
-    return not file.startswith(_OWN) and not {"site-packages", "dist-packages"}.isdisjoint(file.split(os.sep))
+    """Whether a file was installed or is of the standard library, and is none of sac_fast's own.
+
+    The standard library tries names of other systems, such as ``winreg``.
+    """
+    is_installed = not {"site-packages", "dist-packages"}.isdisjoint(file.split(os.sep))
+    return not file.startswith(_OWN) and (is_installed or file.startswith(_STANDARD))
 
 
 def allow_code_in(folder: StrPath | None) -> None:

@@ -106,7 +106,7 @@ def pack_vectors(
     arrays = as_arrays("outputs", outputs)
     n = arrays[0].shape[0]
     head_bytes, tail_bytes = part_bytes(n, metric)
-    head, tail = _empty(len(arrays), head_bytes), _empty(len(arrays), tail_bytes)
+    head, tail = empty_rows(len(arrays), head_bytes), empty_rows(len(arrays), tail_bytes)
     threads, instructions = _backend.cpu_threads(), _backend.cpu_instruction_set()
     _backend.compiled().pack_bytes_cpu(
         *(views(arrays), metric, sigma, order.ctypes.data, len(order), HEAD_BYTES),
@@ -156,7 +156,7 @@ def _whole_lines(size: int) -> int:
     return -(-size // _LINE) * _LINE
 
 
-def _empty(rows: int, row_bytes: int) -> Bytes:
+def empty_rows(rows: int, row_bytes: int) -> Bytes:
     """Uninitialised bytes on the boundary of a cache line."""
     memory = np.empty(rows * row_bytes + _LINE, np.uint8)
     start = -memory.ctypes.data % _LINE
@@ -164,6 +164,6 @@ def _empty(rows: int, row_bytes: int) -> Bytes:
 
 
 def _aligned(rows: Bytes) -> Bytes:
-    found = _empty(*rows.shape)
+    found = empty_rows(*rows.shape)
     found[:] = rows
     return found

@@ -12,9 +12,9 @@ from torch import Tensor
 from .. import _backend
 from ..errors import BackendError
 from ..io.choices import VectorMetric
+from ..io.exit_gate import gated
 from . import reference
 from .arguments import BACKENDS, check_choice, finite_rows, result_dtype
-from .exit_gate import gated
 from .table import OPS, Op
 
 Result = TypeVar("Result")
@@ -65,7 +65,13 @@ def register(
     _library.impl(name, kernel, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"sac_fast::{name}", fake_kernel, lib=_library)
     overload: Callable[..., Result] = getattr(torch.ops.sac_fast, name).default
-    return gated(overload)
+    # Torch takes its ops away while the interpreter ends, so threads must not be on their way into one either.
+    outside_of_the_end = gated(overload)
+
+    def call(*arguments: Any) -> Result:
+        return overload(*arguments) if torch.compiler.is_compiling() else outside_of_the_end(*arguments)
+
+    return call
 
 
 def register_gradient(name: str, gradient: Callable[..., tuple[Tensor, Tensor]], check: Callable[..., None]) -> None:

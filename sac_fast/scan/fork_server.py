@@ -20,11 +20,14 @@ from .named_modules import FORK_SERVER_MAIN
 from .sandbox import scrubbed
 
 _MAX_MESSAGE_BYTES = 1 << 16
+_CLOSE_SECONDS = 1.0
 # The search path comes as an argument: a process that looked into the current folder first, as `python -m` does,
 # would import untrusted files there.
 _MODULE, _, _FUNCTION = FORK_SERVER_MAIN.partition(":")
+# The process dies with the scan from its first moment on (PR_SET_PDEATHSIG), not only once its imports are done.
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
+    "import ctypes, json, sys; getattr(ctypes.CDLL(None), 'prctl', print)(1, 9, 0, 0, 0); "
+    "sys.path[:] = json.loads(sys.argv[3]); "
     f"from {_MODULE} import {_FUNCTION}; {_FUNCTION}(int(sys.argv[1]), int(sys.argv[2]))"
 )
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SAC_FAST_NUM_THREADS")
@@ -118,11 +121,15 @@ class ForkServer:
         last = lines[-1] if lines else "?"
         return ScanError(f"the process that forks workers must keep running, got its end: {last}")
 
-    def close(self) -> None:
-        """End the process, and with it all workers."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the process, and with it all workers.
+
+        Args:
+            wait: let it end its workers and their children; False: it has none.
+        """
         self.control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=2)
+            self._process.wait(timeout=_CLOSE_SECONDS if wait else 0)
         self._process.kill()
         self._process.wait()
         self._errors.close()

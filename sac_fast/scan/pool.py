@@ -87,7 +87,7 @@ class WorkerPool:
         self._draining = True
         self._queue.clear()
         for worker in self._workers:
-            while len(worker.attempts) > 1:
+            while len(worker.attempts) > (worker.pid is not None):  # a process that is not there yet runs nothing
                 worker.attempts.pop()
 
     def poll(self, seconds: float) -> list[tuple[Job, RunResult]]:
@@ -110,7 +110,7 @@ class WorkerPool:
         for worker in self._workers:
             worker.connection.close()
         self._workers.clear()
-        self._server.close()
+        self._server.close(wait=self._ready)  # until then it has no workers
         self._selector.close()
 
     # --- dispatch -----------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -14,11 +16,16 @@ from typing import Any
 from ..models.listing import Listing
 
 
+class _StoppedError(Exception):
+    """What ends work that nobody needs to wait for."""
+
+
 class StopSignals:
     """Records SIGINT and SIGTERM while a scan runs; the second one raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._at_once = False
         self._since = math.inf
         self._previous: dict[int, Any] = {}
 
@@ -37,6 +44,18 @@ class StopSignals:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
         self._since = time.monotonic()
+        if self._at_once:
+            raise _StoppedError
+
+    def run_until_signal(self, work: Callable[[], object]) -> None:
+        """Run what the next scan does again, and which may take longer than a stop: the first signal ends it."""
+        with contextlib.suppress(_StoppedError):
+            try:
+                self._at_once = True
+                if self.received is None:
+                    work()
+            finally:
+                self._at_once = False
 
     def is_over(self, seconds: float) -> bool:
         """Whether the first signal came longer ago than this."""

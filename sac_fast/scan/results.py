@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -122,17 +122,13 @@ class ResultWriter:
         pairs = ((key, distance) for key, distance in zip(keys, distances, strict=True) if distance is not None)
         self._store.add_distances(source, self._compared.metric, self._compared.comparison, pairs)
 
-    def add_missing_distances(
-        self, names: Container[str], probe_hash: str, stopped: Callable[[], object] = bool
-    ) -> None:
-        """Add the missing distances of models that were in the store already, until all are there or it is stopped."""
+    def add_missing_distances(self, names: Container[str], probe_hash: str) -> None:
+        """Add the missing distances of models that were in the store already."""
         for source in self._compared.sources:
             records = self._store.records(probe_hash, "done")
             keys = (r.key for r in records if r.name in names and r.n == len(source))
             missing = self._store.missing_distances(source, self._compared.metric, self._compared.comparison, keys)
             for start in range(0, len(missing), _MAX_BATCH):
-                if stopped():
-                    return
                 some = missing[start : start + _MAX_BATCH]
                 distances = self._distances(source, [self._store.outputs(self._record(key)) for key in some])
                 with self._timed("store"):

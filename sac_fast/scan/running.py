@@ -118,15 +118,13 @@ class RunningScan:
             with contextlib.closing(writer):
                 if first is not None:
                     self._run_jobs(itertools.chain([first], jobs), writer)
-                if not self.signals.received:
-                    known = self.known.union(compared)
-                    writer.add_missing_distances(known, self.probe_hash, lambda: self.signals.received)
+                known = self.known.union(compared)
+                self.signals.run_until_signal(lambda: writer.add_missing_distances(known, self.probe_hash))
                 self.phases.update(writer.seconds)
         self._write_tags()
-        if not self.signals.received:
-            start = time.perf_counter()
-            keep_vectors(self.store, self.probe_hash, has_new=first is not None)
-            self.phases.update({"store": time.perf_counter() - start})
+        start, has_new = time.perf_counter(), first is not None
+        self.signals.run_until_signal(lambda: keep_vectors(self.store, self.probe_hash, has_new=has_new))
+        self.phases.update({"store": time.perf_counter() - start})
 
     def _run_jobs(self, jobs: Iterator[Job], writer: ResultWriter) -> None:
         """Submit jobs, take their results, write them."""

@@ -12,21 +12,19 @@ import hashlib
 import os
 import secrets
 import stat
-import threading
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..io.files import stored_bytes, sync_folder
 from .codec import decode
 from .durable import NOT_REGULAR, open_folder, write_all, write_new
+from .own_memory import read_whole
 from .records import ResultKey, is_digest
 from .segments import Segments, checked_place
 
@@ -36,39 +34,12 @@ INCOMING = "incoming"
 ADDITION = "addition.json"
 SUFFIX = ".safetensors"
 
-# Files are read, so that the bytes that were hashed are those that are used. Beyond this share of the machine's memory
-# held by larger ones, those are mapped: the system may drop their pages, and whoever shortens such a file meanwhile
-# ends the process by SIGBUS.
-_READ_SHARE = 0.25
-_MIN_MAPPED_BYTES = 1 << 20
+# Larger files are read into memory that the system may write out.
+_MIN_LARGE_BYTES = 1 << 20
 #: Largest file, with its header: four times what a worker may send.
 MAX_OUTPUTS_BYTES = 4 << 30
 # A journaling file system commits concurrent fsyncs together: 64 threads are many times as fast as one.
 _MAX_WRITERS = 64
-
-
-class _HeldBytes:
-    """Memory for the bytes of large files, as long as there is little of it."""
-
-    def __init__(self) -> None:
-        self._left = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * _READ_SHARE)
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> NDArray[np.uint8] | None:
-        with self._lock:
-            if size > self._left:
-                return None
-            self._left -= size
-        taken = np.empty(size, np.uint8)
-        weakref.finalize(taken, self._give_back, size)  # once no tensor shares it any more
-        return taken
-
-    def _give_back(self, size: int) -> None:
-        with self._lock:
-            self._left += size
-
-
-_held = _HeldBytes()
 
 
 class OutputFiles:
@@ -162,7 +133,7 @@ class OutputFiles:
             values: of their place in a segment; None: a file of their own.
 
         Returns:
-            The result's key and its outputs; large ones beyond a quarter of the memory are mapped, copy on write.
+            The result's key and its outputs, in memory of our own.
 
         Raises:
             FileNotFoundError: it does not exist.
@@ -197,20 +168,11 @@ class OutputFiles:
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError("it must be a regular file, got a folder, a pipe or a device")
             handle = stack.enter_context(os.fdopen(descriptor, "rb", closefd=False))
-            if found.st_size < _MIN_MAPPED_BYTES:
-                return handle.read(_MIN_MAPPED_BYTES)
+            if found.st_size < _MIN_LARGE_BYTES:
+                return handle.read(_MIN_LARGE_BYTES)
             if found.st_size > MAX_OUTPUTS_BYTES or stored_bytes(handle) < found.st_size:
                 raise ValueError(f"it must have at most {MAX_OUTPUTS_BYTES:,} bytes and no holes")
-            if (held := _held.take(found.st_size)) is not None:
-                return held.data[: handle.readinto(held.data)]
-            import torch  # commands that read small outputs start without it
-
-            # Not mmap.mmap, which keeps a descriptor open for each file: a process has about a thousand of them.
-            try:
-                mapped = torch.from_file(f"/dev/fd/{descriptor}", shared=False, size=found.st_size, dtype=torch.uint8)
-            except RuntimeError:  # Linux allows 65,530 mappings per process
-                return memoryview(bytearray(handle.read()))
-            return mapped.numpy().data
+            return read_whole(descriptor, found.st_size, self.root).data
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete files; missing ones are ignored.

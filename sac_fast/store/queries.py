@@ -119,7 +119,7 @@ class ModelQueries(Additions):
             last = (rows[-1][0], rows[-1][1])
 
     def outputs(self, record: ModelRecord) -> torch.Tensor:
-        """A model's outputs ``(n, k)`` on the CPU, after checking the hash of their file; large ones are mapped.
+        """A model's outputs ``(n, k)`` on the CPU, after checking the hash of their file.
 
         Raises:
             StoreError: the record has none, or the file is missing, damaged, or cannot be read now.

@@ -30,7 +30,7 @@ class StoredOutputs:
 
 
 def stored_outputs(store: ModelStore, probe_hash: str | None = None, *, progress: bool = False) -> StoredOutputs:
-    """Read the outputs of all models on one probe set; large ones are mapped, not read.
+    """Read the outputs of all models on one probe set.
 
     Args:
         store: open for reading.

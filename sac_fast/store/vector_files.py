@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import mmap
 import os
 import secrets
 import stat
@@ -29,6 +28,7 @@ from ..io.choices import VectorMetric
 from ..io.hashing import canonical_json
 from ..neighbours.vectors import count_entries, part_bytes
 from .durable import open_folder, write_all, write_new
+from .stored_rows import StoredRows
 
 FOLDER = "vectors"
 METRIC: VectorMetric = "cosine"
@@ -168,24 +168,17 @@ class VectorFolder:
             raise ValueError(f"{DESCRIPTION} must have at most {_MAX_DESCRIPTION:,} bytes")
         return Description.from_json(data)
 
-    def map(self, name: str, rows: int, row_bytes: int) -> NDArray[np.uint8]:
-        """The first rows of a file, read only.
+    def rows(self, name: str, rows: int, row_bytes: int) -> StoredRows:
+        """The first rows of a file.
 
         Raises:
             ValueError: it is missing or too short.
         """
-        if rows * row_bytes == 0:
-            return np.empty((rows, row_bytes), np.uint8)
-        with contextlib.ExitStack() as stack:
-            try:
-                opened = stack.enter_context(self.open(name))
-            except FileNotFoundError:
-                raise ValueError(f"{name} must be there") from None
-            size = os.fstat(opened).st_size
-            if size < rows * row_bytes:
-                raise ValueError(f"{name} must have {rows * row_bytes:,} bytes, got {size:,}")
-            mapped = mmap.mmap(opened, rows * row_bytes, access=mmap.ACCESS_READ)
-        return np.frombuffer(mapped, np.uint8).reshape(rows, row_bytes)
+        try:
+            with self.open(name) as opened:
+                return StoredRows(opened, name, rows, row_bytes)
+        except FileNotFoundError:
+            raise ValueError(f"{name} must be there") from None
 
     def order(self, n: int) -> NDArray[np.int32]:
         """The order of the entries.
@@ -194,7 +187,7 @@ class VectorFolder:
             ValueError: it is no order.
         """
         entries = count_entries(n, METRIC)
-        order = self.map("order.i32", entries, 4).view("<i4").ravel().astype(np.int32)
+        order = self.rows("order.i32", entries, 4).read(0, entries).view("<i4").ravel().astype(np.int32)
         if not np.array_equal(np.sort(order), np.arange(entries)):
             raise ValueError("order.i32 must hold every entry once")
         return order
@@ -243,18 +236,21 @@ class VectorFolder:
             ValueError: they differ from those that were written.
         """
         self.order(found.n)
-        files = {name: self.map(name, found.rows, size) for name, size in found.row_bytes.items()}
+        files = [self.rows(name, found.rows, size) for name, size in found.row_bytes.items()]
         first = 0
         for rows, expected in found.segments:
             digest = hashlib.sha256()
-            for rows_of_file in files.values():
-                digest.update(rows_of_file[first : first + rows].data)
+            for file in files:
+                for _, block in file.blocks(first, first + rows):
+                    digest.update(block.data)
             if digest.hexdigest() != expected:
                 raise ValueError(f"rows {first} … {first + rows - 1} must have the hash {expected}")
             first += rows
         if found.near is not None:
-            lists = self.map(found.near, found.rows, NEAR * 8)
-            if hashlib.sha256(lists.data).hexdigest() != found.near_hash:
+            digest = hashlib.sha256()
+            for _, block in self.rows(found.near, found.rows, NEAR * 8).blocks():
+                digest.update(block.data)
+            if digest.hexdigest() != found.near_hash:
                 raise ValueError(f"{found.near} must have the hash {found.near_hash}")
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..io.progress import track
-from ..neighbours.search import nearest_vectors
-from ..neighbours.vectors import ByteVectors, draw_order, pack_vectors
-from .neighbour_lists import NOBODY, ROW, make_lists
+from ..neighbours.vectors import draw_order, pack_vectors
+from .neighbour_lists import make_lists
 from .vector_files import (
     DESCRIPTION,
     FOLDER,
@@ -26,89 +24,17 @@ from .vector_files import (
     damaged_vectors,
     name_of,
 )
+from .vector_search import StoreVectors
 
 if TYPE_CHECKING:
     from .store import ModelStore
 
 _PACKED = 4_096  # models that are packed at a time
-# Neighbours by bytes beyond those that are wanted, of which the exact distance is computed.
-_SPARE = 6
-# Candidates of one query: its sweep over the subset takes far longer than ranking them.
-_CANDIDATES = 1_000
 # Smaller stores are searched at once without them.
 _MIN_PACKED = 1_000
 # Outputs that are no logits or the like are brought to a form before they are compared.
 _AS_THEY_ARE = ("logits", "similarities", "embeddings")
 _FEW_ROWS = 16
-
-Digests = NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class StoreVectors:
-    """The vectors of one probe set, mapped, not read.
-
-    Attributes:
-        digests: (m,) of the results, 32 bytes each.
-        vectors: (m, …) their correlations.
-        near: (m, 16) keys of the nearest rows; None where there are none.
-        as_they_are: whether all outputs are compared as they are.
-    """
-
-    digests: Digests
-    vectors: ByteVectors
-    near: NDArray[np.uint64] | None
-    as_they_are: bool
-
-    def nearest(self, rows: NDArray[np.int64], top: int, dead: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The nearest rows of some by their bytes: from the lists, else by a sweep.
-
-        Args:
-            rows: (q,) whose neighbours are wanted.
-            top: number of neighbours.
-            dead: (m,) rows that are left out.
-
-        Returns:
-            (q, top + 6) rows, ascending by distance; the last six, and those that there are not, may be -1.
-
-        Raises:
-            ValueError: damaged lists.
-        """
-        alive = len(dead) - int(dead.sum()) - 1  # without itself
-        wanted = min(top + _SPARE, alive)
-        found = np.full((len(rows), wanted), -1)
-        swept = np.ones(len(rows), np.bool_)
-        if self.near is not None:
-            keys = self.near[rows]
-            listed = (keys & ROW).astype(np.int64)
-            is_there = keys != NOBODY
-            if (listed[is_there] >= len(dead)).any():
-                raise ValueError("lists must name rows that there are")
-            is_there[is_there] = ~dead[listed[is_there]]
-            # Two beyond `top`, since the order by bytes is not quite that by exact distances.
-            swept = is_there.sum(axis=1) < min(top + 2, alive)
-            found = _to_the_left(listed, is_there, found)
-        if swept.any():
-            found[swept] = self._sweep(rows[swept], wanted, dead)
-        return found
-
-    def _sweep(self, rows: NDArray[np.int64], wanted: int, dead: NDArray[np.bool_]) -> NDArray[np.int64]:
-        queries = self.vectors.take(rows)
-        for more in (min(int(dead.sum()), _SPARE), int(dead.sum())):
-            count = min(wanted + more + 1, len(self.vectors))
-            near = nearest_vectors(self.vectors, queries, count, candidates=max(_CANDIDATES, 2 * count))
-            is_there = ~dead[near.indices] & (near.indices != rows[:, None])
-            if (is_there.sum(axis=1) >= wanted).all():
-                break
-        return _to_the_left(near.indices, is_there, np.full((len(rows), wanted), -1))
-
-
-def _to_the_left(values: NDArray[np.int64], kept: NDArray[np.bool_], empty: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The kept values of each row in their order, as many as there is room for."""
-    order = np.argsort(~kept, axis=1, kind="stable")[:, : empty.shape[1]]
-    chosen = np.take_along_axis(values, order, 1)
-    empty[:, : order.shape[1]] = np.where(np.take_along_axis(kept, order, 1), chosen, -1)
-    return empty
 
 
 def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
@@ -120,7 +46,7 @@ def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
     try:
         with VectorFolder(store.files.root, probe_hash) as folder:
             found = folder.describe()
-            return None if found is None or not found.rows else _mapped(folder, found)
+            return None if found is None or not found.rows else _opened(folder, found)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -177,7 +103,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
         found, old = None, None
         with contextlib.suppress(ValueError, FileNotFoundError):  # damaged vectors are made anew
             found = None if rebuild else folder.describe()
-            old = None if found is None else _mapped(folder, found)
+            old = None if found is None else _opened(folder, found)
         known = set() if old is None else set(old.digests.tolist())
         names = {
             bytes.fromhex(digest): name
@@ -199,7 +125,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
             order = draw_order(first.n, METRIC)
             folder.write("order.i32", order.astype("<i4").data.cast("B"))
         else:
-            order = old.vectors.order
+            order = old.order
         counts = store.rows(
             "SELECT DISTINCT r.n FROM models m JOIN results r ON r.digest = m.digest WHERE m.probe_hash = ?", probe_hash
         )
@@ -208,20 +134,21 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
         for start in track(range(0, len(new), _PACKED), "packing vectors", enabled=progress):
             found = _append(store, folder, found, order, new[start : start + _PACKED], names, probe_hash)
         if found.rows > 1 and found.as_they_are:
-            now = _mapped(folder, found)
-            folder.write_lists(found, make_lists(now.vectors, None if old is None else old.near, found))
+            try:
+                now = _opened(folder, found).whole(store.files.root)
+            except ValueError as error:
+                raise damaged_vectors(store.folder, error) from error
+            folder.write_lists(found, make_lists(now, None if old is None else old.lists(), found))
         folder.write("vectors.json", found.to_json())
         folder.clean(keep=("vectors.json", found.near))
         return len(new)
 
 
-def _mapped(folder: VectorFolder, found: Description) -> StoreVectors:
-    head, tail, digests = (folder.map(name, found.rows, size) for name, size in found.row_bytes.items())
-    near = None
-    if found.near is not None:
-        near = folder.map(found.near, found.rows, NEAR * 8).view("<u8")
-    vectors = ByteVectors(found.n, folder.order(found.n), head, tail)
-    return StoreVectors(digests.view("V32").ravel().astype("V32"), vectors, near, found.as_they_are)
+def _opened(folder: VectorFolder, found: Description) -> StoreVectors:
+    head, tail, digests = (folder.rows(name, found.rows, size) for name, size in found.row_bytes.items())
+    near = None if found.near is None else folder.rows(found.near, found.rows, NEAR * 8)
+    known = digests.read(0, found.rows).view("V32").ravel()
+    return StoreVectors(found.n, folder.order(found.n), known, head, tail, near, found.as_they_are)
 
 
 def _append(

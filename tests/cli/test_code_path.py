@@ -26,6 +26,7 @@ ROOT = Path(code_path.__file__).parents[2]
 TRAPS = (
     *("PIL", "cv2", "h5py", "matplotlib", "numpy", "nvidia", "onnx", "onnxruntime", "pandas", "pyarrow", "ray"),
     *("safetensors", "skimage", "timm", "torch", "json", "random", "typing", "typer", "rich"),
+    *("_winapi", "java", "msvcrt", "winreg"),  # which the standard library tries
 )
 TRAP = "open({!r}, 'a').close()\nraise ImportError('a trap')\n"
 MODELS = """
@@ -91,6 +92,21 @@ def test_a_named_callable_is_found_and_an_absent_library_is_not(folder):
         "--architecture", "timm:resnet18", code=1,
     )  # fmt: skip
     assert "No module named 'timm'" in text
+
+
+def test_what_the_standard_library_tries_is_not_found(folder):
+    program = (
+        "import sys\n"
+        "from sac_fast.models.code_path import allow_code_in\n"
+        "allow_code_in('.')\n"
+        "for name in ('mimetypes', 'subprocess', 'multiprocessing.connection', 'uuid'):\n"
+        "    sys.modules.pop(name, None)\n"
+        "    __import__(name)\n"
+        "import beside_models\n"
+    )
+    subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True
+    )
 
 
 def test_the_module_run_by_name_is_no_way_round(folder):

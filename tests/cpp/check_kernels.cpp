@@ -13,6 +13,7 @@
 #include "cpu/detail/parallel.h"
 #include "definition.h"
 #include "expect.h"
+#include "jpeg_scratch.h"
 #include "sac/correlation_distance.h"
 #include "sac/correlation_distance_weighted.h"
 #include "sac/correlation_distances.h"
@@ -240,6 +241,16 @@ void jpeg_roundtrip() {
   }
 }
 
+void jpeg_scratch_memory() {
+  expect(jpeg_scratch::does_not_matter(sac::jpeg_kernels_portable), "jpeg_scratch_memory: it matters (portable)");
+#ifdef SAC_X86_64
+  if (sac::has_instruction_set(InstructionSet::avx2))
+    expect(jpeg_scratch::does_not_matter(sac::jpeg_kernels_avx2), "jpeg_scratch_memory: it matters (avx2)");
+  if (sac::has_instruction_set(InstructionSet::avx512))
+    expect(jpeg_scratch::does_not_matter(sac::jpeg_kernels_avx512), "jpeg_scratch_memory: it matters (avx512)");
+#endif
+}
+
 void byte_vectors() {
   for (const auto& options : options_of_each_set()) expect(byte_vectors_are_right(options), "byte_vectors: wrong");
 }
@@ -264,6 +275,7 @@ constexpr Check kChecks[] = {SAC_OP_CHECK(correlation_distance),
                              SAC_CHECK(nearest_vectors),
                              SAC_CHECK(byte_vectors),
                              SAC_CHECK(jpeg_roundtrip),
+                             SAC_CHECK(jpeg_scratch_memory),
                              SAC_CHECK(parallel_for),
                              SAC_CHECK(not_finite)};
 

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from PIL import Image
 from support import hostile_arrays, hostile_onnx, hostile_safetensors, hostile_torch
-from support.store_models import result
+from support.store_models import PROBES, result
 from torch import nn
 
 from sac_fast import Fingerprint, ProbeSet, save_weights
 from sac_fast.packs.make import make_pack
 from sac_fast.store import ModelStore
+from sac_fast.store.codec import encode
+from sac_fast.store.vectors import update_vectors
 
 _MAX_SEED_BYTES = 1 << 16
 
@@ -132,16 +134,18 @@ def packs() -> list[bytes]:
 
 
 def store() -> list[bytes]:
-    """The database of a store, then a file of its outputs."""
+    """The database of a store, a segment of outputs, what describes its packed vectors, and a file of outputs."""
 
     def make(folder: Path) -> None:
         with ModelStore.open(folder / "s", write=True, create=True) as opened:
             opened.add_results([result(1), result(2)])
+            update_vectors(opened, PROBES)
         for path in folder.rglob("*"):
-            if path.name.startswith(("writer", "zoo.sqlite-")):
+            if path.is_file() and path.suffix not in (".sqlite", ".seg", ".json"):
                 path.unlink()
 
-    return sorted(_files(make), key=lambda content: not content.startswith(b"SQLite"))
+    key, _, outputs = result(1)
+    return [*_files(make), encode(key, outputs)]
 
 
 def images() -> list[bytes]:

@@ -1,11 +1,11 @@
 """What is fuzzed: for each reader its seeds and how a file is put to it.
 
-A target may refuse a file by an error of sac_fast; every other error is a fault.
+A target may refuse a file by an error of sac_fast, inside of `Outcomes.attempt`; every other error is a fault.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from support.store_models import PROBES, result
 
 from sac_fast import Fingerprint, ProbeSet
-from sac_fast.errors import SacFastError
 from sac_fast.formats.weights.opening import open_weights
 from sac_fast.io.container import save_container
 from sac_fast.io.hashing import content_hash
@@ -26,8 +26,10 @@ from sac_fast.packs.pack import ROLES, pack_of, read_pack
 from sac_fast.probes import verify_probes
 from sac_fast.probes.image import read_image
 from sac_fast.store import ModelStore, check_store
+from sac_fast.store.vectors import open_vectors, update_vectors
 
 from . import seeds
+from .outcomes import Outcomes
 
 _MAX_ARRAYS = 20
 
@@ -38,22 +40,22 @@ class Target:
 
     Attributes:
         seeds: makes the files to begin with.
-        read: takes the content of a file and an empty folder.
+        read: takes the content of a file, an empty folder, and where to count what becomes of it.
     """
 
     seeds: Callable[[], list[bytes]]
-    read: Callable[[bytes, Path], Any]
+    read: Callable[[bytes, Path, Outcomes], Any]
 
 
-def _model(content: bytes, folder: Path) -> None:
+def _model(content: bytes, folder: Path, outcomes: Outcomes) -> None:
     path = folder / "model"
     path.write_bytes(content)
-    with contextlib.suppress(SacFastError), open_model(ModelEntry("model", path, "torch.nn:Linear", _SIZES)) as model:
+    with outcomes.attempt(), open_model(ModelEntry("model", path, "torch.nn:Linear", _SIZES)) as model:
         assert model.model_hash
-    with contextlib.suppress(SacFastError), open_model(ModelEntry("model", path)) as model:
+    with outcomes.attempt(), open_model(ModelEntry("model", path)) as model:
         if model.recorded:
             assert model.run(None).ndim == 2
-    with contextlib.suppress(SacFastError), open_weights(path) as weights:
+    with outcomes.attempt(), open_weights(path) as weights:
         for array in weights.arrays[:_MAX_ARRAYS]:
             array.read()
 
@@ -61,23 +63,23 @@ def _model(content: bytes, folder: Path) -> None:
 _SIZES = {"in_features": 3, "out_features": 2}
 
 
-def _manifest(content: bytes, folder: Path) -> None:
+def _manifest(content: bytes, folder: Path, outcomes: Outcomes) -> None:
     for name in ("zoo.toml", "zoo.csv", "zoo.json"):
         path = folder / name
         path.write_bytes(content)
-        with contextlib.suppress(SacFastError):
+        with outcomes.attempt():
             read_manifest(path, ModelEntry("default", path), asked=False)
 
 
-def _container(content: bytes, folder: Path) -> None:
+def _container(content: bytes, folder: Path, outcomes: Outcomes) -> None:
     path = folder / "sealed"
     path.write_bytes(content)
     for load in (Fingerprint.load, ProbeSet.load):
-        with contextlib.suppress(SacFastError):
+        with outcomes.attempt():
             load(path)
 
 
-def _provenance(content: bytes, folder: Path) -> None:
+def _provenance(content: bytes, folder: Path, outcomes: Outcomes) -> None:
     """What says anything about itself, in a file whose seal is right."""
     try:
         said = json.loads(content)
@@ -89,51 +91,64 @@ def _provenance(content: bytes, folder: Path) -> None:
         save_container(folder / "print", "fingerprint", {"outputs": np.ones((4, 3))}, {"provenance": said})
     except (ValueError, RecursionError):  # what JSON cannot hold, or no file of ours
         return
-    with contextlib.suppress(SacFastError):
+    with outcomes.attempt():
         verify_probes(ProbeSet.load(folder / "probes"), folder)
-    with contextlib.suppress(SacFastError):
+    with outcomes.attempt():
         repr(Fingerprint.load(folder / "print"))
 
 
-def _pack(content: bytes, folder: Path) -> None:
+def _pack(content: bytes, folder: Path, outcomes: Outcomes) -> None:
     """What a pack says of itself and its members, in a file whose seal is right."""
     path = folder / "pack"
     try:
         save_container(path, "pack", {"0": np.ones((4, 3))}, json.loads(content))
     except (ValueError, TypeError, RecursionError):  # what JSON cannot hold, or no object
         return
-    with contextlib.suppress(SacFastError), path.open("rb") as handle:
+    with outcomes.attempt(), path.open("rb") as handle:
         arrays, about = read_pack(handle, "pack")
         made = pack_of(about, [torch.from_numpy(array) for array in arrays.values()], "pack", "sha256:" + "0" * 64)
         for role in ROLES:
             repr(made.fingerprints(role))
 
 
-def _store(content: bytes, folder: Path) -> None:
-    from support.store_models import result
-
+def _store(content: bytes, folder: Path, outcomes: Outcomes) -> None:
+    """A database, a segment, a description of packed vectors, or a file of outputs under the name of its hash."""
     place = folder / "store"
     with ModelStore.open(place, write=True, create=True) as opened:
-        opened.add_results([result(1)])
+        opened.add_results([result(1), result(2)])
+        if content.startswith(b"{"):
+            update_vectors(opened, PROBES)
     if content.startswith(b"SQLite"):
         (place / "zoo.sqlite").write_bytes(content)
         for name in ("zoo.sqlite-wal", "zoo.sqlite-shm"):
             (place / name).unlink(missing_ok=True)
+    elif content.startswith(b"{"):
+        next(place.rglob("vectors.json")).write_bytes(content)
+    elif content.startswith((b"outputs\n", b"removed\n")):
+        next((place / "segments").iterdir()).write_bytes(content)
     else:
-        (output,) = (place / "outputs").rglob("*.safetensors")
-        output.write_bytes(content)
-    with contextlib.suppress(SacFastError), ModelStore.open(place, write=False) as opened:
+        digest = hashlib.sha256(content).hexdigest()
+        (place / "outputs" / digest[:2]).mkdir(exist_ok=True)
+        (place / "outputs" / digest[:2] / f"{digest}.safetensors").write_bytes(content)
+    with outcomes.attempt(), ModelStore.open(place, write=False) as opened:
         for record in opened.records():
-            with contextlib.suppress(SacFastError):
+            with outcomes.attempt():
                 opened.outputs(record)
-    with contextlib.suppress(SacFastError):
+        with outcomes.attempt():
+            found = open_vectors(opened, PROBES)
+            if found is not None:
+                found.nearest(np.array([0]), 1, np.zeros(len(found.digests), bool))
+    with outcomes.attempt():
         check_store(place)
+    with outcomes.attempt():
+        check_store(place, repair=True)
+        assert check_store(place).clean
 
 
-def _image(content: bytes, folder: Path) -> None:
+def _image(content: bytes, folder: Path, outcomes: Outcomes) -> None:
     path = folder / "image.png"
     path.write_bytes(content)
-    with contextlib.suppress(SacFastError):
+    with outcomes.attempt():
         read_image(path)
 
 

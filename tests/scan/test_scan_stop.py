@@ -5,11 +5,16 @@ import signal
 import threading
 import time
 
+import pytest
+import torch
 from onnx import helper
 from support.hostile_onnx import loop_onnx
 from support.scan_runs import PROBES, SETTINGS, entry, run_scan
 
+from sac_fast import pairwise_correlation_distances
 from sac_fast.models import list_entries
+from sac_fast.scan import running
+from sac_fast.scan.results import ResultWriter
 from sac_fast.scan.run import scan_models as scan
 from sac_fast.store import ModelStore
 
@@ -51,3 +56,26 @@ def test_an_endless_loop_inside_an_onnx_graph_times_out(folder, store, pool):
     _, events = run_scan(list_entries(folder), store, pool)
     reasons = {name: event.get("reason") for name, event in events.items()}
     assert reasons == {"ends.onnx": None, "endless.onnx": "timed-out"}
+
+
+@pytest.mark.parametrize(("place", "during"), [(ResultWriter, "add_missing_distances"), (running, "keep_vectors")])
+def test_sigterm_ends_what_comes_after_the_models(folder, tmp_path, monkeypatch, place, during):
+    """It may take minutes in a large store, most of them inside of one op."""
+    ended = []
+
+    def work(*arguments, **options):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        outputs = torch.rand(500, 300, 4)
+        try:
+            while True:
+                pairwise_correlation_distances(outputs)
+        finally:
+            ended.append(time.monotonic())
+
+    monkeypatch.setattr(place, during, work)
+    with ModelStore.open(tmp_path / "store", write=True, create=True) as store:
+        begun = time.monotonic()
+        summary = scan([entry(folder, "good")], PROBES, store, workers=1, settings=SETTINGS)
+        assert (summary.interrupted, summary.done) == ("SIGTERM", 1)
+    assert len(ended) == 1
+    assert ended[0] - begun < 60

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.distance import cdist
+from support.vector_stores import PROBES, add, outputs_of
 
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
@@ -18,47 +18,11 @@ from sac_fast.store import ModelRecord, ModelStore, check_store, vectors
 from sac_fast.store.vector_files import VectorFolder
 from sac_fast.store.vectors import keep_vectors, open_vectors, update_vectors
 
-PROBES = "sha256:" + "5" * 64
-
-
-def outputs_of(count, seed=0, n=40, k=5):
-    rng = np.random.default_rng(seed)
-    parents = rng.standard_normal((-(-count // 4), n, k)).repeat(4, 0)[:count]
-    return (parents + 0.2 * rng.standard_normal((count, n, k))).astype(np.float32)
-
-
-def add(store, outputs, first=0, **values):
-    results = []
-    for number, one in enumerate(outputs, first):
-        fields = {"name": f"m{number:03}", "path": f"m{number}.npy", "probe_hash": PROBES, "format": "npy"} | values
-        record = ModelRecord(model_hash=f"sha256:{number:064x}", **fields)
-        results.append((record.key, record, torch.from_numpy(one)))
-    store.add_results(results)
-
 
 def distances_of(outputs):
     rows = outputs / np.linalg.norm(outputs, axis=2, keepdims=True)
     flat = (rows @ rows.transpose(0, 2, 1)).reshape(len(outputs), -1).astype(float)
     return cdist(flat, flat, "cityblock") / outputs.shape[1] ** 2
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vectors") / "store"
-    outputs = outputs_of(64)
-    with ModelStore.open(folder, write=True, create=True) as store:
-        add(store, outputs[:60])
-        assert update_vectors(store, PROBES) == 60
-        add(store, outputs[60:], 60)
-        assert update_vectors(store, PROBES) == 4
-        assert update_vectors(store, PROBES) == 0
-    return folder, outputs
-
-
-@pytest.fixture
-def copied(made, tmp_path):
-    shutil.copytree(made[0], tmp_path / "store")
-    return tmp_path / "store"
 
 
 def test_lists_are_the_nearest_after_an_addition(made):
@@ -67,11 +31,12 @@ def test_lists_are_the_nearest_after_an_addition(made):
     np.fill_diagonal(full, np.inf)
     with ModelStore.open(folder, write=False) as store:
         found = open_vectors(store, PROBES)
-        assert found.near.shape == (64, 16)
+        lists = found.lists()
+        assert lists.shape == (64, 16)
         names = {bytes.fromhex(d): int(n[1:]) for n, d in store.rows("SELECT name, digest FROM models")}
         number = np.array([names[one.tobytes()] for one in found.digests])
         for row in range(64):
-            listed = number[(found.near[row] & np.uint64(0xFFFFFFFF)).astype(int)]
+            listed = number[(lists[row] & np.uint64(0xFFFFFFFF)).astype(int)]
             np.testing.assert_allclose(full[number[row], listed], np.sort(full[number[row]])[:16], atol=1e-3)
 
 
@@ -160,8 +125,9 @@ def test_lists_after_additions_by_a_subset_are_those_of_all(tmp_path):
         found = open_vectors(store, PROBES)
     assert (before.candidates, before.measured) == (25, 800)
     assert (after.candidates, after.measured, after.rows) == (25, 800, 900)
-    near = nearest_vectors(found.vectors, None, 16)
-    listed = (found.near & np.uint64(0xFFFFFFFF)).astype(int)
+    near = nearest_vectors(found.whole(), None, 16)
+    lists = found.lists()
+    listed = (lists & np.uint64(0xFFFFFFFF)).astype(int)
     same = [len(set(a) & set(b)) for a, b in zip(listed.tolist(), near.indices.tolist(), strict=True)]
     assert np.mean(same) / 16 > 0.99
 
@@ -290,6 +256,6 @@ def test_vectors_of_a_large_store_are_kept_complete(tmp_path, monkeypatch):
         assert open_vectors(store, PROBES) is None
         add(store, outputs_of(1, seed=1), 40)
         keep_vectors(store, PROBES, has_new=False)  # a scan that was stopped before it came to them
-        assert len(open_vectors(store, PROBES).vectors) == 30
+        assert len(open_vectors(store, PROBES)) == 30
         monkeypatch.setattr(vectors, "update_vectors", None)
         keep_vectors(store, PROBES, has_new=False)

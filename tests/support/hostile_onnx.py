@@ -211,7 +211,7 @@ def onnx_files() -> dict[str, tuple[str, Maker]]:
     return {
         **files,
         "onnx-cut.onnx": ("unknown-format", fixed_bytes(cut)),
-        "onnx-damaged.onnx": ("graph", fixed_bytes(raw.replace(b"MatMul", b"MatM\xff\xff"))),
+        "onnx-damaged.onnx": ("malformed", fixed_bytes(raw.replace(b"MatMul", b"MatM\xff\xff"))),
         "onnx-swarm.onnx": ("expanded", fixed_bytes(swarm)),
         "onnx-traversal.onnx": ("external-data", _external("../../../../etc/passwd", length="144")),
         "onnx-absolute.onnx": ("external-data", _external("/etc/passwd", length="144")),

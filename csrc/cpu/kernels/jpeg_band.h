@@ -166,11 +166,13 @@ template <int Rows>
 inline void upsample_row(const std::uint8_t* nearer, const std::uint8_t* further, int width, std::int16_t* sums,
                          std::uint8_t* to) {
   std::int16_t* const sum = sums + kLanes;
-  for (int x = 0; x < width; x += kLanes) {
-    const Lanes a = load_bytes(nearer + x);
-    store_as(sum + x, Rows == 2 ? column(a, load_bytes(further + x)) : a);
+  int end = 0;
+  for (; end < width; end += kLanes) {
+    const Lanes a = load_bytes(nearer + end);
+    store_as(sum + end, Rows == 2 ? column(a, load_bytes(further + end)) : a);
   }
   sum[-1] = sum[0];
+  sum[end] = 0;  // of the last lane's neighbour: whatever lies there may overflow
   sum[width] = sum[width - 1];
   for (int x = 0; x < width; x += kLanes) {
     const Lanes here = load_as<Lanes>(sum + x);

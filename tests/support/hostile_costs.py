@@ -1,0 +1,141 @@
+"""What each hostile file costs a scan and the worker that opens it: python -m support.hostile_costs FOLDER.
+
+Each file is read in a forked child, once as the driver of a scan looks at it, once as a worker of a scan, which
+`sac-fast fingerprint FILE` starts too, opens it and reads what it has recorded; the peak of resident memory is the
+kernel's (VmHWM). One line of JSON for each file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+#: Of a driver or worker beyond twice the file's bytes on disk.
+FREE_BYTES = 200 << 20
+MAX_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a file cost.
+
+    Attributes:
+        name: of the file.
+        disk: its bytes on disk.
+        reason: for which it was refused; "" if it was opened.
+        driver, worker: growth of the peak of resident memory, bytes.
+        seconds: of both.
+    """
+
+    name: str
+    disk: int
+    reason: str
+    driver: int
+    worker: int
+    seconds: float
+
+    @property
+    def bound(self) -> int:
+        """Growth that is allowed."""
+        return 2 * self.disk + FREE_BYTES
+
+
+def measure(path: Path, name: str, spec: str) -> Cost:
+    """The cost of one file.
+
+    Args:
+        path: the file.
+        name: what to call it.
+        spec: architecture to which weights are fitted.
+    """
+    begun = time.monotonic()
+    driver, _ = _in_child(lambda: _look(path))
+    worker, reason = _in_child(lambda: _open(path, spec))
+    return Cost(name, _disk_bytes(path), reason, driver, worker, round(time.monotonic() - begun, 2))
+
+
+def _disk_bytes(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        return min(found.st_size, found.st_blocks * 512)
+    return 0
+
+
+def _in_child(work: Callable[[], str]) -> tuple[int, str]:
+    """Growth of memory, and what the work says."""
+    from sac_fast.io.process import status_bytes
+
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(MAX_SECONDS)
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            before = status_bytes("VmRSS")
+            said = work()
+            os.write(sender, json.dumps([status_bytes("VmHWM") - before, said]).encode())
+        finally:
+            os._exit(0)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as handle:
+        answer = handle.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not answer:
+        return 0, f"ended by {status}"
+    growth, said = json.loads(answer)
+    return int(growth), str(said)
+
+
+def _look(path: Path) -> str:
+    """What the driver of a scan does with a file before a worker opens it."""
+    from sac_fast.errors import SacFastError
+    from sac_fast.scan.jobs import WorkerSettings, listing_of
+    from sac_fast.scan.known_names import stamp_of
+    from sac_fast.scan.onnx_external import external_files
+
+    with contextlib.suppress(SacFastError):
+        for entry in listing_of(path, None, WorkerSettings()).entries:
+            stamp_of(entry.path)
+            external_files(entry.path, root=path.parent)
+    return ""
+
+
+def _open(path: Path, spec: str) -> str:
+    import torch
+
+    from sac_fast.formats.limits import Limits
+    from sac_fast.models import ModelEntry
+    from sac_fast.scan.jobs import Job, request_of
+    from sac_fast.scan.worker import ModelRunner, PreparedProbes
+
+    probes = PreparedProbes(None, torch.device("cpu"))
+    runner = ModelRunner(probes, 64, None, [spec], Limits())
+    request = request_of(Job(0, ModelEntry(path.name, path, root=path.parent)))
+    opened = runner.open(request)
+    if opened.model is not None and not opened.model.recorded:
+        return ""
+    return runner.run(request, opened).reason or ""
+
+
+def main() -> None:
+    """Measure every file of a folder."""
+    import h5py  # noqa: F401
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+
+    from support import scan_models
+
+    folder = Path(sys.argv[1])
+    for name in sys.stdin.read().split("\0"):
+        print(json.dumps(asdict(measure(folder / name, name, scan_models.SPEC))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
