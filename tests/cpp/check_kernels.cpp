@@ -26,6 +26,7 @@ namespace {
 
 using namespace definition;
 using namespace expectations;
+using jpeg_scratch::jpeg_scratch_memory;
 using sac::InstructionSet;
 using sac::MatrixView;
 using sac::Metric;
@@ -239,16 +240,6 @@ void jpeg_roundtrip() {
       expect(hash == image.hash, "jpeg_roundtrip: other pixels than Pillow's");
     }
   }
-}
-
-void jpeg_scratch_memory() {
-  expect(jpeg_scratch::does_not_matter(sac::jpeg_kernels_portable), "jpeg_scratch_memory: it matters (portable)");
-#ifdef SAC_X86_64
-  if (sac::has_instruction_set(InstructionSet::avx2))
-    expect(jpeg_scratch::does_not_matter(sac::jpeg_kernels_avx2), "jpeg_scratch_memory: it matters (avx2)");
-  if (sac::has_instruction_set(InstructionSet::avx512))
-    expect(jpeg_scratch::does_not_matter(sac::jpeg_kernels_avx512), "jpeg_scratch_memory: it matters (avx512)");
-#endif
 }
 
 void byte_vectors() {

@@ -7,6 +7,7 @@
 
 #include "cpu/detail/aligned_buffer.h"
 #include "cpu/kernels/jpeg.h"
+#include "expect.h"
 
 namespace jpeg_scratch {
 
@@ -18,8 +19,7 @@ inline std::vector<std::uint8_t> roundtrip(const sac::JpegKernels& kernels, cons
   for (int k = 0; k < 2; ++k)
     for (int entry = 0; entry < 64; ++entry) sac::jpeg_set_entry(tables[k], entry, base.value[k][entry], 10);
   std::vector<std::uint8_t> out(pixels.size());
-  const sac::JpegImage image{pixels.data(), out.data(),  height,     width,
-                             channels,      subsampling, &tables[0], &tables[1]};
+  const sac::JpegImage image{pixels.data(), out.data(), height, width, channels, subsampling, &tables[0], &tables[1]};
   const int mcu_height = 8 * (channels == 1 ? 1 : sac::vertical_factor(subsampling));
   const int rows = (height + mcu_height - 1) / mcu_height;
   const std::int64_t bytes = kernels.scratch_bytes(image, rows);
@@ -43,6 +43,16 @@ inline bool does_not_matter(const sac::JpegKernels& kernels) {
           if (roundtrip(kernels, pixels, height, width, channels, subsampling, fill) != expected) return false;
       }
   return true;
+}
+
+inline void jpeg_scratch_memory() {
+  expectations::expect(does_not_matter(sac::jpeg_kernels_portable), "jpeg_scratch_memory: it matters (portable)");
+#ifdef SAC_X86_64
+  if (sac::has_instruction_set(sac::InstructionSet::avx2))
+    expectations::expect(does_not_matter(sac::jpeg_kernels_avx2), "jpeg_scratch_memory: it matters (avx2)");
+  if (sac::has_instruction_set(sac::InstructionSet::avx512))
+    expectations::expect(does_not_matter(sac::jpeg_kernels_avx512), "jpeg_scratch_memory: it matters (avx512)");
+#endif
 }
 
 }  // namespace jpeg_scratch
