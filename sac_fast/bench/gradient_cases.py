@@ -26,12 +26,14 @@ def gradient(n: int, k: int, *, judged: bool) -> Case:
     generator = torch.Generator().manual_seed(n + k)
     a, b = (torch.randn(n, k, generator=generator) for _ in range(2))
     one = torch.ones(())
-    options = {"metric": "cosine", "comparison": "l1", "sigma": DEFAULT_SIGMA}
-    expected = reference.correlation_distance_backward(one, a.double(), b.double(), **options)
+    metric, comparison, sigma = "cosine", "l1", DEFAULT_SIGMA
+    expected = reference.correlation_distance_backward(
+        one, a.double(), b.double(), metric=metric, comparison=comparison, sigma=sigma
+    )
     distance = float(reference.correlation_distance(a.double(), b.double()))
 
     def ours(*wants: bool) -> Any:
-        return torch.ops.sac_fast.correlation_distance_backward(one, a, b, *options.values(), *wants, "auto")
+        return torch.ops.sac_fast.correlation_distance_backward(one, a, b, metric, comparison, sigma, *wants, "auto")
 
     def autograd() -> tuple[Tensor, ...]:
         left, right = a.clone().requires_grad_(), b.clone().requires_grad_()

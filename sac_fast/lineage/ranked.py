@@ -17,7 +17,8 @@ from ..neighbours.search import distances_between
 from ..store.records import ModelRecord
 from ..store.store import ModelStore
 from ..store.vector_files import METRIC
-from ..store.vectors import StoreVectors, open_vectors, state_of
+from ..store.vector_search import StoreVectors
+from ..store.vectors import open_vectors, state_of
 from .result import Edge, Lineage, Relative
 from .trees import join
 
