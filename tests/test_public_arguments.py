@@ -11,7 +11,7 @@ HASH = "sha256:" + "0" * 64
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"probes": 5}, TypeError, "probes must be a ProbeSet or the hash of one, got int"),
+        ({"probes": 5}, TypeError, "probes must be a ProbeSet, RecordedInputs or the hash of one, got int"),
         ({"probes": "sha256:zz"}, ValueError, "probes must be a ProbeSet or .*, got 'sha256:zz'"),
         ({"metric": "perason"}, ValueError, "metric must be one of .*, got 'perason'"),
         ({"comparison": "l3"}, ValueError, "comparison must be one of .*, got 'l3'"),

@@ -8,12 +8,14 @@ where they are until the process is gone.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import threading
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _MAX_SECONDS = 60.0  # for the functions that run
@@ -23,10 +25,11 @@ _inside = 0
 _is_ending = False
 
 
-def gated(function: Callable[..., Result]) -> Callable[..., Result]:
+def gated(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """The function; in other threads than the main one the interpreter's end waits for it."""
 
-    def call(*arguments: object, **named: object) -> Result:
+    @functools.wraps(function)
+    def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         # The main thread is the one that ends the interpreter. One that is inside already must not stay there.
         if threading.get_ident() == threading.main_thread().ident or getattr(_thread, "is_inside", False):
             return function(*arguments, **named)
@@ -52,6 +55,9 @@ class GatedModule:
         found = gated(found) if callable(found) and not isinstance(found, type) else found
         setattr(self, name, found)  # the next look-up finds it there
         return found
+
+    def __dir__(self) -> list[str]:
+        return dir(self._module)
 
 
 def _enter() -> None:

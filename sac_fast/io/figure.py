@@ -42,9 +42,11 @@ def make_figure(size: tuple[float, float]) -> Any:
 
         def _repr_png_(self) -> bytes:
             drawn, content = io.BytesIO(), io.BytesIO()
-            self.savefig(drawn, format="png", dpi=70)
-            with Image.open(drawn) as image:  # a palette: a notebook is a file to commit
-                image.convert("RGB").quantize(64).save(content, format="png", optimize=True)
+            self.savefig(drawn, format="rgba", dpi=70)
+            width, height = (int(inches * 70) for inches in self.get_size_inches())
+            image = Image.frombytes("RGBA", (width, height), drawn.getvalue())
+            # a palette: a notebook is a file to commit
+            image.convert("RGB").quantize(64).save(content, format="png", optimize=True)
             return content.getvalue()
 
     figure = Figure(figsize=size, layout="constrained")

@@ -10,6 +10,7 @@ import torch
 from .. import _backend
 from ..errors import ProbeError
 from ..io.choices import JpegEngine, Subsampling
+from ..io.exit_gate import gated
 from ..io.version import package_version
 from ..ops.jpeg_roundtrip import jpeg_roundtrip
 from .arguments import check_choice
@@ -39,6 +40,7 @@ def is_exact(engine: JpegEngine, device: str = "cpu") -> bool:
     return engine == "native" or torch.device(device).type == "cpu"
 
 
+@gated  # around the kernel are functions of torch, which no thread may be inside of at the end either
 def compress(
     images: Pixels,
     quality: int | Sequence[int],

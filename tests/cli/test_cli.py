@@ -200,8 +200,8 @@ def test_results_and_progress_go_apart(made):
 
 
 def test_every_command_has_help(run):
-    for command in ("info", "demo", "probes", "fingerprint", "verify"):
-        code, out, _ = run(command, "--help")
+    for command in ("info", "demo", "probes jpeg", "fingerprint", "verify"):
+        code, out, _ = run(*command.split(), "--help")
         assert code == 0
         assert "--json" in out
 

@@ -180,7 +180,7 @@ def test_no_other_line_changes_the_search_path():
         for line in path.read_text(encoding="utf-8").splitlines()
         if re.search(r"sys\.path(\.insert|\.append|\.pop| \+=|\[.*\] = )|del sys\.path", line)
     }
-    assert found == {"_search_path.py", "scan/fork_server.py", "scan/ray.py"}
+    assert found == {"_search_path.py", "packs/opened.py", "scan/fork_server.py", "scan/ray.py"}
 
 
 @pytest.fixture

@@ -90,6 +90,6 @@ def test_documented_schemas_are_those_that_are_printed():
     text = (ROOT / "docs" / "commands.md").read_text()
     documented = set(re.findall(r"`sac_fast\.([a-z.]+)/1`", text)) - {"report"}
     package = [path.read_text() for path in (ROOT / "sac_fast").rglob("*.py")]
-    printed = {name for source in package for name in re.findall(r'print_json\([^\n]*"([a-z.]+)"\)', source)}
-    printed |= {name for source in package for name in re.findall(r'print_result\([^\n]*"([a-z.]+)"\)', source)}
+    called = r'(?:print_json|print_result|_show)\([^\n]*"([a-z.]+)"(?:, is_large=[^\n]*)?\)'
+    printed = {name for source in package for name in re.findall(called, source)}
     assert documented == printed | {"scan"}

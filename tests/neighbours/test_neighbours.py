@@ -31,7 +31,7 @@ def random_vectors(m, n=40, seed=0):
     rows = np.random.default_rng(seed).integers(0, 256, (m, vectors.count_entries(n, "cosine")), dtype=np.uint8)
     head, tail = vectors.part_bytes(n, "cosine")
     packed = vectors.ByteVectors(
-        n, np.arange(rows.shape[1], dtype=np.int32), vectors._empty(m, head), vectors._empty(m, tail)
+        n, np.arange(rows.shape[1], dtype=np.int32), vectors.empty_rows(m, head), vectors.empty_rows(m, tail)
     )
     packed.head[:], packed.tail[:] = 0, 0
     packed.head[:, : min(512, rows.shape[1])] = rows[:, :512]

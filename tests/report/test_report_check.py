@@ -199,7 +199,7 @@ def test_looks_at_some_probes_are_repeated(tmp_path):
     outputs = random_outputs(22)
     task = 2 * outputs[21]
     everything = [made(f"model {i}", o + task) for i, o in enumerate(outputs[:20])]
-    asked, rows = list(range(0, 60, 3)) + list(range(1, 60, 3)), sorted(range(0, 60, 3))
+    asked, rows = [row for row in range(60) if row % 3 != 2], list(range(0, 60, 3))
     full = {"copy": 2 * everything[0].outputs, "honest": outputs[20] + task}
     source, *siblings = [Fingerprint(fp.outputs[rows], fp.provenance) for fp in everything]
     verdicts = verify_suspects(source, {n: made(n, o[rows]) for n, o in full.items()}, siblings=siblings)
