@@ -8,9 +8,12 @@ quick.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import signal
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer import Option
@@ -69,6 +72,9 @@ app.command(cls=HelpCommand)(bench.bench)
 app.command(cls=HelpCommand)(show.show)
 
 
+_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+
+
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, Option("--version", help="Print the version.")] = False) -> None:
     if version:
@@ -88,6 +94,18 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")
     try:
         app()
+    except SystemExit as end:
+        if end.code in _INTERRUPTED:
+            _end_at_once(end.code)
+        raise
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
         print(f"sac-fast: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
         sys.exit(ERROR)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """End after a signal, when all that was open is closed: torch's own clean-up takes seconds on a busy machine."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

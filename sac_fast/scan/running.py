@@ -37,12 +37,17 @@ _GRACE_SECONDS = 2.0
 _LOOKUP_BATCH = 500
 
 
+def import_torch() -> None:
+    """Import what runs models and stores results, torch with it, which takes seconds."""
+    from . import pool, results, source_comparison  # noqa: F401
+
+
 @dataclass
 class RunningScan:
     """The state of a running scan."""
 
     store: ModelStore
-    start: Callable[[], Executor]
+    start: Callable[[], Executor | None]
     builder: RecordBuilder
     retry_failed: bool
     names: KnownNames
@@ -90,7 +95,7 @@ class RunningScan:
         return self.summary
 
     def _load_sources(self, sources: Sequence[Fingerprint | str]) -> list[Fingerprint]:
-        if not sources:
+        if not sources or not self.signals.wait_for(import_torch):
             return []
         from .source_comparison import load_source
 
@@ -110,13 +115,13 @@ class RunningScan:
         first = next(jobs, None)
         if first is not None and self.executor is None:
             self.executor = self.start()
-        if first is not None or sources:
+        if (first is not None or sources) and self.signals.wait_for(import_torch):
             from .results import ResultWriter
             from .source_comparison import SourceComparison
 
             writer = ResultWriter(self.store, SourceComparison(sources, metric, comparison))
             with contextlib.closing(writer):
-                if first is not None:
+                if first is not None and self.executor is not None:
                     self._run_jobs(itertools.chain([first], jobs), writer)
                 known = self.known.union(compared)
                 self.signals.run_until_signal(lambda: writer.add_missing_distances(known, self.probe_hash))

@@ -41,9 +41,10 @@ class WriterLock:
             _check_own(descriptor)
             _lock(descriptor)
         except OSError as error:
-            pid = _pid(os.pread(descriptor, _PID_BYTES, 0))
+            is_held = isinstance(error, BlockingIOError)  # else it may be a pipe, which cannot be read at a place
+            pid = _pid(os.pread(descriptor, _PID_BYTES, 0)) if is_held else None
             os.close(descriptor)
-            if not isinstance(error, BlockingIOError):
+            if not is_held:
                 raise StoreError(f"cannot lock the store {str(folder)!r}: {error.strerror}") from error
             who = "another process" if pid is None else f"process {pid}"
             raise StoreLockedError(

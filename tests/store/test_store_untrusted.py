@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -122,6 +123,30 @@ def test_links_in_the_store_are_not_followed(folder, name):
     path.symlink_to(target)
     with pytest.raises(StoreError):
         ModelStore.open(folder, write=True)
+
+
+@pytest.mark.parametrize("name", ["zoo.sqlite", "zoo.sqlite-wal", "zoo.sqlite-shm", "outputs", "writer.lock"])
+def test_pipes_in_the_store_are_refused(folder, name):
+    """Opened as files they would wait forever."""
+    path = folder / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(StoreError):
+        ModelStore.open(folder, write=True)
+    with pytest.raises(StoreError):
+        check_store(folder, repair=True)
+
+
+def test_a_repair_does_not_write_through_a_lock_that_is_a_hard_link(folder):
+    letter, lock = folder.parent / "letter", folder / "writer.lock"
+    letter.write_bytes(b"a letter to mother, longer than any id\n")
+    lock.unlink(missing_ok=True)
+    os.link(letter, lock)
+    with pytest.raises(StoreError, match="must be a file of its own"):
+        check_store(folder, repair=True)
+    assert letter.read_bytes() == b"a letter to mother, longer than any id\n"
 
 
 def test_a_rollback_journal_is_refused(folder):
