@@ -1,17 +1,22 @@
 """Everything that a GPU must show, in one command that builds nothing.
 
-    python benchmarks/gpu_check.py [--out benchmarks/results/gpu_check.json] [--quick] [--only times] [--cases pair512]
-                                   [--kernel warp] [--limit 300]
+    python benchmarks/gpu_check.py [--out benchmarks/results/gpu_check.json] [--sizes headline] [--only times]
+                                   [--cases pair512] [--kernel warp] [--limit 300]
 
-Steps: checks (every op with a CUDA kernel against float64: metric × dtype × precision × awkward size; a scan against
-the CPU's), ceilings (device copy, matrix products), times (the ops beside PyTorch and libraries on the same GPU: CUDA
-events, warm-up, medians, inputs in turns that are together larger than L2), sanitizer (a small case under compute-
-sanitizer, where it exists), tests (those marked `cuda`). Writes one JSON, after each check and case; a step named by
---only leaves what an earlier run wrote of the others. Exit code 1: something is wrong, a target is missed, or there is
+Steps: checks (every op with a CUDA kernel against float64: metric × dtype × precision × awkward size; what goes through
+torch on the device, gradients among it; a scan against the CPU's), ceilings (device copy, matrix products), times (the
+ops beside PyTorch and libraries on the same GPU: CUDA events, warm-up, medians, inputs in turns that are
+together larger than L2), sanitizer (a small case under compute-sanitizer, where it exists), tests (those marked
+`cuda`). Writes one JSON, after each check and case; a step named by --only leaves what an earlier run wrote of the
+others. Exit code 1: something is wrong, a target is missed, or there is
 no GPU.
 
 Each check and each case has a process of its own, with a limit: a kernel that hangs, or that leaves the device's
-context unusable, costs its own rows and no others.
+context unusable, costs its own rows and no others. SIGTERM ends the one that runs, whose rows so far are written too.
+The JSON states under `planned` which parts each step has, and under `parts` which came to an end, in how many seconds.
+
+`--device cpu` rehearses the script. Its JSON is of another kind ("rehearsal"), says `ran_on_gpu: false`, is never added
+to one of a GPU, and is judged by no target.
 """
 
 from __future__ import annotations
@@ -28,9 +33,11 @@ from typing import Any
 
 import gpu_check_results
 import torch
-from gpu_check_parts import measure_part, run, run_part
+from gpu_check_formulas import FORMULAS
+from gpu_check_parts import end_on_signal, is_ended, measure_part, run, run_part
+from gpu_check_report import report
 from gpu_check_results import CHECKS, small_case
-from gpu_check_times import cases, ceilings, targets
+from gpu_check_times import SIZES, cases, ceilings, targets
 from gpu_scan import check_scan
 
 from sac_fast import capabilities
@@ -40,7 +47,11 @@ from sac_fast.ops.cuda import tiles
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = ("checks", "ceilings", "times", "sanitizer", "tests")
 Row = dict[str, Any]
-ALL_CHECKS: dict[str, Callable[[str, str], Iterable[Row]]] = {**CHECKS, "scan": lambda device, _: check_scan(device)}
+ALL_CHECKS: dict[str, Callable[[str, str], Iterable[Row]]] = {
+    **CHECKS,
+    **FORMULAS,
+    "scan": lambda device, _: check_scan(device, 60 if device == "cuda" else 6),
+}
 
 
 def run_tests(limit: float) -> Row:
@@ -67,6 +78,7 @@ def sanitize(arguments: list[str], limit: float) -> Row:
 def describe_device(device: str) -> Row:
     found: Row = {"cuda": torch.version.cuda, "device": device}
     found["cuda_architectures"] = capabilities()["cuda_architectures"]
+    found["load_error"] = capabilities()["load_error"]
     if device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         found |= {"gpu": properties.name, "memory": properties.total_memory, "sms": properties.multi_processor_count}
@@ -76,52 +88,15 @@ def describe_device(device: str) -> Row:
     return found
 
 
-def report(record: Row) -> bool:
-    """Print what stands in the record; True if nothing is wrong."""
-    good = True
-    if "checks" in record:
-        checks = record["checks"]
-        wrong = [row for row in checks if not row["ok"]]
-        good &= not wrong
-        print(f"{len(checks) - len(wrong)} of {len(checks)} results right")
-        for row in wrong[:40]:
-            reason = row.get("missing") or f"error {row['error']:.3g}, allowed {row['tolerance']:g}"
-            print(f"  WRONG {row['case']}: {reason}")
-    for row in record.get("ceilings", []):
-        for name, value in row.items():
-            print(f"{name:20} {value}" if isinstance(value, str) else f"{name:20} {value:.4g}")
-    for row in record.get("times", []):
-        time_text = row.get("missing") or f"{row['seconds'] * 1e3:12.4f} ms"
-        good &= not (row["engine"].startswith("sac_fast") and "missing" in row)
-        rates = "".join(f"  {row[key]:.4g} {key}" for key in row if key.endswith("_per_s"))
-        error = f"  error {row['error']:.2g}" if "error" in row else ""
-        print(f"{row['case']:44} {row['engine']:26} {time_text}{rates}{error}")
-    for row in record.get("targets", []):
-        bound = f"≥ {row['at_least']:g}" if "at_least" in row else f"≤ {row['at_most']:g}"
-        got = "not measured" if row["got"] is None else f"{row['got']:.4g}"
-        print(
-            f"{'ok    ' if row['ok'] else 'open  ' if row['ok'] is None else 'MISSED'} {row['target']}: {got} ({bound})"
-        )
-        good &= row["ok"] is not False
-    for name, answer in record.get("sanitizer", {}).items():
-        if isinstance(answer, dict):
-            print(f"{name}: exit code {answer['rc']}", *(answer["end"] if answer["rc"] else []), sep="\n  ")
-            good &= answer["rc"] == 0
-    if "tests" in record:
-        print("tests:", *record["tests"]["end"][-5:], sep="\n  ")
-        good &= record["tests"]["rc"] == 0
-    return good
-
-
 def parts_of(step: str, options: argparse.Namespace) -> dict[str, Callable[[], Iterable[Row]]]:
     """What a step measures, by name, each in a process of its own."""
     device = options.device
     if step == "checks":
         found = {name: lambda check=check: check(device, device) for name, check in ALL_CHECKS.items()}
     elif step == "ceilings":
-        return {"ceilings": lambda: [{"case": "ceilings"} | ceilings(device, options.quick)]}
+        return {"ceilings": lambda: [{"case": "ceilings"} | ceilings(device, options.sizes == "quick")]}
     else:
-        found = cases(device, device, options.quick)
+        found = cases(device, device, options.sizes)
     return {name: make for name, make in found.items() if not options.cases or name in options.cases}
 
 
@@ -133,8 +108,8 @@ def choose_kernel(kernel: str | None) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "gpu_check.json")
-    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/gpu_check.json; with --device cpu needed")
+    parser.add_argument("--sizes", choices=SIZES, default="full", help="of the timed cases; quick: tiny, headline: few")
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS), help="steps")
     parser.add_argument(
         "--cases", nargs="+", default=[], help="names of checks and timed cases; the others are left out"
@@ -146,7 +121,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    known = [*ALL_CHECKS, *cases(options.device, options.device, options.quick)]
+    if options.out is None and not options.part:
+        if options.device == "cpu":
+            parser.error("--device cpu needs --out: a rehearsal is no result of a GPU")
+        options.out = ROOT / "benchmarks" / "results" / "gpu_check.json"
+    known = [*ALL_CHECKS, *cases(options.device, options.device, options.sizes)]
     if unknown := [name for name in options.cases if name not in known]:
         parser.error(f"--cases must be of {', '.join(known)}, got {unknown[0]}")
     return options
@@ -165,12 +144,9 @@ def main() -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("gpu_check: no CUDA device; nothing was checked", file=sys.stderr)
         return 1
-    record: Row = {}
-    if options.only != list(STEPS) and options.out.exists():
-        record = json.loads(options.out.read_text())
+    end_on_signal()
+    record = begin(options)
     start = time.perf_counter()
-    record |= start_result("sac_fast gpu check", torch.get_num_threads())
-    record["hardware"] |= describe_device(options.device)
     code = {name: record[name] for name in ("commit", "dirty", "csrc_hash")}
 
     def keep(name: str, value: Any) -> None:
@@ -178,31 +154,68 @@ def main() -> int:
         record[name] = value
         record["seconds"] = time.perf_counter() - start
         # steps of an earlier run stay, with the commit that they were measured at
-        record.setdefault("step_code", {})[name] = code
+        record["step_code"][name] = code
         write_json(record, options.out)
 
-    arguments = ["--device", options.device, *(["--quick"] if options.quick else [])]
+    arguments = ["--device", options.device, "--sizes", options.sizes]
     arguments += ["--kernel", options.kernel] if options.kernel else []
     for step in STEPS:
         if step not in options.only or (options.device == "cpu" and step in ("sanitizer", "tests")):
             continue
-        if step in ("sanitizer", "tests"):
+        if step in ("sanitizer", "tests") and not is_ended():
             print(f"gpu_check: {step} …", file=sys.stderr)
             keep(step, sanitize(arguments, options.limit) if step == "sanitizer" else run_tests(options.limit))
-            continue
-        rows: list[Row] = [row for row in record.get(step, []) if options.cases] if step != "ceilings" else []
-        for name in parts_of(step, options):
-            print(f"gpu_check: {step}: {name} …", file=sys.stderr)
-            new, why = run_part(f"{step}:{name}", arguments, options.limit)
-            if why:
-                print(f"gpu_check: {step}: {name}: {why}", file=sys.stderr)
-                new.append({"case": name, "engine": "sac_fast", "ok": False, "missing": why})
-            measured = {(row["case"], row.get("engine")) for row in new}
-            rows = [row for row in rows if (row["case"], row.get("engine")) not in measured] + new
-            keep(step, rows)
-    if "times" in record and "ceilings" in record:
+        elif step not in ("sanitizer", "tests"):
+            run_step(step, options, arguments, record, keep)
+    if options.device == "cuda" and "times" in record and record.get("ceilings", [{}])[0].get("bf16_flop_per_s"):
         keep("targets", targets(record["times"], record["ceilings"][0]))
-    return 0 if report(record) else 1
+    good = report(record)
+    return 0 if good and not is_ended() else 1
+
+
+def begin(options: argparse.Namespace) -> Row:
+    """The record of this run, with the steps of an earlier one on the same kind of device that --only leaves out."""
+    on_gpu, record = options.device == "cuda", {}
+    if options.only != list(STEPS) and options.out.exists():
+        record = json.loads(options.out.read_text())
+        if record.get("ran_on_gpu") is not on_gpu:
+            there = "a rehearsal on a CPU" if on_gpu else "a run on a GPU"
+            raise SystemExit(f"gpu_check: {options.out} holds {there}, which this run is not added to")
+    kind = "sac_fast gpu check" if on_gpu else "sac_fast gpu rehearsal on a CPU"
+    record |= start_result(kind, torch.get_num_threads()) | {"ran_on_gpu": on_gpu}
+    record["hardware"] |= describe_device(options.device)
+    for name in ("step_code", "planned", "parts"):
+        record.setdefault(name, {})
+    return record
+
+
+def run_step(
+    step: str, options: argparse.Namespace, arguments: list[str], record: Row, keep: Callable[[str, Any], None]
+) -> None:
+    """Measure the parts of a step, each in its process, and keep the rows and how it went after each."""
+    rows: list[Row] = [row for row in record.get(step, []) if options.cases] if step != "ceilings" else []
+    names = list(parts_of(step, options))
+    record["planned"][step], record["parts"][step] = names, []
+    keep(step, rows)
+    for name in names:
+        if is_ended():
+            print(f"gpu_check: {step}: ended by a signal before {name}", file=sys.stderr)
+            return
+        print(f"gpu_check: {step}: {name} …", file=sys.stderr)
+        start = time.perf_counter()
+        new, why = run_part(f"{step}:{name}", arguments, options.limit)
+        if why:
+            print(f"gpu_check: {step}: {name}: {why}", file=sys.stderr)
+            new.append({"case": name, "engine": "sac_fast", "ok": False, "missing": why})
+        seconds = round(time.perf_counter() - start, 2)
+        wrong = sum(not row.get("ok", True) for row in new)
+        record["parts"][step].append(
+            {"part": name, "seconds": seconds, "rows": len(new), "wrong": wrong, "missing": why}
+        )
+        # also what an earlier run could not measure
+        measured = {(name, "sac_fast"), *((row["case"], row.get("engine")) for row in new)}
+        rows = [row for row in rows if (row["case"], row.get("engine")) not in measured] + new
+        keep(step, rows)
 
 
 if __name__ == "__main__":

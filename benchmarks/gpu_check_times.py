@@ -18,6 +18,7 @@ from sac_fast.ops import reference
 
 Row = dict[str, Any]
 L2_BYTES = 192 << 20  # more than any card has today
+SIZES = ("quick", "headline", "full")
 
 
 def random(*shape: int, seed: int, device: str) -> Tensor:
@@ -102,9 +103,11 @@ def times_of_pair(n: int, k: int, device: str, backend: str, repeats: int) -> It
         for name, way in (("naive", naive), ("tiled", tiled)):
             peers = [lambda p=p, w=way: w(*p, "cosine") for p in data[:2]]
             yield row_of(case, name + suffix, lambda c=peers: timed(c, device, few))
+    for tf32 in (False, True):  # last: compiling takes longest, and may fail
+        torch.backends.cuda.matmul.allow_tf32 = tf32
         compiled = torch.compile(naive, dynamic=False)
         peers = [lambda p=p, w=compiled: w(*p, "cosine") for p in data[:2]]
-        yield row_of(case, f"torch.compile(naive){suffix}", lambda c=peers: timed(c, device, few))
+        yield row_of(case, "torch.compile(naive)" + " TF32" * tf32, lambda c=peers: timed(c, device, few))
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
@@ -202,10 +205,10 @@ def times_of_jpeg(side: int, count: int, device: str, backend: str) -> Iterator[
     yield row_of(f"jpeg {count} of {side}×{side} q=25", "sac_fast", lambda: timed(calls, device, 20), bytes=size)
 
 
-def cases(device: str, backend: str, quick: bool) -> dict[str, Callable[[], Iterator[Row]]]:
-    """Every timed case by name, the issue's targets first."""
+def cases(device: str, backend: str, sizes: str) -> dict[str, Callable[[], Iterator[Row]]]:
+    """Every timed case by name, those with targets first; headline: what fits into a run of minutes."""
     at = (device, backend)
-    if quick:
+    if sizes == "quick":
         return {
             "pair": lambda: times_of_pair(500, 64, *at, 3),
             "large": lambda: times_of_large_pair(3000, 10, *at),
@@ -213,6 +216,15 @@ def cases(device: str, backend: str, quick: bool) -> dict[str, Callable[[], Iter
             "all_pairs": lambda: times_of_all_pairs(60, 20, *at),
             "nearest": lambda: times_of_nearest(400, 16, *at),
             "jpeg": lambda: times_of_jpeg(32, 8, *at),
+        }
+    if sizes == "headline":
+        return {
+            "pair512": lambda: times_of_pair(65_536, 512, *at, 10),
+            "suspects": lambda: times_of_suspects(1_000, 1_000, 1_000, *at),
+            "all_pairs": lambda: times_of_all_pairs(10_000, 200, *at),
+            "pair10": lambda: times_of_pair(65_536, 10, *at, 20),
+            "nearest": lambda: times_of_nearest(200_000, 64, *at),
+            "jpeg": lambda: times_of_jpeg(224, 256, *at),
         }
     return {
         "pair512": lambda: times_of_pair(65_536, 512, *at, 10),

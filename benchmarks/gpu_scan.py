@@ -48,10 +48,9 @@ def check_scan(device: str, models: int = 60, probes: int = 800) -> list[dict[st
                     return [{"case": f"scan on {where}", "error": summary.reasons, "tolerance": 0, "ok": False}]
                 seconds[name] = summary.seconds - summary.phases["start"]
                 found[name] = [store.outputs(record) for record in map(store.record_for, names) if record is not None]
-        far = max(
-            float(correlation_distance(a, b, metric="pearson"))
-            for a, b in zip(found["cpu"], found["device"], strict=True)
-        )
+        pairs = zip(found["cpu"], found["device"], strict=True)
+        # NumPy's maximum keeps a NaN, which Python's may drop
+        far = float(np.max([float(correlation_distance(a, b, metric="pearson")) for a, b in pairs]))
         bits = sum(not torch.equal(a, b) for a, b in zip(found["device"], found["again"], strict=True))
     answers = f"scan: the answers on {device}"
     return [

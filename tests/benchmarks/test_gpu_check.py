@@ -78,21 +78,69 @@ def test_a_part_that_hangs_is_ended_with_what_it_started(parts, tmp_path):
 
 def test_the_script_without_a_gpu(tmp_path):
     out = tmp_path / "found.json"
-    command = [sys.executable, str(BENCHMARKS / "gpu_check.py"), "--device", "cpu", "--quick", "--out", str(out)]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "gpu_check.py"),
+        "--device",
+        "cpu",
+        "--sizes",
+        "quick",
+        "--out",
+        str(out),
+    ]
     answer = subprocess.run([*command, "--only", "checks", "times", "--cases", "jpeg"], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     found = json.loads(out.read_text())
     assert len(found["checks"]) == 6 * 3 * 6
     assert all(row["ok"] for row in found["checks"])
     assert [row["case"] for row in found["times"]] == ["jpeg 8 of 32×32 q=25"]
+    assert found["ran_on_gpu"] is False
+    assert found["kind"] == "sac_fast gpu rehearsal on a CPU"
+    assert "targets" not in found
+    assert found["planned"] == {"checks": ["jpeg"], "times": ["jpeg"]}
+    assert [part["missing"] for part in found["parts"]["checks"]] == [None]
     assert set(found["step_code"]) == {"checks", "times"}
     assert set(found["step_code"]["checks"]) == {"commit", "dirty", "csrc_hash"}
     check_result(found)
 
 
 def test_a_case_that_is_none_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--cases", "nonsense"])
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--out", "x", "--cases", "nonsense"])
     with pytest.raises(SystemExit) as caught:
         importlib.import_module("gpu_check").main()
     assert caught.value.code == 2
     assert "got nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [((), "--device cpu needs --out"), (("--only", "checks"), "a run on a GPU")]
+)
+def test_a_rehearsal_does_not_pass_for_a_run_on_a_gpu(monkeypatch, capsys, tmp_path, arguments, message):
+    module = importlib.import_module("gpu_check")
+    out = tmp_path / "found.json"
+    out.write_text('{"ran_on_gpu": true}')
+    where = ("--out", str(out)) if arguments else ()
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", *where, *arguments])
+    with pytest.raises(SystemExit) as caught:
+        module.begin(module.parse())
+    assert message in str(caught.value.code) + capsys.readouterr().err
+    assert out.read_text() == '{"ran_on_gpu": true}'
+
+
+def test_what_is_no_number_is_kept_as_text(parts):
+    row = """print('{"case": "a", "error": NaN, "seconds": -Infinity}', file=rows, flush=True)"""
+    assert parts(row).run_part("checks:x", [], 60) == ([{"case": "a", "error": "nan", "seconds": "-inf"}], None)
+
+
+@pytest.mark.parametrize("check", ["comparisons", "gradients"])
+def test_formulas_are_right_on_the_cpu(check):
+    rows = list(importlib.import_module("gpu_check_formulas").FORMULAS[check]("cpu", "cpu"))
+    assert len(rows) == {"comparisons": 4 * 4 * 2 * 4, "gradients": 3 * 4 * 3 * 2 + 1}[check]
+    assert [row["case"] for row in rows if not row["ok"]] == []
+
+
+def test_wrong_gradients_are_seen(monkeypatch):
+    module = importlib.import_module("gpu_check_formulas")
+    right = module.distance
+    monkeypatch.setattr(module, "distance", lambda *arguments: 1.001 * right(*arguments))
+    assert not any(row["ok"] for row in list(module.check_gradients("cpu", "cpu"))[:-1])
