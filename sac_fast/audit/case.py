@@ -109,7 +109,12 @@ def load_case(path: StrPath) -> Case:
     file = Path(path).absolute()
     content = read_regular(file, MAX_CASE_BYTES, "as a case")
     try:
-        known = parse_toml(content.decode("utf-8"))
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{content[error.start]:02x} at position {error.start:,}"
+        raise FileFormatError(f"case {str(path)!r} must be TOML, a text in UTF-8, got {found}") from error
+    try:
+        known = parse_toml(text)
         source, probes = (_take_table(known, key) for key in ("source", "probes"))
         siblings, queries = known.pop("siblings", None), known.pop("queries", {})
         independents, suspects = known.pop("independents", []), known.pop("suspects", [])

@@ -95,7 +95,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        if end.code in _INTERRUPTED:
+        if isinstance(end.code, int) and end.code in _INTERRUPTED:
             _end_at_once(end.code)
         raise
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:

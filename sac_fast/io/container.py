@@ -223,8 +223,14 @@ def _read_header(handle: BinaryIO, name: str, kind: str, size: int) -> _Header:
     """Read the header once its claimed length is checked, and check sizes, version, kind and form as it states them."""
     if size < 10:
         raise FileFormatError(f"{name} must be a safetensors file of at least 10 bytes, got {size}")
-    length = int.from_bytes(handle.read(8), "little")
+    begin = handle.read(8)
+    length = int.from_bytes(begin, "little")
     if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+        begin += handle.read(8)
+        if begin[8:9] != b"{":  # with which the JSON of every safetensors file begins
+            wanted = f"{name} must be a {kind} file of sac_fast (safetensors with its metadata)"
+            found = f"got a file of another format: {size:,} bytes that begin with {begin!r}"
+            raise FileFormatError(f"{wanted}, {found}; `sac-fast show FILE` says what it is")
         sizes = f"its header claims {length:,} bytes, the file has {size:,}"
         raise FileFormatError(f"{name} must be a safetensors file: {sizes}")
     raw = _read_json(handle, name, length, size)

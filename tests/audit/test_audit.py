@@ -262,3 +262,9 @@ def test_wrong_cases_are_refused(tmp_path, text):
     (tmp_path / "case.toml").write_text(text)
     with pytest.raises(FileFormatError, match=WRONG[text]):
         load_case(tmp_path / "case.toml")
+
+
+def test_a_case_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "case.toml").write_bytes(b"url = 1\n\xff\xfe")
+    with pytest.raises(FileFormatError, match=r"must be TOML, a text in UTF-8, got byte 0xff at position 8"):
+        load_case(tmp_path / "case.toml")

@@ -261,6 +261,21 @@ def test_huge_claims_cost_nothing(tmp_path: Path, sealed: Path) -> None:
     assert time.perf_counter() - start < 1
 
 
+OTHERS = [b"a letter to mother\n", b"\x93NUMPY\x01\x00v\x00{'descr'", b"PK\x03\x04 an archive"]
+
+
+@pytest.mark.parametrize("content", OTHERS)
+def test_a_file_of_another_format_is_told_as_one(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError) as refusal:
+        load_container(path, "fingerprint")
+    said = str(refusal.value)
+    assert "must be a fingerprint file of sac_fast" in said
+    assert f"another format: {len(content)} bytes that begin with {content[:16]!r}" in said
+    assert "claims" not in said
+
+
 def test_not_a_regular_file(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -95,7 +95,8 @@ def _in_child(work: Callable[[], str]) -> tuple[int, str, float]:
 def _look(path: Path) -> str:
     """What the driver of a scan does with a file before a worker opens it."""
     from sac_fast.errors import SacFastError
-    from sac_fast.scan.jobs import WorkerSettings, listing_of
+    from sac_fast.scan.arguments import listing_of
+    from sac_fast.scan.jobs import WorkerSettings
     from sac_fast.scan.known_names import stamp_of
     from sac_fast.scan.onnx_external import external_files
 
