@@ -56,7 +56,7 @@ def sound(tmp_path_factory):
     words = {
         "scan": ["scan", "models", "--probes", "probes", "--store", "store", "--workers", "1", "--quiet"],
         "fingerprint": ["fingerprint", "models/0.npy", "--probes", "probes", "--out", "out"],
-        "probes": ["probes", "make", "images", "--out", "made", "--count", "2"],
+        "probes": ["probes", "jpeg", "images", "--severity", "3", "--out", "made", "--limit", "2"],
         "show": ["show", "m0"],
         "verify": ["verify", "m0", "m1", *(word for n in range(2, 6) for word in ("--null", f"m{n}"))],
         "weights": ["weights", "models/0.npy", "models/1.npy"],

@@ -116,14 +116,14 @@ def _chunks(folder: Path) -> list[str]:
         data = file.create_dataset("data", (4, 64, 64, 3), "u1", chunks=(1, 64, 64, 3), compression="gzip")
         for number in range(4):
             data.id.write_direct_chunk((number, 0, 0, 0), deflated_zeros(600))
-    return ["probes", "make", "images.h5", "--out", "out", "--count", "2"]
+    return ["probes", "jpeg", "images.h5", "--severity", "3", "--out", "out", "--limit", "2"]
 
 
 def _pictures(content: bytes, name: str) -> Callable[[Path], list[str]]:
     def make(folder: Path) -> list[str]:
         (folder / "images").mkdir()
         (folder / "images" / name).write_bytes(content)
-        return ["probes", "make", "images", "--out", "out", "--count", "1"]
+        return ["probes", "jpeg", "images", "--severity", "3", "--out", "out", "--limit", "1"]
 
     return make
 
@@ -134,7 +134,7 @@ def _tar(folder: Path) -> list[str]:
     with (folder / "images.tar").open("wb") as handle:
         handle.write(long.tobuf(tarfile.GNU_FORMAT))
         handle.truncate(3 << 30)
-    return ["probes", "make", "images.tar", "--out", "out", "--count", "1"]
+    return ["probes", "jpeg", "images.tar", "--severity", "3", "--out", "out", "--limit", "1"]
 
 
 def _sparse_outputs(folder: Path) -> list[str]:
