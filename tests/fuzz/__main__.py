@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(_TESTS), str(_TESTS.parent)]
+sys.path[:] = [str(_TESTS), *sys.path, str(_TESTS.parent)]  # an installed package comes before the one that lies here
 
 from fuzz.cases import MAX_SECONDS, Run, run_cases, run_one  # noqa: E402 (found by the path above)
 from fuzz.targets import TARGETS  # noqa: E402
