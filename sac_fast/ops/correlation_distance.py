@@ -20,10 +20,20 @@ from .arguments import (
     result_dtype,
 )
 from .cuda.correlation_distances import correlation_distances as cuda_distances
-from .dispatch import cpu_arguments, gradient_buffers, ranked_pair, register, register_gradient, view, wanted_gradients
+from .dispatch import (
+    cpu_arguments,
+    gradient_buffers,
+    held,
+    ranked_pair,
+    register,
+    register_gradient,
+    view,
+    wanted_gradients,
+)
 from .moments import distance_from_moments, gradients_from_moments
 
 
+@held
 def correlation_distance(
     a: Tensor | np.ndarray,
     b: Tensor | np.ndarray,

@@ -26,6 +26,7 @@ from .arguments import (
 from .dispatch import (
     cpu_arguments,
     gradient_buffers,
+    held,
     ranked_pair,
     register,
     register_gradient,
@@ -34,6 +35,7 @@ from .dispatch import (
 )
 
 
+@held
 def correlation_distance_weighted(
     a: Tensor | np.ndarray,
     b: Tensor | np.ndarray,

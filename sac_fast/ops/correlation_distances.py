@@ -19,9 +19,10 @@ from .arguments import (
     result_dtype,
 )
 from .cuda import correlation_distances as cuda_distances
-from .dispatch import cpu_arguments, ranked, ranked_models, register, view
+from .dispatch import cpu_arguments, held, ranked, ranked_models, register, view
 
 
+@held
 def correlation_distances(
     source: Tensor | np.ndarray,
     suspects: Models,

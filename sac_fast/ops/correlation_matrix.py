@@ -9,9 +9,10 @@ from ..io.choices import Backend, Metric
 from . import reference
 from .arguments import DEFAULT_SIGMA, as_tensor, check_options, check_outputs, result_dtype
 from .cuda import correlation_matrix as cuda_matrix
-from .dispatch import register
+from .dispatch import held, register
 
 
+@held
 def correlation_matrix(
     outputs: Tensor | np.ndarray,
     *,

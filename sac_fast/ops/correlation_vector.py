@@ -10,9 +10,10 @@ from .. import _backend
 from ..io.choices import Backend, Metric
 from .arguments import DEFAULT_SIGMA, VECTOR_DTYPES, as_tensor, check_options, check_outputs, result_dtype
 from .cuda import correlation_vector as cuda_vector
-from .dispatch import cpu_arguments, ranked, register, view
+from .dispatch import cpu_arguments, held, ranked, register, view
 
 
+@held
 def correlation_vector(
     outputs: Tensor | np.ndarray,
     *,

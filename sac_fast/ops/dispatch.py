@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from . import reference
 from .arguments import BACKENDS, check_choice, finite_rows, result_dtype
 from .table import OPS, Op
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 View = tuple[int, str, int, int, int, int]
 
@@ -70,6 +72,18 @@ def register(
 
     def call(*arguments: Any) -> Result:
         return overload(*arguments) if torch.compiler.is_compiling() else outside_of_the_end(*arguments)
+
+    return call
+
+
+def held(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A public op that the interpreter's end waits for, as a whole: around the kernel are functions of torch."""
+    outside_of_the_end = gated(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        compiles = torch.compiler.is_compiling()
+        return function(*arguments, **named) if compiles else outside_of_the_end(*arguments, **named)
 
     return call
 

@@ -11,7 +11,7 @@ from ..io.choices import Backend, Subsampling
 from . import reference
 from .arguments import BACKENDS, check_choice
 from .cuda.tiles import on_device
-from .dispatch import cpu_arguments, register
+from .dispatch import cpu_arguments, held, register
 from .jpeg_arguments import (
     SUBSAMPLINGS,
     Quality,
@@ -23,6 +23,7 @@ from .jpeg_arguments import (
 )
 
 
+@held
 def jpeg_roundtrip(
     images: Tensor | np.ndarray,
     quality: Quality,

@@ -25,7 +25,7 @@ from .arguments import (
     result_dtype,
 )
 from .cuda import nearest_models as cuda_nearest
-from .dispatch import cpu_arguments, ranked_models, register, view
+from .dispatch import cpu_arguments, held, ranked_models, register, view
 
 # How many more candidates than asked for the uint8 pass hands on
 _SPARE_CANDIDATES = 10
@@ -42,6 +42,7 @@ class NearestModels(NamedTuple):
     indices: Tensor
 
 
+@held
 def nearest_models(
     models: Models,
     queries: Models | None = None,

@@ -11,9 +11,10 @@ from . import reference
 from .arguments import DEFAULT_SIGMA, Models, as_models, check_models, check_options, check_stack, result_dtype
 from .cuda import pairwise_correlation_distances as cuda_pairwise
 from .cuda.tiles import StackedModels
-from .dispatch import cpu_arguments, ranked_models, register, view
+from .dispatch import cpu_arguments, held, ranked_models, register, view
 
 
+@held
 def pairwise_correlation_distances(
     models: Models,
     *,
