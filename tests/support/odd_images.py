@@ -37,6 +37,7 @@ from .odd_files import (
 
 #: Builds of Pillow without it, as pillow-simd's, read uncompressed TIFF files alone.
 HAS_LIBTIFF = bool(features.check("libtiff"))
+HAS_WEBP = bool(features.check("webp"))
 RGB = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)
 GREY = RGB[..., 0]
 ALPHA = np.random.default_rng(1).integers(0, 256, (H, W), np.uint8)
@@ -228,18 +229,25 @@ def _others() -> list[Odd]:
 
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     plain, adobe = by_pillow(image, "JPEG", subsampling=0), b"http://ns.adobe.com/xap/1.0/\0"
+
+    def webp() -> list[Odd]:
+        return [
+            Odd("lossless.webp", by_pillow(Image.fromarray(RGB), "WEBP", **lossless), RGB),
+            Odd("alpha.webp", by_pillow(Image.fromarray(RGBA), "WEBP", **lossless), RGB),
+            Odd("exif-6.webp", by_pillow(Image.fromarray(RGB), "WEBP", exif=exif(6), **lossless), turned(RGB, 6)),
+            Odd("profile.webp", by_pillow(Image.fromarray(RGB), "WEBP", icc_profile=profile, **lossless), RGB),
+            Odd("animated.webp", by_pillow(Image.fromarray(RGB), "WEBP", **lossless, **more), RGB),
+            Odd("lossy.webp", by_pillow(image, "WEBP", quality=60)),
+            Odd("xmp-6.webp", by_pillow(Image.fromarray(RGB), "WEBP", xmp=xmp, **lossless), turned(RGB, 6)),
+        ]  # fmt: skip
+
     sampling = {f"subsampling-{s}.jpg": {"subsampling": i} for i, s in enumerate(("444", "422", "420"))}
     return [
         Odd("palette.gif", by_pillow(palette, "GIF"), shown),
         Odd("transparent.gif", by_pillow(palette, "GIF", transparency=3), shown),
         Odd("interlaced.gif", by_pillow(palette, "GIF", interlace=1), shown),
         Odd("animated.gif", by_pillow(palette, "GIF", **more), shown),
-        Odd("lossless.webp", by_pillow(Image.fromarray(RGB), "WEBP", **lossless), RGB),
-        Odd("alpha.webp", by_pillow(Image.fromarray(RGBA), "WEBP", **lossless), RGB),
-        Odd("exif-6.webp", by_pillow(Image.fromarray(RGB), "WEBP", exif=exif(6), **lossless), turned(RGB, 6)),
-        Odd("profile.webp", by_pillow(Image.fromarray(RGB), "WEBP", icc_profile=profile, **lossless), RGB),
-        Odd("animated.webp", by_pillow(Image.fromarray(RGB), "WEBP", **lossless, **more), RGB),
-        Odd("lossy.webp", by_pillow(image, "WEBP", quality=60)),
+        *(webp() if HAS_WEBP else []),
         *[jpeg(name, image, **options) for name, options in sampling.items()],
         *[jpeg(f"exif-{o}.jpg", image, exif=exif(o), subsampling=0) for o in range(1, 9)],
         jpeg("grey.jpg", grey),
@@ -266,7 +274,6 @@ def _others() -> list[Odd]:
         Odd("exif-broken.jpg", with_segment(plain, b"Exif\0\0II*\0\xff\xff\0\0")),
         Odd("comment.jpg", with_segment(plain, b"orientation 6", 0xFE)),
         Odd("xmp-6.png", png(RGB, 8, 2, (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)), turned(RGB, 6)),
-        Odd("xmp-6.webp", by_pillow(Image.fromarray(RGB), "WEBP", xmp=xmp, **lossless), turned(RGB, 6)),
         Odd("thumbnail.mpo", by_pillow(image, "MPO", save_all=True, append_images=[image]), None),
     ]  # fmt: skip
 
