@@ -67,17 +67,14 @@ def register(
     _library.impl(name, kernel, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"sac_fast::{name}", fake_kernel, lib=_library)
     overload: Callable[..., Result] = getattr(torch.ops.sac_fast, name).default
-    # Torch takes its ops away while the interpreter ends, so threads must not be on their way into one either.
-    outside_of_the_end = gated(overload)
-
-    def call(*arguments: Any) -> Result:
-        return overload(*arguments) if torch.compiler.is_compiling() else outside_of_the_end(*arguments)
-
-    return call
+    return overload
 
 
 def held(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """A public op that the interpreter's end waits for, as a whole: around the kernel are functions of torch."""
+    """A public op that the interpreter's end waits for, as a whole.
+
+    Around the kernel are functions of torch, which takes its ops away while the interpreter ends.
+    """
     outside_of_the_end = gated(function)
 
     @functools.wraps(function)
@@ -196,6 +193,11 @@ def gradient_buffers(a: Tensor, b: Tensor, wants_a: bool, wants_b: bool) -> tupl
         torch.empty(x.shape if wants else (0,), dtype=torch.float64) for x, wants in ((a, wants_a), (b, wants_b))
     )
     return first, second
+
+
+def fake_gradients(a: Tensor, b: Tensor, wants_a: bool, wants_b: bool) -> tuple[Tensor, Tensor]:
+    """Gradients in a and b without data; none where they are not wanted."""
+    return a.new_empty(a.shape if wants_a else (0,)), b.new_empty(b.shape if wants_b else (0,))
 
 
 def wanted_gradients(
