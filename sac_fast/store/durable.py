@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 
 # Errors of opening a link, a socket or a device; every other error may be temporary.
@@ -16,6 +17,29 @@ def open_folder(name: str, inside: int) -> Iterator[int]:
     """A descriptor of a folder in a folder, closed at the end; no link is followed."""
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inside)
     try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def open_regular_in(folder: int, name: str, flags: int, *, shown: str = "") -> Iterator[int]:
+    """A descriptor of a regular file in a folder, closed at the end; no link is followed, no pipe waited for.
+
+    Args:
+        folder: descriptor of the folder.
+        name: of the file, without folders.
+        flags: of `os.open`.
+        shown: name in the message; empty: `name`.
+
+    Raises:
+        ValueError: no regular file.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{shown or name} must be a regular file")
         yield descriptor
     finally:
         os.close(descriptor)

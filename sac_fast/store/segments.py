@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..io.files import STORE_RECORD, STORE_WORDS, sync_folder
-from .durable import NOT_REGULAR, open_folder, write_all
+from .durable import NOT_REGULAR, open_folder, open_regular_in, write_all
 
 FOLDER = "segments"
 SUFFIX = ".seg"
@@ -214,19 +214,16 @@ class Segments:
 
     @contextlib.contextmanager
     def _open(self, number: int, flags: int = os.O_RDONLY) -> Iterator[int]:
-        try:
-            with open_folder(FOLDER, self._root) as folder:
-                opened = os.open(_file(number), flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        except OSError as error:
-            if error.errno in NOT_REGULAR:
-                raise ValueError(f"{FOLDER}/{_file(number)} must be a regular file, got {error.strerror}") from error
-            raise
-        try:
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise ValueError(f"{FOLDER}/{_file(number)} must be a regular file")
+        shown = f"{FOLDER}/{_file(number)}"
+        with contextlib.ExitStack() as stack:
+            try:
+                with open_folder(FOLDER, self._root) as folder:
+                    opened = stack.enter_context(open_regular_in(folder, _file(number), flags, shown=shown))
+            except OSError as error:
+                if error.errno in NOT_REGULAR:
+                    raise ValueError(f"{shown} must be a regular file, got {error.strerror}") from error
+                raise
             yield opened
-        finally:
-            os.close(opened)
 
     def _descriptor(self, number: int) -> int:
         """A descriptor that is kept for the next blob of the same segment."""

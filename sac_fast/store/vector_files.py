@@ -15,8 +15,7 @@ import hashlib
 import json
 import os
 import secrets
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from ..errors import StoreError
 from ..io.choices import VectorMetric
 from ..io.hashing import canonical_json
 from ..neighbours.vectors import count_entries, part_bytes
-from .durable import open_folder, write_all, write_new
+from .durable import open_folder, open_regular_in, write_all, write_new
 from .stored_rows import StoredRows
 
 FOLDER = "vectors"
@@ -142,16 +141,9 @@ class VectorFolder:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    @contextlib.contextmanager
-    def open(self, name: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    def open(self, name: str, flags: int = os.O_RDONLY) -> contextlib.AbstractContextManager[int]:
         """A descriptor of a regular file."""
-        opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=self.descriptor)
-        try:
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise ValueError(f"{name} must be a regular file")
-            yield opened
-        finally:
-            os.close(opened)
+        return open_regular_in(self.descriptor, name, flags)
 
     def describe(self) -> Description | None:
         """The description; None where there is none yet.
