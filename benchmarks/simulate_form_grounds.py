@@ -15,7 +15,6 @@ The command ends with exit code 1 where a rate is above its limit or a copy is n
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -25,10 +24,11 @@ import numpy as np
 import torch
 from simulate_output_forms import CLASSES, CONSTANT_SHARE, FORMS, PROBES, fingerprint_of, give
 from simulation_arguments import parse_arguments
+from simulation_rates import print_rates, rate_rows, write_rates
 from torch import Tensor
 
 from sac_fast import Fingerprint, sibling_test
-from sac_fast.bench.results import start_result, write_json
+from sac_fast.bench.results import start_result
 from sac_fast.scores.weights import Floats
 from sac_fast.verdict import conformal_p_value
 from sac_fast.verify.comparable import comparable_outputs
@@ -111,22 +111,7 @@ def run_cell(form: str, repetitions: int, seed: int) -> list[dict[str, Any]]:
     """Rates of one form, by ground and α."""
     generator = torch.Generator().manual_seed(seed)
     outcomes = [run_repetition(form, generator, check=i < 3) for i in range(repetitions)]
-    rows = []
-    for ground in (*SIBLING_GROUNDS, *POOLS):
-        values = np.array([outcome[ground] for outcome in outcomes])
-        for i, alpha in enumerate(ALPHAS):
-            rows.append(
-                {
-                    "form": form,
-                    "ground": ground,
-                    "alpha": alpha,
-                    "rate": float(values[:, i].mean()),
-                    "standard_error": float(values[:, i].std() / math.sqrt(repetitions)),
-                    "limit": alpha + 3 * math.sqrt(alpha * (1 - alpha) / repetitions),
-                    "copies_found": float(values[:, -1].mean()),
-                }
-            )
-    return rows
+    return rate_rows(outcomes, (*SIBLING_GROUNDS, *POOLS), ALPHAS, "ground", {"form": form})
 
 
 def main() -> int:
@@ -134,30 +119,21 @@ def main() -> int:
     result = start_result(KIND, torch.get_num_threads())
     start, rows = time.perf_counter(), []
     for i, form in enumerate(FORMS):
-        rows += run_cell(form, asked.repetitions, asked.seed + i)
-        for row in rows[-(len(SIBLING_GROUNDS) + len(POOLS)) * len(ALPHAS) :]:
-            found = f"{row['rate']:.4f} ± {row['standard_error']:.4f}, copies {row['copies_found']:.3f}"
-            print(f"{form}, {row['ground']}, α = {row['alpha']}: {found}", flush=True)
-    broken = [row for row in rows if row["rate"] > row["limit"] or row["copies_found"] < 1]
-    write_json(
-        {
-            **result,
-            "seconds": time.perf_counter() - start,
-            "repetitions": asked.repetitions,
-            "siblings": SIBLINGS,
-            "siblings_of_contrast": OF_CONTRAST,
-            "nulls": NULLS,
-            "suspects": SUSPECTS,
-            "probes": PROBES,
-            "classes": CLASSES,
-            "rates": rows,
-            "violations": broken,
-        },
-        asked.json,
-    )
-    for row in broken:
-        print(f"{parser.prog}: above its limit, or a copy not found: {row}", file=sys.stderr)
-    return 1 if broken else 0
+        found = run_cell(form, asked.repetitions, asked.seed + i)
+        print_rates(found, form, "ground")
+        rows += found
+    about = {
+        **result,
+        "seconds": time.perf_counter() - start,
+        "repetitions": asked.repetitions,
+        "siblings": SIBLINGS,
+        "siblings_of_contrast": OF_CONTRAST,
+        "nulls": NULLS,
+        "suspects": SUSPECTS,
+        "probes": PROBES,
+        "classes": CLASSES,
+    }
+    return write_rates(about, rows, asked.json, parser)
 
 
 if __name__ == "__main__":

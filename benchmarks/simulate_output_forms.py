@@ -12,7 +12,6 @@ not found.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from typing import Any
@@ -20,10 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from simulation_arguments import parse_arguments
+from simulation_rates import print_rates, rate_rows, write_rates
 from torch import Tensor
 
 from sac_fast import Fingerprint
-from sac_fast.bench.results import start_result, write_json
+from sac_fast.bench.results import start_result
 from sac_fast.models.output_form import check_informative
 from sac_fast.scores import FIXED
 from sac_fast.verdict import conformal_p_value
@@ -105,23 +105,7 @@ def run_cell(form: str, mixed: bool, repetitions: int, seed: int) -> list[dict[s
     """Rates of one form, by preset and α."""
     generator = torch.Generator().manual_seed(seed)
     outcomes = [run_repetition(form, mixed, generator, check=i < 3) for i in range(repetitions)]
-    rows = []
-    for preset in FIXED:
-        values = np.array([outcome[preset] for outcome in outcomes])
-        for i, alpha in enumerate(ALPHAS):
-            rows.append(
-                {
-                    "form": form,
-                    "mixed_nulls": mixed,
-                    "preset": preset,
-                    "alpha": alpha,
-                    "rate": float(values[:, i].mean()),
-                    "standard_error": float(values[:, i].std() / math.sqrt(repetitions)),
-                    "limit": alpha + 3 * math.sqrt(alpha * (1 - alpha) / repetitions),
-                    "copies_found": float(values[:, -1].mean()),
-                }
-            )
-    return rows
+    return rate_rows(outcomes, FIXED, ALPHAS, "preset", {"form": form, "mixed_nulls": mixed})
 
 
 def main() -> int:
@@ -129,30 +113,19 @@ def main() -> int:
     result = start_result(KIND, torch.get_num_threads())
     start, rows = time.perf_counter(), []
     for i, (form, mixed) in enumerate([*((form, False) for form in FORMS), ("class numbers", True)]):
-        rows += run_cell(form, mixed, asked.repetitions, asked.seed + i)
-        for row in rows[-len(FIXED) * len(ALPHAS) :]:
-            name = f"{form}{', mixed nulls' if mixed else ''}, {row['preset']}, α = {row['alpha']}"
-            print(
-                f"{name}: {row['rate']:.4f} ± {row['standard_error']:.4f}, copies {row['copies_found']:.3f}", flush=True
-            )
-    broken = [row for row in rows if row["rate"] > row["limit"] or row["copies_found"] < 1]
-    write_json(
-        {
-            **result,
-            "seconds": time.perf_counter() - start,
-            "repetitions": asked.repetitions,
-            "nulls": NULLS,
-            "suspects": SUSPECTS,
-            "probes": PROBES,
-            "classes": CLASSES,
-            "rates": rows,
-            "violations": broken,
-        },
-        asked.json,
-    )
-    for row in broken:
-        print(f"{parser.prog}: above its limit, or a copy not found: {row}", file=sys.stderr)
-    return 1 if broken else 0
+        found = run_cell(form, mixed, asked.repetitions, asked.seed + i)
+        print_rates(found, f"{form}{', mixed nulls' if mixed else ''}", "preset")
+        rows += found
+    about = {
+        **result,
+        "seconds": time.perf_counter() - start,
+        "repetitions": asked.repetitions,
+        "nulls": NULLS,
+        "suspects": SUSPECTS,
+        "probes": PROBES,
+        "classes": CLASSES,
+    }
+    return write_rates(about, rows, asked.json, parser)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from simulation_arguments import parse_zoo_arguments
 from torch import Tensor
 
 from sac_fast.bench.results import start_result, write_json
@@ -119,16 +119,7 @@ def check_against_test(source: SourceZoo, members: Sequence[str], suspects: Sequ
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="simulate_rotation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folders", type=Path, nargs="+", help="labelled zoos, or folders of them (TASK/SOURCE)")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
-    parser.add_argument("--seed", type=int, default=20_000, help="of the draws of 100 honest models")
-    asked = parser.parse_args(arguments)
-    if not asked.json.parent.is_dir():
-        parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")
-    return asked
+    return parse_zoo_arguments("simulate_rotation", __doc__, 20_000, "100 honest models", arguments)
 
 
 def run(asked: argparse.Namespace) -> dict[str, Any]:

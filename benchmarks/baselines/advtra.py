@@ -14,13 +14,11 @@ of 2/255, at most 30 a class; as many trajectories as the budget allows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .defender import OwnModels, Task, check_budget, logits_of
+from .defender import LabelledQueries, OwnModels, Task, check_budget, logits_of
 from .perturb import frozen
 
 STAGES = 4
@@ -31,23 +29,8 @@ SETTINGS = {"classes": STAGES, "points_a_class": POINTS, "step": STEP, "steps_a_
 _BATCH = 256
 
 
-@dataclass(frozen=True, eq=False)
-class AdvTra:
+class AdvTra(LabelledQueries):
     """Points of all trajectories and the source's labels for them."""
-
-    images: Tensor
-    labels: Tensor
-    classes: int
-
-    @property
-    def queries(self) -> int:
-        """Questions to a suspect."""
-        return len(self.images)
-
-    def score(self, model: nn.Module) -> float:
-        """The mutation rate: 0 … 1."""
-        labels = logits_of(model, self.images, self.classes).argmax(1)
-        return float((labels != self.labels).double().mean())
 
 
 def stage(source: nn.Module, images: Tensor, target: Tensor, step: float, steps: int) -> tuple[Tensor, Tensor]:

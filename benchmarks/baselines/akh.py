@@ -11,32 +11,15 @@ Hyper-parameters: the number of queries alone. Nothing is scaled down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from torch import nn
 
-from torch import Tensor, nn
-
-from .defender import OwnModels, Task, check_budget, draw, logits_of
+from .defender import LabelledQueries, OwnModels, Task, check_budget, draw, logits_of
 
 SETTINGS = {"queries_are": "misclassified by the source", "answers": "hard labels", "distance": "Hamming"}
 
 
-@dataclass(frozen=True, eq=False)
-class Akh:
+class Akh(LabelledQueries):
     """Queries and the source's (wrong) labels for them."""
-
-    images: Tensor
-    labels: Tensor
-    classes: int
-
-    @property
-    def queries(self) -> int:
-        """Questions to a suspect."""
-        return len(self.images)
-
-    def score(self, model: nn.Module) -> float:
-        """The share of queries to which the model gives another label than the source: 0 … 1."""
-        labels = logits_of(model, self.images, self.classes).argmax(1)
-        return float((labels != self.labels).double().mean())
 
 
 def prepare(source: nn.Module, task: Task, own: OwnModels, budget: int, seed: int) -> Akh:

@@ -21,15 +21,13 @@ place of the paper's threshold on it, so that the number of queries is the budge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sac_fast.attacks.training import seeded
 
-from .defender import OwnModels, Task, check_budget, logits_of
+from .defender import LabelledQueries, OwnModels, Task, check_budget, logits_of
 from .perturb import frozen
 
 EPSILON = 0.1
@@ -49,23 +47,8 @@ _BATCH = 256
 _TINY = 1e-7
 
 
-@dataclass(frozen=True, eq=False)
-class Cae:
+class Cae(LabelledQueries):
     """Conferrable images and the source's labels for them."""
-
-    images: Tensor
-    labels: Tensor
-    classes: int
-
-    @property
-    def queries(self) -> int:
-        """Questions to a suspect."""
-        return len(self.images)
-
-    def score(self, model: nn.Module) -> float:
-        """The share of images to which the model gives another label than the source: 0 … 1."""
-        labels = logits_of(model, self.images, self.classes).argmax(1)
-        return float((labels != self.labels).double().mean())
 
 
 def conferrability(labels: Tensor, stolen: Tensor, independent: Tensor) -> Tensor:

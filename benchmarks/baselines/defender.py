@@ -153,6 +153,31 @@ def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
     return logits
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledQueries:
+    """Queries and the source's labels for them: a fingerprint that looks at a suspect's labels alone.
+
+    Attributes:
+        images: (n, 3, H, W) pixels.
+        labels: (n,) the source's.
+        classes: of source and suspects.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: int
+
+    @property
+    def queries(self) -> int:
+        """Questions to a suspect."""
+        return len(self.images)
+
+    def score(self, model: nn.Module) -> float:
+        """The share of queries to which the model gives another label than the source: 0 … 1."""
+        labels = logits_of(model, self.images, self.classes).argmax(1)
+        return float((labels != self.labels).double().mean())
+
+
 def draw(count: int, wanted: int, seed: int) -> Tensor:
     """min(count, wanted) different indices below count, in random order."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:wanted]

@@ -18,12 +18,10 @@ points that do not arrive are left out, of 1.25 times as many starts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from .defender import OwnModels, Task, check_budget, logits_of
+from .defender import LabelledQueries, OwnModels, Task, check_budget, logits_of
 from .perturb import frozen
 
 MARGIN = 1.0
@@ -34,23 +32,8 @@ SETTINGS = {"margin_k": MARGIN, "learning_rate": LEARNING_RATE, "steps": STEPS, 
 _BATCH = 256
 
 
-@dataclass(frozen=True, eq=False)
-class IPGuard:
+class IPGuard(LabelledQueries):
     """Points near the boundary and the source's labels for them."""
-
-    images: Tensor
-    labels: Tensor
-    classes: int
-
-    @property
-    def queries(self) -> int:
-        """Questions to a suspect."""
-        return len(self.images)
-
-    def score(self, model: nn.Module) -> float:
-        """One minus the matching rate: 0 … 1."""
-        labels = logits_of(model, self.images, self.classes).argmax(1)
-        return float((labels != self.labels).double().mean())
 
 
 def boundary_loss(logits: Tensor, first: Tensor, target: Tensor, margin: float) -> Tensor:
