@@ -2,12 +2,11 @@
 
 import json
 import pathlib
-import threading
 
 import numpy as np
 import pytest
 import torch
-from support.prediction_server import PredictionServer
+from support.prediction_server import serving
 
 import sac_fast
 from sac_fast.audit.case import load_case
@@ -121,12 +120,10 @@ def test_recorded_answers_of_some_probes_are_judged_on_these(folder):
 def test_services_are_asked_in_looks_and_not_again(folder, tmp_path):
     pytest.importorskip("httpx2", reason="needs httpx2, which is not installed")
     pytest.importorskip("jmespath", reason="needs jmespath, which is not installed")
-    server = PredictionServer(0, tmp_path / "log.txt")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    text = (
-        HEAD
-        + f"""
+    with serving(tmp_path / "log.txt") as server:
+        text = (
+            HEAD
+            + f"""
 [queries]
 looks = [40, 80]
 repeats = 5
@@ -141,18 +138,12 @@ labels = ["dark", "middle", "bright"]
 name = "broken"
 service = {{ url = "{server.address}/500", answer = "x", retries = 0 }}
 """
-    )
-    try:
+        )
         plan_before = plan_case_of(text)
         found = audit(text)
         asked = pathlib.Path("log.txt").read_text().count("/label")
         assert audit(text)["verdict"] == found["verdict"]
         assert pathlib.Path("log.txt").read_text().count("/label") == asked in (45, 85)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        server.log.close()
     assert plan_before["services"][0]["queries"] == 85
     assert [look["alpha"] for look in plan_before["looks"]] == [0.0, 0.05]
     assert found["verdict"]["service"] in ("not distinguished", "inconclusive")

@@ -2,12 +2,11 @@
 
 import json
 import pathlib
-import threading
 
 import numpy as np
 import pytest
 import torch
-from support.prediction_server import LABELS, PredictionServer, scores_of
+from support.prediction_server import LABELS, scores_of, serving
 
 import sac_fast
 from sac_fast.audit.case import load_case
@@ -57,14 +56,8 @@ def test_alpha_is_of_the_case():
 def server(tmp_path):
     pytest.importorskip("httpx2", reason="needs httpx2, which is not installed")
     pytest.importorskip("jmespath", reason="needs jmespath, which is not installed")
-    served = PredictionServer(0, tmp_path / "log.txt")
-    thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield served
-    served.shutdown()
-    thread.join()
-    served.server_close()
-    served.log.close()
+    with serving(tmp_path / "log.txt") as served:
+        yield served
 
 
 @pytest.fixture

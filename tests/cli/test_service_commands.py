@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import threading
 
 import numpy as np
 import pytest
-from support.prediction_server import LABELS, PredictionServer, scores_of
+from support.prediction_server import LABELS, scores_of, serving
 
 import sac_fast
 
@@ -123,10 +122,7 @@ def test_a_folder_that_holds_something_is_not_written_to(files, run):
 def test_a_service_is_asked_once(probes, run, tmp_path):
     pytest.importorskip("httpx2", reason="needs httpx2, which is not installed")
     pytest.importorskip("jmespath", reason="needs jmespath, which is not installed")
-    server = PredictionServer(0, tmp_path / "log.txt")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(tmp_path / "log.txt") as server:
         pathlib.Path("service.toml").write_text(
             f'url = "{server.address}/label"\nanswer = "result.label"\noutput_form = "labels"\n'
             f'labels = ["dark", "middle", "bright"]\n'
@@ -146,11 +142,6 @@ def test_a_service_is_asked_once(probes, run, tmp_path):
             code, _, err = run(*command, *wrong)
             assert code == 2
             assert "hunter2" not in err
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        server.log.close()
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from support.corpus_foreign import protobuf
 
 import sac_fast
 from sac_fast.errors import ModelRefusedError
 from sac_fast.models import ModelEntry, open_model
-
-
-def fields(*numbers: tuple[int, bytes | int]) -> bytes:
-    """A protobuf message."""
-    out = b""
-    for number, value in numbers:
-        tag = number << 3 | (0 if isinstance(value, int) else 2)
-        out += bytes([tag & 127 | 128, tag >> 7]) if tag > 127 else bytes([tag])
-        out += bytes([value]) if isinstance(value, int) else bytes([len(value)]) + value
-    return out
 
 
 @pytest.mark.parametrize(
@@ -33,8 +24,8 @@ def fields(*numbers: tuple[int, bytes | int]) -> bytes:
         ("ncnn", b"7767517\n3 3\n"),
         ("openvino", b'<?xml version="1.0"?>\n<net name="x" version="11">'),
         ("paddle", bytes(16) + struct.pack("<i", 6) + b"\x08\x05\x10\x02\x10\x03" + bytes(24)),
-        ("savedmodel", fields((1, 1), (2, b"graph"))),
-        ("coreml", fields((1, 5), (2, b"about"), (500, b"network"))),
+        ("savedmodel", protobuf((1, 1), (2, b"graph"))),
+        ("coreml", protobuf((1, 5), (2, b"about"), (500, b"network"))),
         ("npy", b"\x93NUMPY\x01\x00"),
     ],
 )

@@ -1,13 +1,12 @@
 """Services over HTTP: every protocol, and servers that misbehave."""
 
 import pathlib
-import threading
 import time
 
 import numpy as np
 import pytest
 import torch
-from support.prediction_server import LABELS, PredictionServer, scores_of
+from support.prediction_server import LABELS, scores_of, serving
 
 import sac_fast
 from sac_fast.errors import ModelError
@@ -19,14 +18,8 @@ pytest.importorskip("jmespath", reason="needs jmespath, which is not installed")
 
 @pytest.fixture
 def server(tmp_path):
-    made = PredictionServer(0, tmp_path / "log.txt")
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
-    made.log.close()
+    with serving(tmp_path / "log.txt") as made:
+        yield made
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ LOG gets one line a request: path and SHA-256 of the image's pixels. The classes
 """
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -138,6 +139,21 @@ class PredictionServer(ThreadingHTTPServer):
     def address(self):
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@contextlib.contextmanager
+def serving(log):
+    """A server in a thread of this process, on a port of its own."""
+    server = PredictionServer(0, log)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        server.log.close()
 
 
 if __name__ == "__main__":
