@@ -1,3 +1,4 @@
+import os
 import sys
 
 import pytest
@@ -6,6 +7,9 @@ from support.processes import process_group, start_order
 
 from sac_fast.cli import main as cli
 from sac_fast.ops import capabilities
+
+# Python processes that tests start import the package under test, never what lies in the folder they start in.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def pytest_addoption(parser):

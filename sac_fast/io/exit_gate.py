@@ -2,7 +2,8 @@
 
 A daemon thread that comes back from C++ then finds no interpreter: CPython ends such a thread by unwinding its stack,
 and C++ frames on it abort the process. So the end waits for functions that run, and threads that call one later stay
-where they are until the process is gone.
+where they are until the process is gone. A thread that has just left may still be in C++, as where torch frees its
+result: the end waits a moment for threads that called such functions to stay or to finish.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import atexit
 import functools
 import os
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -19,10 +22,14 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _MAX_SECONDS = 60.0  # for the functions that run
+_GRACE = 0.5  # seconds for the threads that called them
 _state = threading.Condition()
 _thread = threading.local()
 _inside = 0
 _is_ending = False
+# threads that called such a function, and those of them that stay where they are
+_callers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_staying: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 def gated(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -62,10 +69,13 @@ class GatedModule:
 
 def _enter() -> None:
     global _inside
+    caller = threading.current_thread()
     with _state:
         if not _is_ending:
             _inside += 1
+            _callers.add(caller)
             return
+        _staying.add(caller)
     threading.Event().wait()
 
 
@@ -82,12 +92,17 @@ def _close() -> None:
     with _state:
         _is_ending = True
         _state.wait_for(lambda: _inside == 0, _MAX_SECONDS)
+        latest = time.monotonic() + _GRACE
+        while time.monotonic() < latest and any(one.is_alive() for one in _callers if one not in _staying):
+            _state.wait(0.005)
 
 
 def _reset_in_child() -> None:
     """A forked child has none of the threads that were inside."""
     global _state, _inside, _is_ending
     _state, _inside, _is_ending = threading.Condition(), 0, False
+    _callers.clear()
+    _staying.clear()
 
 
 os.register_at_fork(after_in_child=_reset_in_child)

@@ -12,7 +12,11 @@ import pytest
 from sac_fast import correlation_distance
 
 PROGRAM = """
-import sys, threading, numpy
+import os, sys, threading, traceback, numpy
+def end(failed):  # the others would wait for it
+    traceback.print_exception(failed.exc_value)
+    os._exit(1)
+threading.excepthook = end
 outputs = numpy.random.default_rng(0).random((40, 600, 32), dtype="float32")
 ready = threading.Barrier(4)
 if sys.argv[1] == "op":
