@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -51,7 +52,7 @@ def test_works_without_the_compiled_module(tmp_path):
         "except sac_fast.BackendError as error: print(error)\n"
         "sys.argv = ['sac-fast', 'info']; sac_fast.cli.main.main()\n"
     )
-    run = python("-c", code, cwd=tmp_path, check=True)
+    run = python("-c", code, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True)
     distance, error, *info = run.stdout.splitlines()
     assert float(distance) == 0.5
     assert "backend 'cpu' needs the compiled module sac_fast._C, which is missing" in error

@@ -50,8 +50,7 @@ def sac_fast(folder, *arguments, code=0):
 
 def run_as_module(folder, *arguments):
     """Run ``python -m sac_fast`` in a folder, which Python puts first."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    del environment["PYTHONSAFEPATH"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": ""}
     done = subprocess.run(
         [sys.executable, "-m", "sac_fast", *map(str, arguments)], cwd=folder, capture_output=True, text=True,
         timeout=300, env=environment,
