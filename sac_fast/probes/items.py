@@ -153,7 +153,6 @@ def _tar_items(path: Path) -> Iterator[Item]:
                     if key in images:
                         raise ProbeError(f"tar {str(path)!r} must hold one image a key, got two for {member.name!r}")
                     name = f"{path.name}/{member.name}"
-                    name.encode()  # no lone surrogates, which tarfile makes of other bytes, and which no hash takes
                     images[key] = Item(name, path, None, member.offset_data, member.size)
                 elif ending == "cls":
                     found = archive.extractfile(member)
