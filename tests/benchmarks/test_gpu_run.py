@@ -119,7 +119,7 @@ def test_a_module_that_does_not_load(start, tmp_path):
 def test_a_part_that_ignores_the_end_of_its_time(start, tmp_path):
     begun = time.monotonic()
     ignoring = f"write({record(('a', True))!r}); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    process = start(ignoring, "--limit", "25")
+    process = start(ignoring, "--limit", "20")
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert time.monotonic() - begun < 100

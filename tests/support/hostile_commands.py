@@ -6,6 +6,7 @@ the commands and measures them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tarfile
@@ -168,7 +169,14 @@ def _deep(folder: Path) -> list[str]:
 def _zoo(folder: Path) -> list[str]:
     """An index of a labelled zoo whose members are many and of one name."""
     member = {"name": "m", "role": "stolen", "origin": "x", "architecture": "torch.nn:Linear", "architecture_args": {}}
-    zoo = {"kind": "sac_fast labelled zoo", "preprocessing": {}, "probes": {}, "members": [member] * 20_000}
+    zoo = {
+        "kind": "sac_fast labelled zoo",
+        "format": 1,
+        "task": {},
+        "preprocessing": {},
+        "probes": [],
+        "members": [member] * 20_000,
+    }
     (folder / "zoo").mkdir()
     (folder / "zoo" / "zoo.json").write_text(json.dumps(zoo))
     return ["show", "zoo"]
@@ -176,7 +184,8 @@ def _zoo(folder: Path) -> list[str]:
 
 def _report(folder: Path) -> list[str]:
     (folder / "case").mkdir()
-    (folder / "case" / "report.json").write_text("[" * 100_000)
+    (folder / "case" / "verdicts.json").write_text("[" * 100_000)
+    (folder / "case" / "SHA256SUMS").write_text(f"{hashlib.sha256(b'[' * 100_000).hexdigest()}  verdicts.json\n")
     return ["report", "check", "case"]
 
 
@@ -196,7 +205,7 @@ IPTC = b"\x1c\x03\x3c\x00\x01\x00" + bytes(200)
 TABLE: dict[str, Command] = {
     "a dotted key of 40 kB": Command("manifests", _manifest(DOTS, False), 0, "few parts|not read"),
     "a dotted key of 40 kB, named": Command("manifests", _manifest(DOTS, True), 1, "few parts"),
-    "1,200 folders and 20 GB of holes": Command("walk", _deep, 0, '"reason": ?"expanded"'),
+    "1,200 folders and 20 GB of holes": Command("walk", _deep, 0, '"reason": ?"too-large"'),
     "60 CutMix steps": Command("probes", _steps, 5, "missing"),
     "a chunk of 600 MB": Command("HDF5", _chunks, 1, "inflate|store what it declares|bytes"),
     "chunks of 400 MB": Command("HDF5", _one_file("chunk-bomb.h5"), 1, "inflate|expanded|bytes"),
@@ -207,6 +216,6 @@ TABLE: dict[str, Command] = {
     "a name of 2 GB in a tar": Command("images", _tar, 1, "must lie on the disk"),
     "outputs of holes": Command("disk", _sparse_outputs, 0, '"failed": ?3'),
     "20,000 members of one name": Command("labelled zoo", _zoo, 1, "different names"),
-    "100,000 brackets in a report": Command("report", _report, 1, "report|case"),
+    "100,000 brackets in a report": Command("report", _report, 5, "verdicts.json. must be JSON"),
     "weights of holes": Command("weights", _weights, 1, "expanded|lie on the disk|bytes"),
 }

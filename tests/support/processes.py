@@ -11,12 +11,19 @@ MEASURING = (
 )
 # Files that share what takes long to make: a run of the benchmarks, the tile kernels compiled for the processor.
 SHARING = {"tests/bench/": "bench", "tests/ops/test_tiles_": "tiles"}
+# Each test of these runs for long in processes of its own, and shares nothing with the others of its file.
+APART = (
+    "tests/test_documentation.py::test_blocks_run_as_they_stand",
+    "tests/test_documentation.py::test_pages_build_without_a_warning",
+    "tests/test_notebooks.py::test_a_notebook_runs",
+)
 # Started first, so that no process is left with one of them when the others are done.
 LONG = (
     *MEASURING,
     *(f"tests/ops/test_{name}.py" for name in ("tiles_emulated", "sweep_ops_emulated", "correlation_distance")),
     *("tests/simulation/", "tests/scan/test_scan.py", "tests/demo/", "tests/testbed/test_testbed_run.py"),
     "tests/test_docstrings.py",
+    *APART,
 )
 
 
@@ -24,6 +31,8 @@ def process_group(nodeid):
     """The tests with which a test shares a process."""
     if nodeid.startswith(MEASURING):
         return "measuring"
+    if nodeid.startswith(APART):
+        return nodeid
     shared = [group for start, group in SHARING.items() if nodeid.startswith(start)]
     return shared[0] if shared else nodeid.partition("::")[0]
 
