@@ -57,6 +57,7 @@ class Protocol:
         honest: number of honest models by kind.
         attack: name in the paper, origin here and number of models of each attack.
         data: the paper's data sets.
+        assumptions: details of the recipe that were chosen here, not read off the paper's text or code.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Protocol:
     training: Mapping[str, Any]
     honest: Mapping[str, int]
     attack: Sequence[Mapping[str, Any]]
+    assumptions: tuple[str, ...]
 
     @classmethod
     def read(cls, name: str) -> Protocol:
@@ -143,7 +145,12 @@ def _records(source: SourceZoo, name: str, protocol: Protocol, compared: Sequenc
 
 
 def tables(asked: argparse.Namespace) -> None:
-    """Write literature.json and literature.md."""
+    """Write literature.json and literature.md; with --tables-only of the records that are there."""
+    if asked.tables_only:
+        kept = json.loads((asked.out / "literature.json").read_text())
+        for name, of in kept["protocols"].items():
+            of["assumptions"] = list(Protocol.read(name).assumptions)
+        return _write(kept, asked.out)
     start = time.perf_counter()
     result = start_result(KIND, torch.get_num_threads())
     sources, left_out = load_sources(asked.zoos)
@@ -156,9 +163,13 @@ def tables(asked: argparse.Namespace) -> None:
         "records": records,
         "seconds": time.perf_counter() - start,
     }
-    write_json(results, asked.out / "literature.json", row_lines=True)
-    with atomic_write(asked.out / "literature.md") as handle:
-        handle.write(markdown(json.loads((asked.out / "literature.json").read_text())).encode())
+    return _write(results, asked.out)
+
+
+def _write(results: Mapping[str, Any], folder: Path) -> None:
+    write_json(results, folder / "literature.json", row_lines=True)
+    with atomic_write(folder / "literature.md") as handle:
+        handle.write(markdown(json.loads((folder / "literature.json").read_text())).encode())
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -168,7 +179,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         "",
         f"Made by `python benchmarks/{results['command']}`. AUC of each attack's working thefts against all honest "
         "models, mean over sources, at the protocol's number of queries. The models are the test bed's small ones, not "
-        "those of the papers: attack names and budgets are the papers', figures are comparable within a table only.",
+        "those of the papers: figures are comparable within a table only. Assumptions are details of a protocol that "
+        "were chosen here, not read off the paper's text or code.",
     ]
     for name, protocol in results["protocols"].items():
         rows = [row for row in results["records"] if row["protocol"] == name]
@@ -185,6 +197,7 @@ def markdown(results: Mapping[str, Any]) -> str:
                     cells = [_mean([row["auc_by_attack"].get(attack) for row in found]) for attack in attacks]
                     lines.append(f"| {title} | {_mean([r['mean_auc'] for r in found])} | " + " | ".join(cells) + " |")
             lines += _missing(of)
+        lines += ["", f"Assumptions for {protocol['title']}:", "", *(f"* {text}" for text in protocol["assumptions"])]
     return "\n".join(lines) + "\n"
 
 
@@ -218,10 +231,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     of.add_argument("--workers", type=int)
     of.add_argument("--device")
     of = commands.add_parser("tables", help="tables of zoos that are there")
-    of.add_argument("zoos", type=Path, nargs="+", help="labelled zoos, or folders of them (TASK/SOURCE)")
+    of.add_argument("zoos", type=Path, nargs="*", help="labelled zoos, or folders of them (TASK/SOURCE)")
+    of.add_argument("--tables-only", action="store_true", help="only write assumptions and tables of the JSON again")
     of.add_argument("--scores", type=Path, help="folder with TASK-SOURCE.json of bench_baselines.py")
     of.add_argument("--out", type=Path, default=HERE / "results", help="folder for the results")
-    return parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    if asked.command == "tables" and bool(asked.zoos) == asked.tables_only:
+        parser.error("zoos must be given, or --tables-only and none")
+    return asked
 
 
 def main() -> None:

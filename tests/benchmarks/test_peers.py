@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 
 import bench_literature
 import bench_peers
@@ -100,6 +101,7 @@ def test_protocols_name_attacks_that_are_there(name):
     assert set(protocol.names) <= set(ATTACKS)
     assert len(protocol.names) == len(protocol.attack)
     assert protocol.queries == 200
+    assert any(text.startswith("Numbers of epochs") for text in protocol.assumptions)
     task = argparse.Namespace(defender=range(1000))
     size = protocol.size(task)
     assert size.images == 60_000
@@ -117,4 +119,19 @@ def test_literature_records_use_the_papers_names(source):
         {"records": rows, "protocols": protocols, "titles": {"sac-normal": "SAC-normal"}, "command": "x"}
     )
     assert "## SAC-JC on task, 200 queries" in text
+    assert "Assumptions for SAC-JC:\n\n* The budget of 200 queries.\n" in text
     assert f"| SAC-normal | {row['mean_auc']:.3f} |" in text
+
+
+def test_literature_tables_of_kept_records_take_the_assumptions_of_today(source, tmp_path):
+    rows = bench_literature.compare(source, ["sac-jc"], None)
+    protocol = dataclasses.asdict(bench_literature.Protocol.read("sac-jc")) | {"assumptions": ["an old one"]}
+    kept = {"records": rows, "protocols": {"sac-jc": protocol}, "titles": {"sac-normal": "SAC-normal"}, "command": "x"}
+    (tmp_path / "literature.json").write_text(json.dumps(kept))
+    bench_literature.tables(bench_literature.parse(["tables", "--tables-only", "--out", str(tmp_path)]))
+    text = (tmp_path / "literature.md").read_text()
+    assert "* The budget of 200 queries.\n" in text
+    assert "an old one" not in text
+    assert json.loads((tmp_path / "literature.json").read_text())["records"] == rows
+    with pytest.raises(SystemExit):
+        bench_literature.parse(["tables"])
