@@ -87,7 +87,9 @@ def run(label: str, command: str, base: Path) -> dict[str, Any]:
     script = script.replace("sac ", f"{shlex.quote(sys.executable)} -m sac_fast ", 1)
     start = time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    # An installed package has its modules compiled, as the second start from a source tree.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment)
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

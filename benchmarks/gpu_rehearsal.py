@@ -189,7 +189,9 @@ def rehearse_in(folder: Path, wanted: Run) -> Row:
     found["printed"] = printed.splitlines()[-30:]
     found["left_running"] = [line for line in processes() if str(copy) in line or str(out) in line]
     found["faults"] = list(faults_of(wanted, found, printed))
-    return found
+    # The folder has another name in every run.
+    shown: Row = json.loads(json.dumps(found, ensure_ascii=False).replace(str(folder), "FOLDER"))
+    return shown
 
 
 def wait_for(out: Path, check: str, process: subprocess.Popen[str]) -> None:

@@ -44,7 +44,7 @@ _BATCH = 16
 
 _ROUNDED = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _NOISE = {"noise-1": 0.01, "noise-2": 0.02}
-_PRUNED = {"prune-30": 0.3}
+_PRUNED = {"prune-10": 0.1, "prune-20": 0.2}
 EXPORT = "onnx"
 CHEAP = (EXPORT, *copies.INT8, *_NOISE, *_ROUNDED, *_PRUNED)
 CHANGES = (*CHEAP, *thefts.THEFTS)

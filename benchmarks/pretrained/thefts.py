@@ -31,7 +31,7 @@ _DISTIL = TrainingConfig(
 )  # fmt: skip
 #: Whose weights the student of a distillation starts from.
 STUDENTS = {"lite0": "lite1", "lite1": "lite0", "lite2": "lite0"}
-RATIO = 0.5
+RATIO = 0.2
 _NORM_IMAGES = 96
 #: Blocks of a student that are trained, from the end: at 7×7 they cost a quarter of all.
 _TAIL = 5
@@ -93,7 +93,7 @@ def finetune_everything(thief: Thief, features: Tensor) -> nn.Module:
 
 
 def prune_finetune(thief: Thief, features: Tensor) -> nn.Module:
-    """Half of all dense weights 0, the smallest ones, then trained to give the source's probabilities."""
+    """A fifth of all dense weights 0, the smallest ones, then trained to give the source's probabilities."""
     copy = pruned(thief.source, RATIO, thief.inputs[:_NORM_IMAGES])
     layers = dense_layers(copy)
     for layer in layers:
@@ -131,7 +131,7 @@ THEFTS = {
     "transfer-head": transfer_head,
     "transfer-all": transfer_all,
     "finetune-all": finetune_everything,
-    "prune-50-finetune": prune_finetune,
+    "prune-20-finetune": prune_finetune,
     "distil": distil,
 }
 

@@ -152,8 +152,14 @@ def _search(root: Path, defaults: ModelEntry, manifests: Sequence[Path]) -> tupl
                 found.append(_like(defaults, (here / name).relative_to(root).as_posix(), here / name, root))
         parts = {part for name in files if name.endswith(INDEX) for part in shards_of(here / name, Limits())}
         below = "" if here == root else f"{here.relative_to(root).as_posix()}/"
+        before = os.fspath(here / "x")[:-1]  # a path for each of very many files would take most of the time
+        others = parts | {path.name for path in manifests if path.parent == here}
         for name in files:
-            path, inside = here / name, below + name
+            inside = below + name
+            if store is None and name not in others and is_named_as_model(inside):
+                found.append(_like(defaults, inside, before + name, root))
+                continue
+            path = here / name
             if name in parts:
                 passed.append(PassedOver(inside, "a part of a checkpoint in several files"))
                 continue
@@ -189,7 +195,7 @@ def _one_of_each_blob(entries: list[ModelEntry]) -> tuple[list[ModelEntry], list
     return [entry for entry in entries if entry.name not in again], list(again.values())
 
 
-def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> ModelEntry:
+def _like(defaults: ModelEntry, name: str, path: Path | str, root: Path | None) -> ModelEntry:
     if name.isascii() and len(name) <= MAX_TEXT:
         return defaults.at(name, path, root)
     raw, shown = os.fsencode(name), name
@@ -203,7 +209,8 @@ def _like(defaults: ModelEntry, name: str, path: Path, root: Path | None) -> Mod
 
 
 def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:
-    counts = Counter(entry.name for entry in entries)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise ModelError(f"models of {str(source)!r} must have different names, got {twice[0]!r} twice")
+    names = [entry.name for entry in entries]
+    if len(set(names)) < len(names):
+        twice, _ = Counter(names).most_common(1)[0]
+        raise ModelError(f"models of {str(source)!r} must have different names, got {twice!r} twice")
     return entries

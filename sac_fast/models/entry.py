@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +63,42 @@ class ModelEntry:
         object.__setattr__(self, "kwargs", dict(self.kwargs))
         object.__setattr__(self, "inputs", dict(self.inputs))
 
-    def at(self, name: str, path: Path, root: Path | None) -> ModelEntry:
-        """The same for another file; `dataclasses.replace` would check again what was checked."""
+    def at(self, name: str, path: Path | str, root: Path | None) -> ModelEntry:
+        """The same for another file; `dataclasses.replace` would check again what was checked.
+
+        Args:
+            name, root: of the file.
+            path: a text must be as `Path` writes it; its `Path` is made when it is asked for, since most of the files
+                of a large folder are only looked up.
+        """
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, name=name, path=path, root=root)
+        values = other.__dict__
+        values.update(self.__dict__)
+        values["name"], values["root"] = name, root
+        values["_origin"] = values.get("_origin", self)
+        if isinstance(path, str):
+            values.pop("path", None)
+            values["_path_text"] = path
+        else:
+            values["path"] = path
+            values.pop("_path_text", None)
         return other
+
+    def is_like(self, other: ModelEntry) -> bool:
+        """Whether both were made by `at` from one entry, with one root: only names and paths may differ."""
+        origin, root = self.__dict__.get("_origin"), self.root
+        same = origin is not None and origin is other.__dict__.get("_origin")
+        return same and (root is other.root or root == other.root)
+
+    @property
+    def path_text(self) -> str:
+        """The path as a text."""
+        text: str | None = self.__dict__.get("_path_text")
+        return os.fspath(self.path) if text is None else text
+
+    def __getattr__(self, name: str) -> Any:
+        text = self.__dict__.get("_path_text") if name == "path" else None
+        if text is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        path = self.__dict__["path"] = Path(text)
+        return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def _check_hash(digest: str, entry: dict[str, Any]) -> None:
 
 def _path_inside(place: Path, name: str) -> Path:
     path = place / name
-    if not path.resolve().is_relative_to(place.resolve()):
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place)):
         raise ProbeError(f"image must lie in {str(place)!r}, got {name!r}")  # untrusted provenance
     return path
 

@@ -5,6 +5,7 @@ The folder is that of `sac_fast.verify.case_folder`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -273,5 +274,7 @@ def _inside(folder: Path, name: Any) -> Path:
     if not isinstance(name, str) or not name or Path(name).is_absolute():
         raise ValueError(f"a file must be relative, got {name!r}")
     path = folder / name
-    require(path.resolve().is_relative_to(folder.resolve()), "a file must lie in the folder", name)
+    require(
+        Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)), "a file must lie in the folder", name
+    )
     return path

@@ -13,7 +13,7 @@ from ..io.files import StrPath
 from ..models.entries import list_models
 from ..models.entry import ModelEntry
 from ..models.listing import Listing
-from ..models.manifest import check_lengths
+from ..models.manifest import MAX_TEXT, check_lengths
 from .jobs import ScanError, WorkerSettings
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 def _check_different(argument: str, names: Iterable[str]) -> None:
-    counts = collections.Counter(names)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(f"{argument} must have different names, got {twice[0]!r} {counts[twice[0]]} times")
+    listed = list(names)
+    if len(set(listed)) < len(listed):
+        name, count = collections.Counter(listed).most_common(1)[0]
+        raise ValueError(f"{argument} must have different names, got {name!r} {count} times")
 
 
 def check_sources(sources: Sequence[Fingerprint | str]) -> None:
@@ -34,9 +35,13 @@ def check_sources(sources: Sequence[Fingerprint | str]) -> None:
 def check_entries(entries: Sequence[ModelEntry]) -> None:
     """Refuse entries of the same name, and names or tags that a store cannot hold."""
     _check_different("entries", (entry.name for entry in entries))
+    last: tuple[str, ...] | None = None  # the entries of a folder have the same tags
     for entry in entries:
+        if entry.tags is last and len(entry.name) <= MAX_TEXT:
+            continue
+        last = entry.tags
         try:
-            check_lengths(entry.name, entry.tags)
+            check_lengths(entry.name, last)
         except ValueError as error:
             raise ValueError(f"entry {entry.name[:80]!r}: {error}") from None
 
@@ -48,19 +53,23 @@ def listing_of(models: Sequence[ModelEntry] | StrPath, manifest: StrPath | None,
         models, manifest: of `sac_fast.scan_models`.
         settings: of the workers.
     """
+    is_below = False  # whether all paths were found below an absolute one
     if isinstance(models, (str, os.PathLike)):
+        is_below = os.path.isdir(models) and manifest is None
         source = Path(models).absolute() if os.path.isdir(models) else Path(models)
         defaults = ModelEntry("all", source, table=settings.table)
         listing = list_models(source, manifest=None if manifest is None else Path(manifest), defaults=defaults)
     else:
         listing = Listing(list(models))
     check_entries(listing.entries)
+    if is_below:
+        return listing
     # A relative path would mean another file to a node of a cluster, and to the next scan.
     return replace(listing, entries=[_absolute(entry) for entry in listing.entries])
 
 
 def _absolute(entry: ModelEntry) -> ModelEntry:
-    if entry.path.is_absolute() and (entry.root is None or entry.root.is_absolute()):
+    if os.path.isabs(entry.path_text) and (entry.root is None or os.path.isabs(entry.root)):
         return entry
     return entry.at(entry.name, entry.path.absolute(), entry.root and entry.root.absolute())
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # where there is nothing to do no torch is imported
 _POLL_SECONDS = 0.1
 # After a signal, for the models that run; the next scan runs those that need longer.
 _GRACE_SECONDS = 2.0
-_LOOKUP_BATCH = 500
+_LOOKUP_BATCH = 2_000
 
 
 def import_torch() -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..ops import correlation_distances
 from ..scores.cohort import inner_products, similarity_given_cohort
+from ..scores.regression import SourceRegression
 from ..scores.siblings_products import (
     correlation_disagreement,
     correlation_products,
@@ -37,6 +38,8 @@ _SHRINKAGE = 0.1
 # Most disputed probes of the published distance and of log-softmax(4).
 _FEW, _MANY = 1000, 2000
 _SOFT = (("softmax(1)", False), ("log-softmax(4)", True))
+#: Place of the regression among the channels of the contrast.
+REGRESSION = 1
 _UNCLASSIFIED = ("embeddings", "similarities")
 
 
@@ -48,10 +51,11 @@ def contrast_distances(source: Tensor, siblings: Sequence[Tensor], models: Seque
         ``contrast_c(b) = sim_c(b, source) − (1/K) Σ_j sim_c(b, s_j)``,
         ``distance(b) = −max_c (contrast_c(b) − mean_c) / deviation_c``,  over all `models`.
 
-    Channels: −log of the published distance (pearson, l1) on the 1,000 probes that the members dispute most; artanh of
-    the cosines of softmax(1) outputs on all probes, and of log-softmax(4) outputs on the 2,000 most disputed. For
-    labels the cosine of one-hot rows, for embeddings that of correlation matrices, in place of the last two. Where some
-    models have another number of outputs, all have the channel of correlation matrices, and the rest the others too.
+    Channels: −log of the published distance (pearson, l1) on the 1,000 probes that the members dispute most; −log of
+    `unexplained_share` of log-softmax(4) outputs on the 2,000 most disputed; artanh of the cosines of softmax(1)
+    outputs on all probes, and of log-softmax(4) outputs on the 2,000. For labels the cosine of one-hot rows, for
+    embeddings that of correlation matrices, in place of the last three. Where some models have another number of
+    outputs, all have the channel of correlation matrices, and the rest the cosines too.
 
     Args:
         source: (n, k) rows.
@@ -82,14 +86,17 @@ def contrast_distances(source: Tensor, siblings: Sequence[Tensor], models: Seque
 def contrast_channels(source: Tensor, siblings: Sequence[Tensor], models: Sequence[Tensor], form: str) -> list[Floats]:
     """The channels of `contrast_distances`, each (number of models,) and not yet standardised.
 
-    No other model has a part in a model's values; NaN where a model does not have the channel.
+    No other model has a part in a model's values; NaN where a model does not have the channel. The order is that of the
+    docstring there: `REGRESSION` is the place of the regression, where the form allows it.
     """
     members, models = ([model.double() for model in some] for some in ((source, *siblings), models))
     order = _disputed(members, form)
     few = torch.from_numpy(np.sort(order[:_FEW]))
     near = [model[few] for model in models]
     published = [correlation_distances(member[few], near, metric="pearson").double().numpy() for member in members]
-    channels = [-np.log(np.maximum(np.stack(published, axis=1), 1e-12))]
+    channels = [_minus_log(published)]
+    if form != "labels" and form not in _UNCLASSIFIED:
+        channels.append(_minus_log(_unexplained(members, models, torch.from_numpy(np.sort(order[:_MANY])))))
     for rows, cosines in _cosines(members, models, form, order):
         values = np.full((len(models), len(members)), np.nan)
         values[rows] = np.arctanh(cosines.clip(-1 + 1e-7, 1 - 1e-7))
@@ -100,7 +107,7 @@ def contrast_channels(source: Tensor, siblings: Sequence[Tensor], models: Sequen
 def given_cohort_distances(source: Tensor, models: Sequence[Tensor], form: str) -> Floats:
     """Distances by the similarity to the source given all other models: minus the largest standardised channel.
 
-    Channels: the last ones of `contrast_distances`, each `similarity_given_cohort` with all other models that have it
+    Channels: the cosines of `contrast_distances`, each `similarity_given_cohort` with all other models that have it
     as cohort (full conformal: no model is set aside). A channel that fewer than 5 models have is left out.
 
     Args:
@@ -208,6 +215,18 @@ def _cosines(
         few, some = ([model[chosen] for model in given] for given in (members, models))
         found.append((list(range(len(models))), correlation_products(few, some, _metric(form)).crossed))
     return found
+
+
+def _unexplained(members: Sequence[Tensor], models: Sequence[Tensor], probes: Tensor) -> list[Floats]:
+    """By member: `unexplained_share` of each model, of any number of outputs."""
+    rows = [transform_rows(model[probes], _SOFT[-1][0]) for model in models]
+    own = (SourceRegression(transform_rows(member[probes], _SOFT[-1][0])) for member in members)
+    return [np.array([regression.predict(model).share for model in rows]) for regression in own]
+
+
+def _minus_log(distances: Sequence[Floats]) -> Floats:
+    """(number of models, number of members), of distances by member."""
+    return np.asarray(-np.log(np.maximum(np.stack(distances, axis=1), 1e-12)))
 
 
 def _metric(form: str) -> str:

@@ -32,7 +32,7 @@ def test_it_is_the_mean_of_the_standardised_channels_with_the_regression_twice()
     logs = -np.log([[unexplained(member, model) for model in models] for member in (source, *siblings)])
     channels = [*contrast_channels(source, siblings, models, "logits"), logs[0] - logs[1:].mean(axis=0)]
     scaled = [(c - np.nanmean(c)) / np.nanstd(c) for c in channels]
-    expected = -np.nanmean([*scaled, scaled[-1]], axis=0)
+    expected = -np.nanmean(scaled, axis=0)
     assert contrast_mean(source, siblings, models, "logits") == pytest.approx(expected, abs=1e-6)
 
 

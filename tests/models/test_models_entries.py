@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,39 @@ def test_folders_are_searched(tmp_path: Path) -> None:
         {"a": 1},
     )
     assert (first.preprocessing, first.tags, first.output) == (HALF, ("t",), None)
+
+
+def test_paths_of_a_folder_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
+    for name in ("a.npy", "sub/b.npy", "sub/deep/c.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    listed = list_models(tmp_path, defaults=ModelEntry("all", tmp_path, preprocessing=HALF, tags=("x",))).entries
+    first = listed[0]
+    assert "path" not in vars(first)
+    for entry in listed:
+        path = tmp_path / entry.name
+        expected = ModelEntry(entry.name, path, preprocessing=HALF, tags=("x",), root=tmp_path)
+        for same in (entry, pickle.loads(pickle.dumps(entry)), copy.copy(entry), dataclasses.replace(entry)):
+            assert same == expected
+            assert same.path_text == str(path)
+            assert repr(same) == repr(expected)
+        assert entry.is_like(first)
+        assert not dataclasses.replace(entry).is_like(first)
+    moved = listed[1].at("z", "/else/z.npy", None)
+    assert (moved.name, moved.path, moved.root, moved.is_like(listed[1])) == ("z", Path("/else/z.npy"), None, False)
+    with pytest.raises(AttributeError, match="'ModelEntry' object has no attribute 'paths'"):
+        _ = first.paths  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("given", ["models", ".", "./models/../models"])
+def test_names_and_paths_of_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    (tmp_path / "models" / "sub").mkdir(parents=True)
+    for name in ("models/a.npy", "models/sub/b.npy"):
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path / "models" if given == "." else tmp_path)
+    assert [(e.name, e.path_text) for e in list_models(given).entries] == [
+        (name, str(Path(given) / name)) for name in ("a.npy", "sub/b.npy")
+    ]
 
 
 def test_names_that_are_no_text_are_told_apart(tmp_path: Path) -> None:

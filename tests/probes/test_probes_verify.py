@@ -210,6 +210,11 @@ def test_what_cannot_be_remade(images: Path, monkeypatch: pytest.MonkeyPatch) ->
     outside = {**probes.provenance, "source": {"type": "folder", "images": entries}}
     result = verify_probes(ProbeSet(probes.images, None, outside), images)
     assert "image must lie in" in str(result.images[0].reason)
+    (images / "loop.png").symlink_to("loop.png")
+    looped = {**probes.provenance, "source": {"type": "folder", "images": [{"name": "loop.png", "sha256": ""}] * 12}}
+    result = verify_probes(ProbeSet(probes.images, None, looped), images)
+    assert "Too many levels of symbolic links" in str(result.images[0].reason)
+    (images / "loop.png").unlink()
     monkeypatch.setattr(features, "check_feature", lambda name: False)
     with pytest.raises(ProbeError, match="Pillow must be built on libjpeg-turbo to be compared with"):
         verify_probes(probes, images)

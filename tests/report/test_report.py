@@ -158,6 +158,10 @@ def test_files_of_a_case_stay_in_its_folder(tmp_path):
     case.source.file.symlink_to(outside)
     with pytest.raises(FileFormatError, match="must lie in the folder"):
         load_case(folder)
+    case.source.file.unlink()
+    case.source.file.symlink_to(case.source.file.name)  # a loop
+    with pytest.raises(FileFormatError, match="Too many levels of symbolic links"):
+        load_case(folder).source.load()
 
 
 @pytest.mark.parametrize(

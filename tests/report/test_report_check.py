@@ -1,6 +1,7 @@
 """`check_report` finds every changed byte, and numbers that do not follow from the fingerprints."""
 
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -170,17 +171,48 @@ def test_another_key_does_not_verify(signed, tmp_path):
 
 def test_an_added_or_missing_file_is_found(signed):
     folder, public = signed
-    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
-    (folder / "SHA256SUMS").write_text("".join(line for line in lines if "0001-null" not in line))
+    text = (folder / "SHA256SUMS").read_text()
+    (folder / "SHA256SUMS").write_text(
+        "".join(line for line in text.splitlines(keepends=True) if "0001-null" not in line)
+    )
     assert any("0001-null%201.safetensors is not named" in finding for finding in check_report(folder).findings)
     outside = folder.parent / "outside"
     outside.write_text("x")
-    (folder / "SHA256SUMS").write_text(
-        "".join(sorted([*lines, f"{'0' * 64}  ../outside\n"], key=lambda line: line[66:]))
-    )
+    (folder / "SHA256SUMS").write_text(text)
+    add_line(folder, "../outside")
     assert any("../outside lies outside" in finding for finding in check_report(folder).findings)
     (folder / "fingerprints" / "independents" / "0001-null%201.safetensors").unlink()
     assert not check_report(folder, key=public).sound
+
+
+def add_line(folder, name):
+    """One more name in SHA256SUMS, in its order."""
+    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    lines.append(f"{'0' * 64}  {name}\n")
+    (folder / "SHA256SUMS").write_text("".join(sorted(lines, key=lambda line: line[66:])))
+
+
+@pytest.mark.parametrize(
+    ("make", "finding"),
+    [
+        (lambda extra, folder: os.mkfifo(extra), "zzz' must be a regular file, got a folder, a pipe or a device"),
+        (lambda extra, folder: extra.mkdir(), "zzz' must be a regular file, got a folder, a pipe or a device"),
+        (lambda extra, folder: extra.symlink_to("/dev/zero"), "zzz lies outside of the folder, or is a link"),
+        (lambda extra, folder: extra.symlink_to("verdicts.json"), "zzz lies outside of the folder, or is a link"),
+        (lambda extra, folder: extra.symlink_to("zzz"), "zzz': Too many levels of symbolic links"),
+        (lambda extra, folder: os.link(folder / "report.json", extra), "must be a file of its own, got a second name"),
+        (lambda extra, folder: os.truncate(os.open(extra, os.O_CREAT | os.O_WRONLY), 1 << 42), "holes of at most"),
+    ],
+    ids=["pipe", "folder", "device", "link", "loop", "second name", "four terabytes of holes"],
+)
+def test_files_that_cannot_be_hashed_once_are_findings(signed, make, finding):
+    folder, _ = signed
+    make(folder / "zzz", folder)
+    add_line(folder, "zzz")
+    check = check_report(folder)
+    assert len(check.findings) == 1
+    assert finding in check.findings[0]
+    assert check.numbers == 0
 
 
 def test_ecdsa_keys_and_keys_that_are_none(tmp_path):

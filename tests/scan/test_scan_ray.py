@@ -1,12 +1,16 @@
 """A scan on a real Ray cluster of two nodes on this machine, one of which is killed in the middle."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from support import scan_models
+from support.hostile_folder import plant_libraries
 from support.store_folders import blobs
 
 import sac_fast
@@ -73,6 +77,40 @@ def contents(folder):
     with ModelStore.open(folder, write=False) as store:
         export_models(store, folder.parent / "table.csv")
     return (folder.parent / "table.csv").read_bytes(), blobs(folder)
+
+
+@pytest.mark.slow
+def test_workers_of_ray_import_nothing_of_the_folders(tmp_path):
+    """Files called as libraries in the scanned and in the current folder, where the user has named code besides."""
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    models = tmp_path / "models"
+    models.mkdir()
+    for folder in (tmp_path, models):
+        plant_libraries(folder)
+    (tmp_path / "beside_models.py").write_text("from support.scan_models import Tiny as build\n")
+    PROBES.save(tmp_path / "probes")
+    for number in range(3):
+        scan_models.weights(models / f"m{number}.safetensors", number)
+        np.save(models / f"r{number}.npy", np.random.default_rng(number).normal(size=(len(PROBES), 5)))
+    with h5py.File(models / "r3.h5", "w") as file:
+        file["outputs"] = np.random.default_rng(3).normal(size=(len(PROBES), 5))
+    folders = os.pathsep.join([str(Path(sac_fast.__file__).parents[1]), str(Path(__file__).parents[1])])
+    environment = os.environ | {
+        **{"PYTHONPATH": folders, "PYTHONSAFEPATH": "", "OMP_NUM_THREADS": "1"},
+        **{"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "240"},
+    }
+    for store, options in (("alone", ["--workers", "1"]), ("ray", ["--ray", "local"])):
+        words = ["scan", "models", "--probes", "probes", "--store", store, "--architecture", "beside_models:build"]
+        done = subprocess.run(
+            [sys.executable, "-m", "sac_fast", *words, *options], cwd=tmp_path, env=environment, capture_output=True,
+            text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        with ModelStore.open(tmp_path / store, write=False) as opened:
+            stored = [f"m{number}.safetensors" for number in range(3)] + [f"r{number}.npy" for number in range(3)]
+            assert sorted(record.name for record in opened.records()) == sorted([*stored, "r3.h5"])
+    assert contents(tmp_path / "ray") == contents(tmp_path / "alone")
+    assert [path.name for path in tmp_path.rglob("*.marker")] == []
 
 
 class FakeRay:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sac_fast.models import ModelEntry, Preprocessing, TableFormat
+from sac_fast.scan import unchanged
 from sac_fast.scan.arguments import listing_of
 from sac_fast.scan.jobs import Job, WorkerSettings, code_version, request_hash
 from sac_fast.scan.run import scan_models
@@ -89,6 +90,24 @@ def test_a_store_of_many_others_gives_the_same(scanned):
     put(store, [record_of(entries[0], name=f"m{number:03}") for number in range(100)])
     assert find(store, entries) == set(NAMES)
     assert find(store, entries[:1]) == {entries[0].name}
+
+
+def test_more_names_than_a_query_takes(scanned, monkeypatch):
+    store, entries = scanned
+    put(store, [record_of(entries[0], name=f"m{number:03}") for number in range(100)])
+    monkeypatch.setattr(unchanged, "_MAX_NAMES", 2)
+    assert find(store, entries) == set(NAMES)
+
+
+def test_entries_of_several_folders_and_kinds_in_turn(scanned):
+    """What was found for one is not taken for the next, whose request differs."""
+    store, entries = scanned
+    other = [dataclasses.replace(entry, output=1) for entry in entries]
+    moved = [entry.at(entry.name, entry.path, entry.path.parent) for entry in entries]
+    for some in (other, moved):
+        mixed = [one for pair in zip(entries[::2], some[1::2], strict=False) for one in pair]
+        for asked in (mixed, some):
+            assert find(store, asked) == {e.name for e in asked if e.root == entries[0].root and e.output is None}
 
 
 def test_quiet_and_full_reports_count_the_same(scanned):

@@ -15,7 +15,7 @@ import numpy as np
 
 from .hostile_files import make_hostile_folder, marker
 
-__all__ = ["TABLE", "Bad", "make_folder", "marker", "recorded"]
+__all__ = ["TABLE", "Bad", "make_folder", "marker", "plant_libraries", "recorded"]
 
 #: Number of probes of the scan; each answers with `OUTPUTS` numbers.
 PROBES, OUTPUTS = 6, 5
@@ -62,7 +62,8 @@ def _trap(folder: Path, name: str) -> str:
     return f"open({str(folder / f'{name}.marker')!r}, 'a').close()\nraise ImportError('a trap')\n"
 
 
-def _libraries(folder: Path) -> None:
+def plant_libraries(folder: Path) -> None:
+    """Files that leave a marker where one imports them in a library's place."""
     for name in LIBRARIES:
         (folder / f"{name}.py").write_text(_trap(folder, name))
     (folder / "sklearn").mkdir()
@@ -87,7 +88,7 @@ def _links(folder: Path) -> None:
 
 
 TABLE: dict[str, Bad] = {
-    "libraries": Bad(_libraries, passed_over={f"{name}.py": "a text" for name in LIBRARIES}),
+    "libraries": Bad(plant_libraries, passed_over={f"{name}.py": "a text" for name in LIBRARIES}),
     "a manifest": Bad(
         _manifest,
         passed_over={"zoo.toml": "a manifest", "hubconf.py": "a text"},
