@@ -1,8 +1,8 @@
-"""`sac-fast scan` against a plain loop in the manner of the reference scripts, and 20,000 recorded outputs.
+"""`sac-fast scan` against the reference scripts' loop and a lean one (`scan_peer.py`), and 20,000 recorded outputs.
 
     python benchmarks/bench_scan.py [--json FILE] [--models 200 600] [--rounds 1] [--recorded 20000]
 
-Both sides scan the same small CNNs with the same 800 probes of 32×32 and give every model's distance to the first one;
+All sides scan the same small CNNs with the same 800 probes of 32×32 and give every model's distance to the first one;
 the distances are compared first. Each side is a command in processes of its own, and they take turns: cold (the
 files of the models are dropped from the page cache before) and warm. Peak memory is that of all processes of a side
 together, shared pages counted once (PSS), sampled ten times a second; and the same without what importing torch and
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,10 @@ def drop_from_cache(folder: Path) -> None:
             os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def peer(base: Path, turn: str) -> dict[str, Any]:
-    found = run(
-        [sys.executable, HERE / "scan_peer.py", base / "models", base / "probes.h5", base / f"peer-{turn}.json"]
-    )
-    return found | json.loads((base / f"peer-{turn}.json").read_text())
+def peer(way: str, base: Path, turn: str) -> dict[str, Any]:
+    out = base / f"{way}-{turn}.json"
+    found = run([sys.executable, HERE / "scan_peer.py", base / "models", base / "probes.h5", out, way])
+    return found | json.loads(out.read_text())
 
 
 def ours(base: Path, turn: str) -> dict[str, Any]:
@@ -157,7 +157,8 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
     for number in range(rounds):
         for state in ("cold", "warm"):
             turn = {"round": number, "state": state, "load_average": os.getloadavg()[0]}
-            for name, side in (("peer", peer), ("ours", ours)):
+            sides = {"peer": partial(peer, "scripts"), "lean": partial(peer, "lean"), "ours": ours}
+            for name, side in sides.items():
                 if state == "cold":
                     drop_from_cache(base / "models")
                 found = side(base, f"{number}-{state}")
@@ -166,8 +167,8 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
                 turn[name] = found
                 shown = {key: value for key, value in found.items() if key != "distances"}
                 print(state, name, json.dumps(shown), flush=True)
-            ours_, peer_ = turn["ours"].pop("distances"), turn["peer"].pop("distances")
-            error = max(abs(ours_[name] - peer_[name]) for name in peer_)
+            ours_, peer_, lean_ = (turn[name].pop("distances") for name in ("ours", "peer", "lean"))
+            error = max(abs(found[name] - peer_[name]) for found in (ours_, lean_) for name in peer_)
             if len(ours_) != models or not error <= TOLERANCE:
                 raise SystemExit(f"distances must agree within {TOLERANCE}, got {error} for {len(ours_)} models")
             phases = turn["ours"]["phases"]
@@ -176,6 +177,8 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
                 "largest_distance": max(peer_.values()),
                 "speed_ratio": turn["peer"]["seconds"] / turn["ours"]["seconds"],
                 "speed_ratio_with_imports": turn["peer"]["command_seconds"] / turn["ours"]["command_seconds"],
+                "command_over_lean": turn["ours"]["command_seconds"] / turn["lean"]["command_seconds"],
+                "cpu_over_lean": turn["ours"]["command_cpu_seconds"] / turn["lean"]["command_cpu_seconds"],
                 "cpu_ratio_with_imports": turn["peer"]["command_cpu_seconds"] / turn["ours"]["command_cpu_seconds"],
                 "memory_ratio": turn["ours"]["peak_bytes"] / turn["peer"]["peak_bytes"],
                 "memory_ratio_above_imports": (turn["ours"]["peak_bytes"] - imports)
@@ -189,6 +192,8 @@ def scan_case(base: Path, models: int, rounds: int) -> dict[str, Any]:
         "cpu_ratio_with_imports",
         "memory_ratio",
         "memory_ratio_above_imports",
+        "command_over_lean",
+        "cpu_over_lean",
     ):
         record[key] = statistics.median(turn[key] for turn in record["turns"])
     shares = [turn["shares"]["correlate"] + turn["shares"]["store"] for turn in record["turns"]]

@@ -225,11 +225,13 @@ def violations(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def main() -> int:
-    parser, asked = parse_arguments(__doc__, 30_000, "sources of each setting")
+    parser, asked = parse_arguments(__doc__, 30_000, "sources of each setting", SCORES)
     result = start_result(KIND, torch.get_num_threads())
     start = time.perf_counter()
     cells = []
     for i, cell in enumerate(plan_cells(asked.repetitions)):
+        if cell.score not in asked.only:
+            continue
         cells.append(run_cell(cell, asked.seed + i))
         rates = ", ".join(f"{rate['rate']:.4f} at {rate['alpha']:g}" for rate in cells[-1]["rates"])
         name = f"{cell.score}, {cell.form}, {cell.pool}, {cell.nulls} nulls"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def parse_arguments(
-    description: str | None, seed: int, repetitions: str
+    description: str | None, seed: int, repetitions: str, only: tuple[str, ...] = ()
 ) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Parse --json, --repetitions and --seed; refuse a missing folder before anything is computed.
 
@@ -15,6 +15,7 @@ def parse_arguments(
         description: docstring of the script; its first line is shown.
         seed: default of --seed.
         repetitions: what --repetitions counts.
+        only: what --only chooses from; none: there is no such option.
 
     Returns:
         The parser, for messages, and what was asked for.
@@ -23,6 +24,8 @@ def parse_arguments(
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the result")
     parser.add_argument("--repetitions", type=int, default=2000, help=repetitions)
     parser.add_argument("--seed", type=int, default=seed, help="of all randomness")
+    if only:
+        parser.add_argument("--only", nargs="+", choices=only, default=only, help="what is simulated (all)")
     asked = parser.parse_args()
     if not asked.json.parent.is_dir():
         parser.error(f"the folder of --json must exist, got {str(asked.json.parent)!r}")

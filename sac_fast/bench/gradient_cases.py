@@ -19,6 +19,21 @@ ONE = f"{OURS}, gradient of one input"
 AUTOGRAD = "autograd of naive PyTorch, distance and both gradients"
 # of the largest entry of a gradient
 _TOLERANCE = 1e-4
+# Where two correlations differ by less, rounding decides the sign of the difference, and the derivative jumps there.
+_TIE = 1e-6
+_BLOCK = 500
+
+
+def rows_without_ties(a: Tensor, b: Tensor) -> Tensor:
+    """Which rows have no cosine correlation in `a` that is about the one in `b`, (n,) bool."""
+    rows_a, rows_b = (reference.normalised_rows(each.double(), "cosine") for each in (a, b))
+    clear = []
+    for start in range(0, len(a), _BLOCK):
+        some = slice(start, start + _BLOCK)
+        differences = (rows_a[some] @ rows_a.T - rows_b[some] @ rows_b.T).abs_()
+        differences.diagonal(start).fill_(torch.inf)  # 1 in both
+        clear.append(differences.amin(dim=1) >= _TIE)
+    return torch.cat(clear)
 
 
 def gradient(n: int, k: int, *, judged: bool) -> Case:
@@ -31,6 +46,7 @@ def gradient(n: int, k: int, *, judged: bool) -> Case:
         one, a.double(), b.double(), metric=metric, comparison=comparison, sigma=sigma
     )
     distance = float(reference.correlation_distance(a.double(), b.double()))
+    clear = rows_without_ties(a, b)
 
     def ours(*wants: bool) -> Any:
         return torch.ops.sac_fast.correlation_distance_backward(one, a, b, metric, comparison, sigma, *wants, "auto")
@@ -43,7 +59,7 @@ def gradient(n: int, k: int, *, judged: bool) -> Case:
         if isinstance(found, Tensor):
             return abs(float(found) - distance)
         pairs = [(x.double(), y) for x, y in zip(found, expected, strict=True) if len(x)]
-        return max(float((x - y).abs().max() / y.abs().max()) for x, y in pairs)
+        return max(float((x - y)[clear].abs().max() / y.abs().max()) for x, y in pairs)
 
     return Case(
         name=f"gradient of a pair, n = {n:,}, k = {k:,}, cosine",
@@ -56,7 +72,7 @@ def gradient(n: int, k: int, *, judged: bool) -> Case:
             Implementation(AUTOGRAD, autograd),
         ],
         error=error,
-        checked="all entries of the gradients, relative to the largest",
+        checked=f"gradients of the {int(clear.sum()):,} of {n:,} rows without ties, relative to the largest entry",
         tolerance=_TOLERANCE,
         work=n * n * 6 * k / 1e9,
         targets=[_at_most(4.5, "both gradients", OURS), _at_most(3, "one gradient", ONE)] if judged else [],

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..io.files import StrPath
 from ..verify.weights.facts import DTYPE, EQUAL, PRUNED, QUANTISED
 from ..verify.weights.result import CONDITIONS, HYPOTHESIS
 from .weights_sketch import Sketch
@@ -101,6 +102,22 @@ class WeightsRelatives:
             "conditions": list(self.conditions),
             "warnings": list(self.warnings),
         }
+
+    def plot(self, path: StrPath | None = None) -> Any:
+        """Draw a bar for each pair of related models: how many digits its p-value for all pairs has.
+
+        Args:
+            path: PNG that is written, replaced if it is there; None: none.
+
+        Returns:
+            The matplotlib figure.
+
+        Raises:
+            FigureError: matplotlib is not installed.
+        """
+        from .plot import draw_pairs
+
+        return draw_pairs(self, path)
 
 
 def find_leaf(shares: dict[str, float], a: Sketch, b: Sketch) -> tuple[int, str] | None:

@@ -19,11 +19,12 @@ from typing import Any
 import torch
 
 from ..errors import FileFormatError, require
+from ..formats.limits import Limits
 from ..io.files import StrPath, file_size, open_regular
 from ..io.text import escape_text
 from ..scan.protocol import FrameReader
 from ..scan.sandbox import scrubbed
-from .pack import MAX_PACK_BYTES, Pack, check_about, check_outputs, pack_of
+from .pack import MAX_MEMBERS, MAX_PACK_BYTES, Pack, check_about, check_outputs, pack_of
 from .pull import check_hash, pull_pack
 
 _TIMEOUT = 120
@@ -97,6 +98,7 @@ def _hashed_copy(path: StrPath, hash: str) -> int:
             size = file_size(handle)
             wanted = f"{os.fspath(path)!r} must have at most {MAX_PACK_BYTES:,} bytes"
             require(size <= MAX_PACK_BYTES, wanted, size, FileFormatError)
+            Limits().check_holes(repr(os.fspath(path)), handle)
             digest, left = hashlib.sha256(), size
             while left and (piece := handle.read(min(left, _PIECE))):
                 digest.update(piece)
@@ -161,6 +163,7 @@ def _pack_from(frames: Iterator[tuple[dict[str, Any], bytearray]], name: str, ha
     about, count = first.get("about"), first.get("count")
     if not isinstance(about, dict) or type(count) is not int:
         raise FileFormatError(f"{name} must be a pack, got a reply of another form")
+    require(0 < count <= MAX_MEMBERS, f"{name} must hold 1 … {MAX_MEMBERS:,} members", count, FileFormatError)
     members: list[Any] = []
     outputs: list[torch.Tensor] = []
     while len(members) < count:

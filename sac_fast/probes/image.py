@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import FileFormatError, ProbeError
+from ..formats.limits import Limits
 from ..io.choices import Fit, Resample
 from ..io.files import StrPath, is_inside, open_regular, path_of
 from ..io.hashing import sha256_stream
@@ -53,6 +54,10 @@ def read_image(
             raise ProbeError(f"image {name!r} must lie in the folder, got a link to {found!r}")
         size = os.fstat(handle.fileno()).st_size
         check_file_size(name, size)
+        try:
+            Limits().check_holes(repr(name), handle)
+        except FileFormatError as error:
+            raise ProbeError(f"image {error}") from error
         if budget is not None:
             budget.add(bytes=size)
         digest = sha256_stream(handle)
@@ -94,7 +99,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
             raise ValueError(f"samples must be 8 or 16 bits, got {samples.min()}..{samples.max()}")
-        image = Image.fromarray((samples.astype(np.uint32) >> 8).astype(np.uint8))
+        image = Image.fromarray((samples >> 8).astype(np.uint8))
     image.info.pop("transparency", None)  # which is dropped, and of which Pillow warns
     return image.convert("RGB")
 

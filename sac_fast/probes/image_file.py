@@ -9,6 +9,7 @@ set back when the last one is done.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ MAX_PIXELS = 89_478_485
 MAX_TOTAL_BYTES = 256 << 30
 FREE_PIXELS = 1 << 33
 PIXELS_PER_BYTE = 64
+#: The same for one image: 4K of one colour is free.
+FREE_IMAGE_PIXELS = 1 << 23
 #: Most bytes of the pixels that are kept, in memory.
 MAX_KEPT_BYTES = 32 << 30
 
@@ -89,7 +92,7 @@ def check_file_size(name: str, size: int) -> None:
 
 @contextlib.contextmanager
 def open_image(
-    handle: IO[bytes], formats: Sequence[str] = FORMATS, budget: ImageBudget | None = None
+    handle: IO[bytes], formats: Sequence[str] = FORMATS, budget: ImageBudget | None = None, *, own: bool = False
 ) -> Iterator[Image.Image]:
     """Open an image to be decoded within the block; a truncated one is an error there.
 
@@ -97,24 +100,37 @@ def open_image(
         handle: the file.
         formats: those of `FORMATS` that are accepted.
         budget: what the pixels are counted in.
+        own: encoded by this process, whose images may have any number of pixels a byte.
 
     Yields:
         The image, whose pixels are not decoded yet.
 
     Raises:
-        DecompressionBombError: Pillow's, for more pixels than `MAX_PIXELS`, or than Pillow is set to take.
+        DecompressionBombError: Pillow's, for more pixels than `MAX_PIXELS`, than Pillow is set to take, or than a file
+            of that size has.
         TooMuchError: see `ImageBudget`.
         Exception: any, of Pillow's decoders.
     """
     if not set(formats) <= set(FORMATS):
         raise ValueError(f"formats must be of {', '.join(FORMATS)}, got {formats}")
     with _strict(), Image.open(handle, formats=list(formats)) as image:
+        size = _size_of(handle)
         limit = min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
+        if not own:
+            limit = min(limit, FREE_IMAGE_PIXELS + PIXELS_PER_BYTE * size)
         if (pixels := image.width * image.height) > limit:
-            raise Image.DecompressionBombError(f"image must have at most {limit:,} pixels, got {pixels:,}")
+            wanted = f"image must have at most {limit:,} pixels in {size:,} bytes"
+            raise Image.DecompressionBombError(f"{wanted}, got {pixels:,}")
         if budget is not None:
             budget.add(pixels=pixels)
         yield image
+
+
+def _size_of(handle: IO[bytes]) -> int:
+    position = handle.tell()
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(position)
+    return size
 
 
 _lock = threading.Lock()

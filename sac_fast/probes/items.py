@@ -9,11 +9,12 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from ..errors import FileFormatError, ProbeError
 from ..formats.limits import Limits
 from ..io.choices import FolderLabels
-from ..io.files import StrPath, open_regular, read_regular
+from ..io.files import StrPath, file_size, open_regular, read_regular
 from .folder import class_names, list_images
 from .image_file import check_file_size, image_extensions
 
@@ -104,11 +105,29 @@ def _listed(path: Path) -> list[Item]:
         raise ProbeError(f"file list {str(path)!r} must have a label on every line or on none, got none in {wrong!r}")
     items = []
     for line, part, is_labelled in zip(lines, parts, labelled, strict=True):
-        name, label = (part[0], int(part[1])) if is_labelled else (line, None)
+        name, label = (part[0], _label(part[1])) if is_labelled else (line, None)
         if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
             raise ProbeError(f"file list {str(path)!r} must name files of its own folder, got {name!r}")
         items.append(Item(Path(name).as_posix(), root / name, label))
     return items
+
+
+class _WithinFile:
+    """A file of which no more is read than there is: headers may state terabytes, which Python allocates first."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle, self._size = handle, file_size(handle)
+        self.seek, self.tell = handle.seek, handle.tell
+
+    def read(self, count: int) -> bytes:
+        return self._handle.read(max(0, min(count, self._size - self.tell())))
+
+
+def _label(text: str | bytes) -> int:
+    label = int(text)
+    if abs(label) >= 1 << 31:
+        raise ProbeError(f"labels must be class numbers below 2^31, got {label}")
+    return label
 
 
 def _tar_items(path: Path) -> Iterator[Item]:
@@ -120,7 +139,8 @@ def _tar_items(path: Path) -> Iterator[Item]:
         with contextlib.ExitStack() as stack:
             handle = stack.enter_context(open_regular(path))
             Limits().check_holes(repr(str(path)), handle)
-            archive = stack.enter_context(tarfile.open(fileobj=handle, mode="r:"))
+            bounded: Any = _WithinFile(handle)
+            archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r:"))
             for member in archive:
                 if member.size < 0 or member.offset_data < member.offset:
                     raise ProbeError(f"tar {str(path)!r} must hold members of natural sizes, got {member.size}")
@@ -136,7 +156,7 @@ def _tar_items(path: Path) -> Iterator[Item]:
                     images[key] = Item(name, path, None, member.offset_data, member.size)
                 elif ending == "cls":
                     found = archive.extractfile(member)
-                    labels[key] = int(found.read(32)) if found else 0
+                    labels[key] = _label(found.read(32)) if found else 0
     except (tarfile.TarError, FileFormatError, ValueError, OSError, RecursionError) as error:
         if isinstance(error, ProbeError):
             raise

@@ -124,6 +124,6 @@ def jpeg_compress(images: Pixels, quality: int | Sequence[int], subsampling: Sub
             Image.fromarray(np.ascontiguousarray(image)).save(buffer, "JPEG", quality=level, subsampling=subsampling)
         except (OSError, ValueError) as error:  # larger than the 65,500 pixels a side of libjpeg
             raise ProbeError(f"images[{index}] of size {image.shape[:2]} cannot be JPEG: {error}") from error
-        with open_image(buffer, ["JPEG"]) as decoded:
+        with open_image(buffer, ["JPEG"], own=True) as decoded:
             result[index] = np.asarray(decoded)
     return result

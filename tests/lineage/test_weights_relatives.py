@@ -12,7 +12,7 @@ import sac_fast
 from sac_fast.errors import FileFormatError, ModelError
 from sac_fast.lineage.weights_cache import open_cache
 from sac_fast.lineage.weights_files import list_weights
-from sac_fast.lineage.weights_result import find_leaf
+from sac_fast.lineage.weights_result import WeightsPair, WeightsRelatives, find_leaf
 from sac_fast.lineage.weights_sketch import VALUES, sketch_weights
 from sac_fast.lineage.weights_sweep import find_candidates
 from sac_fast.verify.weights.arrays import open_any
@@ -229,3 +229,23 @@ def test_wrong_arguments_are_named():
     with pytest.raises(TypeError, match="models must be a folder or a mapping"):
         sac_fast.weights_relatives([])
     assert sac_fast.weights_relatives({}).pairs == ()
+
+
+def test_pairs_are_drawn_with_their_p_for_all_pairs(tmp_path):
+    pytest.importorskip("matplotlib")
+    pairs = (
+        WeightsPair("a", "b\x1b[31m", "weights related", -300.5, 1e-300, 1e-300, {}),
+        WeightsPair("c", "d", "weights related", -4, 1e-4, 1e-2, {}),
+        WeightsPair("e", "f", "identical", 0, 1, 1, {"equal": 1.0}),
+    )
+    found = WeightsRelatives(6, pairs, (), (), {}, (), tests=100, candidates=3, alpha=0.05)
+    (axes,) = found.plot(tmp_path / "plot.png").axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([298.5, 2, 0])  # p times 100 pairs, 1 at most
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([1.30103, 1.30103])
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[1:] == ["c – d", "e – f"]
+    assert "\x1b" not in labels[0]
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+    many = dataclasses.replace(found, pairs=pairs * 30).plot()
+    assert len(many.axes[0].patches) == 60
+    assert "60 of 90 pairs" in many.axes[0].get_xlabel()

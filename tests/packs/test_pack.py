@@ -261,6 +261,14 @@ def test_replies_of_the_worker_are_not_believed():
         _pack_from(iter([({"about": about}, bytearray())]), "p", "")
 
 
+@pytest.mark.parametrize("count", [-1, 0, 4097, 1 << 60])
+def test_a_worker_says_no_wild_number_of_members(count):
+    about = {key: value for key, value in ABOUT.items() if key != "members"}
+    frames = iter([({"about": about, "count": count}, bytearray())])  # another frame would be StopIteration
+    with pytest.raises(FileFormatError, match="must hold 1 … 4,096 members"):
+        _pack_from(frames, "p", "sha256:" + "0" * 64)
+
+
 def test_a_verdict_from_a_pack_says_what_it_holds_under(probes, tmp_path):
     nulls = [model(probes, f"null {i}") for i in range(19)]
     hash = make_pack(nulls, probes, probes_at="here").save(tmp_path / "p")

@@ -23,6 +23,7 @@ from PIL import (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+from support.bounded import bounded
 
 import sac_fast
 from sac_fast.errors import ProbeError
@@ -50,12 +51,17 @@ def fits():
 def png(width, height):
     """A grey image of one value: few bytes for many pixels."""
 
-    def chunk(kind, data):
-        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
-
-    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\0\0\0\0"
     packed = zlib.compress(bytes((width + 1) * height), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return png_header(width, height) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def png_header(width, height):
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\0\0\0\0"
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
+
+
+def chunk(kind, data):
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
 
 FOREIGN = {
@@ -173,10 +179,41 @@ def test_one_large_image_is_refused_whatever_pillow_is_set_to(tmp_path, monkeypa
     monkeypatch.setattr(image_file, "MAX_PIXELS", 1000)
     (tmp_path / "a.png").write_bytes(png(40, 40))
     with pytest.raises(
-        ProbeError, match=r"a\.png' cannot be decoded: DecompressionBombError: .* at most 1,000 pixels, got 1,600"
+        ProbeError,
+        match=r"a\.png' cannot be decoded: DecompressionBombError: .* 1,000 pixels in 78 bytes, got 1,600",
     ):
         ProbeSet.from_folder(tmp_path)
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_an_image_of_few_bytes_and_many_pixels_is_refused(tmp_path):
+    """2²³ pixels are free, and 64 a byte."""
+    packed = png(9, 9)
+    (tmp_path / "a.png").write_bytes(png_header(7, 4_915_209) + packed[33:])
+    size = len(packed)
+    wanted = rf"DecompressionBombError: .* at most {8_388_608 + 64 * size:,} pixels in {size} bytes, got 34,406,463"
+    with bounded(size, seconds=2), pytest.raises(ProbeError, match=wanted):
+        ProbeSet.from_folder(tmp_path)
+
+
+def test_what_this_process_encoded_may_have_any_number_of_pixels_a_byte():
+    probes = ProbeSet.from_arrays(np.zeros((1, 3000, 3000, 3), np.uint8))
+    assert not probes.jpeg(quality=50, engine="pillow").images.any()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16"])
+def test_the_largest_free_image_costs_less_than_200_mb(tmp_path, mode):
+    with Image.new(mode, (2896, 2896)) as image:
+        image.save(tmp_path / "a.tif", compression=None if mode == "I;16" else "tiff_lzw")
+    with bounded(seconds=10):
+        assert ProbeSet.from_folder(tmp_path, size=4).images.shape == (1, 4, 4, 3)
+
+
+def test_an_image_of_holes_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(4, 4))
+    os.truncate(tmp_path / "a.png", 1 << 30)
+    with bounded(seconds=0.5), pytest.raises(ProbeError, match=r"image .*a\.png' must lie on the disk, got"):
+        ProbeSet.from_folder(tmp_path)
 
 
 def test_threads_leave_the_process_as_it_was(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from support.siblings import run_jobs_here
 from typer.testing import CliRunner
 
 from sac_fast.attacks import ATTACKS, TrainingConfig
@@ -133,7 +134,7 @@ def test_refusals():
     assert obstacle(ATTACKS["extract-labels"], bare) is None
 
 
-def test_simulation_goes_on_where_it_was(tmp_path):
+def test_simulation_goes_on_where_it_was(tmp_path, monkeypatch):
     source = make_source()
     setting = make_setting(source)
     zoo = tmp_path / "zoo"
@@ -151,6 +152,7 @@ def test_simulation_goes_on_where_it_was(tmp_path):
         assert answers.model_hash == weights_hash(model) == member.details["weights"]
         assert 0 <= member.accuracy <= 1
 
+    run_jobs_here(monkeypatch)  # the first run had its process
     times = {path: path.stat().st_mtime_ns for path in (zoo / "models").iterdir()}
     again = run_plan(zoo, source, setting, members, probes=probes, workers=1, progress=False)
     assert (again["made"], again["kept"]) == ([], first["made"])
@@ -208,7 +210,8 @@ def test_simulation_refuses_a_folder_with_something_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
-def test_command_line(tmp_path):
+def test_command_line(tmp_path, monkeypatch):
+    run_jobs_here(monkeypatch)
     save_weights(tmp_path / "source.safetensors", make_source())
     make_images().save(tmp_path / "thief.safetensors")
     common = [
