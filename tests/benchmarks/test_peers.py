@@ -12,6 +12,7 @@ from baselines import peers
 from support.labelled_zoos import make_zoo
 
 from sac_fast.attacks import ATTACKS
+from sac_fast.bench.results import start_result
 from sac_fast.evaluation.sources import load_sources
 from sac_fast.verdict import auc
 
@@ -126,7 +127,10 @@ def test_literature_records_use_the_papers_names(source):
 def test_literature_tables_of_kept_records_take_the_assumptions_of_today(source, tmp_path):
     rows = bench_literature.compare(source, ["sac-jc"], None)
     protocol = dataclasses.asdict(bench_literature.Protocol.read("sac-jc")) | {"assumptions": ["an old one"]}
-    kept = {"records": rows, "protocols": {"sac-jc": protocol}, "titles": {"sac-normal": "SAC-normal"}, "command": "x"}
+    kept = start_result(bench_literature.KIND, 1) | {
+        "records": rows, "protocols": {"sac-jc": protocol}, "titles": {"sac-normal": "SAC-normal"},
+        "seconds": 1.0,
+    }  # fmt: skip
     (tmp_path / "literature.json").write_text(json.dumps(kept))
     bench_literature.tables(bench_literature.parse(["tables", "--tables-only", "--out", str(tmp_path)]))
     text = (tmp_path / "literature.md").read_text()
