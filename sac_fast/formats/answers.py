@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError
 from ..io.files import StrPath, read_regular
+from ..io.text import most_repeated
 from .json_text import parse_json
 from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS
 
@@ -113,10 +113,9 @@ def _entry(entry: Any, name: str) -> tuple[str, Any]:
 
 
 def _by_file(entries: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+    if repeated := most_repeated([file for file, _ in entries]):
+        raise FileFormatError(f"{name} must hold each file once, got {repeated[0][:80]!r} twice")
     found = dict(entries)
-    if len(found) < len(entries):
-        twice = Counter(file for file, _ in entries).most_common(1)[0][0]
-        raise FileFormatError(f"{name} must hold each file once, got {twice[:80]!r} twice")
     if not found:
         raise FileFormatError(f"{name} must hold at least one answer, got none")
     return found

@@ -184,6 +184,14 @@ def is_inside(found: str, root: StrPath) -> bool:
     return Path(found).is_relative_to(os.path.realpath(root)) or Path(found).parent == blobs_of(root)
 
 
+def leads_into(path: StrPath, folder: StrPath) -> bool:
+    """Whether a path lies in a folder, all links followed.
+
+    `Path.resolve` ends by RuntimeError where a link leads to itself; here such a path stays as it is.
+    """
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def path_of(descriptor: int, path: StrPath) -> str:
     """Where an open file lies; "" where that is not known."""
     with contextlib.suppress(OSError):

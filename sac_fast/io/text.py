@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 # What spreadsheets take for a formula, ASCII and full-width: where a cell starts, or another delimiter starts one.
@@ -79,6 +80,12 @@ def figure_text(value: object) -> str:
     """The text as matplotlib draws it: short, no formula, and no name that a legend leaves out for its first ``_``."""
     text = escape_text(value, _MAX_FIGURE_TEXT).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def most_repeated(names: Sequence[str]) -> tuple[str, int] | None:
+    """The most frequent of names and how often it comes; None where all are different."""
+    # most lists are, and a set of very many names takes a tenth of what counting takes
+    return None if len(set(names)) == len(names) else Counter(names).most_common(1)[0]
 
 
 def map_texts(values: Any, change: Callable[[str], str]) -> Any:

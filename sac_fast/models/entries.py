@@ -15,6 +15,7 @@ from ..formats.limits import Limits
 from ..formats.table_format import TableFormat
 from ..formats.weights.sharded import INDEX, shards_of
 from ..io.files import STORE_DATABASE, is_store
+from ..io.text import most_repeated
 from .claims import read_claims
 from .entry import ModelEntry
 from .folder_content import STORE_FILES, STORE_FOLDERS, describe_content, is_named_as_model, is_of_store
@@ -209,8 +210,6 @@ def _like(defaults: ModelEntry, name: str, path: Path | str, root: Path | None) 
 
 
 def _unique(entries: list[ModelEntry], source: Path) -> list[ModelEntry]:
-    names = [entry.name for entry in entries]
-    if len(set(names)) < len(names):
-        twice, _ = Counter(names).most_common(1)[0]
-        raise ModelError(f"models of {str(source)!r} must have different names, got {twice!r} twice")
+    if repeated := most_repeated([entry.name for entry in entries]):
+        raise ModelError(f"models of {str(source)!r} must have different names, got {repeated[0]!r} twice")
     return entries

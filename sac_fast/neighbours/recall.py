@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,6 @@ TRIALS = 1_000
 MIN_RECALL = 0.99
 #: Of the interval, over all numbers of candidates that are tried.
 CONFIDENCE = 0.95
-# SciPy's modules import each other in circles: threads that import them at once can see them half made.
-_importing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,8 @@ class Recall:
     @property
     def lower(self) -> float:
         """The lower limit of Clopper and Pearson (one-sided)."""
-        with _importing:
-            from scipy.special import betaincinv  # scipy.stats takes a second to import
+        from scipy.special import betaincinv  # scipy.stats takes a second to import
+
         if self.hits == 0:
             return 0.0
         return float(betaincinv(self.hits, self.trials - self.hits + 1, 1 - self.confidence))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..errors import FileFormatError, ProbeError
 from ..io.choices import Fit, FolderLabels, Resample
-from ..io.files import StrPath, file_size, is_inside, open_regular
+from ..io.files import StrPath, file_size, is_inside, leads_into, open_regular
 from ..io.hashing import sha256_stream
 from ..io.progress import track
 from .arguments import as_integer, check_choice, check_integer
@@ -172,9 +172,9 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
 def _check_link(link: Path, root: Path) -> bool:
     """Refuse a link to a folder outside, or to one that it lies in; any other is entered."""
     real = os.path.realpath(link)
-    if not Path(real).is_relative_to(os.path.realpath(root)):
+    if not leads_into(link, root):
         raise ProbeError(f"folder {str(link)!r} must lie in {str(root)!r}, got a link to {real!r}")
-    if Path(os.path.realpath(link.parent)).is_relative_to(real) or len(link.relative_to(root).parts) > _MAX_DEPTH:
+    if leads_into(link.parent, link) or len(link.relative_to(root).parts) > _MAX_DEPTH:
         raise ProbeError(f"folder {str(link)!r} must not lead back to itself, got a link to {real!r}")
     return True
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from ..errors import FileFormatError, ProbeError
 from ..formats.limits import Limits
 from ..io.choices import FolderLabels
-from ..io.files import StrPath, file_size, open_regular, read_regular
+from ..io.files import StrPath, file_size, leads_into, open_regular, read_regular
 from .folder import class_names, list_images
 from .image_file import check_file_size, image_extensions
 
@@ -106,7 +106,7 @@ def _listed(path: Path) -> list[Item]:
     items = []
     for line, part, is_labelled in zip(lines, parts, labelled, strict=True):
         name, label = (part[0], _label(part[1])) if is_labelled else (line, None)
-        if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
+        if not leads_into(root / name, root):
             raise ProbeError(f"file list {str(path)!r} must name files of its own folder, got {name!r}")
         items.append(Item(Path(name).as_posix(), root / name, label))
     return items

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
-from ..io.files import StrPath
+from ..io.files import StrPath, leads_into
 from ..io.progress import track
 from .arrays import TRUNCATED, read_hdf5, to_pixels
 from .compare import pixel_difference
@@ -250,7 +249,7 @@ def _check_hash(digest: str, entry: dict[str, Any]) -> None:
 
 def _path_inside(place: Path, name: str) -> Path:
     path = place / name
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place)):
+    if not leads_into(path, place):
         raise ProbeError(f"image must lie in {str(place)!r}, got {name!r}")  # untrusted provenance
     return path
 

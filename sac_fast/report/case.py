@@ -5,7 +5,6 @@ The folder is that of `sac_fast.verify.case_folder`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import torch
 
 from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
-from ..io.files import StrPath, atomic_write, open_regular
+from ..io.files import StrPath, atomic_write, leads_into, open_regular
 from ..io.hashing import sha256_file
 from ..models.file_origin import describe_origin
 from ..probes.provenance import step_versions
@@ -274,7 +273,5 @@ def _inside(folder: Path, name: Any) -> Path:
     if not isinstance(name, str) or not name or Path(name).is_absolute():
         raise ValueError(f"a file must be relative, got {name!r}")
     path = folder / name
-    require(
-        Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)), "a file must lie in the folder", name
-    )
+    require(leads_into(path, folder), "a file must lie in the folder", name)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.files import StrPath
+from ..io.text import most_repeated
 from ..models.entries import list_models
 from ..models.entry import ModelEntry
 from ..models.listing import Listing
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 
 def _check_different(argument: str, names: Iterable[str]) -> None:
-    listed = list(names)
-    if len(set(listed)) < len(listed):
-        name, count = collections.Counter(listed).most_common(1)[0]
-        raise ValueError(f"{argument} must have different names, got {name!r} {count} times")
+    if repeated := most_repeated(list(names)):
+        raise ValueError(f"{argument} must have different names, got {repeated[0]!r} {repeated[1]} times")
 
 
 def check_sources(sources: Sequence[Fingerprint | str]) -> None:
