@@ -1,5 +1,6 @@
 """Evaluation of several sources: what is counted, and that invented thefts are found and honest models are not."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,10 @@ from sac_fast.evaluation.paper_tables import paper_markdown
 from sac_fast.evaluation.protocol import Protocol, evaluate_sources
 from sac_fast.evaluation.protocol_figures import write_protocol_figures
 from sac_fast.evaluation.protocol_tables import protocol_markdown
-from sac_fast.evaluation.sources import disputed_order, family, find_zoos, load_sources
+from sac_fast.evaluation.sources import disputed_order, family, find_zoos, load_sources, with_misclassified
+from sac_fast.fingerprint import Fingerprint
+from sac_fast.models import similarities
+from sac_fast.verify.siblings import sibling_test
 
 SMALL = Protocol(sibling_counts=(4, 9, 19), probe_counts=(30, 40), budgets=(40,))
 
@@ -61,6 +65,42 @@ def test_every_model_is_counted_once(results):
     assert by_kind == [15, 15, 0]
     # with four of nine siblings as judges the other five are suspects
     assert pick(results["accusations"], siblings=4, probes=None, alpha=0.05, of="sibling")[0]["models"] == 15
+
+
+@pytest.fixture(scope="module")
+def verifiers(tmp_path_factory):
+    """A zoo of verifiers: similarities of each probe to the first twelve, as all models have them."""
+    folder = tmp_path_factory.mktemp("verifiers") / "faces" / "a"
+    zoo = make_zoo(folder, n=60, task="faces", siblings=9, independents=15, thieves=2)
+    for name in zoo.probes:
+        for member in zoo.members:
+            kept = zoo.load_fingerprint(name, member)
+            outputs = similarities(kept.outputs, kept.outputs[:12])
+            provenance = {**kept.provenance, "output_form": "similarities"}
+            Fingerprint(outputs, provenance).save(zoo.fingerprint_file(name, member))
+    return folder
+
+
+def test_verifiers_are_compared_by_similarities(verifiers):
+    (source,), _ = load_sources([verifiers])
+    assert source.loaded.form == "similarities"
+    results = evaluate_sources([verifiers], protocol=dataclasses.replace(SMALL, weights=False)).results
+    outputs = source.outputs
+    siblings = [outputs[m.name] for m in source.loaded.siblings]
+    suspects = {m.name: outputs[m.name] for m in source.loaded.suspects}
+    direct = sibling_test(outputs["source"], siblings, suspects, output_form="similarities")
+    ruling = pick(results["rulings"], ground="siblings, Student's t", siblings=9)[0]
+    of = dict(zip(results["sources"][0]["suspects"], ruling["p_values"], strict=True))
+    assert {name: of[name] for name in suspects} == pytest.approx(direct.p_student, abs=1e-5)
+    row = pick(results["found"], ground="siblings, Student's t", siblings=9, of="finetune-all", alpha=0.05)[0]
+    assert (row["hits"], row["models"]) == (2, 2)
+    # a nearest reference is no class that the source could get wrong
+    assert "misclassified" not in with_misclassified(limited_to_plain(source.loaded), "plain").outputs
+    assert "form must be one with outputs by class" in results["not_evaluated"]["faces/a"]["contrast, mean"]
+
+
+def limited_to_plain(loaded):
+    return dataclasses.replace(loaded, outputs={"plain": loaded.outputs["plain"]})
 
 
 def test_p_values_are_kept_in_the_order_of_the_suspects(results):
