@@ -8,6 +8,7 @@ import pytest
 from support.labelled_zoos import make_zoo
 
 from sac_fast.errors import FileFormatError
+from sac_fast.evaluation import protocol_figures
 from sac_fast.evaluation.paper_tables import paper_markdown
 from sac_fast.evaluation.protocol import Protocol, evaluate_sources
 from sac_fast.evaluation.protocol_figures import write_protocol_figures
@@ -174,6 +175,23 @@ def test_results_are_json_and_tables_name_the_command(results, tmp_path):
     pytest.importorskip("matplotlib")
     drawn = [path.stem for path in write_protocol_figures(results, tmp_path)]
     assert drawn == ["found_by_siblings", "found_by_queries", "accusations", "roc"]
+
+
+def test_one_source_with_more_siblings_has_curves_of_its_own(results, folder, tmp_path):
+    more = make_zoo(tmp_path / "one" / "a", n=60, task="one", siblings=12, independents=15, thieves=2)
+    protocol = Protocol(sibling_counts=(4, 12), probe_counts=(), budgets=(), rotate=False, weights=False)
+    alone = evaluate_sources([more.folder], protocol=protocol).results
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    assert protocol_figures._against(figure, results, "siblings", "siblings K", alone)
+    for axes, label, rows in (
+        (figure.axes[0], "one/a alone (8)", pick(alone["found"], of="all", working=True)),
+        (figure.axes[1], "one/a alone", pick(alone["accusations"], of="all")),
+    ):
+        (line,) = [line for line in axes.get_lines() if line.get_label() == label]
+        at = {row["siblings"]: row["share"] for row in pick(rows, ground="siblings, Student's t", alpha=0.05)}
+        assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == at
+        assert set(at) == {4, 12}
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["4", "9", "12"]
 
 
 def test_disputed_probes_are_those_of_different_labels():
