@@ -65,7 +65,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def jpeg(images: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """All images compressed once."""
-    compressed: NDArray[np.uint8] = ProbeSet.from_arrays(images, layout="NHWC").jpeg(quality=quality).images
+    compressed: NDArray[np.uint8] = ProbeSet.from_arrays(images, layout="NHWC").jpeg(quality=quality).images.copy()
     return compressed
 
 
