@@ -110,7 +110,7 @@ def _against(
 def _alone(left: Any, right: Any, results: Mapping[str, Any]) -> set[int]:
     """The curves of one source with more siblings, drawn apart from the means over all; returns its numbers."""
     name = results["sources"][0]["key"]
-    style = {"color": "0.25", "linestyle": ":", "marker": "*", "markersize": 8, "linewidth": 1.3}
+    style = {"color": "0.25", "linestyle": ":", "marker": "o", "markerfacecolor": "white", "markersize": 6}
     found, accused = (
         _points([row for row in results[key] if row["ground"] == STUDENT and row["of"] == ALL
                  and row.get("working", True)], True, 0)
