@@ -51,6 +51,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=120, help=f"of {_BATCH} images (default: 120)")
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="of AdamW, at its highest (default: 3e-4)")
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so many, to go on later")
+    parser.add_argument("--only-kept", action="store_true", help="train no further, report what is kept")
     parser.add_argument("--seed", type=int, default=0, help="of the photographs' sides and all crops")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the results are written")
     asked = parser.parse_args(arguments)
@@ -201,13 +202,15 @@ def run(asked: argparse.Namespace) -> dict[str, Any] | None:
     held_out = workshop.sides[HELD_OUT].images
     kept = asked.folder / f"distillation-{asked.source}.pt"
     training = Distillation(asked.source, kept, asked, to_inputs(held_out))
-    training.run(asked.folder / "photographs", asked.seconds)
-    if training.done < asked.steps:
-        return None
+    if not asked.only_kept:
+        training.run(asked.folder / "photographs", asked.seconds)
+        if training.done < asked.steps:
+            return None
     return result | {
         "source": asked.source,
         "student": STUDENTS[asked.source],
         "held_out": len(held_out),
+        "steps_done": training.done,
         "options": {"steps": asked.steps, "learning_rate": asked.learning_rate, "seed": asked.seed, "batch": _BATCH},
         "ceilings": ceilings(asked.source, held_out),
         "curve": training.curve,
