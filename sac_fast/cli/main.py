@@ -8,11 +8,13 @@ quick.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
 import signal
 import sys
+import threading
 from typing import Annotated, NoReturn
 
 import typer
@@ -85,7 +87,7 @@ def _version(version: Annotated[bool, Option("--version", help="Print the versio
 
 
 def main() -> None:
-    """Entry point of `sac-fast`: expected errors become one line on stderr and exit code 1.
+    """Run a command: expected errors become one line on stderr and exit code 1.
 
     KeyError, AttributeError and the like are bugs of ours, and keep their traceback.
     """
@@ -101,6 +103,23 @@ def main() -> None:
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
         print(f"sac-fast: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
         sys.exit(ERROR)
+
+
+def run() -> None:
+    """What `sac-fast` calls: `main`, then an end in which torch is not taken apart, which costs 0.4 seconds of CPU."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    if isinstance(code, int) and "torch" in sys.modules:
+        threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does: waits for threads
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):  # a full disk: the interpreter says so
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+            os._exit(code)
+    sys.exit(code)  # type: ignore[arg-type]
 
 
 def _end_at_once(code: int) -> NoReturn:
