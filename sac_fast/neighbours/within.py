@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import _backend
 from ..io.choices import VectorMetric
 from .search import distances_of_pairs, nearest_vectors
-from .vectors import DEFAULT_SIGMA, STEPS, ByteVectors, as_arrays, draw_order, pack_vectors
+from .vectors import DEFAULT_SIGMA, STEPS, ByteVectors, as_arrays, draw_order, pack_views, views
 
 _BLOCK = 4_096  # queries between two results
 _SAMPLE = 256  # models by whose distances a radius is chosen
@@ -72,8 +72,9 @@ def neighbours_within(
     if metric not in ("cosine", "pearson", "rbf"):
         raise ValueError(f"metric must be one of cosine, pearson, rbf, got {metric!r}")
     order = draw_order(arrays[0].shape[0], metric)
-    vectors = pack_vectors(arrays, order, metric=metric, sigma=sigma)
-    packed = None if asked is None else pack_vectors(asked, order, metric=metric, sigma=sigma)
+    n = arrays[0].shape[0]
+    vectors = pack_views(n, views(arrays), order, metric, sigma)
+    packed = None if asked is None else pack_views(n, views(asked), order, metric, sigma)
     limit = choose_radius(vectors) if radius is None else float(radius)
     return _stream(arrays, asked, vectors, packed, limit, metric, sigma)
 
@@ -132,7 +133,8 @@ def _stream(
         used, places = np.unique(pairs[:, 1], return_inverse=True)
         offsets = np.searchsorted(pairs[:, 0], np.arange(start, end + 1)).astype(np.int64)
         distances = distances_of_pairs(
-            [arrays[row] for row in used], left[start:end], offsets, places.astype(np.int64).ravel(), metric, sigma
+            *(views([arrays[row] for row in used]), views(left[start:end]), offsets),
+            *(places.astype(np.int64).ravel(), metric, sigma),
         )
         near = distances <= radius
         if near.any():
