@@ -163,6 +163,9 @@ class ScanCommand(HelpCommand):
         return parsed
 
 
+COMMAND_CLASS = ScanCommand
+
+
 @expand_option_groups
 def scan(
     *,

@@ -41,6 +41,21 @@ print("slow:", [name for name in ("torch", "numpy", "PIL", "rich", "scipy") if n
     assert done.stdout.splitlines()[-1] == "slow: []"
 
 
+def test_only_the_command_that_is_asked_for_is_imported():
+    code = """
+import sys
+from sac_fast.cli.main import COMMANDS, main
+sys.argv = ["sac-fast", "store", "--help"]
+try:
+    main()
+except SystemExit:
+    pass
+print([name for name in COMMANDS if f"sac_fast.cli.{name}" in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['store']"
+
+
 def test_help_lists_every_command(run):
     code, out, _ = run("--help")
     listed = [line.split()[0] for line in out.partition("Begin:\n")[2].splitlines() if re.match("  \\w", line)]
