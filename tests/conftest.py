@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from support.processes import collects_backwards, collection_order, process_group
+from support.processes import collection_order, collects_backwards, process_group
 
 from sac_fast.cli import main as cli
 from sac_fast.ops import capabilities
