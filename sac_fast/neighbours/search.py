@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _backend
 from ..io.choices import VectorMetric
+from .blocks import BlockRunner, nearest_in_blocks
 from .recall import CONFIDENCE, MIN_RECALL, TRIALS, Recall, count_found
 from .vectors import DEFAULT_SIGMA, ByteVectors, View, as_arrays, draw_order, pack_views, views
 
@@ -48,6 +49,7 @@ def nearest_vectors(
     *,
     candidates: int | None = None,
     first_query: int = -1,
+    blocks: BlockRunner | None = None,
 ) -> Neighbours:
     """The nearest of many models by their bytes.
 
@@ -58,6 +60,8 @@ def nearest_vectors(
         candidates: number of models of the first pass, over the subset, that the second ranks by all entries; None: one
             pass over all entries.
         first_query: query q is the model first_query + q and not its own neighbour; negative: it is none of them.
+        blocks: runs the first pass in blocks, elsewhere; None: this process, which compares each pair once and not
+            twice. The result is the same.
 
     Returns:
         Distances and indices.
@@ -71,7 +75,7 @@ def nearest_vectors(
         raise ValueError(f"top must be within 1 … {available} (the models to choose from), got {top}")
     two_passes = candidates is not None and candidates < available and models.tail.shape[1] > 0
     first = max(candidates or 0, top) if two_passes else top
-    keys = _sweep(models, queries, first_query, first, head_only=two_passes)
+    keys = _sweep(models, queries, first_query, first, head_only=two_passes, blocks=blocks)
     if two_passes:
         chosen = np.ascontiguousarray(_indices(keys))
         keys = np.empty((len(asked), top), np.uint64)
@@ -125,6 +129,7 @@ def nearest_by_subset(
     metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
     seed: int | None = None,
+    blocks: BlockRunner | None = None,
 ) -> Neighbours:
     """The nearest of very many models, with exact distances; some of the far ones may be missed.
 
@@ -141,6 +146,7 @@ def nearest_by_subset(
         metric: "cosine", "pearson" or "rbf".
         sigma: of rbf.
         seed: of the subset and the sample; None: the system's entropy, as it must be for untrusted models.
+        blocks: see `nearest_vectors`; `sac_fast.neighbours.ray_blocks.RayBlocks` for a cluster.
 
     Returns:
         Distances, indices and recall.
@@ -161,7 +167,7 @@ def nearest_by_subset(
     packed = None if asked_rows is None else pack_views(n, asked_rows, order, metric, sigma)
 
     def search(candidates: int | None) -> Neighbours:
-        wide = nearest_vectors(vectors, packed, min(top + _SPARE, available), candidates=candidates)
+        wide = nearest_vectors(vectors, packed, min(top + _SPARE, available), candidates=candidates, blocks=blocks)
         distances = exact_distances(rows, asked_rows, wide.indices, metric=metric, sigma=sigma)
         return _ranked(distances, wide.indices, top)
 
@@ -239,8 +245,18 @@ def distances_of_pairs(
 
 
 def _sweep(
-    models: ByteVectors, queries: ByteVectors | None, first_query: int, top: int, *, head_only: bool
+    models: ByteVectors,
+    queries: ByteVectors | None,
+    first_query: int,
+    top: int,
+    *,
+    head_only: bool,
+    blocks: BlockRunner | None,
 ) -> NDArray[np.uint64]:
+    if blocks is not None:
+        if head_only:
+            models, queries = models.heads(), None if queries is None else queries.heads()
+        return nearest_in_blocks(blocks, models, queries, first_query, top)
     keys = np.empty((len(models if queries is None else queries), top), np.uint64)
     asked = [] if queries is None else queries.parts(head_only)
     _backend.compiled().nearest_bytes_cpu(models.parts(head_only), asked, first_query, top, *_how(), keys.ctypes.data)

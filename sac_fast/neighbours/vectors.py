@@ -59,6 +59,10 @@ class ByteVectors:
         """Copies of some rows."""
         return ByteVectors(self.n, self.order, _aligned(self.head[rows]), _aligned(self.tail[rows]))
 
+    def heads(self) -> ByteVectors:
+        """The subset alone."""
+        return ByteVectors(self.n, self.order, self.head, np.empty((len(self), 0), np.uint8))
+
     def parts(self, head_only: bool = False) -> list[Part]:
         """Pointer, rows, stride and bytes of each part, for the kernels; the caller keeps the vectors alive."""
         arrays = [self.head] if head_only or not self.tail.shape[1] else [self.head, self.tail]
