@@ -9,11 +9,12 @@ quick.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer import Option
@@ -43,7 +44,19 @@ from . import (
 from .exit_codes import ERROR
 from .help import HelpCommand, HelpGroup
 
-app = typer.Typer(
+
+class App(typer.Typer):
+    """Makes the options of all commands once: that takes longer than many commands, and tests call `main` often."""
+
+    @functools.cached_property
+    def command_group(self) -> Any:
+        return typer.main.get_command(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.command_group(*args, **kwargs)
+
+
+app = App(
     name="sac-fast",
     cls=HelpGroup,
     help="Tell which neural networks were derived from which, by the correlation of their outputs (SAC-JC).",
