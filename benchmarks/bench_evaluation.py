@@ -4,7 +4,11 @@
     python benchmarks/bench_evaluation.py zoos
 
 writes evaluation.json, evaluation.md and the figures evaluation_*.png to benchmarks/results/. The zoos' outputs are
-made again by the first command; they are not part of the repository.
+made again by the first command; they are not part of the repository. One source with 39 siblings has a file of its own:
+
+    sac-fast testbed sources --task fashion --out zoos39/fashion --siblings 39 --only vgg-a
+    python benchmarks/bench_evaluation.py zoos39/fashion/vgg-a --no-rotate --no-weights --no-figures --name siblings_39
+    python benchmarks/bench_evaluation.py --tables-only --alone siblings_39     # draws its curve beside the others
 """
 
 from __future__ import annotations
@@ -39,6 +43,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results (default: beside this file)")
     parser.add_argument("--probes", help="name of the probe set (default: plain)")
     parser.add_argument("--no-rotate", action="store_true", help="leave out the tests with siblings as the source")
+    parser.add_argument("--no-weights", action="store_true", help="leave out the weights test")
+    parser.add_argument("--name", default=NAME, help=f"of the files, without their ends (default: {NAME})")
+    parser.add_argument("--no-figures", action="store_true", help="write JSON and Markdown alone")
+    parser.add_argument("--alone", metavar="NAME", help="results of one source with more siblings, drawn beside")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     asked = parser.parse_args(arguments)
     if not asked.out.is_dir():
@@ -51,21 +59,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def run(asked: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and write JSON, Markdown and figures."""
     if asked.tables_only:
-        return write_tables(json.loads((asked.out / f"{NAME}.json").read_text()), asked.out)
+        return write_tables(json.loads((asked.out / f"{asked.name}.json").read_text()), asked)
     start = time.perf_counter()
     result = start_result(KIND, torch.get_num_threads())
-    protocol = Protocol(rotate=not asked.no_rotate)
+    protocol = Protocol(rotate=not asked.no_rotate, weights=not asked.no_weights)
     found = evaluate_sources(asked.folders, probes=asked.probes, protocol=protocol, progress=not asked.quiet).results
     results = found | result | {"seconds": round(time.perf_counter() - start, 1)}
-    write_json(results, asked.out / f"{NAME}.json", row_lines=True)
-    return write_tables(results, asked.out)
+    write_json(results, asked.out / f"{asked.name}.json", row_lines=True)
+    return write_tables(results, asked)
 
 
-def write_tables(results: dict[str, Any], folder: Path) -> dict[str, Any]:
+def write_tables(results: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
     """Write Markdown and figures of results, which are given back."""
-    with atomic_write(folder / f"{NAME}.md") as handle:
+    with atomic_write(asked.out / f"{asked.name}.md") as handle:
         handle.write(protocol_markdown(results, f"python benchmarks/{results['command']}").encode())
-    write_protocol_figures(results, folder, prefix=f"{NAME}_")
+    if not asked.no_figures:
+        alone = None if asked.alone is None else json.loads((asked.out / f"{asked.alone}.json").read_text())
+        if alone is not None and len(alone["sources"]) != 1:
+            raise ValueError(f"--alone must be of one source, got {len(alone['sources'])}")
+        write_protocol_figures(results, asked.out, prefix=f"{asked.name}_", alone=alone)
     return results
 
 

@@ -87,7 +87,7 @@ def train_command(
 def sources_command(
     *,
     out: Annotated[Path, Option(help="Folder of the task: a labelled zoo a source in OUT/SOURCE; resumed.")],
-    task: Annotated[str, Option(help="patches, fashion or fashion:FOLDER, backbone, or the PATH of your images.")],
+    task: Annotated[str, Option(help="patches, fashion or fashion:FOLDER, backbone, faces, or the PATH of images.")],
     disk: DiskOptions,
     count: Annotated[int, Option("--sources", min=1, max=6, help="Number of sources: vgg-a, resnet-a, …")] = 3,
     siblings: Annotated[int | None, Option(min=0, help="Siblings of each source; default 19.")] = None,

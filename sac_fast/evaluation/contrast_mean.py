@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ..scores.weights import Floats
-from ..verify.contrast import REGRESSION, contrast_channels, standardised_channel
+from ..verify.contrast import REGRESSION, UNCLASSIFIED, contrast_channels, standardised_channel
 
 
 def contrast_mean(source: Tensor, siblings: Sequence[Tensor], models: Sequence[Tensor], form: str) -> Floats:
@@ -29,7 +29,12 @@ def contrast_mean(source: Tensor, siblings: Sequence[Tensor], models: Sequence[T
 
     Returns:
         (number of models,) float64, smaller for models that are more like the source than like its siblings.
+
+    Raises:
+        ValueError: a form without the channel of the regression.
     """
+    if form in (*UNCLASSIFIED, "labels"):
+        raise ValueError(f"form must be one with outputs by class for a regression, got {form!r}")
     channels = contrast_channels(source, siblings, models, form)
     scaled = [standardised_channel(each) for each in (*channels, channels[REGRESSION])]
     return np.asarray(0.0 - np.nanmean(scaled, axis=0))

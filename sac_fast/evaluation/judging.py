@@ -12,7 +12,7 @@ from ..verify.siblings import sibling_test
 from .accusation_matrix import accusation_matrix, is_below
 from .merits import Measured, measure_preset
 from .rates import ALL, RATES
-from .rulings import FORM, MAX_PROBES, Ruling, rule_by_cohort, rule_by_contrast, rule_by_pool, rule_by_siblings
+from .rulings import MAX_PROBES, Ruling, rule_by_cohort, rule_by_contrast, rule_by_pool, rule_by_siblings
 from .sources import SourceZoo
 from .weights_rows import weights_rows
 
@@ -120,8 +120,9 @@ def rotated_accusations(source: SourceZoo, counts: Sequence[int]) -> Rotated:
         for at, name in enumerate(names):
             judges = [names[(at + step) % len(names)] for step in range(1, count + 1)]
             result = sibling_test(
-                source.outputs[name], [source.outputs[judge] for judge in judges], suspects, output_form=FORM
-            )
+                source.outputs[name], [source.outputs[judge] for judge in judges], suspects,
+                output_form=source.loaded.form,
+            )  # fmt: skip
             for suspect, kind in honest.items():
                 for alpha in RATES:
                     for group in (ALL, kind):
@@ -136,6 +137,7 @@ def smallest_adjusted(source: SourceZoo, count: int) -> float:
     names = [m.name for m in source.loaded.siblings[:count]]
     suspects = {m.name: source.outputs[m.name] for m in source.loaded.independents}
     result = sibling_test(
-        source.outputs[source.loaded.source], [source.outputs[name] for name in names], suspects, output_form=FORM
-    )
+        source.outputs[source.loaded.source], [source.outputs[name] for name in names], suspects,
+        output_form=source.loaded.form,
+    )  # fmt: skip
     return min(result.adjusted.values())

@@ -14,6 +14,10 @@ from ..fingerprint import Fingerprint
 from ..io.files import StrPath
 from ..io.progress import track
 from ..labelled_zoo.folder import ROLES, LabelledZoo, ZooMember
+from ..verify.contrast import UNCLASSIFIED
+
+#: Of the outputs that zoos keep; other forms follow from it.
+FORM = "logits"
 
 
 def is_adaptive(origin: str) -> bool:
@@ -31,6 +35,7 @@ class LoadedZoo:
         outputs: by probe set, by member: (n, k) on the CPU.
         labels: by probe set: (n,) int64 true labels; None if the probes have none.
         skipped: names of the members without complete outputs, for example of a zoo that is not finished.
+        form: in which outputs are compared: "logits", or "similarities" and "embeddings" where the source's are such.
     """
 
     zoo: LabelledZoo
@@ -38,6 +43,7 @@ class LoadedZoo:
     outputs: dict[str, dict[str, Tensor]]
     labels: dict[str, Tensor | None]
     skipped: tuple[str, ...] = field(default=())
+    form: str = FORM
 
     @classmethod
     def load(cls, folder: StrPath, *, probes: Sequence[str] | None = None, progress: bool = False) -> LoadedZoo:
@@ -73,7 +79,9 @@ class LoadedZoo:
         prints = read_fingerprints(zoo, wanted, present, progress=progress)
         outputs = {name: {member: fp.outputs for member, fp in group.items()} for name, group in prints.items()}
         labels = {name: true_labels(zoo, name, prints[name][zoo.source.name].probe_hash) for name in wanted}
-        return cls(zoo, tuple(present), outputs, labels, skipped)
+        # What is stated counts: small logits look like similarities.
+        found = prints[wanted[0]][zoo.source.name].provenance.get("output_form")
+        return cls(zoo, tuple(present), outputs, labels, skipped, found if found in UNCLASSIFIED else FORM)
 
     @property
     def source(self) -> str:

@@ -18,7 +18,7 @@ from ..verify.contrast import contrast_channels, largest_channel
 from .choice import Figures, nested_choices
 from .contrast_mean import contrast_mean
 from .methods import calibrated_method, preset_method, score_method
-from .rulings import EXACT, FORM, MAX_PROBES, Ruling
+from .rulings import EXACT, MAX_PROBES, Ruling
 from .sources import PAPER, SourceZoo, disputed_order, family, limited
 
 #: Fixed statistics among which one is chosen; each is a score without its probe set.
@@ -143,7 +143,7 @@ def measure_contrast(source: SourceZoo, count: int, queries: int | None = None, 
     start = time.perf_counter()
     parts = outputs[names[0]], [outputs[name] for name in names[1:]], [outputs[name] for name in suspects]
     largest = lambda *given: largest_channel(contrast_channels(*given))  # noqa: E731
-    distances = (contrast_mean if statistic == CONTRAST_MEAN else largest)(*parts, FORM)
+    distances = (contrast_mean if statistic == CONTRAST_MEAN else largest)(*parts, source.loaded.form)
     seconds = (time.perf_counter() - start) / max(1, len(suspects))
     by_name = dict(zip(suspects, distances.tolist(), strict=True))
     return Measured(source, statistic, by_name, len(outputs[names[0]]), seconds)

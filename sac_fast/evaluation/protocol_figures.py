@@ -21,13 +21,16 @@ _COLOURS, _DASHES, _MARKERS = (*COLOURS, "#882255"), (*DASHES, (0, (2, 4))), MAR
 Rows = list[Mapping[str, Any]]
 
 
-def write_protocol_figures(results: Mapping[str, Any], folder: Path, *, prefix: str = "") -> list[Path]:
+def write_protocol_figures(
+    results: Mapping[str, Any], folder: Path, *, prefix: str = "", alone: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Draw all figures of `evaluate_sources`.
 
     Args:
         results: its results.
         folder: existing folder for the PNG files.
         prefix: of their names.
+        alone: results of one source with more siblings, whose curves join those against the number of siblings.
 
     Returns:
         The files written.
@@ -36,8 +39,9 @@ def write_protocol_figures(results: Mapping[str, Any], folder: Path, *, prefix: 
         FigureError: matplotlib is not installed.
     """
     results = map_texts(results, figure_text)
+    alone = None if alone is None else map_texts(alone, figure_text)
     panels: dict[str, tuple[tuple[float, float], Callable[[Any], bool]]] = {
-        "found_by_siblings": ((8.0, 4.2), lambda figure: _against(figure, results, "siblings", "siblings K")),
+        "found_by_siblings": ((8.0, 4.2), lambda figure: _against(figure, results, "siblings", "siblings K", alone)),
         "found_by_queries": ((8.0, 4.2), lambda figure: _against(figure, results, "probes", "queries")),
         "accusations": ((8.0, 5.2), lambda figure: _accusations(figure, results)),
         "roc": ((8.0, 4.4), lambda figure: _roc(figure, results)),
@@ -45,7 +49,9 @@ def write_protocol_figures(results: Mapping[str, Any], folder: Path, *, prefix: 
     return draw_figures({prefix + name: panel for name, panel in panels.items()}, folder)
 
 
-def _against(figure: Any, results: Mapping[str, Any], quantity: str, called: str) -> bool:
+def _against(
+    figure: Any, results: Mapping[str, Any], quantity: str, called: str, alone: Mapping[str, Any] | None = None
+) -> bool:
     """Two panels: thefts found by family, and honest models accused, against a quantity of the sibling test."""
     by_siblings = quantity == "siblings"
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
@@ -80,6 +86,8 @@ def _against(figure: Any, results: Mapping[str, Any], quantity: str, called: str
                        marker=MARKERS[number], markersize=5, capsize=3, linewidth=1.3)  # fmt: skip
     if not drawn:
         return False
+    if alone is not None:
+        ticks |= _alone(left, right, alone)
     right.axhline(_ALPHA, color="0.4", linewidth=1.0, linestyle=":")
     right.text(0.92, _ALPHA, "α", transform=right.get_yaxis_transform(), va="bottom", fontsize=9)
     for axes in (left, right):
@@ -97,6 +105,21 @@ def _against(figure: Any, results: Mapping[str, Any], quantity: str, called: str
     right.legend(fontsize=8, loc="upper right")
     figure.legend(*left.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=4)
     return True
+
+
+def _alone(left: Any, right: Any, results: Mapping[str, Any]) -> set[int]:
+    """The curves of one source with more siblings, drawn apart from the means over all; returns its numbers."""
+    name = results["sources"][0]["key"]
+    style = {"color": "0.25", "linestyle": ":", "marker": "*", "markersize": 8, "linewidth": 1.3}
+    found, accused = (
+        _points([row for row in results[key] if row["ground"] == STUDENT and row["of"] == ALL
+                 and row.get("working", True)], True, 0)
+        for key in ("found", "accusations")
+    )  # fmt: skip
+    models = found[-1][1]["models"]
+    left.plot([x for x, _ in found], [row["share"] for _, row in found], label=f"{name} alone ({models})", **style)
+    right.plot([x for x, _ in accused], [row["share"] for _, row in accused], label=f"{name} alone", **style)
+    return {x for x, _ in found}
 
 
 def _most_probes(results: Mapping[str, Any]) -> int:

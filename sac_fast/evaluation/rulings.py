@@ -26,8 +26,6 @@ POOL, MIXED_POOL = "null pool by kind", "null pool, kinds mixed"
 LARGE_POOL, LARGE_KIND = "null pool, kinds of 19 nulls", 19
 #: Numbers of siblings and of probes for which verdicts are computed, as far as a zoo has them.
 SIBLING_COUNTS = (4, 9, 19, 39)
-#: Of the outputs that zoos keep; other forms follow from it.
-FORM = "logits"
 COHORT = "given the other nulls"
 #: Probes for statistics that take all pairs of probes or models.
 MAX_PROBES = 2000
@@ -88,7 +86,7 @@ def rule_by_siblings(
         [outputs[name] for name in judges],
         {name: outputs[name] for name in suspects},
         score=score,
-        output_form=FORM,
+        output_form=source.loaded.form,
     )
     seconds = (time.perf_counter() - start) / max(1, len(suspects))
     asked = len(outputs[source.loaded.source])
@@ -151,7 +149,7 @@ def rule_by_cohort(source: SourceZoo) -> list[Ruling]:
     names = [m.name for m in loaded.suspects]
     place = {name: i for i, name in enumerate(names)}
     start = time.perf_counter()
-    channels = cohort_products(outputs[loaded.source][probes], [outputs[name][probes] for name in names], FORM)
+    channels = cohort_products(outputs[loaded.source][probes], [outputs[name][probes] for name in names], loaded.form)
     for member in loaded.suspects:
         pool = [member.name, *(m.name for m in loaded.independents if m.name != member.name)]
         found = distances_given_others(channels, [place[name] for name in pool])
@@ -171,7 +169,7 @@ def rule_by_contrast(source: SourceZoo, count: int) -> list[Ruling]:
     names = [member.name for member in loaded.suspects]
     siblings = [outputs[member.name] for member in loaded.siblings[:count]]
     start = time.perf_counter()
-    channels = contrast_channels(outputs[loaded.source], siblings, [outputs[name] for name in names], FORM)
+    channels = contrast_channels(outputs[loaded.source], siblings, [outputs[name] for name in names], loaded.form)
     at = {name: i for i, name in enumerate(names)}
     p_values: dict[str, dict[str, float]] = {POOL: {}, LARGE_POOL: {}, MIXED_POOL: {}}
     for name, member in zip(names, loaded.suspects, strict=True):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import FileFormatError
 from ..io.files import StrPath
 from ..labelled_zoo.folder import INDEX, ZooMember
-from .loaded_zoo import LoadedZoo
+from .loaded_zoo import FORM, LoadedZoo
 
 MISCLASSIFIED = "misclassified"
 #: A thief that loses more accuracy than this stole little: such thefts are listed, not counted.
@@ -131,11 +131,11 @@ def load_sources(
 def with_misclassified(loaded: LoadedZoo, probes: str) -> LoadedZoo:
     """The zoo with "misclassified" probes, which presets ask for: those of a set on which its source errs.
 
-    Unchanged where the zoo has such a set, where the true labels are not known, and where the source errs on fewer than
-    two.
+    Unchanged where the zoo has such a set, where the true labels are not known or outputs are no classes, and where the
+    source errs on fewer than two.
     """
     labels = loaded.labels[probes]
-    if MISCLASSIFIED in loaded.outputs or labels is None:
+    if MISCLASSIFIED in loaded.outputs or labels is None or loaded.form != FORM:
         return loaded
     wrong = torch.nonzero(loaded.outputs[probes][loaded.source].argmax(dim=1) != labels)[:, 0]
     if len(wrong) < 2:

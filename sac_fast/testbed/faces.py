@@ -18,6 +18,7 @@ Source: Huang et al., *Labeled Faces in the Wild*, 2007; scikit-image's ``data.l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +36,10 @@ _FACES = 100  # then come 100 images without faces
 _PIXELS = 25
 SIDE = 32
 _SALT = 0xFACE
-# People of each side, 100 together.
-_PEOPLE = {"defender": 40, "attacker": 30, "probes": 20, "references": 10}
+#: People of each side, 100 together.
+PEOPLE = {"defender": 40, "attacker": 30, "probes": 20, "references": 10}
+#: The same for several sources, on whose halves defender and attacker change places.
+HALVES = {"defender": 35, "attacker": 35, "probes": 20, "references": 10}
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,13 @@ def view(face: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.
     return np.repeat(gray[:, :, None], 3, axis=2)
 
 
-def make_faces(seed: int = 0, views: Views | None = None) -> Task:
+def make_faces(seed: int = 0, views: Views | None = None, people: Mapping[str, int] = PEOPLE) -> Task:
     """Make the task.
 
     Args:
         seed: decides who is on which side, and the views.
         views: how many.
+        people: of each side, 100 together.
 
     Returns:
         The task. Its classes are the defender's people; the attacker's people are the classes of ``transfer``.
@@ -156,28 +160,38 @@ def make_faces(seed: int = 0, views: Views | None = None) -> Task:
     views = views or Views()
     generator = np.random.default_rng([seed, _SALT])
     faces = read_faces()
-    ends = np.cumsum(list(_PEOPLE.values()))
-    people = dict(zip(_PEOPLE, np.split(generator.permutation(_FACES), ends[:-1]), strict=True))
+    ends = np.cumsum(list(people.values()))
+    who = dict(zip(people, np.split(generator.permutation(_FACES), ends[:-1]), strict=True))
 
     def cut(side: str, count: int) -> Images:
-        pixels = np.stack([view(faces[person], generator) for person in people[side] for _ in range(count)])
-        labels = np.repeat(np.arange(len(people[side]), dtype=np.int64), count)
+        pixels = np.stack([view(faces[person], generator) for person in who[side] for _ in range(count)])
+        labels = np.repeat(np.arange(len(who[side]), dtype=np.int64), count)
         return Images(pixels, labels).take(generator.permutation(len(labels)))
 
     defender, theirs = cut("defender", views.train), cut("attacker", views.train)
     test, pool = cut("probes", views.test), cut("probes", views.pool)
+    names, their_names = (tuple(f"face-{person}" for person in who[side]) for side in ("defender", "attacker"))
     return Task(
         "faces",
-        tuple(f"face-{person}" for person in people["defender"]),
+        names,
         defender,
-        Images(theirs.pixels, np.zeros(len(theirs), np.int64)),
+        _without_labels(theirs),
         test,
         pool,
         theirs.pixels[:1],
         theirs,
         theirs,
-        tuple(f"face-{person}" for person in people["attacker"]),
+        their_names,
         PREPROCESSING,
-        {"seed": seed, "similarity": "cosine", "people": {side: len(who) for side, who in people.items()}},
+        {"seed": seed, "similarity": "cosine", "people": dict(people)},
         cut("references", views.references).pixels,
-    )
+        {
+            "classes": their_names, "defender": theirs, "attacker": _without_labels(defender),
+            "surrogate": defender.pixels[:1], "transfer": defender, "transfer_test": defender,
+            "transfer_classes": names,
+        },
+    )  # fmt: skip
+
+
+def _without_labels(images: Images) -> Images:
+    return Images(images.pixels, np.zeros(len(images), np.int64))

@@ -22,6 +22,7 @@ from .run import train_planned
 from .sharing import share_honest
 from .sources import PRETRAINED, SOURCES, Source, SourcesSize, plan_source
 from .task import Task
+from .trainer import attacks_on
 
 SEEDS = "seeds.json"
 BACKBONES = "backbones"
@@ -122,9 +123,12 @@ def run_sources(
     with lock_folder(out):
         seeds = Seeds(out / SEEDS, seed)
         plans = {
-            source: plan_source(source, size, tuple(architectures), seeds.within(source.name), first=not place)
+            source: plan_source(
+                source, size, tuple(architectures), seeds.within(source.name), first=not place,
+                attacks=attacks_on(task),
+            )
             for place, source in enumerate(sources)
-        }
+        }  # fmt: skip
         folder = _backbones(out, task, size, architectures, plans.values(), seeds, workers)
         seeds.save()
         for source, planned in plans.items():

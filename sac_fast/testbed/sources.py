@@ -70,7 +70,7 @@ THEFTS: Mapping[str, tuple[int, ...]] = {
 # Honest models of every source, of its architecture.
 _OWN: Mapping[Kind, int] = {"same-data-same-architecture": 5, "other-data": 3}
 # Honest models trained once, with the first source, and shared by all.
-_SHARED: Mapping[Kind, tuple[str, ...]] = {
+SHARED: Mapping[Kind, tuple[str, ...]] = {
     "same-data": ("densenet", "mixer"),
     "other-data": ("densenet", "mixer"),
     "other-classes": ("vgg", "resnet", "mobilenet"),
@@ -89,6 +89,7 @@ class SourcesSize:
         images, tuning, probes, extraction, jpeg_probes, config: as in `Size`.
         siblings: of each source.
         thefts: number and students of each attack, see ``THEFTS``.
+        shared: kinds of the honest models that all sources share, and their architectures, see ``SHARED``.
         honest: largest number of honest models of a kind; None: all.
         pretrained: whether sources, and most others, are fine-tuned from the public model of their architecture.
         backbone_images: that the training of a public model sees.
@@ -102,6 +103,7 @@ class SourcesSize:
     jpeg_probes: int = 1000
     config: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     thefts: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=lambda: THEFTS)
+    shared: Mapping[Kind, tuple[str, ...]] = dataclasses.field(default_factory=lambda: SHARED)
     honest: int | None = None
     pretrained: bool = False
     backbone_images: int = 60_000
@@ -153,7 +155,7 @@ def plan_source(
     if size.pretrained:
         independents["same-backbone"] = (most(_SAME_BACKBONE), (source.architecture,))
     if first:
-        for kind, names in _SHARED.items():
+        for kind, names in size.shared.items():
             own = (source.architecture,) * independents.get(kind, (0, ()))[0]
             there = tuple(name for name in names if name in architectures)[: most(len(names))]
             independents[kind] = (len(own) + len(there), (*own, *there))
@@ -205,7 +207,8 @@ def relative_kind(member: ZooMember, home: Source, source: Source) -> NullKind:
         Its kind.
     """
     details, architecture = member.details, member.details["kind"]
-    if details["data"] == "transfer":
+    # In a task of verification other people are no other classes, but other data.
+    if details["data"] == "transfer" and member.origin != "other-data":
         return "other-classes"
     if details.get("backbone") == "unrelated":
         return "other-backbone"

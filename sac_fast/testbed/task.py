@@ -88,10 +88,10 @@ class Task:
 
         Raises:
             ValueError: another half.
-            ProbeError: a task of verification, whose people cannot be exchanged.
+            ProbeError: a task of verification that does not say what its other half is.
         """
         require(half in ("a", "b"), "half must be 'a' or 'b'", half)
-        if half == "b" and self.references is not None:
+        if half == "b" and self.references is not None and self.other_half is None:
             raise ProbeError("half of a task of verification must be 'a', got 'b'")
         changes = self.other_half or {"defender": self.attacker, "attacker": self.defender}
         facts = {**self.facts, "half": half}

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..attacks import TrainingConfig
-from ..errors import ProbeError
 from .disk import disk_architectures, disk_size, disk_task
 from .faces import FACES, QUICK_FACES, QUICK_VIEWS, make_faces
+from .faces import HALVES as FACE_HALVES
 from .fashion import ARCHITECTURES as FASHION_ARCHITECTURES
 from .fashion import FOLDER, QUICK_FASHION, make_fashion
 from .patches import HALVES, QUICK_COUNTS, Counts, make_patches
@@ -35,6 +35,22 @@ _SOURCES_SIZES: Mapping[str, SourcesSize] = {
     "fashion": SourcesSize(images=48_000, tuning=16_000, probes=8000, config=_FASHION),
     "patches": SourcesSize(images=36_000, tuning=16_000, probes=4160, extraction=1.5),
     "backbone": SourcesSize(images=24_000, tuning=12_000, probes=4160, extraction=1.5, pretrained=True),
+    # Verification has no other classes, and a thief with images of other people none of the attacks by labels.
+    "faces": SourcesSize(
+        images=24_000,
+        tuning=12_000,
+        probes=2000,
+        extraction=1.5,
+        thefts={
+            "extract-labels": (0, 1),
+            "extract-soft-t1": (1, 0),
+            "extract-similarities": (0, 1, 2),
+            "transfer-all": (0, 0),
+            "quantize-int8": (0,),
+            "weight-noise": (0, 0),
+        },
+        shared={"same-data": ("densenet", "mixer"), "other-data": ("densenet", "mixer")},
+    ),
 }
 
 
@@ -47,19 +63,20 @@ def make_sources_task(name: str, *, quick: bool = False, seed: int = 0, **disk: 
     """Make a task for test beds with several sources.
 
     Args:
-        name: ``"fashion"`` or ``"fashion:FOLDER"``, ``"patches"``, ``"backbone"``, or a path, see `make_task`.
+        name: ``"fashion"`` or ``"fashion:FOLDER"``, ``"patches"``, ``"backbone"``, ``"faces"``, or a path, see
+            `make_task`.
         quick: a small one.
         seed: of the task.
         disk: ``image_size`` and ``per_class``, see `disk_task`.
 
     Raises:
-        ProbeError, FileFormatError, ValueError: see `make_task`; also for faces, which have one source.
+        ProbeError, FileFormatError, ValueError: see `make_task`.
     """
     what, _, folder = name.partition(":")
     architectures: Architectures = ARCHITECTURES
     if what == "faces":
-        raise ProbeError("task must be one of recognition for several sources, got faces")
-    if what == "backbone":
+        task = make_faces(seed, QUICK_VIEWS if quick else None, FACE_HALVES)
+    elif what == "backbone":
         # Cells and cuts of its own, and few images: most is learned from the public model.
         task = make_patches(seed + _BACKBONE, replace(HALVES, defender=60))
     elif what == "patches":

@@ -40,7 +40,8 @@ _FEW, _MANY = 1000, 2000
 _SOFT = (("softmax(1)", False), ("log-softmax(4)", True))
 #: Place of the regression among the channels of the contrast.
 REGRESSION = 1
-_UNCLASSIFIED = ("embeddings", "similarities")
+#: Forms without a column for each class.
+UNCLASSIFIED = ("embeddings", "similarities")
 
 
 def contrast_distances(source: Tensor, siblings: Sequence[Tensor], models: Sequence[Tensor], form: str) -> Floats:
@@ -95,7 +96,7 @@ def contrast_channels(source: Tensor, siblings: Sequence[Tensor], models: Sequen
     near = [model[few] for model in models]
     published = [correlation_distances(member[few], near, metric="pearson").double().numpy() for member in members]
     channels = [_minus_log(published)]
-    if form != "labels" and form not in _UNCLASSIFIED:
+    if form != "labels" and form not in UNCLASSIFIED:
         channels.append(_minus_log(_unexplained(members, models, torch.from_numpy(np.sort(order[:_MANY])))))
     for rows, cosines in _cosines(members, models, form, order):
         values = np.full((len(models), len(members)), np.nan)
@@ -196,7 +197,7 @@ def _transforms(form: str) -> tuple[tuple[str, bool], ...]:
 
 def _by_classes(source: Tensor, models: Sequence[Tensor], form: str) -> tuple[list[int], list[int]]:
     """Places of the models whose outputs mean what the source's mean, and of the others."""
-    same = [i for i, model in enumerate(models) if form not in _UNCLASSIFIED and model.shape[1] == source.shape[1]]
+    same = [i for i, model in enumerate(models) if form not in UNCLASSIFIED and model.shape[1] == source.shape[1]]
     return same, [i for i in range(len(models)) if i not in set(same)]
 
 
@@ -236,7 +237,7 @@ def _metric(form: str) -> str:
 
 def _disputed(models: Sequence[Tensor], form: str) -> NDArray[np.int64]:
     """All probes, those first about which the models disagree most; the models' order does not matter."""
-    if form in _UNCLASSIFIED:
+    if form in UNCLASSIFIED:
         disagreement = correlation_disagreement(models, _metric(form))
     else:
         labels = np.stack([model.argmax(dim=1).numpy() for model in models])

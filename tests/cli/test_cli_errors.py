@@ -160,7 +160,7 @@ def test_errors_give_no_orders_to_the_terminal(run, monkeypatch):
     def fails():
         raise ValueError("a \x1b[2J name\n\tand its\ud800second line")
 
-    monkeypatch.setattr(cli, "app", fails)
+    monkeypatch.setattr(cli, "make_app", lambda names: fails)
     code, out, err = run()
     assert (code, out) == (1, "")
     assert err == "sac-fast: ValueError: a \\x1b[2J name\\n\\tand its\\ud800second line\n"

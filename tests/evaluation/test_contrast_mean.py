@@ -36,6 +36,13 @@ def test_it_is_the_mean_of_the_standardised_channels_with_the_regression_twice()
     assert contrast_mean(source, siblings, models, "logits") == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("form", ["similarities", "embeddings", "labels"])
+def test_forms_without_a_regression_are_refused(form):
+    source, siblings, honest, _, _ = invented(n=20, honest=2)
+    with pytest.raises(ValueError, match=f"form must be one with outputs by class for a regression, got '{form}'"):
+        contrast_mean(source, siblings, honest, form)
+
+
 def test_models_of_other_classes_are_found_and_the_order_does_not_matter():
     source, siblings, honest, thefts, moved = invented()
     models = [*honest, *thefts, *moved]

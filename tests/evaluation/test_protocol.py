@@ -1,5 +1,6 @@
 """Evaluation of several sources: what is counted, and that invented thefts are found and honest models are not."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,11 +8,15 @@ import pytest
 from support.labelled_zoos import make_zoo
 
 from sac_fast.errors import FileFormatError
+from sac_fast.evaluation import protocol_figures
 from sac_fast.evaluation.paper_tables import paper_markdown
 from sac_fast.evaluation.protocol import Protocol, evaluate_sources
 from sac_fast.evaluation.protocol_figures import write_protocol_figures
 from sac_fast.evaluation.protocol_tables import protocol_markdown
-from sac_fast.evaluation.sources import disputed_order, family, find_zoos, load_sources
+from sac_fast.evaluation.sources import disputed_order, family, find_zoos, load_sources, with_misclassified
+from sac_fast.fingerprint import Fingerprint
+from sac_fast.models import similarities
+from sac_fast.verify.siblings import sibling_test
 
 SMALL = Protocol(sibling_counts=(4, 9, 19), probe_counts=(30, 40), budgets=(40,))
 
@@ -61,6 +66,42 @@ def test_every_model_is_counted_once(results):
     assert by_kind == [15, 15, 0]
     # with four of nine siblings as judges the other five are suspects
     assert pick(results["accusations"], siblings=4, probes=None, alpha=0.05, of="sibling")[0]["models"] == 15
+
+
+@pytest.fixture(scope="module")
+def verifiers(tmp_path_factory):
+    """A zoo of verifiers: similarities of each probe to the first twelve, as all models have them."""
+    folder = tmp_path_factory.mktemp("verifiers") / "faces" / "a"
+    zoo = make_zoo(folder, n=60, task="faces", siblings=9, independents=15, thieves=2)
+    for name in zoo.probes:
+        for member in zoo.members:
+            kept = zoo.load_fingerprint(name, member)
+            outputs = similarities(kept.outputs, kept.outputs[:12])
+            provenance = {**kept.provenance, "output_form": "similarities"}
+            Fingerprint(outputs, provenance).save(zoo.fingerprint_file(name, member))
+    return folder
+
+
+def test_verifiers_are_compared_by_similarities(verifiers):
+    (source,), _ = load_sources([verifiers])
+    assert source.loaded.form == "similarities"
+    results = evaluate_sources([verifiers], protocol=dataclasses.replace(SMALL, weights=False)).results
+    outputs = source.outputs
+    siblings = [outputs[m.name] for m in source.loaded.siblings]
+    suspects = {m.name: outputs[m.name] for m in source.loaded.suspects}
+    direct = sibling_test(outputs["source"], siblings, suspects, output_form="similarities")
+    ruling = pick(results["rulings"], ground="siblings, Student's t", siblings=9)[0]
+    of = dict(zip(results["sources"][0]["suspects"], ruling["p_values"], strict=True))
+    assert {name: of[name] for name in suspects} == pytest.approx(direct.p_student, abs=1e-5)
+    row = pick(results["found"], ground="siblings, Student's t", siblings=9, of="finetune-all", alpha=0.05)[0]
+    assert (row["hits"], row["models"]) == (2, 2)
+    # a nearest reference is no class that the source could get wrong
+    assert "misclassified" not in with_misclassified(limited_to_plain(source.loaded), "plain").outputs
+    assert "form must be one with outputs by class" in results["not_evaluated"]["faces/a"]["contrast, mean"]
+
+
+def limited_to_plain(loaded):
+    return dataclasses.replace(loaded, outputs={"plain": loaded.outputs["plain"]})
 
 
 def test_p_values_are_kept_in_the_order_of_the_suspects(results):
@@ -134,6 +175,23 @@ def test_results_are_json_and_tables_name_the_command(results, tmp_path):
     pytest.importorskip("matplotlib")
     drawn = [path.stem for path in write_protocol_figures(results, tmp_path)]
     assert drawn == ["found_by_siblings", "found_by_queries", "accusations", "roc"]
+
+
+def test_one_source_with_more_siblings_has_curves_of_its_own(results, folder, tmp_path):
+    more = make_zoo(tmp_path / "one" / "a", n=60, task="one", siblings=12, independents=15, thieves=2)
+    protocol = Protocol(sibling_counts=(4, 12), probe_counts=(), budgets=(), rotate=False, weights=False)
+    alone = evaluate_sources([more.folder], protocol=protocol).results
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    assert protocol_figures._against(figure, results, "siblings", "siblings K", alone)
+    for axes, label, rows in (
+        (figure.axes[0], "one/a alone (8)", pick(alone["found"], of="all", working=True)),
+        (figure.axes[1], "one/a alone", pick(alone["accusations"], of="all")),
+    ):
+        (line,) = [line for line in axes.get_lines() if line.get_label() == label]
+        at = {row["siblings"]: row["share"] for row in pick(rows, ground="siblings, Student's t", alpha=0.05)}
+        assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == at
+        assert set(at) == {4, 12}
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["4", "9", "12"]
 
 
 def test_disputed_probes_are_those_of_different_labels():

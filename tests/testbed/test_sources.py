@@ -11,12 +11,12 @@ import torch
 
 from sac_fast.attacks.registry import ATTACKS
 from sac_fast.cli.render.testbed import show_zoos
-from sac_fast.errors import FileFormatError, ProbeError
+from sac_fast.errors import FileFormatError
 from sac_fast.labelled_zoo import engine, trainer
 from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
 from sac_fast.labelled_zoo.summary import summarise
-from sac_fast.testbed import backbones, patches, plan, run_sources, sources, tasks
+from sac_fast.testbed import backbones, patches, plan, run_sources, sources
 from sac_fast.testbed.sources import SOURCES, Source, SourcesSize
 
 NAMES = tuple(plan.ARCHITECTURES)
@@ -237,12 +237,10 @@ def test_refusals(task, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputFolderError, match="out must be a folder, got the file"):
         train(tmp_path / "file", task)
-    with pytest.raises(ProbeError, match="task must be one of recognition for several sources, got faces"):
-        tasks.make_sources_task("faces")
 
 
 def test_command_line_refuses_nonsense(tmp_path, run):
-    for options in (["--task", "nonsense"], ["--task", "faces"], ["--task", "patches", "--only", "vgg-b", "--quick"]):
+    for options in (["--task", "nonsense"], ["--task", "faces", "--only", "vgg-b", "--quick"]):
         code, _, err = run("testbed", "sources", "--out", tmp_path / "x", *options, "--quiet")
         assert code == 1
         assert "must" in err

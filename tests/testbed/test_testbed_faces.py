@@ -1,7 +1,9 @@
 """The face task: real faces, views, verification, fingerprints by reference images."""
 
+import dataclasses
 import signal
 import threading
+from collections import Counter
 from importlib.machinery import ModuleSpec
 
 import numpy as np
@@ -13,10 +15,12 @@ from torch import nn
 
 from sac_fast.errors import ProbeError
 from sac_fast.labelled_zoo import engine, photographs, trainer
-from sac_fast.labelled_zoo.folder import LabelledZoo
+from sac_fast.labelled_zoo.folder import LabelledZoo, ZooMember
 from sac_fast.models import load_model, similarities
 from sac_fast.probes import ProbeSet
-from sac_fast.testbed import faces, plan, run, verification
+from sac_fast.testbed import faces, plan, run, sources, tasks, verification
+from sac_fast.testbed import trainer as trainer_of_testbed
+from sac_fast.testbed.sources import SOURCES, Source
 
 VIEWS = faces.Views(train=3, test=3, pool=3, references=1)
 SIZE = plan.Size(
@@ -87,6 +91,58 @@ def test_no_person_is_on_two_sides(task):
     assert np.bincount(task.test.labels).tolist() == [3] * 20
 
 
+def test_halves_exchange_the_people_and_keep_the_probes():
+    whole = tasks.make_sources_task("faces", quick=True).task
+    a, b = whole.on_half("a"), whole.on_half("b")
+    assert a.facts["people"] == {"defender": 35, "attacker": 35, "probes": 20, "references": 10}
+    assert (a.classes, a.transfer_classes) == (b.transfer_classes, b.classes)
+    assert len(set(a.classes) & set(b.classes)) == 0
+    assert np.array_equal(a.defender.pixels, b.attacker.pixels)
+    assert np.array_equal(a.attacker.pixels, b.defender.pixels)
+    assert np.array_equal(np.unique(b.defender.labels), np.arange(35))
+    # the thief does not know who is on his photographs, the trainer of other data does
+    assert set(b.attacker.labels) == {0}
+    assert np.array_equal(b.transfer.labels, a.defender.labels)
+    assert (a.pool, a.test) == (b.pool, b.test)
+    assert np.array_equal(a.references, b.references)
+    alone = dataclasses.replace(whole, other_half=None)
+    with pytest.raises(ProbeError, match="half of a task of verification must be 'a', got 'b'"):
+        alone.on_half("b")
+
+
+def test_several_sources_have_thefts_of_a_verifier_and_no_other_classes():
+    made = tasks.make_sources_task("faces", quick=True)
+    attacks = trainer_of_testbed.attacks_on(made.task)
+    models = sources.plan_source(
+        SOURCES[2], dataclasses.replace(made.size, honest=None), tuple(made.architectures), lambda name: 0,
+        first=True, attacks=attacks,
+    )  # fmt: skip
+    assert Counter(m.origin for m in models if m.role == "stolen") == {
+        "extract-labels": 2, "extract-soft-t1": 2, "extract-similarities": 3, "transfer-all": 2, "quantize-int8": 1,
+        "weight-noise": 2,
+    }  # fmt: skip
+    assert Counter(m.origin for m in models if m.role == "independent") == {
+        "same-data-same-architecture": 5, "other-data": 5, "same-data": 2,
+    }  # fmt: skip
+    assert not any(m.backbone for m in models)
+
+
+# Origin and side of the data at home; source -> what it is to that source.
+@pytest.mark.parametrize(
+    ("origin", "data", "home", "source", "kind"),
+    [
+        ("other-data", "transfer", Source("vgg", "a"), Source("mobilenet", "b"), "same-data"),
+        ("other-data", "transfer", Source("vgg", "a"), Source("vgg", "b"), "same-data-same-architecture"),
+        ("other-data", "transfer", Source("vgg", "a"), Source("resnet", "a"), "other-data"),
+        ("sibling", "defender", Source("vgg", "a"), Source("vgg", "b"), "other-data"),
+    ],
+)
+def test_other_people_are_other_data_to_one_source_and_the_same_to_another(origin, data, home, source, kind):
+    role = "sibling" if origin == "sibling" else "independent"
+    member = ZooMember("m", role, origin, "a:b", details={"kind": "vgg", "data": data})
+    assert sources.relative_kind(member, home, source) == kind
+
+
 def test_views_are_gray_seeded_and_of_the_face():
     face = faces.read_faces()[9]
     views = [faces.view(face, np.random.default_rng(seed)) for seed in range(60)]
@@ -114,6 +170,7 @@ def test_fingerprints_are_similarities_to_the_references(zoo, task):
             )
         kept = zoo.load_fingerprint("plain", member)
         assert kept.outputs.shape == (20, 10)
+        assert kept.provenance["output_form"] == "similarities"
         torch.testing.assert_close(kept.outputs, similarities(rows, known), atol=1e-4, rtol=1e-4)
 
 
