@@ -21,8 +21,8 @@ from torch import Tensor
 from sac_fast.bench.results import start_result, write_json
 from sac_fast.errors import SacFastError
 from sac_fast.evaluation.accusation_matrix import is_below
+from sac_fast.evaluation.loaded_zoo import FORM
 from sac_fast.evaluation.rates import Share
-from sac_fast.evaluation.rulings import FORM
 from sac_fast.evaluation.sources import SourceZoo, disputed_order, limited, load_sources
 from sac_fast.verify.siblings import sibling_test
 

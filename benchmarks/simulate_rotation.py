@@ -27,8 +27,8 @@ from torch import Tensor
 from sac_fast.bench.results import start_result, write_json
 from sac_fast.errors import SacFastError
 from sac_fast.evaluation.accusation_matrix import is_below
+from sac_fast.evaluation.loaded_zoo import FORM
 from sac_fast.evaluation.rates import ALL, Share
-from sac_fast.evaluation.rulings import FORM
 from sac_fast.evaluation.sources import SourceZoo, load_sources
 from sac_fast.scores.siblings_chance import agreement_with_members, correlation_agreement
 from sac_fast.scores.siblings_channels import sibling_similarities

@@ -1,5 +1,5 @@
 """`python -m sac_fast` is `sac-fast`."""
 
-from .cli.main import main
+from .cli.main import run
 
-main()
+run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -15,16 +14,15 @@ from typer import Argument, Option
 
 from .checks import parse_fixed_inputs, refuse_if, usage_errors
 from .exit_codes import FINDING
-from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import Choose, Comparison, FixedInputs, InputOptions, Metric, Quiet, TableOptions, WeightsKey, file_option
+from .ray_option import RayAddress, RayCommand
 
 if TYPE_CHECKING:
     from ..fingerprint import Fingerprint
     from ..scan.jobs import WorkerSettings
     from ..scan.probe_file import ProbeFile
 
-_ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:[0-9]+")
 _MAX_LIMIT = 1e9  # seconds or GB: no limit in practice, and still a number that the kernel accepts
 
 
@@ -112,13 +110,7 @@ class RunOptions:
     allow_read: Annotated[
         list[Path] | None, Option(help="A file or folder that workers may read besides; repeatable.")
     ] = None
-    ray: Annotated[
-        str | None,
-        Option(
-            metavar="[ADDRESS]",
-            help="Run on a Ray cluster (extra ray): host:port or ray://…; alone: a running one, else a new one.",
-        ),
-    ] = None
+    ray: RayAddress = None
 
     def readable(self) -> list[str] | None:
         """Where workers may read besides models and libraries; None: everywhere, as on a Ray cluster."""
@@ -151,16 +143,7 @@ class KeepOptions:
     ] = None
 
 
-class ScanCommand(HelpCommand):
-    """Accepts ``--ray`` without an address."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for position, word in enumerate(args):
-            after = args[position + 1] if position + 1 < len(args) else ""
-            if word == "--ray" and not _ADDRESS.fullmatch(after):
-                args = [*args[:position], "--ray=auto", *args[position + 1 :]]
-        parsed: list[str] = super().parse_args(ctx, args)
-        return parsed
+COMMAND_CLASS = RayCommand
 
 
 @expand_option_groups

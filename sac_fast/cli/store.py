@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,7 @@ from .checks import check_output_path, refuse_if
 from .exit_codes import FINDING
 from .help import HelpCommand
 from .options import Force, Json, Quiet
+from .ray_option import RayAddress, RayCommand
 
 if TYPE_CHECKING:
     from ..store import ModelStore
@@ -152,13 +154,14 @@ def _export_failures(store: ModelStore, out: Path) -> int:
     return len(results)
 
 
-@app.command(cls=HelpCommand)
+@app.command(cls=RayCommand)
 def index(
     folder: Store,
     probe_hash: Annotated[
         str | None, Option(metavar="HASH", help="The probe set, by the start of its hash, where there are several.")
     ] = None,
     rebuild: Annotated[bool, Option("--rebuild", help="Make all vectors and lists anew, in another order.")] = False,
+    ray: RayAddress = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -167,9 +170,14 @@ def index(
     from ..store.vectors import update_vectors
     from .render.store import show_indexed
 
-    with ModelStore.open(folder, write=True) as store:
+    with ModelStore.open(folder, write=True) as store, contextlib.ExitStack() as stack:
         wanted = store.complete_probe_hash(probe_hash or "", "done")
-        show_indexed(update_vectors(store, wanted, rebuild=rebuild, progress=not quiet), as_json)
+        blocks = None
+        if ray is not None:
+            from ..neighbours.ray_blocks import RayBlocks
+
+            blocks = stack.enter_context(contextlib.closing(RayBlocks(ray)))
+        show_indexed(update_vectors(store, wanted, rebuild=rebuild, progress=not quiet, blocks=blocks), as_json)
 
 
 @app.command(cls=HelpCommand)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import StoreError
 from ..io.progress import track
 from ..neighbours.search import distances_between
+from ..neighbours.vectors import views
 from ..store.records import ModelRecord
 from ..store.store import ModelStore
 from ..store.vector_files import METRIC
@@ -157,7 +158,7 @@ class _Ranking:
         first = np.repeat(np.searchsorted(used, rows), is_there.sum(axis=1))
         second = np.searchsorted(used, near[is_there])
         distances = np.full(near.shape, np.inf)
-        distances[is_there] = distances_between(outputs, first, second, metric=METRIC)
+        distances[is_there] = distances_between(views(outputs), first, second, metric=METRIC)
         order = np.lexsort((near, distances))
         others = np.searchsorted(used, np.where(is_there, near, used[0]))
         ordered = (np.take_along_axis(values, order, 1).tolist() for values in (others, distances))

@@ -10,8 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
 
 from .opened_model import OpenedModel
 from .preprocessing_choice import REMEDY
@@ -37,27 +39,32 @@ class BatchStatistics:
         """Take the inputs of a batch norm; those of all but the first one are left out."""
         if self.first is None:
             self.first = module
-        if module is not self.first or self._rows >= MAX_ROWS or not isinstance(inputs, Tensor) or inputs.ndim < 2:
+        kept = module.running_mean
+        if module is not self.first or self.is_complete or kept is None or not _fits(inputs, kept):
             return
-        values = inputs.detach().double().transpose(0, 1).flatten(1)
-        total, squares = values.sum(1), values.square().sum(1)
+        # Relative to the kept mean nothing cancels where it matters; float64 takes three times as long.
+        dtype = torch.float64 if inputs.dtype == torch.float64 else torch.float32
+        away = inputs.detach().to(dtype) - kept.to(dtype).reshape(1, -1, *[1] * (inputs.ndim - 2))
+        axes = [0, *range(2, inputs.ndim)]
+        total, squares = away.sum(axes).double(), away.square().sum(axes).double()
         self._rows += len(inputs)
-        self._count += values.shape[1]
+        self._count += inputs.numel() // inputs.shape[1]
         self._sum = total if self._sum is None else self._sum + total
         self._squares = squares if self._squares is None else self._squares + squares
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether enough rows were looked at."""
+        return self._rows >= MAX_ROWS
+
     def measured(self) -> tuple[float, float] | None:
         """Medians over channels of ``|m − μ| / σ`` and of ``v / σ²``; None where nothing was seen."""
-        if self.first is None or self._sum is None or self._squares is None:
-            return None
-        kept_mean, kept_variance = self.first.running_mean, self.first.running_var
-        if kept_mean is None or kept_variance is None:
+        if self.first is None or self._sum is None or self._squares is None or self.first.running_var is None:
             return None
         mean = self._sum / self._count
         variance = (self._squares / self._count - mean.square()).clamp(min=0)
-        wanted = kept_variance.double() + self.first.eps
-        shift = (mean - kept_mean.double()).abs() / wanted.sqrt()
-        return float(shift.median()), float((variance / wanted).median())
+        wanted = self.first.running_var.double() + self.first.eps
+        return float((mean.abs() / wanted.sqrt()).median()), float((variance / wanted).median())
 
     def notes(self) -> list[str]:
         """A line for people where the values are others than in training; else none."""
@@ -83,17 +90,28 @@ def watch_statistics(model: object) -> Iterator[BatchStatistics]:
     """
     found = BatchStatistics()
     module = model._content if isinstance(model, OpenedModel) else model
-    handles = []
+    handles: list[RemovableHandle] = []
+
+    def remove() -> None:
+        for handle in handles:
+            handle.remove()
+
     if isinstance(module, nn.Module):
         # A function, not a method: a copy of the network on another device reports to the same place.
         def look(one: nn.Module, inputs: tuple[Any, ...]) -> None:
             if isinstance(one, _BatchNorm):
                 found.add(one, inputs[0] if inputs else None)
+            if found.is_complete:
+                remove()
 
         parts = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
         handles = [part.register_forward_pre_hook(look) for part in parts]
     try:
         yield found
     finally:
-        for handle in handles:
-            handle.remove()
+        remove()
+
+
+def _fits(inputs: Any, kept: Tensor) -> bool:
+    """Whether a batch norm can take what it is given."""
+    return isinstance(inputs, Tensor) and inputs.ndim >= 2 and inputs.numel() > 0 and inputs.shape[1] == len(kept)

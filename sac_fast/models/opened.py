@@ -44,6 +44,7 @@ class _Network(OpenedModel):
         self.output = entry.output
         self.model_hash = weights_hash(module)
         self._memory_format: torch.memory_format | None = None
+        self._axis_checked = False  # by the first run
 
     def run(self, inputs: Inputs | None, *, batch_size: int = 64) -> Tensor:
         module = self.runnable()
@@ -51,7 +52,16 @@ class _Network(OpenedModel):
             raise ModelError("inputs must be a tensor for a network, got None")
         if self._memory_format is None:
             self._memory_format = use_fastest_memory_format(module, inputs, output=self.output)
-        return run_inputs(module, inputs, batch_size=batch_size, output=self.output, memory_format=self._memory_format)
+        outputs = run_inputs(
+            module,
+            inputs,
+            batch_size=batch_size,
+            output=self.output,
+            memory_format=self._memory_format,
+            check_axis=not self._axis_checked,
+        )
+        self._axis_checked = True
+        return outputs
 
     def runnable(self) -> nn.Module:
         module: nn.Module = self.content

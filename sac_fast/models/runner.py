@@ -94,6 +94,7 @@ def run_inputs(
     batch_size: int = 64,
     output: int | str | None = None,
     memory_format: torch.memory_format = torch.preserve_format,
+    check_axis: bool = True,
 ) -> torch.Tensor:
     """What `run_model` does after the preprocessing: the model's outputs for inputs that are ready.
 
@@ -106,6 +107,7 @@ def run_inputs(
         batch_size: inputs a call.
         output: see `run_model`.
         memory_format: what each batch is brought into before the call.
+        check_axis: ask for one, two and three probes too, see `check_batch_axis`, where all batches are of one size.
 
     Returns:
         ``(n, k)`` on the CPU, see `run_model`.
@@ -120,10 +122,10 @@ def run_inputs(
         raise ValueError(f"inputs must be (n, ...) with n at least 1, got {tuple(inputs.shape)}")
     # Tensors count their in-place changes, but not those made through x.data or x.numpy(): only a copy is safe.
     parts = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
-    return _run(model, (part.clone(memory_format=memory_format) for part in parts), output)
+    return _run(model, (part.clone(memory_format=memory_format) for part in parts), output, check_axis)
 
 
-def _run(model: Model, batches: Iterator[Inputs], output: int | str | None) -> torch.Tensor:
+def _run(model: Model, batches: Iterator[Inputs], output: int | str | None, check_axis: bool = True) -> torch.Tensor:
     collected: list[torch.Tensor] = []
     start = 0
     sizes: set[int] = set()
@@ -145,7 +147,7 @@ def _run(model: Model, batches: Iterator[Inputs], output: int | str | None) -> t
             collected.append(rows)
             start += len(inputs)
         # batches of two sizes have shown which axis grows with them
-        if few is not None and len(sizes) == 1 and not getattr(model, "is_service", False):
+        if check_axis and few is not None and len(sizes) == 1 and not getattr(model, "is_service", False):
             check_batch_axis(lambda some: select_output(call_model(model, some), output), few)
     # Outside of inference mode, so that the result is an ordinary tensor.
     return torch.cat(collected)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from .. import _backend
 from ..io.choices import VectorMetric
+from .blocks import BlockRunner, nearest_in_blocks
 from .recall import CONFIDENCE, MIN_RECALL, TRIALS, Recall, count_found
-from .vectors import DEFAULT_SIGMA, ByteVectors, as_arrays, draw_order, pack_vectors, views
+from .vectors import DEFAULT_SIGMA, ByteVectors, View, as_arrays, draw_order, pack_views, views
 
 #: Candidates of the first pass that are tried, one after another, until the recall is large enough; then all entries.
 CANDIDATES = (25, 50, 100, 200, 400)
@@ -48,6 +49,7 @@ def nearest_vectors(
     *,
     candidates: int | None = None,
     first_query: int = -1,
+    blocks: BlockRunner | None = None,
 ) -> Neighbours:
     """The nearest of many models by their bytes.
 
@@ -58,6 +60,8 @@ def nearest_vectors(
         candidates: number of models of the first pass, over the subset, that the second ranks by all entries; None: one
             pass over all entries.
         first_query: query q is the model first_query + q and not its own neighbour; negative: it is none of them.
+        blocks: runs the first pass in blocks, elsewhere; None: this process, which compares each pair once and not
+            twice. The result is the same.
 
     Returns:
         Distances and indices.
@@ -71,7 +75,7 @@ def nearest_vectors(
         raise ValueError(f"top must be within 1 … {available} (the models to choose from), got {top}")
     two_passes = candidates is not None and candidates < available and models.tail.shape[1] > 0
     first = max(candidates or 0, top) if two_passes else top
-    keys = _sweep(models, queries, first_query, first, head_only=two_passes)
+    keys = _sweep(models, queries, first_query, first, head_only=two_passes, blocks=blocks)
     if two_passes:
         chosen = np.ascontiguousarray(_indices(keys))
         keys = np.empty((len(asked), top), np.uint64)
@@ -125,6 +129,7 @@ def nearest_by_subset(
     metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
     seed: int | None = None,
+    blocks: BlockRunner | None = None,
 ) -> Neighbours:
     """The nearest of very many models, with exact distances; some of the far ones may be missed.
 
@@ -141,6 +146,7 @@ def nearest_by_subset(
         metric: "cosine", "pearson" or "rbf".
         sigma: of rbf.
         seed: of the subset and the sample; None: the system's entropy, as it must be for untrusted models.
+        blocks: see `nearest_vectors`; `sac_fast.neighbours.ray_blocks.RayBlocks` for a cluster.
 
     Returns:
         Distances, indices and recall.
@@ -156,12 +162,13 @@ def nearest_by_subset(
     if not 1 <= top <= available:
         raise ValueError(f"top must be within 1 … {available} (the models to choose from), got {top}")
     order = draw_order(arrays[0].shape[0], metric, seed)
-    vectors = pack_vectors(arrays, order, metric=metric, sigma=sigma)
-    packed = None if asked is None else pack_vectors(asked, order, metric=metric, sigma=sigma)
+    n, rows, asked_rows = arrays[0].shape[0], views(arrays), None if asked is None else views(asked)
+    vectors = pack_views(n, rows, order, metric, sigma)
+    packed = None if asked_rows is None else pack_views(n, asked_rows, order, metric, sigma)
 
     def search(candidates: int | None) -> Neighbours:
-        wide = nearest_vectors(vectors, packed, min(top + _SPARE, available), candidates=candidates)
-        distances = exact_distances(arrays, asked, wide.indices, metric=metric, sigma=sigma)
+        wide = nearest_vectors(vectors, packed, min(top + _SPARE, available), candidates=candidates, blocks=blocks)
+        distances = exact_distances(rows, asked_rows, wide.indices, metric=metric, sigma=sigma)
         return _ranked(distances, wide.indices, top)
 
     if asked is not None:  # few queries: all entries of all models are soon compared
@@ -171,10 +178,10 @@ def nearest_by_subset(
     found = search(candidates)
     if candidates is None:
         return found
-    of_sample = [arrays[row] for row in sample.rows]
+    of_sample = [rows[row] for row in sample.rows]
     used, places = np.unique(sample.near.indices, return_inverse=True)
     places = places.reshape(sample.near.indices.shape)
-    distances = exact_distances([arrays[row] for row in used], of_sample, places, metric=metric, sigma=sigma)
+    distances = exact_distances([rows[row] for row in used], of_sample, places, metric=metric, sigma=sigma)
     truth = _ranked(distances, sample.near.indices, top)
     found_of_sample = Neighbours(found.distances[sample.rows], found.indices[sample.rows])
     recall = sample.recall(found_of_sample, candidates, truth)
@@ -187,14 +194,14 @@ def _ranked(distances: Floats, indices: Rows, top: int) -> Neighbours:
 
 
 def exact_distances(
-    models: Sequence[NDArray[Any]],
-    queries: Sequence[NDArray[Any]] | None,
+    models: Sequence[View],
+    queries: Sequence[View] | None,
     candidates: Rows,
     *,
     metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
 ) -> Floats:
-    """Distances (q, c) of each query to its candidates (q, c), as `sac_fast.correlation_distance` defines them."""
+    """Distances (q, c) of the `views` of queries to their candidates (q, c), as `correlation_distance` defines them."""
     if queries is not None:
         offsets = np.arange(len(candidates) + 1, dtype=np.int64) * candidates.shape[1]
         flat = distances_of_pairs(models, queries, offsets, np.ascontiguousarray(candidates).ravel(), metric, sigma)
@@ -205,7 +212,7 @@ def exact_distances(
 
 
 def distances_between(
-    models: Sequence[NDArray[Any]],
+    models: Sequence[View],
     first: Rows,
     second: Rows,
     *,
@@ -221,8 +228,8 @@ def distances_between(
 
 
 def distances_of_pairs(
-    models: Sequence[NDArray[Any]],
-    queries: Sequence[NDArray[Any]] | None,
+    models: Sequence[View],
+    queries: Sequence[View] | None,
     offsets: Rows,
     candidates: Rows,
     metric: str,
@@ -231,15 +238,25 @@ def distances_of_pairs(
     """Distances of query q to candidates[offsets[q] : offsets[q + 1]]."""
     distances = np.empty(len(candidates))
     _backend.compiled().candidate_distances_cpu(
-        *(views(models), views(queries or ()), metric, sigma, offsets.ctypes.data, candidates.ctypes.data),
+        *(models, queries or [], metric, sigma, offsets.ctypes.data, candidates.ctypes.data),
         *(*_how(), distances.ctypes.data),
     )
     return distances
 
 
 def _sweep(
-    models: ByteVectors, queries: ByteVectors | None, first_query: int, top: int, *, head_only: bool
+    models: ByteVectors,
+    queries: ByteVectors | None,
+    first_query: int,
+    top: int,
+    *,
+    head_only: bool,
+    blocks: BlockRunner | None,
 ) -> NDArray[np.uint64]:
+    if blocks is not None:
+        if head_only:
+            models, queries = models.heads(), None if queries is None else queries.heads()
+        return nearest_in_blocks(blocks, models, queries, first_query, top)
     keys = np.empty((len(models if queries is None else queries), top), np.uint64)
     asked = [] if queries is None else queries.parts(head_only)
     _backend.compiled().nearest_bytes_cpu(models.parts(head_only), asked, first_query, top, *_how(), keys.ctypes.data)

@@ -21,6 +21,8 @@ HEAD_BYTES = 512
 #: Steps of a byte in one unit of correlation.
 STEPS = 127.5
 _LINE = 64
+# Dtypes of outputs and their names for the kernels: NumPy takes longer to make a name than a view.
+_DTYPES = {np.dtype(name): name for name in ("float16", "float32", "float64")}
 METRICS: tuple[VectorMetric, ...] = get_args(VectorMetric)
 
 Bytes = NDArray[np.uint8]
@@ -56,6 +58,10 @@ class ByteVectors:
     def take(self, rows: NDArray[np.int64]) -> ByteVectors:
         """Copies of some rows."""
         return ByteVectors(self.n, self.order, _aligned(self.head[rows]), _aligned(self.tail[rows]))
+
+    def heads(self) -> ByteVectors:
+        """The subset alone."""
+        return ByteVectors(self.n, self.order, self.head, np.empty((len(self), 0), np.uint8))
 
     def parts(self, head_only: bool = False) -> list[Part]:
         """Pointer, rows, stride and bytes of each part, for the kernels; the caller keeps the vectors alive."""
@@ -104,12 +110,16 @@ def pack_vectors(
         BackendError: the compiled module is missing.
     """
     arrays = as_arrays("outputs", outputs)
-    n = arrays[0].shape[0]
+    return pack_views(arrays[0].shape[0], views(arrays), order, metric, sigma)
+
+
+def pack_views(n: int, models: Sequence[View], order: NDArray[np.int32], metric: str, sigma: float) -> ByteVectors:
+    """The vectors of outputs of n rows, given as `views` of arrays that are kept meanwhile."""
     head_bytes, tail_bytes = part_bytes(n, metric)
-    head, tail = empty_rows(len(arrays), head_bytes), empty_rows(len(arrays), tail_bytes)
+    head, tail = empty_rows(len(models), head_bytes), empty_rows(len(models), tail_bytes)
     threads, instructions = _backend.cpu_threads(), _backend.cpu_instruction_set()
     _backend.compiled().pack_bytes_cpu(
-        *(views(arrays), metric, sigma, order.ctypes.data, len(order), HEAD_BYTES),
+        *(models, metric, sigma, order.ctypes.data, len(order), HEAD_BYTES),
         *(head.ctypes.data, head_bytes, tail.ctypes.data, tail_bytes, threads, instructions),
     )
     return ByteVectors(n, order, head, tail)
@@ -125,7 +135,7 @@ def as_arrays(name: str, outputs: Sequence[Any]) -> list[NDArray[Any]]:
     if not arrays:
         raise ValueError(f"{name} must hold at least 1 model, got 0")
     for i, array in enumerate(arrays):
-        if array.dtype not in (np.float16, np.float32, np.float64):
+        if array.dtype not in _DTYPES:
             raise TypeError(f"{name}[{i}] must be floating point (float16, float32 or float64), got {array.dtype}")
         if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
             raise ValueError(f"{name}[{i}] must have shape (n, k), n ≥ 2 and k ≥ 1, got {array.shape}")
@@ -137,7 +147,8 @@ def as_arrays(name: str, outputs: Sequence[Any]) -> list[NDArray[Any]]:
 def views(arrays: Sequence[NDArray[Any]]) -> list[View]:
     """Pointer, dtype, shape and strides in numbers of each, for the kernels."""
     return [
-        (a.ctypes.data, a.dtype.name, *a.shape, a.strides[0] // a.itemsize, a.strides[1] // a.itemsize) for a in arrays
+        (a.ctypes.data, _DTYPES[a.dtype], *a.shape, a.strides[0] // a.itemsize, a.strides[1] // a.itemsize)
+        for a in arrays
     ]
 
 
@@ -148,8 +159,7 @@ def _as_array(one: Any) -> NDArray[Any]:
     array = np.asarray(one)
     if isinstance(one, np.ma.MaskedArray):
         raise TypeError("outputs must be plain NumPy arrays, got a masked one; leave out or fill in what it masks")
-    aligned = all(stride % array.itemsize == 0 for stride in array.strides)
-    return array if aligned else array.copy()
+    return array if array.flags.aligned else array.copy()
 
 
 def _whole_lines(size: int) -> int:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .. import _backend
 from ..io.choices import VectorMetric
+from .blocks import BlockRunner, pairs_in_blocks
 from .search import distances_of_pairs, nearest_vectors
-from .vectors import DEFAULT_SIGMA, STEPS, ByteVectors, as_arrays, draw_order, pack_vectors
+from .vectors import DEFAULT_SIGMA, STEPS, ByteVectors, as_arrays, draw_order, pack_views, views
 
 _BLOCK = 4_096  # queries between two results
 _SAMPLE = 256  # models by whose distances a radius is chosen
@@ -36,6 +37,7 @@ def neighbours_within(
     *,
     metric: VectorMetric = "cosine",
     sigma: float = DEFAULT_SIGMA,
+    blocks: BlockRunner | None = None,
 ) -> Iterator[PairsWithin]:
     """All pairs of models with ``d ≤ radius``, exactly, a block of queries at a time.
 
@@ -48,6 +50,8 @@ def neighbours_within(
         queries: likewise; None: all pairs of models, each once, as query < model.
         metric: "cosine", "pearson" or "rbf".
         sigma: of rbf, see `sac_fast.correlation_distance`.
+        blocks: compares the correlations in blocks, elsewhere: `sac_fast.neighbours.ray_blocks.RayBlocks` on a Ray
+            cluster; None: this process. The pairs are the same.
 
     Yields:
         Pairs with their distances, by query, then model; blocks without pairs are left out.
@@ -72,10 +76,11 @@ def neighbours_within(
     if metric not in ("cosine", "pearson", "rbf"):
         raise ValueError(f"metric must be one of cosine, pearson, rbf, got {metric!r}")
     order = draw_order(arrays[0].shape[0], metric)
-    vectors = pack_vectors(arrays, order, metric=metric, sigma=sigma)
-    packed = None if asked is None else pack_vectors(asked, order, metric=metric, sigma=sigma)
+    n = arrays[0].shape[0]
+    vectors = pack_views(n, views(arrays), order, metric, sigma)
+    packed = None if asked is None else pack_views(n, views(asked), order, metric, sigma)
     limit = choose_radius(vectors) if radius is None else float(radius)
-    return _stream(arrays, asked, vectors, packed, limit, metric, sigma)
+    return _stream(arrays, asked, vectors, packed, limit, metric, sigma, blocks)
 
 
 def choose_radius(models: ByteVectors, seed: int | None = None) -> float:
@@ -112,6 +117,13 @@ def steps_within(radius: float, n: int, entries: int) -> int:
     return int(radius * n**2 / 2 * STEPS) + entries + 1
 
 
+def _here(models: ByteVectors, queries: ByteVectors | None, limit: int) -> Iterator[tuple[int, int, Rows]]:
+    count = len(models if queries is None else queries)
+    for start in range(0, count, _BLOCK):
+        end = min(start + _BLOCK, count)
+        yield start, end, pairs_within(models, limit, queries, start, end)
+
+
 def _stream(
     arrays: list[NDArray[Any]],
     asked: list[NDArray[Any]] | None,
@@ -120,19 +132,20 @@ def _stream(
     radius: float,
     metric: str,
     sigma: float,
+    blocks: BlockRunner | None,
 ) -> Iterator[PairsWithin]:
     left = arrays if asked is None else asked
     limit = steps_within(radius, vectors.n, len(vectors.order))
-    for start in range(0, len(left), _BLOCK):
-        end = min(start + _BLOCK, len(left))
-        pairs = pairs_within(vectors, limit, packed, start, end)
+    candidates = _here(vectors, packed, limit) if blocks is None else pairs_in_blocks(blocks, vectors, packed, limit)
+    for start, end, pairs in candidates:
         if not len(pairs):
             continue
         # Only the models that are candidates are read again.
         used, places = np.unique(pairs[:, 1], return_inverse=True)
         offsets = np.searchsorted(pairs[:, 0], np.arange(start, end + 1)).astype(np.int64)
         distances = distances_of_pairs(
-            [arrays[row] for row in used], left[start:end], offsets, places.astype(np.int64).ravel(), metric, sigma
+            *(views([arrays[row] for row in used]), views(left[start:end]), offsets),
+            *(places.astype(np.int64).ravel(), metric, sigma),
         )
         near = distances <= radius
         if near.any():

@@ -43,24 +43,25 @@ class PreparedProbes:
         Args:
             preprocessing: of the pixels.
             batch_size: probes a call.
-            count: only so many, the first ones, which are not cached; None: all.
+            count: only so many, the first ones; None: all.
         """
         if self.pixels is None:
             raise ModelError("a model that must be run needs probes, got none")
-        if count is not None:
-            yield self._prepare(preprocessing, 0, count, batch_size)
-            return
-        key = preprocessing.hash
+        rows = len(self.pixels) if count is None else min(count, len(self.pixels))
+        key = f"{preprocessing.hash} {rows}"
         whole = self._cache.pop(key, None)
         if whole is None:
             first = preprocessing(self.pixels[:1].to(self.device))
             probe_bytes = first.nbytes
-            if probe_bytes * len(self.pixels) > self.max_cached_bytes:
+            if probe_bytes * rows > self.max_cached_bytes:
                 step = max(1, self.max_cached_bytes // (4 * probe_bytes) // batch_size) * batch_size
-                for start in range(0, len(self.pixels), step):
-                    yield self._prepare(preprocessing, start, step, batch_size)
+                for start in range(0, rows, step):
+                    yield self._prepare(preprocessing, start, min(step, rows - start), batch_size)
                 return
-            whole = self._prepare(preprocessing, 0, len(self.pixels), batch_size)
+            whole = self._prepare(preprocessing, 0, rows, batch_size)
+            if count is not None and self._cached_bytes() + whole.nbytes > self.max_cached_bytes:
+                yield whole  # a few rows are no reason to drop others
+                return
             self._evict(self.max_cached_bytes - whole.nbytes)
         self._cache[key] = whole
         yield whole
@@ -76,5 +77,8 @@ class PreparedProbes:
 
     def _evict(self, max_bytes: int) -> None:
         """Drop the least recently used inputs until the rest fits."""
-        while self._cache and sum(inputs.nbytes for inputs in self._cache.values()) > max_bytes:
+        while self._cache and self._cached_bytes() > max_bytes:
             self._cache.popitem(last=False)
+
+    def _cached_bytes(self) -> int:
+        return sum(inputs.nbytes for inputs in self._cache.values())

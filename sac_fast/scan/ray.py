@@ -8,7 +8,6 @@ installed there.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -18,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import BackendError
 from ..io.hashing import canonical_json
+from ..io.ray_cluster import connect_ray
 from ..models import ModelEntry
 from ..models.code_path import allow_code_in, code_folder
 from ..probes import Probes
@@ -50,16 +51,12 @@ class RayPool:
     """
 
     def __init__(self, address: str, probes: Probes | None, device: str, settings: WorkerSettings) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise ScanError(f"a scan on Ray needs ray: pip install 'sac-fast[ray]' ({error})") from error
         if device not in ("cpu", "cuda"):
             raise ValueError(f'device must be "cpu" or "cuda" on Ray, which chooses the GPUs, got {device!r}')
-        self._ray: Any = ray
-        self._owns = not ray.is_initialized()
-        if self._owns:
-            _connect(ray, address)
+        try:
+            self._ray, self._owns = connect_ray(address)
+        except BackendError as error:
+            raise ScanError(str(error)) from error
         self._unit = "CPU" if device == "cpu" else "GPU"
         resources: dict[str, Any] = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
         self._task = self._ray.remote(max_retries=_MAX_RETRIES, **resources)(run_task)
@@ -75,7 +72,7 @@ class RayPool:
             "code_folder": code_folder(),
         }
         self._setup = canonical_json(setup).encode()
-        self._block = None if shared is None else ray.put(shared.block.tobytes())
+        self._block = None if shared is None else self._ray.put(shared.block.tobytes())
         self._running: dict[Any, Job] = {}
         self._done: list[tuple[Job, RunResult]] = []
         if self._slots() < 1:
@@ -139,27 +136,6 @@ def _absolute(entry: ModelEntry) -> ModelEntry:
     """The entry with paths that mean the same file in another process's folder."""
     root = None if entry.root is None else Path(os.path.abspath(entry.root))
     return dataclasses.replace(entry, path=Path(os.path.abspath(entry.path)), root=root)
-
-
-def _connect(ray: Any, address: str) -> None:
-    quiet = {"logging_level": "ERROR", "log_to_driver": False}
-    # Ray puts the folder in which it is initialized on its workers' search path, before they import anything: this must
-    # not be one with other people's files.
-    with contextlib.chdir(Path(__file__).parents[2]):
-        _initialize(ray, address, quiet)
-
-
-def _initialize(ray: Any, address: str, quiet: dict[str, Any]) -> None:
-    try:
-        if address == "auto":
-            try:
-                ray.init(address="auto", **quiet)
-            except ConnectionError:
-                ray.init(include_dashboard=False, **quiet)
-        else:
-            ray.init(address=None if address == "local" else address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ScanError(f"the address of a Ray cluster must lead to one, got {address!r}: {error}") from error
 
 
 _pools: dict[bytes, WorkerPool] = {}

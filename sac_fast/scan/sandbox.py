@@ -15,6 +15,7 @@ import os
 import platform
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -107,6 +108,12 @@ def places_of(entries: Iterable[ModelEntry], code: str | None) -> list[str]:
         for path in (os.path.abspath(entry.path), os.path.realpath(entry.path)):
             found[os.path.dirname(path)] = None
     return list(found) if len(found) <= _MAX_RULES // 2 else [os.path.commonpath(found)]
+
+
+def find_folders() -> None:
+    """Settle where libraries would write, before nothing can be written: at their import most need only the name."""
+    tempfile.gettempdir()  # which tries by writing
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = sys.prefix  # one that is there; torch._dynamo would make its own
 
 
 def restrict(readable: Iterable[str]) -> None:

@@ -31,7 +31,7 @@ from ..models.code_path import allow_code_in
 from ..models.preprocessing import Preprocessing
 from .prepared_probes import PreparedProbes
 from .protocol import failed, receive, reply_of, send
-from .sandbox import restrict
+from .sandbox import find_folders, restrict
 from .shared_probes import arrays_of
 from .worker import ModelRunner, Opened
 
@@ -146,6 +146,7 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
     setup = first[0]
     allow_code_in(setup["code_folder"])
     device = torch.device(setup["device"])
+    find_folders()
     # CUDA reserves memory of every kind; on GPUs only the scan limits the resident memory.
     _set_limits(setup["memory_bytes"] if device.type == "cpu" else None)
     torch.set_num_threads(setup["threads"])

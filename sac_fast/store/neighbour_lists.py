@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..neighbours.blocks import BlockRunner
 from ..neighbours.search import Sample, nearest_vectors
 from ..neighbours.vectors import STEPS, ByteVectors
 from .vector_files import NEAR, Description
@@ -18,11 +19,13 @@ ROW = np.uint64(0xFFFFFFFF)
 NOBODY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-def make_lists(vectors: ByteVectors, old: NDArray[np.uint64] | None, found: Description) -> NDArray[np.uint64]:
+def make_lists(
+    vectors: ByteVectors, old: NDArray[np.uint64] | None, found: Description, blocks: BlockRunner | None = None
+) -> NDArray[np.uint64]:
     """Keys (m, 16) of the nearest of every row; the largest key where there are fewer.
 
     The number of candidates is chosen, by the recall that is measured with it, where all lists are made; additions use
-    the same number until they are a fifth of the models.
+    the same number until they are a fifth of the models. With `blocks` the sweeps are run in blocks, elsewhere.
     """
     count = len(vectors)
     before = 0 if old is None else len(old)
@@ -30,18 +33,20 @@ def make_lists(vectors: ByteVectors, old: NDArray[np.uint64] | None, found: Desc
     if old is None or count - found.measured > _MAX_ADDED * count:
         top = min(NEAR, count - 1)
         found.candidates, found.measured = Sample(vectors, top).choose_candidates(), count
-        near = nearest_vectors(vectors, None, top, candidates=found.candidates)
+        near = nearest_vectors(vectors, None, top, candidates=found.candidates, blocks=blocks)
         lists[:, :top] = _keys(vectors, near.distances, near.indices)
         return lists
     added = vectors[before:]
     top = min(NEAR, count - 1)
-    near = nearest_vectors(vectors, added, top, candidates=found.candidates, first_query=before)
+    near = nearest_vectors(vectors, added, top, candidates=found.candidates, first_query=before, blocks=blocks)
     lists[before:, :top] = _keys(vectors, near.distances, near.indices)
-    lists[:before] = _with_added(vectors, old, found.candidates)
+    lists[:before] = _with_added(vectors, old, found.candidates, blocks)
     return lists
 
 
-def _with_added(vectors: ByteVectors, old: NDArray[np.uint64], candidates: int | None) -> NDArray[np.uint64]:
+def _with_added(
+    vectors: ByteVectors, old: NDArray[np.uint64], candidates: int | None, blocks: BlockRunner | None
+) -> NDArray[np.uint64]:
     """The lists of the first rows with those of the added models that are nearer.
 
     Few of all candidates of a row are among the added: so many are looked at first, and as many as ever only for rows
@@ -52,7 +57,7 @@ def _with_added(vectors: ByteVectors, old: NDArray[np.uint64], candidates: int |
     few = None if candidates is None else max(NEAR, -(-4 * candidates * len(added) // count))
 
     def merge(rows: NDArray[np.int64] | slice, queries: ByteVectors, some: int | None) -> NDArray[np.uint64]:
-        near = nearest_vectors(added, queries, top, candidates=some)
+        near = nearest_vectors(added, queries, top, candidates=some, blocks=blocks)
         joined = np.concatenate([old[rows], _keys(vectors, near.distances, near.indices + before)], axis=1)
         merged: NDArray[np.uint64] = np.sort(joined, axis=1)[:, :NEAR]
         return merged

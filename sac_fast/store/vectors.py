@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.progress import track
+from ..neighbours.blocks import BlockRunner
 from ..neighbours.vectors import draw_order, pack_vectors
 from .neighbour_lists import make_lists
 from .vector_files import (
@@ -82,7 +83,14 @@ def state_of(store: ModelStore, probe_hash: str) -> tuple[int, int] | None:
     return None
 
 
-def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False, progress: bool = False) -> int:
+def update_vectors(
+    store: ModelStore,
+    probe_hash: str,
+    *,
+    rebuild: bool = False,
+    progress: bool = False,
+    blocks: BlockRunner | None = None,
+) -> int:
     """Add the results that have no vectors yet, and the lists of their neighbours.
 
     Only new models are swept: they against all, and all against them. Where they are many, all lists are made by one
@@ -93,6 +101,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
         probe_hash: of the probe set.
         rebuild: begin anew, in another secret order.
         progress: bars on stderr.
+        blocks: runs the sweeps in blocks, as `sac_fast.neighbours.ray_blocks.RayBlocks` does; None: this process.
 
     Returns:
         The number of added rows.
@@ -139,7 +148,7 @@ def update_vectors(store: ModelStore, probe_hash: str, *, rebuild: bool = False,
                 now = _opened(folder, found).whole(store.files.root)
             except ValueError as error:
                 raise damaged_vectors(store.folder, error) from error
-            folder.write_lists(found, make_lists(now, None if old is None else old.lists(), found))
+            folder.write_lists(found, make_lists(now, None if old is None else old.lists(), found, blocks))
         folder.write("vectors.json", found.to_json())
         folder.clean(keep=("vectors.json", found.near))
         return len(new)

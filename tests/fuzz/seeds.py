@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, features
+from PIL.PngImagePlugin import PngInfo
 from support import hostile_arrays, hostile_onnx, hostile_safetensors, hostile_torch
 from support.store_models import PROBES, result
 from torch import nn
@@ -149,10 +151,48 @@ def store() -> list[bytes]:
 
 
 def images() -> list[bytes]:
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8))
-    found = []
-    for format in ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF"):
+    """One of every format, and of the forms of each that are decoded by other code."""
+    generator = np.random.default_rng(0)
+    picture = Image.fromarray(generator.integers(0, 256, (9, 7, 3), np.uint8))
+    deep = Image.fromarray(generator.integers(0, 65536, (9, 7), np.uint16))
+    exif = Image.Exif()
+    exif[274], exif[270] = 6, "text"  # orientation and description
+    profile = b"\0\0\0\x80" + bytes(124)
+    texts = PngInfo()
+    texts.add_text("XML:com.adobe.xmp", "<x/>", zip=True)
+    palette, grey, mask = picture.quantize(16), picture.convert("L"), picture.convert("1")
+    frames = {"save_all": True, "append_images": [palette, grey.convert("P")], "duration": 3}
+    forms: list[tuple[Image.Image, str, dict[str, Any]]] = [
+        *((picture, name, {}) for name in ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF")),
+        (picture, "JPEG", {"progressive": True, "exif": exif, "comment": b"text", "restart_marker_blocks": 1}),
+        (picture.convert("CMYK"), "JPEG", {"quality": 20}),
+        *((grey, name, {}) for name in ("JPEG", "PPM", "BMP")),
+        *((mask, name, {}) for name in ("PNG", "PPM", "BMP", "TIFF")),
+        *((deep, name, {}) for name in ("PNG", "PPM", "TIFF")),
+        (palette, "PNG", {"transparency": 3, "pnginfo": texts, "icc_profile": profile, "exif": exif}),
+        (palette, "PNG", frames),
+        (palette, "GIF", frames | {"transparency": 2, "comment": b"text"}),
+        (palette, "BMP", {}),
+        (picture, "WEBP", {"lossless": True, "exif": exif, "icc_profile": profile, "xmp": b"<x/>"}),
+        (picture.convert("RGBA"), "WEBP", {"save_all": True, "append_images": [picture.convert("RGBA")]}),
+        (picture.convert("YCbCr"), "TIFF", {}),
+    ]
+    if features.check("libtiff"):
+        names = ("tiff_lzw", "tiff_deflate", "packbits", "jpeg", "group4")
+        forms += [(mask if name == "group4" else picture, "TIFF", {"compression": name}) for name in names]
+    found = [_RUN_LENGTH_BMP, b"P3 2 1 15\n0 1 2 3 4 15\n", b"P1\n# text\n3 2 0 1 0 1 1 1\n"]
+    for image, format, options in forms:
         buffer = io.BytesIO()
-        picture.save(buffer, format)
+        image.save(buffer, format, **options)
         found.append(buffer.getvalue())
     return found
+
+
+# 4 × 2 pixels of 8 bits in runs: two of two, the end of a line, a jump, three as they are, the end.
+_RUNS = bytes((2, 1, 2, 0, 0, 0, 0, 2, 1, 0, 0, 3, 1, 0, 1, 0, 0, 1))
+_RUN_LENGTH_BMP = (
+    b"BM"
+    + struct.pack("<IIIIiiHHIIIIII", 62 + len(_RUNS), 0, 62, 40, 4, 2, 1, 8, 1, len(_RUNS), 0, 0, 2, 2)
+    + bytes((0, 0, 0, 0, 255, 255, 255, 0))
+    + _RUNS
+)

@@ -44,6 +44,41 @@ def test_means_and_variances_are_those_of_numpy() -> None:
     assert BatchStatistics().notes() == []
 
 
+@pytest.mark.parametrize("shape", [(300, 3), (300, 3, 5), (300, 3, 4, 2)])
+def test_float32_far_from_zero_is_as_exact_as_float64(shape: tuple[int, ...]) -> None:
+    norm = nn.BatchNorm1d(3)
+    assert norm.running_mean is not None
+    norm.running_mean.fill_(1e4)
+    values = (RNG.standard_normal(shape) + 1e4).astype(np.float32)
+    seen = BatchStatistics()
+    seen.add(norm, torch.from_numpy(values[:200]))
+    assert not seen.is_complete
+    seen.add(norm, torch.from_numpy(values[200:]))
+    assert seen.is_complete
+    seen.add(norm, torch.full(shape, 7.0))  # more than is looked at
+    axes = tuple(axis for axis in range(len(shape)) if axis != 1)
+    exact = values.astype(np.float64)
+    shift, ratio = seen.measured() or (0, 0)
+    assert shift == pytest.approx(np.median(np.abs(exact.mean(axes) - 1e4)) / np.sqrt(1 + 1e-5), rel=1e-4)
+    assert ratio == pytest.approx(np.median(exact.var(axes)) / (1 + 1e-5), rel=1e-5)
+
+
+def test_what_a_batch_norm_cannot_take_is_left_to_it() -> None:
+    seen = BatchStatistics()
+    for wrong in (None, torch.ones(3), torch.ones(2, 4), torch.ones(0, 3)):
+        seen.add(nn.BatchNorm1d(3), wrong)
+    assert seen.measured() is None
+
+
+def test_hooks_go_once_enough_was_seen() -> None:
+    model = trained()
+    with watch_statistics(model):
+        model(torch.zeros(255, 3, 6, 6))
+        assert sum(len(part._forward_pre_hooks) for part in model.modules()) == 2
+        model(torch.zeros(1, 3, 6, 6))
+        assert not any(part._forward_pre_hooks for part in model.modules())
+
+
 def test_a_forgotten_mean_and_std_are_told() -> None:
     model = trained()
     with watch_statistics(model) as seen:

@@ -1,5 +1,7 @@
 """Channels last only where the network has convolutions and answers the same."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -112,3 +114,24 @@ def test_an_opened_model_answers_as_the_network_does(make, tmp_path):
         assert torch.allclose(actual, expected, rtol=0, atol=1e-6)
         if make in (Views, Strided):
             assert torch.equal(actual, expected)
+
+
+class Counted(Convolution):
+    sizes: ClassVar[list[int]] = []
+
+    def forward(self, x):
+        self.sizes.append(len(x))
+        return super().forward(x)
+
+
+def test_which_axis_is_that_of_the_probes_is_asked_once(tmp_path):
+    save_weights(tmp_path / "m.safetensors", Counted())
+    entry = ModelEntry("m", tmp_path / "m.safetensors", f"{__name__}:Counted")
+    with open_model(entry) as model:
+        Counted.sizes.clear()
+        model.run(INPUTS)
+        # Both formats, all inputs, then three, two and one of them.
+        assert Counted.sizes == [4, 4, 40, 3, 2, 1]
+        Counted.sizes.clear()
+        model.run(INPUTS[:16])
+        assert Counted.sizes == [16]

@@ -282,6 +282,17 @@ def test_hdf5_that_is_none(tmp_path: Path) -> None:
         ProbeSet.from_hdf5(tmp_path / "a.h5", limit=1.5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("filter", ["gzip", "lzf", "fletcher32"])
+@pytest.mark.parametrize("raw", [b"\xff" * 40, b"\x78\x9c" + bytes(90), b"\x01"], ids=["ones", "deflate", "one"])
+def test_hdf5_with_a_damaged_chunk(tmp_path: Path, filter: str, raw: bytes) -> None:
+    options: dict[str, Any] = {"fletcher32": True} if filter == "fletcher32" else {"compression": filter}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=noise(2, 4, 4, 3), chunks=(1, 4, 4, 3), **options)
+        file["data"].id.write_direct_chunk((1, 0, 0, 0), raw)
+    with pytest.raises(FileFormatError, match=r"a\.h5'"):
+        ProbeSet.from_hdf5(tmp_path / "a.h5")
+
+
 def test_masked_and_sparse_arrays_are_refused() -> None:
     pixels = noise(2, 4, 4, 3)
     with pytest.raises(ProbeError, match="images must be a plain NumPy array, got a masked one; leave out or fill in"):

@@ -168,22 +168,3 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ScanError, match=r"sac-fast\[ray\]"):
         RayPool("auto", None, "cpu", SETTINGS)
-
-
-@pytest.mark.parametrize("address", ["auto", "local", "host:1"])
-def test_workers_of_ray_do_not_search_the_folder_of_the_command(tmp_path, monkeypatch, address):
-    """Ray takes the current folder of `ray.init` (worker.py, connect); no library of that name may be found there."""
-    from sac_fast.scan.ray import _connect
-
-    started_in = []
-
-    class Ray:
-        def init(self, **options):
-            started_in.append(os.getcwd())
-            if options.get("address") == "auto":
-                raise ConnectionError
-
-    monkeypatch.chdir(tmp_path)
-    _connect(Ray(), address)
-    assert set(started_in) == {str(Path(sac_fast.__file__).parents[1])}
-    assert os.getcwd() == str(tmp_path)

@@ -115,6 +115,14 @@ def test_probes_that_are_too_large_to_keep_come_in_parts_of_whole_batches():
     list(two.parts(Preprocessing(), 2))
     list(two.parts(Preprocessing(mean=(0.5,)), 2))
     assert len(two._cache) == 1
+    (few,) = two.parts(Preprocessing(), 2, 4)
+    (again,) = two.parts(Preprocessing(), 2, 4)
+    assert again is few
+    assert torch.equal(few, whole[:4])
+    first = next(iter(two._cache))
+    list(two.parts(Preprocessing(std=(0.5,)), 2, 4))  # for which there is no place left
+    assert len(two._cache) == 2
+    assert next(iter(two._cache)) == first
     with pytest.raises(ModelError, match="needs probes"):
         list(PreparedProbes(None, torch.device("cpu")).parts(Preprocessing(), 2))
 

@@ -13,9 +13,12 @@ from support.vector_stores import PROBES, add, outputs_of
 
 from sac_fast.errors import StoreError
 from sac_fast.lineage.ranked import rank_from_vectors
+from sac_fast.neighbours import ray_blocks
+from sac_fast.neighbours.blocks import compute_block, nearest_in_blocks
 from sac_fast.neighbours.search import nearest_vectors
 from sac_fast.store import ModelRecord, ModelStore, check_store, vectors
-from sac_fast.store.vector_files import VectorFolder
+from sac_fast.store.neighbour_lists import make_lists
+from sac_fast.store.vector_files import Description, VectorFolder
 from sac_fast.store.vectors import keep_vectors, open_vectors, update_vectors
 
 
@@ -259,3 +262,49 @@ def test_vectors_of_a_large_store_are_kept_complete(tmp_path, monkeypatch):
         assert len(open_vectors(store, PROBES)) == 30
         monkeypatch.setattr(vectors, "update_vectors", None)
         keep_vectors(store, PROBES, has_new=False)
+
+
+def test_lists_that_are_made_in_blocks_are_the_same(made, monkeypatch):
+    computed = []
+
+    class Blocks:
+        def run(self, models, queries, blocks):
+            for block in reversed(list(blocks)):
+                computed.append(block)
+                yield block, compute_block(models[block.models], queries[block.queries], block)
+
+    monkeypatch.setattr(nearest_in_blocks, "__kwdefaults__", {"rows": 10})
+    folder, _ = made
+    with ModelStore.open(folder, write=False) as store:
+        vectors = open_vectors(store, PROBES).whole()
+    for candidates in (None, 20):
+        for before in (0, 60):
+            found = Description(vectors.n, candidates=candidates, measured=before)
+            old = make_lists(vectors[:before], None, Description(vectors.n)) if before else None
+            wanted = make_lists(vectors, old, found)
+            computed.clear()
+            assert np.array_equal(make_lists(vectors, old, found, Blocks()), wanted)
+            assert computed
+
+
+def test_index_on_ray_is_given_the_cluster(made, run, monkeypatch):
+    given = []
+
+    class Blocks:
+        def __init__(self, address):
+            given.append(address)
+
+        def close(self):
+            given.append("closed")
+
+    def update(*arguments, blocks, **options):
+        given.append(type(blocks))
+        return 0
+
+    monkeypatch.setattr(ray_blocks, "RayBlocks", Blocks)
+    monkeypatch.setattr(vectors, "update_vectors", update)
+    folder, _ = made
+    for words, address in ((["--ray"], "auto"), (["--ray", "host:1"], "host:1"), (["--ray", "--quiet"], "auto")):
+        given.clear()
+        assert run("store", "index", folder, *words)[0] == 0
+        assert given == [address, Blocks, "closed"]

@@ -36,6 +36,32 @@ inline bool needs_float64(const MatrixView& x, Metric metric, double sigma) {
 bool any_needs_float64(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                        double sigma);
 
+constexpr std::int64_t kRowsPacked = 8;  // rows that are written into the lines together
+
+// out[j·stride + r] = rows[r·apart + j] for `count` numbers j of each row, in runs of j that stay in the L1 cache.
+template <typename T>
+void write_lines(const T* rows, std::int64_t row_count, std::int64_t apart, std::int64_t count, T* out,
+                 std::int64_t stride) {
+  constexpr std::int64_t run = 16;
+  for (std::int64_t first = 0; first < count; first += run) {
+    const std::int64_t last = std::min(count, first + run);
+    for (std::int64_t r = 0; r < row_count; ++r)
+      for (std::int64_t j = first; j < last; ++j) out[j * stride + r] = rows[r * apart + j];
+  }
+}
+
+// Row i of x, normalised, in `out`, whose numbers are T; `row` has room for it in float64. A row without direction is
+// 0.
+template <typename T>
+RowKind normalised(const MatrixView& x, std::int64_t i, bool centre, std::vector<double>& row, T* out) {
+  const RowKind kind = normalise_row(x, i, centre, row.data());
+  if (kind == RowKind::ordinary)
+    for (std::int64_t j = 0; j < x.cols; ++j) out[j] = static_cast<T>(row[static_cast<std::size_t>(j)]);
+  else
+    std::fill(out, out + x.cols, T(0));
+  return kind;
+}
+
 template <typename T>
 class PackedModel {
  public:
@@ -57,17 +83,20 @@ class PackedModel {
   // The first row of the panel that holds NaN or Inf, or -1.
   std::int64_t pack_panel(std::int64_t p) {
     std::vector<double> row(static_cast<std::size_t>(x_.cols));
+    std::vector<T> rows(static_cast<std::size_t>(kRowsPacked * x_.cols));
     T* panel = lines_.data() + p * x_.cols * width_;
     T* norm = norms_.data() + p * width_;
     const std::int64_t first = p * width_, filled = std::min<std::int64_t>(width_, x_.rows - first);
     std::fill(norm + filled, norm + width_, std::numeric_limits<T>::infinity());
     if (filled < width_) std::fill(panel, panel + x_.cols * width_, T(0));
-    for (std::int64_t r = 0; r < filled; ++r) {
-      const RowKind kind = normalise_row(x_, first + r, centre_, row.data());
-      if (kind == RowKind::not_finite) return first + r;
-      norm[r] = kind == RowKind::ordinary ? T(1) : T(0);
-      for (std::int64_t j = 0; j < x_.cols; ++j)
-        panel[j * width_ + r] = kind == RowKind::ordinary ? static_cast<T>(row[j]) : T(0);
+    for (std::int64_t r = 0; r < filled; r += kRowsPacked) {
+      const std::int64_t count = std::min(kRowsPacked, filled - r);
+      for (std::int64_t s = 0; s < count; ++s) {
+        const RowKind kind = normalised(x_, first + r + s, centre_, row, rows.data() + s * x_.cols);
+        if (kind == RowKind::not_finite) return first + r + s;
+        norm[r + s] = kind == RowKind::ordinary ? T(1) : T(0);
+      }
+      write_lines(rows.data(), count, x_.cols, x_.cols, panel + r, width_);
     }
     return -1;
   }
@@ -121,29 +150,34 @@ class PackedPair {
 
  private:
   void pack_panel(std::int64_t p) {
-    std::vector<double> row_a(a_.cols), row_b(b_.cols);
     T* panel = lines_->data() + p * panel_size();
     T* norm_a = norms_->data() + p * width_;
     T* norm_b = norm_a + view_.panels * width_;
     const std::int64_t first = p * width_, filled = std::min<std::int64_t>(width_, a_.rows - first);
     if (filled < width_) std::fill(panel, panel + panel_size(), T(0));
-    for (int r = 0; r < width_; ++r) {
-      norm_a[r] = norm_b[r] = std::numeric_limits<T>::infinity();
-      if (r >= filled) continue;
-      norm_a[r] = pack_row(a_, 0, first + r, row_a, panel + r);
-      norm_b[r] = pack_row(b_, 1, first + r, row_b, panel + r);
-      if (a_.cols != b_.cols || !is_identical(panel + r)) identical_ = false;
+    std::fill(norm_a + filled, norm_a + width_, std::numeric_limits<T>::infinity());
+    std::fill(norm_b + filled, norm_b + width_, std::numeric_limits<T>::infinity());
+    std::vector<double> row(static_cast<std::size_t>(std::max(a_.cols, b_.cols)));
+    std::vector<T> rows(static_cast<std::size_t>(kRowsPacked) * row.size());
+    for (std::int64_t r = 0; r < filled; r += kRowsPacked) {
+      const std::int64_t count = std::min(kRowsPacked, filled - r);
+      pack_rows(a_, 0, first + r, count, row, rows.data(), panel + r, norm_a + r);
+      pack_rows(b_, 1, first + r, count, row, rows.data(), panel + r, norm_b + r);
     }
+    for (std::int64_t r = 0; r < filled && identical_; ++r)
+      if (a_.cols != b_.cols || !is_identical(panel + r)) identical_ = false;
   }
 
-  // Writes row i of matrix `side` (0 is a, 1 is b) into its lines; returns |x̂_i|².
-  T pack_row(const MatrixView& x, int side, std::int64_t i, std::vector<double>& row, T* out) {
-    const RowKind kind = normalise_row(x, i, centre_, row.data());
-    if (kind == RowKind::not_finite) record_bad_row(2 * i + side);
-    if (kind != RowKind::ordinary) std::fill(row.begin(), row.end(), 0.0);
-    for (std::int64_t j = 0; j < view_.pairs; ++j) out[(2 * j + side) * width_] = static_cast<T>(row[j]);
-    for (std::int64_t j = view_.pairs; j < x.cols; ++j) out[(view_.pairs + j) * width_] = static_cast<T>(row[j]);
-    return kind == RowKind::ordinary ? T(1) : T(0);
+  // Writes rows i … i + count − 1 of matrix `side` (0 is a, 1 is b) into their lines, and |x̂|² of each to `norm`.
+  void pack_rows(const MatrixView& x, int side, std::int64_t i, std::int64_t count, std::vector<double>& row, T* rows,
+                 T* out, T* norm) {
+    for (std::int64_t r = 0; r < count; ++r) {
+      const RowKind kind = normalised(x, i + r, centre_, row, rows + r * x.cols);
+      if (kind == RowKind::not_finite) record_bad_row(2 * (i + r) + side);
+      norm[r] = kind == RowKind::ordinary ? T(1) : T(0);
+    }
+    write_lines(rows, count, x.cols, view_.pairs, out + side * width_, 2 * width_);
+    write_lines(rows + view_.pairs, count, x.cols, x.cols - view_.pairs, out + 2 * view_.pairs * width_, width_);
   }
 
   bool is_identical(const T* row) const {

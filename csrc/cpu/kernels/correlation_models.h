@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #endif
 
-#include "cpu/kernels/simd.h"
+#include "cpu/kernels/rank_one.h"
 
 namespace sac {
 namespace {

@@ -1,7 +1,7 @@
 // The inner loops for one pair of models: Σ |C^a − C^b| from the accumulators, or the block of |C^a − C^b|.
 #pragma once
 
-#include "cpu/kernels/simd.h"
+#include "cpu/kernels/rank_one.h"
 
 namespace sac {
 namespace {
@@ -16,6 +16,23 @@ inline __attribute__((always_inline)) void add_pairs(const T* rows, const T* col
                                                      Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
   constexpr int width = Shape<T>::width;
   for (std::int64_t i = 0; i < count; ++i, rows += 2 * width, cols += 2 * width) {
+    rank_one<T, Rows, true>(rows, cols, acc);
+    rank_one<T, Rows, false>(rows + width, cols + width, acc);
+  }
+}
+
+// The same, while the lines of the next chunk come from the L2 cache: as many of them as are a tile's share.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void add_pairs_and_fetch(const T* rows, const T* cols, std::int64_t count,
+                                                               const T* next_rows, const T* next_cols,
+                                                               Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+  constexpr int width = Shape<T>::width, share = 2 * Rows, cache_line = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < count; ++i, rows += 2 * width, cols += 2 * width) {
+#pragma GCC unroll 4
+    for (int at = 0; at < share; at += cache_line) {
+      __builtin_prefetch(next_rows + i * share + at);
+      __builtin_prefetch(next_cols + i * share + at);
+    }
     rank_one<T, Rows, true>(rows, cols, acc);
     rank_one<T, Rows, false>(rows + width, cols + width, acc);
   }
@@ -83,7 +100,8 @@ inline void long_difference(const PackedPairView<T>& z, std::int64_t p, std::int
   for (std::int64_t left = z.pairs; left > 0; left -= kChunk) {
     const std::int64_t count = left < kChunk ? left : kChunk;
     const auto add = [=](int first, Acc& acc) __attribute__((always_inline)) {
-      add_pairs<T, SAC_TILE_ROWS>(rows + first, cols, count, acc);
+      const T* next = rows + 2 * count * width + 2 * count * first;
+      add_pairs_and_fetch<T, SAC_TILE_ROWS>(rows + first, cols, count, next, next + (cols - rows), acc);
     };
     if (is_first)
       add_chunk<T, true>(out, error, add);

@@ -1,7 +1,7 @@
 // The inner loop of correlation_distance_weighted: a run of blocks of D times the weights of a tile of replicates.
 #pragma once
 
-#include "cpu/kernels/simd.h"
+#include "cpu/kernels/rank_one.h"
 
 namespace sac {
 namespace {

@@ -103,29 +103,6 @@ inline Vector<T> load(const T* p) {
   return *reinterpret_cast<const Vector<T>*>(p);
 }
 
-// acc[r][v] ±= rows[r] · cols[v] for one line.
-template <typename T, int Rows, bool Add>
-inline __attribute__((always_inline)) void rank_one(const T* rows, const T* cols,
-                                                    Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
-  Vector<T> c[SAC_TILE_VECTORS];
-#pragma GCC unroll 8
-  for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
-    c[v] = load<T>(cols + v * Shape<T>::lanes);
-    keep_if_room(c[v]);
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-    const Vector<T> x = broadcast<T>(rows[r]);
-#pragma GCC unroll 8
-    for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
-      if (Add)
-        acc[r][v] += x * c[v];
-      else
-        acc[r][v] -= x * c[v];
-    }
-  }
-}
-
 template <typename T, int Rows>
 inline __attribute__((always_inline)) void clear(Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
 #pragma GCC unroll 16
