@@ -128,7 +128,7 @@ def show_check(report: CheckReport, as_json: bool) -> None:
         line = f"{found.kind}: {escape_text(found.what)}: {escape_text(found.detail)}"
         print(line if found.repair is None else f"{line} -> {escape_text(found.repair)}")
     for note in report.notes:
-        print(f"note: {note}")
+        print(f"note: {escape_text(note)}")
     if report.clean:
         print(f"{report.results} results, all as they were written")
     else:
