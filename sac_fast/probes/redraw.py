@@ -12,16 +12,16 @@ import collections
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
-from .arrays import image_hashes, read_hdf5
+from .arrays import image_hashes
 from .committed_draw import commitment, committed_order, dataset_hash
 from .folder import draw_names, hash_files, list_images
 from .image import read_image
 from .image_file import ImageBudget
 from .provenance import image_entries
+from .source_files import SourceFiles
 
 _MAX_NAMES = 3
 
@@ -31,13 +31,13 @@ class DrawCheck:
     """What verifying the committed draws of a provenance has found.
 
     Attributes:
-        place: the folder or HDF5 file of the source images.
+        files: the source images.
         progress: show a progress bar on stderr.
         findings: what is not as committed, or not covered by the commitment.
         notes: what must have been published before.
     """
 
-    place: Path
+    files: SourceFiles
     progress: bool
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -61,11 +61,11 @@ class DrawCheck:
         drawn = [self.check(part["provenance"], part["count"]) for part in parts]
         if not any(drawn) or drawn_here:
             return any(drawn)
-        kept = collections.Counter((entry["part"], entry["index"]) for entry in source["images"])
+        kept = collections.Counter(part for part, _ in {(entry["part"], entry["index"]) for entry in source["images"]})
         for number, (part, is_drawn) in enumerate(zip(parts, drawn, strict=True)):
             if not is_drawn:
                 self.findings.append(f"part {number} of the mixture is not of a committed draw, other parts are")
-            elif missing := part["count"] - sum(key[0] == number for key in kept):
+            elif missing := part["count"] - kept[number]:
                 self.findings.append(f"{missing} images of part {number} of the mixture are left out, after their draw")
         return True
 
@@ -128,11 +128,11 @@ class DrawCheck:
 
     def _check_skipped(self, names: list[str]) -> None:
         """Images of the draw that are said to be unreadable must be so."""
-        budget = ImageBudget(str(self.place))
+        budget = ImageBudget(str(self.files.place))
         readable = []
         for name in names:
             try:
-                read_image(self.place / name, budget)
+                read_image(self.files.place / name, budget)
             except ProbeError:
                 continue
             readable.append(name)
@@ -142,10 +142,10 @@ class DrawCheck:
     def _all_hashes(self, source: dict[str, Any]) -> dict[str, str]:
         if self._hashes is None:
             if source["type"] == "hdf5":
-                array, _, _ = read_hdf5(self.place, source["layout"], None)
+                array, _ = self.files.read_hdf5(source["layout"])
                 self._hashes = {str(index): digest for index, digest in enumerate(image_hashes(array))}
             else:
-                self._hashes = hash_files(self.place, list_images(self.place)[0], True, self.progress)
+                self._hashes = hash_files(self.files.place, list_images(self.files.place)[0], True, self.progress)
         return self._hashes
 
 

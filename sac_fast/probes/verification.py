@@ -8,22 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ProbeError
+from ..errors import ProbeError, SacFastError
 from ..io.files import StrPath, leads_into
 from ..io.progress import track
-from .arrays import TRUNCATED, read_hdf5, to_pixels
+from .arrays import TRUNCATED, to_pixels
 from .compare import pixel_difference
 from .corruptions import apply_corruption
 from .cutmix import paste
 from .dali import DaliLoader
 from .engines import available_engines, compress
 from .image import fit_image, read_image
-from .image_file import ImageBudget, TooMuchError
+from .image_file import TooMuchError
 from .items import Item, list_items
 from .jpeg import Pixels, engine_versions, pillow_is_exact, require_exact_pillow
 from .probe_set import ProbeSet
 from .provenance import image_entries
 from .redraw import DrawCheck
+from .source_files import SourceFiles
 
 _CHUNK = 256
 
@@ -106,7 +107,9 @@ def verify_probes(probes: ProbeSet, images: StrPath, *, progress: bool = False) 
     place = Path(images)
     try:
         return _verify(probes, place, progress)
-    except (KeyError, IndexError, AttributeError, TypeError, RecursionError) as error:  # untrusted provenance
+    except (SacFastError, OSError, MemoryError):
+        raise
+    except Exception as error:  # what untrusted provenance raises has no end
         raise ProbeError(f"provenance must be complete, got {type(error).__name__}: {error}") from error
 
 
@@ -114,14 +117,14 @@ def _verify(probes: ProbeSet, place: Path, progress: bool) -> ProbeVerification:
     provenance = probes.provenance
     _check_provenance(provenance, len(probes), probes.images[0, ..., 0].size)
     checks: list[ImageCheck] = []
-    budget = ImageBudget(str(place))
+    files = SourceFiles(place)
     for start in track(range(0, len(probes), _CHUNK), "remaking probes", enabled=progress):
         indices = list(range(start, min(start + _CHUNK, len(probes))))
         wanted = image_entries(provenance, len(probes), indices)
-        for entry, made, index in zip(wanted, _replay(provenance, wanted, place, budget), indices, strict=True):
+        for entry, made, index in zip(wanted, _replay(provenance, wanted, files), indices, strict=True):
             reason = made if isinstance(made, str) else _difference(probes.images[index], made)
             checks.append(ImageCheck(entry["name"], reason is None, reason))
-    draws = DrawCheck(place, progress)
+    draws = DrawCheck(files, progress)
     draws.check(provenance, len(probes))
     return ProbeVerification(checks, draws.findings, draws.notes + _notes(provenance))
 
@@ -164,20 +167,19 @@ def _difference(old: Pixels, new: Pixels) -> str | None:
 def _replay(
     provenance: dict[str, Any],
     wanted: list[dict[str, Any]],
-    place: Path,
-    budget: ImageBudget,
+    files: SourceFiles,
     steps: int | None = None,
 ) -> Made:
     """Make the wanted images up to the first ``steps`` steps (None: all)."""
     if not wanted:
         return []  # else k steps would call themselves 2^k times for nothing
-    made = _sources(provenance, wanted, place, budget)
+    made = _sources(provenance, wanted, files)
     for number, step in enumerate(provenance.get("augmentation", [])[:steps]):
         good = [index for index, image in enumerate(made) if not isinstance(image, str)]
         own = [(wanted[index].get("steps") or [])[number : number + 1] or [None] for index in good]
         partners: Made = []
         if step["kind"] == "cutmix":
-            partners = _replay(provenance, [mine[0]["partner"] for mine in own], place, budget, number)
+            partners = _replay(provenance, [mine[0]["partner"] for mine in own], files, number)
             for index, partner in zip(good, partners, strict=True):
                 if isinstance(partner, str):
                     made[index] = f"its partner: {partner}"
@@ -209,27 +211,30 @@ def _apply(step: dict[str, Any], images: Pixels, each: list[Any], partners: list
     raise ProbeError(f"augmentation must be jpeg, transpose, cutmix or corruption to be remade, got {kind!r}")
 
 
-def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], place: Path, budget: ImageBudget) -> Made:
+def _sources(provenance: dict[str, Any], wanted: list[dict[str, Any]], files: SourceFiles) -> Made:
     source = provenance["source"]
     result: Made = []
     if source["type"] == "mixture":
         result = [""] * len(wanted)
-        for number, part in enumerate(source["parts"]):
-            mine = [index for index, entry in enumerate(wanted) if entry["part"] == number]
-            if not mine:
-                continue
+        by_part: dict[int, list[int]] = {}
+        for position, entry in enumerate(wanted):
+            by_part.setdefault(entry["part"], []).append(position)
+        for number, mine in by_part.items():
+            if not 0 <= number < len(source["parts"]):
+                raise ProbeError(f"part must be one of {len(source['parts'])}, got {number}")
+            part = source["parts"][number]
             inner = image_entries(part["provenance"], part["count"], [wanted[index]["index"] for index in mine])
-            for index, image in zip(mine, _replay(part["provenance"], inner, place, budget), strict=True):
+            for index, image in zip(mine, _replay(part["provenance"], inner, files), strict=True):
                 result[index] = image
         return result
     if source["type"] == "hdf5":
-        return _from_hdf5(source, wanted, place)
+        return _from_hdf5(source, wanted, files)
     if source.get("decoder", {}).get("engine") == "dali":
-        return _from_dali(provenance, wanted, place)
+        return _from_dali(provenance, wanted, files.place)
     resize = provenance.get("resize")
     for entry in wanted:
         try:
-            picture, digest = read_image(_path_inside(place, entry["name"]), budget)
+            picture, digest = read_image(_path_inside(files.place, entry["name"]), files.budget)
             _check_hash(digest, entry)
         except TooMuchError:
             raise
@@ -254,10 +259,10 @@ def _path_inside(place: Path, name: str) -> Path:
     return path
 
 
-def _from_hdf5(source: dict[str, Any], wanted: list[dict[str, Any]], place: Path) -> Made:
-    array, _, found = read_hdf5(place, source["layout"], None)
-    if found["sha256"] != source["sha256"]:
-        return [f"another file: {found['sha256']}, not {source['sha256']}"] * len(wanted)
+def _from_hdf5(source: dict[str, Any], wanted: list[dict[str, Any]], files: SourceFiles) -> Made:
+    array, digest = files.read_hdf5(source["layout"])
+    if digest != source["sha256"]:
+        return [f"another file: {digest}, not {source['sha256']}"] * len(wanted)
     indices = [int(entry["name"]) for entry in wanted]
     if min(indices) < 0 or max(indices) >= len(array):
         raise ProbeError(f"provenance must name images 0..{len(array) - 1}, got {min(indices)}..{max(indices)}")

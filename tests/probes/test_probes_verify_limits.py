@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 from support.bounded import bounded
 
 from sac_fast import ProbeSet
-from sac_fast.errors import FileFormatError
+from sac_fast.errors import FileFormatError, ProbeError
 from sac_fast.io.container import load_container, save_container
 from sac_fast.io.schema import check_types
-from sac_fast.probes import verify_probes
+from sac_fast.probes import source_files, verify_probes
 
 PIXELS = np.zeros((1, 4, 4, 3), np.uint8)
 IMAGE = {"name": "missing.png", "sha256": "sha256:" + "0" * 64}
@@ -77,3 +78,52 @@ def test_types_of_json() -> None:
     for value in (True, "1", None):
         with pytest.raises(ValueError, match=r"x\.a must be int, got"):
             check_types({"a": value}, {"a": int}, "x")
+
+
+def test_many_parts_of_many_images_take_no_product_of_both(tmp_path: Path) -> None:
+    count = 10_000
+    one = {"count": 1, "provenance": {"source": {"type": "folder", "images": [IMAGE]}}}
+    none = {"count": 0, "provenance": {"source": {"type": "folder"}}}
+    entry = {"name": "missing.png", "part": 0, "index": 0}
+    pixels = np.zeros((count, 4, 4, 3), np.uint8)
+    source = {"type": "mixture", "parts": [one, *[none] * count], "images": [entry] * count}
+    ProbeSet(pixels, None, {"source": source, "augmentation": []}).save(tmp_path / "p")
+    probes = ProbeSet.load(tmp_path / "p")
+    begun = time.process_time()
+    assert len(verify_probes(probes, tmp_path).images) == count
+    assert time.process_time() - begun < 3  # 0.6 s; each part compared with each image takes 5
+
+
+@pytest.mark.parametrize("number", [-1, 1])
+def test_a_part_that_is_not_there_is_refused(tmp_path: Path, number: int) -> None:
+    parts = [{"count": 1, "provenance": {"source": {"type": "folder", "images": [IMAGE]}}}]
+    source = {"type": "mixture", "parts": parts, "images": [{"name": "a", "part": number, "index": 0}]}
+    with pytest.raises(ProbeError, match=f"part must be one of 1, got {number}"):
+        verify_probes(loaded(tmp_path / "p", source=source), tmp_path)
+
+
+def test_an_hdf5_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def read_hdf5(path: object, layout: object, limit: object) -> tuple[Any, None, dict[str, str]]:
+        calls.append(layout)
+        return PIXELS, None, {"sha256": IMAGE["sha256"]}
+
+    monkeypatch.setattr(source_files, "read_hdf5", read_hdf5)
+    images = [{"name": "0", "sha256": None}]
+    inner = {"source": {"type": "hdf5", "layout": "NHWC", "sha256": IMAGE["sha256"], "images": images}}
+    entries = [{"name": "0", "part": number, "index": 0} for number in range(50)]
+    source = {"type": "mixture", "parts": [{"count": 1, "provenance": inner}] * 50, "images": entries}
+    ProbeSet(np.repeat(PIXELS, 50, 0), None, {"source": source, "augmentation": []}).save(tmp_path / "p")
+    assert verify_probes(ProbeSet.load(tmp_path / "p"), tmp_path).equal
+    assert calls == ["NHWC"]
+
+
+@pytest.mark.parametrize("name", ["", "x", "1.5", "9" * 5000])
+def test_an_image_of_hdf5_that_has_no_number_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_files, "read_hdf5", lambda *_: (PIXELS, None, {"sha256": IMAGE["sha256"]}))
+    source = {"type": "hdf5", "layout": "NHWC", "sha256": IMAGE["sha256"], "images": [{"name": name}]}
+    with pytest.raises(ProbeError, match="provenance must be complete, got ValueError"):
+        verify_probes(loaded(tmp_path / "p", source=source), tmp_path)
