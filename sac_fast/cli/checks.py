@@ -105,9 +105,10 @@ def load_image_file(
 ) -> ProbeSet:
     """Images of an HDF5 or a probe file, at most the first `limit`; `how` they were chosen, for the provenance."""
     from ..formats.magic import HDF5
+    from ..io.files import open_regular
     from ..probes import ProbeSet
 
-    with file.open("rb") as handle:
+    with open_regular(file) as handle:
         is_hdf5 = handle.read(8) == HDF5
     if is_hdf5 or file.suffix != ".safetensors":
         return ProbeSet.from_hdf5(file, layout=layout, limit=limit)

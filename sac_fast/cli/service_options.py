@@ -25,6 +25,8 @@ SecretOption = Annotated[
     ),
 ]
 
+_MAX_NAMES_BYTES = 16 << 20
+
 
 def parse_secrets(given: list[str] | None) -> Secrets:
     """The secrets; none is repeated in a message."""
@@ -74,14 +76,14 @@ class ServiceOptions:
     def open_answers(self, probes: ProbeSet) -> OpenedModel:
         """The recorded answers, to all probes."""
         from ..errors import FileFormatError
+        from ..io.files import read_regular
         from ..models.answers_file import open_answers
 
         assert self.answers is not None
-        labels = (
-            []
-            if self.class_names is None
-            else [line for line in self.class_names.read_text("utf-8").splitlines() if line]
-        )
+        labels: list[str] = []
+        if self.class_names is not None:
+            names = read_regular(self.class_names, _MAX_NAMES_BYTES, "as names of classes")
+            labels = [line for line in names.decode("utf-8").splitlines() if line]
         model, rows = open_answers(self.answers, probes, labels)
         if len(rows) < len(probes):
             missing = sorted(set(range(len(probes))) - set(rows))[:3]

@@ -237,3 +237,9 @@ def test_failures_are_exit_code_1(folder, run):
         assert (code, out) == (1, ""), arguments
         assert message in err
         assert not os.path.exists("p")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(folder, run):
+    os.mkfifo("pipe")
+    code, _, err = run("probes", "normal", "pipe", "--out", "p.safetensors")
+    assert (code, "must be a regular file, got a folder, a pipe or a device" in err) == (1, True)
