@@ -7,7 +7,7 @@ writes evaluation.json, evaluation.md and the figures evaluation_*.png to benchm
 made again by the first command; they are not part of the repository. One source with 39 siblings has a file of its own:
 
     sac-fast testbed sources --task fashion --out zoos39/fashion --siblings 39 --only vgg-a
-    python benchmarks/bench_evaluation.py zoos39/fashion/vgg-a --no-rotate --no-figures --name siblings_39
+    python benchmarks/bench_evaluation.py zoos39/fashion/vgg-a --no-rotate --no-weights --no-figures --name siblings_39
     python benchmarks/bench_evaluation.py --tables-only --alone siblings_39     # draws its curve beside the others
 """
 
@@ -43,6 +43,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results (default: beside this file)")
     parser.add_argument("--probes", help="name of the probe set (default: plain)")
     parser.add_argument("--no-rotate", action="store_true", help="leave out the tests with siblings as the source")
+    parser.add_argument("--no-weights", action="store_true", help="leave out the weights test")
     parser.add_argument("--name", default=NAME, help=f"of the files, without their ends (default: {NAME})")
     parser.add_argument("--no-figures", action="store_true", help="write JSON and Markdown alone")
     parser.add_argument("--alone", metavar="NAME", help="results of one source with more siblings, drawn beside")
@@ -61,7 +62,7 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
         return write_tables(json.loads((asked.out / f"{asked.name}.json").read_text()), asked)
     start = time.perf_counter()
     result = start_result(KIND, torch.get_num_threads())
-    protocol = Protocol(rotate=not asked.no_rotate)
+    protocol = Protocol(rotate=not asked.no_rotate, weights=not asked.no_weights)
     found = evaluate_sources(asked.folders, probes=asked.probes, protocol=protocol, progress=not asked.quiet).results
     results = found | result | {"seconds": round(time.perf_counter() - start, 1)}
     write_json(results, asked.out / f"{asked.name}.json", row_lines=True)

@@ -76,8 +76,8 @@ def family_vectors(models: int, head: np.ndarray | None = None, tail: np.ndarray
     """Generated vectors in families of ten, into memory that is given or made."""
     rng = np.random.default_rng(models)
     head_bytes, tail_bytes = vectors.part_bytes(N, "cosine")
-    head = vectors._empty(models, head_bytes) if head is None else head
-    tail = vectors._empty(models, tail_bytes) if tail is None else tail
+    head = vectors.empty_rows(models, head_bytes) if head is None else head
+    tail = vectors.empty_rows(models, tail_bytes) if tail is None else tail
     for start in range(0, models, 4_000):
         end = min(start + 4_000, models)
         for part in (head, tail):

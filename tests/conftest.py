@@ -1,9 +1,10 @@
+import gc
 import os
 import sys
 
 import pytest
 import torch
-from support.processes import process_group, start_order
+from support.processes import collection_order, collects_backwards, process_group
 
 from sac_fast.cli import main as cli
 from sac_fast.ops import capabilities
@@ -16,9 +17,34 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the long fuzzing and full-size tests too")
 
 
+class BackwardsDirectory(pytest.Dir):
+    """A folder whose last file is collected first."""
+
+    def collect(self):
+        return reversed(list(super().collect()))
+
+
+def pytest_collect_directory(path, parent):
+    """Let every second process begin with the last file: of each file, one of them rewrites the assertions."""
+    if collects_backwards(getattr(parent.config, "workerinput", {})):
+        return BackwardsDirectory.from_parent(parent, path=path)
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Collect without looking for garbage; what then is there lives to the end, and is not looked through again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):  # a process of pytest-xdist
-        items.sort(key=lambda item: start_order(item.nodeid))
+        items.sort(key=lambda item: collection_order(item.nodeid))
     for item in items:
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="long; run with --slow"))

@@ -6,6 +6,7 @@ images. Cut-out photographs of things (the stamps of Tux Paint) are pasted onto 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import subprocess
 from collections.abc import Sequence
@@ -130,6 +131,19 @@ def make_queries(folder: Path, count: int, seed: int = 0) -> NDArray[np.uint8]:
     return cut.side("training", count, np.random.default_rng((seed, 1))).images
 
 
+def crops(folder: Path, count: int, seed: Sequence[int], sides_seed: int = 0) -> NDArray[np.uint8]:
+    """Some new images of the thief's side: (count, 224, 224, 3).
+
+    Args:
+        folder: where `fetch` unpacked the packages.
+        count: of images.
+        seed: of the photographs and the places of the crops.
+        sides_seed: that of `make_sides`.
+    """
+    generator = np.random.default_rng(seed)
+    return _cutter(folder, sides_seed).shuffled(generator).side("training", count, generator).images
+
+
 @dataclass(frozen=True)
 class _Cutter:
     """Photographs, stamps with their kinds, and the side that each serves."""
@@ -144,6 +158,14 @@ class _Cutter:
         """All there is, divided at random."""
         photographs, stamps = read_photographs(folder), read_stamps(folder)
         return cls(photographs, stamps, assign_sides(len(photographs), generator), assign_sides(len(stamps), generator))
+
+    def shuffled(self, generator: np.random.Generator) -> _Cutter:
+        """The same with photographs and stamps in another order."""
+        first, second = generator.permutation(len(self.photographs)), generator.permutation(len(self.stamps))
+        return _Cutter(
+            [self.photographs[i] for i in first], [self.stamps[i] for i in second], self.of_photographs[first],
+            self.of_stamps[second],
+        )  # fmt: skip
 
     def side(self, side: str, count: int, generator: np.random.Generator) -> Side:
         """So many images of one side."""
@@ -162,6 +184,11 @@ class _Cutter:
             images.append(image)
             labels.append(label)
         return Side(np.stack(images), np.array(labels, dtype=np.int64), names)
+
+
+@functools.cache
+def _cutter(folder: Path, seed: int) -> _Cutter:
+    return _Cutter.of(folder, np.random.default_rng(seed))
 
 
 def assign_sides(count: int, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import FileFormatError, SacFastError
 from ..fingerprint import Fingerprint
+from ..formats.json_text import parse_json
 from ..io.files import atomic_write, read_regular
 from ..io.hashing import content_hash, hash_json
 from ..io.version import package_version
@@ -84,8 +85,8 @@ def read_protocol(folder: CaseFolder) -> dict[str, Any]:
         FileFormatError: missing, damaged or of another kind.
     """
     content = read_regular(folder.protocol, MAX_PROTOCOL_BYTES, "as a protocol")
+    found = parse_json(content, repr(str(folder.protocol)))
     try:
-        found = json.loads(content)
         sound = (found["kind"], found["format"]) == (PROTOCOL_KIND, PROTOCOL_FORMAT)
         sound = sound and found["hash"] == hash_json(found["protocol"])
         datetime.fromisoformat(found["committed"])

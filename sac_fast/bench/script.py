@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SacFastError
+from ..io.text import escape_text
 from .results import write_json
 from .run import run_bench
 from .show import show_results
@@ -35,7 +36,7 @@ def main(op: str, description: str) -> None:
     try:
         results = run_bench([op], quick=asked.quick, threads=asked.threads, keep=keep)
     except (SacFastError, ValueError, RuntimeError, OSError) as error:
-        print(f"{parser.prog}: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
         sys.exit(1)
     keep(results)
     show_results(results)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
+from ..io.text import escape_text
 from .checks import refuse_if
 from .option_groups import expand_option_groups
 from .options import Json, Quiet
@@ -94,7 +95,8 @@ def audit(
 
     new.write(case)
     if new.init:
-        print(f"{case}: look at it, then type: sac-fast audit {shlex.quote(str(case))} --dry-run")
+        command = shlex.join(["sac-fast", "audit", str(case), "--dry-run"])
+        print(escape_text(f"{case}: look at it, then type: {command}"))
         return
     refuse_if(not case.is_file(), "CASE", f"must be a file, got {str(case)!r}; --init writes one")
     if dry_run:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
+from ..io.text import escape_text
 from .checks import refuse_if
 from .exit_codes import DERIVED, UNDECIDED
 from .options import file_option
@@ -75,7 +76,7 @@ class EndOptions:
             command=command, seconds=round(seconds, 1), **evidence,
         )  # fmt: skip
         written = write_report(self.report, sign=self.sign)
-        print(f"report: {', '.join(str(path) for path in written)}", file=sys.stderr)
+        print(f"report: {escape_text(', '.join(map(str, written)))}", file=sys.stderr)
 
     def exit(self, verdicts: Iterable[str]) -> None:
         """Leave with the code that --fail-on asks for, if any."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from ..io.text import escape_text
 from .checks import check_output_path, refuse_if
 from .option_groups import expand_option_groups
 from .options import Alpha, PrintOptions, Seed, file_option
@@ -114,7 +115,7 @@ def evaluate(
     fitted = None
     if fit.fit is not None:
         fitted = fit_calibration(LabelledZoo.load(folder), progress=progress)
-        print(f"sac-fast: {describe_nulls(fitted.null_counts(), alpha)}", file=sys.stderr)
+        print(f"sac-fast: {escape_text(describe_nulls(fitted.null_counts(), alpha))}", file=sys.stderr)
     evaluation = evaluate_zoo(
         folder,
         presets=methods.preset or PRESETS,
@@ -154,7 +155,7 @@ def _evaluate_sources(
         try:
             results["figures"] = [path.name for path in write_protocol_figures(results, out)]
         except FigureError as error:
-            print(f"sac-fast: no figures: {error}", file=sys.stderr)
+            print(f"sac-fast: no figures: {escape_text(error)}", file=sys.stderr)
         evaluation.save(out)  # again, with the figures listed
     if prints.as_json:
         print_json(results, "evaluate.sources")
@@ -189,7 +190,7 @@ def _write(evaluation: ZooEvaluation, out: Path, fit: Path | None, fitted: Calib
             results["figures"] = [path.name for path in write_figures(results, evaluation.loaded, out)]
         except FigureError as error:
             results["figures_note"] = str(error)
-            print(f"sac-fast: no figures: {error}", file=sys.stderr)
+            print(f"sac-fast: no figures: {escape_text(error)}", file=sys.stderr)
     evaluation.save(out)  # again, with calibration and figures listed
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from ..errors import FileFormatError, ModelRefusedError
 from ..io.container import METADATA_KEY
-from ..io.files import StrPath, cannot_read, file_size, is_inside, open_regular, path_of
+from ..io.files import StrPath, cannot_read, check_holes, file_size, is_inside, open_regular, path_of
 from . import magic
 from .csv_table import looks_like_csv
 from .limits import Limits, refuse
@@ -141,7 +141,10 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
         if root is not None:
             _check_inside(path_of(handle.fileno(), path), root, name)
         limits.check_file(name, file_size(handle))
-        limits.check_holes(name, handle)
+        try:
+            check_holes(name, handle)
+        except FileFormatError as error:
+            refuse("expanded", str(error), error)
     except BaseException:
         handle.close()
         raise

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 from ..errors import ModelRefusedError
-from ..io.files import file_size, stored_bytes
 
 #: Every `ModelRefusedError.reason`, and what it says.
 REASONS = {
@@ -74,7 +73,6 @@ MAX_ONNX_DEPTH = 50  # of messages inside each other
 MAX_ONNX_SUBGRAPHS = 16  # of graphs inside each other
 MAX_FLATBUFFER_VALUES = 2_000_000  # of one file, those of its arrays left out
 MAX_JSON_VALUES = 1_000_000  # of one JSON file
-_FREE_HOLES = 1 << 20  # bytes; what a file may have of them beyond its own size on the disk
 MAX_CSV_BYTES = 64 << 20
 MAX_CSV_COLUMNS = 1 << 20
 MAX_HDF5_CHUNK_BYTES = 32 << 20
@@ -126,12 +124,6 @@ class Limits:
             refuse("empty", f"{name} must hold a model, got an empty file")
         if size > self.max_file_bytes:
             refuse("too-large", f"{name} must have at most {self.max_file_bytes:,} bytes, got {size:,}")
-
-    def check_holes(self, name: str, handle: BinaryIO) -> None:
-        """Refuse a file that is mostly holes, which take no place on the disk."""
-        size = file_size(handle)
-        if size > _FREE_HOLES and size > 2 * (stored := stored_bytes(handle)) + _FREE_HOLES:
-            refuse("expanded", f"{name} must lie on the disk, got {stored:,} bytes of {size:,}")
 
     def check_count(self, name: str, count: int, what: str = "tensors") -> None:
         """Refuse more than `max_tensors`."""

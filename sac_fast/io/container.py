@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 
 from ..errors import FileFormatError, describe_error
 from .dtypes import STORED_DTYPES
-from .files import StrPath, atomic_write, file_size, open_regular, stored_bytes
+from .files import StrPath, atomic_write, check_holes, file_size, open_regular
 from .hashing import content_hash, hash_entries, hash_json, is_hash, little_endian
 
 FORMAT_VERSION = 2
@@ -38,8 +38,6 @@ _MAX_BYTES = 256 << 20
 _FREE_HEADER_BYTES = 2 << 20
 _FREE_VALUES = 100_000
 _CHARACTERS_A_VALUE = 8
-# Beyond twice what lies on the disk: a file may have as many bytes of holes.
-_FREE_BYTES = 64 << 20
 
 #: Of a container's metadata in the safetensors header.
 METADATA_KEY = "sac_fast"
@@ -150,8 +148,7 @@ def _check_size(handle: BinaryIO, name: str, kind: str, size: int) -> None:
         raise FileFormatError(
             f"{name} must be a {kind} file of at most {largest:,} bytes, got {size:,}", reason="too-large"
         )
-    if size > _FREE_BYTES and size > 2 * (stored := stored_bytes(handle)) + _FREE_BYTES:
-        raise FileFormatError(f"{name} must lie on the disk, got {stored:,} bytes of {size:,}", reason="expanded")
+    check_holes(name, handle)
 
 
 def _fill(handle: BinaryIO, buffer: memoryview) -> int:

@@ -10,6 +10,7 @@ import secrets
 import stat
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +29,8 @@ STORE_WORDS = (b"outputs\n", b"removed\n")
 #: What the index of a labelled zoo, zoo.json, says that it is.
 LABELLED_ZOO = "sac_fast labelled zoo"
 
+#: Bytes of holes that a file may have beyond as many as it stores.
+FREE_HOLES = 1 << 20
 # Between holes of one file; more are not counted.
 _MAX_EXTENTS = 1 << 16
 _LEFTOVER = re.compile(r"\.sac_fast-[0-9a-f]{16}\.tmp")
@@ -148,6 +151,41 @@ def stored_bytes(handle: BinaryIO) -> int:
     return stored
 
 
+@dataclass
+class Holes:
+    """Holes of one file, or of several that are read together: no more than they store, and 1 MiB.
+
+    Holes take no place on a disk, and cost whoever reads them as much as bytes do.
+
+    Attributes:
+        most: bytes of holes that all files may have together; None: any number that the rule allows.
+        holes, stored: bytes of the files until now that lie on no disk, and on one.
+    """
+
+    most: int | None = None
+    holes: int = 0
+    stored: int = 0
+
+    def add(self, name: str, handle: BinaryIO) -> None:
+        """Count an open file, unless it is refused; ``name`` is what messages call it.
+
+        Raises:
+            FileFormatError: it has too many holes, with those before it; its ``reason`` is ``"expanded"``.
+        """
+        size, stored = file_size(handle), stored_bytes(handle)
+        holes, allowed = self.holes + size - stored, self.stored + stored + FREE_HOLES
+        if holes > (allowed if self.most is None else min(allowed, self.most)):
+            others = f", after others with {self.holes:,} bytes of holes" if self.holes else ""
+            found = f"{stored:,} bytes of {size:,}{others}"
+            raise FileFormatError(f"{name} must lie on the disk, got {found}", reason="expanded")
+        self.holes, self.stored = holes, self.stored + stored
+
+
+def check_holes(name: str, handle: BinaryIO) -> None:
+    """Refuse a file by the rule of `Holes`."""
+    Holes().add(name, handle)
+
+
 def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
     """The bytes of a regular file, see `open_regular`.
 
@@ -157,12 +195,15 @@ def read_regular(path: StrPath, max_bytes: int, what: str = "") -> bytes:
         what: why, for the message: ``"as a …"``.
 
     Raises:
-        FileFormatError: as `open_regular`, or a larger file.
+        FileFormatError: as `open_regular`, a larger file, or one of `Holes`.
     """
     with open_regular(path) as handle:
-        # No more than the file has: read() allocates what it is asked for at once.
-        content = handle.read(min(max_bytes, file_size(handle)) + 1)
-    if len(content) > max_bytes:
+        size, content = file_size(handle), b""
+        if size <= max_bytes:
+            check_holes(repr(os.fspath(path)), handle)
+            # No more than the file has: read() allocates what it is asked for at once.
+            content = handle.read(size + 1)
+    if max(size, len(content)) > max_bytes:
         limit = f"{max_bytes:,} bytes, {what}" if what else f"{max_bytes:,} bytes"
         raise FileFormatError(f"{os.fspath(path)!r} must have at most {limit}, got more")
     return content

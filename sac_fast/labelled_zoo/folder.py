@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
+from ..formats.json_text import parse_json
 from ..io.files import LABELLED_ZOO, StrPath, atomic_write, read_regular
 from ..models.kinds import KINDS, Kind
 from ..probes import ProbeSet
@@ -208,7 +209,7 @@ class LabelledZoo:
         path = Path(folder) / cls.index_name
         text = read_regular(path, MAX_INDEX_BYTES)
         try:
-            index = json.loads(text)
+            index = parse_json(text, repr(str(path)))
             if index["kind"] != cls.index_kind or index["format"] != FORMAT_VERSION:
                 raise ValueError(f"kind {index['kind']!r}, format {index['format']!r}")
             members = tuple(ZooMember(**member) for member in index["members"])

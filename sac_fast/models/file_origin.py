@@ -35,10 +35,13 @@ def describe_origin(path: StrPath) -> dict[str, str]:
         >>> describe_origin("model.bin")["sha256"][:19]
         'sha256:9a129038d9a0'
     """
-    absolute = Path(os.path.abspath(path))
-    found = {"name": absolute.name, "sha256": sha256_file(path)}
-    for revision in absolute.parents:
+    return {"name": Path(os.path.abspath(path)).name, "sha256": sha256_file(path), **hub_address(path)}
+
+
+def hub_address(path: StrPath) -> dict[str, str]:
+    """``url`` and ``revision`` of a file by its path, which is not opened; nothing outside of a cache of the hub."""
+    for revision in Path(os.path.abspath(path)).parents:
         repository = _OWNER_NAME.fullmatch(revision.parent.parent.name)
         if repository and revision.parent.name == "snapshots" and _REVISION.fullmatch(revision.name):
-            return {**found, "url": f"{_HUB}/{repository[1]}/{repository[2]}", "revision": revision.name}
-    return found
+            return {"url": f"{_HUB}/{repository[1]}/{repository[2]}", "revision": revision.name}
+    return {}

@@ -103,8 +103,10 @@ def read_manifest(path: Path, defaults: ModelEntry, *, asked: bool = True) -> li
     Raises:
         FileFormatError: not such a manifest; the message names the model.
     """
+    readers = {".toml": _toml, ".csv": _csv, ".json": _labelled}
+    if (reader := readers.get(path.suffix)) is None:
+        raise FileFormatError(f"a manifest must end in {', '.join(readers)}, got {str(path)!r}")
     raw = _read(path, asked)
-    reader = {".toml": _toml, ".csv": _csv, ".json": _labelled}[path.suffix]
     try:
         rows = reader(raw.decode("utf-8-sig"))
     except FileFormatError:

@@ -19,8 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import FileFormatError, require
-from ..formats.limits import Limits
-from ..io.files import StrPath, file_size, open_regular
+from ..io.files import StrPath, check_holes, file_size, open_regular
 from ..io.text import escape_text
 from ..scan.protocol import FrameReader
 from ..scan.sandbox import scrubbed
@@ -98,7 +97,7 @@ def _hashed_copy(path: StrPath, hash: str) -> int:
             size = file_size(handle)
             wanted = f"{os.fspath(path)!r} must have at most {MAX_PACK_BYTES:,} bytes"
             require(size <= MAX_PACK_BYTES, wanted, size, FileFormatError)
-            Limits().check_holes(repr(os.fspath(path)), handle)
+            check_holes(repr(os.fspath(path)), handle)
             digest, left = hashlib.sha256(), size
             while left and (piece := handle.read(min(left, _PIECE))):
                 digest.update(piece)

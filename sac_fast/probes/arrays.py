@@ -12,7 +12,7 @@ import torch
 
 from ..errors import FileFormatError, ProbeError
 from ..formats.limits import Limits
-from ..io.files import StrPath, open_regular
+from ..io.files import StrPath, check_holes, open_regular
 from ..io.hashing import sha256_stream
 from .arguments import check_integer
 
@@ -113,7 +113,7 @@ def read_hdf5(
     limit = None if limit is None else check_integer("limit", limit, 1)
     name = os.fspath(path)
     with open_regular(path) as handle:
-        Limits().check_holes(repr(name), handle)
+        check_holes(repr(name), handle)
         digest = sha256_stream(handle)
     try:
         with h5py.File(path, "r") as file:

@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import FileFormatError, ProbeError
-from ..formats.limits import Limits
 from ..io.choices import Fit, Resample
-from ..io.files import StrPath, is_inside, open_regular, path_of
+from ..io.files import StrPath, check_holes, is_inside, open_regular, path_of
 from ..io.hashing import sha256_stream
 from .image_file import FORMATS, ImageBudget, TooMuchError, check_file_size, open_image
 
@@ -55,7 +54,7 @@ def read_image(
         size = os.fstat(handle.fileno()).st_size
         check_file_size(name, size)
         try:
-            Limits().check_holes(repr(name), handle)
+            check_holes(repr(name), handle)
         except FileFormatError as error:
             raise ProbeError(f"image {error}") from error
         if budget is not None:

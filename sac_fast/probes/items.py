@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import FileFormatError, ProbeError
-from ..formats.limits import Limits
 from ..io.choices import FolderLabels
-from ..io.files import StrPath, file_size, leads_into, open_regular, read_regular
+from ..io.files import StrPath, check_holes, file_size, leads_into, open_regular, read_regular
 from .folder import class_names, list_images
 from .image_file import check_file_size, image_extensions
 
@@ -138,7 +137,7 @@ def _tar_items(path: Path) -> Iterator[Item]:
         # Uncompressed only, so that a member can be read in place and cannot expand.
         with contextlib.ExitStack() as stack:
             handle = stack.enter_context(open_regular(path))
-            Limits().check_holes(repr(str(path)), handle)
+            check_holes(repr(str(path)), handle)
             bounded: Any = _WithinFile(handle)
             archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r:"))
             for member in archive:

@@ -259,8 +259,12 @@ def load_case(folder: StrPath) -> Case:
         judged = [name for test in content["tests"] for name in test["suspects"]]
         require(len(judged) == len(set(judged)), "each suspect must be in one test", judged)
         require(set(judged) <= set(names), "suspects of tests must be models of the case", sorted({*judged} - {*names}))
-        for row in (test["rows"] for test in content["tests"]):
-            require(row is None or all(type(i) is int and i >= 0 for i in row), "rows must be positions", row)
+        for test in content["tests"]:
+            rows, verdicts = test["rows"], test["verdicts"]
+            positions = rows is None or all(type(row) is int and row >= 0 for row in rows)
+            # a position that is there a thousand times would make a small report cost a million times as much
+            require(positions and len(set(rows or ())) == len(rows or ()), "rows must be different positions", rows)
+            require(isinstance(verdicts, dict), "verdicts must be an object", type(verdicts).__name__)
         found = Case(case.folder, content, models)
         list(found.files())
         return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError, require
+from ..formats.json_text import parse_json
 from ..io.files import atomic_write, read_regular
 from ..io.hashing import sha256_file
 
@@ -38,8 +39,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     raw = read_regular(path, MAX_JSON_BYTES, "as JSON of a report")
     try:
-        content = json.loads(raw)
-        require(isinstance(content, dict), "the document must be an object", type(content).__name__)
+        content = parse_json(raw, repr(str(path)))
         # so that no changed byte goes unseen, not even a space
         require(to_text(content).encode() == raw, "the bytes must be as sac_fast writes them", "others")
     except (ValueError, RecursionError) as error:

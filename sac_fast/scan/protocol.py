@@ -65,6 +65,7 @@ class RunResult:
         preprocessing: `Preprocessing.to_dict` of what the model was run on; None: it was not run.
         notes: `OpenedModel.notes`, each one line of printable characters.
         output_form: `OpenedModel.output_form`.
+        file_sha256: ``"sha256:…"`` of the file as `sha256sum` counts it; None: it was gone when it had been run.
     """
 
     outputs: torch.Tensor | None
@@ -79,6 +80,7 @@ class RunResult:
     preprocessing: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     output_form: str | None = None
+    file_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if (self.outputs is None) != (self.reason is not None):
@@ -189,6 +191,7 @@ def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview
         "dtype": str(outputs.dtype).removeprefix("torch."),
         "shape": list(outputs.shape),
         "output_form": result.output_form,
+        "file_sha256": result.file_sha256,
         "notes": [_escape_message(note) for note in result.notes[:MAX_NOTES]],
     }
     return header, outputs.view(torch.uint8).numpy().reshape(-1).data
@@ -228,7 +231,7 @@ def read_reply(
     digest, recorded, probe_hash, inferred, dtype, shape = map(get, names)
     notes = header.get("notes", [])
     is_texts = isinstance(notes, list) and len(notes) <= MAX_NOTES and all(isinstance(note, str) for note in notes)
-    form = header.get("output_form")
+    form, of_file = header.get("output_form"), header.get("file_sha256")
     is_known = inferred is None or (type(inferred) is int and 0 <= inferred < architectures)
     _check_reply(
         (is_hash(digest) and isinstance(recorded, bool), "have a model hash and say whether the outputs were recorded"),
@@ -237,6 +240,7 @@ def read_reply(
         (isinstance(dtype, str) and dtype in _ITEM_BYTES, "be float32 or float64"),
         (_is_pair(shape, (int,), 1, MAX_BODY_BYTES), "have two dimensions of at least 1"),
         (form is None or form in OUTPUT_FORMS, "name an output form, or None"),
+        (of_file is None or is_hash(of_file), "give the SHA-256 of the file, or None"),
         (is_texts, f"have at most {MAX_NOTES} notes"),
     )
     if math.prod(shape) * _ITEM_BYTES[dtype] != len(body):
@@ -252,7 +256,7 @@ def read_reply(
     used = _preprocessing(header)
     return RunResult(
         outputs, word, digest, recorded, inferred, seconds, probe_hash=probe_hash, preprocessing=used, notes=said,
-        output_form=form,
+        output_form=form, file_sha256=of_file,
     )  # fmt: skip
 
 

@@ -112,6 +112,7 @@ class RecordBuilder:
         if dtype is None or recorded:
             dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
         values: dict[str, Any] = {"format": result.format, "model_hash": result.model_hash or None}
+        values["file_sha256"] = result.file_sha256
         outputs, notes = result.outputs, list(result.notes)
         if outputs is not None and self.accuracies is not None:
             notes = self.accuracies.notes_of(entry.name, outputs, result.notes)

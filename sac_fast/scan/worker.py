@@ -15,6 +15,7 @@ import torch
 from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
 from ..formats.table_format import TableFormat
+from ..io.hashing import sha256_file
 from ..models.architectures import split_architecture
 from ..models.asking import Asked, Auto, adapt_and_run, ask_recorded, check_unprocessed
 from ..models.entry import ModelEntry
@@ -197,6 +198,7 @@ class ModelRunner:
             preprocessing=None if asked.preprocessing is None else asked.preprocessing.to_dict(),
             notes=(*model.notes, *asked.notes, *notes_of(outputs, form, rows=_LOOKED_AT)),
             output_form=model.output_form,
+            file_sha256=_file_sha256(request["path"]),
             inferred=self._inferred(entry_of(request), model),
             seconds=(opened.seconds, time.perf_counter() - start),
         )
@@ -248,6 +250,14 @@ class ModelRunner:
         how = "recorded" if preprocessing is None else preprocessing.hash
         kind = f"{model.architecture} {sorted(model.kwargs.items())} {how}"
         return self._largest.run(kind, run)
+
+
+def _file_sha256(path: str) -> str | None:
+    # After the run: a file that was refused is not read whole, and one that was read comes from memory again.
+    try:
+        return sha256_file(path)
+    except (FileFormatError, OSError):
+        return None
 
 
 def _failure(error: BaseException, otherwise: str, format: str = "") -> RunResult:

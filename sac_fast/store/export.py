@@ -21,8 +21,8 @@ Row = Sequence[Any]
 Columns = dict[str, type]
 
 _MODEL_TEXTS = (
-    *("name", "status", "reason", "message", "path", "format", "model_hash", "architecture", "kwargs", "output"),
-    *("tags", "probe_hash", "preprocessing", "preprocessing_hash", "code_version", "dtype"),
+    *("name", "status", "reason", "message", "path", "format", "model_hash", "file_sha256", "architecture"),
+    *("kwargs", "output", "tags", "probe_hash", "preprocessing", "preprocessing_hash", "code_version", "dtype"),
 )
 MODEL_COLUMNS: Columns = {**dict.fromkeys(_MODEL_TEXTS, str), "n": int, "k": int, "outputs_file": str}
 TIME_COLUMNS: Columns = {"file_size": int, "file_mtime_ns": int, "seconds": float}

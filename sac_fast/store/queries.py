@@ -183,5 +183,6 @@ class ModelQueries(Additions):
                 "dtype": record.dtype,
                 "versions": {"sac_fast": record.code_version},
                 "created": visit[0][0] if visit else None,
+                **({"file": record.origin} if record.origin else {}),
             },
         )

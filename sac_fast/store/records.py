@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ..io.files import StrPath
 from ..io.hashing import canonical_json, is_hash
+from ..models.file_origin import hub_address
 
 Status = Literal["done", "failed", "redo"]
 STATUSES: tuple[Status, ...] = ("done", "failed", "redo")
@@ -132,6 +133,8 @@ class ModelRecord:
         format: ``"safetensors"``, ``"onnx"``, …; ``""`` where it is not known.
         model_hash, output, preprocessing_hash, code_version, dtype: as in `ResultKey`; a model that failed early may
             have no model_hash.
+        file_sha256: ``"sha256:…"`` of the file as `sha256sum` counts it, of a model in several files of the one that
+            is named; None: the model failed, or an earlier version wrote the record, which does not have it.
         architecture, kwargs: the callable and its arguments; None where there is none.
         tags: free words; ``"independent"`` marks models known to be so.
         preprocessing: `Preprocessing.to_dict`.
@@ -153,6 +156,7 @@ class ModelRecord:
     probe_hash: str
     format: str = ""
     model_hash: str | None = None
+    file_sha256: str | None = None
     architecture: str | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     output: int | str | None = None
@@ -180,7 +184,7 @@ class ModelRecord:
             if getattr(self, name) is not None:
                 _check_text(name, getattr(self, name))
         _check_hash("probe_hash", self.probe_hash)
-        for name in ("model_hash", "preprocessing_hash"):
+        for name in ("model_hash", "file_sha256", "preprocessing_hash"):
             if getattr(self, name):
                 _check_hash(name, getattr(self, name))
         _check_output(self.output)
@@ -230,15 +234,24 @@ class ModelRecord:
         values["architecture"] = architecture_text(self.architecture, self.kwargs)
         return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Name and SHA-256 of the model's file as a fingerprint has them, and what its path says of a hub."""
+        if self.file_sha256 is None:
+            return {}
+        return {"name": os.path.basename(self.path), "sha256": self.file_sha256, **hub_address(self.path)}
+
     @cached_property
     def details(self) -> str:
         """The values that the database holds as one canonical JSON text."""
         return canonical_json({name: getattr(self, name) for name in DETAILS})
 
 
+#: Fields of `DETAILS` that rows of earlier versions do not have.
+ADDED_DETAILS = {"file_sha256": None}
 #: Fields that a row of the database holds as JSON (`ModelRecord.details`).
 DETAILS = (
-    *("path", "format", "model_hash", "architecture", "kwargs", "output", "tags", "preprocessing"),
+    *("path", "format", "model_hash", "file_sha256", "architecture", "kwargs", "output", "tags", "preprocessing"),
     *("preprocessing_hash", "code_version", "dtype"),
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .database import bound
-from .records import DETAILS, MAX_TEXT, FileStamp, ModelRecord
+from .records import ADDED_DETAILS, DETAILS, MAX_TEXT, FileStamp, ModelRecord
 
 #: The columns that `record_of` reads, in its order. Not the result's key, which many models may share: `check_store`
 #: compares it.
@@ -34,7 +34,7 @@ def record_of(row: Sequence[Any]) -> ModelRecord:
     digest, details, of_result, *stamp = row[len(_FIELDS) :]
     try:
         values = json.loads(details)
-        if not isinstance(values, dict) or set(values) != set(DETAILS):
+        if not isinstance(values, dict) or set(ADDED_DETAILS | values) != set(DETAILS):
             raise ValueError("details must be a JSON object of the known fields")
         values |= {"tags": tuple(values["tags"]), "file": None if stamp[0] is None else FileStamp(*stamp)}
         record = ModelRecord(**values, **dict(zip(_FIELDS, row, strict=False)))

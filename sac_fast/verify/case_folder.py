@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileFormatError
+from ..formats.json_text import parse_json
 from ..io.files import atomic_write, read_regular
 
 VERDICTS_KIND = "sac_fast verdicts"
@@ -120,12 +121,12 @@ def read_verdicts(case: CaseFolder) -> dict[str, Any]:
         FileFormatError: no such file, another kind or format, or a missing field.
     """
     content = read_regular(case.verdicts, MAX_VERDICTS_BYTES, "as results of a case")
+    found = parse_json(content, repr(str(case.verdicts)))
     try:
-        found = json.loads(content)
         head = (found["kind"], found["format"])
         missing = [name for name in _FIELDS if name not in found]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FileFormatError(f"{str(case.verdicts)!r} must hold verdicts, got {type(error).__name__}") from error
+    except KeyError as error:
+        raise FileFormatError(f"{str(case.verdicts)!r} must hold verdicts, got no {error}") from error
     if head != (VERDICTS_KIND, VERDICTS_FORMAT) or missing:
         wanted = f"{VERDICTS_KIND!r} of format {VERDICTS_FORMAT} with {', '.join(_FIELDS)}"
         raise FileFormatError(f"{str(case.verdicts)!r} must be {wanted}, got {head} without {missing}")

@@ -175,3 +175,13 @@ def test_a_verdict_prints_untrusted_names_escaped(run, tmp_path):
     assert code == 0, err
     assert r"\x1b[2Jmine" in out
     assert r"theirs\ud800\u202e" in out
+
+
+def test_names_of_what_is_written_are_printed_escaped(made, run):
+    name = "\x1b[31m\nx"
+    code, out, err = run("verify", "0.safetensors", "1.safetensors", "--null", "null", "--report", name)
+    assert (code, "\x1b" in out + err) == (0, False)
+    assert "report: \\x1b[31m\\nx/report.json, " in err
+    code, out, err = run("audit", f"{name}.toml", "--init", "--source-model", "m.onnx", "--probe-images", "images")
+    assert (code, "\x1b" in out + err) == (0, False)
+    assert out.startswith("\\x1b[31m\\nx.toml: look at it, then type: sac-fast audit ")

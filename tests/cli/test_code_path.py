@@ -40,7 +40,7 @@ def build(classes=3):
 def sac_fast(folder, *arguments, code=0):
     """Run the console script in a folder."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from sac_fast.cli.main import main; main()", *map(str, arguments)],
+        [sys.executable, "-P", "-c", "from sac_fast.cli.main import run; run()", *map(str, arguments)],
         cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         timeout=300,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 
 import pytest
 from support.store_models import PROBES, model, result
@@ -48,6 +49,20 @@ def test_show(folder, run):
     found = json.loads(out)
     assert found["models"][0]["model_hash"] == model(2).model_hash
     assert found["distances"][0]["distance"] == 0.125
+    assert found["models"][0]["file_sha256"] is None
+    assert "url" not in found["models"][0]
+    _, out, _ = run("store", "show", folder, "model-0002")
+    assert re.search(r"file sha256 +not recorded", out)
+    _, out, _ = run("store", "show", folder, EVIL)
+    assert "file sha256" not in out  # of a file that was refused
+    known = dataclasses.replace(
+        model(2), path=f"models--a--b/snapshots/{'7' * 40}/x.pth", file_sha256="sha256:" + "8" * 64
+    )
+    with ModelStore.open(folder, write=True) as store:
+        store.add_results([(known.key, known, result(2)[2])])
+    out = " ".join(run("store", "show", folder, "model-0002")[1].split())
+    for text in ("sha256:" + "8" * 64, "url https://huggingface.co/a/b", "revision " + "7" * 40):
+        assert text in out
     assert run("store", "show", folder, "none")[0] == 2
 
 

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "byte_vectors.h"
@@ -49,6 +51,8 @@ struct Case {
   std::vector<MatrixView> views;
   std::vector<std::vector<Real>> matrices;
   std::vector<double> expected;
+  // of the models 0 and j, weighted or not, by definition: what takes longest, so that the instruction sets share it
+  mutable std::map<std::pair<std::size_t, bool>, std::pair<std::vector<double>, std::vector<double>>> gradients;
 
   Case(std::int64_t n_, std::int64_t k_, Metric metric_)
       : n(n_), k(k_), metric(metric_), models{{n, k, 1}, {n, k, 2}, {n, k + 2, 3}, {n, 1, 4}, {n, k, 5}} {
@@ -93,10 +97,12 @@ void gradients(const Case<T>& c, const sac::CpuOptions& options) {
   const double shares[2] = {0.5, -2};
   for (const std::size_t j : {1u, 2u, 3u})
     for (const bool weighted : {false, true}) {
-      const auto w = weighted ? weights_by_definition(weights, shares, n) : std::vector<Real>(n * n, Real{3} / n / n);
-      const auto &a = c.models[0], &b = c.models[j];
-      const auto wanted_a = gradient_by_definition(a, c.matrices[0], c.matrices[j], c.metric, w);
-      const auto wanted_b = gradient_by_definition(b, c.matrices[j], c.matrices[0], c.metric, w);
+      auto& [wanted_a, wanted_b] = c.gradients[{j, weighted}];
+      if (wanted_a.empty()) {
+        const auto w = weighted ? weights_by_definition(weights, shares, n) : std::vector<Real>(n * n, Real{3} / n / n);
+        wanted_a = gradient_by_definition(c.models[0], c.matrices[0], c.matrices[j], c.metric, w);
+        wanted_b = gradient_by_definition(c.models[j], c.matrices[j], c.matrices[0], c.metric, w);
+      }
       std::vector<double> grad_a(wanted_a.size()), grad_b(wanted_b.size()), alone(wanted_b.size());
       const auto run = [&](double* first, double* second) {
         if (weighted)

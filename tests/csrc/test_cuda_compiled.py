@@ -7,22 +7,20 @@ import subprocess
 
 import pytest
 
+from sac_fast import _backend, capabilities
+
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = sorted(path.stem for path in (ROOT / "csrc/cuda").glob("*.cu"))
 ARCHITECTURES = ("80", "90a")
 NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 CUOBJDUMP = shutil.which("cuobjdump") or shutil.which("/usr/local/cuda/bin/cuobjdump")
-# one of them in every run, all with --slow
-ALWAYS = ("correlation_distances_cuda", "90a")
-CASES = [
-    pytest.param(file, architecture, marks=[] if (file, architecture) == ALWAYS else pytest.mark.slow)
-    for file in FILES
-    for architecture in ARCHITECTURES
-]
+CASES = [(file, architecture) for file in FILES for architecture in ARCHITECTURES]
 
-pytestmark = pytest.mark.skipif(NVCC is None or not FILES, reason="needs nvcc and the source tree")
+needs_nvcc = pytest.mark.skipif(NVCC is None or not FILES, reason="needs nvcc and the source tree")
+needs_cuobjdump = pytest.mark.skipif(CUOBJDUMP is None, reason="needs cuobjdump")
 
 
+@needs_nvcc
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
 @pytest.mark.parametrize(
     ("capabilities", "expected"),
@@ -78,6 +76,8 @@ def compiled(tmp_path_factory):
     return compile_
 
 
+@needs_nvcc
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "architecture"), CASES)
 def test_no_kernel_spills_registers(compiled, file, architecture):
     _, report = compiled(file, architecture)
@@ -90,13 +90,19 @@ def test_no_kernel_spills_registers(compiled, file, architecture):
     assert "warning" not in report.lower(), report
 
 
-@pytest.mark.parametrize(
-    ("file", "architecture"), [case for case in CASES if case.values[0].startswith("correlation_")]
-)
-@pytest.mark.skipif(CUOBJDUMP is None, reason="needs cuobjdump")
+@needs_nvcc
+@needs_cuobjdump
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "architecture"), [case for case in CASES if case[0].startswith("correlation_")])
 def test_products_are_on_tensor_cores(compiled, file, architecture):
-    target, _ = compiled(file, architecture)
-    sass = subprocess.run([CUOBJDUMP, "-sass", target], capture_output=True, text=True, check=True).stdout
+    check_tensor_cores(dump(compiled(file, architecture)[0], "-sass"), architecture)
+
+
+def dump(target, *what):
+    return subprocess.run([CUOBJDUMP, *what, target], capture_output=True, text=True, check=True).stdout
+
+
+def check_tensor_cores(sass, architecture):
     functions = dict(re.findall(r"Function : (\S+)(.*?)(?=Function : |\Z)", sass, flags=re.S))
     assert functions
     for name, body in functions.items():
@@ -105,3 +111,40 @@ def test_products_are_on_tensor_cores(compiled, file, architecture):
             continue  # empty there
         assert kind is None or f" {kind}." in body, name
         assert not re.search(r" (LDL|STL)\b", body), name  # nothing in local memory
+
+
+@pytest.fixture(scope="module")
+def resources():
+    """What the kernels of the module under test use: (architecture, kernel, bytes of stack, bytes of local memory)."""
+    if not capabilities()["cuda_compiled"]:
+        pytest.skip("needs a module with CUDA kernels")
+    found, architecture = [], None
+    for line in dump(_backend.compiled("cpu").__file__, "-res-usage").splitlines():
+        if match := re.match(r"arch = (\w+)", line):
+            architecture = match[1]
+        elif match := re.match(r" Function (\S+):", line):
+            kernel = match[1]
+        elif match := re.search(r"STACK:(\d+) .*LOCAL:(\d+)", line):
+            found.append((architecture, kernel, int(match[1]), int(match[2])))
+    return found
+
+
+@needs_cuobjdump
+def test_no_kernel_of_the_module_spills_registers(resources):
+    built = {name.removesuffix("-real") for name in capabilities()["cuda_architectures"] if name.endswith("-real")}
+    for architecture in built:
+        kernels = {kernel for found, kernel, _, _ in resources if found == f"sm_{architecture}"}
+        # every file that has kernels: nearest_models_cuda.cu has nearest_models_kernel, …
+        for name in {file.removesuffix("_cuda") for file in FILES}:
+            assert any(f"{name}_" in kernel for kernel in kernels), (architecture, name)
+    assert [row for row in resources if row[2:] != (0, 0)] == []
+
+
+@needs_cuobjdump
+def test_the_module_multiplies_on_tensor_cores(resources):
+    kernels = {kernel for architecture, kernel, _, _ in resources if architecture == "sm_90a" and "_warp" in kernel}
+    if not kernels:
+        pytest.skip("the module has no kernels for sm_90a")
+    assert any("warpgroup_kernel" in kernel for kernel in kernels)
+    module = _backend.compiled("cpu").__file__
+    check_tensor_cores(dump(module, "-sass", "-arch", "sm_90a", "-fun", ",".join(sorted(kernels))), "90a")

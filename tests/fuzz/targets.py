@@ -28,7 +28,7 @@ from sac_fast.probes.image import read_image
 from sac_fast.store import ModelStore, check_store
 from sac_fast.store.vectors import open_vectors, update_vectors
 
-from . import probe_files, seeds
+from . import probe_files, report_files, seeds
 from .outcomes import Outcomes
 
 _MAX_ARRAYS = 20
@@ -164,6 +164,7 @@ TARGETS = {
     "pack": Target(seeds.packs, _pack),
     "probes": Target(probe_files.seeds, probe_files.read),
     "provenance": Target(seeds.provenance, _provenance),
+    "report": Target(report_files.seeds, report_files.read),
     "store": Target(seeds.store, _store),
     "images": Target(seeds.images, _image),
 }

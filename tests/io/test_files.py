@@ -6,11 +6,13 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+from support.bounded import bounded
 
 from sac_fast.errors import FileFormatError
-from sac_fast.io.files import atomic_write, open_regular
+from sac_fast.io.files import Holes, atomic_write, check_holes, open_regular, read_regular
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -82,3 +84,35 @@ def test_a_name_with_nul_is_missing() -> None:
     with pytest.raises(FileFormatError, match="null byte") as caught:
         open_regular("a\0b")
     assert caught.value.reason == "missing"
+
+
+def test_holes_are_counted_by_one_rule(tmp_path: Path) -> None:
+    def sparse(name: str, begin: int, size: int) -> BinaryIO:
+        (tmp_path / name).write_bytes(bytes(begin))
+        os.truncate(tmp_path / name, size)
+        return (tmp_path / name).open("rb")
+
+    few, many = sparse("few", 0, 1 << 20), sparse("many", 0, (1 << 20) + 1)
+    half, more = sparse("half", 2 << 20, 5 << 20), sparse("more", 2 << 20, (5 << 20) + 1)
+    with few, many, half, more:
+        for handle in (few, half):
+            check_holes("file", handle)
+        for handle in (many, more):
+            with pytest.raises(FileFormatError, match="file must lie on the disk, got ") as caught:
+                check_holes("file", handle)
+            assert caught.value.reason == "expanded"
+        together = Holes(most=3 << 20)
+        together.add("few", few)
+        with pytest.raises(FileFormatError, match=r"bytes of 5,242,880, after others with 1,048,576 bytes of holes"):
+            together.add("half", half)
+        assert (together.holes, together.stored) == (1 << 20, 0)  # what is refused is not counted
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 11)
+    assert read_regular(tmp_path / "a", 11) == b"x" * 11
+    with pytest.raises(FileFormatError, match="must have at most 10 bytes, as a test, got more"):
+        read_regular(tmp_path / "a", 10, "as a test")
+    os.truncate(tmp_path / "a", 500 << 20)
+    with bounded(seconds=1), pytest.raises(FileFormatError, match="must lie on the disk"):
+        read_regular(tmp_path / "a", 1 << 30)

@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -19,7 +20,9 @@ import sac_fast
 from sac_fast.errors import ModelError, ModelRefusedError
 from sac_fast.models import image_classifiers
 
-transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
+# not imported here: that takes a second, and every process of a run reads this file
+is_missing = importlib.util.find_spec("transformers") is None
+pytestmark = pytest.mark.skipif(is_missing, reason="needs the extra transformers")
 
 TINY = {
     "resnet": {"hidden_sizes": [8, 16], "depths": [1, 1], "embedding_size": 8, "layer_type": "basic"},
@@ -73,6 +76,7 @@ def test_a_folder_gives_what_the_library_gives(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", image_classifiers.KINDS)
 def test_every_kind_is_a_classifier_of_the_library(kind):
+    import transformers
     from transformers.models.auto import modeling_auto
 
     names = modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES[kind]

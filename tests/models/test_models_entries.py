@@ -235,6 +235,13 @@ def test_manifests_that_are_wrong(tmp_path: Path, name: str, content: str, messa
             list_entries(**how)
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "zoo", "zoo.csv.gz"])
+def test_a_named_manifest_has_the_ending_of_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("path\nx\n")
+    with pytest.raises(FileFormatError, match=r"a manifest must end in \.toml, \.csv, \.json, got "):
+        list_entries(tmp_path, manifest=tmp_path / name)
+
+
 def test_names_are_unique(tmp_path: Path) -> None:
     (tmp_path / "zoo.csv").write_text("path,name\na,x\nb,x\n")
     with pytest.raises(ModelError, match="must have different names, got 'x' twice"):

@@ -201,7 +201,7 @@ def add_line(folder, name):
         (lambda extra, folder: extra.symlink_to("verdicts.json"), "zzz lies outside of the folder, or is a link"),
         (lambda extra, folder: extra.symlink_to("zzz"), "zzz': Too many levels of symbolic links"),
         (lambda extra, folder: os.link(folder / "report.json", extra), "must be a file of its own, got a second name"),
-        (lambda extra, folder: os.truncate(os.open(extra, os.O_CREAT | os.O_WRONLY), 1 << 42), "holes of at most"),
+        (lambda extra, folder: os.truncate(os.open(extra, os.O_CREAT | os.O_WRONLY), 1 << 42), "must lie on the disk"),
     ],
     ids=["pipe", "folder", "device", "link", "loop", "second name", "four terabytes of holes"],
 )

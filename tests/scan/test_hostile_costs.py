@@ -1,4 +1,4 @@
-"""The table of hostile files: for each its bytes, the reason of its refusal, and what it costs driver and worker.
+"""The table of hostile files: its bytes, the reason of its refusal, and what it costs driver, worker and `fingerprint`.
 
 `hostile_costs.md` is the table as it was measured; to write it anew: SAC_FAST_WRITE_TABLES=1 pytest THIS FILE.
 """
@@ -19,8 +19,8 @@ TABLE = Path(__file__).with_name("hostile_costs.md")
 ROOT = Path(sac_fast.__file__).parents[1]
 pytestmark = pytest.mark.slow
 HEAD = (
-    "| file | bytes on disk | refused as | driver, MB | worker, MB | allowed, MB |\n"
-    "| --- | ---: | --- | ---: | ---: | ---: |\n"
+    "| file | bytes on disk | refused as | driver, MB | worker, MB | fingerprint, MB | allowed, MB |\n"
+    "| --- | ---: | --- | ---: | ---: | ---: | ---: |\n"
 )
 
 
@@ -50,15 +50,20 @@ def test_every_hostile_file_is_refused_for_its_reason(costs):
 def test_no_hostile_file_costs_more_than_twice_its_bytes_and_200_mb(costs):
     _, found = costs
     assert len(found) > 150
-    assert [cost for cost in found if max(cost.driver, cost.worker) > cost.bound] == []
+    assert [cost for cost in found if max(cost.driver, cost.worker, cost.fingerprint) > cost.bound] == []
     assert [cost for cost in found if cost.seconds > 10] == []
+
+
+def test_fingerprint_refuses_every_hostile_file_by_an_error_of_ours(costs):
+    _, found = costs
+    assert {cost.ended for cost in found} == {"ModelRefusedError", "ModelError"}
 
 
 def test_the_table_lists_every_hostile_file(costs):
     expected, found = costs
     rows = [
         f"| `{cost.name}` | {cost.disk:,} | {cost.reason} | {cost.driver / 1e6:.0f} | {cost.worker / 1e6:.0f} "
-        f"| {cost.bound / 1e6:.0f} |\n"
+        f"| {cost.fingerprint / 1e6:.0f} | {cost.bound / 1e6:.0f} |\n"
         for cost in sorted(found, key=lambda cost: cost.name)
     ]
     if os.environ.get("SAC_FAST_WRITE_TABLES"):

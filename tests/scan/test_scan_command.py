@@ -1,6 +1,7 @@
 """The command `sac-fast scan`."""
 
 import contextlib
+import hashlib
 import json
 import sqlite3
 
@@ -35,6 +36,10 @@ def test_the_command_prints_lines_and_goes_on(folder, tmp_path, run):
     assert names == ["m0.safetensors", "m1.safetensors"]
     assert "0 now, 2 known before" in out
     assert "empty.pth: empty:" in out
+    _, out, _ = run("store", "ls", tmp_path / "s", "--json")
+    plain = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    found = {model["name"]: model["file_sha256"] for model in json.loads(out)["models"]}
+    assert found == {**{name: "sha256:" + digits for name, digits in plain.items()}, "empty.pth": None}
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,13 @@ def test_frames_that_lie_are_refused_before_their_bytes_are_waited_for(piece, wo
 
 def test_an_answer_comes_back_equal():
     for outputs in (OUTPUTS, OUTPUTS.double().T.contiguous().T):
-        sent = RunResult(outputs, "onnx", HASH, True, 3, (0.5, 2.0))
+        sent = RunResult(outputs, "onnx", HASH, True, 3, (0.5, 2.0), file_sha256="sha256:" + "5" * 64)
         header, data = reply_of(sent, 9)
         assert header["number"] == 9
         got = read_reply(json.loads(json.dumps(header)), bytearray(data), 3)
         assert torch.equal(got.outputs, outputs)
         assert got.outputs.dtype == outputs.dtype
+        assert got.file_sha256 == "sha256:" + "5" * 64
         assert (got.format, got.model_hash, got.recorded, got.inferred, got.seconds) == (
             "onnx",
             HASH,
@@ -154,6 +155,8 @@ def test_an_answer_comes_back_equal():
         {"reason": "with a body"},
         {"reason": "Not A Code"},
         {"message": 3},
+        {"file_sha256": "0" * 64},
+        {"file_sha256": 3},
     ],
 )
 def test_replies_that_no_worker_would_write_are_refused(changes):

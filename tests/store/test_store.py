@@ -36,6 +36,8 @@ def test_round_trip(store):
         request="r",
         seconds=0.5,
         kwargs={"b": 1, "a": [2]},
+        path="/hub/models--own--net/snapshots/" + "3" * 40 + "/model.safetensors",
+        file_sha256="sha256:" + "6" * 64,
     )
     store.add_results([(key, record, outputs)])
     found = store.record_for("model-0007")
@@ -44,6 +46,12 @@ def test_round_trip(store):
     np.testing.assert_array_equal(store.outputs(found).numpy(), outputs.numpy())
     made = store.fingerprint(found)
     assert (made.name, made.model_hash, made.probe_hash) == ("model-0007", record.model_hash, PROBES)
+    assert made.provenance["file"] == {
+        "name": "model.safetensors",
+        "sha256": "sha256:" + "6" * 64,
+        "url": "https://huggingface.co/own/net",
+        "revision": "3" * 40,
+    }
 
 
 def test_key_digest_is_sha256_of_canonical_json():

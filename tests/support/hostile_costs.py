@@ -1,20 +1,24 @@
 """What each hostile file costs a scan and the worker that opens it: python -m support.hostile_costs FOLDER.
 
-Each file is read in a forked child, once as the driver of a scan looks at it, once as a worker of a scan, which
-`sac-fast fingerprint FILE` starts too, opens it and reads what it has recorded; the peak of resident memory is the
-kernel's (VmHWM). One line of JSON for each file.
+Each file is read in forked children: as the driver of a scan looks at it; as a worker of a scan, which
+`sac-fast fingerprint FILE` starts too, opens it and reads what it has recorded; and by that command as it is typed,
+whose own process is the child. The peak of resident memory is the kernel's (VmHWM). One line of JSON for each file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import click
 
 #: Of a driver or worker beyond twice the file's bytes on disk.
 FREE_BYTES = 200 << 20
@@ -29,8 +33,9 @@ class Cost:
         name: of the file.
         disk: its bytes on disk.
         reason: for which it was refused; "" if it was opened.
-        driver, worker: growth of the peak of resident memory, bytes.
-        seconds: of the processor, of both; what waits is ended by an alarm.
+        driver, worker, fingerprint: growth of the peak of resident memory, bytes.
+        seconds: of the processor, of driver and worker; what waits is ended by an alarm.
+        ended: the type of the error by which the command ended; "" if it wrote a fingerprint.
     """
 
     name: str
@@ -38,7 +43,9 @@ class Cost:
     reason: str
     driver: int
     worker: int
+    fingerprint: int
     seconds: float
+    ended: str
 
     @property
     def bound(self) -> int:
@@ -46,17 +53,20 @@ class Cost:
         return 2 * self.disk + FREE_BYTES
 
 
-def measure(path: Path, name: str, spec: str) -> Cost:
+def measure(path: Path, name: str, spec: str, probes: Path) -> Cost:
     """The cost of one file.
 
     Args:
         path: the file.
         name: what to call it.
         spec: architecture to which weights are fitted.
+        probes: a file of them.
     """
     driver, ended, looking = _in_child(lambda: _look(path))
     worker, reason, opening = _in_child(lambda: _open(path, spec))
-    return Cost(name, _disk_bytes(path), ended or reason, driver, worker, round(looking + opening, 2))
+    fingerprint, end, _ = _in_child(lambda: _fingerprint(path, probes))
+    disk, seconds = _disk_bytes(path), round(looking + opening, 2)
+    return Cost(name, disk, ended or reason, driver, worker, fingerprint, seconds, end)
 
 
 def _disk_bytes(path: Path) -> int:
@@ -124,6 +134,20 @@ def _open(path: Path, spec: str) -> str:
     return runner.run(request, opened).reason or ""
 
 
+def _fingerprint(path: Path, probes: Path) -> str:
+    """The command as it is typed."""
+    from sac_fast.cli.main import app
+    from sac_fast.errors import SacFastError
+
+    words = ["fingerprint", path, "--probes", probes, "--out", probes.with_name("out"), "--force", "--json", "--quiet"]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            app(list(map(str, words)), standalone_mode=False)
+    except (SacFastError, OSError, click.ClickException) as error:
+        return type(error).__name__
+    return ""
+
+
 def main() -> None:
     """Measure every file of a folder."""
     import h5py  # noqa: F401
@@ -133,8 +157,11 @@ def main() -> None:
     from support import scan_models
 
     folder = Path(sys.argv[1])
-    for name in sys.stdin.read().split("\0"):
-        print(json.dumps(asdict(measure(folder / name, name, scan_models.SPEC))), flush=True)
+    with tempfile.TemporaryDirectory() as made:
+        probes = Path(made) / "probes"
+        scan_models.probes().save(probes)
+        for name in sys.stdin.read().split("\0"):
+            print(json.dumps(asdict(measure(folder / name, name, scan_models.SPEC, probes))), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,13 @@ MEASURING = (
     "tests/benchmarks/test_gpu_check.py",
     "tests/io/test_container.py",
 )
-# Files that share what takes long to make: a run of the benchmarks, the tile kernels compiled for the processor.
-SHARING = {"tests/bench/": "bench", "tests/ops/test_tiles_": "tiles"}
+# Files that share what takes long to make: a run of the benchmarks, the kernels compiled for the processor.
+SHARING = {
+    "tests/bench/": "bench",
+    "tests/ops/test_tiles_": "tiles",
+    "tests/ops/test_cuda_tiles.py": "tiles",
+    "tests/ops/test_sweep_": "sweep",
+}
 # Each test of these runs for long in processes of its own, and shares nothing with the others of its file.
 APART = (
     "tests/test_documentation.py::test_blocks_run_as_they_stand",
@@ -37,6 +42,12 @@ def process_group(nodeid):
     return shared[0] if shared else nodeid.partition("::")[0]
 
 
-def start_order(nodeid):
-    """The place of a test's file in `LONG`; after all of them where it has none."""
-    return next((place for place, name in enumerate(LONG) if nodeid.startswith(name)), len(LONG))
+def collects_backwards(worker):
+    """Whether a process of pytest-xdist, by its ``workerinput``, begins to collect with the last file."""
+    return worker.get("workerid", "gw0").endswith(tuple("13579"))
+
+
+def collection_order(nodeid):
+    """The place of a test's file in `LONG`, or after all of them, and the file's name: the same in every process."""
+    place = next((place for place, name in enumerate(LONG) if nodeid.startswith(name)), len(LONG))
+    return place, nodeid.partition("::")[0]

@@ -17,8 +17,8 @@ void read_row(const MatrixView& x, std::int64_t i, double* out) {
 }
 
 struct Survey {
-  double largest = 0;  // max |v_j|
-  double squares = 0;  // Σ v_j²
+  double largest = 0;     // max |v_j|
+  double squares = 0;     // Σ v_j²
   double not_finite = 0;  // Σ (v_j − v_j): NaN with a NaN or Inf, else 0
 
   void see(double v) {

@@ -50,7 +50,8 @@ void write_lines(const T* rows, std::int64_t row_count, std::int64_t apart, std:
   }
 }
 
-// Row i of x, normalised, in `out`, whose numbers are T; `row` has room for it in float64. A row without direction is 0.
+// Row i of x, normalised, in `out`, whose numbers are T; `row` has room for it in float64. A row without direction is
+// 0.
 template <typename T>
 RowKind normalised(const MatrixView& x, std::int64_t i, bool centre, std::vector<double>& row, T* out) {
   const RowKind kind = normalise_row(x, i, centre, row.data());

@@ -1,6 +1,6 @@
-// One line of a register tile: acc[r][v] ±= rows[r] · cols[v]. On x86-64 the loads and multiplications are assembly: left
-// to itself the compiler reads columns several times, and with AVX2, where 12 sums, 3 vectors of columns and one row take
-// all 16 registers, it keeps sums in memory.
+// One line of a register tile: acc[r][v] ±= rows[r] · cols[v]. On x86-64 the loads and multiplications are assembly:
+// left to itself the compiler reads columns several times, and with AVX2, where 12 sums, 3 vectors of columns and one
+// row take all 16 registers, it keeps sums in memory.
 #pragma once
 
 #include "cpu/kernels/simd.h"
@@ -11,18 +11,19 @@ namespace {
 #if defined(__x86_64__) && defined(__FMA__) && SAC_VECTOR_BYTES == 32 && SAC_TILE_VECTORS == 3
 #define SAC_LINE_IN_ASSEMBLY 4  // rows at a time
 
-#define SAC_ADD_ROW(broadcast, multiply, at, sum)                                             \
-  broadcast " " at "(%[rows]), %%ymm12\n\t" multiply " %%ymm13, %%ymm12, %[" sum "0]\n\t"     \
-            multiply " %%ymm14, %%ymm12, %[" sum "1]\n\t" multiply " %%ymm15, %%ymm12, %[" sum "2]\n\t"
-#define SAC_ADD_LINE(broadcast, multiply, row1, row2, row3)                                                            \
-  __asm__("vmovaps (%[cols]), %%ymm13\n\tvmovaps 32(%[cols]), %%ymm14\n\tvmovaps 64(%[cols]), %%ymm15\n\t"             \
-          SAC_ADD_ROW(broadcast, multiply, "0", "a") SAC_ADD_ROW(broadcast, multiply, row1, "b")                       \
-          SAC_ADD_ROW(broadcast, multiply, row2, "c") SAC_ADD_ROW(broadcast, multiply, row3, "d")                      \
-          : [a0] "+x"(a0), [a1] "+x"(a1), [a2] "+x"(a2), [b0] "+x"(b0), [b1] "+x"(b1), [b2] "+x"(b2), [c0] "+x"(c0),   \
-            [c1] "+x"(c1), [c2] "+x"(c2), [d0] "+x"(d0), [d1] "+x"(d1), [d2] "+x"(d2)                                  \
-          : [rows] "r"(rows), [cols] "r"(cols), "m"(*reinterpret_cast<const T(*)[4]>(rows)),                           \
-            "m"(*reinterpret_cast<const T(*)[Shape<T>::width]>(cols))                                                  \
-          : "xmm12", "xmm13", "xmm14", "xmm15")
+#define SAC_ADD_ROW(broadcast, multiply, at, sum)                                                  \
+  broadcast " " at "(%[rows]), %%ymm12\n\t" multiply " %%ymm13, %%ymm12, %[" sum "0]\n\t" multiply \
+            " %%ymm14, %%ymm12, %[" sum "1]\n\t" multiply " %%ymm15, %%ymm12, %[" sum "2]\n\t"
+#define SAC_ADD_LINE(broadcast, multiply, row1, row2, row3)                                                         \
+  __asm__(                                                                                                          \
+      "vmovaps (%[cols]), %%ymm13\n\tvmovaps 32(%[cols]), %%ymm14\n\tvmovaps 64(%[cols]), %%ymm15\n\t" SAC_ADD_ROW( \
+          broadcast, multiply, "0", "a") SAC_ADD_ROW(broadcast, multiply, row1, "b")                                \
+          SAC_ADD_ROW(broadcast, multiply, row2, "c") SAC_ADD_ROW(broadcast, multiply, row3, "d")                   \
+      : [a0] "+x"(a0), [a1] "+x"(a1), [a2] "+x"(a2), [b0] "+x"(b0), [b1] "+x"(b1), [b2] "+x"(b2), [c0] "+x"(c0),    \
+        [c1] "+x"(c1), [c2] "+x"(c2), [d0] "+x"(d0), [d1] "+x"(d1), [d2] "+x"(d2)                                   \
+      : [rows] "r"(rows), [cols] "r"(cols), "m"(*reinterpret_cast<const T(*)[4]>(rows)),                            \
+        "m"(*reinterpret_cast<const T(*)[Shape<T>::width]>(cols))                                                   \
+      : "xmm12", "xmm13", "xmm14", "xmm15")
 
 template <typename T, int Rows, bool Add>
 inline __attribute__((always_inline)) void add_line(const T* rows, const T* cols, Vector<T> (&acc)[Rows][3]) {
@@ -48,9 +49,10 @@ inline __attribute__((always_inline)) void add_line(const T* rows, const T* cols
 #elif defined(__x86_64__) && defined(__FMA__) && SAC_VECTOR_BYTES == 64 && SAC_TILE_VECTORS == 2
 #define SAC_LINE_IN_ASSEMBLY 1
 
-#define SAC_ADD_ROW(broadcast, multiply)                                                          \
-  __asm__(broadcast " %3, %2\n\t" multiply " %4, %2, %0\n\t" multiply " %5, %2, %1"               \
-          : "+v"(first), "+v"(second), "=&v"(row) : "m"(rows[r]), "v"(left), "v"(right))
+#define SAC_ADD_ROW(broadcast, multiply)                                            \
+  __asm__(broadcast " %3, %2\n\t" multiply " %4, %2, %0\n\t" multiply " %5, %2, %1" \
+          : "+v"(first), "+v"(second), "=&v"(row)                                   \
+          : "m"(rows[r]), "v"(left), "v"(right))
 
 template <typename T, int Rows, bool Add>
 inline __attribute__((always_inline)) void add_line(const T* rows, const T* cols, Vector<T> (&acc)[Rows][2]) {

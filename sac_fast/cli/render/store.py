@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ...io.console import console, print_json
 from ...io.text import escape_text
+from ...models.file_origin import hub_address
 from .common import make_table, print_pairs
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _STYLES = {"done": "green", "failed": "red", "redo": "yellow"}
 
 
 def _values(record: ModelRecord) -> dict[str, Any]:
-    return {**dataclasses.asdict(record), "tags": list(record.tags)}
+    return {**dataclasses.asdict(record), "tags": list(record.tags), **hub_address(record.path)}
 
 
 def show_records(records: Iterable[ModelRecord], as_json: bool) -> None:
@@ -79,6 +80,8 @@ def show_model(records: Sequence[ModelRecord], distances: Sequence[SourceDistanc
         return
     for record in records:
         values = {name: value for name, value in _values(record).items() if value not in (None, "", [], {})}
+        if record.status == "done" and record.file_sha256 is None:
+            values["file_sha256"] = "not recorded: by an earlier version"
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
         print_pairs({name.replace("_", " "): text for name, text in texts.items()})
     if distances:
@@ -125,7 +128,7 @@ def show_check(report: CheckReport, as_json: bool) -> None:
         line = f"{found.kind}: {escape_text(found.what)}: {escape_text(found.detail)}"
         print(line if found.repair is None else f"{line} -> {escape_text(found.repair)}")
     for note in report.notes:
-        print(f"note: {note}")
+        print(f"note: {escape_text(note)}")
     if report.clean:
         print(f"{report.results} results, all as they were written")
     else:

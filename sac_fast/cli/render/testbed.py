@@ -36,7 +36,7 @@ def show_zoo(summary: dict[str, Any], as_json: bool) -> None:
     screen.print(table)
     probes = ", ".join(summary["probes"]) or "none yet"
     trained = f"trained in {summary['seconds']:.0f} s"
-    screen.print(f"{summary['models']} models in {summary['folder']}, {trained}; probes: {probes}")
+    screen.print(f"{summary['models']} models in {escape_text(summary['folder'])}, {trained}; probes: {probes}")
     for row in summary.get("left_out", ()):
         screen.print(Text(escape_text(f"left out: {row['file']}: {row['reason']}")))
     for row in summary["below"]:

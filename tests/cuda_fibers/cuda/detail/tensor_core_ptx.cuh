@@ -50,15 +50,19 @@ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, st
   words[lane][4] = b0;
   words[lane][5] = b1;
   __syncwarp();
-  for (unsigned i = 0; i < 4; ++i) {
-    const unsigned row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
-    double sum = d[i];
+  double rows[2][16], cols[2][16];  // of this lane's four entries
+  for (unsigned which = 0; which < 2; ++which)
     for (unsigned k = 0; k < 16; ++k) {
       // A (16×16): register k/8·2 + row/8 of lane (row % 8)·4 + k%8/2; B (16×8): register k/8 of lane col·4 + k%8/2
+      const unsigned row = lane / 4 + which * 8, col = lane % 4 * 2 + which;
       const auto a_word = static_cast<std::uint32_t>(words[row % 8 * 4 + k % 8 / 2][k / 8 * 2 + row / 8]);
       const auto b_word = static_cast<std::uint32_t>(words[col * 4 + k % 8 / 2][4 + k / 8]);
-      sum += static_cast<double>(half_of(a_word, k % 2)) * half_of(b_word, k % 2);
+      rows[which][k] = half_of(a_word, k % 2);
+      cols[which][k] = half_of(b_word, k % 2);
     }
+  for (unsigned i = 0; i < 4; ++i) {
+    double sum = d[i];
+    for (unsigned k = 0; k < 16; ++k) sum += rows[i / 2][k] * cols[i % 2][k];
     d[i] = cut_off(sum);
   }
   __syncwarp();
@@ -178,10 +182,11 @@ inline std::vector<std::vector<PendingProduct>> products(2048);  // of each thre
 inline void warpgroup_fence() { __syncwarp(); }
 inline void warpgroup_commit() { __syncwarp(); }
 
-// Byte address of entry (row, coordinate) of an operand without swizzle, K-major.
-inline std::uint32_t operand_address(std::uint64_t descriptor, unsigned row, unsigned coordinate) {
+// A row of 16 coordinates of an operand without swizzle, K-major.
+inline void read_row(std::uint64_t descriptor, unsigned row, double (&values)[16]) {
   const auto field = [&](int shift) { return static_cast<std::uint32_t>(descriptor >> shift & 0x3fff) << 4; };
-  return field(0) + coordinate / 8 * field(16) + row / 8 * field(32) + row % 8 * 16 + coordinate % 8 * 2;
+  const std::uint32_t first = field(0) + row / 8 * field(32) + row % 8 * 16;
+  for (unsigned k = 0; k < 16; ++k) values[k] = half_at(first + k / 8 * field(16) + k % 8 * 2);
 }
 
 inline void warpgroup_mma(float (&d)[64], std::uint64_t a, std::uint64_t b, int accumulate) {
@@ -195,15 +200,12 @@ inline void warpgroup_mma(float (&d)[64], std::uint64_t a, std::uint64_t b, int 
 inline void warpgroup_wait(float (&)[64]) {
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
   for (const auto& product : products[fibers::current]) {
-    float a[2][16];
-    for (unsigned half = 0; half < 2; ++half)
-      for (unsigned k = 0; k < 16; ++k)
-        a[half][k] = half_at(operand_address(product.a, warp * 16 + lane / 4 + half * 8, k));
+    double a[2][16], b[2][16];
+    for (unsigned half = 0; half < 2; ++half) read_row(product.a, warp * 16 + lane / 4 + half * 8, a[half]);
     for (unsigned e = 0; e < 64; ++e) {
-      const unsigned col = e / 4 * 8 + lane % 4 * 2 + e % 2;
+      if (e % 4 < 2) read_row(product.b, e / 4 * 8 + lane % 4 * 2 + e % 2, b[e % 2]);
       double sum = product.accumulate ? product.d[e] : 0.0;
-      for (unsigned k = 0; k < 16; ++k)
-        sum += static_cast<double>(a[e / 2 % 2][k]) * half_at(operand_address(product.b, col, k));
+      for (unsigned k = 0; k < 16; ++k) sum += a[e / 2 % 2][k] * b[e % 2][k];
       product.d[e] = cut_off(sum);
     }
   }

@@ -1,0 +1,116 @@
+"""Reports from others that cost more than they are, or are of another form: findings, whatever is wrong."""
+
+import json
+import os
+import shutil
+
+import pytest
+from support.bounded import bounded
+from support.report_cases import pool_case
+
+from sac_fast.report import check_report, write_report
+from sac_fast.report.files import to_text, write_sums
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = pool_case(tmp_path_factory.mktemp("made") / "case")
+    write_report(folder, pdf=False)
+    return folder
+
+
+@pytest.fixture
+def report(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "case")
+
+
+def seal(folder):
+    """Hashes of all that is there, as a forger would write them."""
+    write_sums(folder, [path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"])
+
+
+def sparse(path, size, begin=b""):
+    path.write_bytes(begin)
+    os.truncate(path, size)
+
+
+def findings(folder, file_bytes=0, seconds=10):
+    with bounded(file_bytes, seconds=seconds):
+        return check_report(folder).findings
+
+
+def test_few_holes_are_no_finding(report):
+    sparse(report / "copied", 600_000)
+    seal(report)
+    assert findings(report) == ()
+
+
+def test_holes_of_one_file_and_of_all_together(report):
+    for name in "abc":  # all else together has some 100 kB
+        sparse(report / name, 600_000)
+    seal(report)
+    message = "must lie on the disk, got 0 bytes of 600,000, after others with 600,000 bytes of holes"
+    assert [message in finding for finding in findings(report)] == [True] * 2
+    sparse(report / "a", 70 << 20, bytes(2 << 20))
+    seal(report)
+    assert "a' must lie on the disk, got 2,097,152 bytes of 73,400,320" in findings(report)[0]
+
+
+@pytest.mark.parametrize("name", ["verdicts.json", "SHA256SUMS", "protocol.json"])
+def test_holes_of_what_is_parsed_are_not_read(report, name):
+    sparse(report / name, 60 << 20, b"{")
+    if name == "protocol.json":
+        seal(report)
+    (found,) = findings(report, seconds=5)
+    assert "must lie on the disk, got 4,096 bytes of 62," in found or "must have at most" in found
+
+
+def test_many_values_are_refused_before_they_are_made(report):
+    (report / "verdicts.json").write_text("[" + "[]," * 5_000_000 + "[]]")
+    seal(report)
+    (found,) = findings(report, 15_000_000)
+    assert "must hold at most 1,000,000 values" in found
+
+
+def changed(report, change):
+    """The report with other verdicts, and hashes that fit."""
+    verdicts = json.loads((report / "verdicts.json").read_text())
+    change(verdicts, verdicts["tests"][0])
+    (report / "verdicts.json").write_text(to_text(verdicts))
+    seal(report)
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (lambda case, test: test.pop("verdicts"), "got 'verdicts'"),
+        (lambda case, test: test.update(verdicts=[]), "verdicts must be an object, got 'list'"),
+        (lambda case, test: test.update(verdicts={}), "the verdicts cannot be computed again: KeyError"),
+        (lambda case, test: test.update(rows=[0, 1] * 200_000), "rows must be different positions"),
+        (lambda case, test: test.update(rows=[10**30]), "cannot be computed again"),
+        (lambda case, test: test.update(alpha=10**400), "cannot be computed again: TypeError"),
+        (lambda case, test: test["verdicts"].update(alpha=10**400), "cannot be computed again: OverflowError"),
+        (lambda case, test: case.update(tests=[None]), "must be the verdicts of a case"),
+        (lambda case, test: case.update(versions=[]), "cannot be computed again: AttributeError"),
+        (lambda case, test: case.update(tests={"a": test}), "must be the verdicts of a case"),
+    ],
+)
+def test_verdicts_of_another_form_are_a_finding(report, change, finding):
+    changed(report, change)
+    (found,) = findings(report, (report / "verdicts.json").stat().st_size)
+    assert finding in found
+
+
+def test_a_protocol_that_is_too_deep_is_a_finding(report):
+    (report / "protocol.json").write_text("[" * 200_000)
+    seal(report)
+    (found,) = findings(report)
+    assert "the verdicts cannot be computed again: ModelRefusedError: protocol.json must be sound JSON" in found
+
+
+def test_a_page_of_another_length_is_not_read(report):
+    with (report / "report.html").open("ab") as page:
+        page.write(b" " * (150 << 20))
+    seal(report)
+    (found,) = findings(report)
+    assert found == "report.html does not follow from report.json"
