@@ -210,8 +210,9 @@ def main() -> None:
     results["hardware"]["load_average_after"] = os.getloadavg()[0]
     if asked.json is not None:
         write_json(results | {"models": asked.models, "seconds": time.perf_counter() - begun}, asked.json)
+    cores = {row["label"]: f" ({row['cpu_seconds']:.2f} s of the cores)" for row in results["commands"]}
     for label, row in results["targets"].items():
-        print(f"{label:8} {row['seconds']:8.2f} s, at most {row['at_most']:g}")
+        print(f"{label:8} {row['seconds']:8.2f} s{cores.get(label, '')}, at most {row['at_most']:g}")
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_after_a_signal_the_command_skips_the_clean_up_of_its_libraries(code, sa
     """Torch's takes seconds on a busy machine."""
     program = (
         "import atexit, sys; from sac_fast.cli import main; atexit.register(print, 'late'); "
-        f"main.app = lambda: (print('early'), sys.exit({code})); main.main()"
+        f"main.make_app = lambda names: lambda: (print('early'), sys.exit({code})); main.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (code, said), done.stderr
