@@ -6,6 +6,7 @@ Earlier stores have a folder ``aside/`` for this, which is left as it is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ def quarantine(root: int, parts: Sequence[str]) -> str:
     Raises:
         OSError: it is not there, or the disk fails.
     """
+    if any("\0" in part for part in parts):  # from a database: no file has such a name
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/".join(parts))
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(FileExistsError):
             os.mkdir(FOLDER, dir_fd=root)

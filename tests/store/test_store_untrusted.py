@@ -47,6 +47,8 @@ def test_other_schemas_are_refused(folder, change_it, match):
         "outputs_file = '/etc/passwd'",
         "outputs_file = x'00'",
         "outputs_file = 5",
+        "outputs_file = char(0) || 'a'",
+        "outputs_file = 'ab' || char(0)",
         "n = 1 << 60",
         "n = -1",
         "k = 'x'",
