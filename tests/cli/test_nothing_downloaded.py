@@ -26,7 +26,7 @@ ASKING = "import socket\nfrom torch import nn\ndef make():\n    socket.socket()\
 
 def run(commands, folder, *options):
     """How each command ended and what it said, and the exit status of the process they ran in."""
-    search_path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    search_path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
     done = subprocess.run(
         [sys.executable, "-m", "support.without_network", *options],
         input=json.dumps(commands),

@@ -88,7 +88,7 @@ DEEP: dict[str, tuple[Callable[[], bytes], Callable[[bytes], object]]] = {
     "CRC of an archive": (lambda: next(one for one in seeds.torch_files() if one.startswith(b"PK")), _pickle),
     "message": (lambda: seeds.onnx()[-2], _operators),
     "header": (lambda: seeds.npy()[0], _shape),
-    "CRC of a chunk": (lambda: seeds.images()[0], _size),
+    "CRC of a chunk": (lambda: next(one for one in seeds.images() if one.startswith(b"\x89PNG")), _size),
     "database": (lambda: next(one for one in seeds.store() if one.startswith(b"SQLite")), _names),
 }
 

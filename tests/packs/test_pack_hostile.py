@@ -61,7 +61,7 @@ def swapped(old, new):
 
 
 NO_PACKS = {
-    "a zip with a way out": (zipped, r"a file of another format: 123 bytes that begin with b'PK"),
+    "a zip with a way out": (zipped, r"a file of another format: 123 bytes that begin with b[\"']PK"),
     "a tar with a link": (tarred, "another or damaged header"),
     "a header beyond the file": (
         lambda path: path.write_bytes(struct.pack("<Q", 1 << 20) + b"{}"),

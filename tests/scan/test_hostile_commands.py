@@ -26,7 +26,8 @@ def run(words, folder):
         process = subprocess.Popen(
             [sys.executable, "-m", "sac_fast", *map(str, words)],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"},
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])]), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -32,7 +32,8 @@ def costs(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "support.hostile_costs", folder],
         input="\0".join(expected),
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -29,7 +29,7 @@ def test_everything_beside_20_good_models(tmp_path):
     good = [f"good{number:02}.safetensors" for number in range(20)]
     for seed, name in enumerate(good):
         scan_models.weights(folder / name, seed)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
     start = time.monotonic()
     done = subprocess.run(
         [

@@ -24,7 +24,7 @@ GOOD = 20
 
 
 def start(base, store):
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "sac_fast", "scan", base / "models", "--probes", base / "probes.safetensors"),
