@@ -15,7 +15,7 @@ from support.url_files import URL, write_images, write_models, write_rest
 import sac_fast
 from sac_fast.scan import sandbox
 
-ROOT = Path(sac_fast.__file__).parents[1]
+ROOT, TESTS = Path(sac_fast.__file__).parents[1], Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(
     platform.machine() not in without_network.CALLS or any("seccomp" in part for part in sandbox.missing_parts()),
     reason="the kernel has no seccomp for this machine",
@@ -26,7 +26,7 @@ ASKING = "import socket\nfrom torch import nn\ndef make():\n    socket.socket()\
 
 def run(commands, folder, *options):
     """How each command ended and what it said, and the exit status of the process they ran in."""
-    search_path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
+    search_path = os.pathsep.join([str(ROOT), str(TESTS)])
     done = subprocess.run(
         [sys.executable, "-m", "support.without_network", *options],
         input=json.dumps(commands),

@@ -15,7 +15,7 @@ from support.hostile_commands import PROBES, TABLE, fingerprint
 
 import sac_fast
 
-ROOT = Path(sac_fast.__file__).parents[1]
+ROOT, TESTS = Path(sac_fast.__file__).parents[1], Path(__file__).parents[1]
 FREE_BYTES = 200 << 20
 
 
@@ -26,8 +26,7 @@ def run(words, folder):
         process = subprocess.Popen(
             [sys.executable, "-m", "sac_fast", *map(str, words)],
             cwd=folder,
-            env=os.environ
-            | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])]), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

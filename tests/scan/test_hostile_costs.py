@@ -16,7 +16,7 @@ from support.hostile_files import make_hostile_folder, marker
 import sac_fast
 
 TABLE = Path(__file__).with_name("hostile_costs.md")
-ROOT = Path(sac_fast.__file__).parents[1]
+ROOT, TESTS = Path(sac_fast.__file__).parents[1], Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 HEAD = (
     "| file | bytes on disk | refused as | driver, MB | worker, MB | fingerprint, MB | allowed, MB |\n"
@@ -32,8 +32,7 @@ def costs(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "support.hostile_costs", folder],
         input="\0".join(expected),
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])]), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -17,7 +17,7 @@ from sac_fast import find_relatives
 from sac_fast.scan.run import scan_models as scan
 from sac_fast.store import ModelStore
 
-ROOT = Path(sac_fast.__file__).parents[1]
+ROOT, TESTS = Path(sac_fast.__file__).parents[1], Path(__file__).parents[1]
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ def test_everything_beside_20_good_models(tmp_path):
     good = [f"good{number:02}.safetensors" for number in range(20)]
     for seed, name in enumerate(good):
         scan_models.weights(folder / name, seed)
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
+    path = os.pathsep.join([str(ROOT), str(TESTS)])
     start = time.monotonic()
     done = subprocess.run(
         [

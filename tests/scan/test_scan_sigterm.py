@@ -16,7 +16,7 @@ from support.scan_runs import PROBES
 import sac_fast
 from sac_fast.store import ModelStore, check_store
 
-ROOT = Path(sac_fast.__file__).parents[1]
+ROOT, TESTS = Path(sac_fast.__file__).parents[1], Path(__file__).parents[1]
 # A name that workers keep, though their environment is scrubbed.
 MARK = "SAC_FAST_TEST_OF_SIGNALS"
 MOMENTS, MAX_SECONDS = 20, 5
@@ -24,7 +24,7 @@ GOOD = 20
 
 
 def start(base, store):
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
+    path = os.pathsep.join([str(ROOT), str(TESTS)])
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "sac_fast", "scan", base / "models", "--probes", base / "probes.safetensors"),
