@@ -91,10 +91,7 @@ inline __attribute__((always_inline)) void rank_one(const T* rows, const T* cols
 #endif
   Vector<T> c[SAC_TILE_VECTORS];
 #pragma GCC unroll 8
-  for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
-    c[v] = load<T>(cols + v * Shape<T>::lanes);
-    keep_if_room(c[v]);
-  }
+  for (int v = 0; v < SAC_TILE_VECTORS; ++v) c[v] = load<T>(cols + v * Shape<T>::lanes);
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
     const Vector<T> x = broadcast<T>(rows[r]);
