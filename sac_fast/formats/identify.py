@@ -151,6 +151,23 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
     return handle
 
 
+def open_part(place: Path, limits: Limits, root: Path | None, reason: str, message: str) -> BinaryIO:
+    """As `open_model_file`, of a file that a model needs beside its own.
+
+    The model's own file is there: where this one is missing, the model is at fault, not the folder that it lies in.
+
+    Args:
+        place, limits, root: see `open_model_file`.
+        reason, message: of the refusal where the file is missing.
+    """
+    try:
+        return open_model_file(place, limits, root=root)
+    except ModelRefusedError as error:
+        if error.reason != "missing":
+            raise
+        refuse(reason, message, error)
+
+
 def _check_inside(found: str, root: Path, name: str) -> None:
     if not is_inside(found, root):
         refuse("symlink", f"{name} must lie in {os.fspath(root)!r}, got a link to a file outside of it")
