@@ -1,10 +1,17 @@
-"""`--help` in groups: commands by purpose, options by the group of options that they are of."""
+"""`--help` in groups: commands by purpose, options by the group that they are of; and errors of wrong usage."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+import typer
 import typer.core
+
+from ..io.text import MAX_ERROR, escape_text
+
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]  # of the click that typer brings
 
 #: Commands by purpose, in the order of the help; a command that stands nowhere comes last.
 COMMAND_GROUPS = {
@@ -25,8 +32,26 @@ COMMAND_GROUPS = {
 }
 
 
+@contextlib.contextmanager
+def _short_errors() -> Iterator[None]:
+    """Within it usage errors repeat no value that is longer than the error of a command may be."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = escape_text(error.message, MAX_ERROR)
+        raise
+
+
 class HelpGroup(typer.core.TyperGroup):
-    """Lists its commands by `COMMAND_GROUPS`."""
+    """Lists its commands by `COMMAND_GROUPS`; what it says of wrong usage is as short as other errors."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _short_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _short_errors():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         known = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}

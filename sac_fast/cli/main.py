@@ -23,7 +23,7 @@ import typer
 from typer import Option
 
 from ..errors import SacFastError
-from ..io.text import escape_text
+from ..io.text import MAX_ERROR, escape_text
 from .exit_codes import ERROR
 from .help import HelpCommand, HelpGroup
 
@@ -106,7 +106,7 @@ def main() -> None:
             _end_at_once(end.code)
         raise
     except (SacFastError, ValueError, TypeError, OSError, MemoryError, RuntimeError, ArithmeticError) as error:
-        print(f"sac-fast: {type(error).__name__}: {escape_text(error)}", file=sys.stderr)
+        print(f"sac-fast: {type(error).__name__}: {escape_text(error, MAX_ERROR)}", file=sys.stderr)
         sys.exit(ERROR)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from ..io.files import file_size
 from .hdf5_chunks import FILTERS, check_chunks, fill_values
+from .hdf5_open import open_hdf5
 from .limits import Limits, refuse, refuse_errors
 from .npy import check_output_shape, choose_array, output_dtype
 
@@ -31,8 +32,7 @@ def read_hdf5_outputs(handle: BinaryIO, name: str, limits: Limits, key: str | No
     """
     with (
         refuse_errors(f"{name} must be a sound HDF5 file"),
-        # The same open file by another name, so that it is not another one by now.
-        h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file,
+        open_hdf5(handle, name) as file,
     ):
         found = _find(file, key, name, limits)
         return found, _read(file[found], found, name, limits, file_size(handle))

@@ -11,6 +11,7 @@ from ..io.container import METADATA_KEY
 from ..io.files import StrPath, cannot_read, check_holes, file_size, is_inside, open_regular, path_of
 from . import magic
 from .csv_table import looks_like_csv
+from .hdf5_open import find_superblock
 from .limits import Limits, refuse
 from .onnx_wire import looks_like_onnx
 from .recognised import not_read_kind
@@ -69,7 +70,7 @@ def identify_open(handle: BinaryIO, name: str, limits: Limits) -> str:
         return "tflite"
     if looks_like_onnx(handle):
         return "onnx"
-    if _has_user_block(handle):
+    if find_superblock(handle) is not None:  # after other bytes
         return _hdf5_kind(handle)
     if found := not_read_kind(handle, head) or _json_kind(handle, head, limits):
         return found
@@ -80,17 +81,6 @@ def _hdf5_kind(handle: BinaryIO) -> str:
     from .keras_marks import is_keras_hdf5  # h5py is slow to import
 
     return "keras-h5" if is_keras_hdf5(handle) else "hdf5"
-
-
-def _has_user_block(handle: BinaryIO) -> bool:
-    """Whether an HDF5 file begins after other bytes: its signature is at 512 or at twice that, and so on."""
-    size, place = file_size(handle), 512
-    while place < size:
-        handle.seek(place)
-        if handle.read(len(magic.HDF5)) == magic.HDF5:
-            return True
-        place *= 2
-    return False
 
 
 def _json_kind(handle: BinaryIO, head: bytes, limits: Limits) -> str | None:
@@ -149,6 +139,23 @@ def open_model_file(path: StrPath, limits: Limits, *, root: Path | None = None) 
         handle.close()
         raise
     return handle
+
+
+def open_part(place: Path, limits: Limits, root: Path | None, reason: str, message: str) -> BinaryIO:
+    """As `open_model_file`, of a file that a model needs beside its own.
+
+    The model's own file is there: where this one is missing, the model is at fault, not the folder that it lies in.
+
+    Args:
+        place, limits, root: see `open_model_file`.
+        reason, message: of the refusal where the file is missing.
+    """
+    try:
+        return open_model_file(place, limits, root=root)
+    except ModelRefusedError as error:
+        if error.reason != "missing":
+            raise
+        refuse(reason, message, error)
 
 
 def _check_inside(found: str, root: Path, name: str) -> None:

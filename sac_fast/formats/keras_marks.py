@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-import h5py
-
 from ..errors import ModelRefusedError
+from .hdf5_open import open_hdf5
 from .limits import refuse_errors
 
 _ATTRIBUTES = ("keras_version", "model_config", "layer_names")
@@ -26,7 +25,7 @@ def is_keras_hdf5(handle: BinaryIO) -> bool:
     try:
         with (
             refuse_errors("file must be a sound HDF5 file"),
-            h5py.File(f"/proc/self/fd/{handle.fileno()}", "r", locking=False) as file,
+            open_hdf5(handle, "file") as file,
         ):
             marked = any(name in file.attrs for name in _ATTRIBUTES)  # whether they are there, never their values
             names = set(file) if len(file) <= _MAX_NAMES else set()  # names of links, none of which is followed

@@ -22,6 +22,8 @@ from typing import Any
 _FORMULA = "=+\\-@＝＋－＠"
 _STARTS_FORMULA = re.compile(rf"['\s\"]*[{_FORMULA}]|'")
 _HIDDEN_FORMULA = re.compile(rf"(;['\s\"]*)(?=[{_FORMULA}])")
+#: Characters of an error on a terminal: values that it repeats may have any length.
+MAX_ERROR = 1000
 _MAX_FIGURE_TEXT = 40  # longer ones leave no space for what is drawn
 _MARKDOWN = re.compile(r"[\\`*\[\]|~$!]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|@(?=[\w.-]+\.\w)")
 

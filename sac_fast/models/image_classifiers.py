@@ -22,7 +22,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ModelError, describe_error
-from ..formats.identify import open_model_file
+from ..formats.identify import open_part
 from ..formats.json_text import read_json
 from ..formats.limits import Limits, refuse
 from ..formats.weights.sharded import INDEX
@@ -95,7 +95,8 @@ def read_classifier(weights: Path, root: Path | None, limits: Limits) -> tuple[s
             refuse("no-architecture", f"{name} must describe a whole network, got an adapter beside it ({other})")
     if not weights.name.removesuffix(INDEX).endswith(".safetensors"):
         refuse("no-architecture", f"weights beside {name} must be {WEIGHTS} or its index, got {weights.name!r}")
-    with open_model_file(path, limits, root=root) as handle:
+    message = f"{name} must describe the network of {weights.name!r} (architecture {PREFIX!r}), got no such file"
+    with open_part(path, limits, root, "no-architecture", message) as handle:
         config = read_json(handle, name, limits)
     if found := [key for key in _FORBIDDEN if config.get(key)]:
         refuse("no-architecture", f"{name} must hold numbers of one network, got {', '.join(found)}")

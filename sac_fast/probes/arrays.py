@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ..errors import FileFormatError, ProbeError
 from ..formats.limits import Limits
 from ..io.files import StrPath, check_holes, open_regular
 from ..io.hashing import sha256_stream
+from ..io.lazy import LazyModule
 from .arguments import check_integer
+
+if TYPE_CHECKING:
+    import torch
+else:  # reading probes needs no torch
+    torch = LazyModule("torch")
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]
@@ -108,26 +113,26 @@ def read_hdf5(
     path: StrPath, layout: Layout | None, limit: int | None
 ) -> tuple[AnyArray, AnyArray | None, dict[str, Any]]:
     """``/data`` and, if present, ``/label`` of an HDF5 file, with the file's name and hash."""
-    import h5py  # imported late: slow to import
+    from ..formats.hdf5_open import open_hdf5  # imported late: slow to import
 
     limit = None if limit is None else check_integer("limit", limit, 1)
     name = os.fspath(path)
     with open_regular(path) as handle:
         check_holes(repr(name), handle)
         digest = sha256_stream(handle)
-    try:
-        with h5py.File(path, "r") as file:
-            # Not `"data" in file`, which follows links to other files.
-            if not file.id.links.exists(b"data"):
-                raise ProbeError(f"HDF5 file {name!r} must have the dataset /data, got {sorted(file)[:10]}")
-            images = _read_dataset(file, "data", name, layout, limit)
-            count = file["data"].shape[0]
-            found = file.id.links.exists(b"label")
-            labels = _read_dataset(file, "label", name, None, limit) if found else None
-    except (ProbeError, FileFormatError):
-        raise
-    except Exception as error:  # what h5py and the filters' libraries raise for damaged files is not documented
-        raise FileFormatError(f"{name!r} must be a sound HDF5 file, got {error}") from error
+        try:
+            with open_hdf5(handle, repr(name)) as file:
+                # Not `"data" in file`, which follows links to other files.
+                if not file.id.links.exists(b"data"):
+                    raise ProbeError(f"HDF5 file {name!r} must have the dataset /data, got {sorted(file)[:10]}")
+                images = _read_dataset(file, "data", name, layout, limit)
+                count = file["data"].shape[0]
+                found = file.id.links.exists(b"label")
+                labels = _read_dataset(file, "label", name, None, limit) if found else None
+        except (ProbeError, FileFormatError):
+            raise
+        except Exception as error:  # what h5py and the filters' libraries raise for damaged files is not documented
+            raise FileFormatError(f"{name!r} must be a sound HDF5 file, got {error}") from error
     source: dict[str, Any] = {"type": "hdf5", "name": os.path.basename(name), "sha256": digest}
     if len(images) < count:
         source["drawn"] = {"of": count, "seed": None}

@@ -9,9 +9,11 @@ set back when the last one is done.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -136,15 +138,33 @@ def _size_of(handle: IO[bytes]) -> int:
 _lock = threading.Lock()
 _readers = 0
 _lenient = False
+_tiff_errors: int | None = None
+
+
+@functools.cache
+def _tiff_setter() -> Callable[[int | None], int | None] | None:
+    """What sets the function that Pillow's libtiff calls for errors; None: Pillow has none, or one that is hidden."""
+    try:
+        setter = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+    except (OSError, AttributeError):
+        return None
+    setter.argtypes, setter.restype = (ctypes.c_void_p,), ctypes.c_void_p
+    return setter
 
 
 @contextlib.contextmanager
 def _strict() -> Iterator[None]:
-    """Make truncated files errors, whatever the setting of the process, until the last thread has read its image."""
-    global _readers, _lenient
+    """Until the last thread has read its image: truncated files are errors, and libtiff prints nothing.
+
+    What libtiff says of a damaged file goes to stderr past Python; Pillow raises an error all the same.
+    """
+    global _readers, _lenient, _tiff_errors
+    set_tiff_errors = _tiff_setter()
     with _lock:
         if _readers == 0:
             _lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+            if set_tiff_errors is not None:
+                _tiff_errors = set_tiff_errors(None)
         _readers += 1
     try:
         yield
@@ -153,3 +173,5 @@ def _strict() -> Iterator[None]:
             _readers -= 1
             if _readers == 0:
                 ImageFile.LOAD_TRUNCATED_IMAGES = _lenient
+                if set_tiff_errors is not None:
+                    set_tiff_errors(_tiff_errors)

@@ -254,6 +254,9 @@ def load_case(folder: StrPath) -> Case:
         roles = [model.role for model in models]
         require(set(roles) <= set(_ROLES), f"roles must be of {', '.join(_ROLES)}", sorted({*roles} - {*_ROLES}))
         require(roles.count(SOURCE) == 1, "there must be one source", roles.count(SOURCE))
+        # one large file under a million names would cost a million times as much
+        own = len({model.file for model in models}) == len(models)
+        require(own, "models must have a fingerprint each", "one of several")
         names = [model.name for model in models if model.role == SUSPECTS]
         require(len(set(names)) == len(names), "suspects must have different names", names)
         judged = [name for test in content["tests"] for name in test["suspects"]]

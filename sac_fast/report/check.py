@@ -16,6 +16,7 @@ from ..io.files import Holes, StrPath, file_size, open_regular, read_regular
 from ..io.hashing import hash_json, sha256_stream
 from ..io.version import package_version
 from .case import Case, load_case
+from .cost import MAX_PRODUCTS, count_products
 from .document import make_document
 from .files import MAX_JSON_BYTES, PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, to_text
 from .page import make_page
@@ -62,12 +63,14 @@ class ReportCheck:
         return {**fields, "folder": str(self.folder), **lists, "sound": self.sound}
 
 
-def check_report(folder: StrPath, *, key: StrPath | None = None) -> ReportCheck:
+def check_report(folder: StrPath, *, key: StrPath | None = None, max_products: float = MAX_PRODUCTS) -> ReportCheck:
     """Compare all files with their hashes, compute every number from the fingerprints, verify the signature.
 
     Args:
         folder: of `write_report`; it may be untrusted.
         key: PEM file of the public key by which the report must be signed. It is never taken from the report.
+        max_products: a report whose distances take more products of two numbers is not computed again, which is a
+            finding.
 
     Returns:
         What was found. Without a key a sound report is consistent with itself, and nothing is known of who made it.
@@ -87,6 +90,9 @@ def check_report(folder: StrPath, *, key: StrPath | None = None) -> ReportCheck:
     numbers = 0
     if not findings:
         try:
+            if (products := count_products(case)) > max_products:
+                found = f"its distances take {products:.1e} products or more, allowed are {max_products:.0e}"
+                raise FileFormatError(f"{found} (--no-limit computes them all the same)")
             numbers = sum(1 for test in case.content["tests"] for _ in _numbers(test["verdicts"]))
             findings += _wrong_numbers(case)
             findings += _wrong_report(case, notes)

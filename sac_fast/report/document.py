@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from ..errors import FileFormatError, require
 from ..io.hashing import sha256_file
 from .case import INDEPENDENTS, Case, Model
+from .schema import check_schema
 
 REPORT_SCHEMA = "sac_fast.report/1"
 SCHEMA_FILE = Path(__file__).parent / "report.schema.json"
@@ -19,7 +22,7 @@ def make_document(case: Case) -> dict[str, Any]:
     """The report on a case as JSON values, in the form of `SCHEMA_FILE`.
 
     Raises:
-        FileFormatError: evidence that is missing or damaged, or verdicts without a field.
+        FileFormatError: evidence that is missing or damaged, or verdicts of another form.
     """
     evidence = [_describe(case, model) for model in case.models]
     kinds = [row["kind"] or "undeclared" for row in evidence if row["role"] == INDEPENDENTS]
@@ -44,9 +47,17 @@ def make_document(case: Case) -> dict[str, Any]:
             "evidence": evidence,
             "files": {file.relative_to(case.folder).as_posix(): sha256_file(file) for file in _others(case)},
         }
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise FileFormatError(f"verdicts.json must hold verdicts of sac_fast, got {error!r}") from error
+        check_schema(report, _schema(), "report")
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        found_error = str(error) if isinstance(error, ValueError) else repr(error)
+        raise FileFormatError(f"verdicts.json must hold verdicts of sac_fast, got: {found_error}") from error
     return report
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
+    return schema
 
 
 def _others(case: Case) -> Iterator[Path]:

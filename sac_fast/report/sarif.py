@@ -76,7 +76,7 @@ def _result(
     rule: str, kind: str, level: str, text: str, name: str, path: str, properties: Mapping[str, Any]
 ) -> dict[str, Any]:
     # names and reasons are untrusted; a relative reference may hold no character that is not escaped
-    place = {"physicalLocation": {"artifactLocation": {"uri": quote(path)}}}
+    place = {"physicalLocation": {"artifactLocation": {"uri": quote(path, errors="surrogatepass")}}}
     return {
         "ruleId": rule,
         "kind": kind,

@@ -40,7 +40,7 @@ def covers(fp: Fingerprint, rows: Sequence[int] | None) -> bool:
     own = rows_of(fp)
     if rows is None:
         return own is None
-    return set(rows) <= set(range(len(fp)) if own is None else own)
+    return max(rows, default=-1) < len(fp) if own is None else set(rows) <= set(own)
 
 
 def restrict_fingerprint(fp: Fingerprint, rows: Sequence[int]) -> Fingerprint:

@@ -185,3 +185,39 @@ def test_names_of_what_is_written_are_printed_escaped(made, run):
     code, out, err = run("audit", f"{name}.toml", "--init", "--source-model", "m.onnx", "--probe-images", "images")
     assert (code, "\x1b" in out + err) == (0, False)
     assert out.startswith("\\x1b[31m\\nx.toml: look at it, then type: sac-fast audit ")
+
+
+LONG = "a" * 2500 + "\x1b" + "z" * 2500
+SHORT = "a" * 500 + "…" + "z" * 499
+
+
+def test_an_error_repeats_no_long_value_whole(run, monkeypatch):
+    def fails():
+        raise ValueError(LONG)
+
+    monkeypatch.setattr(info, "installation", fails)
+    assert run("info") == (1, "", f"sac-fast: ValueError: {SHORT}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (LONG,),
+        ("info", LONG),
+        ("info", f"--{LONG}"),
+        ("bench", LONG),
+        ("testbed", LONG),
+        ("siblings", "draw", LONG),
+        ("verify", LONG, "x"),
+        ("scan", "x", "--probes", LONG),
+        ("weights", LONG, "a"),
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"),
+)
+def test_wrong_usage_repeats_no_long_value_whole(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    last = err.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "aaaa…zzzz" in last
+    assert len(last) < 1100

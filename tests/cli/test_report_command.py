@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 ARGUMENTS = ("verify", "0.safetensors", "1.safetensors", "--null", "null")
 
 
-def test_verify_writes_a_report_that_holds(made, run):
+def test_verify_writes_a_report_that_holds(made, run, monkeypatch):
     code, out, err = run(
         *ARGUMENTS, "--alpha", "0.2", "--metric", "pearson", "--report", "out",
         "--source-weights", "weights0.safetensors", "--suspect-weights", "weights1.safetensors",
@@ -40,6 +40,12 @@ def test_verify_writes_a_report_that_holds(made, run):
         0,
         [f"out/{name}" for name in ("report.json", "report.html", "SHA256SUMS")],
     )
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sac_fast.report.check.count_products", lambda case: 1e20)  # as if it had millions of probes
+        code, out, _ = run("report", "check", "out")
+        assert (code, "its distances take 1.0e+20 products" in " ".join(out.split())) == (5, True)
+        assert run("report", "check", "out", "--no-limit")[0] == 0
 
     (made / "out" / "report.html").write_text("nothing")
     code, out, _ = run("report", "check", "out", "--json")

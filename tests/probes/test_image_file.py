@@ -243,3 +243,27 @@ def test_threads_leave_the_process_as_it_was(tmp_path, monkeypatch):
     assert [len(found[name]) for name in ("a", "b")] == [20, 20]
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
     assert warnings.filters == filters
+
+
+@pytest.mark.skipif(not HAS_LIBTIFF, reason="Pillow has no libtiff")
+def test_damaged_images_print_nothing(tmp_path, capfd):
+    """What libtiff says of them goes past Python to stderr, where it would run into lines of ours."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)).save(path, compression="tiff_adobe_deflate")
+    content = bytearray(path.read_bytes())
+    content[200:260] = bytes(60)
+    path.write_bytes(content)
+
+    def say():
+        with pytest.raises(OSError, match="decoder error"), Image.open(path) as image:
+            image.load()
+        return capfd.readouterr().err
+
+    assert "ZIPDecode" in say()
+    with path.open("rb") as first, path.open("rb") as second, image_file.open_image(first) as image:
+        with image_file.open_image(second):  # as another thread would, which ends before
+            pass
+        with pytest.raises(OSError, match="decoder error"):
+            image.load()
+    assert capfd.readouterr() == ("", "")
+    assert "ZIPDecode" in say()  # what others have Pillow read is as it was

@@ -5,10 +5,13 @@ import os
 import shutil
 
 import pytest
+import torch
 from support.bounded import bounded
-from support.report_cases import pool_case
+from support.report_cases import pool_case, sibling_case
 
-from sac_fast.report import check_report, write_report
+from sac_fast import Fingerprint
+from sac_fast.report import check_report, load_case, write_report
+from sac_fast.report.cost import count_products
 from sac_fast.report.files import to_text, write_sums
 
 
@@ -90,6 +93,10 @@ def changed(report, change):
         (lambda case, test: test.update(rows=[10**30]), "cannot be computed again"),
         (lambda case, test: test.update(alpha=10**400), "cannot be computed again: TypeError"),
         (lambda case, test: test["verdicts"].update(alpha=10**400), "cannot be computed again: OverflowError"),
+        (
+            lambda case, test: case["models"][3].update(fingerprint=case["models"][4]["fingerprint"]),
+            "models must have a fingerprint each, got 'one of several'",
+        ),
         (lambda case, test: case.update(tests=[None]), "must be the verdicts of a case"),
         (lambda case, test: case.update(versions=[]), "cannot be computed again: AttributeError"),
         (lambda case, test: case.update(tests={"a": test}), "must be the verdicts of a case"),
@@ -106,6 +113,45 @@ def test_a_protocol_that_is_too_deep_is_a_finding(report):
     seal(report)
     (found,) = findings(report)
     assert "the verdicts cannot be computed again: ModelRefusedError: protocol.json must be sound JSON" in found
+
+
+def grown(report, probes):
+    """The report with as many probes as a forger likes, and hashes that fit."""
+    outputs = torch.arange(2.0 * probes).reshape(-1, 2) % 1013
+    for path in report.glob("fingerprints/*/*.safetensors"):
+        Fingerprint(outputs, Fingerprint.load(path).provenance).save(path)
+    seal(report)
+
+
+def test_millions_of_probes_are_not_compared(report):
+    """n² products a model, hours: told from the sizes, before the first of them."""
+    grown(report, 700_000)
+    (found,) = findings(report, sum(path.stat().st_size for path in report.glob("fingerprints/*/*")), seconds=15)
+    assert "its distances take 1.2e+13 products or more, allowed are 1e+13 (--no-limit" in found
+
+
+def test_what_may_be_computed_again_is_an_argument(report):
+    assert check_report(report, max_products=10**8).findings == (
+        "the verdicts cannot be computed again: FileFormatError: its distances take 1.2e+08 products or more, "
+        "allowed are 1e+08 (--no-limit computes them all the same)",
+    )
+    assert check_report(report, max_products=10**9).sound
+
+
+def test_products_of_tests(report, tmp_path):
+    case = load_case(report)  # 12 models, 60 probes, 5 outputs
+    assert count_products(case) == 12 * (10**7 + 60**2 * 5)
+    case.content["tests"][0]["rows"] = [1, 4]
+    assert count_products(case) == 12 * (10**7 + 2**2 * 5)
+    case.content["tests"] *= 3
+    assert count_products(case) == 3 * 12 * (10**7 + 2**2 * 5)
+    siblings = load_case(sibling_case(tmp_path / "siblings"))  # 19, the source and two suspects
+    assert count_products(siblings) == 19**2 * 10**7 + 22 * (10**7 + 60**2 * 5)
+    # a suspect that answered other probes than the others is compared with all of them anew
+    path = siblings.of_role("suspects")[0].file
+    fp = Fingerprint.load(path)
+    Fingerprint(fp.outputs[:50], {**fp.provenance, "probe_rows": list(range(50))}).save(path)
+    assert count_products(siblings) == 2 * (19**2 * 10**7 + 22 * 10**7 + 21 * 60**2 * 5 + 50**2 * 5)
 
 
 def test_a_page_of_another_length_is_not_read(report):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ...io.files import file_size
 from ..hdf5 import check_dataset
 from ..hdf5_chunks import fill_values
+from ..hdf5_open import open_hdf5
 from ..limits import Limits, refuse, refuse_errors
 from ..zip_layout import STORED, read_entries
 from .state_dict import StoredArray
@@ -43,14 +44,11 @@ def hdf5_arrays(
     Raises:
         ModelRefusedError: links, other files, filters that need plug-ins, values that are declared but not stored.
     """
-    source: Any = f"/proc/self/fd/{handle.fileno()}"  # the same open file by another name
-    if archive:
-        source = _Part(handle, *_place_inside(handle, name, limits))
+    source = _Part(handle, *_place_inside(handle, name, limits)) if archive else handle
     arrays: dict[str, StoredArray] = {}
     file_bytes, total = file_size(handle), 0
     with refuse_errors(f"{name} must be a sound HDF5 file"):
-        options = {} if archive else {"locking": False}
-        file = resources.enter_context(h5py.File(source, "r", **options))
+        file = resources.enter_context(open_hdf5(source, name))
         for key, dataset in _datasets(file, name, limits):
             if dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 8 or dataset.shape is None:
                 continue

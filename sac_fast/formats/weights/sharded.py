@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...errors import ModelRefusedError
-from ..identify import identify_open, open_model_file
+from ..identify import identify_open, open_model_file, open_part
 from ..json_text import read_json
 from ..limits import Limits, refuse
 
@@ -81,7 +81,8 @@ def sharded_arrays(
     found: dict[str, tuple[str, StoredArray]] = {}
     for location in dict.fromkeys(said.values()):
         place = path.parent / location
-        shard = resources.enter_context(_open_part(place, name, limits, root))
+        message = f"{name} must come with its parts, got no {place.name!r} beside it"
+        shard = resources.enter_context(open_part(place, limits, root, "external-data", message))
         for key, array in _arrays(shard, repr(str(place)), limits, as_data).items():
             if said.get(key) != location:
                 refuse("malformed", f"{name} must name every array of its files, got {key[:80]!r} in {location!r} too")
@@ -90,16 +91,6 @@ def sharded_arrays(
     if missing is not None:
         refuse("truncated", f"{name} must name arrays that are there, got {missing[:80]!r} in none of its files")
     return {key: found[key][1] for key in said}
-
-
-def _open_part(place: Path, name: str, limits: Limits, root: Path | None) -> BinaryIO:
-    try:
-        return open_model_file(place, limits, root=root)
-    except ModelRefusedError as error:
-        if error.reason != "missing":
-            raise
-        # The index itself is there: what is missing is a part of the model, not the folder that it lies in.
-        refuse("external-data", f"{name} must come with its parts, got no {place.name!r} beside it", error)
 
 
 def _arrays(handle: BinaryIO, name: str, limits: Limits, as_data: bool) -> dict[str, StoredArray]:

@@ -164,4 +164,4 @@ def format_log10_p(log10_p: float | None) -> str:
     """A p-value that may be too small for a float; nothing for None."""
     if log10_p is None:
         return ""
-    return f"{10**log10_p:.3g}" if log10_p > -4 else f"1e{log10_p:.0f}"
+    return f"{10.0**log10_p:.3g}" if log10_p > -4 else f"1e{log10_p:.0f}"
