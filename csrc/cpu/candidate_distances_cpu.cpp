@@ -9,8 +9,8 @@ void distances_of(const std::vector<MatrixView>& models, const std::vector<Matri
                   double sigma, const std::int64_t* offsets, const std::int64_t* candidates, const CpuOptions& options,
                   double* distances) {
   const auto pack = [&](const std::vector<MatrixView>& some, const char* name) {
-    return pack_models<T>(some, 0, static_cast<std::int64_t>(some.size()), name, metric, sigma,
-                          kernels_of<T>(options.instruction_set).width, options.threads, options);
+    return pack_models<T>(some, 0, static_cast<std::int64_t>(some.size()), name, metric, sigma, options.threads,
+                          options);
   };
   const auto packed = pack(models, "models");
   std::vector<std::unique_ptr<PackedModel<T>>> asked;

@@ -25,7 +25,7 @@ double distance(const MatrixView& a, const MatrixView& b, Metric metric, double 
   const std::int64_t n = a.rows;
   const double lines = static_cast<double>(a.cols + b.cols);
   const int threads = useful_threads(static_cast<double>(n) * static_cast<double>(n) * lines, options.threads);
-  const PackedPair<T> packed(a, b, metric, sigma, kernels.width, threads, options);
+  const PackedPair<T> packed(a, b, metric, sigma, kernels, threads, options);
   if (packed.identical()) return 0.0;
 
   const auto kernel = metric == Metric::rbf ? kernels.pair_rbf : kernels.pair_dot;

@@ -75,7 +75,7 @@ void weighted(const MatrixView& a, const MatrixView& b, const double* weights, s
   const std::int64_t n = a.rows, width = kernels.width, tile = kernels.replicate_tile;
   const double lines = static_cast<double>(a.cols + b.cols + replicates);
   const int threads = useful_threads(static_cast<double>(n) * static_cast<double>(n) * lines, options.threads);
-  const PackedPair<T> packed(a, b, metric, sigma, kernels.width, threads, options);
+  const PackedPair<T> packed(a, b, metric, sigma, kernels, threads, options);
   std::fill(distances, distances + replicates, 0.0);
   if (packed.identical()) return;
 

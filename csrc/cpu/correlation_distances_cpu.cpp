@@ -12,7 +12,7 @@ namespace {
 // Bytes of packed suspects in memory at a time, and panels along one side of a task, whose blocks of the source stay in
 // the cache.
 constexpr std::int64_t kPackedBytes = 64 << 20;
-constexpr std::int64_t kGroupPanels = 4;
+constexpr std::int64_t kGroupPanels = 6;
 
 // Visits the blocks (p, q), p ≤ q, of a task's square of panels.
 template <typename Visit>
@@ -27,7 +27,8 @@ template <typename T>
 void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspects, Metric metric, double sigma,
                   const CpuOptions& options, double* distances) {
   const KernelsOf<T>& kernels = kernels_of<T>(options.instruction_set);
-  const auto block = metric == Metric::rbf ? kernels.block_rbf : kernels.block_dot;
+  const auto values = metric == Metric::rbf ? kernels.block_rbf : kernels.block_dot;
+  const auto apart = metric == Metric::rbf ? kernels.block_distance_rbf : kernels.block_distance_dot;
   const std::int64_t n = source.rows, block_size = static_cast<std::int64_t>(kernels.width) * kernels.width;
   const auto count = static_cast<std::int64_t>(suspects.size());
   double columns = static_cast<double>(source.cols);
@@ -35,7 +36,7 @@ void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspe
   const double flops = static_cast<double>(n) * static_cast<double>(n) * columns;
   const int threads = useful_threads(flops, options.threads);
 
-  PackedModel<T> packed_source(source, metric, sigma, kernels.width);
+  PackedModel<T> packed_source(source, metric, sigma, kernels);
   if (const std::int64_t bad = packed_source.pack_all(); bad >= 0) throw not_finite("source", bad);
   const std::int64_t panels = packed_source.panels();
   const std::int64_t groups = ceil_div(panels, kGroupPanels), tasks = triangle_size(groups);
@@ -46,24 +47,29 @@ void distances_of(const MatrixView& source, const std::vector<MatrixView>& suspe
       bytes += PackedModel<T>::bytes(suspects[static_cast<std::size_t>(last)], kernels.width);
       ++last;
     } while (last < count && bytes < kPackedBytes);
-    const auto packed =
-        pack_models<T>(suspects, first, last, "suspects", metric, sigma, kernels.width, threads, options);
+    const auto packed = pack_models<T>(suspects, first, last, "suspects", metric, sigma, threads, options);
     const std::int64_t held = last - first;
     std::vector<double> sums(static_cast<std::size_t>(tasks * held));
     parallel_for(tasks, threads, options, [&](std::int64_t t) {
       const TriangleTile tile = triangle_tile(t, groups);
-      AlignedBuffer<T> source_blocks(kGroupPanels * kGroupPanels * block_size), suspect_block(block_size);
+      AlignedBuffer<T> source_blocks(kGroupPanels * kGroupPanels * block_size);
       T* next = source_blocks.data();
       for_each_block(tile, panels, [&](std::int64_t p, std::int64_t q) {
-        block(packed_source.view(), p, q, next);
+        values(packed_source.view(), p, q, next);
         next += block_size;
       });
       for (std::int64_t s = 0; s < held; ++s) {
         const T* known = source_blocks.data();
         double sum = 0;
+        // the panels of the next suspect, a share of each with every block that needs it
+        const PackedModelView<T> next = packed[std::min(s + 1, held - 1)]->view();
+        const std::int64_t panel = next.k * kernels.width;
+        const std::int64_t share = s + 1 < held ? panel / kGroupPanels : 0;
         for_each_block(tile, panels, [&](std::int64_t p, std::int64_t q) {
-          block(packed[s]->view(), p, q, suspect_block.data());
-          sum += (p == q ? 1.0 : 2.0) * kernels.abs_difference(known, suspect_block.data(), block_size);
+          const ReadSoon soon{next.lines + p * panel + q % kGroupPanels * share,
+                              next.lines + q * panel + p % kGroupPanels * share,
+                              share * static_cast<std::int64_t>(sizeof(T)) / 64};
+          sum += (p == q ? 1.0 : 2.0) * apart(packed[s]->view(), p, q, known, soon);
           known += block_size;
         });
         sums[t * held + s] = sum;

@@ -14,7 +14,7 @@ void vector_of(const MatrixView& outputs, Metric metric, double sigma, const Cpu
   const KernelsOf<T>& kernels = kernels_of<T>(options.instruction_set);
   const auto block_values = metric == Metric::rbf ? kernels.block_rbf : kernels.block_dot;
   const std::int64_t n = outputs.rows, width = kernels.width;
-  PackedModel<T> packed(outputs, metric, sigma, kernels.width);
+  PackedModel<T> packed(outputs, metric, sigma, kernels);
   if (const std::int64_t bad = packed.pack_all(); bad >= 0) throw not_finite("outputs", bad);
   const double entries = static_cast<double>(n) * static_cast<double>(n) / 2;
   const int threads = std::max(1, static_cast<int>(std::min<double>(options.threads, entries / kEntriesPerThread)));

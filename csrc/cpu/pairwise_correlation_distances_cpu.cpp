@@ -32,7 +32,7 @@ class Pairwise {
         m_(static_cast<std::int64_t>(models.size())),
         padded_(round_up(m_, kModelTile)),
         sums_(static_cast<std::size_t>(padded_ * padded_)) {
-    packed_ = pack_models<T>(models, 0, m_, "models", metric, sigma, kernels_.width, options.threads, options);
+    packed_ = pack_models<T>(models, 0, m_, "models", metric, sigma, options.threads, options);
     const std::int64_t panels = packed_[0]->panels();
     const std::int64_t wanted =
         std::min(kMaxStageEntries, kStageBytes / (padded_ * static_cast<std::int64_t>(sizeof(T))));

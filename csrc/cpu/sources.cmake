@@ -13,8 +13,8 @@ set(SAC_CPU_SOURCES
   csrc/cpu/kernels/correlation_portable.cpp
   csrc/cpu/nearest_models_cpu.cpp
   csrc/cpu/detail/correlation_gradient.cpp
-  csrc/cpu/detail/normalise_row.cpp
   csrc/cpu/detail/packing.cpp
+  csrc/cpu/detail/widen_row.cpp
   csrc/cpu/detail/worker_pool.cpp
   csrc/cpu/pairwise_correlation_distances_cpu.cpp)
 

@@ -249,8 +249,8 @@ def _open(
     model: str, options: ModelOptions, arguments: dict[str, Any], output: str | int | None, table: TableFormat
 ) -> tuple[OpenedModel | torch.nn.Module, str | None]:
     from ..models import ModelEntry, open_model
-    from ..models.architectures import split_architecture
     from ..models.code_path import allow_code_in
+    from ..models.entry import split_architecture
     from ..models.own_weights import load_without_weights
 
     file = Path(model)

@@ -45,7 +45,7 @@ class ModelOptions:
         """The models that the options name; a wrong one is a wrong use of the command."""
         from ..attacks import ATTACKS
         from ..labelled_zoo.plan import Architecture
-        from ..models.architectures import split_architecture
+        from ..models.entry import split_architecture
         from ..simulation import SimulationModels
 
         chosen = None if self.attacks == "all" else [name.strip() for name in self.attacks.split(",") if name.strip()]

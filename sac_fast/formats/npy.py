@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import torch
 
+from ..io.lazy import LazyModule
 from .limits import Limits, refuse, refuse_errors
+
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
 
 _CHUNK_BYTES = 1 << 20
 _WEIGHTS = re.compile(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:  # what runs no network starts without its two seconds
     torch = LazyModule("torch")
 
-_DTYPES = {row.safetensors: row.name for row in STORED_DTYPES if row.safetensors}
+_DTYPES = {row.safetensors: row for row in STORED_DTYPES if row.safetensors}
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _SPACE = " \t\n\r"
 _SPACES = re.compile(f"[{_SPACE}]*")
@@ -34,9 +34,12 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor as the header describes it; ``start`` and ``stop`` count from the first byte of the data."""
+    """One tensor as the header describes it; ``start`` and ``stop`` count from the first byte of the data.
 
-    dtype: torch.dtype
+    ``dtype`` is its name in torch.
+    """
+
+    dtype: str
     shape: tuple[int, ...]
     start: int
     stop: int
@@ -91,7 +94,7 @@ def read_tensors(handle: BinaryIO, name: str, header: Header) -> dict[str, torch
     """Read the tensors that a checked header describes, each into memory of its own."""
     tensors = {}
     for key, stored in header.tensors.items():
-        tensors[key] = torch.empty(stored.shape, dtype=stored.dtype)
+        tensors[key] = torch.empty(stored.shape, dtype=getattr(torch, stored.dtype))
         view = tensors[key].reshape(-1).view(torch.uint8).numpy()
         handle.seek(header.data_start + stored.start)
         if handle.readinto(view.data) != view.size:  # type: ignore[attr-defined]
@@ -183,17 +186,17 @@ class _Parser:
             refuse("not-dense", f"{self.name} must hold dtypes that torch has, got {dtype!r} at {key!r}")
         if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > MAX_DIMENSIONS:
             self._wrong(f"tensor {key!r} of shape {shape} at bytes {offsets}")
-        stored: torch.dtype = getattr(torch, _DTYPES[dtype])
-        size = math.prod(shape) * stored.itemsize
+        stored = _DTYPES[dtype]
+        size = math.prod(shape) * stored.item_bytes
         # Exact whole numbers: a product that overflows 64 bits elsewhere is only a large one here.
         self.total += size
         self.limits.check_tensor(self.name, key, size, self.total)
         if offsets[1] - offsets[0] != size:
             self._wrong(f"tensor {key!r} of {size:,} bytes at bytes {offsets}")
         # A side of 0 leaves no bytes, but torch counts the strides of the others all the same.
-        if math.prod(max(1, side) for side in shape) * stored.itemsize >= 1 << 63:
+        if math.prod(max(1, side) for side in shape) * stored.item_bytes >= 1 << 63:
             self._wrong(f"tensor {key!r} of shape {shape}")
-        return StoredTensor(stored, tuple(shape), *offsets)
+        return StoredTensor(stored.name, tuple(shape), *offsets)
 
     def _string(self) -> str:
         if self._peek() != '"':

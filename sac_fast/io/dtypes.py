@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -11,6 +12,12 @@ class StoredDtype(NamedTuple):
     name: str
     safetensors: str | None
     storage: str | None
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one value, which its name says in bits."""
+        bits = re.search("[0-9]+", self.name)
+        return 1 if bits is None else int(bits[0]) // 8
 
 
 STORED_DTYPES = (

@@ -17,7 +17,7 @@ from torch import nn
 from ..errors import ModelError, describe_error
 from ..formats.limits import Limits, refuse
 from ..formats.weights.states import StoredState
-from .entry import ModelEntry
+from .entry import ModelEntry, split_architecture
 from .fitting import ExpectedState, Fit, Misfit, check_digests, choose_fit, fit_states, views_of, without_values
 from .image_classifiers import PREFIX, build_classifier, read_classifier, under_own_names
 
@@ -100,22 +100,6 @@ def build_architecture(spec: str, kwargs: Mapping[str, Any] | None = None) -> nn
     if "/" in name or ":" in name:
         raise ModelError(f'architecture must be named as "timm:NAME" without a hub in it, got {spec!r}')
     return _call(spec, functools.partial(timm.create_model, name), arguments)
-
-
-def split_architecture(text: str) -> tuple[str, dict[str, Any]]:
-    """Read ``'package.module:callable {"classes": 10}'``: a spec and, after a space, its keyword arguments as JSON.
-
-    Raises:
-        ModelError: the arguments are no JSON object.
-    """
-    spec, _, arguments = text.strip().partition(" ")
-    try:
-        kwargs = json.loads(arguments.strip() or "{}")
-    except (ValueError, RecursionError):
-        kwargs = None
-    if not isinstance(kwargs, dict):
-        raise ModelError(f"arguments of architecture {spec!r} must be a JSON object, got {arguments!r}")
-    return spec, kwargs
 
 
 @dataclass(frozen=True)

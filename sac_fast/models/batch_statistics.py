@@ -46,7 +46,8 @@ class BatchStatistics:
         dtype = torch.float64 if inputs.dtype == torch.float64 else torch.float32
         away = inputs.detach().to(dtype) - kept.to(dtype).reshape(1, -1, *[1] * (inputs.ndim - 2))
         axes = [0, *range(2, inputs.ndim)]
-        total, squares = away.sum(axes).double(), away.square().sum(axes).double()
+        total = away.sum(axes).double()
+        squares = away.square_().sum(axes).double()
         self._rows += len(inputs)
         self._count += inputs.numel() // inputs.shape[1]
         self._sum = total if self._sum is None else self._sum + total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,3 +103,19 @@ class ModelEntry:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         path = self.__dict__["path"] = Path(text)
         return path
+
+
+def split_architecture(text: str) -> tuple[str, dict[str, Any]]:
+    """Read ``'package.module:callable {"classes": 10}'``: a spec and, after a space, its keyword arguments as JSON.
+
+    Raises:
+        ModelError: the arguments are no JSON object.
+    """
+    spec, _, arguments = text.strip().partition(" ")
+    try:
+        kwargs = json.loads(arguments.strip() or "{}")
+    except (ValueError, RecursionError):
+        kwargs = None
+    if not isinstance(kwargs, dict):
+        raise ModelError(f"arguments of architecture {spec!r} must be a JSON object, got {arguments!r}")
+    return spec, kwargs

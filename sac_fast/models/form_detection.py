@@ -6,14 +6,10 @@ import torch
 from torch import Tensor
 
 from ..ops.arguments import check_choice, finite_rows
+from .plain_forms import LOG_TOLERANCE, OUTPUT_FORMS
 
-#: Forms of a classifier's outputs, the strongest first, then the two that are compared with themselves only.
-OUTPUT_FORMS = ("logits", "log-probabilities", "probabilities", "top-k", "labels", "similarities", "embeddings")
-#: Forms of a classifier's outputs, the strongest first.
-CLASSIFIER_FORMS = OUTPUT_FORMS[:5]
 # float16 keeps 11 bits: a sum of rounded probabilities is off by at most 2⁻¹¹.
 _SUM_TOLERANCE = 2e-3
-_LOG_TOLERANCE = 1e-2
 _UNIT_TOLERANCE = 1e-3
 _MAX_DECIMALS = 4
 # Every form but logits is a property of all rows: a few rows show that most models have none of them.
@@ -130,7 +126,7 @@ def _detect(rows: Tensor) -> str:
         found = _detect_probabilities(rows / 100 if percentages else rows)
         if found is not None:
             return found
-    if high <= _LOG_TOLERANCE and bool((torch.logsumexp(rows, dim=1).abs() <= _LOG_TOLERANCE).all()):
+    if high <= LOG_TOLERANCE and bool((torch.logsumexp(rows, dim=1).abs() <= LOG_TOLERANCE).all()):
         return "log-probabilities"
     if max(-low, high) <= 1 + _UNIT_TOLERANCE:
         unit = bool(((rows.square().sum(dim=1) - 1).abs() <= _UNIT_TOLERANCE).all())

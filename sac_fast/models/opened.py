@@ -81,7 +81,7 @@ def open_model(entry: ModelEntry, *, limits: Limits | None = None, architectures
             that you trust.
         limits: caps, checked before memory is taken; None: ``Limits()``.
         architectures: registered ones, of which the one that fits is taken for weights without an architecture; see
-            `sac_fast.models.architectures.split_architecture`.
+            `sac_fast.models.entry.split_architecture`.
 
     Returns:
         The model, ready to run.

@@ -21,14 +21,13 @@ from torch import Tensor
 from ..ops.arguments import check_choice
 from ..ops.reference import normalised_rows
 from .form_detection import (
-    CLASSIFIER_FORMS,
-    OUTPUT_FORMS,
     check_output_form,
     decimals_of,
     detect_output_form,
     is_percentages,
     real_rows,
 )
+from .plain_forms import CLASSIFIER_FORMS, OUTPUT_FORMS, reason_of_ties
 
 __all__ = [
     "CLASSIFIER_FORMS",
@@ -246,34 +245,6 @@ def notes_of(outputs: Tensor, form: str, *, rows: int | None = None) -> list[str
     take = torch.arange(n) if rows is None or rows >= n else torch.arange(rows) * n // rows
     reason = check_informative(outputs[take], form) if n > 2 else None
     return [f"the outputs are no evidence: {reason}"] if reason else []
-
-
-def reason_of_ties(rows: Tensor, metric: str) -> str | None:
-    """Why correlations of rows say nothing at all, whatever the other model: all are equal, or signs of one column.
-
-    `check_informative` is the rule of tests, which need more than that.
-
-    Args:
-        rows: (n, k) as scores take them, see `score_rows`.
-        metric: of the correlations.
-
-    Returns:
-        The reason in a few words, to follow the name of the model; or None.
-
-    Example::
-
-        >>> import torch
-        >>> reason_of_ties(torch.tensor([[1.0], [-2.0], [3.0]]), "cosine")
-        'outputs of one column have correlations of ±1 or 0 only'
-        >>> reason_of_ties(torch.tensor([[1.0, 0.0], [0.5, 2.0]]), "cosine")
-    """
-    if rows.shape[1] == 1:
-        return "outputs of one column have correlations of ±1 or 0 only"
-    if metric in ("pearson", "spearman") and bool((rows == rows[:, :1]).all()):
-        return "the values of each row are equal"
-    if bool((rows == rows[:1]).all()):
-        return "all rows are equal"
-    return None
 
 
 def _one_hot(rows: Tensor, classes: int | None) -> Tensor:

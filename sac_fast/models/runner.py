@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import itertools
 import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +133,8 @@ def _run(model: Model, batches: Iterator[Inputs], output: int | str | None, chec
     few: Inputs | None = None
     with evaluating(model), torch.inference_mode():
         for inputs in batches:
-            few = inputs[:ASKED].clone() if few is None else few
+            if check_axis and few is None:
+                few = inputs[:ASKED].clone()
             sizes.add(len(inputs))
             where = f"probes {start} to {start + len(inputs) - 1} (batch {len(collected)})"
             try:
@@ -147,7 +149,7 @@ def _run(model: Model, batches: Iterator[Inputs], output: int | str | None, chec
             collected.append(rows)
             start += len(inputs)
         # batches of two sizes have shown which axis grows with them
-        if check_axis and few is not None and len(sizes) == 1 and not getattr(model, "is_service", False):
+        if few is not None and len(sizes) == 1 and not getattr(model, "is_service", False):
             check_batch_axis(lambda some: select_output(call_model(model, some), output), few)
     # Outside of inference mode, so that the result is an ordinary tensor.
     return torch.cat(collected)
@@ -180,7 +182,7 @@ def _placed(
 
 def own_dtype(model: nn.Module) -> torch.dtype:
     """Of a module's first floating parameter or buffer; float32 without one."""
-    tensors = (*model.parameters(), *model.buffers())
+    tensors = itertools.chain(model.parameters(), model.buffers())
     return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
 
@@ -201,13 +203,15 @@ def evaluating(model: Model) -> Iterator[None]:
     flags = [(module, module.training) for module in model.modules()]
     was_training = model.training
     try:
-        model.eval()
+        if any(flag for _, flag in flags):
+            model.eval()
         yield
     finally:
         if was_training:
             model.train()  # some modules do more in train() than to set the flag
         for module, flag in flags:
-            module.training = flag
+            if module.training != flag:
+                module.training = flag
 
 
 def select_output(returned: Any, output: int | str | None) -> torch.Tensor:
@@ -270,6 +274,8 @@ def _checked(returned: torch.Tensor, count: int, start: int) -> torch.Tensor:
         shape = tuple(returned.shape)
         raise ModelError(f"model must return at least one value a probe, got shape {shape}", reason="wrong-shape")
     rows = rows.to(torch.float64 if rows.dtype == torch.float64 else torch.float32)
+    if math.isfinite(rows.sum()):  # so is each number then; the sum of large ones may not be
+        return rows
     finite = torch.isfinite(rows).all(1)
     if not bool(finite.all()):
         index = int((~finite).nonzero()[0])

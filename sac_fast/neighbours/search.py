@@ -227,6 +227,17 @@ def distances_between(
     return distances_of_pairs(models, None, offsets, others, metric, sigma)[places.ravel()]
 
 
+def distances_from(
+    source: View, models: Sequence[View], *, metric: VectorMetric = "cosine", sigma: float = DEFAULT_SIGMA
+) -> Floats:
+    """Distances of one model to others: `sac_fast.correlation_distances` without torch and its checks."""
+    distances = np.empty(len(models))
+    _backend.compiled().correlation_distances_cpu(
+        *(source, list(models), metric, sigma, *_how(), distances.ctypes.data),
+    )
+    return distances
+
+
 def distances_of_pairs(
     models: Sequence[View],
     queries: Sequence[View] | None,

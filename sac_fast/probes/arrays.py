@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ..errors import FileFormatError, ProbeError
 from ..formats.limits import Limits
 from ..io.files import StrPath, check_holes, open_regular
 from ..io.hashing import sha256_stream
+from ..io.lazy import LazyModule
 from .arguments import check_integer
+
+if TYPE_CHECKING:
+    import torch
+else:  # reading probes needs no torch
+    torch = LazyModule("torch")
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["NHWC", "NCHW"]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ..errors import ProbeError
 from ..io.choices import JpegEngine, Subsampling
+from ..io.lazy import LazyModule
 from .engines import ENGINES, available_engines, is_exact
 from .jpeg import Levels, Pixels, require_exact_pillow
 from .probe_set import ProbeSet
+
+if TYPE_CHECKING:
+    import torch
+else:  # reading probes needs no torch
+    torch = LazyModule("torch")
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.dlpack import from_dlpack
 
 from ..errors import ProbeError
 from ..io.choices import Fit, FolderLabels, Resample, Subsampling
 from ..io.files import StrPath
+from ..io.lazy import LazyModule
 from ..io.progress import track
 from .arguments import check_integer, import_optional
 from .dali_header import check_header
@@ -30,6 +29,12 @@ from .image import FITS
 from .image_file import ImageBudget, TooMuchError
 from .items import Item, list_items
 from .jpeg import Pixels, resolve_quality
+
+if TYPE_CHECKING:
+    import torch
+    import torch.utils.dlpack
+else:  # reading probes needs no torch
+    torch = LazyModule("torch")
 
 RESAMPLES = {"nearest": "INTERP_NN", "bilinear": "INTERP_TRIANGULAR", "bicubic": "INTERP_CUBIC"}
 RESAMPLES["lanczos"] = "INTERP_LANCZOS3"
@@ -119,7 +124,7 @@ def jpeg_distort(images: Pixels, qualities: Sequence[int], subsampling: Subsampl
     result = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), _BATCH):
         (out,) = pipe.run()
-        result[start : start + _BATCH] = from_dlpack(out.as_tensor()).cpu().numpy()
+        result[start : start + _BATCH] = torch.utils.dlpack.from_dlpack(out.as_tensor()).cpu().numpy()
     return result
 
 
@@ -275,7 +280,7 @@ class DaliLoader:
                 return [entry for group in in_flight for entry in group]
             group = in_flight.popleft()
             yield DaliBatch(
-                from_dlpack(out.as_tensor()),
+                torch.utils.dlpack.from_dlpack(out.as_tensor()),
                 [item.name for item, _, _ in group],
                 [digest for _, _, digest in group],
                 [item.label for item, _, _ in group],

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
-
-import torch
+from typing import TYPE_CHECKING, Any, get_args
 
 from .. import _backend
 from ..errors import ProbeError
 from ..io.choices import JpegEngine, Subsampling
 from ..io.exit_gate import gated
+from ..io.lazy import LazyModule
 from ..io.version import package_version
-from ..ops.jpeg_roundtrip import jpeg_roundtrip
 from .arguments import check_choice
 from .jpeg import Pixels, check_batch, engine_versions, jpeg_compress, pillow_is_exact
+
+if TYPE_CHECKING:
+    import torch
+else:  # reading probes needs no torch
+    torch = LazyModule("torch")
 
 ENGINES: tuple[JpegEngine, ...] = get_args(JpegEngine)
 _CHUNK = 256
@@ -95,6 +98,8 @@ def _check_device(device: str) -> torch.device:
 def _native(images: Pixels, qualities: list[int], subsampling: Subsampling, place: torch.device) -> Pixels:
     if not _backend.is_compiled():
         raise ProbeError("engine 'native' must be compiled and is not; engine 'pillow' gives the same pixels")
+    from ..ops.jpeg_roundtrip import jpeg_roundtrip
+
     result = images.copy(order="C")  # writable, as torch requires; overwritten chunk by chunk
     for start in range(0, len(images), _CHUNK):
         piece = result[start : start + _CHUNK]

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from importlib import metadata
 from types import MappingProxyType
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,6 @@ from PIL import Image, features
 
 from ..errors import ProbeError
 from ..io.choices import Subsampling
-from ..ops.jpeg_arguments import SUBSAMPLINGS
 from .arguments import as_integer, check_choice
 from .image_file import open_image
 
@@ -84,7 +84,7 @@ def check_batch(images: Pixels, quality: int | Sequence[int], subsampling: Subsa
     """Check the arguments of every engine; returns one quality per image."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ProbeError(f"images must be uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
-    check_choice("subsampling", subsampling, SUBSAMPLINGS)
+    check_choice("subsampling", subsampling, get_args(Subsampling))
     if not isinstance(quality, (list, tuple)):
         return [resolve_quality(quality, None)] * len(images)  # type: ignore[arg-type]  # it checks the type
     if len(quality) != len(images):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
 from ..errors import ProbeError
 from .arrays import to_numpy
 from .probe_set import ProbeSet
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ModelOutputs(Protocol):

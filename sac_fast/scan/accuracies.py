@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models.accuracy import accuracy_of, describe_accuracy, is_accuracy, low_accuracies, stated_accuracy
@@ -34,9 +35,9 @@ class Accuracies:
             return cls()
         return cls(torch.tensor(probes.labels), probes.provenance)
 
-    def notes_of(self, name: str, outputs: Tensor, notes: tuple[str, ...]) -> list[str]:
+    def notes_of(self, name: str, outputs: NDArray[Any], notes: tuple[str, ...]) -> list[str]:
         """A worker's notes with the accuracy that is measured here in front, in place of what it says of it."""
-        found = None if self.labels is None else accuracy_of(outputs, self.labels, self.probes)
+        found = None if self.labels is None else accuracy_of(torch.from_numpy(outputs), self.labels, self.probes)
         self.found[name] = found
         said = [] if found is None else [describe_accuracy(found)]
         return [*said, *(note for note in notes if not is_accuracy(note))]

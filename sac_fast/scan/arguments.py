@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +72,7 @@ def _absolute(entry: ModelEntry) -> ModelEntry:
     return entry.at(entry.name, entry.path.absolute(), entry.root and entry.root.absolute())
 
 
-def probe_count(sources: Sequence[Fingerprint]) -> int | None:
+def probe_count(sources: Sequence[Sized]) -> int | None:
     """The number of probes of the sources; None: there are no sources.
 
     Raises:

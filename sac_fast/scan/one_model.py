@@ -32,7 +32,7 @@ class WorkerOutputs(OpenedModel):
     is_run = True
 
     def __init__(self, result: RunResult) -> None:
-        super().__init__(result.outputs)
+        super().__init__(torch.from_numpy(result.outputs))
         self.format, self.model_hash = result.format, result.model_hash
         self.probe_hash, self.output_form, self.notes = result.probe_hash, result.output_form, result.notes
         self._preprocessing = result.preprocessing

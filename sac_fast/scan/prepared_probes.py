@@ -1,11 +1,14 @@
-"""The probes of a worker as inputs on its device, prepared once for each preprocessing."""
+"""The probes of a worker, as it gets them and as inputs on its device, prepared once for each preprocessing."""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import ModelError
@@ -82,3 +85,22 @@ class PreparedProbes:
 
     def _cached_bytes(self) -> int:
         return sum(inputs.nbytes for inputs in self._cache.values())
+
+
+def arrays_of(
+    block: Any, layout: Mapping[str, Any] | None
+) -> tuple[torch.Tensor | None, NamedInputs | None, torch.Tensor | None]:
+    """Images, or inputs by name, and labels.
+
+    Args:
+        block: writable memory, which the tensors share.
+        layout: of `sac_fast.scan.shared_probes.SharedProbes`; None: there are no probes.
+    """
+    if layout is None or block is None:
+        return None, None, None
+    labels = None if layout["labels"] is None else torch.tensor(layout["labels"])
+    found = {
+        name: torch.from_numpy(np.frombuffer(block, dtype, math.prod(shape), offset).reshape(shape))
+        for name, dtype, shape, offset in layout["arrays"]
+    }
+    return (found[""], None, labels) if set(found) == {""} else (None, NamedInputs(found), labels)

@@ -15,8 +15,6 @@ from typing import Any
 
 from ..models.listing import Listing
 
-_TICK_SECONDS = 0.05
-
 
 class _StoppedError(Exception):
     """What ends work that nobody needs to wait for."""
@@ -58,27 +56,6 @@ class StopSignals:
                     work()
             finally:
                 self._at_once = False
-
-    def wait_for(self, work: Callable[[], object]) -> bool:
-        """Run imports that take seconds in a thread, which a signal leaves behind; returns whether they have ended.
-
-        An exception in the midst of an import would leave half of a library in the process.
-        """
-        errors: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        while thread.is_alive() and self.received is None:
-            thread.join(_TICK_SECONDS)
-        if errors:
-            raise errors[0]
-        return not thread.is_alive()
 
     def is_over(self, seconds: float) -> bool:
         """Whether the first signal came longer ago than this."""

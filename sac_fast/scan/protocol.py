@@ -15,18 +15,16 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..io.hashing import is_hash
-from ..io.lazy import LazyModule
 from ..io.text import escape_text
+from ..models.plain_forms import OUTPUT_FORMS
 from ..models.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    import torch
-else:  # what runs no network starts without its two seconds
-    torch = LazyModule("torch")
 
 MAX_HEADER_BYTES = 1 << 20
 #: Largest outputs of one model: 100,000 probes × 1,000 float32 outputs are 400 MB.
@@ -41,7 +39,7 @@ SURROUNDINGS = (ENVIRONMENT, WORKER_LOST)
 
 _LENGTHS = struct.Struct("<IQ")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
-_ITEM_BYTES = {"float32": 4, "float64": 8}
+_DTYPES = {name: np.dtype(name) for name in ("float32", "float64")}
 
 
 class WireError(ModelError):
@@ -53,7 +51,7 @@ class RunResult:
     """The outputs of one model, or the reason of its failure.
 
     Attributes:
-        outputs: ``(n, k)`` float32 or float64, finite, on the CPU; None: the model failed.
+        outputs: ``(n, k)`` float32 or float64, finite; None: the model failed.
         format: of the file, as `sac_fast.formats.identify` names it; ``""``: not known.
         model_hash: ``"sha256:…"``; ``""``: not known.
         recorded: whether the outputs were read, not computed.
@@ -68,7 +66,7 @@ class RunResult:
         file_sha256: ``"sha256:…"`` of the file as `sha256sum` counts it; None: it was gone when it had been run.
     """
 
-    outputs: torch.Tensor | None
+    outputs: NDArray[Any] | None
     format: str = ""
     model_hash: str = ""
     recorded: bool = False
@@ -181,20 +179,20 @@ def reply_of(result: RunResult, number: int) -> tuple[dict[str, Any], memoryview
     header: dict[str, Any] = {"number": number, "format": result.format, "seconds": list(result.seconds)}
     if result.outputs is None:
         return header | {"reason": result.reason, "message": result.message}, memoryview(b"")
-    outputs = result.outputs.detach().cpu().contiguous()
+    outputs = np.ascontiguousarray(result.outputs)
     header |= {
         "model_hash": result.model_hash,
         "recorded": result.recorded,
         "probe_hash": result.probe_hash,
         "inferred": result.inferred,
         "preprocessing": result.preprocessing,
-        "dtype": str(outputs.dtype).removeprefix("torch."),
+        "dtype": outputs.dtype.name,
         "shape": list(outputs.shape),
         "output_form": result.output_form,
         "file_sha256": result.file_sha256,
         "notes": [_escape_message(note) for note in result.notes[:MAX_NOTES]],
     }
-    return header, outputs.view(torch.uint8).numpy().reshape(-1).data
+    return header, outputs.reshape(-1).view(np.uint8).data
 
 
 def read_reply(
@@ -225,8 +223,6 @@ def read_reply(
         if not isinstance(reason, str) or not _WORD.fullmatch(reason) or body:
             raise WireError("a failure must have a reason of letters, digits and hyphens, and no body")
         return RunResult(None, format=word, seconds=seconds, reason=reason, message=_escape_message(text))
-    from ..models.output_form import OUTPUT_FORMS
-
     names = ("model_hash", "recorded", "probe_hash", "inferred", "dtype", "shape")
     digest, recorded, probe_hash, inferred, dtype, shape = map(get, names)
     notes = header.get("notes", [])
@@ -237,20 +233,20 @@ def read_reply(
         (is_hash(digest) and isinstance(recorded, bool), "have a model hash and say whether the outputs were recorded"),
         (probe_hash is None or is_hash(probe_hash), "give the hash of the probes of recorded outputs, or None"),
         (is_known, "infer one of the architectures"),
-        (isinstance(dtype, str) and dtype in _ITEM_BYTES, "be float32 or float64"),
+        (isinstance(dtype, str) and dtype in _DTYPES, "be float32 or float64"),
         (_is_pair(shape, (int,), 1, MAX_BODY_BYTES), "have two dimensions of at least 1"),
         (form is None or form in OUTPUT_FORMS, "name an output form, or None"),
         (of_file is None or is_hash(of_file), "give the SHA-256 of the file, or None"),
         (is_texts, f"have at most {MAX_NOTES} notes"),
     )
-    if math.prod(shape) * _ITEM_BYTES[dtype] != len(body):
+    if math.prod(shape) * _DTYPES[dtype].itemsize != len(body):
         raise WireError(f"a reply of shape {tuple(shape)} must have a body to match, got {len(body)} bytes")
     if rows is not None and shape[0] != rows:
         return failed("wrong-shape", f"the model must return {rows} rows, one per probe, got {shape[0]} rows", word)
-    outputs = torch.frombuffer(body, dtype=getattr(torch, dtype)).reshape(shape)
-    finite = torch.isfinite(outputs).all(1)
-    if not bool(finite.all()):
-        row = int((~finite).nonzero()[0])
+    outputs = np.frombuffer(body, _DTYPES[dtype]).reshape(shape)
+    finite = np.isfinite(outputs).all(1)
+    if not finite.all():
+        row = int(finite.argmin())
         return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
     said = tuple(map(_escape_message, notes))
     used = _preprocessing(header)

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..models.entry import split_architecture
 from ..models.preprocessing import Preprocessing
 from ..store.records import MAX_TEXT, ModelRecord
 from .jobs import BAD_ARGUMENTS, OVER_BUDGET, UNTRUSTED_ARCHITECTURE, Job, WorkerSettings
@@ -103,14 +104,12 @@ class RecordBuilder:
             preprocessing = Preprocessing.from_dict(result.preprocessing)
         architecture, kwargs = entry.architecture, dict(entry.kwargs)
         if result.inferred is not None:
-            from ..models.architectures import split_architecture
-
             architecture, kwargs = split_architecture(self.settings.architectures[result.inferred])
         if recorded or architecture is None or result.reason == BAD_ARGUMENTS:
             kwargs = {}
         dtype = self.settings.dtype
         if dtype is None or recorded:
-            dtype = "float32" if result.outputs is None else str(result.outputs.dtype).removeprefix("torch.")
+            dtype = "float32" if result.outputs is None else result.outputs.dtype.name
         values: dict[str, Any] = {"format": result.format, "model_hash": result.model_hash or None}
         values["file_sha256"] = result.file_sha256
         outputs, notes = result.outputs, list(result.notes)

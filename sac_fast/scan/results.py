@@ -8,16 +8,16 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
-import torch
+from numpy.typing import NDArray
 
 from ..errors import StoreError
-from ..fingerprint import Fingerprint
 from ..store.records import ModelRecord, ResultKey
 from ..store.store import ModelStore
 from .protocol import SURROUNDINGS, RunResult
 from .records import Event, model_event
-from .source_comparison import SourceComparison
+from .source_comparison import ComparedSource, SourceComparison
 
 _MAX_BATCH = 512
 _MAX_BATCH_BYTES = 64 << 20
@@ -26,7 +26,7 @@ _MAX_WAIT_SECONDS = 1.0
 
 @dataclass
 class _Batch:
-    results: list[tuple[ResultKey, ModelRecord, torch.Tensor]] = field(default_factory=list)
+    results: list[tuple[ResultKey, ModelRecord, NDArray[Any]]] = field(default_factory=list)
     failures: list[ModelRecord] = field(default_factory=list)
     unstored: list[ModelRecord] = field(default_factory=list)
     bytes: int = 0
@@ -108,7 +108,7 @@ class ResultWriter:
                 self._add_distances(source, keys, distances)
         return events + [model_event(record) for record in (*batch.failures, *batch.unstored)]
 
-    def _distances(self, source: Fingerprint, outputs: Sequence[torch.Tensor]) -> list[float | None]:
+    def _distances(self, source: ComparedSource, outputs: Sequence[NDArray[Any]]) -> list[float | None]:
         with self._timed("correlate"):
             return self._compared.distances(source, outputs)
 
@@ -118,7 +118,9 @@ class ResultWriter:
         yield
         self.seconds[phase] += time.perf_counter() - start
 
-    def _add_distances(self, source: Fingerprint, keys: Sequence[ResultKey], distances: Sequence[float | None]) -> None:
+    def _add_distances(
+        self, source: ComparedSource, keys: Sequence[ResultKey], distances: Sequence[float | None]
+    ) -> None:
         pairs = ((key, distance) for key, distance in zip(keys, distances, strict=True) if distance is not None)
         self._store.add_distances(source, self._compared.metric, self._compared.comparison, pairs)
 
@@ -130,7 +132,9 @@ class ResultWriter:
             missing = self._store.missing_distances(source, self._compared.metric, self._compared.comparison, keys)
             for start in range(0, len(missing), _MAX_BATCH):
                 some = missing[start : start + _MAX_BATCH]
-                distances = self._distances(source, [self._store.outputs(self._record(key)) for key in some])
+                outputs = [self._store.output_array(self._record(key)) for key in some]
+                # In the thread: a signal that ends this one would leave half of an import of torch behind.
+                distances = self._thread.submit(self._distances, source, outputs).result()
                 with self._timed("store"):
                     self._add_distances(source, some, distances)
 

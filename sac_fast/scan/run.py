@@ -26,7 +26,7 @@ from .known_names import KnownNames
 from .probe_file import ProbeFile
 from .progress import ScanSummary, StopSignals
 from .records import Event, RecordBuilder
-from .running import RunningScan, import_torch
+from .running import RunningScan
 from .sandbox import places_of, unrestricted_parts
 
 if TYPE_CHECKING:  # where there is nothing to do no torch is imported
@@ -121,9 +121,9 @@ def scan_models(
             store = stack.enter_context(ModelStore.open(store, write=True, create=True))
         is_restricted = settings.readable is not None or (executor is None and settings.sandbox)
 
-        def start() -> Executor | None:
-            pool = _start_workers(probes, devices, settings, listing.entries, signals)
-            return None if pool is None else stack.enter_context(contextlib.closing(pool))
+        def start() -> Executor:
+            pool = _start_workers(probes, devices, settings, listing.entries)
+            return stack.enter_context(contextlib.closing(pool))
 
         code = code_version(devices[0], settings)
         left = store_budget(settings, store.folder)
@@ -175,23 +175,18 @@ def _start_workers(
     devices: Sequence[str],
     settings: WorkerSettings,
     entries: Sequence[ModelEntry],
-    signals: StopSignals,
-) -> Executor | None:
-    """The processes that run models, once there is one to run; None: a signal came first."""
+) -> Executor:
+    """The processes that run models, once there is one to run."""
     from .fork_server import ForkServer
+    from .pool import WorkerPool
 
     if settings.memory_bytes is None:
         settings = dataclasses.replace(settings, memory_bytes=default_memory(len(devices)))
     if settings.sandbox:
         places = [*places_of(entries, code_folder()), *(settings.readable or ())]
         settings = dataclasses.replace(settings, readable=places)
-    server = ForkServer(scrub=settings.readable is not None)  # it imports torch beside this process
+    server = ForkServer(scrub=settings.readable is not None)  # it imports torch; this process does without
     try:
-        if not signals.wait_for(import_torch):
-            server.close(wait=False)
-            return None
-        from .pool import WorkerPool
-
         if isinstance(probes, ProbeFile):
             probes = probes.load()
         return WorkerPool(None if isinstance(probes, str) else probes, devices, settings, server)

@@ -25,11 +25,12 @@ from .onnx_external import external_files, names_of, with_external
 from .progress import ScanSummary, StopSignals
 from .protocol import RunResult
 from .records import Event, RecordBuilder, model_event
+from .results import ResultWriter
+from .source_comparison import ComparedSource, SourceComparison, load_source
 from .unchanged import UnchangedModels
 
 if TYPE_CHECKING:  # where there is nothing to do no torch is imported
     from ..fingerprint import Fingerprint
-    from .results import ResultWriter
 
 _POLL_SECONDS = 0.1
 # After a signal, for the models that run; the next scan runs those that need longer.
@@ -37,17 +38,12 @@ _GRACE_SECONDS = 2.0
 _LOOKUP_BATCH = 2_000
 
 
-def import_torch() -> None:
-    """Import what runs models and stores results, torch with it, which takes seconds."""
-    from . import pool, results, source_comparison  # noqa: F401
-
-
 @dataclass
 class RunningScan:
     """The state of a running scan."""
 
     store: ModelStore
-    start: Callable[[], Executor | None]
+    start: Callable[[], Executor]
     builder: RecordBuilder
     retry_failed: bool
     names: KnownNames
@@ -83,7 +79,7 @@ class RunningScan:
             entries = [entry for entry in entries if entry.name not in named_here]
             self._run_all(first, numbers, metric, comparison)
         if not self.signals.received:
-            loaded = self._load_sources(sources)
+            loaded = [load_source(self.store, source, self.probe_hash) for source in sources]
             self.builder.rows = probe_count(loaded)
             self._run_all(entries, numbers, metric, comparison, loaded, named)
         accuracies = self.builder.accuracies
@@ -94,20 +90,13 @@ class RunningScan:
         self.summary.phases = {**phases, **self.phases}
         return self.summary
 
-    def _load_sources(self, sources: Sequence[Fingerprint | str]) -> list[Fingerprint]:
-        if not sources or not self.signals.wait_for(import_torch):
-            return []
-        from .source_comparison import load_source
-
-        return [load_source(self.store, source, self.probe_hash) for source in sources]
-
     def _run_all(
         self,
         entries: Iterable[ModelEntry],
         numbers: Iterator[int],
         metric: Metric,
         comparison: Comparison,
-        sources: Sequence[Fingerprint] = (),
+        sources: Sequence[ComparedSource] = (),
         compared: Iterable[str] = (),
     ) -> None:
         """Run the models that must be run; `compared` are names of known models that lack distances to the sources."""
@@ -115,13 +104,10 @@ class RunningScan:
         first = next(jobs, None)
         if first is not None and self.executor is None:
             self.executor = self.start()
-        if (first is not None or sources) and self.signals.wait_for(import_torch):
-            from .results import ResultWriter
-            from .source_comparison import SourceComparison
-
+        if first is not None or sources:
             writer = ResultWriter(self.store, SourceComparison(sources, metric, comparison))
             with contextlib.closing(writer):
-                if first is not None and self.executor is not None:
+                if first is not None:
                     self._run_jobs(itertools.chain([first], jobs), writer)
                 known = self.known.union(compared)
                 self.signals.run_until_signal(lambda: writer.add_missing_distances(known, self.probe_hash))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from ..models.named_inputs import NamedInputs
 from ..probes import Probes, ProbeSet
 
 _MAX_LABELS = 100_000  # that a worker is sent
@@ -49,22 +46,3 @@ class SharedProbes:
                 block[offset : offset + array.nbytes] = array.reshape(-1).view(np.uint8)
         known = None if labels is None or len(labels) > _MAX_LABELS else labels.tolist()
         return cls(block, {"rows": len(probes), "labels": known, "arrays": places})
-
-
-def arrays_of(
-    block: Any, layout: Mapping[str, Any] | None
-) -> tuple[torch.Tensor | None, NamedInputs | None, torch.Tensor | None]:
-    """Images, or inputs by name, and labels.
-
-    Args:
-        block: writable memory, which the tensors share.
-        layout: of `SharedProbes`; None: there are no probes.
-    """
-    if layout is None or block is None:
-        return None, None, None
-    labels = None if layout["labels"] is None else torch.tensor(layout["labels"])
-    found = {
-        name: torch.from_numpy(np.frombuffer(block, dtype, math.prod(shape), offset).reshape(shape))
-        for name, dtype, shape, offset in layout["arrays"]
-    }
-    return (found[""], None, labels) if set(found) == {""} else (None, NamedInputs(found), labels)

@@ -16,9 +16,8 @@ from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
 from ..formats.table_format import TableFormat
 from ..io.hashing import sha256_file
-from ..models.architectures import split_architecture
 from ..models.asking import Asked, Auto, adapt_and_run, ask_recorded, check_unprocessed
-from ..models.entry import ModelEntry
+from ..models.entry import ModelEntry, split_architecture
 from ..models.named_inputs import Inputs
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
@@ -190,7 +189,7 @@ class ModelRunner:
             return failed("wrong-shape", message, model.format)
         form = model.output_form or detect_output_form(outputs)
         return RunResult(
-            outputs,
+            outputs.detach().cpu().numpy(),
             format=model.format,
             model_hash=digest,
             recorded=model.recorded,

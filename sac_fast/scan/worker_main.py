@@ -29,10 +29,9 @@ from ..formats.limits import Limits
 from ..io.process import status_bytes
 from ..models.code_path import allow_code_in
 from ..models.preprocessing import Preprocessing
-from .prepared_probes import PreparedProbes
+from .prepared_probes import PreparedProbes, arrays_of
 from .protocol import failed, receive, reply_of, send
 from .sandbox import find_folders, restrict
-from .shared_probes import arrays_of
 from .worker import ModelRunner, Opened
 
 _PR_SET_PDEATHSIG = 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
+
+import numpy as np
 
 from ..errors import StoreError
 from ..io.choices import Comparison, Metric
@@ -14,8 +16,23 @@ from .database import bound
 from .records import ResultKey, is_digest
 from .session import StoreSession
 
-if TYPE_CHECKING:
-    from ..fingerprint import Fingerprint
+
+class Source(Protocol):
+    """A source of distances, such as `sac_fast.Fingerprint`."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def probe_hash(self) -> str:
+        """Of the probes."""
+
+    @property
+    def outputs(self) -> Any:
+        """``(n, k)``: a tensor on the CPU, or an array."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -40,16 +57,16 @@ class SourceDistance:
     distance: float
 
 
-def source_id(source: Fingerprint) -> str:
+def source_id(source: Source) -> str:
     """``"sha256:..."`` of a source's outputs and probes, whatever its name."""
-    return content_hash({f"outputs of {source.probe_hash}": source.outputs.numpy()})
+    return content_hash({f"outputs of {source.probe_hash}": np.asarray(source.outputs)})
 
 
 class DistanceRows(StoreSession):
     """The part of a store that keeps distances."""
 
     def add_distances(
-        self, source: Fingerprint, metric: Metric, comparison: Comparison, distances: Iterable[tuple[ResultKey, float]]
+        self, source: Source, metric: Metric, comparison: Comparison, distances: Iterable[tuple[ResultKey, float]]
     ) -> None:
         """Add distances of results to a source, replacing earlier ones; one commit.
 
@@ -81,7 +98,7 @@ class DistanceRows(StoreSession):
 
     def distances(
         self,
-        source: Fingerprint | str | None = None,
+        source: Source | str | None = None,
         *,
         metric: Metric | None = None,
         comparison: Comparison | None = None,
@@ -112,7 +129,7 @@ class DistanceRows(StoreSession):
             yield SourceDistance(*row)
 
     def missing_distances(
-        self, source: Fingerprint, metric: Metric, comparison: Comparison, keys: Iterable[ResultKey]
+        self, source: Source, metric: Metric, comparison: Comparison, keys: Iterable[ResultKey]
     ) -> list[ResultKey]:
         """The keys without a distance to the source, in their order."""
         found = self.rows(

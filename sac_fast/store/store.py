@@ -17,7 +17,9 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..io.files import StrPath
@@ -39,7 +41,7 @@ _MAX_BATCH_BYTES = 64 << 20
 if TYPE_CHECKING:
     import torch
 
-Result = tuple[ResultKey, ModelRecord, "torch.Tensor"]
+Result = tuple[ResultKey, ModelRecord, "torch.Tensor | NDArray[Any]"]
 
 
 class ModelStore(ModelQueries, DistanceRows):
@@ -120,8 +122,8 @@ class ModelStore(ModelQueries, DistanceRows):
         probe set replaces earlier ones, whose results stay until `remove_unused`.
 
         Args:
-            results: ``(key, record, outputs)``, with ``key == record.key``, outputs float32 or float64 ``(n, k)``;
-                n, k, outputs_file and status of the record are filled in.
+            results: ``(key, record, outputs)``, with ``key == record.key``, outputs a tensor or array,
+                float32 or float64 ``(n, k)``; n, k, outputs_file and status of the record are filled in.
 
         Returns:
             The number of new keys.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.progress import track
+from ..models.plain_forms import is_plain
 from ..neighbours.blocks import BlockRunner
 from ..neighbours.vectors import draw_order, pack_vectors
 from .neighbour_lists import make_lists
@@ -35,7 +36,6 @@ _PACKED = 4_096  # models that are packed at a time
 _MIN_PACKED = 1_000
 # Outputs that are no logits or the like are brought to a form before they are compared.
 _AS_THEY_ARE = ("logits", "similarities", "embeddings")
-_FEW_ROWS = 16
 
 
 def open_vectors(store: ModelStore, probe_hash: str) -> StoreVectors | None:
@@ -186,9 +186,8 @@ def _is_as_it_is(outputs: NDArray[Any]) -> bool:
     """Whether outputs are compared without bringing them to a form first."""
     if outputs.shape[1] < 2:
         return False
-    first = outputs[:_FEW_ROWS]
-    if first.min() < 0 and first.max() > 2:
-        return True  # logits, see `detect_output_form`
+    if is_plain(outputs):
+        return True
     import torch  # where the rows have to be looked at closely
 
     from ..models.common_form import formed

@@ -16,8 +16,8 @@ from sac_fast import (
     pairwise_correlation_distances,
 )
 
-# short chunks, chunks that just fill or miss, CIFAR-100, ImageNet, ImageNet-21k, a language model's vocabulary
-LENGTHS = (21, 24, 25, 31, 48, 49, 52, 100, 253, 255, 512, 777, 1000, 21843, 50257)
+# short chunks, chunks and runs of them that just fill or miss, CIFAR-100, ImageNet, ImageNet-21k, a vocabulary of words
+LENGTHS = (21, 24, 25, 31, 37, 49, 52, 100, 108, 109, 253, 512, 777, 1000, 21843, 50257)
 N = 32
 
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 from support.store_models import PROBES
 
 from sac_fast.models import ModelEntry
@@ -19,22 +18,22 @@ from sac_fast.scan.records import RecordBuilder
 HASH = "sha256:" + "1" * 64
 
 
-def built(builder: RecordBuilder, outputs: torch.Tensor) -> str | None:
+def built(builder: RecordBuilder, shape: tuple[int, int]) -> str | None:
     job = Job(0, ModelEntry("a", Path("a.npy")))
-    record, result = builder.build(job, RunResult(outputs, "npy", HASH, recorded=True))
+    record, result = builder.build(job, RunResult(np.zeros(shape, np.float32), "npy", HASH, recorded=True))
     assert record.name == "a"
     return result.reason
 
 
 def test_wide_outputs_are_refused() -> None:
     builder = RecordBuilder(PROBES, WorkerSettings(max_outputs=5), "1")
-    assert built(builder, torch.zeros(3, 5)) is None
-    assert built(builder, torch.zeros(3, 6)) == "too-large"
+    assert built(builder, (3, 5)) is None
+    assert built(builder, (3, 6)) == "too-large"
 
 
 def test_a_scan_adds_no_more_than_its_budget() -> None:
     builder = RecordBuilder(PROBES, WorkerSettings(), "1", left_bytes=100)
-    found = [built(builder, torch.zeros(2, k)) for k in (5, 5, 3, 6, 2, 1)]
+    found = [built(builder, (2, k)) for k in (5, 5, 3, 6, 2, 1)]
     assert found == [None, None, "over-budget", "over-budget", None, "over-budget"]  # 40 + 40 + 16 bytes
     assert builder.left_bytes == 4
 

@@ -16,7 +16,6 @@ from support.scan_runs import PROBES, SETTINGS, entry, run_scan
 from sac_fast import pairwise_correlation_distances
 from sac_fast.models import list_entries
 from sac_fast.scan import running
-from sac_fast.scan.progress import StopSignals
 from sac_fast.scan.results import ResultWriter
 from sac_fast.scan.run import scan_models as scan
 from sac_fast.store import ModelStore
@@ -82,29 +81,6 @@ def test_sigterm_ends_what_comes_after_the_models(folder, tmp_path, monkeypatch,
         assert (summary.interrupted, summary.done) == ("SIGTERM", 1)
     assert len(ended) == 1
     assert ended[0] - begun < 60
-
-
-def test_a_signal_does_not_wait_for_imports():
-    release = threading.Event()
-    with StopSignals() as signals:
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        begun = time.monotonic()
-        ended = signals.wait_for(lambda: release.wait(60))
-        seconds = time.monotonic() - begun
-        release.set()
-    assert (ended, signals.received) == (False, "SIGTERM")
-    assert 0.1 < seconds < 30
-
-
-def _fail():
-    raise ImportError("no such library")
-
-
-def test_what_an_import_raises_is_raised():
-    with StopSignals() as signals:
-        assert signals.wait_for(lambda: None)
-        with pytest.raises(ImportError, match="no such library"):
-            signals.wait_for(_fail)
 
 
 @pytest.mark.parametrize(("code", "said"), [(143, "early\n"), (130, "early\n"), (1, "early\nlate\n")])

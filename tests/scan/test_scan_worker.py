@@ -95,7 +95,7 @@ def test_a_model_that_writes_into_its_inputs_changes_none_but_its_own(tmp_path, 
     def outputs(does):
         entry = ModelEntry("w", tmp_path / "w.safetensors", scan_models.SPEC, {"does": does}, plain)
         request = request_of(Job(0, entry))
-        return runner.run(request, runner.open(request)).outputs
+        return torch.from_numpy(runner.run(request, runner.open(request)).outputs)
 
     expected = linear((pixels.float() / 255).flatten(1)).detach()
     for each in (does, ""):

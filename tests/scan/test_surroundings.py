@@ -37,10 +37,8 @@ class Answers:
         self._jobs.append(job)
 
     def poll(self, seconds: float) -> list[tuple[Job, RunResult]]:
-        import torch
-
         done, self._jobs = self._jobs, []
-        good = RunResult(torch.from_numpy(OUTPUTS), "npy", "sha256:" + "1" * 64, recorded=True)
+        good = RunResult(OUTPUTS, "npy", "sha256:" + "1" * 64, recorded=True)
         return [(job, self._faults.get(job.entry.name, good)) for job in done]
 
     def pending(self) -> int:

@@ -18,11 +18,12 @@ void candidate_distances(const std::vector<std::unique_ptr<PackedModel<T>>>& mod
                          double* distances) {
   const KernelsOf<T>& kernels = kernels_of<T>(options.instruction_set);
   const auto values = metric == Metric::rbf ? kernels.block_rbf : kernels.block_dot;
+  const auto apart = metric == Metric::rbf ? kernels.block_distance_rbf : kernels.block_distance_dot;
   const std::int64_t panels = models[0]->panels(), size = static_cast<std::int64_t>(kernels.width) * kernels.width;
   const double scale = 1.0 / static_cast<double>(n) / static_cast<double>(n);
   parallel_for(static_cast<std::int64_t>(queries.size()), options.threads, options, [&](std::int64_t q) {
     if (offsets[q] == offsets[q + 1]) return;
-    AlignedBuffer<T> known(panels * (panels + 1) / 2 * size), block(size);
+    AlignedBuffer<T> known(panels * (panels + 1) / 2 * size);
     T* next = known.data();
     for (std::int64_t p = 0; p < panels; ++p)
       for (std::int64_t r = p; r < panels; ++r, next += size) values(queries[q]->view(), p, r, next);
@@ -31,10 +32,8 @@ void candidate_distances(const std::vector<std::unique_ptr<PackedModel<T>>>& mod
       const T* mine = known.data();
       double sum = 0;
       for (std::int64_t p = 0; p < panels; ++p)
-        for (std::int64_t r = p; r < panels; ++r, mine += size) {
-          values(model.view(), p, r, block.data());
-          sum += (p == r ? 1.0 : 2.0) * kernels.abs_difference(mine, block.data(), size);
-        }
+        for (std::int64_t r = p; r < panels; ++r, mine += size)
+          sum += (p == r ? 1.0 : 2.0) * apart(model.view(), p, r, mine, ReadSoon{});
       distances[c] = scale * sum;
     }
   });

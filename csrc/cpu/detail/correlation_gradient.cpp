@@ -86,7 +86,7 @@ class Gradient {
         threads_(useful_threads(
             static_cast<double>(a.rows) * static_cast<double>(a.rows) * static_cast<double>(a.cols + b.cols) * 2,
             options.threads)),
-        packed_(a, b, metric, sigma, kernels_.width, threads_, options),
+        packed_(a, b, metric, sigma, kernels_, threads_, options),
         sums_(packed_.identical() ? 0 : packed_.view().panels * packed_.panel_size()) {}
 
   bool identical() const { return packed_.identical(); }
@@ -167,7 +167,9 @@ class Gradient {
   void write_row(const MatrixView& x, int side, std::int64_t i, double scale, double* row, double* out) const {
     const std::int64_t k = x.cols, pairs = packed_.view().pairs;
     double norm = 0;
-    if (normalise_row(x, i, metric_ == Metric::pearson, row, &norm) != RowKind::ordinary) {
+    widen_row(x, i, row);
+    const auto normalise = kernels_of<double>(options_.instruction_set).normalise;
+    if (normalise(row, k, metric_ == Metric::pearson, row, &norm) != RowKind::ordinary) {
       std::fill(out, out + k, 0.0);
       return;
     }

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "cpu/detail/aligned_buffer.h"
-#include "cpu/detail/normalise_row.h"
 #include "cpu/detail/parallel.h"
+#include "cpu/detail/widen_row.h"
 #include "cpu/kernels/correlation.h"
 #include "sac/detail/ceil_div.h"
 #include "sac/detail/matrix_view.h"
@@ -53,12 +53,11 @@ void write_lines(const T* rows, std::int64_t row_count, std::int64_t apart, std:
 // Row i of x, normalised, in `out`, whose numbers are T; `row` has room for it in float64. A row without direction is
 // 0.
 template <typename T>
-RowKind normalised(const MatrixView& x, std::int64_t i, bool centre, std::vector<double>& row, T* out) {
-  const RowKind kind = normalise_row(x, i, centre, row.data());
-  if (kind == RowKind::ordinary)
-    for (std::int64_t j = 0; j < x.cols; ++j) out[j] = static_cast<T>(row[static_cast<std::size_t>(j)]);
-  else
-    std::fill(out, out + x.cols, T(0));
+RowKind normalised(const KernelsOf<T>& kernels, const MatrixView& x, std::int64_t i, bool centre,
+                   std::vector<double>& row, T* out) {
+  widen_row(x, i, row.data());
+  const RowKind kind = kernels.normalise(row.data(), x.cols, centre, out, nullptr);
+  if (kind != RowKind::ordinary) std::fill(out, out + x.cols, T(0));
   return kind;
 }
 
@@ -66,13 +65,14 @@ template <typename T>
 class PackedModel {
  public:
   // Allocates; pack_panel fills.
-  PackedModel(const MatrixView& x, Metric metric, double sigma, int width)
+  PackedModel(const MatrixView& x, Metric metric, double sigma, const KernelsOf<T>& kernels)
       : x_(x),
+        kernels_(kernels),
         centre_(metric == Metric::pearson),
-        width_(width),
-        panels_(ceil_div(x.rows, width)),
-        lines_(panels_ * x.cols * width),
-        norms_(panels_ * width),
+        width_(kernels.width),
+        panels_(ceil_div(x.rows, width_)),
+        lines_(panels_ * x.cols * width_),
+        norms_(panels_ * width_),
         inverse_bandwidth_(static_cast<T>(0.5 / (sigma * sigma))) {}
 
   PackedModelView<T> view() const { return {lines_.data(), panels_, x_.cols, norms_.data(), inverse_bandwidth_}; }
@@ -92,7 +92,7 @@ class PackedModel {
     for (std::int64_t r = 0; r < filled; r += kRowsPacked) {
       const std::int64_t count = std::min(kRowsPacked, filled - r);
       for (std::int64_t s = 0; s < count; ++s) {
-        const RowKind kind = normalised(x_, first + r + s, centre_, row, rows.data() + s * x_.cols);
+        const RowKind kind = normalised(kernels_, x_, first + r + s, centre_, row, rows.data() + s * x_.cols);
         if (kind == RowKind::not_finite) return first + r + s;
         norm[r + s] = kind == RowKind::ordinary ? T(1) : T(0);
       }
@@ -113,6 +113,7 @@ class PackedModel {
 
  private:
   MatrixView x_;
+  const KernelsOf<T>& kernels_;
   bool centre_;
   std::int64_t width_, panels_;
   AlignedBuffer<T> lines_, norms_;
@@ -123,18 +124,18 @@ class PackedModel {
 template <typename T>
 class PackedPair {
  public:
-  PackedPair(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, int width, int threads,
-             const CpuOptions& options)
-      : a_(a), b_(b), centre_(metric == Metric::pearson), width_(width) {
+  PackedPair(const MatrixView& a, const MatrixView& b, Metric metric, double sigma, const KernelsOf<T>& kernels,
+             int threads, const CpuOptions& options)
+      : a_(a), b_(b), kernels_(kernels), centre_(metric == Metric::pearson), width_(kernels.width) {
     view_.pairs = std::min(a.cols, b.cols);
     view_.rest = std::max(a.cols, b.cols) - view_.pairs;
     view_.rest_is_a = a.cols > b.cols;
-    view_.panels = ceil_div(a.rows, width);
+    view_.panels = ceil_div(a.rows, width_);
     lines_ = std::make_unique<AlignedBuffer<T>>(view_.panels * panel_size());
     view_.lines = lines_->data();
-    norms_ = std::make_unique<AlignedBuffer<T>>(2 * view_.panels * width);
+    norms_ = std::make_unique<AlignedBuffer<T>>(2 * view_.panels * width_);
     view_.norms_a = norms_->data();
-    view_.norms_b = norms_->data() + view_.panels * width;
+    view_.norms_b = norms_->data() + view_.panels * width_;
     view_.inverse_bandwidth = static_cast<T>(0.5 / (sigma * sigma));
     // Below this many numbers, waking a thread takes longer than packing.
     const double numbers = static_cast<double>(a.rows) * static_cast<double>(a.cols + b.cols);
@@ -172,7 +173,7 @@ class PackedPair {
   void pack_rows(const MatrixView& x, int side, std::int64_t i, std::int64_t count, std::vector<double>& row, T* rows,
                  T* out, T* norm) {
     for (std::int64_t r = 0; r < count; ++r) {
-      const RowKind kind = normalised(x, i + r, centre_, row, rows + r * x.cols);
+      const RowKind kind = normalised(kernels_, x, i + r, centre_, row, rows + r * x.cols);
       if (kind == RowKind::not_finite) record_bad_row(2 * (i + r) + side);
       norm[r] = kind == RowKind::ordinary ? T(1) : T(0);
     }
@@ -193,6 +194,7 @@ class PackedPair {
   }
 
   const MatrixView &a_, &b_;
+  const KernelsOf<T>& kernels_;
   const bool centre_;
   const std::int64_t width_;
   PackedPairView<T> view_;
@@ -205,7 +207,6 @@ class PackedPair {
 template <typename T>
 std::vector<std::unique_ptr<PackedModel<T>>> pack_models(const std::vector<MatrixView>& models, std::int64_t first,
                                                          std::int64_t last, const std::string& name, Metric metric,
-                                                         double sigma, int width, int threads,
-                                                         const CpuOptions& options);
+                                                         double sigma, int threads, const CpuOptions& options);
 
 }  // namespace sac

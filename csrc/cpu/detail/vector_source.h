@@ -69,7 +69,7 @@ class OutputVectors : public VectorSource<T> {
         block_values_(metric == Metric::rbf ? kernels_.block_rbf : kernels_.block_dot),
         n_(models[0].rows),
         diagonal_(metric != Metric::rbf),
-        packed_(pack_models<T>(models, first, last, name, metric, sigma, kernels_.width, options.threads, options)) {}
+        packed_(pack_models<T>(models, first, last, name, metric, sigma, options.threads, options)) {}
 
   const std::vector<std::unique_ptr<PackedModel<T>>>& packed() const { return packed_; }
 

@@ -36,6 +36,14 @@ struct PackedPairView {
   T inverse_bandwidth;  // rbf only: 1 / (2σ²)
 };
 
+// `zero`: a row without direction (all zero; centred: constant).
+enum class RowKind { ordinary, zero, not_finite };
+
+// Row of k numbers, centred if asked for, of L2 norm 1, in `out`, which may be the row; and its norm (centred: of the
+// centred one) in `norm` if it is given. `out` and `norm` are written for an ordinary row only, the row always.
+template <typename T>
+using NormaliseRow = RowKind (*)(double* row, std::int64_t k, bool centre, T* out, double* norm);
+
 // Σ |C^a_ij − C^b_ij| over the blocks (p, q), p ≤ q, of the given panels; blocks off the diagonal count twice.
 template <typename T>
 using GroupSum = double (*)(const PackedPairView<T>&, std::int64_t p0, std::int64_t p1, std::int64_t q0,
@@ -73,6 +81,17 @@ using AddProducts = void (*)(const T* x, std::int64_t panel_size, const T* block
 template <typename T>
 using BlockValues = void (*)(const PackedModelView<T>&, std::int64_t p, std::int64_t q, T* out);
 
+// Memory that is read soon and comes into the L2 cache meanwhile: `lines` cache lines from each of both pointers on.
+struct ReadSoon {
+  const void *rows, *cols;
+  std::int64_t lines;
+};
+
+// Σ_ij |C_ij − known_ij| over the block (p, q) of C; `known` is laid out as BlockValues writes it.
+template <typename T>
+using BlockDistance = double (*)(const PackedModelView<T>&, std::int64_t p, std::int64_t q, const T* known,
+                                 const ReadSoon& next);
+
 // sums[i·sums_stride + j] += Σ_e |x_i[e] − y_j[e]| for rows of `count` numbers, `stride` apart. nx and ny are multiples
 // of kModelTile, stride and count whole cache lines. With `triangle` (x and y are the same rows) only tiles on or above
 // the diagonal are computed.
@@ -99,10 +118,13 @@ using ByteRowsWithin = std::int64_t (*)(const std::int32_t* sums, std::int64_t r
 template <typename T>
 struct KernelsOf {
   int width;
+  NormaliseRow<T> normalise;
   GroupSum<T> pair_dot;
   GroupSum<T> pair_rbf;
   BlockValues<T> block_dot;
   BlockValues<T> block_rbf;
+  BlockDistance<T> block_distance_dot;
+  BlockDistance<T> block_distance_rbf;
   // Σ_e |x[e] − y[e]|, count a multiple of width², both 64-byte aligned
   double (*abs_difference)(const T* x, const T* y, std::int64_t count);
   AllPairs<T> all_pairs;

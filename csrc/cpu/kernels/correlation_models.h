@@ -10,44 +10,140 @@
 namespace sac {
 namespace {
 
-// Products are summed in short chunks: nothing cancels here, so float32's rounding is that of a sum near 1 (see kChunk
-// in correlation_pair.h).
-constexpr std::int64_t kBlockChunk = 24;
+// Nothing cancels in C itself, so float32's rounding is that of a sum near 1. Products are summed in chunks, and chunks
+// in runs, so that a product goes through 18 + 6 roundings, however long the row is (see kChunk in correlation_pair.h).
+constexpr std::int64_t kBlockChunk = 18, kChunksInRun = 6;
+constexpr std::int64_t kBlockRun = kBlockChunk * kChunksInRun;
+
+// Adds to acc the products of `count` lines.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void add_lines(const T* rows, const T* cols, std::int64_t count,
+                                                     Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+  constexpr int width = Shape<T>::width;
+  for (std::int64_t l = 0; l < count; ++l, rows += width, cols += width) rank_one<T, Rows, true>(rows, cols, acc);
+}
+
+// Adds to acc the products of a run of `count` lines, chunk by chunk.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void add_run(const T* rows, const T* cols, std::int64_t count,
+                                                   Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+  constexpr std::int64_t chunk = kBlockChunk * Shape<T>::width;
+  if (count <= kBlockChunk) {
+    add_lines<T, Rows>(rows, cols, count, acc);
+    return;
+  }
+  Vector<T> total[Rows][SAC_TILE_VECTORS];
+  clear<T, Rows>(total);
+  for (; count > kBlockChunk; count -= kBlockChunk, rows += chunk, cols += chunk) {
+    add_lines<T, Rows>(rows, cols, kBlockChunk, acc);
+    add_to<T, Rows>(total, acc);
+    clear<T, Rows>(acc);
+  }
+  add_lines<T, Rows>(rows, cols, count, acc);
+  add_to<T, Rows>(acc, total);
+}
+
+// x_i · y_j of the block of the panels `rows` and `cols`, of more than one run, in `total`. The tiles of the block go
+// through the lines run by run, so that the lines of a run are read from the L1 cache by all tiles but the first.
+template <typename T>
+inline void long_products(const T* rows, const T* cols, std::int64_t k, T* total) {
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes, tile_rows = SAC_TILE_ROWS;
+  using Tile = Vector<T>[tile_rows][SAC_TILE_VECTORS];
+  alignas(64) T left[width * width] = {};
+  for (int i = 0; i < width * width; i += lanes) *reinterpret_cast<Vector<T>*>(total + i) = Vector<T>{};
+  for (; k > 0; k -= kBlockRun, rows += kBlockRun * width, cols += kBlockRun * width)
+    for (int first = 0; first < width; first += tile_rows) {
+      Tile& tile_left = *reinterpret_cast<Tile*>(left + first * width);
+      Vector<T> acc[tile_rows][SAC_TILE_VECTORS];
+      clear<T, tile_rows>(acc);
+      add_to<T, tile_rows>(acc, tile_left);
+      add_run<T, tile_rows>(rows + first, cols, k < kBlockRun ? k : kBlockRun, acc);
+      add_compensated<T, tile_rows>(*reinterpret_cast<Tile*>(total + first * width), acc);
+      clear<T, tile_rows>(tile_left);
+      add_to<T, tile_rows>(tile_left, acc);
+    }
+  for (int i = 0; i < width * width; i += lanes)
+    *reinterpret_cast<Vector<T>*>(total + i) = load<T>(total + i) + load<T>(left + i);
+}
+
+// C of dot products, of a tile: of rbf in place of the products.
+template <typename T, bool Rbf, int Rows>
+inline __attribute__((always_inline)) void to_values(const PackedModelView<T>& z, std::int64_t row, std::int64_t col,
+                                                     Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
+  if constexpr (Rbf)
+    for (int r = 0; r < Rows; ++r)
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v)
+        acc[r][v] =
+            rbf_of<T>(acc[r][v], z.norms[row + r], load<T>(z.norms + col + v * Shape<T>::lanes), z.inverse_bandwidth);
+}
+
+// Calls visit(first, acc) for each tile of the block (p, q) of C; `first` is its first row.
+template <typename T, bool Rbf, typename Visit>
+inline __attribute__((always_inline)) void for_each_tile(const PackedModelView<T>& z, std::int64_t p, std::int64_t q,
+                                                         const Visit& visit) {
+  constexpr int width = Shape<T>::width, tile_rows = SAC_TILE_ROWS;
+  constexpr bool wide = sizeof(T) == sizeof(double);
+  const T *rows = z.lines + p * z.k * width, *cols = z.lines + q * z.k * width;
+  if (wide || z.k <= kBlockRun) {
+    for (int first = 0; first < width; first += tile_rows) {
+      Vector<T> acc[tile_rows][SAC_TILE_VECTORS];
+      clear<T, tile_rows>(acc);
+      if (wide || z.k <= kBlockChunk + kChunksInRun)
+        add_lines<T, tile_rows>(rows + first, cols, z.k, acc);
+      else
+        add_run<T, tile_rows>(rows + first, cols, z.k, acc);
+      to_values<T, Rbf, tile_rows>(z, p * width + first, q * width, acc);
+      visit(first, acc);
+    }
+    return;
+  }
+  alignas(64) T products[width * width];
+  long_products<T>(rows, cols, z.k, products);
+  for (int first = 0; first < width; first += tile_rows) {
+    Vector<T> acc[tile_rows][SAC_TILE_VECTORS];
+    clear<T, tile_rows>(acc);
+    add_to<T, tile_rows>(acc,
+                         *reinterpret_cast<const Vector<T>(*)[tile_rows][SAC_TILE_VECTORS]>(products + first * width));
+    to_values<T, Rbf, tile_rows>(z, p * width + first, q * width, acc);
+    visit(first, acc);
+  }
+}
 
 template <typename T, bool Rbf>
 void block_values(const PackedModelView<T>& z, std::int64_t p, std::int64_t q, T* out) {
-  constexpr int width = Shape<T>::width;
-  constexpr int tile_rows = SAC_TILE_ROWS;
-  const T* cols_panel = z.lines + q * z.k * width;
-  for (int r = 0; r < width; r += tile_rows) {
-    const T* rows = z.lines + p * z.k * width + r;
-    const T* cols = cols_panel;
-    Vector<T> acc[tile_rows][SAC_TILE_VECTORS];
-    clear<T, tile_rows>(acc);
-    if (z.k <= kBlockChunk || sizeof(T) == sizeof(double)) {
-      for (std::int64_t l = 0; l < z.k; ++l, rows += width, cols += width)
-        rank_one<T, tile_rows, true>(rows, cols, acc);
-    } else {
-      Vector<T> total[tile_rows][SAC_TILE_VECTORS];
-      clear<T, tile_rows>(total);
-      for (std::int64_t l = 0; l < z.k;) {
-        const std::int64_t stop = z.k - l < kBlockChunk ? z.k : l + kBlockChunk;
-        for (; l < stop; ++l, rows += width, cols += width) rank_one<T, tile_rows, true>(rows, cols, acc);
-        add_compensated<T, tile_rows>(total, acc);
-      }
-      add_to<T, tile_rows>(acc, total);
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes, tile_rows = SAC_TILE_ROWS;
+  using Tile = Vector<T>[tile_rows][SAC_TILE_VECTORS];
+  for_each_tile<T, Rbf>(z, p, q, [out](int first, const Tile& acc) __attribute__((always_inline)) {
+#pragma GCC unroll 16
+    for (int r = 0; r < tile_rows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v)
+        *reinterpret_cast<Vector<T>*>(out + (first + r) * width + v * lanes) = acc[r][v];
+  });
+}
+
+template <typename T, bool Rbf>
+double block_distance(const PackedModelView<T>& z, std::int64_t p, std::int64_t q, const T* known,
+                      const ReadSoon& next) {
+  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes, tile_rows = SAC_TILE_ROWS;
+  constexpr std::int64_t tiles = width / tile_rows, cache_line = 64;
+  using Tile = Vector<T>[tile_rows][SAC_TILE_VECTORS];
+  Vector<T> sums[SAC_TILE_VECTORS] = {};
+  for_each_tile<T, Rbf>(z, p, q, [known, &sums, &next](int first, const Tile& acc) __attribute__((always_inline)) {
+    const std::int64_t tile = first / tile_rows;
+    for (std::int64_t l = tile * next.lines / tiles; l < (tile + 1) * next.lines / tiles; ++l) {
+      __builtin_prefetch(static_cast<const char*>(next.rows) + l * cache_line, 0, 2);
+      __builtin_prefetch(static_cast<const char*>(next.cols) + l * cache_line, 0, 2);
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < tile_rows; ++i)
+    for (int r = 0; r < tile_rows; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
-        Vector<T> value = acc[i][v];
-        if constexpr (Rbf)
-          value = rbf_of<T>(value, z.norms[p * width + r + i], load<T>(z.norms + q * width + v * Shape<T>::lanes),
-                            z.inverse_bandwidth);
-        *reinterpret_cast<Vector<T>*>(out + (r + i) * width + v * Shape<T>::lanes) = value;
-      }
-  }
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v)
+        sums[v] += absolute<T>(acc[r][v] - load<T>(known + (first + r) * width + v * lanes));
+  });
+#pragma GCC unroll 8
+  for (int v = 1; v < SAC_TILE_VECTORS; ++v) sums[0] += sums[v];
+  return static_cast<double>(reduce_add<T>(sums[0]));
 }
 
 template <typename T>

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...io.dtypes import STORED_DTYPES
 from ...io.files import file_size
+from ...io.lazy import LazyModule
 from ..limits import refuse
+
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
 
 #: dtypes of torch that NumPy lacks; their values become float32.
 WITHOUT_NUMPY = {row.name for row in STORED_DTYPES if row.name.startswith(("bfloat", "float8"))}

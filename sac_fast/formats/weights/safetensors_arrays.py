@@ -33,9 +33,8 @@ def safetensors_arrays(handle: BinaryIO, name: str, limits: Limits) -> tuple[dic
     arrays = {}
     for key in sorted(header.tensors, key=_natural):
         stored = header.tensors[key]
-        dtype = str(stored.dtype).removeprefix("torch.")
-        read = functools.partial(ranges.array, header.data_start + stored.start, dtype, stored.shape)
-        arrays[key] = StoredArray(dtype, stored.shape, read)
+        read = functools.partial(ranges.array, header.data_start + stored.start, stored.dtype, stored.shape)
+        arrays[key] = StoredArray(stored.dtype, stored.shape, read)
     return arrays, header.metadata
 
 
