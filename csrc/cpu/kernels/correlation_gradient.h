@@ -89,20 +89,23 @@ inline void add_products_of(const T* x, std::int64_t panel_size, const T* blocks
 }
 
 template <typename T, int Lines = SAC_TILE_ROWS>
-inline void add_products_from(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels,
-                              std::int64_t count, std::int64_t step, T* sums) {
-  constexpr int width = Shape<T>::width;
-  for (; count >= Lines; count -= Lines, x += Lines * step * width, sums += Lines * step * width)
-    add_products_of<T, Lines>(x, panel_size, blocks, panels, step, sums);
-  if constexpr (Lines > 1) {
-    if (count > 0) add_products_from<T, Lines / 2>(x, panel_size, blocks, panels, count, step, sums);
-  }
+inline void add_products_of(std::int64_t lines, const T* x, std::int64_t panel_size, const T* blocks,
+                            std::int64_t panels, std::int64_t step, T* sums) {
+  if (lines == Lines) return add_products_of<T, Lines>(x, panel_size, blocks, panels, step, sums);
+  if constexpr (Lines > 1) add_products_of<T, Lines - 1>(lines, x, panel_size, blocks, panels, step, sums);
 }
 
 template <typename T>
 void add_products(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels, std::int64_t count,
                   std::int64_t step, T* sums) {
-  add_products_from<T>(x, panel_size, blocks, panels, count, step, sums);
+  // Tiles of about the same height: each sum of a low one would wait for the sum before it.
+  for (std::int64_t tiles = (count + SAC_TILE_ROWS - 1) / SAC_TILE_ROWS; tiles > 0; --tiles) {
+    const std::int64_t lines = (count + tiles - 1) / tiles, next = lines * step * Shape<T>::width;
+    add_products_of<T>(lines, x, panel_size, blocks, panels, step, sums);
+    x += next;
+    sums += next;
+    count -= lines;
+  }
 }
 
 }  // namespace
