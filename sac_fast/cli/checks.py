@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -160,10 +163,19 @@ def check_output_path(out: Path, force: bool, option: str = "--out") -> None:
     """Refuse before the work is done, not after, what cannot be written or must not be replaced."""
     if out.exists() and not out.is_file():
         raise FileExistsError(f"{option} must name a file, got {str(out)!r}, a folder or a device")
-    if out.exists() and not force:
+    if os.path.lexists(out) and not force:  # a link that leads nowhere is something too
         raise FileExistsError(f"{option} must not exist yet, got {str(out)!r} (--force replaces it)")
+    if out.exists() and _times_named(out) > 1:
+        raise FileExistsError(f"{option} must name no file that another argument names, got {str(out)!r}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"the folder of {option} must exist, got {str(out.parent)!r}")
+
+
+def _times_named(file: Path) -> int:
+    """How many arguments of the command name a file, as PATH, KIND=PATH or --option=PATH; names of models do not."""
+    words = [word for before, word in pairwise(["", *sys.argv[1:]]) if before != "--name"]
+    paths = [part for word in words for part in {word, word.partition("=")[2]} if os.path.exists(part)]
+    return sum(os.path.samefile(path, file) for path in paths)
 
 
 def parse_moment(text: str, option: str) -> str:

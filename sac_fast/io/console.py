@@ -7,17 +7,27 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .text import escape_text
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _MIN_WIDTH = 160  # in a pipe, where rich assumes 80 columns and would cut words
 
 
 def console() -> Console:
-    """The console of stdout. It prints strings as they are: ``[bold]`` in a name is no markup, ``:smile:`` no emoji."""
+    """The console of stdout. It prints strings as they are: ``[bold]`` in a name is no markup, ``:smile:`` no emoji.
+
+    Lines of a string are escaped, so that a name gives no orders to the terminal; a `rich.text.Text` is not.
+    """
     from rich.console import Console
 
-    made = Console(highlight=False, markup=False, emoji=False)
+    class Escaping(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str("\n".join(map(escape_text, text.split("\n"))), **options)
+
+    made = Escaping(highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = max(shutil.get_terminal_size((80, 24)).columns, _MIN_WIDTH)
     return made

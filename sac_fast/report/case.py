@@ -17,6 +17,7 @@ from ..errors import FileFormatError, require
 from ..fingerprint import Fingerprint
 from ..io.files import StrPath, atomic_write, leads_into, open_regular
 from ..io.hashing import sha256_file
+from ..io.schema import check_types
 from ..models.file_origin import describe_origin
 from ..probes.provenance import step_versions
 from ..verify.case_folder import CaseFolder, read_verdicts, write_verdicts
@@ -29,6 +30,9 @@ from .files import read_json
 SETTINGS = ("ground", "score", "metric", "comparison", "kinds")
 SOURCE, SUSPECTS, SIBLINGS, INDEPENDENTS, THEFTS = "source", "suspects", "siblings", "independents", "thefts"
 _ROLES = (SOURCE, SUSPECTS, SIBLINGS, INDEPENDENTS, THEFTS)
+# What is read of a model and of a test before anything is compared; verdicts are compared whole.
+_MODEL = {"name": str, "role": str, "kind": (str, type(None)), "fingerprint": str}
+_TEST = {"suspects": [str], "rows": (list, type(None)), "verdicts": dict}
 _CALIBRATION = "fingerprints/calibration.safetensors"
 
 
@@ -248,9 +252,12 @@ def load_case(folder: StrPath) -> Case:
     read_json(case.verdicts)  # no byte but those that sac_fast writes
     content = read_verdicts(case)
     try:
-        models = tuple(
-            Model(str(row["role"]), _inside(case.folder, row["fingerprint"]), row) for row in content["models"]
-        )
+        for key, schema in (("models", _MODEL), ("tests", _TEST)):
+            check_types(content[key], [schema], key)
+            for row in content[key]:
+                missing = [name for name in schema if name not in row]
+                require(not missing, f"each of {key} must have {', '.join(schema)}", f"none of {', '.join(missing)}")
+        models = tuple(Model(row["role"], _inside(case.folder, row["fingerprint"]), row) for row in content["models"])
         roles = [model.role for model in models]
         require(set(roles) <= set(_ROLES), f"roles must be of {', '.join(_ROLES)}", sorted({*roles} - {*_ROLES}))
         require(roles.count(SOURCE) == 1, "there must be one source", roles.count(SOURCE))
@@ -263,11 +270,10 @@ def load_case(folder: StrPath) -> Case:
         require(len(judged) == len(set(judged)), "each suspect must be in one test", judged)
         require(set(judged) <= set(names), "suspects of tests must be models of the case", sorted({*judged} - {*names}))
         for test in content["tests"]:
-            rows, verdicts = test["rows"], test["verdicts"]
-            positions = rows is None or all(type(row) is int and row >= 0 for row in rows)
+            rows = test["rows"] or ()
             # a position that is there a thousand times would make a small report cost a million times as much
-            require(positions and len(set(rows or ())) == len(rows or ()), "rows must be different positions", rows)
-            require(isinstance(verdicts, dict), "verdicts must be an object", type(verdicts).__name__)
+            positions = all(type(row) is int and row >= 0 for row in rows) and len(set(rows)) == len(rows)
+            require(positions, "rows must be different positions", test["rows"])
         found = Case(case.folder, content, models)
         list(found.files())
         return found

@@ -221,3 +221,37 @@ def test_wrong_usage_repeats_no_long_value_whole(run, arguments):
     assert last.startswith("Error: ")
     assert "aaaa…zzzz" in last
     assert len(last) < 1100
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("probes", "jpeg", "p.safetensors", "--severity", "3", "--out", "p.safetensors"),
+        ("fingerprint", "outputs.npy", "--probes", "p.safetensors", "--out", "p.safetensors"),
+        ("fingerprint", "outputs.npy", "--probes", "p.safetensors", "--out=sub/../outputs.npy"),
+        ("pack", "make", "same-data=f.safetensors", "--probes", "p.safetensors", "--probes-at", "x", "--out", "link"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_force_replaces_nothing_that_is_read(run, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    probes = sac_fast.ProbeSet.from_arrays(np.zeros((4, 8, 8, 3), np.uint8))
+    probes.save("p.safetensors")
+    np.save("outputs.npy", np.eye(4, 3, dtype=np.float32))
+    sac_fast.Fingerprint(torch.eye(4), {"name": "f", "probe_hash": probes.content_hash}).save("f.safetensors")
+    os.mkdir("sub")
+    os.symlink("f.safetensors", "link")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    code, out, err = run(*arguments, "--force")
+    assert (code, out) == (1, "")
+    assert "--out must name no file that another argument names" in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced_unasked(run, made):
+    os.symlink("nowhere", "out.safetensors")
+    arguments = ("fingerprint", "0.safetensors", "--probes", "probes.safetensors", "--out", "out.safetensors")
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert "--out must not exist yet" in err
+    assert os.path.islink("out.safetensors")

@@ -86,8 +86,13 @@ def changed(report, change):
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (lambda case, test: test.pop("verdicts"), "got 'verdicts'"),
-        (lambda case, test: test.update(verdicts=[]), "verdicts must be an object, got 'list'"),
+        (lambda case, test: test.pop("verdicts"), "got 'none of verdicts'"),
+        (lambda case, test: test.update(verdicts=[]), "tests[0].verdicts must be dict, got list"),
+        (
+            lambda case, test: case["models"][2].pop("name"),
+            "must have name, role, kind, fingerprint, got",
+        ),
+        (lambda case, test: case["models"][2].update(name=3), "models[2].name must be str, got int"),
         (lambda case, test: test.update(verdicts={}), "the verdicts cannot be computed again: KeyError"),
         (lambda case, test: test.update(rows=[0, 1] * 200_000), "rows must be different positions"),
         (lambda case, test: test.update(rows=[10**30]), "cannot be computed again"),

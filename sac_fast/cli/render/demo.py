@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from ...io.console import console, print_json
+from ...io.text import escape_text
 from ...verify.sibling_result import format_student
 from .common import make_table
 
@@ -60,11 +61,11 @@ def show_demo(results: dict[str, Any], out: Path, as_json: bool) -> None:
         f"null pool of the {pool['count']} honest models, one score ({pool['metric']}, {pool['comparison']}), "
         f"α = {pool['alpha']:.0%} (p ≥ {pool['smallest_p']:.2f}): {_count(results['summary']['null_verdict'])}\n"
         "weights related: also an honest model from the same public backbone is\n"
-        f"everything is in {out} (results.json)\n"
+        f"everything is in {escape_text(out)} (results.json)\n"
         "one row again, by hand:"
     )
     for command in results["reproduce"]:
-        print("  " + command)
+        print("  " + escape_text(command))
 
 
 def _count(summary: Mapping[str, int]) -> str:

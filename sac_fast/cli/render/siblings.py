@@ -36,7 +36,7 @@ def show_siblings(made: dict[str, Any], as_json: bool) -> None:
     screen.print(table)
     screen.print(
         f"{len(made['made'])} made, {len(made['kept'])} there already, {len(made['failed'])} failed; "
-        f"in {made['folder']}; probes: {', '.join(made['probes']) or 'none yet'}"
+        f"in {escape_text(made['folder'])}; probes: {escape_text(', '.join(made['probes'])) or 'none yet'}"
     )
     screen.print(Text(f"commitment of `sac-fast siblings draw`, to be published: {made['commitment']}"))
     for note in made["notes"]:

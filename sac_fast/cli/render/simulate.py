@@ -30,7 +30,7 @@ def show_simulation(summary: dict[str, Any], as_json: bool) -> None:
     screen.print(table)
     screen.print(
         f"{len(summary['made'])} made, {len(summary['kept'])} there already, {len(summary['failed'])} failed; "
-        f"in {summary['folder']}"
+        f"in {escape_text(summary['folder'])}"
     )
     for name, reason in {**summary["left_out"], **summary["failed"]}.items():
         print(f"sac-fast: {escape_text(f'{name}: {reason}')}", file=sys.stderr)
