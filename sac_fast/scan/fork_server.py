@@ -24,9 +24,10 @@ _CLOSE_SECONDS = 1.0
 # The search path comes as an argument: a process that looked into the current folder first, as `python -m` does,
 # would import untrusted files there.
 _MODULE, _, _FUNCTION = FORK_SERVER_MAIN.partition(":")
+# Nothing that is imported is garbage: `main` collects once, then enables collections for what models leave.
 # The process dies with the scan from its first moment on (PR_SET_PDEATHSIG), not only once its imports are done.
 _PROGRAM = (
-    "import ctypes, json, sys; getattr(ctypes.CDLL(None), 'prctl', print)(1, 9, 0, 0, 0); "
+    "import ctypes, gc, json, sys; gc.disable(); getattr(ctypes.CDLL(None), 'prctl', print)(1, 9, 0, 0, 0); "
     "sys.path[:] = json.loads(sys.argv[3]); "
     f"from {_MODULE} import {_FUNCTION}; {_FUNCTION}(int(sys.argv[1]), int(sys.argv[2]))"
 )
