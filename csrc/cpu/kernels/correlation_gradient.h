@@ -7,12 +7,13 @@
 namespace sac {
 namespace {
 
-// The sign of `difference` times `value`.
+// The sign of `difference` times `value`: value's sign turns where the other one is set.
 template <typename T>
 inline Vector<T> with_sign(Vector<T> difference, Vector<T> value, T equal) {
+  using Int = typename BitsOf<T>::Int;
   const Vector<T> zero{}, limit = zero + equal;
-  const Vector<T> negative_or_zero = difference < -limit ? -value : zero;
-  return difference > limit ? value : negative_or_zero;
+  const Vector<Int> sign = (Vector<Int>)difference & ~BitsOf<T>::without_sign;
+  return absolute<T>(difference) > limit ? (Vector<T>)((Vector<Int>)value ^ sign) : zero;
 }
 
 // C^a − C^b in `a`; for rbf C^a there and C^b in `b`.
