@@ -9,6 +9,9 @@ from typing import Any
 
 from .folder import Role, ZooMember
 
+#: Most models of one sort in a plan: of a larger number the plan alone would not end.
+MAX_COUNT = 10_000
+
 
 @dataclass(frozen=True)
 class Architecture:

@@ -19,14 +19,12 @@ from ..models.output_form import OUTPUT_FORMS
 from ..ops.arguments import check_choice
 from ..probes import ProbeSet
 from .engine import OutputFolderError, lock_folder, open_folder, train_missing
-from .plan import Architecture, PlannedModel
+from .plan import MAX_COUNT, Architecture, PlannedModel
 from .siblings_checks import check_equal_source, check_siblings, check_source
 from .siblings_draw import new_draw
 from .siblings_folder import SiblingFolder, draw_seeds
 from .siblings_trainer import OwnedModel, SiblingOptions, SiblingTrainer, TrainFunction, describe_training, takes_device
 from .training_pool import check_workers
-
-MAX_COUNT = 10_000
 
 
 def make_siblings(

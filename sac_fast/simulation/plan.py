@@ -12,10 +12,10 @@ import numpy as np
 
 from ..attacks.registry import ATTACKS, Attack
 from ..attacks.training import SCRATCH, TUNING, TrainingConfig
-from ..errors import ModelError, ProbeError
+from ..errors import ModelError, ProbeError, require
 from ..io.hashing import hash_json
 from ..labelled_zoo.folder import NullKind, ZooMember
-from ..labelled_zoo.plan import Architecture, PlannedModel
+from ..labelled_zoo.plan import MAX_COUNT, Architecture, PlannedModel
 from ..models import Preprocessing
 from ..probes import ProbeSet
 
@@ -169,8 +169,8 @@ def plan(
     """
     if unknown := [name for name in attacks if name not in ATTACKS]:
         raise ValueError(f"attacks must be among {', '.join(ATTACKS)}, got {unknown[0]!r}")
-    if copies < 1 or independents < 0:
-        raise ValueError(f"copies must be at least 1 and independents at least 0, got {copies} and {independents}")
+    require(1 <= copies <= MAX_COUNT, f"copies must be in 1…{MAX_COUNT}", copies)
+    require(0 <= independents <= MAX_COUNT, f"independents must be in 0…{MAX_COUNT}", independents)
     for name in attacks:
         if (reason := obstacle(ATTACKS[name], setting)) is not None:
             raise ValueError(f"attack {name} {reason}")

@@ -12,6 +12,7 @@ from ..attacks.attack import Attack
 from ..attacks.registry import ATTACKS
 from ..errors import require
 from ..labelled_zoo.folder import NullKind, ZooMember
+from ..labelled_zoo.plan import MAX_COUNT
 from ..models.kinds import Kind
 from .plan import Planned, Size, plan
 
@@ -93,6 +94,9 @@ class SourcesSize:
         honest: largest number of honest models of a kind; None: all.
         pretrained: whether sources, and most others, are fine-tuned from the public model of their architecture.
         backbone_images: that the training of a public model sees.
+
+    Raises:
+        ValueError: fewer than 0 siblings, or too many.
     """
 
     images: int
@@ -107,6 +111,9 @@ class SourcesSize:
     honest: int | None = None
     pretrained: bool = False
     backbone_images: int = 60_000
+
+    def __post_init__(self) -> None:
+        require(0 <= self.siblings <= MAX_COUNT, f"siblings must be in 0…{MAX_COUNT}", self.siblings)
 
     def of_source(self) -> Size:
         """What one source's test bed has but for its models."""

@@ -102,3 +102,22 @@ def test_architectures_of_the_demo_need_no_scipy():
     code = "import sys, sac_fast.demo.architectures; print([name for name in ('scipy', 'h5py') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
+    """With stdout closed a pack that was opened became the stdout of the worker that read it."""
+    child = "import os, sys; sys.exit([os.readlink(f'/proc/self/fd/{i}') for i in (1, 2)] != ['/dev/null'] * 2)"
+    code = (
+        "import os, subprocess, sys\n"
+        "from sac_fast.cli import main\n"
+        "def reads():\n"
+        "    with open('read', 'rb') as handle:\n"
+        f"        child = subprocess.run([sys.executable, '-c', {child!r}]).returncode\n"
+        "        sys.exit(10 * child + handle.fileno())\n"
+        "main.main = reads\n"
+        "main.run()\n"
+    )
+    (tmp_path / "read").write_text("x")
+    streams = 'exec "$0" -c "$1" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", streams, sys.executable, code], cwd=tmp_path, check=False)
+    assert done.returncode == 3

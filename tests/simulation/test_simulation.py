@@ -123,7 +123,9 @@ def test_refusals():
     for attacks, options, words in (
         (["fine-tune"], {}, "attacks must be among finetune-all, .* got 'fine-tune'"),
         (["extract-knockoff"], {}, "attack extract-knockoff needs surrogate images"),
-        ([], {"copies": 0}, "copies must be at least 1 and independents at least 0, got 0 and 0"),
+        ([], {"copies": 0}, "copies must be in 1…10000, got 0"),
+        ([], {"copies": 10**400}, "copies must be in 1…10000, got 1000"),
+        ([], {"independents": 10_001}, "independents must be in 0…10000, got 10001"),
     ):
         with pytest.raises(ValueError, match=words):
             plan(setting, attacks, **options)

@@ -1,5 +1,6 @@
 """Several sources of one task: what is planned for each, what a model is to another source, one tiny run end to end."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -229,6 +230,9 @@ def test_a_finished_run_trains_nothing_again(made, task, monkeypatch):
 
 
 def test_refusals(task, tmp_path):
+    for siblings in (-1, 10_001, 10**400):
+        with pytest.raises(ValueError, match="siblings must be in 0…10000"):
+            dataclasses.replace(TINY, siblings=siblings)
     with pytest.raises(ValueError, match="only must name some of vgg-a, resnet-b, got 'vgg-b'"):
         train(tmp_path / "new", task, only=["vgg-b"])
     with pytest.raises(ValueError, match="workers must be"):
