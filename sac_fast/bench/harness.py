@@ -206,7 +206,7 @@ def _over_budget(case: Case, name: str, budget: float, earlier: Sequence[Mapping
     if predicted <= budget:
         return None
     by = f"by its {seconds:.3g} s for {nearest['case']}"
-    return f"one call would take about {predicted:.3g} s, {by}: more than a peer's budget of {budget:g} s"
+    return f"one call would take about {predicted:,.0f} s, {by}: more than a peer's budget of {budget:g} s"
 
 
 def _checked(
