@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import operator
 import statistics
 import time
@@ -27,6 +29,8 @@ _PAUSE_SECONDS = 0.01
 # A call that takes longer than this gets fewer rounds.
 _LONG_SECONDS = 3.0
 _LONG_ROUNDS = 3
+# Rounds of a peer whose calls fill its budget; its first call is the check.
+_MIN_PEER_ROUNDS = 1
 
 
 class WrongResultError(SacFastError, RuntimeError):
@@ -121,7 +125,7 @@ class _Clock:
         self.seconds.append((time.perf_counter() - start) / self.calls)
 
 
-def _clock(run: Callable[[], Any], first_seconds: float, rounds: int) -> _Clock:
+def _clock(run: Callable[[], Any], first_seconds: float, rounds: int, budget: float = math.inf) -> _Clock:
     seconds = first_seconds
     if first_seconds < _BLOCK_SECONDS:
         # the first call warmed up; this one says how long a call takes
@@ -129,16 +133,23 @@ def _clock(run: Callable[[], Any], first_seconds: float, rounds: int) -> _Clock:
         run()
         seconds = time.perf_counter() - start
     calls = max(1, min(10_000, round(_BLOCK_SECONDS / max(seconds, 1e-6))))
-    return _Clock(run, calls, min(rounds, _LONG_ROUNDS) if seconds > _LONG_SECONDS else rounds)
+    most = min(rounds, _LONG_ROUNDS) if seconds > _LONG_SECONDS else rounds
+    affordable = (budget - first_seconds) / (calls * max(seconds, 1e-9))
+    return _Clock(run, calls, max(_MIN_PEER_ROUNDS, math.floor(min(most, affordable))))
 
 
-def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, Any]:
+def measure(
+    case: Case, limits: Mapping[str, Limit], rounds: int, budget: float = math.inf, earlier: Sequence[Any] = ()
+) -> dict[str, Any]:
     """Check and time one case; all implementations take turns, so that a busy machine slows all of them.
 
     Args:
         case: what to run.
         limits: the machine limits by name; those that the case names are measured again in the same rounds.
         rounds: number of turns, ≥ 1; implementations that take more than 3 s a call get at most 3.
+        budget: seconds of each implementation but ours, its check included: one gets fewer turns, one at least. It is
+            missing where one call would take longer, by its time at the size of the sweep before and the work of both.
+        earlier: records of the run so far.
 
     Returns:
         A JSON-able record: the case's description, for each implementation `seconds` (median), `all_seconds`, `error`,
@@ -152,11 +163,15 @@ def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, A
     clocks: dict[str, _Clock] = {}
     results: dict[str, Any] = {}
     for number, implementation in enumerate(case.implementations):
-        entry, clock = _checked(case, implementation, rounds, results)
+        is_ours = number == 0
+        why = None if is_ours else _over_budget(case, implementation.name, budget, earlier)
+        if why is not None:
+            implementation = dataclasses.replace(implementation, run=None, missing=why)
+        entry, clock = _checked(case, implementation, rounds, math.inf if is_ours else budget, results)
         record["implementations"][implementation.name] = entry
         if clock is not None:
             clocks[implementation.name] = clock
-        elif number == 0:
+        elif is_ours:
             raise WrongResultError(f"{case.name}: {entry.get('refused') or entry.get('missing')}")
     if case.agreement is not None:
         record["agreement"] = case.agreement(results)
@@ -175,8 +190,28 @@ def measure(case: Case, limits: Mapping[str, Limit], rounds: int) -> dict[str, A
     return record
 
 
+def _over_budget(case: Case, name: str, budget: float, earlier: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why an implementation is not run: one call takes longer than its budget. None if it does not, as far as known."""
+    known = [
+        (record["implementations"][name]["seconds"], record)
+        for record in earlier
+        # at other values of what a sweep keeps fixed, times do not follow the work
+        if case.sweep is not None
+        and (record["op"], record["sweep"]) == (case.op, case.sweep)
+        and "seconds" in record["implementations"].get(name, {})
+    ]
+    if not known:
+        return None
+    seconds, nearest = known[-1]
+    predicted = seconds * case.work / nearest["work"]
+    if predicted <= budget:
+        return None
+    by = f"by its {seconds:.3g} s for {nearest['case']}"
+    return f"one call would take about {predicted:.3g} s, {by}: more than a peer's budget of {budget:g} s"
+
+
 def _checked(
-    case: Case, implementation: Implementation, rounds: int, results: dict[str, Any]
+    case: Case, implementation: Implementation, rounds: int, budget: float, results: dict[str, Any]
 ) -> tuple[dict[str, Any], _Clock | None]:
     if implementation.run is None:
         return {"missing": implementation.missing or "not available"}, None
@@ -187,7 +222,7 @@ def _checked(
         result = implementation.result(raw)
         if implementation.recall is not None:
             return _checked_by_recall(
-                implementation.name, implementation.run, implementation.recall(result, results), seconds, rounds
+                implementation.name, implementation.run, implementation.recall(result, results), seconds, rounds, budget
             )
         error = float(case.error(result))
     except Exception as failure:  # a peer that breaks must not take the run with it
@@ -200,17 +235,17 @@ def _checked(
         wanted = f"must lie within {tolerance:g} of the float64 definition ({case.checked})"
         return {"refused": f"{implementation.name} {wanted}, got a difference of {error:.3g}", "error": error}, None
     results[implementation.name] = result
-    return {"error": error, "tolerance": tolerance}, _clock(implementation.run, seconds, rounds)
+    return {"error": error, "tolerance": tolerance}, _clock(implementation.run, seconds, rounds, budget)
 
 
 def _checked_by_recall(
-    name: str, run: Callable[[], Any], recall: float, seconds: float, rounds: int
+    name: str, run: Callable[[], Any], recall: float, seconds: float, rounds: int, budget: float
 ) -> tuple[dict[str, Any], _Clock | None]:
     entry: dict[str, Any] = {"recall": recall}
     if not recall >= MIN_RECALL:
         wanted = f"must find {MIN_RECALL:.0%} of the right answers"
         return entry | {"refused": f"{name} {wanted}, got {recall:.1%}"}, None
-    return entry, _clock(run, seconds, rounds)
+    return entry, _clock(run, seconds, rounds, budget)
 
 
 def _rate(case: Case, record: dict[str, Any], clocks: Mapping[str, _Clock], limits: Mapping[str, float]) -> None:

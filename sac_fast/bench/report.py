@@ -27,7 +27,7 @@ def make_report(
 ) -> None:
     """Run the benchmarks, write results.json, results.csv and plot.png, print tables or JSON.
 
-    results.json is written after each op: what is cut short loses its last part only.
+    results.json is written after each case: what is cut short loses no more than one.
 
     Args:
         out: the folder; made if its parent is there.

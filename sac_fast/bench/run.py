@@ -56,7 +56,7 @@ def run_bench(
         quick: small sizes, for which no targets are judged.
         threads: of the kernels and of the peers that have threads; None: 2, or 1 where there is one core only.
         progress: a bar on stderr; a line for each case where stderr is no terminal.
-        keep: takes the results after the cases of each op, and once more at the end: `complete` says which it is.
+        keep: takes the results after each case, and once more at the end: `complete` says which it is.
 
     Returns:
         A JSON-able dict: what every result has (see `start_result`), `limits` (with `limits_missing`),
@@ -93,6 +93,7 @@ def _run(
             "ops": list(ops),
             "quick": quick,
             "rounds": sizes.rounds,
+            "peer_budget_seconds": sizes.peer_budget,
             "limits": {name: {"rate": limit.rate, "unit": limit.unit} for name, limit in limits.items()},
             "limits_missing": limits_missing,
             "peers_missing": _peers_missing(),
@@ -103,31 +104,33 @@ def _run(
             exponents = growth_exponents(records)
             return result | {"complete": complete, "seconds": seconds, "records": records, "exponents": exponents}
 
-        todo = {op: _records_of(op, sizes, threads, limits) for op in ops}
+        todo = {op: _records_of(op, sizes, threads, limits, records) for op in ops}
         total = sum(len(cases) for cases in todo.values())
         with ProgressBar("benchmarks", total, enabled=progress, line_seconds=0) as bar:
             for cases in todo.values():
                 for one in cases:
                     records.append(one())
                     bar.advance(note=records[-1]["case"])
-                keep(results(complete=False))
+                    keep(results(complete=False))
     result["hardware"]["load_average_after"] = os.getloadavg()[0]
     keep(results(complete=True))
     return results(complete=True)
 
 
-def _records_of(op: str, sizes: Sizes, threads: int, limits: Any) -> list[Callable[[], dict[str, Any]]]:
+def _records_of(
+    op: str, sizes: Sizes, threads: int, limits: Any, records: Sequence[dict[str, Any]]
+) -> list[Callable[[], dict[str, Any]]]:
     todo: list[Callable[[], dict[str, Any]]] = [
-        partial(_measured, case, limits, sizes.rounds) for case in _CASES[op](sizes, threads)
+        partial(_measured, case, limits, sizes, records) for case in _CASES[op](sizes, threads)
     ]
     if op == "correlation_distance":
         todo.append(partial(memory_record, *sizes.memory, threads, sizes.judged))
     return todo
 
 
-def _measured(case: Callable[[], Any], limits: Any, rounds: int) -> dict[str, Any]:
+def _measured(case: Callable[[], Case], limits: Any, sizes: Sizes, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     # the inputs live no longer than the case
-    return measure(case(), limits, rounds)
+    return measure(case(), limits, sizes.rounds, sizes.peer_budget, records)
 
 
 def _peers_missing() -> dict[str, str]:

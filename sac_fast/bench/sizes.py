@@ -14,6 +14,7 @@ class Sizes:
     Attributes:
         judged: whether the targets are for these sizes.
         rounds: turns of all implementations.
+        peer_budget: seconds of each implementation but ours in a case (see `measure`).
         pairs: (n, k, metric) of correlation_distance.
         matrix: (n, k) of correlation_matrix and correlation_vector.
         source: (m, n, k) of correlation_distances.
@@ -29,6 +30,7 @@ class Sizes:
 
     judged: bool
     rounds: int
+    peer_budget: float = 10.0
     pairs: tuple[tuple[int, int, Metric], ...]
     matrix: tuple[int, int]
     source: tuple[int, int, int]

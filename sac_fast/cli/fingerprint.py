@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from .checks import check_output_path, parse_fixed_inputs, parse_json_object, refuse_if
+from .help import HelpCommand
 from .option_groups import expand_option_groups
 from .options import (
     Choose,
@@ -153,6 +154,27 @@ def fingerprint(
     show_fingerprint(made, out, prints.as_json)
 
 
+def _runs_in_worker(model: str | None, architectures: list[str] | None) -> bool:
+    """Whether the model is a file that needs none of the user's code."""
+    is_file = model is not None and not is_service(model) and Path(model).exists()
+    return is_file and {*(architectures or [])} <= {_HF}
+
+
+class FingerprintCommand(HelpCommand):
+    """Starts the process of a worker first, which imports torch while this one does."""
+
+    def invoke(self, ctx: Any) -> Any:
+        if not _runs_in_worker(ctx.params["model"], ctx.params["architecture"]):
+            return super().invoke(ctx)
+        from ..scan.fork_server import started_ahead
+
+        with started_ahead(scrub=ctx.params["sandbox"]):
+            return super().invoke(ctx)
+
+
+COMMAND_CLASS = FingerprintCommand
+
+
 def _weights_file(model: str | None, options: ModelOptions) -> Path | None:
     """The file that the model was read from; None: it is no file, or none of a model."""
     if options.weights is not None:
@@ -209,7 +231,7 @@ def _opening(
         box, ledger = service.open_service(Path(model), out)
         with ledger:
             yield box, None
-    elif Path(model).exists() and {*(options.architecture or [])} <= {_HF}:
+    elif _runs_in_worker(model, options.architecture):
         from ..models import ModelEntry
 
         file, architecture, root = Path(model), _HF if options.architecture else None, None

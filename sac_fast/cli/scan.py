@@ -143,7 +143,20 @@ class KeepOptions:
     ] = None
 
 
-COMMAND_CLASS = RayCommand
+class ScanCommand(RayCommand):
+    """Starts the process of the workers first where there is something to run: nothing is known in a new store."""
+
+    def invoke(self, ctx: Any) -> Any:
+        asked = ctx.params
+        if asked["ray"] is not None or asked["store"].exists():
+            return super().invoke(ctx)
+        from ..scan.fork_server import started_ahead
+
+        with started_ahead(scrub=asked["sandbox"]):
+            return super().invoke(ctx)
+
+
+COMMAND_CLASS = ScanCommand
 
 
 @expand_option_groups

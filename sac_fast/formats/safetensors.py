@@ -8,6 +8,7 @@ Source: the format as documented at https://huggingface.co/docs/safetensors.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -27,6 +28,8 @@ else:  # what runs no network starts without its two seconds
 
 _DTYPES = {row.safetensors: row for row in STORED_DTYPES if row.safetensors}
 _FIELDS = {"dtype", "shape", "data_offsets"}
+#: Of headers that are kept.
+_KEPT_BYTES = 1 << 20
 _SPACE = " \t\n\r"
 _SPACES = re.compile(f"[{_SPACE}]*")
 _DECODER = json.JSONDecoder()
@@ -85,9 +88,17 @@ def read_header(handle: BinaryIO, name: str, limits: Limits) -> Header:
         text = handle.read(length).decode("utf-8")
     except UnicodeDecodeError as error:
         _wrong(name, "a header that is not UTF-8", cause=error)
-    tensors, metadata = _Parser(text, name, limits).parse()
+    tensors, metadata = (_parse_again if length <= _KEPT_BYTES else _parse)(text, name, limits)
     _check_layout(tensors, size - 8 - length, name)
     return Header(tensors, metadata, 8 + length)
+
+
+def _parse(text: str, name: str, limits: Limits) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    return _Parser(text, name, limits).parse()
+
+
+# A file is identified, looked at and read: the header of the last one is kept.
+_parse_again = functools.lru_cache(maxsize=1)(_parse)
 
 
 def read_tensors(handle: BinaryIO, name: str, header: Header) -> dict[str, torch.Tensor]:

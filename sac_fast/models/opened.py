@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -68,8 +69,11 @@ class _Network(OpenedModel):
         return module
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> OpenedModel:
-        self.runnable().to(device=device, dtype=dtype)
-        self._memory_format = None
+        module = self.runnable()
+        tensors = itertools.chain(module.parameters(), module.buffers())
+        if dtype is not None or any(tensor.device != torch.device(device or "cpu") for tensor in tensors):
+            module.to(device=device, dtype=dtype)
+            self._memory_format = None
         return self
 
 

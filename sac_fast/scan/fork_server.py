@@ -10,23 +10,27 @@ import socket
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from .jobs import ScanError
 from .named_modules import FORK_SERVER_MAIN
 from .sandbox import scrubbed
+
+if TYPE_CHECKING:  # a command starts the process before it imports anything else
+    import numpy as np
+    import numpy.typing as npt
+
+    from .jobs import ScanError
 
 _MAX_MESSAGE_BYTES = 1 << 16
 _CLOSE_SECONDS = 1.0
 # The search path comes as an argument: a process that looked into the current folder first, as `python -m` does,
 # would import untrusted files there.
 _MODULE, _, _FUNCTION = FORK_SERVER_MAIN.partition(":")
+# Nothing that is imported is garbage: `main` collects once, then enables collections for what models leave.
 # The process dies with the scan from its first moment on (PR_SET_PDEATHSIG), not only once its imports are done.
 _PROGRAM = (
-    "import ctypes, json, sys; getattr(ctypes.CDLL(None), 'prctl', print)(1, 9, 0, 0, 0); "
+    "import ctypes, gc, json, sys; gc.disable(); getattr(ctypes.CDLL(None), 'prctl', print)(1, 9, 0, 0, 0); "
     "sys.path[:] = json.loads(sys.argv[3]); "
     f"from {_MODULE} import {_FUNCTION}; {_FUNCTION}(int(sys.argv[1]), int(sys.argv[2]))"
 )
@@ -41,6 +45,7 @@ class ForkServer:
     """
 
     def __init__(self, *, scrub: bool = False) -> None:
+        self.scrub = scrub
         self._block_fd: int | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open while the process runs)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -113,6 +118,8 @@ class ForkServer:
 
     def end_error(self) -> ScanError:
         """The error with the reason why the process ended."""
+        from .jobs import ScanError
+
         self._process.kill()
         self._process.wait()
         self._errors.seek(0, os.SEEK_END)
@@ -138,13 +145,40 @@ class ForkServer:
             self._block_fd = None
 
 
+_ahead: list[ForkServer] = []
+
+
+@contextlib.contextmanager
+def started_ahead(*, scrub: bool) -> Iterator[None]:
+    """Start the process that the body will need, so that it imports torch while the body prepares its work.
+
+    Args:
+        scrub: of `ForkServer`.
+    """
+    _ahead.append(ForkServer(scrub=scrub))
+    try:
+        yield
+    finally:
+        while _ahead:
+            _ahead.pop().close(wait=False)
+
+
+def take_server(*, scrub: bool) -> ForkServer:
+    """The process that was started ahead for this, else a new one."""
+    fitting = [server for server in _ahead if server.scrub == scrub]
+    if not fitting:
+        return ForkServer(scrub=scrub)
+    _ahead.remove(fitting[0])
+    return fitting[0]
+
+
 def _share(block: npt.NDArray[np.uint8]) -> int:
     """A descriptor of sealed memory with the bytes, which no worker can change for the others."""
     import fcntl
 
     descriptor = os.memfd_create("sac_fast probes", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with os.fdopen(descriptor, "wb", closefd=False) as handle:
-        handle.write(np.ascontiguousarray(block).data)
+        handle.write(block.data)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor

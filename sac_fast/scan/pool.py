@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ..io.process import status_bytes
 from ..probes import Probes
 from .attempts import Attempt, Worker, is_failed
-from .fork_server import ForkServer, signal_name
+from .fork_server import ForkServer, signal_name, take_server
 from .jobs import Job, ScanError, WorkerSettings, pack_request
 from .protocol import FrameReader, RunResult, WireError, failed, pack, read_reply
 from .shared_probes import SharedProbes
@@ -33,7 +33,7 @@ class WorkerPool:
         probes: what the models are asked with; None: recorded outputs only.
         devices: one worker for each: ``["cpu", "cpu"]``, ``["cuda:0", "cuda:1"]``.
         settings: of the workers.
-        server: that forks them, closed at the end; None: a new one.
+        server: that forks them, closed at the end; None: the one that was started ahead, else a new one.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class WorkerPool:
         self._server = self._start_server(server)
 
     def _start_server(self, server: ForkServer | None = None) -> ForkServer:
-        server = server or ForkServer(scrub=self._settings.readable is not None)
+        server = server or take_server(scrub=self._settings.readable is not None)
         if self._probes is not None:
             server.share(self._probes.block)
         self._ready = False

@@ -177,7 +177,7 @@ def _start_workers(
     entries: Sequence[ModelEntry],
 ) -> Executor:
     """The processes that run models, once there is one to run."""
-    from .fork_server import ForkServer
+    from .fork_server import take_server
     from .pool import WorkerPool
 
     if settings.memory_bytes is None:
@@ -185,7 +185,7 @@ def _start_workers(
     if settings.sandbox:
         places = [*places_of(entries, code_folder()), *(settings.readable or ())]
         settings = dataclasses.replace(settings, readable=places)
-    server = ForkServer(scrub=settings.readable is not None)  # it imports torch; this process does without
+    server = take_server(scrub=settings.readable is not None)  # it imports torch; this process does without
     try:
         if isinstance(probes, ProbeFile):
             probes = probes.load()

@@ -58,6 +58,7 @@ def main(control_fd: int, parent: int) -> None:
     # Frozen objects are not touched by the garbage collector, so that their pages stay shared.
     gc.collect()
     gc.freeze()
+    gc.enable()
     control.send(json.dumps({"ready": os.getpid()}).encode())
     children: set[int] = set()
     with selectors.DefaultSelector() as selector:

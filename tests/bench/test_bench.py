@@ -105,17 +105,57 @@ def test_exponents_are_slopes_through_the_larger_sizes():
 
 
 @needs_kernels
-def test_results_are_kept_after_each_op(tiny_sizes, monkeypatch, capsys):
+def test_results_are_kept_after_each_case(tiny_sizes, monkeypatch, capsys):
     monkeypatch.setattr(run, "QUICK", dataclasses.replace(tiny_sizes, sweep_m=(4,)))
     kept = []
     ops = ["correlation_vector", "pairwise_correlation_distances"]
     found = run_bench(ops, quick=True, threads=1, keep=lambda results: kept.append(json.loads(json.dumps(results))))
-    assert [(each["complete"], len(each["records"])) for each in kept] == [(False, 1), (False, 4), (True, 4)]
+    lengths = [(each["complete"], len(each["records"])) for each in kept]
+    assert lengths == [(False, 1), (False, 2), (False, 3), (False, 4), (True, 4)]
     assert found["records"][0]["case"] == kept[0]["records"][0]["case"]
     # stderr is no terminal: a line for each case
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("benchmarks: ")]
     assert len(lines) == 4
     assert lines[0].startswith("benchmarks: 1 of 4, correlation_vector, n = 30")
+
+
+def test_a_slow_peer_gets_the_rounds_that_its_budget_pays(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: now[0])
+
+    def taking(seconds):
+        def call():
+            now[0] += seconds
+            return 1.0
+
+        return call
+
+    peers_of = {name: Implementation(name, taking(seconds)) for name, seconds in (("1", 1), ("2", 2.5), ("20", 20))}
+    record = measure(case(Implementation("sac_fast", taking(2.5)), *peers_of.values()), {}, 9, budget=10)
+    found = {name: entry["all_seconds"] for name, entry in record["implementations"].items()}
+    # the check is the first call that the budget pays; ours has none
+    assert found == {"sac_fast": [2.5] * 9, "1": [1] * 9, "2": [2.5] * 3, "20": [20]}
+
+
+def test_a_peer_is_left_out_of_a_sweep_where_one_call_would_exceed_its_budget():
+    calls = []
+
+    def at(m, work, **more):
+        peer = Implementation("peer", lambda: calls.append(m) or 1.0)
+        made = dataclasses.replace(case(Implementation("sac_fast", lambda: 1.0), peer, **more), name=f"m = {m}")
+        return dataclasses.replace(made, work=work, shape={"m": m})
+
+    timed = {"op": "op", "sweep": "m", "work": 2.0, "case": "m = 20", "implementations": {"peer": {"seconds": 3.0}}}
+    over = measure(at(40, 8.0, sweep="m"), {}, 1, budget=10, earlier=[timed])["implementations"]
+    assert over["peer"] == {
+        "missing": "one call would take about 12 s, by its 3 s for m = 20: more than a peer's budget of 10 s"
+    }
+    assert "seconds" in over["sac_fast"]
+    assert not calls
+    for one, budget in ((at(40, 8.0, sweep="m"), 12), (at(40, 8.0), 10), (at(40, 8.0, sweep="n"), 10)):
+        calls.clear()
+        assert "seconds" in measure(one, {}, 1, budget=budget, earlier=[timed])["implementations"]["peer"]
+        assert calls
 
 
 def test_our_own_failure_is_not_hidden():

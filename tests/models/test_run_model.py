@@ -250,6 +250,11 @@ def test_nan_names_the_probe() -> None:
         run(model)
 
 
+def test_large_outputs_are_kept_whose_sum_is_not_finite() -> None:
+    values = torch.tensor([3e38, 3e38, -3e38, -3e38])
+    assert torch.equal(run(lambda x: values.repeat(len(x), 1)), values.repeat(7, 1))
+
+
 def test_shapes_of_outputs() -> None:
     assert run(lambda x: x).shape == (7, 72)
     assert run(lambda x: x.mean((1, 2, 3))).shape == (7, 1)

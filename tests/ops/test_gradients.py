@@ -130,6 +130,29 @@ def test_the_same_bits_for_any_number_of_threads(monkeypatch):
 
 
 @needs_kernels
+def test_gradients_of_so_many_rows_that_a_task_has_several_groups(monkeypatch):
+    n, k = 8_500, 3
+    a, b = random(n, k, 1, torch.float32), random(n, k, 2, torch.float32)
+    found = []
+    for threads in (1, 2, 7):
+        monkeypatch.setenv("SAC_FAST_NUM_THREADS", str(threads))
+        found.append(gradients(correlation_distance, a, b))
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+    some = torch.tensor([0, 1, 127, 128, 255, 256, 4_000, 8_191, 8_192, 8_499])
+    rows_a, rows_b = (x.double() / x.double().norm(dim=1, keepdim=True) for x in (a, b))
+    apart = rows_a[some] @ rows_a.T - rows_b[some] @ rows_b.T
+    apart[range(len(some)), some] = 0  # 1 in both
+    assert apart[apart != 0].abs().min() > 2**-21  # rounding decides no sign
+    signs = apart.sign()
+    for x, rows, of, side in ((a, rows_a, found[0][0], 1), (b, rows_b, found[0][1], -1)):
+        upstream = side * 2 / n**2 * signs @ rows
+        along = (upstream * rows[some]).sum(dim=1, keepdim=True) * rows[some]
+        expected = (upstream - along) / x[some].double().norm(dim=1, keepdim=True)
+        assert_near([of[some]], [expected], 1e-5)
+
+
+@needs_kernels
 def test_one_gradient_is_that_of_both():
     for metric in METRICS:
         a, b = random(300, 9, 1, torch.float32), random(300, 20, 2, torch.float32)

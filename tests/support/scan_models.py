@@ -1,5 +1,6 @@
 """Models that behave and misbehave, for scans: `support.scan_models:Tiny`, what it does is its argument."""
 
+import gc
 import os
 import signal
 import sys
@@ -73,6 +74,10 @@ class Tiny(nn.Module):
 
         assert os.path.isdir(tempfile.gettempdir())
         assert os.path.isdir(cache_dir())
+
+    def do_need_gc(self, x, answer):
+        """The process that workers are forked from imports without it."""
+        assert gc.isenabled()
 
     def do_write(self, x, answer):
         with open(self.marker, "w") as handle:

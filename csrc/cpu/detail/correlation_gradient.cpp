@@ -1,7 +1,10 @@
 #include "cpu/detail/correlation_gradient.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +18,10 @@ namespace {
 // Rows of a group of panels: a square of that many correlations, and its transpose, stay in the L2 cache.
 constexpr std::int64_t kGroupRows = 128;
 
+// A core's sums and rows stay longer in its cache if a team has several groups. Half as many tasks as teams run at a
+// time, and a task shall not take long, since calls are cancelled between two.
+constexpr std::int64_t kMinTeams = 32, kMaxSpan = 4;
+
 // The two sides of match `m` in round `r` of a tournament of `players` (an even number), where each meets each other
 // one once: the circle method, in which the last player stays and the others move on.
 std::pair<std::int64_t, std::int64_t> match(std::int64_t players, std::int64_t r, std::int64_t m) {
@@ -23,6 +30,23 @@ std::pair<std::int64_t, std::int64_t> match(std::int64_t players, std::int64_t r
   const std::int64_t left = (r + m) % moving, right = (r + moving - m) % moving;
   return {std::min(left, right), std::max(left, right)};
 }
+
+// A team's part in a task of a round: waits for its tasks of the rounds before, which other threads have begun earlier,
+// and counts one round more at the end, also of an exception.
+class Turn {
+ public:
+  Turn(std::atomic<std::int64_t>& rounds, std::int64_t round) : rounds_(rounds) {
+    // Long waits are for a thread that the system has put aside: it needs a core.
+    for (int waits = 0; rounds_.load(std::memory_order_acquire) < round; ++waits)
+      waits < 100 ? std::this_thread::yield() : std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  ~Turn() { rounds_.fetch_add(1, std::memory_order_release); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::atomic<std::int64_t>& rounds_;
+};
 
 // W as <u_i, u_j> − <v_i, v_j>: replicates with a positive share are in u, the others in v, in the layout of a pair.
 template <typename T>
@@ -93,21 +117,37 @@ class Gradient {
   std::int64_t panels() const { return packed_.view().panels; }
   int width() const { return kernels_.width; }
 
-  // Each pair of groups is one task. Tasks that run at a time share no group, and rounds follow each other in a fixed
-  // order, so every sum is added up in one order by any number of threads.
+  // Groups form teams, and each pair of teams is one task. A team takes part in one task of each round, and its tasks
+  // run in the order of the rounds, so every sum is added up in one order by any number of threads. Rounds overlap: a
+  // thread that finds no task in one goes on with the next, as soon as the two teams are ready.
   void add_up(const PackedPairView<T>* weights) {
     parallel_for(panels(), threads_, options_, [this](std::int64_t p) {
       T* panel = sums_.data() + p * packed_.panel_size();
       std::fill(panel, panel + packed_.panel_size(), T(0));
     });
     group_ = std::max<std::int64_t>(1, kGroupRows / kernels_.width);
-    const std::int64_t groups = ceil_div(panels(), group_), players = round_up(groups, 2);
-    parallel_for(groups, threads_, options_, [&](std::int64_t g) { run(g, g, weights); });
-    for (std::int64_t r = 0; r < players - 1; ++r)
-      parallel_for(players / 2, threads_, options_, [&](std::int64_t m) {
-        const auto [i, j] = match(players, r, m);
-        if (j < groups) run(i, j, weights);
-      });
+    const std::int64_t groups = ceil_div(panels(), group_);
+    const std::int64_t span = std::clamp<std::int64_t>(groups / kMinTeams, 1, kMaxSpan);
+    const std::int64_t teams = ceil_div(groups, span), players = round_up(teams, 2);
+    // round 0: each team with itself
+    std::vector<std::atomic<std::int64_t>> rounds(static_cast<std::size_t>(players));
+    const std::int64_t matches = players / 2, tasks = teams + (players - 1) * matches;
+    const auto play = [&](std::int64_t a, std::int64_t b) {
+      for (std::int64_t j = b * span; j < std::min(groups, (b + 1) * span); ++j)
+        for (std::int64_t i = a * span; i < std::min(a == b ? j + 1 : groups, (a + 1) * span); ++i) run(i, j, weights);
+    };
+    parallel_for(tasks, threads_, options_, [&](std::int64_t t) {
+      if (t < teams) {
+        const Turn turn(rounds[t], 0);
+        return play(t, t);
+      }
+      const std::int64_t r = (t - teams) / matches;
+      const auto [i, j] = match(players, r, (t - teams) % matches);
+      const Turn first(rounds[i], r + 1);
+      if (j >= teams) return;  // no opponent in this round
+      const Turn second(rounds[j], r + 1);
+      play(i, j);
+    });
   }
 
   // Through the normalisation of the rows of a (side 0) or b (1), times `scale`.

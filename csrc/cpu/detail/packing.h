@@ -36,19 +36,7 @@ inline bool needs_float64(const MatrixView& x, Metric metric, double sigma) {
 bool any_needs_float64(const std::vector<MatrixView>& models, const std::vector<MatrixView>* queries, Metric metric,
                        double sigma);
 
-constexpr std::int64_t kRowsPacked = 8;  // rows that are written into the lines together
-
-// out[j·stride + r] = rows[r·apart + j] for `count` numbers j of each row, in runs of j that stay in the L1 cache.
-template <typename T>
-void write_lines(const T* rows, std::int64_t row_count, std::int64_t apart, std::int64_t count, T* out,
-                 std::int64_t stride) {
-  constexpr std::int64_t run = 16;
-  for (std::int64_t first = 0; first < count; first += run) {
-    const std::int64_t last = std::min(count, first + run);
-    for (std::int64_t r = 0; r < row_count; ++r)
-      for (std::int64_t j = first; j < last; ++j) out[j * stride + r] = rows[r * apart + j];
-  }
-}
+constexpr std::int64_t kRowsPacked = 16;  // rows that are written into the lines together
 
 // Row i of x, normalised, in `out`, whose numbers are T; `row` has room for it in float64. A row without direction is
 // 0.
@@ -96,7 +84,7 @@ class PackedModel {
         if (kind == RowKind::not_finite) return first + r + s;
         norm[r + s] = kind == RowKind::ordinary ? T(1) : T(0);
       }
-      write_lines(rows.data(), count, x_.cols, x_.cols, panel + r, width_);
+      kernels_.write_lines(rows.data(), count, x_.cols, x_.cols, panel + r, width_);
     }
     return -1;
   }
@@ -177,8 +165,9 @@ class PackedPair {
       if (kind == RowKind::not_finite) record_bad_row(2 * (i + r) + side);
       norm[r] = kind == RowKind::ordinary ? T(1) : T(0);
     }
-    write_lines(rows, count, x.cols, view_.pairs, out + side * width_, 2 * width_);
-    write_lines(rows + view_.pairs, count, x.cols, x.cols - view_.pairs, out + 2 * view_.pairs * width_, width_);
+    kernels_.write_lines(rows, count, x.cols, view_.pairs, out + side * width_, 2 * width_);
+    kernels_.write_lines(rows + view_.pairs, count, x.cols, x.cols - view_.pairs, out + 2 * view_.pairs * width_,
+                         width_);
   }
 
   bool is_identical(const T* row) const {

@@ -44,6 +44,12 @@ enum class RowKind { ordinary, zero, not_finite };
 template <typename T>
 using NormaliseRow = RowKind (*)(double* row, std::int64_t k, bool centre, T* out, double* norm);
 
+// out[j·stride + r] = rows[r·apart + j] for `count` numbers j of row_count rows. `out` is 64-byte aligned, stride a
+// multiple of the panel's width.
+template <typename T>
+using WriteLines = void (*)(const T* rows, std::int64_t row_count, std::int64_t apart, std::int64_t count, T* out,
+                            std::int64_t stride);
+
 // Σ |C^a_ij − C^b_ij| over the blocks (p, q), p ≤ q, of the given panels; blocks off the diagonal count twice.
 template <typename T>
 using GroupSum = double (*)(const PackedPairView<T>&, std::int64_t p0, std::int64_t p1, std::int64_t q0,
@@ -119,6 +125,7 @@ template <typename T>
 struct KernelsOf {
   int width;
   NormaliseRow<T> normalise;
+  WriteLines<T> write_lines;
   GroupSum<T> pair_dot;
   GroupSum<T> pair_rbf;
   BlockValues<T> block_dot;

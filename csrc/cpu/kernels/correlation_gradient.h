@@ -7,12 +7,13 @@
 namespace sac {
 namespace {
 
-// The sign of `difference` times `value`.
+// The sign of `difference` times `value`: value's sign turns where the other one is set.
 template <typename T>
 inline Vector<T> with_sign(Vector<T> difference, Vector<T> value, T equal) {
+  using Int = typename BitsOf<T>::Int;
   const Vector<T> zero{}, limit = zero + equal;
-  const Vector<T> negative_or_zero = difference < -limit ? -value : zero;
-  return difference > limit ? value : negative_or_zero;
+  const Vector<Int> sign = (Vector<Int>)difference & ~BitsOf<T>::without_sign;
+  return absolute<T>(difference) > limit ? (Vector<T>)((Vector<Int>)value ^ sign) : zero;
 }
 
 // C^a − C^b in `a`; for rbf C^a there and C^b in `b`.
@@ -60,47 +61,6 @@ void sign_block(const PackedPairView<T>& z, const PackedPairView<T>* weights, st
   }
 }
 
-// a and b interleaved: the lower half of both, or the upper one.
-template <typename T>
-inline __attribute__((always_inline)) Vector<T> interleave(Vector<T> a, Vector<T> b, bool upper) {
-  constexpr int lanes = Shape<T>::lanes;
-  if constexpr (lanes == 16)
-    return upper ? __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-                 : __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  else if constexpr (lanes == 8)
-    return upper ? __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-                 : __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-  else if constexpr (lanes == 4)
-    return upper ? __builtin_shufflevector(a, b, 2, 6, 3, 7) : __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  else
-    return upper ? __builtin_shufflevector(a, b, 1, 3) : __builtin_shufflevector(a, b, 0, 2);
-}
-
-template <typename T>
-void transpose_block(const T* block, T* out) {
-  constexpr int lanes = Shape<T>::lanes, width = Shape<T>::width;
-  for (int i = 0; i < width; i += lanes)
-    for (int j = 0; j < width; j += lanes) {
-      Vector<T> rows[lanes];
-#pragma GCC unroll 16
-      for (int r = 0; r < lanes; ++r) rows[r] = load<T>(block + (i + r) * width + j);
-    // Each round halves the distance of what belongs together: row r and row r + lanes / 2 alternate.
-#pragma GCC unroll 4
-      for (int distance = lanes; distance > 1; distance /= 2) {
-        Vector<T> next[lanes];
-#pragma GCC unroll 8
-        for (int r = 0; r < lanes / 2; ++r) {
-          next[2 * r] = interleave<T>(rows[r], rows[r + lanes / 2], false);
-          next[2 * r + 1] = interleave<T>(rows[r], rows[r + lanes / 2], true);
-        }
-#pragma GCC unroll 16
-        for (int r = 0; r < lanes; ++r) rows[r] = next[r];
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < lanes; ++r) *reinterpret_cast<Vector<T>*>(out + (j + r) * width + i) = rows[r];
-    }
-}
-
 template <typename T, int Lines>
 inline void add_products_of(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels,
                             std::int64_t step, T* sums) {
@@ -130,20 +90,23 @@ inline void add_products_of(const T* x, std::int64_t panel_size, const T* blocks
 }
 
 template <typename T, int Lines = SAC_TILE_ROWS>
-inline void add_products_from(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels,
-                              std::int64_t count, std::int64_t step, T* sums) {
-  constexpr int width = Shape<T>::width;
-  for (; count >= Lines; count -= Lines, x += Lines * step * width, sums += Lines * step * width)
-    add_products_of<T, Lines>(x, panel_size, blocks, panels, step, sums);
-  if constexpr (Lines > 1) {
-    if (count > 0) add_products_from<T, Lines / 2>(x, panel_size, blocks, panels, count, step, sums);
-  }
+inline void add_products_of(std::int64_t lines, const T* x, std::int64_t panel_size, const T* blocks,
+                            std::int64_t panels, std::int64_t step, T* sums) {
+  if (lines == Lines) return add_products_of<T, Lines>(x, panel_size, blocks, panels, step, sums);
+  if constexpr (Lines > 1) add_products_of<T, Lines - 1>(lines, x, panel_size, blocks, panels, step, sums);
 }
 
 template <typename T>
 void add_products(const T* x, std::int64_t panel_size, const T* blocks, std::int64_t panels, std::int64_t count,
                   std::int64_t step, T* sums) {
-  add_products_from<T>(x, panel_size, blocks, panels, count, step, sums);
+  // Tiles of about the same height: each sum of a low one would wait for the sum before it.
+  for (std::int64_t tiles = (count + SAC_TILE_ROWS - 1) / SAC_TILE_ROWS; tiles > 0; --tiles) {
+    const std::int64_t lines = (count + tiles - 1) / tiles, next = lines * step * Shape<T>::width;
+    add_products_of<T>(lines, x, panel_size, blocks, panels, step, sums);
+    x += next;
+    sums += next;
+    count -= lines;
+  }
 }
 
 }  // namespace

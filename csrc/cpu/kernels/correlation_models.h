@@ -10,10 +10,8 @@
 namespace sac {
 namespace {
 
-// Nothing cancels in C itself, so float32's rounding is that of a sum near 1. Products are summed in chunks, and chunks
-// in runs, so that a product goes through 18 + 6 roundings, however long the row is (see kChunk in correlation_pair.h).
-constexpr std::int64_t kBlockChunk = 18, kChunksInRun = 6;
-constexpr std::int64_t kBlockRun = kBlockChunk * kChunksInRun;
+// Lines of a run. Nothing cancels in C itself, so float32's rounding is that of a sum near 1 (see kChunk).
+constexpr std::int64_t kBlockRun = kChunk * kChunksInRun;
 
 // Adds to acc the products of `count` lines.
 template <typename T, int Rows>
@@ -27,15 +25,15 @@ inline __attribute__((always_inline)) void add_lines(const T* rows, const T* col
 template <typename T, int Rows>
 inline __attribute__((always_inline)) void add_run(const T* rows, const T* cols, std::int64_t count,
                                                    Vector<T> (&acc)[Rows][SAC_TILE_VECTORS]) {
-  constexpr std::int64_t chunk = kBlockChunk * Shape<T>::width;
-  if (count <= kBlockChunk) {
+  constexpr std::int64_t chunk = kChunk * Shape<T>::width;
+  if (count <= kChunk) {
     add_lines<T, Rows>(rows, cols, count, acc);
     return;
   }
   Vector<T> total[Rows][SAC_TILE_VECTORS];
   clear<T, Rows>(total);
-  for (; count > kBlockChunk; count -= kBlockChunk, rows += chunk, cols += chunk) {
-    add_lines<T, Rows>(rows, cols, kBlockChunk, acc);
+  for (; count > kChunk; count -= kChunk, rows += chunk, cols += chunk) {
+    add_lines<T, Rows>(rows, cols, kChunk, acc);
     add_to<T, Rows>(total, acc);
     clear<T, Rows>(acc);
   }
@@ -48,19 +46,16 @@ inline __attribute__((always_inline)) void add_run(const T* rows, const T* cols,
 template <typename T>
 inline void long_products(const T* rows, const T* cols, std::int64_t k, T* total) {
   constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes, tile_rows = SAC_TILE_ROWS;
-  using Tile = Vector<T>[tile_rows][SAC_TILE_VECTORS];
   alignas(64) T left[width * width] = {};
   for (int i = 0; i < width * width; i += lanes) *reinterpret_cast<Vector<T>*>(total + i) = Vector<T>{};
   for (; k > 0; k -= kBlockRun, rows += kBlockRun * width, cols += kBlockRun * width)
     for (int first = 0; first < width; first += tile_rows) {
-      Tile& tile_left = *reinterpret_cast<Tile*>(left + first * width);
+      auto& tile_left = tile_at<T, tile_rows>(left + first * width);
       Vector<T> acc[tile_rows][SAC_TILE_VECTORS];
-      clear<T, tile_rows>(acc);
-      add_to<T, tile_rows>(acc, tile_left);
+      copy<T, tile_rows>(tile_left, acc);
       add_run<T, tile_rows>(rows + first, cols, k < kBlockRun ? k : kBlockRun, acc);
-      add_compensated<T, tile_rows>(*reinterpret_cast<Tile*>(total + first * width), acc);
-      clear<T, tile_rows>(tile_left);
-      add_to<T, tile_rows>(tile_left, acc);
+      add_compensated<T, tile_rows>(tile_at<T, tile_rows>(total + first * width), acc);
+      copy<T, tile_rows>(acc, tile_left);
     }
   for (int i = 0; i < width * width; i += lanes)
     *reinterpret_cast<Vector<T>*>(total + i) = load<T>(total + i) + load<T>(left + i);
@@ -88,7 +83,7 @@ inline __attribute__((always_inline)) void for_each_tile(const PackedModelView<T
     for (int first = 0; first < width; first += tile_rows) {
       Vector<T> acc[tile_rows][SAC_TILE_VECTORS];
       clear<T, tile_rows>(acc);
-      if (wide || z.k <= kBlockChunk + kChunksInRun)
+      if (wide || z.k <= kMaxAtOnce)
         add_lines<T, tile_rows>(rows + first, cols, z.k, acc);
       else
         add_run<T, tile_rows>(rows + first, cols, z.k, acc);
@@ -101,9 +96,7 @@ inline __attribute__((always_inline)) void for_each_tile(const PackedModelView<T
   long_products<T>(rows, cols, z.k, products);
   for (int first = 0; first < width; first += tile_rows) {
     Vector<T> acc[tile_rows][SAC_TILE_VECTORS];
-    clear<T, tile_rows>(acc);
-    add_to<T, tile_rows>(acc,
-                         *reinterpret_cast<const Vector<T>(*)[tile_rows][SAC_TILE_VECTORS]>(products + first * width));
+    copy<T, tile_rows>(tile_at<T, tile_rows>(products + first * width), acc);
     to_values<T, Rbf, tile_rows>(z, p * width + first, q * width, acc);
     visit(first, acc);
   }
@@ -111,14 +104,9 @@ inline __attribute__((always_inline)) void for_each_tile(const PackedModelView<T
 
 template <typename T, bool Rbf>
 void block_values(const PackedModelView<T>& z, std::int64_t p, std::int64_t q, T* out) {
-  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes, tile_rows = SAC_TILE_ROWS;
-  using Tile = Vector<T>[tile_rows][SAC_TILE_VECTORS];
+  using Tile = Vector<T>[SAC_TILE_ROWS][SAC_TILE_VECTORS];
   for_each_tile<T, Rbf>(z, p, q, [out](int first, const Tile& acc) __attribute__((always_inline)) {
-#pragma GCC unroll 16
-    for (int r = 0; r < tile_rows; ++r)
-#pragma GCC unroll 8
-      for (int v = 0; v < SAC_TILE_VECTORS; ++v)
-        *reinterpret_cast<Vector<T>*>(out + (first + r) * width + v * lanes) = acc[r][v];
+    copy<T, SAC_TILE_ROWS>(acc, tile_at<T, SAC_TILE_ROWS>(out + first * Shape<T>::width));
   });
 }
 

@@ -6,10 +6,6 @@
 namespace sac {
 namespace {
 
-// Long rows are summed in chunks, so that rounding grows with the chunk and not with k. Where products are equal
-// (constant rows, hard labels), every addition may round the same way: 24 of them are wrong by 12·2⁻²⁴ = 7e-7 at most.
-constexpr std::int64_t kChunk = 24;
-
 // Adds to acc the products of `count` pairs of lines: a minus b.
 template <typename T, int Rows>
 inline __attribute__((always_inline)) void add_pairs(const T* rows, const T* cols, std::int64_t count,
@@ -59,31 +55,40 @@ inline __attribute__((always_inline)) void difference_dot(const PackedPairView<T
   add_rest<T, Rows>(rows + 2 * z.pairs * width, cols + 2 * z.pairs * width, z.rest, z.rest_is_a, acc);
 }
 
-// One chunk of all tiles of a block, whose sums and rounding errors stand in `total` and `error`.
-template <typename T, bool First, typename AddChunk>
-inline __attribute__((always_inline)) void add_chunk(T* total, T* error, const AddChunk& add) {
-  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes;
-  for (int first = 0; first < width; first += SAC_TILE_ROWS) {
-    Vector<T> acc[SAC_TILE_ROWS][SAC_TILE_VECTORS];
-    T* const tile_total = total + first * width;
-    T* const tile_error = error + first * width;
-#pragma GCC unroll 16
-    for (int r = 0; r < SAC_TILE_ROWS; ++r)
-#pragma GCC unroll 8
-      for (int v = 0; v < SAC_TILE_VECTORS; ++v)
-        acc[r][v] = First ? Vector<T>{} : load<T>(tile_error + r * width + v * lanes);
+// The sums of a block of width × width, tile by tile: of the run of chunks that is being added, and what rounding lost
+// of the runs before it.
+template <typename T>
+struct BlockSums {
+  static constexpr int size = Shape<T>::width * Shape<T>::width;
+  alignas(64) T run[size], left[size];
+  std::int64_t chunks = 0;
+};
+
+// One chunk of all tiles of a block: add(first, acc) adds its products to those of the tile whose first row is `first`.
+// Sums of runs are added up in `total`.
+template <typename T, typename AddChunk>
+inline __attribute__((always_inline)) void add_chunk(BlockSums<T>& sums, bool is_last, T* total, const AddChunk& add) {
+  constexpr int width = Shape<T>::width, rows = SAC_TILE_ROWS;
+  const bool begins = sums.chunks % kChunksInRun == 0, is_first_run = sums.chunks < kChunksInRun;
+  const bool ends = ++sums.chunks % kChunksInRun == 0 || is_last;
+  for (int first = 0; first < width; first += rows) {
+    Vector<T> acc[rows][SAC_TILE_VECTORS];
+    clear<T, rows>(acc);
     add(first, acc);
-#pragma GCC unroll 16
-    for (int r = 0; r < SAC_TILE_ROWS; ++r)
-#pragma GCC unroll 8
-      for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
-        auto* const sum = reinterpret_cast<Vector<T>*>(tile_total + r * width + v * lanes);
-        auto* const left = reinterpret_cast<Vector<T>*>(tile_error + r * width + v * lanes);
-        // compensated summation: what rounding loses is where the next sum starts, so the error does not grow with k
-        const Vector<T> before = First ? Vector<T>{} : *sum, next = before + acc[r][v];
-        *left = acc[r][v] - (next - before);
-        *sum = next;
-      }
+    auto& run = tile_at<T, rows>(sums.run + first * width);
+    auto& left = tile_at<T, rows>(sums.left + first * width);
+    auto& all = tile_at<T, rows>(total + first * width);
+    if (!begins) add_to<T, rows>(acc, run);
+    if (!ends) {
+      copy<T, rows>(acc, run);
+    } else if (is_first_run) {
+      copy<T, rows>(acc, all);
+      clear<T, rows>(left);
+    } else {
+      add_to<T, rows>(acc, left);
+      add_compensated<T, rows>(all, acc);
+      copy<T, rows>(acc, left);
+    }
   }
 }
 
@@ -91,41 +96,32 @@ inline __attribute__((always_inline)) void add_chunk(T* total, T* error, const A
 // chunk by chunk, so that the lines of a chunk are read from the L1 cache by all tiles but the first.
 template <typename T>
 inline void long_difference(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T* out) {
-  constexpr int width = Shape<T>::width, size = width * width;
+  constexpr int width = Shape<T>::width;
   using Acc = Vector<T>[SAC_TILE_ROWS][SAC_TILE_VECTORS];
-  alignas(64) T error[size];
+  BlockSums<T> sums;
   const std::int64_t panel = (2 * z.pairs + z.rest) * width;
   const T *rows = z.lines + p * panel, *cols = z.lines + q * panel;
-  bool is_first = true;
-  for (std::int64_t left = z.pairs; left > 0; left -= kChunk) {
+  for (std::int64_t left = z.pairs; left > 0;) {
     const std::int64_t count = left < kChunk ? left : kChunk;
-    const auto add = [=](int first, Acc& acc) __attribute__((always_inline)) {
+    left -= count;
+    add_chunk<T>(sums, left + z.rest == 0, out, [=](int first, Acc& acc) __attribute__((always_inline)) {
       const T* next = rows + 2 * count * width + 2 * count * first;
       add_pairs_and_fetch<T, SAC_TILE_ROWS>(rows + first, cols, count, next, next + (cols - rows), acc);
-    };
-    if (is_first)
-      add_chunk<T, true>(out, error, add);
-    else
-      add_chunk<T, false>(out, error, add);
-    is_first = false;
+    });
     rows += 2 * count * width;
     cols += 2 * count * width;
   }
-  for (std::int64_t left = z.rest; left > 0; left -= kChunk) {
+  for (std::int64_t left = z.rest; left > 0;) {
     const std::int64_t count = left < kChunk ? left : kChunk;
-    const auto add = [=, is_a = z.rest_is_a](int first, Acc& acc) __attribute__((always_inline)) {
+    left -= count;
+    add_chunk<T>(sums, left == 0, out, [=, is_a = z.rest_is_a](int first, Acc& acc) __attribute__((always_inline)) {
       add_rest<T, SAC_TILE_ROWS>(rows + first, cols, count, is_a, acc);
-    };
-    if (is_first)
-      add_chunk<T, true>(out, error, add);
-    else
-      add_chunk<T, false>(out, error, add);
-    is_first = false;
+    });
     rows += count * width;
     cols += count * width;
   }
-  for (int i = 0; i < size; i += Shape<T>::lanes)
-    *reinterpret_cast<Vector<T>*>(out + i) = load<T>(out + i) + load<T>(error + i);
+  for (int i = 0; i < width * width; i += Shape<T>::lanes)
+    *reinterpret_cast<Vector<T>*>(out + i) += load<T>(sums.left + i);
 }
 
 // Σ_lanes |C^a − C^b| of a tile of Rows × width.
@@ -238,8 +234,8 @@ double group_sum_of(const PackedPairView<T>& z, std::int64_t p0, std::int64_t p1
 
 template <typename T>
 double group_sum_dot(const PackedPairView<T>& z, std::int64_t p0, std::int64_t p1, std::int64_t q0, std::int64_t q1) {
-  return z.pairs + z.rest > kChunk ? group_sum_of<T, Tile::long_dot>(z, p0, p1, q0, q1)
-                                   : group_sum_of<T, Tile::dot>(z, p0, p1, q0, q1);
+  return z.pairs + z.rest > kMaxAtOnce ? group_sum_of<T, Tile::long_dot>(z, p0, p1, q0, q1)
+                                       : group_sum_of<T, Tile::dot>(z, p0, p1, q0, q1);
 }
 
 template <typename T, Tile Kind>
@@ -270,7 +266,7 @@ void pair_block_of(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T
 
 template <typename T>
 void pair_block_dot(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T scale, T* out) {
-  if (z.pairs + z.rest > kChunk)
+  if (z.pairs + z.rest > kMaxAtOnce)
     pair_block_of<T, Tile::long_dot>(z, p, q, scale, out);
   else
     pair_block_of<T, Tile::dot>(z, p, q, scale, out);

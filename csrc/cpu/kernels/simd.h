@@ -120,6 +120,20 @@ inline __attribute__((always_inline)) void add_to(Vector<T> (&total)[Rows][SAC_T
     for (int v = 0; v < SAC_TILE_VECTORS; ++v) total[r][v] += acc[r][v];
 }
 
+// The tile of Rows × width at p, of numbers that lie row by row.
+template <typename T, int Rows>
+inline __attribute__((always_inline)) Vector<T> (&tile_at(T* p))
+    [Rows][SAC_TILE_VECTORS] { return *reinterpret_cast<Vector<T>(*)[Rows][SAC_TILE_VECTORS]>(p); }
+
+template <typename T, int Rows>
+inline __attribute__((always_inline)) void copy(const Vector<T> (&from)[Rows][SAC_TILE_VECTORS],
+                                                Vector<T> (&to)[Rows][SAC_TILE_VECTORS]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < SAC_TILE_VECTORS; ++v) to[r][v] = from[r][v];
+}
+
 // Adds acc to total and leaves the rounding error in acc, where the next sum starts (compensated summation): the error
 // does not grow with the number of calls.
 template <typename T, int Rows>
