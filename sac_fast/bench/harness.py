@@ -29,8 +29,6 @@ _PAUSE_SECONDS = 0.01
 # A call that takes longer than this gets fewer rounds.
 _LONG_SECONDS = 3.0
 _LONG_ROUNDS = 3
-# Rounds of a peer whose calls fill its budget; its first call is the check.
-_MIN_PEER_ROUNDS = 1
 
 
 class WrongResultError(SacFastError, RuntimeError):
@@ -134,8 +132,8 @@ def _clock(run: Callable[[], Any], first_seconds: float, rounds: int, budget: fl
         seconds = time.perf_counter() - start
     calls = max(1, min(10_000, round(_BLOCK_SECONDS / max(seconds, 1e-6))))
     most = min(rounds, _LONG_ROUNDS) if seconds > _LONG_SECONDS else rounds
-    affordable = (budget - first_seconds) / (calls * max(seconds, 1e-9))
-    return _Clock(run, calls, max(_MIN_PEER_ROUNDS, math.floor(min(most, affordable))))
+    affordable = math.floor(min(most, (budget - first_seconds) / (calls * max(seconds, 1e-9))))
+    return _Clock(run, calls, affordable) if affordable > 0 else _Clock(run, 1, 0, [first_seconds])
 
 
 def measure(
@@ -147,8 +145,9 @@ def measure(
         case: what to run.
         limits: the machine limits by name; those that the case names are measured again in the same rounds.
         rounds: number of turns, ≥ 1; implementations that take more than 3 s a call get at most 3.
-        budget: seconds of each implementation but ours, its check included: one gets fewer turns, one at least. It is
-            missing where one call would take longer, by its time at the size of the sweep before and the work of both.
+        budget: seconds of each implementation but ours, its check included: one gets fewer turns, and only the time of
+            its check where a second call would exceed it. It is missing where one call would, by its time at the size
+            of the sweep before and the work of both.
         earlier: records of the run so far.
 
     Returns:
