@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, _imaging
 
 from ..errors import ProbeError
 
@@ -145,7 +145,7 @@ _tiff_errors: int | None = None
 def _tiff_setter() -> Callable[[int | None], int | None] | None:
     """What sets the function that Pillow's libtiff calls for errors; None: Pillow has none, or one that is hidden."""
     try:
-        setter = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        setter = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
     except (OSError, AttributeError):
         return None
     setter.argtypes, setter.restype = (ctypes.c_void_p,), ctypes.c_void_p

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,6 +160,11 @@ class WorkerSettings:
             "overlap": device.split(":")[0] != "cpu",
         }
 
+    @functools.cached_property
+    def in_requests(self) -> Mapping[str, Any]:
+        """`to_dict`, made once: each model's request holds it."""
+        return self.to_dict()
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; `from_dict` is the inverse."""
         values = dataclasses.asdict(dataclasses.replace(self, architectures=list(self.architectures)))
@@ -184,7 +190,7 @@ def request_hash(job: Job, settings: WorkerSettings, code_version: str) -> str:
 
 def request_text(job: Job, settings: WorkerSettings, code_version: str) -> str:
     """What `request_hash` is of."""
-    values, common = request_of(job), settings.to_dict()
+    values, common = request_of(job), dict(settings.in_requests)
     del values["number"]
     if job.entry.preprocessing is None:  # chosen from a list
         values["preprocessing"] = common["preprocessing"]
