@@ -80,7 +80,7 @@ def _check_segment(store: ModelStore, number: int, known: set[object], repair: b
         detail = str(error)
     except OSError as error:
         raise unreadable(what, error) from error
-    is_used = bool(store.rows("SELECT 1 FROM segments WHERE segment = ? AND start > ? LIMIT 1", number, end))
+    is_used = bool(store.rows("SELECT 1 FROM segments WHERE segment = ? AND start + length > ? LIMIT 1", number, end))
     done = None
     if repair and is_used:
         store.move_records(number)  # those that are damaged have no rows any more

@@ -213,3 +213,20 @@ def test_stores_of_the_first_version_are_read_as_they_are_and_grow(tmp_path, mon
     assert check_store(folder).clean
     assert sqlite3.connect(folder / "zoo.sqlite").execute("PRAGMA user_version").fetchone() == (2,)
     assert files(folder) == ["00000001.seg"]
+
+
+def test_repair_keeps_outputs_whose_record_states_another_length(tmp_path):
+    """The place of a result is in the database too: what lies behind a damaged length is not cut off."""
+    place = tmp_path / "store"
+    with ModelStore.open(place, write=True, create=True) as store:
+        store.add_results([result(1)])
+    (path,) = (place / "segments").iterdir()
+    content = bytearray(path.read_bytes())
+    content[8:16] = (1).to_bytes(8, "little")
+    path.write_bytes(content)
+    assert not check_store(place).clean
+    check_store(place, repair=True)
+    assert check_store(place).clean
+    with ModelStore.open(place, write=False) as store:
+        (record,) = store.records()
+        assert torch.equal(store.outputs(record), result(1)[2])
