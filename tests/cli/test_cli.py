@@ -159,7 +159,8 @@ def test_output_is_chosen(made, run):
     for text in ("--3", "9" * 5000):  # no numbers, so keys
         code, _, err = run(*arguments, f"--output={text}", "--force")
         assert (code, err.startswith("sac-fast: ModelError: ")) == (1, True)
-        assert text in err
+        assert text[:400] in err
+        assert len(err) < 1100
 
 
 def test_arguments_of_the_architecture_that_fits_a_file(made, run):

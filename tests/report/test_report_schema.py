@@ -42,12 +42,12 @@ def places(value):
         yield from places(item)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.data())
 def test_it_says_what_another_validator_says(data):
     document = json.loads(documents()[data.draw(st.integers(0, 1))])
-    everywhere = list(places(document))
     for _ in range(data.draw(st.integers(0, 2))):
+        everywhere = list(places(document))  # the change before may have removed some
         container, key = everywhere[data.draw(st.integers(0, len(everywhere) - 1))]
         how = data.draw(st.sampled_from(["set", "set", "remove", "add"]))
         if how == "set":
