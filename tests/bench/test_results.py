@@ -18,7 +18,6 @@ FILES = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 RECORDED_BEFORE_SCHEMA = {
     "baselines.json",
     "correlation_distance.json",
-    "correlation_distance_avx2.json",
     "correlation_distance_weighted.json",
     "dropin_epyc_2_cores.json",
     "jpeg_cpu.json",
