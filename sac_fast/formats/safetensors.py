@@ -90,7 +90,7 @@ def read_header(handle: BinaryIO, name: str, limits: Limits) -> Header:
         _wrong(name, "a header that is not UTF-8", cause=error)
     tensors, metadata = (_parse_again if length <= _KEPT_BYTES else _parse)(text, name, limits)
     _check_layout(tensors, size - 8 - length, name)
-    return Header(tensors, metadata, 8 + length)
+    return Header(dict(tensors), dict(metadata), 8 + length)  # what is kept is nobody's to change
 
 
 def _parse(text: str, name: str, limits: Limits) -> tuple[dict[str, StoredTensor], dict[str, str]]:

@@ -182,3 +182,14 @@ def test_files_of_the_library_are_accepted():
     assert {key: value.tolist() for key, value in tensors.items()} == {
         "weight": [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], "half": [1.5, -2.0], "steps": 7, "empty": [],
     }  # fmt: skip
+
+
+def test_a_header_that_was_changed_is_read_anew(tmp_path):
+    file = tmp_path / "a.safetensors"
+    safetensors.torch.save_file({"a": torch.ones(2)}, file, metadata={"made": "here"})
+    for _ in range(2):
+        with file.open("rb") as handle:
+            header = read_header(handle, "a", Limits())
+        assert (set(header.tensors), header.metadata) == ({"a"}, {"made": "here"})
+        header.tensors.clear()
+        header.metadata["made"] = "elsewhere"
