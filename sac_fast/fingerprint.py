@@ -15,7 +15,7 @@ from .formats.recorded import check_provenance
 from .io.choices import Backend, Comparison, Metric, check_choice
 from .io.container import load_container, save_container
 from .io.files import StrPath
-from .models.described_run import checked_provenance, describe_run
+from .models.described_run import checked_array, checked_provenance, describe_run
 from .models.form_detection import detect_output_form, form_of
 from .models.kinds import KINDS
 from .models.plain_forms import reason_of_ties
@@ -70,20 +70,10 @@ class Fingerprint(ShownOutputs):
     provenance: dict[str, Any]
 
     def __init__(self, outputs: torch.Tensor | NDArray[Any], provenance: Mapping[str, Any]) -> None:
-        if str(outputs.dtype).removeprefix("torch.") not in ("float32", "float64") or outputs.ndim != 2:
-            wanted = "outputs must be float32 or float64 (n, k), n and k at least 1"
-            raise FingerprintError(f"{wanted}, got {outputs.dtype} {tuple(outputs.shape)}")
         if not isinstance(outputs, np.ndarray):
-            outputs = outputs.detach().cpu()
-            vars(self)["outputs"] = outputs
-            outputs = outputs.numpy()
-        if 0 in outputs.shape:
-            raise FingerprintError(f"outputs must be (n, k), n and k at least 1, got {tuple(outputs.shape)}")
-        finite = np.isfinite(outputs).all(1)
-        if not finite.all():
-            raise FingerprintError(f"outputs must be finite, got NaN or Inf in row {int(finite.argmin())}")
-        object.__setattr__(self, "array", outputs)
-        object.__setattr__(self, "provenance", checked_provenance(provenance, outputs))
+            vars(self)["outputs"] = outputs = outputs.detach().cpu()
+        object.__setattr__(self, "array", checked_array(outputs))
+        object.__setattr__(self, "provenance", checked_provenance(provenance, self.array))
 
     @functools.cached_property
     def outputs(self) -> torch.Tensor:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..fingerprint import Fingerprint
-    from ..models import BlackBox, ModelEntry, OpenedModel, TableFormat
+    from ..models import BlackBox, OpenedModel, TableFormat
     from ..probes import Probes
 
 _HF = "hf:"  # sac_fast.models.image_classifiers.PREFIX, which is slow to import
@@ -159,8 +159,7 @@ def _runs_in_worker(model: str | None, architectures: list[str] | None) -> bool:
 
 
 class FingerprintCommand(HelpCommand):
-    """Starts the process of a worker first, which imports torch while this one, which does without, prepares its work.
-    """
+    """Starts the process of a worker first, which imports torch while this one prepares its work without it."""
 
     def invoke(self, ctx: Any) -> Any:
         if not _runs_in_worker(ctx.params["model"], ctx.params["architecture"]):

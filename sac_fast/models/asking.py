@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
 from ..probes import Probes, ProbeSet
 from .batch_statistics import watch_statistics
 from .opened_model import OpenedModel

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FingerprintError
@@ -16,6 +17,9 @@ from ..probes.provenance import json_copy, step_versions, without_image_lists
 from .accuracy import stated_of
 from .form_detection import check_output_form
 from .kinds import KINDS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def describe_run(
@@ -56,6 +60,23 @@ def describe_run(
         "notes": list(notes),
         **stated_of(outputs, probes),
     }
+
+
+def checked_array(outputs: Tensor | NDArray[Any]) -> NDArray[Any]:
+    """Outputs as an array, a tensor's values without a copy.
+
+    Raises:
+        FingerprintError: they are no finite float32 or float64 ``(n, k)``.
+    """
+    shape, dtype = tuple(outputs.shape), str(outputs.dtype).removeprefix("torch.")
+    if dtype not in ("float32", "float64") or len(shape) != 2 or 0 in shape:
+        wanted = "outputs must be float32 or float64 (n, k), n and k at least 1"
+        raise FingerprintError(f"{wanted}, got {dtype} {shape}")
+    array: NDArray[Any] = outputs if isinstance(outputs, np.ndarray) else outputs.numpy()
+    finite = np.isfinite(array).all(1)
+    if not finite.all():
+        raise FingerprintError(f"outputs must be finite, got NaN or Inf in row {int(finite.argmin())}")
+    return array
 
 
 def checked_provenance(given: Mapping[str, Any], outputs: NDArray[Any]) -> dict[str, Any]:

@@ -120,11 +120,13 @@ def decimals_of(outputs: Tensor | NDArray[Any]) -> int | None:
 
 def real_rows(outputs: Tensor | NDArray[Any]) -> Rows:
     """(n, k) float64, finite."""
-    shape, is_tensor = tuple(outputs.shape), not isinstance(outputs, np.ndarray)
-    is_complex = outputs.is_complex() if is_tensor else np.iscomplexobj(outputs)
-    if outputs.ndim not in (1, 2) or 0 in shape or is_complex:
+    shape = tuple(outputs.shape)
+    if outputs.ndim not in (1, 2) or 0 in shape or "complex" in str(outputs.dtype):
         raise ValueError(f"outputs must be real (n, k) or (n,), n and k at least 1, got {outputs.dtype} {shape}")
-    rows: Rows = outputs.detach().cpu().double().numpy() if is_tensor else outputs.astype(np.float64, copy=False)
+    if isinstance(outputs, np.ndarray):
+        rows: Rows = outputs.astype(np.float64, copy=False)
+    else:
+        rows = outputs.detach().cpu().double().numpy()
     rows = rows[:, None] if outputs.ndim == 1 else rows
     finite = np.isfinite(rows).all(1)
     if not finite.all():

@@ -24,10 +24,11 @@ from ..formats.identify import open_part
 from ..formats.json_text import read_json
 from ..formats.limits import Limits, refuse
 from ..formats.weights.sharded import INDEX
-from ..formats.weights.states import StoredState
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # where a folder is only looked for no torch is imported
     from torch import nn
+
+    from ..formats.weights.states import StoredState
 
 #: Before the kind of network: ``"hf:resnet"``; alone: the kind and its values stand in config.json beside the weights.
 PREFIX = "hf:"

@@ -22,7 +22,8 @@ def default_memory(workers: int) -> int:
 def default_threads() -> int:
     """The threads that torch would take here: one a core, fewer where ``OMP_NUM_THREADS`` says so."""
     cores = {_core_of(cpu) for cpu in os.sched_getaffinity(0)}
-    asked = re.match(r"\s*([1-9][0-9]{0,5})\b", os.environ.get("MKL_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "")))
+    said = os.environ.get("MKL_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", ""))
+    asked = re.match(r"\s*([1-9][0-9]{0,5})\b", said)
     return min(len(cores), int(asked[1])) if asked else len(cores)
 
 

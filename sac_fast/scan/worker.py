@@ -18,10 +18,10 @@ from ..formats.table_format import TableFormat
 from ..io.hashing import sha256_file
 from ..models.asking import Asked, adapt_and_run, ask_recorded
 from ..models.entry import ModelEntry, split_architecture
+from ..models.form_detection import form_of
 from ..models.named_inputs import Inputs
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
-from ..models.form_detection import form_of
 from ..models.output_form import notes_of
 from ..models.preprocessing import Auto, Preprocessing, check_unprocessed
 from ..models.preprocessing_choice import describe_outputs
