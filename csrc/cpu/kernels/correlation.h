@@ -44,6 +44,11 @@ enum class RowKind { ordinary, zero, not_finite };
 template <typename T>
 using NormaliseRow = RowKind (*)(double* row, std::int64_t k, bool centre, T* out, double* norm);
 
+// The same of a row of float32, not centred; false if it is not an ordinary one, or its numbers are too far from 1, and
+// `out` is not written then.
+template <typename T>
+using NormaliseFloats = bool (*)(const float* row, std::int64_t k, T* out);
+
 // out[j·stride + r] = rows[r·apart + j] for `count` numbers j of row_count rows. `out` is 64-byte aligned, stride a
 // multiple of the panel's width.
 template <typename T>
@@ -136,6 +141,7 @@ template <typename T>
 struct KernelsOf {
   int width;
   NormaliseRow<T> normalise;
+  NormaliseFloats<T> normalise_floats;
   WriteLines<T> write_lines;
   GroupSum<T> pair_dot;
   GroupSum<T> pair_rbf;

@@ -17,6 +17,7 @@ template <typename T>
 constexpr KernelsOf<T> kernel_table_of() {
   return {Shape<T>::width,
           normalise<T>,
+          normalise_floats<T>,
           write_lines<T>,
           group_sum_dot<T>,
           group_sum_of<T, Tile::rbf>,
