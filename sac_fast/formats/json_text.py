@@ -6,7 +6,8 @@ import json
 from typing import Any, BinaryIO
 
 from ..io.files import file_size
-from .limits import MAX_JSON_VALUES, Limits, refuse, refuse_errors
+from ..io.schema import check_depth
+from .limits import MAX_JSON_DEPTH, MAX_JSON_VALUES, Limits, refuse, refuse_errors
 
 
 def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
@@ -39,6 +40,8 @@ def parse_json(text: bytes, name: str) -> dict[str, Any]:
 
     with refuse_errors(f"{name} must be sound JSON"):
         found = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        # a value that is just parsed without RecursionError would raise it where it is written or hashed
+        check_depth(found, "its values", MAX_JSON_DEPTH)
     if isinstance(found, list):
         return {"": found}
     if not isinstance(found, dict):

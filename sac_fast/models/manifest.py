@@ -38,6 +38,7 @@ from ..formats.json_text import parse_json
 from ..formats.table_format import TableFormat
 from ..formats.toml_text import parse_toml
 from ..io.files import LABELLED_ZOO, open_regular, read_regular
+from ..io.schema import check_depth
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
@@ -116,6 +117,7 @@ def read_manifest(path: Path, defaults: ModelEntry, *, asked: bool = True) -> li
     entries = []
     for number, row in enumerate(rows, 1):
         try:
+            check_depth(row, "values")  # they are written as JSON for workers and stores
             entries.append(_entry(row, path.parent, defaults))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileFormatError(f"model {number} of {str(path)!r}: {error}") from error

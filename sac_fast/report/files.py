@@ -12,6 +12,7 @@ from ..errors import FileFormatError, require
 from ..formats.json_text import parse_json
 from ..io.files import atomic_write, read_regular
 from ..io.hashing import sha256_file
+from ..io.schema import check_depth
 
 REPORT_FILE, PAGE_FILE, PDF_FILE = "report.json", "report.html", "report.pdf"
 SUMS_FILE, SIGNATURE_FILE = "SHA256SUMS", "report.dsse.json"
@@ -40,6 +41,8 @@ def read_json(path: Path) -> dict[str, Any]:
     raw = read_regular(path, MAX_JSON_BYTES, "as JSON of a report")
     try:
         content = parse_json(raw, repr(str(path)))
+        # an indent for each value: deep ones are written as thousands of times their bytes
+        check_depth(content, "values")
         # so that no changed byte goes unseen, not even a space
         require(to_text(content).encode() == raw, "the bytes must be as sac_fast writes them", "others")
     except (ValueError, RecursionError) as error:

@@ -41,6 +41,26 @@ def test_costly_toml_is_refused_before_it_is_parsed(tmp_path: Path, name: str) -
         read(tmp_path / "zoo.toml", asked=True)
 
 
+DEEP = "[" * 40 + "1" + "]" * 40
+TOO_DEEP = {
+    "zoo.toml": f"[[models]]\npath = 'a'\nkwargs = {{ a = {DEEP} }}\n",
+    "dotted.toml": f"[[models]]\npath = 'a'\nkwargs.{'.'.join('a' * 40)} = 1\n",
+    "zoo.csv": f'path,kwargs\na,"{{""a"": {DEEP}}}"\n',
+    "zoo.json": '{"kind": "sac_fast labelled zoo", "preprocessing": {}, "members": [{"name": "a", "role": "source", '
+    f'"architecture": "torch.nn:Linear", "architecture_args": {{"a": {DEEP}}}}}]}}',
+}
+
+
+@pytest.mark.parametrize("name", TOO_DEEP)
+def test_deep_values_are_refused_before_they_are_written(tmp_path: Path, name: str) -> None:
+    """Those that are just parsed raised RecursionError where the scan wrote them for a worker."""
+    (tmp_path / name).write_text(TOO_DEEP[name])
+    with pytest.raises(FileFormatError, match="model 1 of .* values must be nested at most 24 deep, got more"):
+        read(tmp_path / name, asked=True)
+    (tmp_path / name).write_text(TOO_DEEP[name].replace(DEEP, "[" * 20 + "]" * 20).replace(".a" * 20, "", 1))
+    assert len(read(tmp_path / name, asked=True)) == 1
+
+
 def test_what_people_write_is_parsed() -> None:
     numbers = ", ".join(f"{i}.5" for i in range(1000))
     models = "".join(f'[[models]]\npath = "a.b.c/model.{i}.safetensors"\n' for i in range(20_000))
