@@ -16,5 +16,5 @@ def test_deep_values_are_refused() -> None:
 
     assert json.dumps(parse_json(text(100), "x")) == text(100).decode()
     for depth in (101, 960, 5000):
-        with pytest.raises(ModelRefusedError, match="x must be sound JSON, got .*(nested at most 100 deep|Recursion)"):
+        with pytest.raises(ModelRefusedError, match=r"x must be sound JSON, got .*(nested at most 100 deep|Recursion)"):
             parse_json(text(depth), "x")

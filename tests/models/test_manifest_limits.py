@@ -55,7 +55,7 @@ TOO_DEEP = {
 def test_deep_values_are_refused_before_they_are_written(tmp_path: Path, name: str) -> None:
     """Those that are just parsed raised RecursionError where the scan wrote them for a worker."""
     (tmp_path / name).write_text(TOO_DEEP[name])
-    with pytest.raises(FileFormatError, match="model 1 of .* values must be nested at most 24 deep, got more"):
+    with pytest.raises(FileFormatError, match=r"model 1 of .* values must be nested at most 24 deep, got more"):
         read(tmp_path / name, asked=True)
     (tmp_path / name).write_text(TOO_DEEP[name].replace(DEEP, "[" * 20 + "]" * 20).replace(".a" * 20, "", 1))
     assert len(read(tmp_path / name, asked=True)) == 1
