@@ -114,6 +114,7 @@ def changed(report, change):
             "models must have a fingerprint each, got 'one of several'",
         ),
         (lambda case, test: case.update(tests=[None]), "must be the verdicts of a case"),
+        (lambda case, test: case.update(created="tomorrow"), "got: Invalid isoformat string: 'tomorrow'"),
         (lambda case, test: case.update(versions=[]), "cannot be computed again: AttributeError"),
         (lambda case, test: case.update(tests={"a": test}), "must be the verdicts of a case"),
     ],
