@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, BinaryIO
 
 from ..io.files import file_size
@@ -52,3 +53,9 @@ def parse_json(text: bytes, name: str) -> dict[str, Any]:
 def is_natural(value: Any, most: int = 1 << 48) -> bool:
     """Whether a value of a JSON file is a whole number of a size that arrays have."""
     return type(value) is int and 0 <= value < most
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a finite number that a float holds; its integers may have any length."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max

@@ -117,7 +117,6 @@ def read_manifest(path: Path, defaults: ModelEntry, *, asked: bool = True) -> li
     entries = []
     for number, row in enumerate(rows, 1):
         try:
-            check_depth(row, "values")  # they are written as JSON for workers and stores
             entries.append(_entry(row, path.parent, defaults))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileFormatError(f"model {number} of {str(path)!r}: {error}") from error
@@ -137,12 +136,20 @@ def _read(path: Path, asked: bool) -> bytes:
 
 def _toml(text: str) -> list[dict[str, Any]]:
     content = parse_toml(text)
+    check_depth(content, "values")  # they are written as JSON for workers and stores
     if unknown := sorted(set(content) - {"defaults", "models"}):
         raise ValueError(f"tables must be [defaults] and [[models]], got {unknown}")
     shared = dict(content.get("defaults", {}))
     if wrong := sorted(set(shared) & {"path", "name"}):
         raise ValueError(f"[defaults] must not hold {wrong[0]}")
+    _check_shared(shared, len(content["models"]))
     return [{**shared, **dict(model)} for model in content["models"]]
+
+
+def _check_shared(defaults: Mapping[str, Any], count: int) -> None:
+    """Refuse defaults that would make the models together thousands of times the file: each is written with them."""
+    if (total := len(json.dumps(defaults, default=str)) * count) > MAX_BYTES:
+        raise ValueError(f"[defaults] must have at most {MAX_BYTES:,} characters, times its models, got {total:,}")
 
 
 def _csv(text: str) -> list[dict[str, Any]]:
@@ -153,11 +160,13 @@ def _csv(text: str) -> list[dict[str, Any]]:
             raise ValueError(f"line {reader.line_num} must have {len(reader.fieldnames or [])} cells like the first")
         cells = {key.strip(): value.strip() for key, value in raw.items()}
         rows.append({key: _CELLS.get(key, str)(text) for key, text in cells.items() if text})
+        check_depth(rows[-1], f"values of line {reader.line_num}")
     return rows
 
 
 def _labelled(text: str) -> list[dict[str, Any]]:
     index = parse_json(text.encode(), "zoo.json")
+    check_depth(index, "values")
     if index["kind"] != LABELLED_ZOO:
         raise ValueError(f"kind must be {LABELLED_ZOO!r}, got {index['kind']!r}")
     return [

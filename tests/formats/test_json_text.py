@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sac_fast.errors import ModelRefusedError
-from sac_fast.formats.json_text import parse_json
+from sac_fast.formats.json_text import is_finite_number, parse_json
 
 
 def test_deep_values_are_refused() -> None:
@@ -18,3 +18,8 @@ def test_deep_values_are_refused() -> None:
     for depth in (101, 960, 5000):
         with pytest.raises(ModelRefusedError, match=r"x must be sound JSON, got .*(nested at most 100 deep|Recursion)"):
             parse_json(text(depth), "x")
+
+
+def test_numbers_that_a_float_holds() -> None:
+    values = [0, -3, 1.5, 1 << 1000, 1 << 1024, -(10**400), float("nan"), float("inf"), True, None, "1"]
+    assert [is_finite_number(value) for value in values] == [True] * 4 + [False] * 7
