@@ -65,7 +65,7 @@ def test_deep_values_are_refused_before_they_are_written(tmp_path: Path, name: s
 def test_long_defaults_of_many_models_are_refused(tmp_path: Path) -> None:
     """A copy of them for each model: a file of 1 MB would have taken 40 GB."""
     many = "".join(f"[[models]]\npath = '{i}'\n" for i in range(25_000))
-    text = f"[defaults]\nkwargs = {{ a = [{', '.join(['1'] * 130_000)}] }}\n{many}"
+    text = f"[defaults]\nkwargs = {{ a = [{', '.join(['1'] * 110_000)}] }}\n{many}"
     assert len(text) < MAX_UNASKED_BYTES
     (tmp_path / "zoo.toml").write_text(text)
     with bounded(len(text), seconds=5):
