@@ -177,3 +177,15 @@ def test_a_page_of_another_length_is_not_read(report):
     seal(report)
     (found,) = findings(report)
     assert found == "report.html does not follow from report.json"
+
+
+@pytest.mark.parametrize("part", ["a/", "fingerprints/../"])
+def test_long_names_are_not_followed(report, part):
+    """Steps grow as the square of a name's parts: a megabyte of them took minutes."""
+    name = part * (1_000_000 // len(part)) + "z"
+    lines = [*(report / "SHA256SUMS").read_text().splitlines(True), f"{'0' * 64}  {name}\n"]
+    (report / "SHA256SUMS").write_text("".join(sorted(lines, key=lambda line: line[66:])))
+    (found,) = findings(report, 1_000_000, seconds=2)
+    assert found == name[:500] + " lies outside of the folder, or is a link"
+    changed(report, lambda case, test: case["models"][2].update(fingerprint=name))
+    assert "a file must lie in the folder" in findings(report, 1_000_000, seconds=2)[0]
