@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from ..io.files import file_size
 from ..io.schema import check_depth
-from .limits import MAX_JSON_DEPTH, MAX_JSON_VALUES, Limits, refuse, refuse_errors
+from .limits import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES, Limits, refuse, refuse_errors
 
 
 def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
@@ -29,6 +29,9 @@ def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
 
 def parse_json(text: bytes, name: str) -> dict[str, Any]:
     """A JSON object, see `read_json`; a list stands for an object with it under ``""``."""
+    most = MAX_JSON_BYTES if text.isascii() else MAX_JSON_BYTES // 2
+    if len(text) > most:
+        refuse("too-large", f"{name} must have at most {most:,} bytes of JSON, got {len(text):,}")
     # Two bytes can be a list of a hundred.
     if sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         refuse("too-large", f"{name} must hold at most {MAX_JSON_VALUES:,} values, got more")

@@ -72,6 +72,7 @@ MAX_ONNX_GRAPH_FIELDS = 1_000_000  # of a ModelProto, all together
 MAX_ONNX_DEPTH = 50  # of messages inside each other
 MAX_ONNX_SUBGRAPHS = 16  # of graphs inside each other
 MAX_FLATBUFFER_VALUES = 2_000_000  # of one file, those of its arrays left out
+MAX_JSON_BYTES = 32 << 20  # of one JSON file; half of it with other characters than ASCII, which take four bytes each
 MAX_JSON_VALUES = 1_000_000  # of one JSON file
 MAX_JSON_DEPTH = 100  # of objects and lists inside each other
 MAX_CSV_BYTES = 64 << 20

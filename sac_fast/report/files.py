@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -10,13 +11,15 @@ from typing import Any
 
 from ..errors import FileFormatError, require
 from ..formats.json_text import parse_json
+from ..formats.limits import MAX_JSON_BYTES
 from ..io.files import atomic_write, read_regular
 from ..io.hashing import sha256_file
 from ..io.schema import check_depth
 
 REPORT_FILE, PAGE_FILE, PDF_FILE = "report.json", "report.html", "report.pdf"
 SUMS_FILE, SIGNATURE_FILE = "SHA256SUMS", "report.dsse.json"
-MAX_JSON_BYTES, MAX_SUMS_BYTES = 256 << 20, 64 << 20
+MAX_SUMS_BYTES = 64 << 20
+_ENCODER = json.JSONEncoder(indent=1, allow_nan=False)
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\\]+)")
 
 
@@ -29,7 +32,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 
 def to_text(content: Mapping[str, Any]) -> str:
     """JSON as it stands in files of a case."""
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return _ENCODER.encode(content) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -44,10 +47,21 @@ def read_json(path: Path) -> dict[str, Any]:
         # an indent for each value: deep ones are written as thousands of times their bytes
         check_depth(content, "values")
         # so that no changed byte goes unseen, not even a space
-        require(to_text(content).encode() == raw, "the bytes must be as sac_fast writes them", "others")
+        require(_is_text_of(content, raw), "the bytes must be as sac_fast writes them", "others")
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{str(path)!r} must be JSON of sac_fast, got {error}") from error
     return dict(content)
+
+
+def _is_text_of(content: Mapping[str, Any], raw: bytes) -> bool:
+    """Whether bytes are `to_text` of a value, compared without making all of it."""
+    place, view = 0, memoryview(raw)
+    for piece in itertools.chain(_ENCODER.iterencode(content), "\n"):
+        part = piece.encode()
+        if view[place : place + len(part)] != part:
+            return False
+        place += len(part)
+    return place == len(raw)
 
 
 def write_sums(folder: Path, files: Iterable[Path]) -> Path:
