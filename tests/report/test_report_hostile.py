@@ -189,3 +189,13 @@ def test_long_names_are_not_followed(report, part):
     assert found == name[:500] + " lies outside of the folder, or is a link"
     changed(report, lambda case, test: case["models"][2].update(fingerprint=name))
     assert "a file must lie in the folder" in findings(report, 1_000_000, seconds=2)[0]
+
+
+@pytest.mark.parametrize("text", ["\n" * (15 << 20), "0" * 64 + "  " + "a" * (15 << 20) + "\U0001f600\n"])
+def test_hashes_take_few_times_their_bytes(report, text):
+    """64 MB of them took 900."""
+    (report / "SHA256SUMS").write_text(text)
+    assert len(findings(report, len(text), seconds=5)) >= 1
+    (report / "SHA256SUMS").write_text(text * 2)
+    (found,) = findings(report, 2 * len(text), seconds=5)
+    assert "must have at most 16,777,216 bytes, as hashes of a report, got more" in found
