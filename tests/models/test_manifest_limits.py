@@ -70,11 +70,18 @@ def test_long_defaults_of_many_models_are_refused(tmp_path: Path) -> None:
     (tmp_path / "zoo.toml").write_text(text)
     with bounded(len(text), seconds=5):
         assert (
-            "[defaults] must have at most 67,108,864 characters, times its models"
+            "[defaults] must have at most 16,000,000 characters, times its models"
             in read_claims(tmp_path / "zoo.toml")[1]
         )
     (tmp_path / "zoo.toml").write_text(f"[defaults]\nkwargs = {{ a = 'x' }}\n{many}")
     assert len(read_claims(tmp_path / "zoo.toml")[0]) == 25_000
+
+
+def test_a_problem_is_no_longer_than_a_message(tmp_path: Path) -> None:
+    (tmp_path / "zoo.toml").write_text("".join(f"a{i} = 1\n" for i in range(50_000)))
+    problem = read_claims(tmp_path / "zoo.toml")[1]
+    assert "tables must be [defaults] and [[models]], got ['a0', 'a1', 'a10'," in problem
+    assert len(problem) == 1000
 
 
 def test_what_people_write_is_parsed() -> None:
