@@ -56,7 +56,7 @@ def check_seed_option(seed: int) -> int:
 
 def check_output_form_option(form: str | None) -> str | None:
     """Refuse a form that is none."""
-    from ..models.output_form import OUTPUT_FORMS
+    from ..models.plain_forms import OUTPUT_FORMS
 
     wrong = form not in (None, *OUTPUT_FORMS)
     refuse_if(wrong, "--output-form", f"must be one of {', '.join(OUTPUT_FORMS)}, got {form!r}")

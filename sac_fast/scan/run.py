@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from ..io.choices import Comparison, Metric
+from ..io.choices import Comparison, Metric, check_choice
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
@@ -163,12 +163,8 @@ def _probe_hash(probes: Probes | ProbeFile | str) -> str:
 
 
 def _check_choices(metric: Metric, comparison: Comparison) -> None:
-    if (metric, comparison) == ("cosine", "l1"):  # the defaults need no torch to be known
-        return
-    from ..ops.arguments import COMPARISONS, METRICS, check_choice
-
-    check_choice("metric", metric, METRICS)
-    check_choice("comparison", comparison, COMPARISONS)
+    check_choice("metric", metric, get_args(Metric))
+    check_choice("comparison", comparison, get_args(Comparison))
 
 
 def _start_workers(
