@@ -1,5 +1,5 @@
 // Sample pairs are processed in stages of a few blocks: the correlations of all m models are computed once, then added
-// to the L1 distances of all pairs of models.
+// to the L1 distances of all pairs of models. float32's are added as fixed-point numbers.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -21,8 +21,68 @@ struct Block {
   std::int64_t p, q, offset;
 };
 
+// Rows of numbers, one for each model, and the L1 distances of all pairs of them.
+template <typename T>
+class StageOf {
+ public:
+  StageOf(const Kernels& kernels, std::int64_t rows, std::int64_t entries)
+      : kernels_(kernels), stride_(round_up(entries, 64 / std::int64_t{sizeof(T)})), values_(rows * stride_) {}
+
+  std::int64_t stride() const { return stride_; }
+  void set_row(std::int64_t i, const T* row) { std::copy(row, row + stride_, values_.data() + i * stride_); }
+
+  // sums[r·sums_stride + c] += Σ |row i + r − row j + c|, for nx × ny pairs; of the same rows the upper half
+  void add_distances(std::int64_t i, std::int64_t nx, std::int64_t j, std::int64_t ny, double* sums,
+                     std::int64_t sums_stride) const {
+    kernels_.f64.all_pairs(values_.data() + i * stride_, nx, values_.data() + j * stride_, ny, stride_, stride_, i == j,
+                           sums, sums_stride);
+  }
+
+ private:
+  const Kernels& kernels_;
+  const std::int64_t stride_;
+  AlignedBuffer<T> values_;
+};
+
+// float32 as fixed-point numbers.
+template <>
+class StageOf<float> {
+ public:
+  StageOf(const Kernels& kernels, std::int64_t rows, std::int64_t entries)
+      : kernels_(kernels),
+        stride_(round_up(entries, 64 / std::int64_t{sizeof(float)})),
+        values_(rows * stride_),
+        totals_(static_cast<std::size_t>(rows)) {}
+
+  std::int64_t stride() const { return stride_; }
+  void set_row(std::int64_t i, const float* row) {
+    totals_[static_cast<std::size_t>(i)] = kernels_.to_fixed_point(row, stride_, values_.data() + i * stride_);
+  }
+
+  void add_distances(std::int64_t i, std::int64_t nx, std::int64_t j, std::int64_t ny, double* sums,
+                     std::int64_t sums_stride) const {
+    std::int64_t minima[kGroupModels * kGroupModels] = {};
+    kernels_.sum_minima(values_.data() + i * stride_, nx, values_.data() + j * stride_, ny, stride_, stride_, i == j,
+                        minima, kGroupModels);
+    constexpr double step = 1.0 / static_cast<double>(kFixedPointOne);
+    for (std::int64_t r = 0; r < nx; ++r)
+      for (std::int64_t c = 0; c < ny; ++c) {
+        const std::int64_t both = totals_[static_cast<std::size_t>(i + r)] + totals_[static_cast<std::size_t>(j + c)];
+        sums[r * sums_stride + c] += step * static_cast<double>(both - 2 * minima[r * kGroupModels + c]);
+      }
+  }
+
+ private:
+  const Kernels& kernels_;
+  const std::int64_t stride_;
+  AlignedBuffer<std::int32_t> values_;
+  std::vector<std::int64_t> totals_;
+};
+
 template <typename T>
 class Pairwise {
+  using Stage = StageOf<T>;
+
  public:
   Pairwise(const std::vector<MatrixView>& models, Metric metric, double sigma, const CpuOptions& options)
       : kernels_(kernels_of<T>(options.instruction_set)),
@@ -82,20 +142,18 @@ class Pairwise {
   }
 
   void run_stage(const std::vector<Block>& stage, std::int64_t entries) {
-    const std::int64_t stride = round_up(entries, 64 / static_cast<std::int64_t>(sizeof(T)));
-    if (stride == 0) return;
-    AlignedBuffer<T> values(padded_ * stride);
+    if (entries == 0) return;
+    Stage values(kernels_for(options_.instruction_set), padded_, entries);
     parallel_for(padded_, options_.threads, options_, [&](std::int64_t i) {
-      T* row = values.data() + i * stride;
-      std::fill(row + (i < m_ ? entries : 0), row + stride, T(0));
-      if (i >= m_) return;
-      AlignedBuffer<T> block(kernels_.width * kernels_.width);
-      for (const Block& where : stage) {
+      AlignedBuffer<T> row(values.stride()), block(kernels_.width * kernels_.width);
+      std::fill(row.data() + (i < m_ ? entries : 0), row.data() + values.stride(), T(0));
+      for (const Block& where : i < m_ ? stage : std::vector<Block>{}) {
         block_values_(packed_[i]->view(), where.p, where.q, block.data());
-        pack_block(block.data(), where, row + where.offset);
+        pack_block(block.data(), where, row.data() + where.offset);
       }
+      values.set_row(i, row.data());
     });
-    accumulate(values, stride);
+    accumulate(values);
   }
 
   // Zero rows have C_ii = 0 where all others have 1. Halved, since `write` doubles.
@@ -104,22 +162,23 @@ class Pairwise {
     for (const auto& model : packed_)
       for (std::int64_t i = 0; i < n_; ++i) any = any || model->norm(i) == T(0);
     if (!any) return;
-    const std::int64_t stride = round_up(n_, 64 / static_cast<std::int64_t>(sizeof(T)));
-    AlignedBuffer<T> values(padded_ * stride);
-    std::fill(values.data(), values.data() + padded_ * stride, T(0));
-    for (std::int64_t i = 0; i < m_; ++i)
-      for (std::int64_t r = 0; r < n_; ++r) values.data()[i * stride + r] = packed_[i]->norm(r) / 2;
-    accumulate(values, stride);
+    Stage values(kernels_for(options_.instruction_set), padded_, n_);
+    AlignedBuffer<T> row(values.stride());
+    for (std::int64_t i = 0; i < padded_; ++i) {
+      std::fill(row.data(), row.data() + values.stride(), T(0));
+      for (std::int64_t r = 0; i < m_ && r < n_; ++r) row.data()[r] = packed_[i]->norm(r) / 2;
+      values.set_row(i, row.data());
+    }
+    accumulate(values);
   }
 
-  void accumulate(AlignedBuffer<T>& values, std::int64_t stride) {
+  void accumulate(const Stage& values) {
     const std::int64_t groups = ceil_div(padded_, kGroupModels);
     parallel_for(triangle_size(groups), options_.threads, options_, [&](std::int64_t t) {
       const TriangleTile tile = triangle_tile(t, groups);
       const std::int64_t i = tile.row * kGroupModels, j = tile.col * kGroupModels;
-      kernels_.all_pairs(values.data() + i * stride, std::min(kGroupModels, padded_ - i), values.data() + j * stride,
-                         std::min(kGroupModels, padded_ - j), stride, stride, i == j, sums_.data() + i * padded_ + j,
-                         padded_);
+      values.add_distances(i, std::min(kGroupModels, padded_ - i), j, std::min(kGroupModels, padded_ - j),
+                           sums_.data() + i * padded_ + j, padded_);
     });
   }
 

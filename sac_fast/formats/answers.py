@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import csv
 import io
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from .json_text import parse_json
 from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS
 
 MAX_LINES = 1_000_000
+_MAX_ROW_LINES = 1000  # of one row of CSV, with line ends in quotes
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _NUMBERED = re.compile(r"(label|score)[ _]?(\d{1,3})")
 
@@ -62,34 +65,79 @@ def read_answers_file(path: StrPath) -> dict[str, Any]:
 
 
 def _read_csv(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        text = content.decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(f"{name} must be CSV in UTF-8, got {error}") from error
-    _check_count(len(rows), name)
-    head = [cell.strip() for cell in rows[0]] if rows else []
-    if "file" not in head or len(set(head)) < len(head) or len(head) < 2 or len(head) > MAX_CSV_COLUMNS:
-        raise FileFormatError(
-            f"{name} must begin with names of columns, all different, file and others, got {head[:5]}"
-        )
+    head: list[str] = []
+    columns: dict[str, int] = {}
     found: list[tuple[str, Any]] = []
     several: dict[str, list[dict[str, Any]]] = {}
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(head):
-            raise FileFormatError(f"{name} must have {len(head)} cells in every line, got {len(row)} in line {number}")
-        cells = dict(zip(head, (cell.strip() for cell in row), strict=True))
-        file = cells.pop("file")
-        if set(cells) == {"label"}:
-            found.append((file, _class(cells["label"])))
-        elif set(cells) == {"label", "score"}:
-            scored = {"label": cells["label"], "score": _number(cells["score"], name, number)}
-            several.setdefault(file, []).append(scored)
-        elif all(_NUMBERED.fullmatch(column) for column in cells):
-            found.append((file, _numbered(cells, name, number)))
-        else:
-            found.append((file, {column: _number(cell, name, number) for column, cell in cells.items()}))
+    try:
+        for number, row in enumerate(_csv_rows(content, name), 1):
+            if not head:
+                head = _check_head([cell.strip() for cell in row], name)
+                columns = {column: place for place, column in enumerate(column for column in head if column != "file")}
+                continue
+            if len(row) != len(head):
+                wanted = f"{name} must have {len(head)} cells in every line"
+                raise FileFormatError(f"{wanted}, got {len(row)} in line {number}")
+            cells = dict(zip(head, (cell.strip() for cell in row), strict=True))
+            file = cells.pop("file")
+            if set(cells) == {"label"}:
+                found.append((file, _class(cells["label"])))
+            elif set(cells) == {"label", "score"}:
+                scored = {"label": cells["label"], "score": _number(cells["score"], name, number)}
+                several.setdefault(file, []).append(scored)
+            elif all(_NUMBERED.fullmatch(column) for column in cells):
+                found.append((file, _numbered(cells, name, number)))
+            else:
+                numbers = array.array("d", (_number(cell, name, number) for cell in cells.values()))
+                found.append((file, _Scores(columns, numbers)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileFormatError(f"{name} must be CSV in UTF-8, got {error}") from error
     return _by_file([*found, *several.items()], name)
+
+
+def _csv_rows(content: bytes, name: str) -> Iterator[list[str]]:
+    """Rows with any cell, one at a time: all of them as texts would be fifty times the file."""
+    lines = rows = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal lines
+        for line in io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""):
+            lines += 1
+            if lines > _MAX_ROW_LINES or (len(line) > MAX_CSV_COLUMNS and line.count(",") > MAX_CSV_COLUMNS):
+                raise FileFormatError(
+                    f"{name} must have rows of at most {_MAX_ROW_LINES} lines and {MAX_CSV_COLUMNS:,} cells, got more"
+                )
+            yield line
+
+    for row in csv.reader(counted(), strict=True):
+        lines = 0
+        if any(row):
+            rows += 1
+            _check_count(rows, name)
+            yield row
+
+
+def _check_head(head: list[str], name: str) -> list[str]:
+    if "file" not in head or len(set(head)) < len(head) or len(head) < 2 or len(head) > MAX_CSV_COLUMNS:
+        wanted = f"{name} must begin with names of columns, all different, file and others"
+        raise FileFormatError(f"{wanted}, got {head[:5]}")
+    return head
+
+
+class _Scores(Mapping[str, float]):
+    """Numbers by the names of the columns, which all lines share."""
+
+    def __init__(self, columns: dict[str, int], numbers: array.array[float]) -> None:
+        self._columns, self._numbers = columns, numbers
+
+    def __getitem__(self, key: str) -> float:
+        return self._numbers[self._columns[key]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 def _numbered(cells: dict[str, str], name: str, line: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ..io.lazy import LazyModule
-from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS, Limits, refuse, refuse_errors
+from .limits import MAX_CSV_BYTES, MAX_CSV_COLUMNS, Limits, refuse
 from .table_format import (
     DELIMITERS,
     INDEX_NAMES,
@@ -111,11 +111,14 @@ def _lines(text: bytes, name: str) -> Iterator[tuple[int, str]]:
     """The lines that hold cells, with their numbers."""
     begun = False
     for number, raw in enumerate(io.BytesIO(text), 1):
-        with refuse_errors(f"{name} must be UTF-8 text in line {number}", "not-numbers"):
+        try:
             line = raw.decode().strip(" \r\n\t" if not begun else " \r\n")
+        except UnicodeDecodeError as error:
+            refuse("not-numbers", f"{name} must be UTF-8 text in line {number}, got {error}", error)
         if not line or (line.startswith("#") and not begun):
             continue
-        if any(line.count(delimiter) >= MAX_CSV_COLUMNS for delimiter in DELIMITERS.values()):
+        is_long = len(line) >= MAX_CSV_COLUMNS
+        if is_long and any(line.count(delimiter) >= MAX_CSV_COLUMNS for delimiter in DELIMITERS.values()):
             refuse("too-large", f"{name} must have at most {MAX_CSV_COLUMNS:,} columns, got more in line {number}")
         begun = True
         yield number, line
@@ -145,12 +148,15 @@ class _Table:
             wanted = f"{self.name} must have {self.columns} columns as before"
             refuse("wrong-shape", f"{wanted}, got {len(cells)} in line {line}")
         self.rows += 1
-        if self.row_names and (self.dialect.is_number(cells[0]) or not cells[0]):
-            wanted = f"{self.name} must have names in all of its first column or numbers in all of it"
-            refuse("not-numbers", f"{wanted}, got {cells[0]!r} in line {line}")
+        self._check_row_name(cells[0], line)
         self.values.extend(self._numbers(cells[self.row_names :], line))
         self.wholes[0] += is_whole(cells[0])
         self.wholes[1] += sum(map(is_whole, cells[1:]))
+
+    def _check_row_name(self, cell: str, line: int) -> None:
+        if self.row_names and (self.dialect.is_number(cell) or not cell):
+            wanted = f"{self.name} must have names in all of its first column or numbers in all of it"
+            refuse("not-numbers", f"{wanted}, got {cell!r} in line {line}")
 
     def _numbers(self, cells: Sequence[str], line: int) -> list[float]:
         together = "".join(cells)
@@ -201,6 +207,9 @@ class _Table:
         if not self.rows:
             self.columns = len(cells)
             self.row_names = len(cells) > 1 and not self.dialect.is_number(cells[0])
+        elif len(cells) != self.columns:
+            self._refuse_width(len(cells))
+        self._check_row_name(cells[0], self.first_line)
         rest, self.values = self.values, array.array("d", self._numbers(cells[self.row_names :], self.first_line))
         self.values.extend(rest)
         self.rows += 1

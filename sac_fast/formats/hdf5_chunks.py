@@ -50,14 +50,19 @@ def fill_values(target: Array, dataset: Any, key: str, name: str) -> None:
     check_chunks(dataset, key, name)
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
     places: list[tuple[tuple[int, ...], int]] = []
+    left = dataset.file.id.get_filesize()
 
     def add(chunk: Any) -> None:
+        nonlocal left
+        left -= chunk.size
         if chunk.size > size + _FILTER_BYTES:
             places.clear()
             refuse("expanded", f"{name} must store chunks of {size:,} bytes at {key!r}, got {chunk.size:,}")
         places.append((chunk.chunk_offset, chunk.filter_mask))
 
     dataset.id.chunk_iter(add)
+    if left < 0:  # the same bytes many times: each would be inflated again
+        refuse("expanded", f"{name} must store each chunk of {key!r} by itself, got {-left:,} bytes more than the file")
     for place, mask in places:
         if place[0] >= target.shape[0]:
             continue

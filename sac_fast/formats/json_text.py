@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, BinaryIO
 
 from ..io.files import file_size
-from .limits import MAX_JSON_VALUES, Limits, refuse, refuse_errors
+from ..io.schema import check_depth
+from .limits import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES, Limits, refuse, refuse_errors
 
 
 def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
@@ -27,6 +29,9 @@ def read_json(handle: BinaryIO, name: str, limits: Limits) -> dict[str, Any]:
 
 def parse_json(text: bytes, name: str) -> dict[str, Any]:
     """A JSON object, see `read_json`; a list stands for an object with it under ``""``."""
+    most = MAX_JSON_BYTES if text.isascii() else MAX_JSON_BYTES // 2
+    if len(text) > most:
+        refuse("too-large", f"{name} must have at most {most:,} bytes of JSON, got {len(text):,}")
     # Two bytes can be a list of a hundred.
     if sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         refuse("too-large", f"{name} must hold at most {MAX_JSON_VALUES:,} values, got more")
@@ -39,6 +44,8 @@ def parse_json(text: bytes, name: str) -> dict[str, Any]:
 
     with refuse_errors(f"{name} must be sound JSON"):
         found = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        # a value that is just parsed without RecursionError would raise it where it is written or hashed
+        check_depth(found, "its values", MAX_JSON_DEPTH)
     if isinstance(found, list):
         return {"": found}
     if not isinstance(found, dict):
@@ -49,3 +56,9 @@ def parse_json(text: bytes, name: str) -> dict[str, Any]:
 def is_natural(value: Any, most: int = 1 << 48) -> bool:
     """Whether a value of a JSON file is a whole number of a size that arrays have."""
     return type(value) is int and 0 <= value < most
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a finite number that a float holds; its integers may have any length."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) <= sys.float_info.max

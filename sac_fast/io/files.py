@@ -28,6 +28,8 @@ STORE_RECORD = struct.Struct("<8sQ32s")
 STORE_WORDS = (b"outputs\n", b"removed\n")
 #: What the index of a labelled zoo, zoo.json, says that it is.
 LABELLED_ZOO = "sac_fast labelled zoo"
+#: Longest path, in characters, that a system opens.
+MAX_PATH = 4096
 
 #: Bytes of holes that a file may have beyond as many as it stores.
 FREE_HOLES = 1 << 20
@@ -226,11 +228,12 @@ def is_inside(found: str, root: StrPath) -> bool:
 
 
 def leads_into(path: StrPath, folder: StrPath) -> bool:
-    """Whether a path lies in a folder, all links followed.
+    """Whether a path lies in a folder, all links followed; one that is too long to be opened does not.
 
     `Path.resolve` ends by RuntimeError where a link leads to itself; here such a path stays as it is.
     """
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    # realpath takes as many steps as the square of the length
+    return len(os.fspath(path)) <= MAX_PATH and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def path_of(descriptor: int, path: StrPath) -> str:

@@ -36,14 +36,19 @@ def check_types(value: Any, schema: Schema, where: str) -> None:
         _check_type(value, schema if isinstance(schema, tuple) else (schema,), where)
 
 
-def check_depth(value: Any, where: str) -> None:
+def check_depth(value: Any, where: str, max_depth: int = MAX_DEPTH) -> None:
     """Refuse objects and lists that are nested deeper than anything of ours, before anything recurses into them.
+
+    Args:
+        value: of `json.loads`.
+        where: what messages call the value.
+        max_depth: of objects and lists inside each other.
 
     Raises:
         ValueError: they are.
     """
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(max_depth):
         level = [
             inner
             for item in level
@@ -53,7 +58,7 @@ def check_depth(value: Any, where: str) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"{where} must be nested at most {MAX_DEPTH} deep, got more")
+    raise ValueError(f"{where} must be nested at most {max_depth} deep, got more")
 
 
 def _check_type(value: Any, types: tuple[type, ...], where: str) -> None:

@@ -15,6 +15,8 @@ from ..formats.table_format import TableFormat
 from .entry import ModelEntry
 from .manifest import read_manifest
 
+_MAX_PROBLEM = 1000  # characters
+
 
 def read_claims(manifest: Path) -> tuple[dict[Path, dict[str, Any]], str]:
     """What a manifest says of each file, and why it cannot be read; one of them is empty.
@@ -29,7 +31,7 @@ def read_claims(manifest: Path) -> tuple[dict[Path, dict[str, Any]], str]:
     try:
         entries = read_manifest(manifest, ModelEntry("default", manifest), asked=False)
     except FileFormatError as error:
-        return {}, str(error)
+        return {}, str(error)[:_MAX_PROBLEM]
     found: dict[Path, dict[str, Any]] = {}
     for entry in entries:
         claims = _stated(entry, manifest.parent)

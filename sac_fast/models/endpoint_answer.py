@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from ..formats.json_text import is_finite_number
 from .endpoint import MAX_LABELS
 
 #: Larger numbers are no outputs.
@@ -86,8 +86,7 @@ def _class_number(value: Any, labels: Sequence[str]) -> int:
         if value not in labels:
             _refuse(f"one of the {len(labels)} classes in labels", value)
         return labels.index(value)
-    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not whole or value != int(value):
+    if not is_finite_number(value) or value != int(value):
         _refuse("a class: a name or a number", value)
     if not 0 <= value < (len(labels) or MAX_LABELS):
         _refuse(f"a class number below {len(labels) or MAX_LABELS}", value)
@@ -120,7 +119,7 @@ def _flat(value: list[Any]) -> list[Any]:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         _refuse("numbers", value)
-    if not math.isfinite(value) or abs(value) > _MAX_NUMBER:
+    if not is_finite_number(value) or abs(value) > _MAX_NUMBER:
         _refuse("finite numbers", value)
     return float(value)
 

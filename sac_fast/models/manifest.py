@@ -38,6 +38,7 @@ from ..formats.json_text import parse_json
 from ..formats.table_format import TableFormat
 from ..formats.toml_text import parse_toml
 from ..io.files import LABELLED_ZOO, open_regular, read_regular
+from ..io.schema import check_depth
 from .entry import ModelEntry
 from .preprocessing import Preprocessing
 
@@ -45,6 +46,8 @@ MAX_BYTES = 64 << 20
 #: Largest manifest, and most models in it, that is read although the user named only the folder around it.
 MAX_UNASKED_BYTES = 1_000_000
 MAX_UNASKED_MODELS = 50_000
+# What [defaults] may come to, written for each model, in the sizes of the largest manifest.
+_TIMES = 16
 #: Longest name, path, architecture or output, in characters, and longest tags together: what a store holds.
 MAX_TEXT = 4096
 MAX_TAGS = 1 << 15
@@ -108,7 +111,7 @@ def read_manifest(path: Path, defaults: ModelEntry, *, asked: bool = True) -> li
         raise FileFormatError(f"a manifest must end in {', '.join(readers)}, got {str(path)!r}")
     raw = _read(path, asked)
     try:
-        rows = reader(raw.decode("utf-8-sig"))
+        rows = reader(raw.decode("utf-8-sig"), _TIMES * (MAX_BYTES if asked else MAX_UNASKED_BYTES))
     except FileFormatError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error) as error:
@@ -133,17 +136,25 @@ def _read(path: Path, asked: bool) -> bytes:
     return raw
 
 
-def _toml(text: str) -> list[dict[str, Any]]:
+def _toml(text: str, max_shared: int) -> list[dict[str, Any]]:
     content = parse_toml(text)
+    check_depth(content, "values")  # they are written as JSON for workers and stores
     if unknown := sorted(set(content) - {"defaults", "models"}):
         raise ValueError(f"tables must be [defaults] and [[models]], got {unknown}")
     shared = dict(content.get("defaults", {}))
     if wrong := sorted(set(shared) & {"path", "name"}):
         raise ValueError(f"[defaults] must not hold {wrong[0]}")
+    _check_shared(shared, len(content["models"]), max_shared)
     return [{**shared, **dict(model)} for model in content["models"]]
 
 
-def _csv(text: str) -> list[dict[str, Any]]:
+def _check_shared(defaults: Mapping[str, Any], count: int, most: int) -> None:
+    """Refuse defaults that would make the models together thousands of times the file: each is written with them."""
+    if (total := len(json.dumps(defaults, default=str)) * count) > most:
+        raise ValueError(f"[defaults] must have at most {most:,} characters, times its models, got {total:,}")
+
+
+def _csv(text: str, max_shared: int) -> list[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     rows = []
     for raw in reader:
@@ -151,11 +162,13 @@ def _csv(text: str) -> list[dict[str, Any]]:
             raise ValueError(f"line {reader.line_num} must have {len(reader.fieldnames or [])} cells like the first")
         cells = {key.strip(): value.strip() for key, value in raw.items()}
         rows.append({key: _CELLS.get(key, str)(text) for key, text in cells.items() if text})
+        check_depth(rows[-1], f"values of line {reader.line_num}")
     return rows
 
 
-def _labelled(text: str) -> list[dict[str, Any]]:
+def _labelled(text: str, max_shared: int) -> list[dict[str, Any]]:
     index = parse_json(text.encode(), "zoo.json")
+    check_depth(index, "values")
     if index["kind"] != LABELLED_ZOO:
         raise ValueError(f"kind must be {LABELLED_ZOO!r}, got {index['kind']!r}")
     return [

@@ -12,13 +12,14 @@ from typing import Any
 
 from ..errors import FileFormatError, SacFastError
 from ..formats.json_text import parse_json
-from ..io.files import Holes, StrPath, file_size, open_regular, read_regular
+from ..formats.limits import MAX_JSON_BYTES
+from ..io.files import MAX_PATH, Holes, StrPath, file_size, open_regular, read_regular
 from ..io.hashing import hash_json, sha256_stream
 from ..io.version import package_version
 from .case import Case, load_case
 from .cost import MAX_PRODUCTS, count_products
 from .document import make_document
-from .files import MAX_JSON_BYTES, PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, to_text
+from .files import PAGE_FILE, REPORT_FILE, SIGNATURE_FILE, read_sums, to_text
 from .page import make_page
 from .signature import check_signature
 
@@ -121,8 +122,9 @@ def _wrong_files(case: Case, sums: dict[str, str]) -> Iterator[str]:
     seen: set[tuple[int, int]] = set()
     holes = Holes(_MAX_HOLES)
     for name, stated in sums.items():
-        if os.path.realpath(root / name) != str(root / name):  # Path.resolve ends by RuntimeError on a loop
-            yield f"{name} lies outside of the folder, or is a link"
+        path = str(root / name)
+        if len(path) > MAX_PATH or os.path.realpath(path) != path:  # Path.resolve ends by RuntimeError on a loop
+            yield f"{name:.500} lies outside of the folder, or is a link"
             continue
         try:
             found = _hash_once(case.folder / name, seen, holes)

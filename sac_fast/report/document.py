@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def make_document(case: Case) -> dict[str, Any]:
             "files": {file.relative_to(case.folder).as_posix(): sha256_file(file) for file in _others(case)},
         }
         check_schema(report, _schema(), "report")
+        datetime.fromisoformat(report["created"])  # CycloneDX has a date there
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         found_error = str(error) if isinstance(error, ValueError) else repr(error)
         raise FileFormatError(f"verdicts.json must hold verdicts of sac_fast, got: {found_error}") from error

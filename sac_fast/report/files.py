@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -10,12 +11,16 @@ from typing import Any
 
 from ..errors import FileFormatError, require
 from ..formats.json_text import parse_json
+from ..formats.limits import MAX_JSON_BYTES
 from ..io.files import atomic_write, read_regular
 from ..io.hashing import sha256_file
+from ..io.schema import check_depth
 
 REPORT_FILE, PAGE_FILE, PDF_FILE = "report.json", "report.html", "report.pdf"
 SUMS_FILE, SIGNATURE_FILE = "SHA256SUMS", "report.dsse.json"
-MAX_JSON_BYTES, MAX_SUMS_BYTES = 256 << 20, 64 << 20
+MAX_SUMS_BYTES = 16 << 20
+_ENCODER = json.JSONEncoder(indent=1, allow_nan=False)
+_MIN_LINE = 68  # bytes: a hash, two spaces, a name, an end
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\\]+)")
 
 
@@ -28,7 +33,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 
 def to_text(content: Mapping[str, Any]) -> str:
     """JSON as it stands in files of a case."""
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return _ENCODER.encode(content) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -40,11 +45,24 @@ def read_json(path: Path) -> dict[str, Any]:
     raw = read_regular(path, MAX_JSON_BYTES, "as JSON of a report")
     try:
         content = parse_json(raw, repr(str(path)))
+        # an indent for each value: deep ones are written as thousands of times their bytes
+        check_depth(content, "values")
         # so that no changed byte goes unseen, not even a space
-        require(to_text(content).encode() == raw, "the bytes must be as sac_fast writes them", "others")
+        require(_is_text_of(content, raw), "the bytes must be as sac_fast writes them", "others")
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{str(path)!r} must be JSON of sac_fast, got {error}") from error
     return dict(content)
+
+
+def _is_text_of(content: Mapping[str, Any], raw: bytes) -> bool:
+    """Whether bytes are `to_text` of a value, compared without making all of it."""
+    place, view = 0, memoryview(raw)
+    for piece in itertools.chain(_ENCODER.iterencode(content), "\n"):
+        part = piece.encode()
+        if view[place : place + len(part)] != part:
+            return False
+        place += len(part)
+    return place == len(raw)
 
 
 def write_sums(folder: Path, files: Iterable[Path]) -> Path:
@@ -64,10 +82,11 @@ def read_sums(folder: Path) -> dict[str, str]:
     path = folder / SUMS_FILE
     raw = read_regular(path, MAX_SUMS_BYTES, "as hashes of a report")
     found: dict[str, str] = {}
-    for line in raw.decode("utf-8", errors="replace").split("\n")[:-1]:
+    most = len(raw) // _MIN_LINE + 1  # so that empty lines are no list of millions
+    for line in raw.decode("utf-8", errors="replace").split("\n", most)[:-1]:
         match = _LINE.fullmatch(line)
         if match is None:
-            raise FileFormatError(f"lines of {str(path)!r} must be a hash, two spaces and a name, got {line!r}")
+            raise FileFormatError(f"lines of {str(path)!r} must be a hash, two spaces and a name, got {line[:200]!r}")
         found[match[2]] = "sha256:" + match[1]
     require(_lines(found) == raw, f"{str(path)!r} must name each file once, in order", "another form", FileFormatError)
     return found

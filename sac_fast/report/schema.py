@@ -90,7 +90,9 @@ def _properties(value: Any, schema: Mapping[str, Any], where: str) -> Iterator[s
         yield f"{where} must have {', '.join(missing)}, got none"
     known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
     for name, item in value.items():
-        if name in known:
+        if type(name) is not str:  # written as JSON it would be another text; a hash of sorted names ends by TypeError
+            yield f"{where} must have names that are texts, got {name!r:.80}"
+        elif name in known:
             yield from _problems(item, known[name], f"{where}.{name}")
         elif others is False:
             yield f"{where} must have no {name!r:.80}, got one"

@@ -73,7 +73,8 @@ def scan_models(
         workers: number of processes, by default one per core or GPU; or an executor, such as `RayPool`, which is
             closed at the end.
         settings: preprocessing, limits and batch size of the workers.
-        retry_failed: run models again that failed before and did not change.
+        retry_failed: run models again that failed before and did not change. Those that exceeded the budget of a scan
+            (`max_store_bytes`, half of the free disk) are run again in any case.
         replace: a model of a known name from another file replaces the known one; else both are kept, the new one
             under a name that holds its path.
         progress: show models per second, time left and failures on stderr.

@@ -36,11 +36,11 @@ from typing import Any
 
 from ..errors import FileFormatError
 from ..formats.json_text import parse_json
+from ..formats.limits import MAX_JSON_BYTES
 from ..io.files import atomic_write, read_regular
 
 VERDICTS_KIND = "sac_fast verdicts"
 VERDICTS_FORMAT = 1
-MAX_VERDICTS_BYTES = 256 << 20
 _FIELDS = (
     *("name", "protocol_hash", "created", "seconds", "versions", "command", "models", "tests", "verdict", "p_value"),
     *("adjusted", "reason", "failed", "warnings"),
@@ -120,7 +120,7 @@ def read_verdicts(case: CaseFolder) -> dict[str, Any]:
     Raises:
         FileFormatError: no such file, another kind or format, or a missing field.
     """
-    content = read_regular(case.verdicts, MAX_VERDICTS_BYTES, "as results of a case")
+    content = read_regular(case.verdicts, MAX_JSON_BYTES, "as results of a case")
     found = parse_json(content, repr(str(case.verdicts)))
     try:
         head = (found["kind"], found["format"])

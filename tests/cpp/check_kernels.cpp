@@ -132,8 +132,8 @@ void correlation_distances(const Case<T>& c, const sac::CpuOptions& options) {
 
 template <typename T>
 void pairwise_correlation_distances(const Case<T>& c, const sac::CpuOptions& options) {
-  std::vector<double> distances(c.expected.size());
-  sac::pairwise_correlation_distances_cpu(c.views, c.metric, c.sigma, true, options, distances.data());
+  std::vector<T> distances(c.expected.size());
+  sac::pairwise_correlation_distances_cpu(c.views, c.metric, c.sigma, sizeof(T) == 8, options, distances.data());
   for (std::size_t e = 0; e < distances.size(); ++e)
     expect_near(distances[e], c.expected[e], c.tolerance, "pairwise_correlation_distances", c.n, c.k);
 }

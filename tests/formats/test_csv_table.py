@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import sac_fast
 from sac_fast.errors import ModelRefusedError
 from sac_fast.formats.csv_table import read_csv
 from sac_fast.formats.limits import Limits
+from sac_fast.formats.table_format import DELIMITERS, Dialect
 from sac_fast.models import TableFormat
 
 # Three probes, three outputs; the text of each file, the numbers, and a part of what is said about it.
@@ -190,3 +193,32 @@ def test_commands_say_how_a_table_was_taken(tmp_path: Path, run: Any, monkeypatc
         assert record is not None
         assert record.message.startswith("table: delimiter comma; line 1 is a header; 3 rows of 3 outputs")
         assert store.outputs(record).tolist() == [[1, 2, 3], [4, 6, 9], [7, 8, 9]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 2 3\n-15 6\n", "must have 3 columns as in line 1, got 2 in the lines after it"),
+        ("1 2\n-15 6 7\n4 5 6\n", "must have 2 columns as in line 1, got 3 in the lines after it"),
+        # the first cell would have been left out as a name
+        ("1,2\nb,3\nc,4\n", "must have names in all of its first column or numbers in all of it, got '1' in line 1"),
+    ],
+)
+def test_a_first_line_that_is_said_to_be_a_row_is_like_the_others(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path / "a.csv", text)
+    with pytest.raises(ModelRefusedError, match=message):
+        read(path, TableFormat(header=False))
+
+
+@pytest.mark.parametrize("delimiter", DELIMITERS)
+def test_lines_are_split_as_csv_does(delimiter: str) -> None:
+    texts = ("1", " ", "é", ",", ";", "\t", "x\x0b", '"', '""', '"a"', "\r", "\0", "\u2028", "")
+    for parts in itertools.product(texts, repeat=3):
+        line = "".join(parts)
+        try:
+            expected = next(csv.reader([line], delimiter=DELIMITERS[delimiter], skipinitialspace=True, strict=True))
+        except csv.Error:
+            with pytest.raises(ModelRefusedError, match="matching quotes in line 7"):
+                Dialect(delimiter).split(line, 7, "x")
+        else:
+            assert Dialect(delimiter).split(line, 7, "x") == [cell.strip() for cell in expected]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sac_fast import ProbeSet
 from sac_fast.errors import ModelRefusedError
 from sac_fast.formats.hdf5_chunks import fill_values
 from sac_fast.formats.weights.opening import open_weights
+from sac_fast.models import ModelEntry, open_model
 
 RNG = np.random.default_rng(1)
 FILTERS: list[dict[str, Any]] = [
@@ -109,3 +111,32 @@ def test_many_chunks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         file.create_dataset("data", data=np.zeros((4, 2, 2, 3), np.uint8), chunks=(1, 2, 2, 3))
     with pytest.raises(ModelRefusedError, match="at most 3 chunks at '/data', got 4"):
         ProbeSet.from_hdf5(tmp_path / "a.h5")
+
+
+def test_chunks_that_are_one_another_are_refused(tmp_path: Path) -> None:
+    """A tree may lead to the same 60 kB for each of its chunks of one byte: they would be inflated each time."""
+    empty = zlib.compressobj(wbits=15)
+    blocks = b"".join(empty.compress(b"") + empty.flush(zlib.Z_FULL_FLUSH) for _ in range(12_000))
+    big = blocks + empty.compress(b"\x07") + empty.flush()
+    assert len(big) > 60_000
+    assert zlib.decompress(big) == b"\x07"
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("outputs", (300, 1), "u1", chunks=(1, 1), compression="gzip")
+        for row in range(300):
+            dataset.id.write_direct_chunk((row, 0), big if not row else zlib.compress(b"\x07"))
+    raw = bytearray(path.read_bytes())
+    at, place, count = raw.index(big), 0, 0
+    while (place := raw.find(b"TREE", place)) >= 0:
+        if raw[place + 4 : place + 6] == b"\x01\x00":  # a leaf of chunks: size, mask, three offsets, address
+            for entry in range(place + 24, place + 24 + 40 * int.from_bytes(raw[place + 6 : place + 8], "little"), 40):
+                raw[entry : entry + 4], raw[entry + 32 : entry + 40] = (
+                    struct.pack("<I", len(big)),
+                    struct.pack("<Q", at),
+                )
+                count += 1
+        place += 4
+    assert count == 300
+    path.write_bytes(raw)
+    with pytest.raises(ModelRefusedError, match=r"must store each chunk of 'outputs' by itself, got 17,[0-9,]+ bytes"):
+        open_model(ModelEntry("a", path))

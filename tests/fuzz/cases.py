@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 
 from sac_fast.io.process import status_bytes
 
-from .mutations import Mutation, mutated, mutations, places
+from .mutations import Mutation, mutated, mutations, places, structural
 from .outcomes import Outcomes
 from .targets import Target
 
@@ -73,7 +74,7 @@ def run_cases(
     """Damage files and read them until the time is up.
 
     The files are the target's seeds, and those of the cases that ended as none before: that is how inputs get past one
-    check after another.
+    check after another. Half of the damage is done to those that were opened.
 
     Args:
         target: see `Target`.
@@ -89,6 +90,7 @@ def run_cases(
     corpus = target.seeds()
     run, seeds, told = Run(), len(corpus), time.monotonic()
     end = told + seconds
+    sound: list[bytes] = []  # of the corpus, those that were opened
     faults: list[BaseException] = []  # not for Hypothesis, which would read other files before it tells of them
 
     def is_over() -> bool:
@@ -97,13 +99,18 @@ def run_cases(
     def read(content: bytes) -> bool:
         if current is not None:
             current.write_bytes(content)
-        return run_one(target, content, run)
+        opened = run.outcomes.opened
+        is_kept = run_one(target, content, run) or run.count <= seeds
+        if is_kept and run.outcomes.opened > opened and len(content) <= _MAX_CORPUS_BYTES and len(sound) < _MAX_CORPUS:
+            sound.append(content)
+        return is_kept
 
-    def case(place: float, changes: list[Mutation]) -> None:
+    def case(place: float, is_sound: bool, changes: list[Mutation]) -> None:
         nonlocal told
         if is_over():
             return
-        content = mutated(corpus[int(place * len(corpus))], changes, corpus)
+        chosen = sound if is_sound and sound else corpus
+        content = mutated(chosen[int(place * len(chosen))], changes, corpus)
         try:
             if read(content) and len(content) <= _MAX_CORPUS_BYTES and len(corpus) < _MAX_CORPUS:
                 corpus.append(content)
@@ -118,13 +125,13 @@ def run_cases(
     for number in itertools.count(start):
         if is_over():
             break
-        _round(case, number)
+        _round(case, number, mutations if not target.is_sealed else structural)
     if faults:
         raise faults[0]
     return run
 
 
-def _round(case: object, number: int) -> None:
+def _round(case: object, number: int, changes: st.SearchStrategy[list[Mutation]]) -> None:
     options = settings(
         max_examples=_ROUND,
         database=None,
@@ -132,7 +139,7 @@ def _round(case: object, number: int) -> None:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    seed(number)(options(given(places, mutations)(case)))()  # type: ignore[arg-type]
+    seed(number)(options(given(places, st.booleans(), changes)(case)))()  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -27,20 +28,30 @@ _DEPTHS = (30, 200)
 
 
 def changed_json(value: Any, random: Random) -> Any:
-    """The value with one or a few places in it changed."""
+    """The value with one or a few places in it changed, half of them to what has the same type."""
     for _ in range(random.choice((1, 1, 1, 2, 3))):
-        value = _changed(value, random)
+        value = _changed(value, random, list(_leaves(value)))
     return value
 
 
-def _changed(value: Any, random: Random) -> Any:
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, (dict, list)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(one)
+    else:
+        yield value
+
+
+def _changed(value: Any, random: Random, leaves: list[Any]) -> Any:
     # Every place is as likely as any other: the number of places below decides where to go.
     if not isinstance(value, (dict, list)) or not value or random.randrange(_size(value)) == 0:
-        return _other(value, random)
+        alike = [one for one in (*leaves, *_SCALARS) if type(one) is type(value) and one != value]
+        return random.choice(alike) if alike and random.random() < 0.5 else _other(value, random)
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     key = random.choices(keys, [_size(value[one]) for one in keys])[0]
     made: Any = dict(value) if isinstance(value, dict) else list(value)
-    kind = random.random()
+    # seldom where much lies below, or nearly all changes would end there
+    kind = random.random() * min(_size(value[key]), 6)
     if kind < 0.1:
         del made[key]
     elif kind < 0.15 and isinstance(made, dict):
@@ -50,7 +61,7 @@ def _changed(value: Any, random: Random) -> Any:
     elif kind < 0.3 and isinstance(made, list):
         made.insert(key, made[key])
     else:
-        made[key] = _changed(value[key], random)
+        made[key] = _changed(value[key], random, leaves)
     return made
 
 

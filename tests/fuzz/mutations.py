@@ -41,10 +41,9 @@ _anywhere = st.lists(
     min_size=1,
     max_size=6,
 )
-# As often; a second damage mostly hides what a first one would find.
-mutations: st.SearchStrategy[list[Mutation]] = st.booleans().flatmap(
-    lambda inside: st.lists(_structure, min_size=1, max_size=2) if inside else _anywhere
-)
+#: Within the structure alone. A second damage mostly hides what a first one would find.
+structural: st.SearchStrategy[list[Mutation]] = st.lists(_structure, min_size=1, max_size=2)
+mutations: st.SearchStrategy[list[Mutation]] = st.booleans().flatmap(lambda inside: structural if inside else _anywhere)
 
 
 def mutated(content: bytes, changes: Sequence[Mutation], others: Sequence[bytes]) -> bytes:

@@ -21,6 +21,7 @@ from torch import nn
 
 from sac_fast import Fingerprint, ProbeSet, save_weights
 from sac_fast.packs.make import make_pack
+from sac_fast.probes.export import exported_name
 from sac_fast.store import ModelStore
 from sac_fast.store.codec import encode
 from sac_fast.store.vectors import update_vectors
@@ -81,19 +82,45 @@ def npy() -> list[bytes]:
 
 
 def hdf5() -> list[bytes]:
+    """Old and new layouts: B-trees of both versions, arrays of chunks, groups in a heap, attributes, texts."""
+    values = np.random.default_rng(0).random((6, 4))
+
     def make(folder: Path) -> None:
-        for number, options in enumerate(
-            ({}, {"compression": 4, "shuffle": True, "fletcher32": True, "chunks": (2, 3)})
-        ):
-            with h5py.File(folder / f"{number}.h5", "w") as file:
-                file.create_dataset("outputs", data=np.random.default_rng(0).random((6, 4)), **options)
+        packed = {"compression": 4, "shuffle": True, "fletcher32": True, "chunks": (2, 3)}
+        layouts: list[tuple[str, dict[str, Any]]] = [("earliest", {}), ("earliest", packed), ("latest", packed)]
+        layouts += [("latest", packed | {"maxshape": sides}) for sides in ((None, 4), (None, None))]
+        layouts += [("latest", {"chunks": (6, 4)}), ("v110", {"compression": "lzf", "chunks": (1, 4)})]
+        for number, (version, options) in enumerate(layouts):
+            with h5py.File(folder / f"{number}.h5", "w", libver=version) as file:
+                file.create_dataset("outputs", data=values, **options)
                 file["layer/kernel"] = np.ones((3, 3), np.float32)
+                file["layer/bias"] = np.ones(3, np.dtype(">f2"))
+                if number % 2:
+                    file["layer"].attrs["weight_names"] = [b"kernel:0", b"bias:0"]
+                    file.attrs["layer_names"] = np.array(["layer"], h5py.string_dtype())
+                    file["layer/soft"], file["layer/hard"] = h5py.SoftLink("/outputs"), file["layer/kernel"]
 
     return _files(make)
 
 
 def csv() -> list[bytes]:
-    return [b"1,2.5\n3,-4e-3\n", b"\xef\xbb\xbfa;b\r\n1;2\r\n", b"index\tx\ty\n0\t1\t2\n1\t3\t4\n", b"1\n2\n3\n"]
+    """Tables of numbers, and answers by the names of exported probes."""
+    probes = _probes()
+    files = [exported_name(index, image) for index, image in enumerate(probes.images)]
+    labels, scores = ["cat", "dog", "cat", "dog"], [0.25, 0.5, 0.75, 1.0]
+    rows = list(zip(files, labels, scores, strict=True))
+    tops = [{"file": file, "top": [{"label": label, "score": score}]} for file, label, score in rows]
+    return [
+        *(b"1,2.5\n3,-4e-3\n", b"\xef\xbb\xbfa;b\r\n1;2\r\n", b"index\tx\ty\n0\t1\t2\n1\t3\t4\n", b"1\n2\n3\n"),
+        *(b"id,0,1,2\nx,1.5,2,3\ny,4,5,6\nz,7,8,9.5\n", b"a;b\n1,5;2,25\n3,5;4\n", b"# text\n1 2 3\n4 5 6\n"),
+        "".join(f"{file},{label}\n" for file, label in [("file", "label"), *zip(files, labels, strict=True)]).encode(),
+        "".join(f"{file},{label},{score}\n" for file, label, score in [("file", "label", "score"), *rows]).encode(),
+        "".join(f"{one},{a},{b}\n" for one, a, b in [("file", "label1", "score1"), *rows]).encode(),
+        "".join(["file,cat,dog\n", *(f"{file},{score},{1 - score}\n" for file, _, score in rows)]).encode(),
+        json.dumps(dict(zip(files, labels, strict=True))).encode(),
+        json.dumps([{"file": file, "scores": [score, 1 - score]} for file, _, score in rows]).encode(),
+        "\n".join(map(json.dumps, tops)).encode(),
+    ]
 
 
 def manifests() -> list[bytes]:
@@ -101,7 +128,23 @@ def manifests() -> list[bytes]:
     table = 'path,name,architecture,kwargs,output,tags\nb.npy,second,torch.nn:Linear,"{""in_features"": 2}",1,a b\n'
     zoo = {"kind": "sac_fast labelled zoo", "preprocessing": {}, "probes": {}}
     member = {"name": "m", "role": "source", "origin": "x", "architecture": "torch.nn:Linear", "architecture_args": {}}
-    return [toml.encode(), table.encode(), json.dumps({**zoo, "members": [member]}).encode()]
+    full = (
+        '[defaults]\narchitecture = "torch.nn:Linear"\ntable = {header = true, delimiter = "tab"}\noutput = "logits"\n'
+        '[[models]]\npath = "a.pt"\nweights_key = "ema"\ninputs = {sr = 16000, state = "zeros"}\n'
+        '[[models]]\npath = "b.onnx"\ntags = ["x", "y"]\nkwargs = {when = 1979-05-27, n = 0xff, r = inf}\n'
+        'preprocessing = {size = [8, 9], mean = [0.5, 0.4, 0.3], std = [0.25], colour_order = "BGR", layout = "NHWC"}\n'
+    )
+    columns = (
+        "path,preprocessing,table,inputs,weights_key,output\n"
+        'a.npy,"{""mean"": [0.5], ""size"": [8, 8]}","{""header"": true, ""index"": null}","{""x"": [1, 2.5]}",ema,-1\n'
+        'b.csv,,"{""delimiter"": ""space""}",,,logits\n'
+    )
+    others = [{**member, "name": name, "role": "independent", "architecture_args": {"a": [1.5]}} for name in "ab"]
+    sized = {**zoo, "preprocessing": {"mean": [0.5], "std": [0.25]}, "members": [member, *others]}
+    return [
+        *(toml.encode(), full.encode(), table.encode(), columns.encode()),
+        *(json.dumps(one).encode() for one in ({**zoo, "members": [member]}, sized)),
+    ]
 
 
 def _probes() -> ProbeSet:

@@ -6,6 +6,7 @@ message, a member of an archive, a row of a table, and a reader gets as far as w
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import itertools
@@ -23,6 +24,7 @@ from typing import TypeVar
 from .hdf5_file import rebuilt
 from .json_values import changed_json
 from .messages import changed_message
+from .texts import changed_table, changed_toml
 
 Part = TypeVar("Part")
 #: Changes bytes without regard to what they are.
@@ -256,6 +258,11 @@ def _anything(content: bytes, random: Random, damage: Damage) -> bytes:
         except ValueError:
             pass
     content.decode()
+    if random.random() < 0.7:
+        try:
+            return (changed_toml if b" = " in content else changed_table)(content, random, damage)
+        except (ValueError, TypeError, csv.Error):
+            pass
     return _tokens(content, random, damage)
 
 

@@ -6,7 +6,9 @@ A target may refuse a file by an error of sac_fast, inside of `Outcomes.attempt`
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +19,18 @@ import torch
 from support.store_models import PROBES, result
 
 from sac_fast import Fingerprint, ProbeSet
+from sac_fast.formats.table_format import DELIMITERS, TableFormat
 from sac_fast.formats.weights.opening import open_weights
 from sac_fast.io.container import save_container
 from sac_fast.io.hashing import content_hash
 from sac_fast.models import ModelEntry, open_model
+from sac_fast.models.answers_file import open_answers
+from sac_fast.models.claims import read_claims
 from sac_fast.models.manifest import read_manifest
 from sac_fast.packs.pack import ROLES, pack_of, read_pack
 from sac_fast.probes import verify_probes
 from sac_fast.probes.image import read_image
+from sac_fast.scan.jobs import Job, pack_request
 from sac_fast.store import ModelStore, check_store
 from sac_fast.store.vectors import open_vectors, update_vectors
 
@@ -32,6 +38,7 @@ from . import probe_files, report_files, seeds
 from .outcomes import Outcomes
 
 _MAX_ARRAYS = 20
+_PROBES = ProbeSet.from_arrays(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8))
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,13 @@ class Target:
     Attributes:
         seeds: makes the files to begin with.
         read: takes the content of a file, an empty folder, and where to count what becomes of it.
+        is_sealed: the content is the part behind a seal or a syntax that is read first, and changes within its own
+            structure alone.
     """
 
     seeds: Callable[[], list[bytes]]
     read: Callable[[bytes, Path, Outcomes], Any]
+    is_sealed: bool = False
 
 
 def _model(content: bytes, folder: Path, outcomes: Outcomes) -> None:
@@ -68,7 +78,27 @@ def _manifest(content: bytes, folder: Path, outcomes: Outcomes) -> None:
         path = folder / name
         path.write_bytes(content)
         with outcomes.attempt():
-            read_manifest(path, ModelEntry("default", path), asked=False)
+            for entry in read_manifest(path, ModelEntry("default", path), asked=False):
+                pack_request(Job(0, entry))
+                repr(entry)
+        json.dumps(list(read_claims(path)[0].values()))
+
+
+_FLAGS = (None, True, False)
+_TABLES = [TableFormat(*given) for given in itertools.product(_FLAGS, _FLAGS, (None, *DELIMITERS))]
+
+
+def _table(content: bytes, folder: Path, outcomes: Outcomes) -> None:
+    """A table as what the user says of it, and as answers to exported probes."""
+    path = folder / "model"
+    path.write_bytes(content)
+    for given in (_TABLES[0], _TABLES[sum(content) % len(_TABLES)]):
+        with outcomes.attempt(), open_model(ModelEntry("model", path, table=given)) as model:
+            assert model.run(None).ndim == 2
+    for ending in (".csv", ".json", ".jsonl"):
+        shutil.copy(path, path.with_suffix(ending))
+        with outcomes.attempt():
+            repr(open_answers(path.with_suffix(ending), _PROBES, ["cat", "dog"]))
 
 
 def _container(content: bytes, folder: Path, outcomes: Outcomes) -> None:
@@ -92,7 +122,10 @@ def _provenance(content: bytes, folder: Path, outcomes: Outcomes) -> None:
     except (ValueError, RecursionError):  # what JSON cannot hold, or no file of ours
         return
     with outcomes.attempt():
-        verify_probes(ProbeSet.load(folder / "probes"), folder)
+        probes = ProbeSet.load(folder / "probes")
+        repr(probes)
+        with outcomes.attempt():
+            verify_probes(probes, folder)
     with outcomes.attempt():
         repr(Fingerprint.load(folder / "print"))
 
@@ -158,13 +191,13 @@ TARGETS = {
     "onnx": Target(seeds.onnx, _model),
     "npy": Target(seeds.npy, _model),
     "hdf5": Target(seeds.hdf5, _model),
-    "csv": Target(seeds.csv, _model),
+    "csv": Target(seeds.csv, _table),
     "manifests": Target(seeds.manifests, _manifest),
     "container": Target(seeds.containers, _container),
-    "pack": Target(seeds.packs, _pack),
+    "pack": Target(seeds.packs, _pack, True),
     "probes": Target(probe_files.seeds, probe_files.read),
-    "provenance": Target(seeds.provenance, _provenance),
-    "report": Target(report_files.seeds, report_files.read),
+    "provenance": Target(seeds.provenance, _provenance, True),
+    "report": Target(report_files.seeds, report_files.read, True),
     "store": Target(seeds.store, _store),
     "images": Target(seeds.images, _image),
 }

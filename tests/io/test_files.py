@@ -12,7 +12,7 @@ import pytest
 from support.bounded import bounded
 
 from sac_fast.errors import FileFormatError
-from sac_fast.io.files import Holes, atomic_write, check_holes, open_regular, read_regular
+from sac_fast.io.files import Holes, atomic_write, check_holes, leads_into, open_regular, read_regular
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -116,3 +116,10 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     os.truncate(tmp_path / "a", 500 << 20)
     with bounded(seconds=1), pytest.raises(FileFormatError, match="must lie on the disk"):
         read_regular(tmp_path / "a", 1 << 30)
+
+
+def test_what_leads_into_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "out").symlink_to("/")
+    names = {"a": True, "a/../b": True, "..": False, "out/etc": False, "a/../" * 4096: False}
+    assert {name: leads_into(tmp_path / name, tmp_path) for name in names} == names

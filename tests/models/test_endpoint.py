@@ -33,6 +33,10 @@ WRONG = [
     (True, "labels", "a name or a number"),
     (None, "labels", "a name or a number"),
     (float("nan"), "labels", "a name or a number"),
+    (10**400, "labels", "a name or a number"),  # JSON has integers that no float holds
+    ([10**400, 1], "logits", "finite numbers"),
+    ([{"label": "dog", "score": -(10**400)}], "top-k", "finite numbers"),
+    ([{"label": "dog", "score": 10**400}], "labels", "finite numbers"),
     ([], "top-k", "a list of"),
     ([{"label": "dog", "score": 0.8}] * 2, "top-k", "once"),
     ([{"label": "cow", "score": 0.8}], "top-k", "2 classes in labels"),

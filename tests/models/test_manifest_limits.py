@@ -11,6 +11,7 @@ from sac_fast.errors import FileFormatError
 from sac_fast.formats.toml_text import parse_toml
 from sac_fast.io.process import status_bytes
 from sac_fast.models import manifest
+from sac_fast.models.claims import read_claims
 from sac_fast.models.entry import ModelEntry
 from sac_fast.models.manifest import MAX_UNASKED_BYTES, MAX_UNASKED_MODELS, read_manifest
 
@@ -39,6 +40,48 @@ def test_costly_toml_is_refused_before_it_is_parsed(tmp_path: Path, name: str) -
     (tmp_path / "zoo.toml").write_text(text)
     with bounded(len(text), seconds=1), pytest.raises(FileFormatError, match=message):
         read(tmp_path / "zoo.toml", asked=True)
+
+
+DEEP = "[" * 40 + "1" + "]" * 40
+TOO_DEEP = {
+    "zoo.toml": f"[[models]]\npath = 'a'\nkwargs = {{ a = {DEEP} }}\n",
+    "dotted.toml": f"[[models]]\npath = 'a'\nkwargs.{'.'.join('a' * 40)} = 1\n",
+    "zoo.csv": f'path,kwargs\na,"{{""a"": {DEEP}}}"\n',
+    "zoo.json": '{"kind": "sac_fast labelled zoo", "preprocessing": {}, "members": [{"name": "a", "role": "source", '
+    f'"architecture": "torch.nn:Linear", "architecture_args": {{"a": {DEEP}}}}}]}}',
+}
+
+
+@pytest.mark.parametrize("name", TOO_DEEP)
+def test_deep_values_are_refused_before_they_are_written(tmp_path: Path, name: str) -> None:
+    """Those that are just parsed raised RecursionError where the scan wrote them for a worker."""
+    (tmp_path / name).write_text(TOO_DEEP[name])
+    with pytest.raises(FileFormatError, match=r"values .*must be nested at most 24 deep, got more"):
+        read(tmp_path / name, asked=True)
+    (tmp_path / name).write_text(TOO_DEEP[name].replace(DEEP, "[" * 20 + "]" * 20).replace(".a" * 20, "", 1))
+    assert len(read(tmp_path / name, asked=True)) == 1
+
+
+def test_long_defaults_of_many_models_are_refused(tmp_path: Path) -> None:
+    """A copy of them for each model: a file of 1 MB would have taken 40 GB."""
+    many = "".join(f"[[models]]\npath = '{i}'\n" for i in range(25_000))
+    text = f"[defaults]\nkwargs = {{ a = [{', '.join(['1'] * 110_000)}] }}\n{many}"
+    assert len(text) < MAX_UNASKED_BYTES
+    (tmp_path / "zoo.toml").write_text(text)
+    with bounded(len(text), seconds=5):
+        assert (
+            "[defaults] must have at most 16,000,000 characters, times its models"
+            in read_claims(tmp_path / "zoo.toml")[1]
+        )
+    (tmp_path / "zoo.toml").write_text(f"[defaults]\nkwargs = {{ a = 'x' }}\n{many}")
+    assert len(read_claims(tmp_path / "zoo.toml")[0]) == 25_000
+
+
+def test_a_problem_is_no_longer_than_a_message(tmp_path: Path) -> None:
+    (tmp_path / "zoo.toml").write_text("".join(f"a{i} = 1\n" for i in range(50_000)))
+    problem = read_claims(tmp_path / "zoo.toml")[1]
+    assert "tables must be [defaults] and [[models]], got ['a0', 'a1', 'a10'," in problem
+    assert len(problem) == 1000
 
 
 def test_what_people_write_is_parsed() -> None:

@@ -40,6 +40,15 @@ def test_long_rows_of_one_sign(backend):
     np.testing.assert_allclose(actual, defined(models, models), rtol=0, atol=FLOAT32)
 
 
+def test_correlations_of_one_and_minus_one_throughout(backend):
+    # whole panels of C = −1 and of C = 1: no sum of a run may be larger
+    half = torch.cat([torch.ones(130), -torch.ones(130)])
+    models = [torch.ones(260, 3), half[:, None].expand(260, 2), -2 * half[:, None], half.roll(130)[:, None]]
+    expected = [[0, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+    found = pairwise_correlation_distances(models, backend=backend)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=FLOAT32)
+
+
 def test_stacks_and_strides(backend):
     stacked = torch.stack(models_of(7, 30, 6, 3))
     expected = defined(stacked, stacked)

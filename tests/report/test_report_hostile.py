@@ -75,6 +75,17 @@ def test_many_values_are_refused_before_they_are_made(report):
     assert "must hold at most 1,000,000 values" in found
 
 
+def test_deep_values_are_refused_before_they_are_written_with_indents(report):
+    """400 kB took 18 s and 500 MB."""
+    nest = "[" * 900 + "]" * 900
+    for deep in (nest, "[" * 80 + "]" * 80):
+        text = '{"a": [' + ",".join([deep] * (400_000 // len(deep))) + "]}"
+        (report / "verdicts.json").write_text(text)
+        seal(report)
+        (found,) = findings(report, len(text), seconds=3)
+        assert "nested at most" in found or "RecursionError" in found
+
+
 def changed(report, change):
     """The report with other verdicts, and hashes that fit."""
     verdicts = json.loads((report / "verdicts.json").read_text())
@@ -103,6 +114,7 @@ def changed(report, change):
             "models must have a fingerprint each, got 'one of several'",
         ),
         (lambda case, test: case.update(tests=[None]), "must be the verdicts of a case"),
+        (lambda case, test: case.update(created="tomorrow"), "got: Invalid isoformat string: 'tomorrow'"),
         (lambda case, test: case.update(versions=[]), "cannot be computed again: AttributeError"),
         (lambda case, test: case.update(tests={"a": test}), "must be the verdicts of a case"),
     ],
@@ -165,3 +177,25 @@ def test_a_page_of_another_length_is_not_read(report):
     seal(report)
     (found,) = findings(report)
     assert found == "report.html does not follow from report.json"
+
+
+@pytest.mark.parametrize("part", ["a/", "fingerprints/../"])
+def test_long_names_are_not_followed(report, part):
+    """Steps grow as the square of a name's parts: a megabyte of them took minutes."""
+    name = part * (1_000_000 // len(part)) + "z"
+    lines = [*(report / "SHA256SUMS").read_text().splitlines(True), f"{'0' * 64}  {name}\n"]
+    (report / "SHA256SUMS").write_text("".join(sorted(lines, key=lambda line: line[66:])))
+    (found,) = findings(report, 1_000_000, seconds=2)
+    assert found == name[:500] + " lies outside of the folder, or is a link"
+    changed(report, lambda case, test: case["models"][2].update(fingerprint=name))
+    assert "a file must lie in the folder" in findings(report, 1_000_000, seconds=2)[0]
+
+
+@pytest.mark.parametrize("text", ["\n" * (15 << 20), "0" * 64 + "  " + "a" * (15 << 20) + "\U0001f600\n"])
+def test_hashes_take_few_times_their_bytes(report, text):
+    """64 MB of them took 900."""
+    (report / "SHA256SUMS").write_text(text)
+    assert len(findings(report, len(text), seconds=5)) >= 1
+    (report / "SHA256SUMS").write_text(text * 2)
+    (found,) = findings(report, 2 * len(text), seconds=5)
+    assert "must have at most 16,777,216 bytes, as hashes of a report, got more" in found

@@ -182,11 +182,15 @@ def _zoo(folder: Path) -> list[str]:
     return ["show", "zoo"]
 
 
-def _report(folder: Path) -> list[str]:
-    (folder / "case").mkdir()
-    (folder / "case" / "verdicts.json").write_text("[" * 100_000)
-    (folder / "case" / "SHA256SUMS").write_text(f"{hashlib.sha256(b'[' * 100_000).hexdigest()}  verdicts.json\n")
-    return ["report", "check", "case"]
+def _report(verdicts: str) -> Callable[[Path], list[str]]:
+    def make(folder: Path) -> list[str]:
+        (folder / "case").mkdir()
+        (folder / "case" / "verdicts.json").write_text(verdicts)
+        digest = hashlib.sha256(verdicts.encode()).hexdigest()
+        (folder / "case" / "SHA256SUMS").write_text(f"{digest}  verdicts.json\n")
+        return ["report", "check", "case"]
+
+    return make
 
 
 def _weights(folder: Path) -> list[str]:
@@ -200,6 +204,10 @@ def _weights(folder: Path) -> list[str]:
 
 
 DOTS = "a" + ".a" * 20_000 + " = 1"
+NESTED = '{"a": [' + ",".join(["[" * 900 + "]" * 900] * 500) + "]}"
+DEFAULTS = f"[defaults]\nkwargs = {{ a = [{', '.join(['1'] * 110_000)}] }}\n" + "".join(
+    f"[[models]]\npath = '{i}'\n" for i in range(25_000)
+)
 IPTC = b"\x1c\x03\x3c\x00\x01\x00" + bytes(200)
 
 TABLE: dict[str, Command] = {
@@ -216,6 +224,10 @@ TABLE: dict[str, Command] = {
     "a name of 2 GB in a tar": Command("images", _tar, 1, "must lie on the disk"),
     "outputs of holes": Command("disk", _sparse_outputs, 0, '"failed": ?3'),
     "20,000 members of one name": Command("labelled zoo", _zoo, 1, "different names"),
-    "100,000 brackets in a report": Command("report", _report, 5, "verdicts.json. must be JSON"),
+    "100,000 brackets in a report": Command("report", _report("[" * 100_000), 5, "verdicts.json. must be JSON"),
+    "900 lists inside each other, 500 times": Command("report", _report(NESTED), 5, "nested at most|RecursionError"),
+    "30 MB beyond ASCII": Command("report", _report('{"a": "' + "x" * (30 << 20) + "é" + '"}'), 5, "bytes of JSON"),
+    "long defaults of 25,000 models": Command("manifests", _manifest(DEFAULTS, False), 0, "times its models|not read"),
+    "long defaults of 25,000 models, named": Command("manifests", _manifest(DEFAULTS, True), 1, "times its models"),
     "weights of holes": Command("weights", _weights, 1, "expanded|lie on the disk|bytes"),
 }

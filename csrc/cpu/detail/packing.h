@@ -43,6 +43,9 @@ constexpr std::int64_t kRowsPacked = 16;  // rows that are written into the line
 template <typename T>
 RowKind normalised(const KernelsOf<T>& kernels, const MatrixView& x, std::int64_t i, bool centre,
                    std::vector<double>& row, T* out) {
+  if (x.dtype == DType::float32 && x.col_stride == 1 && !centre &&
+      kernels.normalise_floats(static_cast<const float*>(x.data) + i * x.row_stride, x.cols, out))
+    return RowKind::ordinary;
   widen_row(x, i, row.data());
   const RowKind kind = kernels.normalise(row.data(), x.cols, centre, out, nullptr);
   if (kind != RowKind::ordinary) std::fill(out, out + x.cols, T(0));

@@ -7,16 +7,15 @@
 #include <arm_neon.h>
 #endif
 
-#include "cpu/kernels/simd.h"
+#include "cpu/kernels/reduce_lanes.h"
 
 namespace sac {
 namespace {
 
 typedef std::uint8_t ByteRow __attribute__((vector_size(SAC_VECTOR_BYTES)));
 // 64-bit lanes whose upper halves stay zero: counts below kMaxByteEntries
-using ByteSum = Vector<std::int64_t>;
+using ByteSum = WideVector;
 
-constexpr int kByteLanes = SAC_VECTOR_BYTES / 8;
 constexpr int kByteTileRows = 2;
 // 16 sums beside 8 columns fill the 32 registers of AVX-512; 16 registers hold half of them.
 constexpr int kByteTileColumns = SAC_VECTOR_BYTES == 64 ? kByteColumns : kByteColumns / 2;
@@ -36,40 +35,9 @@ inline ByteSum byte_distance(ByteRow a, ByteRow b) {
 #else
   const ByteRow d = a > b ? a - b : b - a;
   ByteSum s{};
-  for (int i = 0; i < SAC_VECTOR_BYTES; ++i) s[i % kByteLanes] += d[i];
+  for (int i = 0; i < SAC_VECTOR_BYTES; ++i) s[i % kWideLanes] += d[i];
   return s;
 #endif
-}
-
-// For lanes whose bit `Step` is set the second operand's pair of lanes (l, l ^ Step), for the others the first one's.
-template <int Step>
-inline __attribute__((always_inline)) ByteSum add_lane_pairs(ByteSum a, ByteSum b) {
-  ByteSum kept, moved;
-#if SAC_VECTOR_BYTES == 64
-  kept = __builtin_shufflevector(a, b, 0 & Step ? 8 : 0, 1 & Step ? 9 : 1, 2 & Step ? 10 : 2, 3 & Step ? 11 : 3,
-                                 4 & Step ? 12 : 4, 5 & Step ? 13 : 5, 6 & Step ? 14 : 6, 7 & Step ? 15 : 7);
-  moved = __builtin_shufflevector(a, b, (0 ^ Step) + (0 & Step ? 8 : 0), (1 ^ Step) + (1 & Step ? 8 : 0),
-                                  (2 ^ Step) + (2 & Step ? 8 : 0), (3 ^ Step) + (3 & Step ? 8 : 0),
-                                  (4 ^ Step) + (4 & Step ? 8 : 0), (5 ^ Step) + (5 & Step ? 8 : 0),
-                                  (6 ^ Step) + (6 & Step ? 8 : 0), (7 ^ Step) + (7 & Step ? 8 : 0));
-#elif SAC_VECTOR_BYTES == 32
-  kept = __builtin_shufflevector(a, b, 0 & Step ? 4 : 0, 1 & Step ? 5 : 1, 2 & Step ? 6 : 2, 3 & Step ? 7 : 3);
-  moved = __builtin_shufflevector(a, b, (0 ^ Step) + (0 & Step ? 4 : 0), (1 ^ Step) + (1 & Step ? 4 : 0),
-                                  (2 ^ Step) + (2 & Step ? 4 : 0), (3 ^ Step) + (3 & Step ? 4 : 0));
-#else
-  kept = __builtin_shufflevector(a, b, 0, 3);
-  moved = __builtin_shufflevector(a, b, 1, 2);
-#endif
-  return kept + moved;
-}
-
-// The sums of kByteLanes vectors: lane l of the result is that of s[l].
-template <int Count>
-inline __attribute__((always_inline)) ByteSum reduce_lanes(const ByteSum* s) {
-  if constexpr (Count == 1)
-    return s[0];
-  else
-    return add_lane_pairs<Count / 2>(reduce_lanes<Count / 2>(s), reduce_lanes<Count / 2>(s + Count / 2));
 }
 
 // `ahead` are the rows that come next.
@@ -107,15 +75,19 @@ inline __attribute__((always_inline)) void byte_tile(const std::uint8_t* const (
   }
   alignas(SAC_VECTOR_BYTES) std::int32_t found[tile];
 #pragma GCC unroll 8
-  for (int s = 0; s < tile / 2; s += kByteLanes)
-    *reinterpret_cast<ByteSum*>(found + 2 * s) = reduce_lanes<kByteLanes>(packed + s);
+  for (int s = 0; s < tile / 2; s += kWideLanes)
+    *reinterpret_cast<ByteSum*>(found + 2 * s) = reduce_lanes<kWideLanes>(packed + s);
 #pragma GCC unroll 2
-  for (int i = 0; i < kByteTileRows; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < kByteTileColumns; ++j) {
-      std::int32_t& sum = sums[i * kByteColumns + j];
-      sum = (Add ? sum : 0) + found[i * kByteTileColumns + j];
+  for (int i = 0; i < kByteTileRows; ++i) {
+    typedef std::int32_t Sums __attribute__((vector_size(sizeof(std::int32_t) * kByteTileColumns)));
+    Sums sum, before;
+    __builtin_memcpy(&sum, found + i * kByteTileColumns, sizeof sum);
+    if constexpr (Add) {
+      __builtin_memcpy(&before, sums + i * kByteColumns, sizeof before);
+      sum += before;
     }
+    __builtin_memcpy(sums + i * kByteColumns, &sum, sizeof sum);
+  }
 }
 
 // Brings a share of the columns that come next into the L2 cache, while others are compared.

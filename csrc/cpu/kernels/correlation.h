@@ -44,6 +44,11 @@ enum class RowKind { ordinary, zero, not_finite };
 template <typename T>
 using NormaliseRow = RowKind (*)(double* row, std::int64_t k, bool centre, T* out, double* norm);
 
+// The same of a row of float32, not centred; false if it is not an ordinary one, or its numbers are too far from 1, and
+// `out` is not written then.
+template <typename T>
+using NormaliseFloats = bool (*)(const float* row, std::int64_t k, T* out);
+
 // out[j·stride + r] = rows[r·apart + j] for `count` numbers j of row_count rows. `out` is 64-byte aligned, stride a
 // multiple of the panel's width.
 template <typename T>
@@ -107,6 +112,17 @@ using AllPairs = void (*)(const T* x, std::int64_t nx, const T* y, std::int64_t 
 
 constexpr std::int64_t kModelTile = 4;
 
+// 1 as a fixed-point number. Correlations, |c| ≤ 1, are rounded to its steps by at most 2⁻²⁶.
+constexpr float kFixedPointOne = 33554432.0f;  // 2²⁵
+
+// `count` fixed-point numbers, whole cache lines, and their sum.
+using ToFixedPoint = std::int64_t (*)(const float* values, std::int64_t count, std::int32_t* out);
+
+// sums[i·sums_stride + j] += Σ_e min(x_i[e], y_j[e]) of fixed-point numbers; the rest as of AllPairs.
+using SumMinima = void (*)(const std::int32_t* x, std::int64_t nx, const std::int32_t* y, std::int64_t ny,
+                           std::int64_t stride, std::int64_t count, bool triangle, std::int64_t* sums,
+                           std::int64_t sums_stride);
+
 // Bytes of a row at most, so that a sum is below 2³¹.
 constexpr std::int64_t kMaxByteEntries = 1 << 23;
 constexpr int kByteColumns = 8;
@@ -125,6 +141,7 @@ template <typename T>
 struct KernelsOf {
   int width;
   NormaliseRow<T> normalise;
+  NormaliseFloats<T> normalise_floats;
   WriteLines<T> write_lines;
   GroupSum<T> pair_dot;
   GroupSum<T> pair_rbf;
@@ -151,6 +168,8 @@ struct Kernels {
   AllPairs<std::uint8_t> all_pairs_u8;  // in units of one step
   ByteColumnSums byte_columns;
   ByteRowsWithin rows_within;
+  ToFixedPoint to_fixed_point;
+  SumMinima sum_minima;
 };
 
 extern const Kernels kernels_portable;

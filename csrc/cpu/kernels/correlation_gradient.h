@@ -16,16 +16,22 @@ inline Vector<T> with_sign(Vector<T> difference, Vector<T> value, T equal) {
   return absolute<T>(difference) > limit ? (Vector<T>)((Vector<Int>)value ^ sign) : zero;
 }
 
-// C^a − C^b in `a`; for rbf C^a there and C^b in `b`.
-template <typename T, bool Rbf>
-inline void apart_block(const PackedPairView<T>& z, std::int64_t p, std::int64_t q, T* a, T* b) {
+// Calls visit(place, c_a, c_b) for each vector of the block (p, q): of C^a and C^b for rbf, else of C^a − C^b and 0.
+// `scratch` has room for the block.
+template <typename T, bool Rbf, typename Visit>
+inline __attribute__((always_inline)) void for_each_difference(const PackedPairView<T>& z, std::int64_t p,
+                                                               std::int64_t q, T* scratch, const Visit& visit) {
   constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes;
   constexpr int tile_rows = Rbf ? SAC_TILE_ROWS / 2 : SAC_TILE_ROWS;
-  if (!Rbf && z.pairs + z.rest > kChunk) return long_difference<T>(z, p, q, a);
+  if (!Rbf && z.pairs + z.rest > kChunk) {
+    long_difference<T>(z, p, q, scratch);
+    for (int i = 0; i < width * width; i += lanes) visit(i, load<T>(scratch + i), Vector<T>{});
+    return;
+  }
   const std::int64_t panel = (2 * z.pairs + z.rest) * width;
   for (int first = 0; first < width; first += tile_rows) {
     const T *rows = z.lines + p * panel + first, *cols = z.lines + q * panel;
-    Vector<T> c_a[tile_rows][SAC_TILE_VECTORS], c_b[Rbf ? tile_rows : 1][SAC_TILE_VECTORS];
+    Vector<T> c_a[tile_rows][SAC_TILE_VECTORS], c_b[Rbf ? tile_rows : 1][SAC_TILE_VECTORS] = {};
     if constexpr (Rbf)
       correlations_rbf<T, tile_rows>(z, rows, cols, p * width + first, q * width, c_a, c_b);
     else
@@ -33,32 +39,36 @@ inline void apart_block(const PackedPairView<T>& z, std::int64_t p, std::int64_t
 #pragma GCC unroll 16
     for (int r = 0; r < tile_rows; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < SAC_TILE_VECTORS; ++v) {
-        const std::int64_t place = (first + r) * width + v * lanes;
-        *reinterpret_cast<Vector<T>*>(a + place) = c_a[r][v];
-        if constexpr (Rbf) *reinterpret_cast<Vector<T>*>(b + place) = c_b[r][v];
-      }
+      for (int v = 0; v < SAC_TILE_VECTORS; ++v) visit((first + r) * width + v * lanes, c_a[r][v], c_b[Rbf ? r : 0][v]);
   }
+}
+
+template <typename T, bool Rbf, bool Weighted>
+inline void sign_block_of(const PackedPairView<T>& z, const PackedPairView<T>* weights, std::int64_t p, std::int64_t q,
+                          T equal, T* a, T* b) {
+  constexpr int size = Shape<T>::width * Shape<T>::width;
+  alignas(64) T weight[Weighted ? size : 1];
+  if constexpr (Weighted)
+    for_each_difference<T, false>(*weights, p, q, weight,
+                                  [&weight](int place, Vector<T> w, Vector<T>) __attribute__((always_inline)) {
+                                    *reinterpret_cast<Vector<T>*>(weight + place) = w;
+                                  });
+  const auto signs_of = [=, &weight](int place, Vector<T> c_a, Vector<T> c_b) __attribute__((always_inline)) {
+    const Vector<T> w = Weighted ? load<T>(weight + place) : broadcast<T>(1);
+    const Vector<T> signs = with_sign<T>(Rbf ? c_a - c_b : c_a, w, equal);
+    *reinterpret_cast<Vector<T>*>(a + place) = Rbf ? signs * c_a : signs;
+    if constexpr (Rbf) *reinterpret_cast<Vector<T>*>(b + place) = signs * c_b;
+  };
+  for_each_difference<T, Rbf>(z, p, q, a, signs_of);
 }
 
 template <typename T, bool Rbf>
 void sign_block(const PackedPairView<T>& z, const PackedPairView<T>* weights, std::int64_t p, std::int64_t q, T equal,
                 T* a, T* b) {
-  constexpr int width = Shape<T>::width, lanes = Shape<T>::lanes, size = width * width;
-  apart_block<T, Rbf>(z, p, q, a, b);
-  alignas(64) T weight[size];
-  if (weights) apart_block<T, false>(*weights, p, q, weight, nullptr);
-  const Vector<T> one = Vector<T>{} + static_cast<T>(1);
-  for (int i = 0; i < size; i += lanes) {
-    const Vector<T> w = weights ? load<T>(weight + i) : one, c_a = load<T>(a + i);
-    if constexpr (Rbf) {
-      const Vector<T> c_b = load<T>(b + i), signs = with_sign<T>(c_a - c_b, w, equal);
-      *reinterpret_cast<Vector<T>*>(a + i) = signs * c_a;
-      *reinterpret_cast<Vector<T>*>(b + i) = signs * c_b;
-    } else {
-      *reinterpret_cast<Vector<T>*>(a + i) = with_sign<T>(c_a, w, equal);
-    }
-  }
+  if (weights)
+    sign_block_of<T, Rbf, true>(z, weights, p, q, equal, a, b);
+  else
+    sign_block_of<T, Rbf, false>(z, weights, p, q, equal, a, b);
 }
 
 template <typename T, int Lines>

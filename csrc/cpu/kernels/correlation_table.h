@@ -6,6 +6,7 @@
 #include "cpu/kernels/correlation_models.h"
 #include "cpu/kernels/correlation_pair.h"
 #include "cpu/kernels/correlation_weighted.h"
+#include "cpu/kernels/fixed_point_pairs.h"
 #include "cpu/kernels/normalise.h"
 #include "cpu/kernels/transpose.h"
 
@@ -16,6 +17,7 @@ template <typename T>
 constexpr KernelsOf<T> kernel_table_of() {
   return {Shape<T>::width,
           normalise<T>,
+          normalise_floats<T>,
           write_lines<T>,
           group_sum_dot<T>,
           group_sum_of<T, Tile::rbf>,
@@ -36,7 +38,13 @@ constexpr KernelsOf<T> kernel_table_of() {
 }
 
 constexpr Kernels kernel_table() {
-  return {kernel_table_of<float>(), kernel_table_of<double>(), all_pairs<std::uint8_t>, byte_columns, rows_within};
+  return {kernel_table_of<float>(),
+          kernel_table_of<double>(),
+          all_pairs<std::uint8_t>,
+          byte_columns,
+          rows_within,
+          to_fixed_point,
+          sum_minima};
 }
 
 }  // namespace

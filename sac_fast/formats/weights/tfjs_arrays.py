@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..identify import open_model_file
-from ..json_text import is_natural, read_json
+from ..json_text import is_finite_number, is_natural, read_json
 from ..limits import MAX_DIMENSIONS, Limits, refuse
 from .arrays import WeightArray
 from .names import Use
@@ -139,8 +139,7 @@ def _entry(said: Any, name: str) -> tuple[str, _Entry]:
     if isinstance(how, dict):
         stored = how.get("dtype")
         scale, least = how.get("scale", 1.0), how.get("min", 0.0)
-        numbers = all(type(value) in (int, float) and math.isfinite(value) for value in (scale, least))
-        if stored not in _QUANTISED or not numbers:
+        if stored not in _QUANTISED or not all(map(is_finite_number, (scale, least))):
             refuse("malformed", f"{name} must quantise to uint8, uint16 or float16, got {str(how)[:200]!r}")
     if dtype not in _DTYPES or stored not in _DTYPES:
         refuse("not-dense", f"{name} must hold known dtypes, got {str(dtype)[:80]!r} at {key[:80]!r}")
