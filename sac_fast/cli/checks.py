@@ -158,14 +158,22 @@ def parse_fixed_inputs(given: Sequence[str] | None) -> dict[str, Any]:
     return found
 
 
-def check_output_path(out: Path, force: bool, option: str = "--out") -> None:
-    """Refuse before the work is done, not after, what cannot be written or must not be replaced."""
+def check_output_path(out: Path, force: bool, option: str = "--out", also_read: Path | None = None) -> None:
+    """Refuse before the work is done, not after, what cannot be written or must not be replaced.
+
+    Args:
+        out: the file to write.
+        force: replace it if it is there, unless the command reads it.
+        option: what names it.
+        also_read: a file that the command reads and no option names, as one in a folder.
+    """
     if out.exists() and not out.is_file():
         raise FileExistsError(f"{option} must name a file, got {str(out)!r}, a folder or a device")
     if os.path.lexists(out) and not force:  # a link that leads nowhere is something too
         raise FileExistsError(f"{option} must not exist yet, got {str(out)!r} (--force replaces it)")
-    if out.exists() and _is_named_elsewhere(out, option):
-        raise FileExistsError(f"{option} must name no file that another argument names, got {str(out)!r}")
+    is_read = also_read is not None and _is_same(also_read, out)
+    if is_read or _is_named_elsewhere(out, option):
+        raise FileExistsError(f"{option} must name no file that the command reads, got {str(out)!r}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"the folder of {option} must exist, got {str(out.parent)!r}")
 
@@ -194,9 +202,14 @@ def _is_named_elsewhere(file: Path, option: str) -> bool:
             for one in value if isinstance(value, (list, tuple)) else [value]:
                 text = os.fspath(one) if isinstance(one, (str, Path)) else ""
                 for path in (text, text.partition("=")[2]):
-                    if os.path.exists(path) and os.path.samefile(path, file):
+                    if _is_same(path, file):
                         return True
     return False
+
+
+def _is_same(path: str | Path, file: Path) -> bool:
+    """Whether both are there and the same file."""
+    return os.path.exists(path) and os.path.exists(file) and os.path.samefile(path, file)
 
 
 def parse_moment(text: str, option: str) -> str:

@@ -121,8 +121,8 @@ def fingerprint(
     refuse_if(kind not in (None, *KINDS), "--kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
     preprocessing = inputs.parse("fingerprint", how.choose)
     service.check(model)
-    arguments = {} if model is None else _check_model(model, options)
-    check_output_path(out, prints.force)
+    arguments = {} if model is None else _check_model(model, options, how)
+    check_output_path(out, prints.force, also_read=_weights_file(model, options))
     probes = load_probes(probes_file)
     try:
         common: dict[str, Any] = {
@@ -141,7 +141,8 @@ def fingerprint(
                 quiet, device, output = prints.quiet, how.device, how.which
                 made = make_fingerprint(opened, probes, device=device, output=output, progress=not quiet, **common)
     except ModelError as error:
-        refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
+        is_asked = error.reason == WRONG_FORM and output_form is not None
+        refuse_if(is_asked, "--output-form", str(error).removeprefix("output_form "))
         raise
     about: dict[str, Any] = {} if origin is None else {"weights_from": origin}
     if (file := _weights_file(model, options)) is not None:
@@ -188,7 +189,7 @@ def _classifier_weights(folder: Path) -> Path:
     return classifier_weights(folder)
 
 
-def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
+def _check_model(model: str, options: ModelOptions, how: RunOptions) -> dict[str, Any]:
     """Refuse options that do not go with a file or a callable; the arguments otherwise."""
     arguments = parse_json_object(options.model_args)
     is_file = Path(model).exists()
@@ -199,6 +200,8 @@ def _check_model(model: str, options: ModelOptions) -> dict[str, Any]:
     refuse_if(is_file and weights, "--weights", f"{with_callable}, got the file {model!r}")
     alone = is_file and bool(arguments) and not architecture
     refuse_if(alone, "--model-args", f"{with_callable}, or --architecture, got the file {model!r} alone")
+    on_other = how.device not in (None, "cpu") and _runs_in_worker(model, options.architecture)
+    refuse_if(on_other, "--device", f"must be cpu for a file that is run in a worker, got {how.device!r}")
     wrong = architecture and not is_file
     refuse_if(wrong, "--architecture", f"goes with a file of weights as MODEL, got {model!r}")
     return arguments

@@ -120,7 +120,7 @@ def export(
         (probe_hash is not None and not named, "--probe-hash", "goes with --name: tables name each row's probes"),
     ):
         refuse_if(wrong, option, message)
-    check_output_path(out, force)
+    check_output_path(out, force, "OUT")
     with ModelStore.open(folder, write=False) as store:
         if name is not None:
             wanted = _complete(store, probe_hash)

@@ -193,7 +193,7 @@ class ModelRunner:
         stated = model.output_form if self.output_form is None else None
         try:
             said = notes_of(outputs, stated or form_of(outputs, self.output_form), rows=self.looked_at)
-        except ModelError as error:
+        except (ModelError, ValueError) as error:  # a recorded file may state a form that there is not
             return _failure(error, "run-failed", model.format)
         return RunResult(
             outputs.detach().cpu().numpy(),

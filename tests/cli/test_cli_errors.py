@@ -245,7 +245,7 @@ def test_force_replaces_nothing_that_is_read(run, tmp_path, monkeypatch, argumen
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     code, out, err = run(*arguments, "--force")
     assert (code, out) == (1, "")
-    assert "--out must name no file that another argument names" in err
+    assert "--out must name no file that the command reads" in err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
@@ -256,7 +256,7 @@ def test_what_is_read_is_known_without_the_command_line(tmp_path, monkeypatch):
     np.savez("inputs.npz", x=np.eye(4, dtype=np.float32))
     before = (tmp_path / "inputs.npz").read_bytes()
     command = ["probes", "import", "inputs.npz", "--out", "inputs.npz", "--force"]
-    with pytest.raises(FileExistsError, match="--out must name no file that another argument names"):
+    with pytest.raises(FileExistsError, match="--out must name no file that the command reads"):
         cli.make_app(["probes"])(command, standalone_mode=False)
     assert (tmp_path / "inputs.npz").read_bytes() == before
     command[-2] = "other.npz"  # nothing of the last call is left

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from sac_fast import Fingerprint, ProbeSet, RecordedInputs
+from sac_fast.io.container import save_container
 from sac_fast.scan.budgets import default_threads
 
 onnx = pytest.importorskip("onnx")
@@ -106,6 +107,34 @@ def test_a_form_that_outputs_cannot_have_is_named_as_the_option(files: Path, run
     assert code == 2
     assert "--output-form: must be logits or similarities or embeddings for these outputs, got 'labels'" in err
     assert not (files / "made").exists()
+
+
+def test_a_stated_form_that_is_wrong_is_no_fault_of_an_option(files: Path, run) -> None:
+    """A file from outside may state a form that its outputs cannot have; nobody gave --output-form."""
+    about = {"name": "m", "probe_hash": PROBES.content_hash, "output_form": "labels"}
+    save_container(files / "stated", "fingerprint", {"outputs": VALUES}, {"provenance": about})
+    code, out, err = run("fingerprint", str(files / "stated"), "--probes", str(files / "probes"), "--out", "f", "-q")
+    assert (code, out) == (1, "")
+    assert "output_form must be logits or similarities or embeddings" in err
+
+
+def test_what_a_worker_cannot_do_is_refused(files: Path, run) -> None:
+    file, probes = str(files / "recorded.npy"), str(files / "probes")
+    code, _, err = run("fingerprint", file, "--probes", probes, "--out", str(files / "made"), "--device", "cuda")
+    assert code == 2
+    assert "--device: must be cpu for a file that is run in a worker, got 'cuda'" in err
+
+
+def test_weights_in_a_folder_are_not_replaced(files: Path, run) -> None:
+    (files / "hf").mkdir()
+    (files / "hf" / "config.json").write_text("{}")
+    weights = files / "hf" / "model.safetensors"
+    weights.write_bytes(b"weights")
+    command = ("fingerprint", str(files / "hf"), "--probes", str(files / "probes"), "--out", str(weights), "--force")
+    code, _, err = run(*command)
+    assert code == 1
+    assert "--out must name no file that the command reads" in err
+    assert weights.read_bytes() == b"weights"
 
 
 def test_a_worker_gets_the_threads_that_torch_would_take(monkeypatch: pytest.MonkeyPatch) -> None:

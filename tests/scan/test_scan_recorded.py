@@ -9,6 +9,7 @@ from support import scan_models
 from support.scan_runs import PROBES, SETTINGS
 
 from sac_fast import ProbeSet, fingerprint
+from sac_fast.io.container import save_container
 from sac_fast.models import list_entries
 from sac_fast.scan.jobs import ScanError
 from sac_fast.scan.run import scan_models as scan
@@ -44,6 +45,15 @@ def test_fingerprints_of_other_probes_are_failures(folder, store, pool):
     message = store.record_for("foreign").message
     assert PROBES.content_hash in message
     assert others.content_hash in message
+
+
+@pytest.mark.parametrize(("form", "reason"), [("no form", "run-failed"), ("embeddings", None)])
+def test_a_form_that_a_file_states(folder, store, form, reason):
+    """A form that there is not ended the worker, as a crash."""
+    about = {"name": "m", "probe_hash": PROBES.content_hash, "output_form": form}
+    save_container(folder / "m", "fingerprint", {"outputs": np.eye(6, 4, dtype=np.float32)}, {"provenance": about})
+    scan(list_entries(folder), PROBES.content_hash, store, workers=1, settings=SETTINGS)
+    assert store.record_for("m").reason == reason
 
 
 def test_recorded_outputs_of_other_rows_than_the_sources_fail_alone(folder, store):
