@@ -56,11 +56,11 @@ def read_answers_file(path: StrPath) -> dict[str, Any]:
         given = list(found.items()) if entries is None else [_entry(entry, name) for entry in entries]
         return _by_file(given, name)
     if suffix in (".jsonl", ".ndjson"):
-        lines = [line for line in content.splitlines() if line.strip()]
-        _check_count(len(lines), name)
-        return _by_file(
-            [_entry(parse_json(line, f"line {i} of {name}"), name) for i, line in enumerate(lines, 1)], name
-        )
+        found_lines: list[tuple[str, Any]] = []
+        for number, line in enumerate(filter(bytes.strip, io.BytesIO(content)), 1):
+            _check_count(number, name)
+            found_lines.append(_entry(parse_json(line, f"line {number} of {name}"), name))
+        return _by_file(found_lines, name)
     raise FileFormatError(f"{name} must end in .csv, .json, .jsonl or .ndjson")
 
 

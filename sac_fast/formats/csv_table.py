@@ -99,11 +99,19 @@ def read_csv(handle: BinaryIO, name: str, limits: Limits, given: TableFormat | N
         refuse("empty", f"{name} must hold recorded outputs, got no line of numbers")
     dialect = find_dialect([line for _, line in first], given, name)
     cells = 1 if dialect.delimiter is None else text.count(DELIMITERS[dialect.delimiter].encode())
-    limits.check_tensor(name, "CSV", 8 * (cells + text.count(b"\n") + 1), 0)
-    number, line = first[0]
+    needed = 8 * (cells + text.count(b"\n") + 1)
+    limits.check_tensor(name, "CSV", needed, 0)
+    if needed > 2 * len(text) + limits.free_expansion_bytes:
+        refuse(
+            "expanded", f"{name} must have longer numbers, got {len(text):,} bytes of text for {needed:,}; save .npy"
+        )
+    first.reverse()
+    number, line = first.pop()
     table = _Table(name, dialect, given, dialect.split(line, number, name), number)
-    for number, line in itertools.chain(first[1:], lines):
+    # popped, so that long lines are not kept beside their numbers
+    for number, line in itertools.chain((first.pop() for _ in range(len(first))), lines):
         table.add(dialect.split(line, number, name), number)
+    del text, line
     return table.result()
 
 
@@ -210,8 +218,7 @@ class _Table:
         elif len(cells) != self.columns:
             self._refuse_width(len(cells))
         self._check_row_name(cells[0], self.first_line)
-        rest, self.values = self.values, array.array("d", self._numbers(cells[self.row_names :], self.first_line))
-        self.values.extend(rest)
+        self.values[:0] = array.array("d", self._numbers(cells[self.row_names :], self.first_line))
         self.rows += 1
         self.wholes = [self.wholes[0] + is_whole(cells[0]), self.wholes[1] + sum(map(is_whole, cells[1:]))]
 

@@ -154,6 +154,18 @@ def test_formats_are_checked() -> None:
         TableFormat(header="yes")  # type: ignore[arg-type]
 
 
+def test_tables_of_short_numbers_are_refused_where_they_would_grow(tmp_path: Path) -> None:
+    """Each number of two characters becomes eight bytes, and is copied: 60 MB took 600."""
+    limits = Limits(free_expansion_bytes=1 << 20)
+    for cell, message in (("1", "must have longer numbers, got 400,040 bytes of text for 1,600,1"), ("0.25", "")):
+        path = written(tmp_path / "a.csv", (f"{cell}," * 10_000 + "1\n") * 20)
+        with path.open("rb") as handle:
+            if message:
+                with pytest.raises(ModelRefusedError, match=message):
+                    read_csv(handle, "x", Limits(free_expansion_bytes=1 << 18))
+            assert read_csv(handle, "x", limits)[0].shape == (20, 10_001)
+
+
 def test_long_lines_are_tables(tmp_path: Path) -> None:
     names, row = ",".join(f"a class with a long name {i}" for i in range(1000)), ",".join(["0.1234567890123456"] * 1000)
     file = written(tmp_path / "a.csv", f"{names}\n{row}\n{row}\n")

@@ -44,3 +44,16 @@ def test_long_texts_take_few_times_their_bytes(tmp_path: Path, end: str) -> None
 def test_texts_that_would_take_more_are_refused(text: bytes, most: str) -> None:
     with bounded(len(text), seconds=5), pytest.raises(ModelRefusedError, match=f"at most {most} bytes of JSON, got"):
         parse_json(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("begin", "value", "end"),
+    [(b"{", b'"%x":0', b"}"), (b'{"a":[', b'"%x"', b"]}"), (b'{"a":[', b"%d.5", b"]}")],
+    ids=["names", "texts", "numbers"],
+)
+def test_as_many_values_as_are_read_take_little_memory(begin: bytes, value: bytes, end: bytes) -> None:
+    text = begin + b",".join(value % number for number in range(899_000)) + end
+    with bounded(len(text), seconds=20):
+        parse_json(text, "x")
+    with pytest.raises(ModelRefusedError, match="at most 900,000 values"):
+        parse_json(text.replace(end, b"," * 1001 + end), "x")
