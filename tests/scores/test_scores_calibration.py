@@ -98,7 +98,7 @@ def test_a_verdict_by_the_file(tmp_path, zoo, fitted):
     fitted.save(path)
     source, thief = prints(zoo, "source", "extract-labels-0")
     # a suspect must be no model of the fit, so this one is another
-    other = dataclasses.replace(thief, provenance={**thief.provenance, "model_hash": None})
+    other = Fingerprint(thief.array, {**thief.provenance, "model_hash": None})
     kinds = ("same-data-same-architecture", "same-data", "other-data")
     assert verify_calibrated(path, source, other, alpha=0.2).verdict.verdict == "inconclusive"  # of any kind
     result = verify_calibrated(path, source, other, alpha=0.2, kinds=kinds)
@@ -198,7 +198,7 @@ def test_a_file_that_holds_the_source_as_a_null_is_refused(tmp_path, zoo, first_
 def test_nulls_of_the_file_are_not_replaced_by_later_ones(zoo, first_form):
     source, suspect, later = prints(zoo, "source", "adaptive-correlation-0", "adaptive-correlation-1")
     # the fourth null, were it not taken, would be called "independent-0 (4)"
-    later = dataclasses.replace(later, provenance={**later.provenance, "name": "independent-0"})
+    later = Fingerprint(later.array, {**later.provenance, "name": "independent-0"})
     result = verify_calibrated(first_form, source, suspect, [later])
     assert result.verdict.null_count == 4
     assert len(set(result.null_distances.values())) == 4
