@@ -1,41 +1,47 @@
-"""Fingerprint: a model's outputs on a probe set, with provenance."""
+"""Fingerprint: a model's outputs on a probe set, with provenance. Made, read and saved without importing torch."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import FileFormatError, FingerprintError
 from .formats.recorded import check_provenance
-from .io.choices import Backend, Comparison, Metric
+from .io.choices import Backend, Comparison, Metric, check_choice
 from .io.container import load_container, save_container
 from .io.files import StrPath
-from .io.hashing import is_hash
-from .models import BlackBox, OpenedModel, Preprocessing, ReferenceSimilarity, weights_hash
-from .models.accuracy import stated_of
-from .models.asking import Asked, Named, ask_model, ask_outputs, default_name, form_of
-from .models.common_form import CommonForm, FormedOutputs, common_form
+from .models.described_run import checked_array, checked_provenance, describe_run
+from .models.form_detection import detect_output_form, form_of
 from .models.kinds import KINDS
-from .models.output_form import check_output_form, detect_output_form, notes_of, reason_of_ties
-from .models.runner import Model
+from .models.plain_forms import reason_of_ties
+from .models.preprocessing import Named, Preprocessing
 from .models.shown import ShownOutputs
-from .ops import correlation_distance
-from .ops.arguments import check_choice
 from .probes import Probes
-from .probes.provenance import json_copy, step_versions, without_image_lists
+
+if TYPE_CHECKING:
+    import torch
+
+    from .models import BlackBox, OpenedModel
+    from .models.common_form import CommonForm, FormedOutputs
+    from .models.runner import Model
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Fingerprint(ShownOutputs):
     """Outputs of one model on one probe set.
 
+    Args:
+        outputs: float32 or float64 ``(n, k)``, finite: a tensor or an array.
+        provenance: see below.
+
     Attributes:
-        outputs: float32 or float64 ``(n, k)``, finite, on the CPU.
+        outputs: the tensor, on the CPU.
+        array: the same values as an array.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
             ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes``, ``accuracy`` (on labelled
@@ -60,35 +66,21 @@ class Fingerprint(ShownOutputs):
         0.0
     """
 
-    outputs: torch.Tensor
+    array: NDArray[Any]
     provenance: dict[str, Any]
 
-    def __post_init__(self) -> None:
-        outputs = self.outputs.detach().cpu()
-        if outputs.dtype not in (torch.float32, torch.float64) or outputs.ndim != 2 or 0 in outputs.shape:
-            raise FingerprintError(
-                f"outputs must be float32 or float64 (n, k), n and k at least 1, got {outputs.dtype} "
-                f"{tuple(outputs.shape)}"
-            )
-        finite = torch.isfinite(outputs).all(1)
-        if not bool(finite.all()):
-            raise FingerprintError(f"outputs must be finite, got NaN or Inf in row {int((~finite).nonzero()[0])}")
-        provenance = json_copy(self.provenance, FingerprintError)
-        for key, optional in (("probe_hash", False), ("model_hash", True)):
-            value = provenance.get(key)
-            if not is_hash(value) and not (optional and value is None):
-                raise FingerprintError(f'provenance must have {key} = "sha256:" and 64 digits, got {value!r}')
-        if not isinstance(provenance.get("name"), str):
-            raise FingerprintError(f"provenance must have a name, got {provenance.get('name')!r}")
-        if provenance.get("kind") not in (None, *KINDS):
-            raise FingerprintError(f"kind must be one of {', '.join(KINDS)}, got {provenance['kind']!r}")
-        if (form := provenance.get("output_form")) is not None:
-            try:
-                check_output_form(outputs, form)
-            except ValueError as error:
-                raise FingerprintError(str(error)) from error
-        object.__setattr__(self, "outputs", outputs)
-        object.__setattr__(self, "provenance", provenance)
+    def __init__(self, outputs: torch.Tensor | NDArray[Any], provenance: Mapping[str, Any]) -> None:
+        if not isinstance(outputs, np.ndarray):
+            vars(self)["outputs"] = outputs = outputs.detach().cpu()
+        object.__setattr__(self, "array", checked_array(outputs))
+        object.__setattr__(self, "provenance", checked_provenance(provenance, self.array))
+
+    @functools.cached_property
+    def outputs(self) -> torch.Tensor:
+        """The outputs ``(n, k)``, on the CPU."""
+        import torch
+
+        return torch.from_numpy(self.array if self.array.flags.writeable else self.array.copy())
 
     @property
     def name(self) -> str:
@@ -121,27 +113,32 @@ class Fingerprint(ShownOutputs):
         Raises:
             FingerprintError: an unknown kind.
         """
-        return Fingerprint(self.outputs, {**self.provenance, "kind": kind})
+        return Fingerprint(self.array, {**self.provenance, "kind": kind})
 
     @functools.cached_property
     def output_form(self) -> str:
         """One of `sac_fast.models.output_form.OUTPUT_FORMS`, from the provenance; else `detect_output_form`."""
         value = self.provenance.get("output_form")
-        return detect_output_form(self.outputs) if value is None else str(value)
+        return detect_output_form(self.array) if value is None else str(value)
+
+    @property
+    def is_form_declared(self) -> bool:
+        """Whether somebody said the form; else the values were looked at."""
+        known = self.provenance.get("output_form") is not None
+        return known and bool(self.provenance.get("output_form_declared", True))
 
     @property
     def formed(self) -> FormedOutputs:
         """The outputs with their form and whether it was declared, as `common_form` takes them."""
-        known = self.provenance.get("output_form") is not None
-        return FormedOutputs(
-            self.outputs, self.output_form, known and bool(self.provenance.get("output_form_declared", True))
-        )
+        from .models.common_form import FormedOutputs
+
+        return FormedOutputs(self.outputs, self.output_form, self.is_form_declared)
 
     def __len__(self) -> int:
-        return len(self.outputs)
+        return len(self.array)
 
     def __repr__(self) -> str:
-        n, k = self.outputs.shape
+        n, k = self.array.shape
         what = f"{n} probes × {k} outputs ({self.output_form})"
         return f"Fingerprint({self.name!r}, {what}, probes {self.probe_hash[:19]}…)"
 
@@ -166,6 +163,8 @@ class Fingerprint(ShownOutputs):
             FingerprintError: fingerprints of different probe sets, forms that cannot be compared, or outputs whose
                 correlations are all equal.
         """
+        from .ops import correlation_distance
+
         self.check_same_probes(suspect)
         shared = self.common_form(suspect)
         mine, theirs = shared.rows(self.formed), shared.rows(suspect.formed)
@@ -180,6 +179,8 @@ class Fingerprint(ShownOutputs):
         Raises:
             FingerprintError: there is none.
         """
+        from .models.common_form import common_form
+
         try:
             return common_form([self.formed, suspect.formed])
         except ValueError as error:
@@ -202,7 +203,7 @@ class Fingerprint(ShownOutputs):
         Raises:
             OSError: the folder does not exist or cannot be written to.
         """
-        save_container(path, "fingerprint", {"outputs": self.outputs.numpy()}, {"provenance": self.provenance})
+        save_container(path, "fingerprint", {"outputs": self.array}, {"provenance": self.provenance})
 
     @classmethod
     def load(cls, path: StrPath) -> Fingerprint:
@@ -217,7 +218,7 @@ class Fingerprint(ShownOutputs):
             if arrays:
                 raise ValueError(f"other arrays {sorted(arrays)}")
             check_provenance(metadata["provenance"])
-            return cls(torch.from_numpy(outputs), metadata["provenance"])
+            return cls(outputs, metadata["provenance"])
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{str(path)!r} must hold a fingerprint, got {error}") from error
 
@@ -267,6 +268,12 @@ def fingerprint(
         >>> fingerprint(channel_means, probes).outputs.shape
         torch.Size([4, 3])
     """
+    from torch import nn
+
+    from .models import BlackBox, OpenedModel, ReferenceSimilarity, weights_hash
+    from .models.asking import Asked, ask_model, ask_outputs, default_name
+    from .models.output_form import notes_of
+
     if kind is not None:
         check_choice("kind", kind, KINDS)
     # Hash first: an error then costs no run, and a model that changes its weights is recorded as it was before.
@@ -289,22 +296,22 @@ def fingerprint(
     if declared is None:
         stated = model.output_form if isinstance(model, OpenedModel) else None
         declared = "similarities" if isinstance(model, ReferenceSimilarity) else stated
-    provenance = {
-        "name": name or default_name(model),
-        "model_hash": model_hash,
-        "probe_hash": probes.content_hash,
-        "probes": {"count": len(probes), **probes.shapes(), **without_image_lists(probes.provenance)},
-        **asked.provenance(),
-        "output": output,
-        "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
-        "versions": step_versions(torch=torch.__version__),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "kind": kind,
-        "output_form": (form := form_of(outputs, declared)),
-        "output_form_declared": declared is not None,
-        "notes": [*(model.notes if isinstance(model, OpenedModel) else ()), *asked.notes, *notes_of(outputs, form)],
-        **stated_of(outputs, probes),
-        **({"checkpoint": model.weights} if isinstance(model, OpenedModel) and model.weights else {}),
-        **({"service": model.summary()} if isinstance(model, BlackBox) else {}),
-    }
+    form = form_of(outputs, declared)
+    provenance = describe_run(
+        outputs.detach().cpu().numpy(),
+        probes,
+        name=name or default_name(model),
+        model_hash=model_hash,
+        asked=asked.provenance(),
+        output=output,
+        dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+        kind=kind,
+        form=form,
+        is_declared=declared is not None,
+        notes=[*(model.notes if isinstance(model, OpenedModel) else ()), *asked.notes, *notes_of(outputs, form)],
+    )
+    if isinstance(model, OpenedModel) and model.weights:
+        provenance["checkpoint"] = model.weights
+    if isinstance(model, BlackBox):
+        provenance["service"] = model.summary()
     return Fingerprint(outputs, provenance)

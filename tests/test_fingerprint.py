@@ -197,7 +197,7 @@ GOOD = {"name": "m", "probe_hash": HASH, "model_hash": None}
     [
         (np.zeros(3, np.float32), GOOD, r"outputs must be float32 or float64 \(n, k\).*\(3,\)"),
         (np.zeros((0, 3), np.float32), GOOD, "n and k at least 1"),
-        (np.zeros((3, 3), np.int64), GOOD, "got torch.int64"),
+        (np.zeros((3, 3), np.int64), GOOD, "got int64"),
         (np.array([[1.0], [np.nan]]), GOOD, "must be finite, got NaN or Inf in row 1"),
         (np.ones((2, 1)), {**GOOD, "probe_hash": "sha256:12"}, "must have probe_hash"),
         (np.ones((2, 1)), {**GOOD, "probe_hash": None}, "must have probe_hash|provenance.probe_hash must be str"),

@@ -146,10 +146,11 @@ class Pairwise {
     Stage values(kernels_for(options_.instruction_set), padded_, entries);
     parallel_for(padded_, options_.threads, options_, [&](std::int64_t i) {
       AlignedBuffer<T> row(values.stride()), block(kernels_.width * kernels_.width);
-      std::fill(row.data() + (i < m_ ? entries : 0), row.data() + values.stride(), T(0));
-      for (const Block& where : i < m_ ? stage : std::vector<Block>{}) {
-        block_values_(packed_[i]->view(), where.p, where.q, block.data());
-        pack_block(block.data(), where, row.data() + where.offset);
+      const bool is_model = i < m_;
+      std::fill(row.data() + (is_model ? entries : 0), row.data() + values.stride(), T(0));
+      for (std::size_t b = 0; is_model && b < stage.size(); ++b) {
+        block_values_(packed_[i]->view(), stage[b].p, stage[b].q, block.data());
+        pack_block(block.data(), stage[b], row.data() + stage[b].offset);
       }
       values.set_row(i, row.data());
     });

@@ -19,35 +19,39 @@ typedef std::int32_t Ints __attribute__((vector_size(VECTOR_BYTES)));
 // The compiler must take the operands for new in each turn, or it would move the work out of the loop.
 #define FRESH(x) __asm__ volatile("" : "+" REGISTER(x))
 
-#define LOOP(TERM)                                                            \
-  Floats a[ROWS], b[COLS], sums[ROWS][COLS];                                  \
-  for (int i = 0; i < ROWS; ++i) a[i] = Floats{} + static_cast<float>(i);     \
-  for (int j = 0; j < COLS; ++j) b[j] = Floats{} + static_cast<float>(j) / 3; \
-  for (int i = 0; i < ROWS; ++i)                                              \
-    for (int j = 0; j < COLS; ++j) sums[i][j] = Floats{};                     \
-  for (std::int64_t t = 0; t < turns; ++t) {                                  \
-    _Pragma("GCC unroll 4") for (int j = 0; j < COLS; ++j) {                  \
-      FRESH(b[j]);                                                            \
-      _Pragma("GCC unroll 4") for (int i = 0; i < ROWS; ++i) TERM;            \
-    }                                                                         \
-  }                                                                           \
-  Floats sum{};                                                               \
-  for (int i = 0; i < ROWS; ++i)                                              \
-    for (int j = 0; j < COLS; ++j) sum += sums[i][j];                         \
-  float total = 0;                                                            \
-  for (int l = 0; l < LANES; ++l) total += sum[l];                            \
-  return total
+// Adds TERM of the operands a[i] and b[j] to the sums of a tile. NUMBER is what a lane holds, ANSWER one of a sum's.
+#define LOOP(OPERAND, NUMBER, SUM, ANSWER, TERM)                                                                       \
+  OPERAND a[ROWS], b[COLS];                                                                                            \
+  SUM sums[ROWS][COLS];                                                                                                \
+  _Pragma("GCC unroll 4") for (int i = 0; i < ROWS; ++i) a[i] = OPERAND{} + static_cast<NUMBER>(i);                    \
+  _Pragma("GCC unroll 4") for (int j = 0; j < COLS; ++j) b[j] = OPERAND{} + static_cast<NUMBER>(3 * j + 1);            \
+  _Pragma("GCC unroll 4") for (int i = 0; i < ROWS; ++i) _Pragma("GCC unroll 4") for (int j = 0; j < COLS; ++j)        \
+      sums[i][j] = SUM{};                                                                                              \
+  for (std::int64_t t = 0; t < turns; ++t) {                                                                           \
+    _Pragma("GCC unroll 4") for (int j = 0; j < COLS; ++j) {                                                           \
+      FRESH(b[j]);                                                                                                     \
+      _Pragma("GCC unroll 4") for (int i = 0; i < ROWS; ++i) sums[i][j] += TERM;                                       \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  SUM sum{};                                                                                                           \
+  _Pragma("GCC unroll 4") for (int i = 0; i < ROWS; ++i) _Pragma("GCC unroll 4") for (int j = 0; j < COLS; ++j) sum += \
+      sums[i][j];                                                                                                      \
+  ANSWER total = 0;                                                                                                    \
+  for (std::size_t l = 0; l < VECTOR_BYTES / sizeof(ANSWER); ++l) total += sum[l];                                     \
+  return static_cast<double>(total)
 
 extern "C" std::int64_t differences_a_turn() { return ROWS * COLS * LANES; }
 
 // Σ |a − b|: subtract, clear the sign, add
 extern "C" double absolute_differences(std::int64_t turns) {
   const Ints magnitude = Ints{} + INT32_C(0x7fffffff);
-  LOOP(sums[i][j] += (Floats)((Ints)(a[i] - b[j]) & magnitude));
+  LOOP(Floats, float, Floats, float, (Floats)((Ints)(a[i] - b[j]) & magnitude));
 }
 
-// Σ min(a, b), from which Σ |a − b| = Σ a + Σ b − 2 Σ min(a, b)
-extern "C" double minima(std::int64_t turns) { LOOP(sums[i][j] += a[i] < b[j] ? a[i] : b[j]); }
+// Σ min(a, b) of fixed-point numbers, from which Σ |a − b| = Σ a + Σ b − 2 Σ min(a, b)
+extern "C" double minima(std::int64_t turns) {
+  LOOP(Ints, std::int32_t, Ints, std::int32_t, a[i] < b[j] ? a[i] : b[j]);
+}
 
 // Σ |a − b| of bytes by the machine's instruction for it
 #if (VECTOR_BYTES == 64 && defined(__AVX512BW__)) || (VECTOR_BYTES == 32 && defined(__AVX2__))
@@ -65,24 +69,7 @@ static inline ByteSums byte_distance(Bytes a, Bytes b) {
 extern "C" std::int64_t byte_differences_a_turn() { return ROWS * COLS * VECTOR_BYTES; }
 
 extern "C" double byte_differences(std::int64_t turns) {
-  Bytes a[ROWS], b[COLS];
-  ByteSums sums[ROWS][COLS];
-  for (int i = 0; i < ROWS; ++i) a[i] = Bytes{} + static_cast<std::uint8_t>(i);
-  for (int j = 0; j < COLS; ++j) b[j] = Bytes{} + static_cast<std::uint8_t>(3 * j);
-  for (int i = 0; i < ROWS; ++i)
-    for (int j = 0; j < COLS; ++j) sums[i][j] = ByteSums{};
-  for (std::int64_t t = 0; t < turns; ++t) {
-    _Pragma("GCC unroll 4") for (int j = 0; j < COLS; ++j) {
-      FRESH(b[j]);
-      _Pragma("GCC unroll 4") for (int i = 0; i < ROWS; ++i) sums[i][j] += byte_distance(a[i], b[j]);
-    }
-  }
-  ByteSums sum{};
-  for (int i = 0; i < ROWS; ++i)
-    for (int j = 0; j < COLS; ++j) sum += sums[i][j];
-  std::int64_t total = 0;
-  for (int l = 0; l < VECTOR_BYTES / 8; ++l) total += sum[l];
-  return static_cast<double>(total);
+  LOOP(Bytes, std::uint8_t, ByteSums, std::int64_t, byte_distance(a[i], b[j]));
 }
 #else
 extern "C" std::int64_t byte_differences_a_turn() { return 0; }

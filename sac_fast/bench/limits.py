@@ -20,7 +20,7 @@ from ..ops import capabilities
 
 MATRIX_PRODUCT = "float32 matrix product"
 DIFFERENCES = "float32 |a − b| in registers"
-MINIMA = "float32 min(a, b) in registers"
+MINIMA = "int32 min(a, b) in registers"
 BYTE_DIFFERENCES = "uint8 |a − b| in registers"
 CLOCK = "clock"
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,7 +55,7 @@ def check_seed_option(seed: int) -> int:
 
 def check_output_form_option(form: str | None) -> str | None:
     """Refuse a form that is none."""
-    from ..models.output_form import OUTPUT_FORMS
+    from ..models.plain_forms import OUTPUT_FORMS
 
     wrong = form not in (None, *OUTPUT_FORMS)
     refuse_if(wrong, "--output-form", f"must be one of {', '.join(OUTPUT_FORMS)}, got {form!r}")
@@ -165,17 +164,39 @@ def check_output_path(out: Path, force: bool, option: str = "--out") -> None:
         raise FileExistsError(f"{option} must name a file, got {str(out)!r}, a folder or a device")
     if os.path.lexists(out) and not force:  # a link that leads nowhere is something too
         raise FileExistsError(f"{option} must not exist yet, got {str(out)!r} (--force replaces it)")
-    if out.exists() and _times_named(out) > 1:
+    if out.exists() and _is_named_elsewhere(out, option):
         raise FileExistsError(f"{option} must name no file that another argument names, got {str(out)!r}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"the folder of {option} must exist, got {str(out.parent)!r}")
 
 
-def _times_named(file: Path) -> int:
-    """How many arguments of the command name a file, as PATH, KIND=PATH or --option=PATH; names of models do not."""
-    words = [word for before, word in pairwise(["", *sys.argv[1:]]) if before != "--name"]
-    paths = [part for word in words for part in {word, word.partition("=")[2]} if os.path.exists(part)]
-    return sum(os.path.samefile(path, file) for path in paths)
+_given: ContextVar[Mapping[str, Any]] = ContextVar("values of the running command by option", default={})  # noqa: B039
+
+
+@contextmanager
+def running_with(values: Mapping[str, Any]) -> Iterator[None]:
+    """Let `check_output_path` know what a command was called with while it runs.
+
+    Args:
+        values: by option, or by an argument's name in capitals: paths and texts, or lists of them.
+    """
+    token = _given.set(values)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def _is_named_elsewhere(file: Path, option: str) -> bool:
+    """Whether another parameter of the command names a file, as PATH or KIND=PATH; names of models do not."""
+    for name, value in _given.get().items():
+        if name not in (option, "--name"):
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                text = os.fspath(one) if isinstance(one, (str, Path)) else ""
+                for path in (text, text.partition("=")[2]):
+                    if os.path.exists(path) and os.path.samefile(path, file):
+                        return True
+    return False
 
 
 def parse_moment(text: str, option: str) -> str:

@@ -34,8 +34,8 @@ from .service_options import ServiceOptions, is_service
 if TYPE_CHECKING:
     import torch
 
-    from ..models import BlackBox, ModelEntry, OpenedModel, Preprocessing, TableFormat
-    from ..models.asking import Auto
+    from ..fingerprint import Fingerprint
+    from ..models import BlackBox, OpenedModel, TableFormat
     from ..probes import Probes
 
 _HF = "hf:"  # sac_fast.models.image_classifiers.PREFIX, which is slow to import
@@ -111,10 +111,10 @@ def fingerprint(
     """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
     from ..fingerprint import Fingerprint
-    from ..fingerprint import fingerprint as make_fingerprint
-    from ..models.asking import WRONG_FORM, Auto
     from ..models.file_origin import describe_origin
+    from ..models.form_detection import WRONG_FORM
     from ..models.kinds import KINDS
+    from ..models.preprocessing import Auto
     from ..probes import load_probes
     from .render.common import show_fingerprint, show_notes
 
@@ -125,30 +125,28 @@ def fingerprint(
     check_output_path(out, prints.force)
     probes = load_probes(probes_file)
     try:
-        wanted = Auto(preprocessing) if how.choose == "auto" else preprocessing
-        with _opening(model, options, arguments, how, table.parse(), service, probes, out, wanted) as (
-            opened,
-            origin,
-        ):
-            made = make_fingerprint(
-                opened,
-                probes,
-                preprocessing=wanted,
-                batch_size=how.batch_size,
-                device=how.device,
-                output=how.which,
-                name=name or out.stem,
-                kind=kind,
-                output_form=output_form,
-                progress=not prints.quiet,
-            )
+        common: dict[str, Any] = {
+            "preprocessing": Auto(preprocessing) if how.choose == "auto" else preprocessing,
+            "batch_size": how.batch_size,
+            "name": name or out.stem,
+            "kind": kind,
+            "output_form": output_form,
+        }
+        if model is not None and _runs_in_worker(model, options.architecture):
+            made, origin = _run_file(Path(model), options, how, table.parse(), probes, common), None
+        else:
+            from ..fingerprint import fingerprint as make_fingerprint
+
+            with _opening(model, options, arguments, how, table.parse(), service, probes, out) as (opened, origin):
+                quiet, device, output = prints.quiet, how.device, how.which
+                made = make_fingerprint(opened, probes, device=device, output=output, progress=not quiet, **common)
     except ModelError as error:
         refuse_if(error.reason == WRONG_FORM, "--output-form", str(error).removeprefix("output_form "))
         raise
     about: dict[str, Any] = {} if origin is None else {"weights_from": origin}
     if (file := _weights_file(model, options)) is not None:
         about["file"] = describe_origin(file)
-    made = Fingerprint(made.outputs, {**made.provenance, **about})
+    made = Fingerprint(made.array, {**made.provenance, **about})
     show_notes([*made.provenance["notes"], *([f"weights: {origin}"] if origin in ("code", "random") else [])])
     made.save(out)
     show_fingerprint(made, out, prints.as_json)
@@ -161,7 +159,7 @@ def _runs_in_worker(model: str | None, architectures: list[str] | None) -> bool:
 
 
 class FingerprintCommand(HelpCommand):
-    """Starts the process of a worker first, which imports torch while this one does."""
+    """Starts the process of a worker first, which imports torch while this one prepares its work without it."""
 
     def invoke(self, ctx: Any) -> Any:
         if not _runs_in_worker(ctx.params["model"], ctx.params["architecture"]):
@@ -216,7 +214,6 @@ def _opening(
     service: ServiceOptions,
     probes: Probes,
     out: Path,
-    preprocessing: Preprocessing | Auto,
 ) -> Iterator[tuple[OpenedModel | torch.nn.Module | BlackBox, str | None]]:
     """What `fingerprint` runs, asks or reads, and where the weights of a callable come from."""
     from ..probes import ProbeSet
@@ -231,40 +228,32 @@ def _opening(
         box, ledger = service.open_service(Path(model), out)
         with ledger:
             yield box, None
-    elif _runs_in_worker(model, options.architecture):
-        from ..models import ModelEntry
-
-        file, architecture, root = Path(model), _HF if options.architecture else None, None
-        if file.is_dir():
-            file, architecture, root = _classifier_weights(file), _HF, file
-        entry = ModelEntry(
-            file.name,
-            file,
-            architecture=architecture,
-            root=root,
-            output=how.which,
-            weights_key=options.weights_key,
-            inputs=parse_fixed_inputs(options.fixed_inputs),
-            table=table,
-        )
-        yield _run_file(entry, how, probes, preprocessing), None
     else:
         yield _open(model, options, arguments, how.which, table)
 
 
-def _run_file(entry: ModelEntry, how: RunOptions, probes: Probes, preprocessing: Preprocessing | Auto) -> OpenedModel:
+def _run_file(
+    file: Path, options: ModelOptions, how: RunOptions, table: TableFormat, probes: Probes, common: dict[str, Any]
+) -> Fingerprint:
     """A file that needs none of the user's code, in a worker with limits."""
-    from ..scan.one_model import run_in_worker
+    from ..models import ModelEntry
+    from ..scan.one_model import fingerprint_file
 
-    return run_in_worker(
-        entry,
-        probes,
-        preprocessing=preprocessing,
-        batch_size=how.batch_size,
-        timeout=how.timeout,
-        memory_bytes=None if how.memory is None else int(how.memory * 1e9),
-        sandbox=how.sandbox,
+    architecture, root = _HF if options.architecture else None, None
+    if file.is_dir():
+        file, architecture, root = _classifier_weights(file), _HF, file
+    entry = ModelEntry(
+        file.name,
+        file,
+        architecture=architecture,
+        root=root,
+        output=how.which,
+        weights_key=options.weights_key,
+        inputs=parse_fixed_inputs(options.fixed_inputs),
+        table=table,
     )
+    memory = None if how.memory is None else int(how.memory * 1e9)
+    return fingerprint_file(entry, probes, timeout=how.timeout, memory_bytes=memory, sandbox=how.sandbox, **common)
 
 
 def _open(

@@ -47,6 +47,7 @@ def split_kind(text: str, option: str) -> tuple[str | None, Path]:
 
     before, equals, after = text.partition("=")
     kind, path = (before, Path(after)) if equals and not Path(text).exists() else (None, Path(text))
+    refuse_if(bool(equals) and not after, option, f"must name a path, got {text!r}")
     known = f"PATH or KIND=PATH with one of the kinds {', '.join(KINDS)}"
     refuse_if(kind not in (None, *KINDS), option, f"must be {known}, got {text!r}")
     return kind, path

@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from ..io.text import MAX_ERROR, escape_text
+from .checks import refuse_if, running_with
 
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]  # of the click that typer brings
 
@@ -42,6 +43,13 @@ def _short_errors() -> Iterator[None]:
         raise
 
 
+def _option_of(parameter: Any) -> str:
+    """What errors call a parameter: the option, or the argument as the help names it."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper()).rstrip(".")
+    return str(parameter.opts[0])
+
+
 class HelpGroup(typer.core.TyperGroup):
     """Lists its commands by `COMMAND_GROUPS`; what it says of wrong usage is as short as other errors."""
 
@@ -66,7 +74,23 @@ class HelpGroup(typer.core.TyperGroup):
 
 
 class HelpCommand(typer.core.TyperCommand):
-    """Lists its options by the groups of `expand_option_groups`, its own first."""
+    """Lists its options by the groups of `expand_option_groups`, its own first.
+
+    No value that is given may be empty: an empty path would be the current folder. `check_output_path` is told all.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in self.get_params(ctx):
+            value = given.get(parameter.name)
+            empty = "" in value if isinstance(value, (list, tuple)) else value == ""
+            refuse_if(empty, _option_of(parameter), "must not be empty")
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+    def invoke(self, ctx: Any) -> Any:
+        with running_with({_option_of(one): ctx.params.get(one.name) for one in self.get_params(ctx)}):
+            return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}

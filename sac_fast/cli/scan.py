@@ -131,7 +131,9 @@ class RunOptions:
 class KeepOptions:
     """What is run again, replaced and kept beside the outputs."""
 
-    retry_failed: Annotated[bool, Option("--retry-failed", help="Run models again that failed before.")] = False
+    retry_failed: Annotated[
+        bool, Option("--retry-failed", help="Run models again that failed before; those over a budget always are.")
+    ] = False
     replace: Annotated[
         bool, Option("--replace", help="Replace models of the same name from other files; default: keep both.")
     ] = False

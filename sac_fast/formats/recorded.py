@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import zipfile
 from dataclasses import dataclass
-from typing import Any, BinaryIO
-
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import FileFormatError
 from ..io.container import read_container
 from ..io.files import file_size
 from ..io.hashing import is_hash
+from ..io.lazy import LazyModule
 from ..io.schema import check_depth, check_types
 from .csv_table import read_csv
 from .limits import MAX_FINGERPRINT_HEADER, Limits, refuse, refuse_errors
@@ -21,6 +20,11 @@ from .recognised import refuse_format
 from .safetensors import read_header
 from .table_format import TableFormat
 from .zip_layout import read_entries
+
+if TYPE_CHECKING:
+    import torch
+else:  # what runs no network starts without its two seconds
+    torch = LazyModule("torch")
 
 _OPTIONAL_TEXT = (str, type(None))
 _SCHEMA = {

@@ -5,6 +5,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `allowed`, else raise a ValueError that lists them."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
 #: Correlation of two probes' outputs.
 Metric = Literal["cosine", "pearson", "spearman", "rbf"]
 #: Metrics of which a sum of products can be kept as bytes.

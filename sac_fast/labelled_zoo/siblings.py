@@ -118,11 +118,12 @@ def make_siblings(
     )  # fmt: skip
     of_source = [] if source is None or model is None else check_source(source, model)
     open_folder(out, SiblingFolder)  # refuses anything else before a file is written
+    there = _plan_owned(owned)
     with lock_folder(out):
         zoo = _open(out, training, count if train is not None else 0, preprocessing, probes, model)
         drawn = zoo.draw.get("drawn")
         planned: list[PlannedModel] = [] if train is None else _plan(zoo.seeds[:count])
-        planned = [job for job in [*planned, *_plan_owned(owned)] if job.name != drawn]
+        planned = [job for job in [*planned, *there] if job.name != drawn]
         # An owned model is run again for new probes, as its file is there.
         fresh = {job.name for job in planned if isinstance(job, OwnedModel) and _lacks_prints(zoo, job.name)}
         zoo = dataclasses.replace(zoo, members=tuple(m for m in zoo.members if m.name not in fresh))
@@ -218,7 +219,10 @@ def _open(
         task = {"name": "siblings", "train": training, "seeds": draw_seeds(count), "draw": new_draw()}
         zoo = SiblingFolder(out, task, preprocessing.to_dict(), ())
     else:
-        _check_same(zoo, training, preprocessing)
+        if zoo.members:
+            _check_same(zoo, training, preprocessing)
+        else:  # whatever failed may be asked for otherwise: nothing is of the old options
+            zoo = dataclasses.replace(zoo, preprocessing=preprocessing.to_dict(), probes=())
         seeds = [*zoo.seeds, *draw_seeds(count - len(zoo.seeds), zoo.seeds)]
         zoo = dataclasses.replace(zoo, task={**zoo.task, "train": training or zoo.task.get("train"), "seeds": seeds})
     added = [name for name in probes if name not in zoo.probes]
@@ -232,7 +236,7 @@ def _open(
     zoo = dataclasses.replace(zoo, probes=tuple(dict.fromkeys([*zoo.probes, *probes])))
     zoo.save()
     for name, images in probes.items():
-        if not zoo.probes_file(name).exists():
+        if not zoo.members or not zoo.probes_file(name).exists():
             images.save(zoo.probes_file(name))
         elif zoo.load_probes(name).content_hash != images.content_hash:
             raise OutputFolderError(f"probes {name!r} must be the same as those in the folder, got other images")

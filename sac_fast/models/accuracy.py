@@ -7,11 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..probes import Probes
-from .preprocessing_choice import REMEDY, measure
+from .preprocessing import REMEDY
 
 #: Models that must be there before one of them is far below.
 MIN_MODELS = 4
@@ -20,7 +19,23 @@ _MIN_DROP = 0.2
 _DEVIATIONS = 4.0
 
 
-def accuracy_of(outputs: Tensor, labels: Tensor | None, probes: Mapping[str, Any]) -> float | None:
+def share_named(outputs: NDArray[Any], labels: NDArray[Any]) -> float | None:
+    """The share of rows whose largest value (the first of equals) is in the column that the label says.
+
+    Args:
+        outputs: ``(n, k)``.
+        labels: whole numbers ``(n,)``.
+
+    Returns:
+        The share; None for a single column, another number of rows, and labels that are no columns.
+    """
+    n, k = outputs.shape
+    if k < 2 or len(labels) != n or int(labels.min()) < 0 or int(labels.max()) >= k:
+        return None
+    return float((outputs.argmax(1) == labels).mean())
+
+
+def accuracy_of(outputs: NDArray[Any], labels: NDArray[Any] | None, probes: Mapping[str, Any]) -> float | None:
     """The share of probes whose class the outputs name.
 
     Args:
@@ -32,15 +47,14 @@ def accuracy_of(outputs: Tensor, labels: Tensor | None, probes: Mapping[str, Any
         The accuracy; None where there are no labels, labels of other classes, or probes that were chosen by what
         models answer (SAC-w), on which it says nothing.
     """
-    if any(step.get("kind") == "misclassified" for step in probes.get("selection", ())):
+    if labels is None or any(step.get("kind") == "misclassified" for step in probes.get("selection", ())):
         return None
-    return measure(outputs, labels).get("accuracy")
+    return share_named(outputs, labels)
 
 
-def stated_of(outputs: Tensor, probes: Probes) -> dict[str, float]:
+def stated_of(outputs: NDArray[Any], probes: Probes) -> dict[str, float]:
     """``{"accuracy": …}`` for the provenance of a fingerprint; empty where there is none."""
-    labels = None if probes.labels is None else torch.tensor(probes.labels)
-    found = accuracy_of(outputs, labels, probes.provenance)
+    found = accuracy_of(outputs, probes.labels, probes.provenance)
     return {} if found is None else {"accuracy": found}
 
 

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
 from ..probes import Probes, ProbeSet
 from .batch_statistics import watch_statistics
 from .opened_model import OpenedModel
-from .output_form import check_output_form, detect_output_form
-from .preprocessing import Preprocessing
-from .preprocessing_choice import REMEDY, candidates, choose_preprocessing, describe_outputs, suggest_other
+from .preprocessing import REMEDY, Auto, Named, Preprocessing, check_unprocessed
+from .preprocessing_choice import candidates, choose_preprocessing, describe_outputs, suggest_other
 from .runner import Model, run_model
 
 #: Probes that are asked once more with each usual preprocessing where none was named.
 TRIED = 16
 #: From fewer probes than this nothing follows.
 MIN_TRIED = 8
-
-#: Reason of the ModelError of a declared form that outputs cannot have.
-WRONG_FORM = "wrong-form"
-
-
-@dataclass(frozen=True)
-class Auto:
-    """A list of usual preprocessings of which one is chosen; ``base`` names all but mean and std."""
-
-    base: Preprocessing = field(default_factory=Preprocessing)
-
-
-Named = Preprocessing | Auto | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +42,7 @@ class Asked:
         """What a fingerprint keeps of it."""
         if self.preprocessing is None:
             return {}
-        said = {"preprocessing": self.preprocessing.to_dict(), "preprocessing_hash": self.preprocessing.hash}
-        return said | ({"preprocessing_tried": self.tried} if self.tried else {})
+        return self.preprocessing.provenance() | ({"preprocessing_tried": self.tried} if self.tried else {})
 
 
 def ask_model(
@@ -93,28 +77,17 @@ def ask_model(
     return adapt_and_run(model, preprocessing, (size[0], size[1]), run, labels, rows=len(images))
 
 
-def check_unprocessed(preprocessing: Named) -> None:
-    """Refuse a preprocessing of recorded inputs.
-
-    Raises:
-        ModelError: one was named.
-    """
-    if preprocessing != Preprocessing():
-        wanted = "preprocessing (--size, --mean, --std, …) must be left out for recorded inputs"
-        raise ModelError(f"{wanted}, which a model is given as they are, got one")
-
-
 def ask_outputs(model: OpenedModel, probes: Probes, named: Preprocessing) -> Asked:
-    """Outputs that are there already: recorded ones, or those of a worker, which has said what there is to say.
+    """Recorded outputs.
 
     Args:
         model: with outputs.
         probes: that they are of.
-        named: what a worker's inputs went through.
+        named: what the inputs are said to have gone through.
     """
     outputs = model.recorded_outputs(probes)
     labels = None if probes.labels is None else torch.tensor(probes.labels)
-    said = [] if model.is_run else describe_outputs(outputs, labels)
+    said = describe_outputs(outputs, labels)
     if isinstance(probes, ProbeSet):
         return Asked(outputs, model.adapt(named, *probes.images.shape[1:3]), said)
     check_unprocessed(named)
@@ -197,11 +170,3 @@ def default_name(model: object) -> str:
     """What a model is called that nobody has named: its function, else its class."""
     is_function = not isinstance(model, nn.Module) and hasattr(model, "__name__")
     return str(getattr(model, "__name__", "")) if is_function else type(model).__name__
-
-
-def form_of(outputs: torch.Tensor, declared: str | None) -> str:
-    """The declared form, else the detected one; a ModelError for one that the outputs cannot have."""
-    try:
-        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
-    except ValueError as error:
-        raise ModelError(str(error), reason=WRONG_FORM) from error

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from .opened_model import OpenedModel
-from .preprocessing_choice import REMEDY
+from .preprocessing import REMEDY
 
 #: Rows of inputs that are looked at.
 MAX_ROWS = 256

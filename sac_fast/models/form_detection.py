@@ -1,13 +1,23 @@
-"""Which form a model's outputs have, by their values."""
+"""Which form a model's outputs have, by their values. It imports no torch; tensors are looked at as arrays."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
-from ..ops.arguments import check_choice, finite_rows
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..io.choices import check_choice
 from .plain_forms import LOG_TOLERANCE, OUTPUT_FORMS
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rows = NDArray[np.float64]
+
+#: Reason of the ModelError of a declared form that outputs cannot have.
+WRONG_FORM = "wrong-form"
 # float16 keeps 11 bits: a sum of rounded probabilities is off by at most 2⁻¹¹.
 _SUM_TOLERANCE = 2e-3
 _UNIT_TOLERANCE = 1e-3
@@ -26,7 +36,7 @@ _DECLARABLE = {
 }
 
 
-def detect_output_form(outputs: Tensor) -> str:
+def detect_output_form(outputs: Tensor | NDArray[Any]) -> str:
     """The form that a model's outputs have by their values.
 
     * ``labels``: one column of whole numbers from 0 on (class numbers) or of −1 and 1; or rows with a single 1;
@@ -57,7 +67,7 @@ def detect_output_form(outputs: Tensor) -> str:
     return few if few == "logits" or len(outputs) <= _FIRST_ROWS else _detect(real_rows(outputs))
 
 
-def check_output_form(outputs: Tensor, form: str) -> str:
+def check_output_form(outputs: Tensor | NDArray[Any], form: str) -> str:
     """Check that a declared form is possible.
 
     Returns:
@@ -81,7 +91,15 @@ def check_output_form(outputs: Tensor, form: str) -> str:
     return form
 
 
-def decimals_of(outputs: Tensor) -> int | None:
+def form_of(outputs: Tensor | NDArray[Any], declared: str | None) -> str:
+    """The declared form, else the detected one; a ModelError for one that the outputs cannot have."""
+    try:
+        return detect_output_form(outputs) if declared is None else check_output_form(outputs, declared)
+    except ValueError as error:
+        raise ModelError(str(error), reason=WRONG_FORM) from error
+
+
+def decimals_of(outputs: Tensor | NDArray[Any]) -> int | None:
     """To how many decimals probabilities were rounded, 1 … 4; None if they were not.
 
     Example::
@@ -95,28 +113,36 @@ def decimals_of(outputs: Tensor) -> int | None:
     for decimals in range(1, _MAX_DECIMALS + 1):
         scaled = rows * 10.0**decimals
         # float32 has an error of 6e-8 for values up to 1.
-        if bool((scaled - scaled.round()).abs().max() <= 2e-7 * 10.0**decimals):
+        if bool(np.abs(scaled - scaled.round()).max() <= 2e-7 * 10.0**decimals):
             return decimals
     return None
 
 
-def real_rows(outputs: Tensor) -> Tensor:
+def real_rows(outputs: Tensor | NDArray[Any]) -> Rows:
     """(n, k) float64, finite."""
     shape = tuple(outputs.shape)
-    if outputs.ndim not in (1, 2) or 0 in shape or outputs.is_complex():
+    if outputs.ndim not in (1, 2) or 0 in shape or "complex" in str(outputs.dtype):
         raise ValueError(f"outputs must be real (n, k) or (n,), n and k at least 1, got {outputs.dtype} {shape}")
-    rows = outputs.detach().cpu().double()
+    if isinstance(outputs, np.ndarray):
+        rows: Rows = outputs.astype(np.float64, copy=False)
+    else:
+        rows = outputs.detach().cpu().double().numpy()
     rows = rows[:, None] if outputs.ndim == 1 else rows
-    finite_rows("outputs", rows)
+    finite = np.isfinite(rows).all(1)
+    if not finite.all():
+        raise ValueError(f"outputs must be finite, got NaN or Inf in row {int(finite.argmin())}")
     return rows
 
 
-def is_percentages(rows: Tensor) -> bool:
+def is_percentages(rows: Rows) -> bool:
     """Whether rows of two columns or more that hold probabilities hold them in percent, as some endpoints do."""
-    return rows.shape[1] > 1 and float(rows.sum(dim=1).median()) > 50
+    if rows.shape[1] == 1:
+        return False
+    middle = (len(rows) - 1) // 2  # the lower of two
+    return float(np.partition(rows.sum(1), middle)[middle]) > 50
 
 
-def _detect(rows: Tensor) -> str:
+def _detect(rows: Rows) -> str:
     k = rows.shape[1]
     low, high = float(rows.min()), float(rows.max())
     if k == 1:
@@ -126,25 +152,32 @@ def _detect(rows: Tensor) -> str:
         found = _detect_probabilities(rows / 100 if percentages else rows)
         if found is not None:
             return found
-    if high <= LOG_TOLERANCE and bool((torch.logsumexp(rows, dim=1).abs() <= LOG_TOLERANCE).all()):
+    if high <= LOG_TOLERANCE and bool((np.abs(_log_sums(rows)) <= LOG_TOLERANCE).all()):
         return "log-probabilities"
     if max(-low, high) <= 1 + _UNIT_TOLERANCE:
-        unit = bool(((rows.square().sum(dim=1) - 1).abs() <= _UNIT_TOLERANCE).all())
+        unit = bool((np.abs(np.square(rows).sum(1) - 1) <= _UNIT_TOLERANCE).all())
         return "embeddings" if unit else "similarities"
     return "logits"
 
 
-def _detect_column(rows: Tensor, low: float, high: float) -> str:
-    if bool((rows == rows.round()).all()) and (low >= 0 or bool((rows.abs() == 1).all())):
+def _log_sums(rows: Rows) -> Rows:
+    """``log Σ exp`` of each row."""
+    largest = rows.max(1)
+    sums: Rows = largest + np.log(np.exp(rows - largest[:, None]).sum(1))
+    return sums
+
+
+def _detect_column(rows: Rows, low: float, high: float) -> str:
+    if bool((rows == rows.round()).all()) and (low >= 0 or bool((np.abs(rows) == 1).all())):
         return "labels"
     if low >= 0 and high <= 1:
         return "probabilities"
     return "similarities" if max(-low, high) <= 1 else "logits"
 
 
-def _detect_probabilities(rows: Tensor) -> str | None:
+def _detect_probabilities(rows: Rows) -> str | None:
     """The form of rows with values in 0 … 1, where they are probabilities."""
-    k, sums, listed = rows.shape[1], rows.sum(dim=1), (rows > 0).sum(dim=1)
+    k, sums, listed = rows.shape[1], rows.sum(1), (rows > 0).sum(1)
     decimals = decimals_of(rows)
     # Each rounded value is off by half a unit of its last decimal, those that became 0 included.
     tolerance = _SUM_TOLERANCE if decimals is None else max(_SUM_TOLERANCE, 0.5 * k * 10.0**-decimals)

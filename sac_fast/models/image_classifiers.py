@@ -17,16 +17,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelError, describe_error
 from ..formats.identify import open_part
 from ..formats.json_text import read_json
 from ..formats.limits import Limits, refuse
 from ..formats.weights.sharded import INDEX
-from ..formats.weights.states import StoredState
+
+if TYPE_CHECKING:  # where a folder is only looked for no torch is imported
+    from torch import nn
+
+    from ..formats.weights.states import StoredState
 
 #: Before the kind of network: ``"hf:resnet"``; alone: the kind and its values stand in config.json beside the weights.
 PREFIX = "hf:"
@@ -145,8 +147,7 @@ def build_classifier(spec: str, kwargs: Mapping[str, Any]) -> nn.Module:
         raise
     except Exception as error:  # the library's code may raise anything for values that do not go together
         raise ModelError(f"{spec!r} failed with arguments {dict(kwargs)}: {describe_error(error)}") from error
-    assert isinstance(model, nn.Module)
-    return model
+    return cast("nn.Module", model)
 
 
 def under_own_names(model: Any, states: Mapping[str, StoredState]) -> dict[str, StoredState]:

@@ -24,7 +24,6 @@ class OpenedModel(ABC):
         model_hash: ``"sha256:…"``: `weights_hash` of a network with its weights, SHA-256 of an ONNX file (and of its
             external data), `content_hash` of recorded outputs.
         recorded: whether the outputs are recorded, so that no inputs are needed.
-        is_run: whether these are outputs that a worker computed just now.
         probe_hash: of the probes, as a file of recorded outputs states it, ``"sha256:…"``; None where it states none.
         output_form: of recorded outputs, as declared when they were recorded; None where nothing was.
         architecture: the spec that was used, inferred or given; None where none is needed.
@@ -48,7 +47,6 @@ class OpenedModel(ABC):
     format: str
     model_hash: str
     recorded: bool = False
-    is_run: bool = False
     probe_hash: str | None = None
     output_form: str | None = None
     architecture: str | None = None

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..ops.arguments import check_choice
+from ..io.choices import check_choice
 from ..ops.reference import normalised_rows
 from .form_detection import (
     check_output_form,
@@ -119,7 +119,8 @@ def to_form(
         [[0.75, 0.25], [0.5, 0.5]]
     """
     check_choice("form", form, OUTPUT_FORMS)
-    rows = real_rows(outputs)
+    values = real_rows(outputs)
+    rows = torch.from_numpy(values)
     current = detect_output_form(outputs) if current is None else check_choice("current", current, OUTPUT_FORMS)
     dtype = torch.float64 if outputs.dtype == torch.float64 else torch.float32
     if weakest_form((current, form)) != form and (current, form) != ("probabilities", "log-probabilities"):
@@ -129,7 +130,7 @@ def to_form(
     if current == "labels":
         return _one_hot(rows, classes).to(dtype)
     rows = _two_columns(rows, current) if rows.shape[1] == 1 else rows
-    if current in ("probabilities", "top-k") and is_percentages(rows):
+    if current in ("probabilities", "top-k") and is_percentages(values):
         rows = rows / 100
     if form == "labels":
         return torch.nn.functional.one_hot(rows.argmax(dim=1), rows.shape[1]).to(dtype)

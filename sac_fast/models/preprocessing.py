@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import ModelError
 from ..io.hashing import hash_json
 from ..io.lazy import LazyModule
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 else:  # what runs no network starts without its two seconds
     torch = LazyModule("torch")
 
+#: The option that notes on a model's inputs name.
+REMEDY = "--preprocessing auto"
 _RESIZE = "torch bilinear antialias"
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
 # ITU-R BT.601, as Pillow's convert("L") and OpenCV use it.
@@ -137,3 +140,28 @@ class Preprocessing:
     def hash(self) -> str:
         """``"sha256:..."`` of `to_dict` as canonical JSON."""
         return hash_json(self.to_dict())
+
+    def provenance(self) -> dict[str, Any]:
+        """What a fingerprint keeps of it."""
+        return {"preprocessing": self.to_dict(), "preprocessing_hash": self.hash}
+
+
+@dataclass(frozen=True)
+class Auto:
+    """A list of usual preprocessings of which one is chosen; ``base`` names all but mean and std."""
+
+    base: Preprocessing = field(default_factory=Preprocessing)
+
+
+Named = Preprocessing | Auto | Literal["auto"]
+
+
+def check_unprocessed(preprocessing: Named) -> None:
+    """Refuse a preprocessing of recorded inputs.
+
+    Raises:
+        ModelError: one was named.
+    """
+    if preprocessing != Preprocessing():
+        wanted = "preprocessing (--size, --mean, --std, …) must be left out for recorded inputs"
+        raise ModelError(f"{wanted}, which a model is given as they are, got one")

@@ -23,8 +23,9 @@ from torch import Tensor
 from ..errors import FileFormatError, ModelError
 from ..formats.json_text import parse_json
 from ..io.files import read_regular
-from .output_form import detect_output_form
-from .preprocessing import Preprocessing
+from .accuracy import share_named
+from .form_detection import detect_output_form
+from .preprocessing import REMEDY, Preprocessing
 
 #: Mean and std of each entry of the list besides the claim, in units of pixels 0..1.
 USUAL: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -32,8 +33,6 @@ USUAL: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "plus-minus-one": ((0.5,), (0.5,)),
 }
-#: The option that notes on a model's inputs name.
-REMEDY = "--preprocessing auto"
 _CLAIM_BYTES = 1 << 20
 _MAX_VALUE = 1000.0  # of a claimed mean or std
 #: What decides, the first that there is.
@@ -189,12 +188,12 @@ def measure(outputs: Tensor, labels: Tensor | None) -> dict[str, float]:
         outputs: ``(n, k)``.
         labels: class numbers ``(n,)``; None: there are none.
     """
-    n, k = outputs.shape
     found: dict[str, float] = {}
-    if k < 2:
+    if outputs.shape[1] < 2:
         return found
-    if labels is not None and len(labels) == n and int(labels.min()) >= 0 and int(labels.max()) < k:
-        found["accuracy"] = float((outputs.argmax(1) == labels.to(torch.int64)).double().mean())
+    share = None if labels is None else share_named(outputs.detach().numpy(), labels.numpy())
+    if share is not None:
+        found["accuracy"] = share
     form = detect_output_form(outputs)
     if form in ("logits", "embeddings", "similarities"):  # small logits look like similarities
         shares = outputs.double().softmax(1)

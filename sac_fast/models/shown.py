@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+from numpy.typing import NDArray
 
 from ..io.figure import make_figure, save_figure
 from ..io.files import StrPath
 from ..io.html import html_pairs
 from ..io.text import escape_text
-from ..ops import correlation_matrix
 
 _MAX_PROBES = 400  # more would be smaller than a pixel
 _MAX_NAME = 60
@@ -18,9 +17,9 @@ _SHOWN = ("kind", "output_form", "probe_hash", "model_hash", "created")
 
 
 class ShownOutputs:
-    """Base of a class with ``outputs`` ``(n, k)`` and ``provenance``, JSON values with a ``name``."""
+    """Base of a class with an ``array`` of outputs ``(n, k)`` and ``provenance``, JSON values with a ``name``."""
 
-    outputs: torch.Tensor
+    array: NDArray[Any]
     provenance: dict[str, Any]
 
     def _repr_html_(self) -> str:
@@ -42,13 +41,15 @@ class ShownOutputs:
             FigureError: matplotlib is not installed.
             ValueError: outputs on one probe have no correlation.
         """
-        rows = self.outputs[:_MAX_PROBES]
+        from ..ops import correlation_matrix
+
+        rows = self.array[:_MAX_PROBES]
         matrix = correlation_matrix(rows)
         figure = make_figure((5.6, 4.8))
         axes = figure.add_subplot()
         image = axes.imshow(matrix.numpy(), vmin=-1, vmax=1, cmap="PuOr", interpolation="nearest")
         figure.colorbar(image, label="cosine correlation of two probes' outputs")
-        of = "" if len(rows) == len(self.outputs) else f", the first {len(rows)} of {len(self.outputs)}"
+        of = "" if len(rows) == len(self.array) else f", the first {len(rows)} of {len(self.array)}"
         axes.set(xlabel=f"probe{of}", ylabel="probe")
         axes.set_title(escape_text(self.provenance["name"], _MAX_NAME), fontsize=10, parse_math=False)
         return save_figure(figure, path)

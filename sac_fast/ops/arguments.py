@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..io.choices import Backend, Comparison, Metric, Precision
+from ..io.choices import check_choice as check_choice
 from ..neighbours.vectors import DEFAULT_SIGMA as DEFAULT_SIGMA
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -35,13 +36,6 @@ VECTOR_DTYPES = (*STORED_DTYPES, torch.float64)
 
 # A batch of models: outputs (m, n, k), or a sequence of (n, k_i)
 Models = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `allowed`, else raise a ValueError that lists them."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-    return value
 
 
 def bandwidth(sigma: float) -> float:

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..models.accuracy import accuracy_of, describe_accuracy, is_accuracy, low_accuracies, stated_accuracy
 from ..probes import Probes
@@ -24,7 +22,7 @@ class Accuracies:
         found: by name.
     """
 
-    labels: Tensor | None = None
+    labels: NDArray[Any] | None = None
     probes: Mapping[str, Any] = field(default_factory=dict)
     found: dict[str, float | None] = field(default_factory=dict)
 
@@ -33,11 +31,11 @@ class Accuracies:
         """For the models that are asked with these probes."""
         if isinstance(probes, str) or probes.labels is None:
             return cls()
-        return cls(torch.tensor(probes.labels), probes.provenance)
+        return cls(probes.labels, probes.provenance)
 
     def notes_of(self, name: str, outputs: NDArray[Any], notes: tuple[str, ...]) -> list[str]:
         """A worker's notes with the accuracy that is measured here in front, in place of what it says of it."""
-        found = None if self.labels is None else accuracy_of(torch.from_numpy(outputs), self.labels, self.probes)
+        found = accuracy_of(outputs, self.labels, self.probes)
         self.found[name] = found
         said = [] if found is None else [describe_accuracy(found)]
         return [*said, *(note for note in notes if not is_accuracy(note))]

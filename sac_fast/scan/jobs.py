@@ -95,6 +95,8 @@ class WorkerSettings:
         sandbox: whether the workers that `scan_models` starts may read the models' files and libraries only, and have
             no network; see `sac_fast.scan.sandbox`.
         readable: files and folders that workers may read besides libraries; None: any, and the network too.
+        output_form: of all models, as the user declares it; None: what recorded outputs state, else detected.
+        looked_at: rows of outputs by which a worker notes that they hardly vary; None: all.
     """
 
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -114,6 +116,8 @@ class WorkerSettings:
     threads: int = 1
     sandbox: bool = True
     readable: Sequence[str] | None = None
+    output_form: str | None = None
+    looked_at: int | None = 100
 
     def believe(self, entry: ModelEntry) -> ModelEntry:
         """The entry, built as a manifest inside the folder claims where that can run no code but ours.
@@ -158,6 +162,8 @@ class WorkerSettings:
             # CUDA talks to devices and drivers in more ways than a rule can name.
             "readable": None if self.readable is None or device != "cpu" else [*library_folders(), *self.readable],
             "overlap": device.split(":")[0] != "cpu",
+            "output_form": self.output_form,
+            "looked_at": self.looked_at,
         }
 
     @functools.cached_property
@@ -200,6 +206,7 @@ def request_text(job: Job, settings: WorkerSettings, code_version: str) -> str:
     for name in (
         *("preprocessing", "table", "weights_key", "inputs"),
         *("timeout", "memory_bytes", "threads", "sandbox", "readable", "max_outputs", "max_store_bytes"),
+        *("output_form", "looked_at"),
     ):
         del common[name]
     try:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from ..io.choices import Comparison, Metric
+from ..io.choices import Comparison, Metric, check_choice
 from ..io.files import StrPath
 from ..io.hashing import is_hash
 from ..io.progress import ProgressBar
@@ -73,7 +73,8 @@ def scan_models(
         workers: number of processes, by default one per core or GPU; or an executor, such as `RayPool`, which is
             closed at the end.
         settings: preprocessing, limits and batch size of the workers.
-        retry_failed: run models again that failed before and did not change.
+        retry_failed: run models again that failed before and did not change. Those that exceeded the budget of a scan
+            (`max_store_bytes`, half of the free disk) are run again in any case.
         replace: a model of a known name from another file replaces the known one; else both are kept, the new one
             under a name that holds its path.
         progress: show models per second, time left and failures on stderr.
@@ -162,12 +163,8 @@ def _probe_hash(probes: Probes | ProbeFile | str) -> str:
 
 
 def _check_choices(metric: Metric, comparison: Comparison) -> None:
-    if (metric, comparison) == ("cosine", "l1"):  # the defaults need no torch to be known
-        return
-    from ..ops.arguments import COMPARISONS, METRICS, check_choice
-
-    check_choice("metric", metric, METRICS)
-    check_choice("comparison", comparison, COMPARISONS)
+    check_choice("metric", metric, get_args(Metric))
+    check_choice("comparison", comparison, get_args(Comparison))
 
 
 def _start_workers(

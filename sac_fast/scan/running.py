@@ -19,7 +19,7 @@ from ..store.records import ModelRecord
 from ..store.store import ModelStore
 from ..store.vectors import keep_vectors
 from .arguments import probe_count
-from .jobs import Executor, Job, request_hash
+from .jobs import OVER_BUDGET, Executor, Job, request_hash
 from .known_names import KnownNames, stamp_of
 from .onnx_external import external_files, names_of, with_external
 from .progress import ScanSummary, StopSignals
@@ -172,7 +172,7 @@ class RunningScan:
         request = request_hash(job, self.settings, self.builder.code_version)
         before = with_external(request, entry.path, names_of(known.request)) if known is not None else None
         unchanged = known is not None and stamp is not None and before is not None and known.is_unchanged(stamp, before)
-        if known is not None and unchanged and not (known.status == "failed" and self.retry_failed):
+        if known is not None and unchanged and not self._is_tried_again(known):
             self._skip(known, entry.tags)
             return None
         if entry.path.suffix.lower() == ".onnx" or entry.path.name.endswith(INDEX):
@@ -183,6 +183,10 @@ class RunningScan:
             full = with_external(request, entry.path, found)
             stamp, request = (None, request) if full is None else (stamp, full)
         return dataclasses.replace(job, stamp=stamp, request=request)
+
+    def _is_tried_again(self, known: ModelRecord) -> bool:
+        """A budget is that of one scan, and no property of the model."""
+        return known.status == "failed" and (self.retry_failed or known.reason == OVER_BUDGET)
 
     def _skip(self, known: ModelRecord, tags: tuple[str, ...]) -> None:
         self.summary.known += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -33,20 +34,18 @@ class ComparedSource:
     Args:
         name, probe_hash: of the source.
         outputs: ``(n, k)``.
-        formed: with their form; None: nobody has declared one, and it is looked at where it is needed.
+        fingerprint: that they are of, which may declare their form; None: nobody has declared one.
     """
 
-    def __init__(self, name: str, probe_hash: str, outputs: Array, formed: FormedOutputs | None = None) -> None:
+    def __init__(self, name: str, probe_hash: str, outputs: Array, fingerprint: Fingerprint | None = None) -> None:
         self.name, self.probe_hash, self.outputs = name, probe_hash, outputs
-        self.is_plain = not (formed is not None and formed.declared) and is_plain(outputs)
-        self._formed = formed
+        self.is_plain = not (fingerprint is not None and fingerprint.is_form_declared) and is_plain(outputs)
+        self._fingerprint = fingerprint
 
-    @property
+    @functools.cached_property
     def formed(self) -> FormedOutputs:
-        """The outputs with their form."""
-        if self._formed is None:
-            self._formed = _formed(self.outputs)
-        return self._formed
+        """The outputs with their form, which is looked at where it is needed."""
+        return _formed(self.outputs) if self._fingerprint is None else self._fingerprint.formed
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -134,4 +133,4 @@ def load_source(store: ModelStore, source: Fingerprint | str, probe_hash: str) -
     if source.probe_hash != probe_hash:
         wanted = f"of the scan's probes {probe_hash}"
         raise ScanError(f"source {source.name!r} must be {wanted}, got {source.probe_hash}")
-    return ComparedSource(source.name, source.probe_hash, source.outputs.numpy(), source.formed)
+    return ComparedSource(source.name, source.probe_hash, source.array, source)

@@ -16,13 +16,14 @@ from ..errors import FileFormatError, ModelError
 from ..formats.limits import Limits
 from ..formats.table_format import TableFormat
 from ..io.hashing import sha256_file
-from ..models.asking import Asked, Auto, adapt_and_run, ask_recorded, check_unprocessed
+from ..models.asking import Asked, adapt_and_run, ask_recorded
 from ..models.entry import ModelEntry, split_architecture
+from ..models.form_detection import form_of
 from ..models.named_inputs import Inputs
 from ..models.opened import open_model
 from ..models.opened_model import OpenedModel
-from ..models.output_form import detect_output_form, notes_of
-from ..models.preprocessing import Preprocessing
+from ..models.output_form import notes_of
+from ..models.preprocessing import Auto, Preprocessing, check_unprocessed
 from ..models.preprocessing_choice import describe_outputs
 from ..models.runner import own_dtype
 from .prepared_probes import PreparedProbes
@@ -33,7 +34,6 @@ MAX_BATCH_SIZE = 1024
 # torch's CPU allocator raises a RuntimeError without a type or code of its own.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad allocation", "bad_alloc")
 _SEED = 0
-_LOOKED_AT = 100  # rows of outputs, to see whether they vary
 # No memory, no descriptors, a disk or a mount that fails.
 _FAULTS = frozenset(
     {
@@ -142,6 +142,7 @@ class ModelRunner:
         dtype: floating dtype of the models; None: their own.
         architectures, limits: of `open_model`.
         choose: of models without a preprocessing one is chosen, with this size, colours and layout; None: the default.
+        output_form, looked_at: of `sac_fast.scan.jobs.WorkerSettings`.
     """
 
     probes: PreparedProbes
@@ -150,6 +151,8 @@ class ModelRunner:
     architectures: Sequence[str]
     limits: Limits
     choose: Preprocessing | None = None
+    output_form: str | None = None
+    looked_at: int | None = None
     _largest: LargestBatch = field(default_factory=lambda: LargestBatch(MAX_BATCH_SIZE, _free_device))
 
     def open(self, request: Mapping[str, Any]) -> Opened:
@@ -187,7 +190,11 @@ class ModelRunner:
         if outputs.ndim != 2 or outputs.dtype not in (torch.float32, torch.float64):
             message = f"the model must return (n, k) floats, got {tuple(outputs.shape)}"
             return failed("wrong-shape", message, model.format)
-        form = model.output_form or detect_output_form(outputs)
+        stated = model.output_form if self.output_form is None else None
+        try:
+            said = notes_of(outputs, stated or form_of(outputs, self.output_form), rows=self.looked_at)
+        except ModelError as error:
+            return _failure(error, "run-failed", model.format)
         return RunResult(
             outputs.detach().cpu().numpy(),
             format=model.format,
@@ -195,7 +202,7 @@ class ModelRunner:
             recorded=model.recorded,
             probe_hash=model.probe_hash,
             preprocessing=None if asked.preprocessing is None else asked.preprocessing.to_dict(),
-            notes=(*model.notes, *asked.notes, *notes_of(outputs, form, rows=_LOOKED_AT)),
+            notes=(*model.notes, *asked.notes, *said),
             output_form=model.output_form,
             file_sha256=_file_sha256(request["path"]),
             inferred=self._inferred(entry_of(request), model),

@@ -162,6 +162,8 @@ def _work(connection: socket.socket, probes_fd: int | None) -> None:
         architectures=setup["architectures"],
         limits=Limits(**setup["limits"]),
         choose=None if (base := setup["choose_preprocessing"]) is None else Preprocessing.from_dict(base),
+        output_form=setup["output_form"],
+        looked_at=setup["looked_at"],
     )
     overlap: bool = setup["overlap"]
     requests: queue.Queue[tuple[dict[str, Any], Opened | None]] = queue.Queue(maxsize=1)

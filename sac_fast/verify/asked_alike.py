@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..fingerprint import Fingerprint
 from ..models.accuracy import low_accuracies
-from ..models.preprocessing_choice import REMEDY
+from ..models.preprocessing import REMEDY
 
 _MAX_NOTES = 20
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 
 import h5py
 import numpy as np
@@ -246,6 +247,50 @@ def test_force_replaces_nothing_that_is_read(run, tmp_path, monkeypatch, argumen
     assert (code, out) == (1, "")
     assert "--out must name no file that another argument names" in err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_what_is_read_is_known_without_the_command_line(tmp_path, monkeypatch):
+    """A caller of the application, or a file of options, leaves `sys.argv` as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["other"])
+    np.savez("inputs.npz", x=np.eye(4, dtype=np.float32))
+    before = (tmp_path / "inputs.npz").read_bytes()
+    command = ["probes", "import", "inputs.npz", "--out", "inputs.npz", "--force"]
+    with pytest.raises(FileExistsError, match="--out must name no file that another argument names"):
+        cli.make_app(["probes"])(command, standalone_mode=False)
+    assert (tmp_path / "inputs.npz").read_bytes() == before
+    command[-2] = "other.npz"  # nothing of the last call is left
+    cli.make_app(["probes"])(command, standalone_mode=False)
+    assert (tmp_path / "other.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["fingerprint", "", "--probes", "p", "--out", "f"], "MODEL"),
+        (["fingerprint", "m.npy", "--probes", "p", "--out", ""], "--out"),
+        (["scan", "models", "--probes", "p", "--store="], "--store"),
+        (["scan", "", "--probes", "p", "--store", "s"], "SOURCE"),
+        (["siblings", "make", "--from", "", "--out", "s"], "--from"),
+        (["verify", "a", "", "--null", "b"], "SUSPECT"),
+        (["verify", "a", "b", "--null", "c", "--null", ""], "--null"),
+        (["store", "ls", ""], "STORE"),
+        (["testbed", "show", ""], "ZOO"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_an_empty_path_is_not_the_current_folder(run, tmp_path, monkeypatch, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"Error: Invalid value for {named}: must not be empty"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_path_after_a_kind_is_refused(run, made):
+    code, out, err = run("verify", "0.safetensors", "1.safetensors", "--null", "same-data=")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "Error: Invalid value for --null: must name a path, got 'same-data='"
 
 
 def test_a_link_that_leads_nowhere_is_not_replaced_unasked(run, made):

@@ -16,7 +16,7 @@ from sac_fast.labelled_zoo import engine
 from sac_fast.labelled_zoo.engine import OutputFolderError
 from sac_fast.labelled_zoo.plan import Architecture
 from sac_fast.labelled_zoo.siblings import make_siblings
-from sac_fast.labelled_zoo.siblings_folder import sibling_fingerprints
+from sac_fast.labelled_zoo.siblings_folder import SiblingFolder, sibling_fingerprints
 from sac_fast.models import ModelEntry, Preprocessing, list_entries, load_weights, save_weights
 from sac_fast.models.code_path import allow_code_in
 
@@ -99,6 +99,27 @@ def test_a_training_that_fails_is_reported_and_trained_again_with_its_seed(tmp_p
 def test_what_is_no_model_is_refused(tmp_path, returned):
     made = make(tmp_path, train=lambda seed: returned, count=1)
     assert "train must return an nn.Module, or a pair" in made["failed"]["sibling-01"]
+
+
+def test_a_folder_in_which_nothing_was_made_takes_other_options(tmp_path):
+    """A wrong size made every training fail, and the right one was refused: the folder was of another."""
+    wrong, others = Preprocessing(size=(3, 3)), PROBES.subset(range(3))
+    assert len(make(tmp_path, preprocessing=wrong)["failed"]) == 3
+    seeds = SiblingFolder.load(tmp_path).seeds
+    assert make(tmp_path, probes={"p": others})["failed"] == {}
+    zoo = SiblingFolder.load(tmp_path)
+    assert (zoo.seeds, zoo.load_probes("p").content_hash) == (seeds, others.content_hash)
+    with pytest.raises(OutputFolderError, match="same preprocessing"):
+        make(tmp_path, preprocessing=wrong)
+
+
+def test_owned_models_of_one_name_are_refused_before_a_folder_is_made(tmp_path):
+    for name in ("a b.npy", "a-b.npy"):
+        np.save(tmp_path / name, np.eye(6, 3, dtype=np.float32))
+    owned = [ModelEntry(name, tmp_path / name) for name in ("a b.npy", "a-b.npy")]
+    with pytest.raises(ValueError, match="must have names that differ"):
+        make_siblings(None, tmp_path / "s", owned=owned, progress=False)
+    assert not (tmp_path / "s").exists()
 
 
 def test_global_states_are_seeded_before_the_call(tmp_path):

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from support.opened_models import opened
 
 from sac_fast import Fingerprint, ModelEntry, ProbeSet, fingerprint, scan_models, verify_suspects
@@ -36,11 +35,12 @@ def outputs_of(right: int, seed: int = 0) -> np.ndarray[Any, Any]:
 
 
 def test_the_share_of_labels_that_are_named() -> None:
-    labels = torch.from_numpy(LABELS)
-    assert accuracy_of(torch.from_numpy(outputs_of(13)), labels, {}) == 0.65
-    assert accuracy_of(torch.from_numpy(outputs_of(13)), None, {}) is None
-    assert accuracy_of(torch.from_numpy(outputs_of(13)[:, :3]), labels, {}) is None  # fewer classes than labels
-    assert accuracy_of(torch.from_numpy(outputs_of(13)), labels, {"selection": [{"kind": "misclassified"}]}) is None
+    assert accuracy_of(outputs_of(13), LABELS, {}) == 0.65
+    assert accuracy_of(outputs_of(13), None, {}) is None
+    assert accuracy_of(outputs_of(13)[:, :3], LABELS, {}) is None  # fewer classes than labels
+    assert accuracy_of(outputs_of(13), LABELS, {"selection": [{"kind": "misclassified"}]}) is None
+    assert accuracy_of(outputs_of(13), LABELS[:19], {}) is None
+    assert accuracy_of(np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([0, 1]), {}) == 0.5  # the first of equals
     assert (describe_accuracy(0.65), stated_accuracy("accuracy 65.00% on the probes' labels; more")) == (
         "accuracy 65.00% on the probes' labels",
         0.65,

@@ -17,7 +17,7 @@ from torch import nn
 from sac_fast import ModelEntry, ProbeSet, fingerprint, scan_models
 from sac_fast.errors import ModelError
 from sac_fast.models import Preprocessing, save_weights
-from sac_fast.models.asking import Auto
+from sac_fast.models.preprocessing import Auto
 from sac_fast.models.preprocessing_choice import candidates, choose_preprocessing, measure, read_claim
 from sac_fast.scan.jobs import WorkerSettings
 from sac_fast.store import ModelStore

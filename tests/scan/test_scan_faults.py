@@ -98,6 +98,33 @@ def test_after_a_scan_with_too_little_of_something_the_next_one_ends_as_if_undis
     assert contents(base, store) == expected
 
 
+@contextlib.contextmanager
+def disk_of(size: str, place: Path):
+    """A file system of that size in memory; its owner may mount one, others skip the test."""
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["16k", "64k", "160k", "500k", "1m", "2m"])
+def test_after_a_scan_on_a_full_disk_the_next_one_ends_as_if_undisturbed(recorded, size):
+    base, expected = recorded
+    with disk_of(size, base / f"disk-{size}"):
+        store = f"disk-{size}/store"
+        full = scan(base, store)
+        assert "Traceback" not in full.stderr
+        assert full.stderr.strip() if full.returncode else "over-budget" in full.stdout
+        subprocess.run(["mount", "-o", "remount,size=64m", base / f"disk-{size}"], check=True)
+        assert scan(base, store).returncode == 0
+        assert contents(base, store) == expected
+
+
 @pytest.mark.slow
 def test_a_clock_that_was_set_back_changes_nothing(recorded):
     base, expected = recorded

@@ -1,5 +1,7 @@
 """Scans of recorded outputs and of fingerprints."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -71,3 +73,14 @@ def test_recorded_outputs_in_another_form_than_the_sources(folder, store):
     assert found["source.npy"] == found["labels.npy"] == 0.0
     assert found["probabilities.npy"] == pytest.approx(0.0, abs=1e-6)
     assert found["other.npy"] > 0.1
+
+
+def test_models_over_the_budget_of_a_scan_are_run_by_the_next_one(folder, store):
+    for name in "abc":
+        np.save(folder / f"{name}.npy", np.full((2, 5), ord(name), np.float32))
+    entries, digits = list_entries(folder), "sha256:" + "0" * 64
+    small = dataclasses.replace(SETTINGS, max_store_bytes=90)  # two of 40 bytes
+    summary = scan(entries, digits, store, workers=1, settings=small)
+    assert (summary.done, summary.reasons) == (2, {"over-budget": 1})
+    summary = scan(entries, digits, store, workers=1, settings=SETTINGS)
+    assert (summary.done, summary.known, summary.failed) == (1, 2, 0)

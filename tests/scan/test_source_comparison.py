@@ -49,7 +49,7 @@ def fingerprint(outputs: NDArray[np.float32], **more: str) -> Fingerprint:
 
 
 def source_of(mine: Fingerprint) -> ComparedSource:
-    return ComparedSource(mine.name, mine.probe_hash, mine.outputs.numpy(), mine.formed)
+    return ComparedSource(mine.name, mine.probe_hash, mine.array, mine)
 
 
 def expected(mine: Fingerprint, outputs: NDArray[np.float32], metric: Metric, comparison: Comparison) -> float | None:
@@ -106,10 +106,13 @@ def test_outputs_that_are_not_finite_reach_no_kernel() -> None:
             compared.distances(mine, [LOGITS, damaged])
 
 
-def test_the_process_that_scans_networks_imports_no_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["0.safetensors", "source"])
+def test_the_process_that_scans_networks_imports_no_torch(tmp_path: Path, source: str) -> None:
     """Its fork server does; two processes at it would slow each other down."""
     rng = np.random.default_rng(0)
-    ProbeSet.from_arrays(rng.integers(0, 256, (40, 4, 4, 3), np.uint8)).save(tmp_path / "probes")
+    pixels, labels = rng.integers(0, 256, (40, 4, 4, 3), np.uint8), rng.integers(0, 5, 40)
+    probes = ProbeSet.from_arrays(pixels, labels=labels)
+    probes.save(tmp_path / "probes")
     (tmp_path / "models").mkdir()
     for number in range(3):
         torch.manual_seed(number)
@@ -121,7 +124,12 @@ def test_the_process_that_scans_networks_imports_no_torch(tmp_path: Path) -> Non
         "sys.exit(', '.join(name for name in ('torch', 'scipy', 'h5py') if name in sys.modules) or 0)"
     )
     linear = 'torch.nn:Linear {"in_features": 4, "out_features": 5}'
-    words = ["models", "--probes", "probes", "--architecture", linear, "--source", "0.safetensors", "--workers", "1"]
+    if source == "source":
+        first = Fingerprint(
+            pixels.reshape(40, -1)[:, :5] - np.float32(99), {"name": "s", "probe_hash": probes.content_hash}
+        )
+        first.save(tmp_path / source)
+    words = ["models", "--probes", "probes", "--architecture", linear, "--source", source, "--workers", "1"]
     command = [sys.executable, "-c", code, "scan", *words, "--store", "store", "--json", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -129,5 +137,8 @@ def test_the_process_that_scans_networks_imports_no_torch(tmp_path: Path) -> Non
     with ModelStore.open(tmp_path / "store", write=False) as store:
         found = {row.name: row.distance for row in store.distances()}
         mine, other = (store.outputs(store.record_for(f"{number}.safetensors")) for number in (0, 2))
-    assert found["0.safetensors"] == 0.0
+    if source == "source":
+        mine = first.outputs
+    else:
+        assert found["0.safetensors"] == 0.0
     assert found["2.safetensors"] == correlation_distances(mine, [other]).item() > 0

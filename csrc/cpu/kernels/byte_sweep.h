@@ -78,12 +78,16 @@ inline __attribute__((always_inline)) void byte_tile(const std::uint8_t* const (
   for (int s = 0; s < tile / 2; s += kWideLanes)
     *reinterpret_cast<ByteSum*>(found + 2 * s) = reduce_lanes<kWideLanes>(packed + s);
 #pragma GCC unroll 2
-  for (int i = 0; i < kByteTileRows; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < kByteTileColumns; ++j) {
-      std::int32_t& sum = sums[i * kByteColumns + j];
-      sum = (Add ? sum : 0) + found[i * kByteTileColumns + j];
+  for (int i = 0; i < kByteTileRows; ++i) {
+    typedef std::int32_t Sums __attribute__((vector_size(sizeof(std::int32_t) * kByteTileColumns)));
+    Sums sum, before;
+    __builtin_memcpy(&sum, found + i * kByteTileColumns, sizeof sum);
+    if constexpr (Add) {
+      __builtin_memcpy(&before, sums + i * kByteColumns, sizeof before);
+      sum += before;
     }
+    __builtin_memcpy(sums + i * kByteColumns, &sum, sizeof sum);
+  }
 }
 
 // Brings a share of the columns that come next into the L2 cache, while others are compared.

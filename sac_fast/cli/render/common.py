@@ -151,7 +151,7 @@ def show_notes(notes: Iterable[str]) -> None:
 
 def show_fingerprint(fingerprint: Fingerprint, out: Path, as_json: bool) -> None:
     """Print what a fingerprint file holds."""
-    n, k = fingerprint.outputs.shape
+    n, k = fingerprint.array.shape
     result = {
         "file": str(out),
         "name": fingerprint.name,
