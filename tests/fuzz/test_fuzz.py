@@ -10,7 +10,9 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
+import h5py
 import onnx
 import pytest
 from numpy.lib import format as npy_format
@@ -21,6 +23,7 @@ from sac_fast.errors import FileFormatError, SacFastError
 
 from . import seeds
 from .cases import run_cases, run_one
+from .hdf5_file import rebuilt
 from .outcomes import Outcomes
 from .targets import TARGETS, Target
 
@@ -110,6 +113,21 @@ def test_a_fault_behind_a_check_is_found(name: str) -> None:
 
     with pytest.raises(KeyError, match="a fault"):
         run_cases(Target(lambda: [seed], read), 600, 0, most=2000)
+
+
+def test_damaged_chunks_are_not_given_to_the_filters_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk of lzf before a checksum that does not fit ended the process by SIGSEGV."""
+    for seed in seeds.hdf5():
+        monkeypatch.setattr(h5py.Dataset, "__getitem__", _read_plain)
+        changed = rebuilt(seed, Random(1), lambda part: part)
+        monkeypatch.undo()
+        with h5py.File(io.BytesIO(changed)) as file:
+            assert set(file) >= {"layer"}
+
+
+def _read_plain(dataset: h5py.Dataset, key: object, read: Callable[..., object] = h5py.Dataset.__getitem__) -> object:
+    assert not dataset.id.get_create_plist().get_nfilters()
+    return read(dataset, key)
 
 
 def test_an_input_that_ends_as_none_before_is_damaged_further() -> None:
