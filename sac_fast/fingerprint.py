@@ -40,8 +40,7 @@ class Fingerprint(ShownOutputs):
         provenance: see below.
 
     Attributes:
-        outputs: the tensor, on the CPU.
-        array: the same values as an array.
+        array: the outputs as an array.
         provenance: JSON values: ``name``, ``model_hash`` (None for callables without weights), ``probe_hash``,
             ``probes`` (summary), ``preprocessing`` and ``preprocessing_hash``, ``output``, ``dtype``, ``versions``,
             ``created`` (UTC), ``kind``, ``output_form``, ``output_form_declared``, ``notes``, ``accuracy`` (on labelled
