@@ -24,6 +24,7 @@ from .dispatch import (
     cpu_arguments,
     fake_gradients,
     gradient_buffers,
+    in_dtypes,
     held,
     ranked_pair,
     register,
@@ -154,7 +155,7 @@ def _cpu_backward(
     _backend.compiled().correlation_distance_backward_cpu(
         view(a), view(b), metric, sigma, float(grad), *cpu_arguments(), grad_a.data_ptr(), grad_b.data_ptr()
     )
-    return grad_a.to(a.dtype), grad_b.to(b.dtype)
+    return in_dtypes(grad_a, grad_b, a, b)
 
 
 def _torch_backward(

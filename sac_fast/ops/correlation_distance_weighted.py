@@ -27,6 +27,7 @@ from .dispatch import (
     cpu_arguments,
     fake_gradients,
     gradient_buffers,
+    in_dtypes,
     held,
     ranked_pair,
     register,
@@ -140,7 +141,7 @@ def _cpu_backward(
     _backend.compiled().correlation_distance_weighted_backward_cpu(
         view(a), view(b), counts.data_ptr(), len(counts), *options, grad_a.data_ptr(), grad_b.data_ptr()
     )
-    return grad_a.to(a.dtype), grad_b.to(b.dtype)
+    return in_dtypes(grad_a, grad_b, a, b)
 
 
 def _reference_backward(

@@ -195,6 +195,21 @@ def gradient_buffers(a: Tensor, b: Tensor, wants_a: bool, wants_b: bool) -> tupl
     return first, second
 
 
+def in_dtypes(grad_a: Tensor, grad_b: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients from `gradient_buffers` in the dtypes of a and b.
+
+    By NumPy where it knows the dtype: torch's threads would spin for milliseconds after the conversion, on cores that the
+    next call needs.
+    """
+    first, second = (
+        grad.to(x.dtype)
+        if x.dtype == torch.bfloat16
+        else torch.from_numpy(grad.numpy().astype(str(x.dtype).removeprefix("torch."), copy=False))
+        for grad, x in ((grad_a, a), (grad_b, b))
+    )
+    return first, second
+
+
 def fake_gradients(a: Tensor, b: Tensor, wants_a: bool, wants_b: bool) -> tuple[Tensor, Tensor]:
     """Gradients in a and b without data; none where they are not wanted."""
     return a.new_empty(a.shape if wants_a else (0,)), b.new_empty(b.shape if wants_b else (0,))
