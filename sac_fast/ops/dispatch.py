@@ -198,8 +198,8 @@ def gradient_buffers(a: Tensor, b: Tensor, wants_a: bool, wants_b: bool) -> tupl
 def in_dtypes(grad_a: Tensor, grad_b: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients from `gradient_buffers` in the dtypes of a and b.
 
-    By NumPy where it knows the dtype: torch's threads would spin for milliseconds after the conversion, on cores that the
-    next call needs.
+    By NumPy where it knows the dtype: torch's threads would spin for milliseconds after the conversion, on cores that
+    the next call needs.
     """
     first, second = (
         grad.to(x.dtype)
