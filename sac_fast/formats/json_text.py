@@ -50,6 +50,8 @@ def parse_json(text: bytes, name: str) -> dict[str, Any]:
         return {"": found}
     if not isinstance(found, dict):
         refuse("malformed", f"{name} must be a JSON object or list, got {type(found).__name__}")
+    if set(found) == {""} and not isinstance(found[""], list):  # callers would take it for a list
+        refuse("malformed", f"{name} must have names in its objects, got an empty one alone")
     return found
 
 

@@ -40,3 +40,11 @@ def test_empty_lines_take_no_memory(tmp_path):
     path.write_text("\n" * (40 << 20) + '{"file": "a", "label": 3}\r\n{"file": "b", "label": 4}')
     with bounded(path.stat().st_size, seconds=60):
         assert read_answers_file(path) == {"a": 3, "b": 4}
+
+
+@pytest.mark.parametrize("value", ["1", "null", '"a"', "{}"])
+def test_an_object_with_an_empty_name_alone_is_no_list(tmp_path, value):
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"": {value}}}')
+    with pytest.raises(FileFormatError, match="must have names in its objects, got an empty one alone"):
+        read_answers_file(path)
