@@ -111,6 +111,7 @@ def fingerprint(
     """Run a model on probes and keep its outputs; or ask a service for them; or read what others noted down."""
     from ..errors import ModelError
     from ..fingerprint import Fingerprint
+    from ..fingerprint import fingerprint as make_fingerprint
     from ..models.file_origin import describe_origin
     from ..models.form_detection import WRONG_FORM
     from ..models.kinds import KINDS
@@ -135,8 +136,6 @@ def fingerprint(
         if model is not None and _runs_in_worker(model, options.architecture):
             made, origin = _run_file(Path(model), options, how, table.parse(), probes, common), None
         else:
-            from ..fingerprint import fingerprint as make_fingerprint
-
             with _opening(model, options, arguments, how, table.parse(), service, probes, out) as (opened, origin):
                 quiet, device, output = prints.quiet, how.device, how.which
                 made = make_fingerprint(opened, probes, device=device, output=output, progress=not quiet, **common)

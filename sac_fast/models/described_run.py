@@ -17,6 +17,7 @@ from ..probes.provenance import json_copy, step_versions, without_image_lists
 from .accuracy import stated_of
 from .form_detection import check_output_form
 from .kinds import KINDS
+from .plain_forms import row_not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,9 +74,8 @@ def checked_array(outputs: Tensor | NDArray[Any]) -> NDArray[Any]:
         wanted = "outputs must be float32 or float64 (n, k), n and k at least 1"
         raise FingerprintError(f"{wanted}, got {dtype} {shape}")
     array: NDArray[Any] = outputs if isinstance(outputs, np.ndarray) else outputs.numpy()
-    finite = np.isfinite(array).all(1)
-    if not finite.all():
-        raise FingerprintError(f"outputs must be finite, got NaN or Inf in row {int(finite.argmin())}")
+    if (row := row_not_finite(array)) is not None:
+        raise FingerprintError(f"outputs must be finite, got NaN or Inf in row {row}")
     return array
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..io.choices import check_choice
-from .plain_forms import LOG_TOLERANCE, OUTPUT_FORMS
+from .plain_forms import LOG_TOLERANCE, OUTPUT_FORMS, row_not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,9 +128,8 @@ def real_rows(outputs: Tensor | NDArray[Any]) -> Rows:
     else:
         rows = outputs.detach().cpu().double().numpy()
     rows = rows[:, None] if outputs.ndim == 1 else rows
-    finite = np.isfinite(rows).all(1)
-    if not finite.all():
-        raise ValueError(f"outputs must be finite, got NaN or Inf in row {int(finite.argmin())}")
+    if (row := row_not_finite(rows)) is not None:
+        raise ValueError(f"outputs must be finite, got NaN or Inf in row {row}")
     return rows
 
 

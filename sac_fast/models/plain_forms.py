@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 #: Forms of a classifier's outputs, the strongest first, then the two that are compared with themselves only.
@@ -13,6 +14,12 @@ OUTPUT_FORMS = ("logits", "log-probabilities", "probabilities", "top-k", "labels
 CLASSIFIER_FORMS = OUTPUT_FORMS[:5]
 #: How far above 0 a log-probability may be.
 LOG_TOLERANCE = 1e-2
+
+
+def row_not_finite(outputs: NDArray[Any]) -> int | None:
+    """The first row of ``(n, k)`` that holds NaN or Inf; None if there is none."""
+    finite = np.isfinite(outputs).all(1)
+    return None if finite.all() else int(finite.argmin())
 
 
 def is_plain(outputs: NDArray[Any]) -> bool:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..io.hashing import is_hash
 from ..io.text import escape_text
-from ..models.plain_forms import OUTPUT_FORMS
+from ..models.plain_forms import OUTPUT_FORMS, row_not_finite
 from ..models.preprocessing import Preprocessing
 
 MAX_HEADER_BYTES = 1 << 20
@@ -244,9 +244,7 @@ def read_reply(
     if rows is not None and shape[0] != rows:
         return failed("wrong-shape", f"the model must return {rows} rows, one per probe, got {shape[0]} rows", word)
     outputs = np.frombuffer(body, _DTYPES[dtype]).reshape(shape)
-    finite = np.isfinite(outputs).all(1)
-    if not finite.all():
-        row = int(finite.argmin())
+    if (row := row_not_finite(outputs)) is not None:
         return failed("not-finite", f"the model must return finite numbers, got NaN or Inf for probe {row}", word)
     said = tuple(map(_escape_message, notes))
     used = _preprocessing(header)
